@@ -18,25 +18,25 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.doors import Gateways, NoGateways
 from node_agent.attempt.uplink import Uplink
 from node_agent.endpoints.places import machine_places
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.home import layout
 from node_agent.home.gatewayfile import problems_of, read_wish
-from node_agent.home.settings import End, Home, LinkFile, Settings, SettingsError, current_link
+from node_agent.home.settings import End, LinkFile, NodeHome, NodeSettings, SettingsError, current_link
 from node_agent.journal.orderlog import LoggedJournal
 from node_agent.journal.shelf import FileShelf
 from node_agent.link.bus import RedisUplink
-from node_agent.machine.discovery import Machine, Others, search_path, told_here
+from node_agent.machine.discovery import MachineProbe, Others, search_path, told_here
 from node_agent.machine.finding import Finder
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.desk import ExamDesk
-from node_agent.passport.exam import Tools
-from node_agent.passport.kept import Shelf
+from node_agent.passport.exam import ExamTools
+from node_agent.passport.kept import PassportCache
 from node_agent.passport.turns import Turns
 from node_agent.runner import scopes
-from node_agent.runner.launching import NodeRuntimes, Surroundings
+from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
 from node_agent.runtimes.logins import tokens
 from node_agent.runtimes.registry import RUNTIMES
@@ -48,12 +48,12 @@ from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import Address, Door
+from node_agent.workspace.depot_stream import Address, DepotAddress
 from node_agent.workspace.recipe import machine as machine_name
 from node_agent.workspace.sessions import KeptSessions
 from node_agent.workspace.workspaces import Workspaces
@@ -90,7 +90,7 @@ def version() -> str:
         return UNKNOWN_VERSION
 
 
-def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
+def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
     layout.take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
@@ -113,7 +113,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         runner.reap()  # nothing may be started for hours
         return _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
 
-    machine = Machine(
+    machine = MachineProbe(
         home.root,
         Finder(path, clock, vault.values),
         clock,
@@ -121,7 +121,7 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         others,
         lambda fact: told_here(fact, home.root, settings.name, vault.trouble()),
     )
-    depot = DepotClient(Door(lambda: _depot_end(home), _Sign(node, key)))
+    depot = DepotClient(DepotAddress(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
     seen = replace(around, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
@@ -145,13 +145,13 @@ def build(home: Home, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> P
         ids=ids,
         tempo=tempo,
         slots=settings.slots,
-        exams=ExamDesk(_tools(home, endpoints, clock, ids), Shelf(home.root)),
+        exams=ExamDesk(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
     )
     return Parts(world, runner, Follower(journal, shown), settings.log)
 
 
-def _redis(home: Home, settings: Settings, clock: Clock) -> RedisUplink:
+def _redis(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:
     link = LinkFile(home.links)
 
     def where() -> End | None:
@@ -161,7 +161,7 @@ def _redis(home: Home, settings: Settings, clock: Clock) -> RedisUplink:
     return RedisUplink(settings.tag, where, lambda: home.redis_password(settings), clock)
 
 
-def _depot_end(home: Home) -> Address | None:
+def _depot_end(home: NodeHome) -> Address | None:
     ends = current_link(home.links)
     if ends is None:
         return None
@@ -181,20 +181,20 @@ class _Sign:
 
 
 def _others(
-    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: Table, files: tuple[Problem, ...]
+    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: EndpointTable, files: tuple[NodeProblem, ...]
 ) -> Others:
     trouble, found = groups.trouble if groups else "", sandbox.find()
-    scope = (Problem(what=trouble, fix=scopes.FIX),) if trouble else ()
+    scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
     held = groups is not None or (found.tools is not None and bool(found.tools.prlimit))
-    loose = () if held or found.tools is None else (Problem(what=LOOSE, fix=LOOSE_FIX),)
+    loose = () if held or found.tools is None else (NodeProblem(what=LOOSE, fix=LOOSE_FIX),)
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
     servers = endpoints.facts()
     return Others(isolation, (*scope, *wall, *loose, *files, *endpoints.problems()), servers)
 
 
-def _endpoints(home: Home, settings: Settings, vault: Vault, clock: Clock) -> Table:
+def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
     """SettingsError for a machine of node.json that is none."""
     try:
         machines = tuple(place for text in settings.machines for place in machine_places(text))
@@ -205,12 +205,12 @@ def _endpoints(home: Home, settings: Settings, vault: Vault, clock: Clock) -> Ta
     def in_use(name: str) -> bool:
         return is_taken(folder_of(home.slots, name))
 
-    return Table(home.root, clock, vault.values, machines, every_ms, in_use)
+    return EndpointTable(home.root, clock, vault.values, machines, every_ms, in_use)
 
 
-def _tools(home: Home, endpoints: Table, clock: Clock, ids: Ids) -> Tools:
+def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> ExamTools:
     turns = Turns(home.slots)
-    return Tools(
+    return ExamTools(
         servers=endpoints,
         chat=lambda server: HttpChat(server, clock),
         clock=clock,
@@ -220,8 +220,8 @@ def _tools(home: Home, endpoints: Table, clock: Clock, ids: Ids) -> Tools:
     )
 
 
-def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surroundings:
-    return Surroundings(
+def _around(path: str, vault: Vault, machine: MachineProbe, node: str) -> LaunchSurroundings:
+    return LaunchSurroundings(
         path=path,
         python=sys.executable,
         values=vault.values,
@@ -233,12 +233,14 @@ def _around(path: str, vault: Vault, machine: Machine, node: str) -> Surrounding
     )
 
 
-def _fact(endpoints: Table, order: Order) -> EndpointFact | None:
+def _fact(endpoints: EndpointTable, order: Order) -> EndpointFact | None:
     server = endpoints.server(order.endpoint) if order.endpoint else None
     return None if server is None else server.fact
 
 
-def _gateways(home: Home, settings: Settings, vault: Vault, ids: Ids, endpoints: Table) -> Gateways:
+def _gateways(
+    home: NodeHome, settings: NodeSettings, vault: Vault, ids: Ids, endpoints: EndpointTable
+) -> Gateways:
     if not settings.gateway:
         return NoGateways()
     near = Near(endpoints.server, home.slots)

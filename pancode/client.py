@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
 from pancode.connection import (
-    Connection,
     Note,
     NotRunningError,
+    UnixConnection,
     ask,
     named,
     pid_of,
@@ -80,7 +80,7 @@ class ApiError(PancodeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServerEvent:
     """One server-sent event; `data` is plain JSON."""
 
     kind: str
@@ -158,7 +158,7 @@ class Client:
 
     def events(
         self, method: str, path: str, body: Json | None = None, query: Mapping[str, object] | None = None
-    ) -> Iterator[Event]:
+    ) -> Iterator[ServerEvent]:
         """Server-sent events to the end. ApiError for `problem`, StreamCutError when it is cut."""
         connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
         try:
@@ -191,7 +191,7 @@ class Client:
         body: Json | None,
         timeout_s: float,
         told: Callable[[Json], None] | None = None,
-    ) -> tuple[Connection, http.client.HTTPResponse]:
+    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         try:
             return self._once(method, path, body, timeout_s, told)
@@ -210,8 +210,8 @@ class Client:
         body: Json | None,
         timeout_s: float,
         told: Callable[[Json], None] | None = None,
-    ) -> tuple[Connection, http.client.HTTPResponse]:
-        connection = Connection(self.home, timeout_s)
+    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
+        connection = UnixConnection(self.home, timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
@@ -326,7 +326,7 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
     )
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[Event]:
+def _events(response: http.client.HTTPResponse) -> Iterator[ServerEvent]:
     kind, data = "message", ""
     while True:
         line = _reading(response.readline)
@@ -341,7 +341,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[Event]:
             told = json.loads(data)
             if kind == "problem":
                 raise ApiError(told)
-            yield Event(kind, told)
+            yield ServerEvent(kind, told)
             kind, data = "message", ""
 
 

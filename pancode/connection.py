@@ -92,7 +92,7 @@ def reachable(folder: Path, name: str) -> Iterator[str]:
         os.close(handle)
 
 
-class Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
     def __init__(self, home: Path, timeout_s: float) -> None:
@@ -127,7 +127,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def until_answered(
-    connection: Connection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
+    connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = unheard
 ) -> None:
     """Until the answer to what was asked on it begins, or it ends; TimeoutError after `wait_s`.
 
@@ -150,7 +150,7 @@ def until_answered(
             raise TimeoutError(f"nothing came for {wait_s:g} s")
 
 
-def pid_of(connection: Connection) -> int | None:
+def pid_of(connection: UnixConnection) -> int | None:
     """The process at the other end, as the system knows it."""
     try:
         raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -171,7 +171,7 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
 
 def ask(home: Path, path: str, timeout_s: float) -> Json | None:
     """What the coordinator says to that question; None when it says nothing that can be read."""
-    connection = Connection(home, timeout_s)
+    connection = UnixConnection(home, timeout_s)
     try:
         connection.request("GET", path)
         told = json.loads(connection.getresponse().read())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
-from pancode.domain.quota import Kept
+from pancode.domain.quota import NodeUsage
 from pancode.domain.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -88,7 +88,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class QuotaExceeded:
     """A job that is to leave its node's queue."""
 
     tag: str
@@ -100,7 +100,7 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedJob:
     """One page of the jobs that a node's queue and its registry of started jobs name."""
 
     waiting: tuple[str, ...]
@@ -125,14 +125,14 @@ class Bus(Protocol):
         After an UnavailableError some of them may be there.
         """
 
-    def close_jobs(self, jobs: Sequence[Over]) -> dict[str, str]:
+    def close_jobs(self, jobs: Sequence[QuotaExceeded]) -> dict[str, str]:
         """Each RQ job is finished (ok) or failed with the reason, out of the queue. Unknown: no effect.
 
         By tag: what a node has written there that no node agent writes, in words; its jobs are closed all the
         same. After an UnavailableError some of them may be.
         """
 
-    def named_jobs(self, tag: str, cursor: int) -> Named:
+    def named_jobs(self, tag: str, cursor: int) -> NamedJob:
         """A bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
@@ -168,7 +168,7 @@ class Bus(Protocol):
     def used(self) -> int:
         """Bytes that the whole server holds now; one cheap question."""
 
-    def weigh(self) -> dict[str, Kept]:
+    def weigh(self) -> dict[str, NodeUsage]:
         """What each node keeps, by tag: looks at every key, so not often. Works on a full server."""
 
     def queues(self) -> list[QueueView]:
@@ -218,7 +218,7 @@ class SnapshotRequest:
     progress: Progress = unwatched
 
 
-class Depot(Protocol):
+class DepotPort(Protocol):
     """The coordinator's own git objects and logs."""
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
@@ -244,7 +244,7 @@ class Epochs(Protocol):
         """Durable when it returns. UnavailableError on a full disk: the epoch is not begun then."""
 
 
-class Archive(Protocol):
+class ReceiptArchive(Protocol):
     """Where countersigned receipts are kept as files, besides the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:

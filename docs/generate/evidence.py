@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs.generate.markdown import code, page, table, words
 from node_agent.wire.policy import Isolation
 from pancode.domain.runtimes import RULES, matrix
-from pancode.offline.evidence import ACTS, Evidence, evidence
+from pancode.offline.evidence import ACTS, SafetyMatrix, evidence
 
 
 def evidence_page() -> str:
@@ -58,11 +58,11 @@ def evidence_page() -> str:
     )
 
 
-def _known(found: Evidence, name: str) -> bool:
+def _known(found: SafetyMatrix, name: str) -> bool:
     return any(runtime == name for runtime, _, _ in found.cells)
 
 
-def _short(found: Evidence, name: str, rule: str, walled: object, bare: object) -> tuple[str, ...]:
+def _short(found: SafetyMatrix, name: str, rule: str, walled: object, bare: object) -> tuple[str, ...]:
     counts = [
         f"{len(found.happened(name, rule, wall))} of {len(found.tried(name, rule, wall))}"
         for wall in (Isolation.SANDBOX, Isolation.NONE)
@@ -70,6 +70,6 @@ def _short(found: Evidence, name: str, rule: str, walled: object, bare: object) 
     return code(name), rule, str(walled), counts[0], str(bare), counts[1]
 
 
-def _acts(found: Evidence, name: str) -> str:
+def _acts(found: SafetyMatrix, name: str) -> str:
     rows = [(act.words, *(found.holder(name, rule, act) for rule in RULES)) for act in ACTS]
     return table(("Act", *RULES), [row for row in rows if any(row[1:])])

@@ -25,7 +25,7 @@ from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE
 from node_agent.wire.signing import RefusalCode
 from pancode import errors
 from pancode.cli.tell import MEANINGS, OUTCOMES
-from pancode.control.core import Rules
+from pancode.control.core import ControlSettings
 from pancode.domain.fleet import Deadlines, NodeState
 from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
 from pancode.domain.life.stages import RunStage
@@ -210,7 +210,7 @@ def _journal() -> list[str]:
 
 
 def _nodes() -> list[str]:
-    limits, rules = Deadlines(), Rules()
+    limits, rules = Deadlines(), ControlSettings()
     return [
         "## A node",
         words(

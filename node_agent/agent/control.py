@@ -9,8 +9,16 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import Journal
-from node_agent.attempt.records import Entry, Held, JournalError, NodeState, Note, StopKind, StopNote
+from node_agent.attempt.ports import JournalPort
+from node_agent.attempt.records import (
+    JournalError,
+    JournalRecord,
+    JournalState,
+    Note,
+    PendingStop,
+    StopKind,
+    StopNote,
+)
 from node_agent.attempt.uplink import Sent
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
@@ -23,7 +31,7 @@ from node_agent.wire.control import (
     Resend,
     Revoke,
     SetSlots,
-    Stop,
+    StopControl,
     Tombstone,
 )
 from node_agent.wire.event import Interrupting
@@ -41,7 +49,7 @@ from node_agent.wire.signing import (
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ControlResult:
     """What a batch of messages did. `touched`: attempts with something to do.
 
     For people: `forged`, what the coordinator did not sign; `unfit`, what could not be applied.
@@ -69,7 +77,7 @@ class Controls:
         self,
         node: Self,
         keys: Mapping[str, PublicKey],
-        journal: Journal,
+        journal: JournalPort,
         clock: Clock,
         acts: Acts,
     ) -> None:
@@ -85,7 +93,7 @@ class Controls:
         if floor > state.control_seq:
             self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
 
-    def take(self, messages: Sequence[Sent]) -> Heard:
+    def take(self, messages: Sequence[Sent]) -> ControlResult:
         """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
         self._touched, forged, unfit, last = [], list[str](), list[str](), None
         state, ahead = self._journal.node(), set(self._ahead)
@@ -102,7 +110,7 @@ class Controls:
             last = sent.entry
         self._journal.set_node(_counted(state, ahead))
         self._ahead = {seq for seq in ahead if seq > self._journal.node().control_seq}
-        return Heard(tuple(self._touched), tuple(forged), tuple(unfit), last)
+        return ControlResult(tuple(self._touched), tuple(forged), tuple(unfit), last)
 
     def _open(self, data: bytes) -> Control:
         control = open_as(Control, parse_envelope(data), self._keys)
@@ -110,11 +118,11 @@ class Controls:
             raise _not_ours(control)
         return control
 
-    def _apply(self, control: Control, state: NodeState, news: bool) -> NodeState:
+    def _apply(self, control: Control, state: JournalState, news: bool) -> JournalState:
         """Facts about one attempt hold in any order; of settings only the newest of its kind counts."""
         body = control.body
         match body:
-            case Stop():
+            case StopControl():
                 state = self._stop(control, body, state)
             case Tombstone():
                 state = self._bury(control, body, state)
@@ -139,31 +147,31 @@ class Controls:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)
 
-    def _stop(self, control: Control, body: Stop, state: NodeState) -> NodeState:
+    def _stop(self, control: Control, body: StopControl, state: JournalState) -> JournalState:
         entry = self._journal.get(body.identity)
         if entry is not None:
             self._end(entry, StopNote(StopKind.STOP, body.reason))
             return state
-        held = Held(body.reason, control.at.epoch, self._clock.wall_ms())
+        held = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
         return replace(state, stops={**state.stops, str(body.identity): held})
 
-    def _bury(self, control: Control, body: Tombstone, state: NodeState) -> NodeState:
+    def _bury(self, control: Control, body: Tombstone, state: JournalState) -> JournalState:
         for entry in self._journal.live():
             if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
                 self._end(entry, StopNote(StopKind.TOMBSTONE, body.reason))
         known = state.tombstones.get(body.run)
         if known is not None and known.fence >= body.up_to_fence:
             return state
-        held = Held(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        held = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
         return replace(state, tombstones={**state.tombstones, body.run: held})
 
-    def _end(self, entry: Entry, stop: StopNote) -> None:
+    def _end(self, entry: JournalRecord, stop: StopNote) -> None:
         if entry.stop is not None or entry.mark not in HOLDS_SLOT:
             return
         self._journal.write(entry.identity, Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
         self._touched.append(entry.identity)
 
-    def _awaits(self, identity: AttemptId, receipt: str) -> Entry | None:
+    def _awaits(self, identity: AttemptId, receipt: str) -> JournalRecord | None:
         entry = self._journal.get(identity)
         fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
         return entry if fits else None
@@ -205,7 +213,7 @@ class Controls:
         self._touched.append(identity)
 
 
-def _counted(state: NodeState, ahead: set[int]) -> NodeState:
+def _counted(state: JournalState, ahead: set[int]) -> JournalState:
     """The count goes on over what is there without a gap: not to pass a lost number is to ask for it."""
     seq = state.control_seq
     while seq + 1 in ahead:
@@ -213,7 +221,7 @@ def _counted(state: NodeState, ahead: set[int]) -> NodeState:
     return replace(state, control_seq=seq)
 
 
-def _settled(body: SetSlots | Drain | Revoke, seq: int, state: NodeState) -> NodeState:
+def _settled(body: SetSlots | Drain | Revoke, seq: int, state: JournalState) -> JournalState:
     state = replace(state, latest={**state.latest, body.kind: seq})
     match body:
         case SetSlots():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node_agent.attempt.job import Finished, Job, Progressed, Turn
-from node_agent.attempt.ports import Journal
+from node_agent.attempt.ports import JournalPort
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 
@@ -24,7 +24,7 @@ class Drive(Protocol):
 class InlineDrive:
     """Advances every attempt in the caller's thread, in the order in which they are due."""
 
-    def __init__(self, job: Job, journal: Journal, clock: Clock, idle_ms: int) -> None:
+    def __init__(self, job: Job, journal: JournalPort, clock: Clock, idle_ms: int) -> None:
         self._job, self._journal, self._clock, self._idle_ms = job, journal, clock, idle_ms
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None

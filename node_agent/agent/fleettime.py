@@ -11,7 +11,7 @@ from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class BeatResult:
     """What a beat changed. `newer`: it is later than all before it. `epoch`: it opened a new one.
 
     `answered`: it answers the nonce in force, for the first time in its epoch.
@@ -65,14 +65,14 @@ class FleetClock:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
 
-    def hear(self, beat: Beat, boot_ms: int) -> Heard:
+    def hear(self, beat: Beat, boot_ms: int) -> BeatResult:
         """Take a verified beat; an older epoch or number changes nothing."""
         epoch = beat.time.epoch
         if epoch < self.epoch_seen or not self._is_newer(beat):
-            return Heard()
+            return BeatResult()
         opened = epoch > self.epoch_seen
         self.epoch_seen, self.newest = epoch, beat
-        return Heard(newer=True, epoch=opened, answered=self._take_time(beat, boot_ms))
+        return BeatResult(newer=True, epoch=opened, answered=self._take_time(beat, boot_ms))
 
     def _is_newer(self, beat: Beat) -> bool:
         last = self.newest

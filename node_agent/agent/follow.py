@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.attempt.plans import STREAMS
-from node_agent.attempt.ports import DepotLink, Journal, LinkDown, StepFailed
+from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 
@@ -13,7 +13,7 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 class Follower:
     """What it misses comes with the upload at the end."""
 
-    def __init__(self, journal: Journal, depot: DepotLink) -> None:
+    def __init__(self, journal: JournalPort, depot: DepotLink) -> None:
         self._journal, self._depot = journal, depot
         self._sizes: dict[tuple[AttemptId, str], int] = {}
 

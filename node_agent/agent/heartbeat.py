@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.records import Entry, NodeState
+from node_agent.attempt.records import JournalRecord, JournalState
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.marks import HOLDS_SLOT
 from node_agent.wire.node import NodeFacts
 
 
-def holding(entries: Sequence[Entry]) -> list[Entry]:
+def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
     """Those that occupy a slot."""
     return [entry for entry in entries if entry.mark in HOLDS_SLOT]
 
@@ -28,7 +28,7 @@ class Pulse:
         self._seq = 0
 
     def make(
-        self, state: NodeState, slots: int, live: Sequence[Entry], facts: NodeFacts, boot_ms: int
+        self, state: JournalState, slots: int, live: Sequence[JournalRecord], facts: NodeFacts, boot_ms: int
     ) -> Heartbeat:
         """The next one."""
         self._seq += 1

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from node_agent.agent.drive import Drive
 from node_agent.agent.publish import Outbox, Speaker
 from node_agent.agent.world import World
-from node_agent.attempt.accept import Accept, Judgement, Known, NodeView, Opened, Refuse, judge, open_order
+from node_agent.attempt.accept import (
+    Accept,
+    AcceptView,
+    Judgement,
+    KnownEndpoints,
+    Opened,
+    Refuse,
+    judge,
+    open_order,
+)
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import Note, at_json
 from node_agent.attempt.uplink import Claimed
@@ -89,7 +98,7 @@ class Intake:
         match verdict:
             case Accept():
                 self._accept(opened)
-            case Known():
+            case KnownEndpoints():
                 self._outbox.again(identity)
                 self._answer_known(identity, verdict.mark)
             case Refuse():
@@ -140,10 +149,10 @@ class Intake:
             w.uplink.send(sealed)
         w.uplink.settle_job(names.job_id(w.node.tag, identity), mark is not Mark.REFUSED, "")
 
-    def _view(self, opened: Opened) -> NodeView:
+    def _view(self, opened: Opened) -> AcceptView:
         w, identity = self._world, opened.order.identity
         state = w.journal.node()
-        return NodeView(
+        return AcceptView(
             fleet=w.node.fleet,
             node=w.node.tag,
             now=self._now(),

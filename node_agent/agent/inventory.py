@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.records import Entry
+from node_agent.attempt.records import JournalRecord
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.inventory import Inventory, JournalEntry
 
@@ -15,7 +15,7 @@ MOST_FINAL = 5_000
 
 
 def inventory_of(
-    node: Self, session: str, nonce: str, at: FleetTime, epoch_seen: int, entries: Sequence[Entry]
+    node: Self, session: str, nonce: str, at: FleetTime, epoch_seen: int, entries: Sequence[JournalRecord]
 ) -> Inventory:
     """All that is not final, and what is final of this epoch."""
     final = [entry for entry in entries if entry.final and entry.epoch >= at.epoch][-MOST_FINAL:]

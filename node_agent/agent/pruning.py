@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from node_agent.agent.world import World
 from node_agent.attempt.ports import LinkDown, StepFailed
-from node_agent.attempt.records import Entry, prunable, without_the_old
+from node_agent.attempt.records import JournalRecord, prunable, without_the_old
 
 
 def prune(world: World) -> None:
@@ -22,7 +22,7 @@ def prune(world: World) -> None:
     journal.set_node(without_the_old(journal.node(), wall))
 
 
-def _emptied(world: World, entry: Entry) -> bool:
+def _emptied(world: World, entry: JournalRecord) -> bool:
     """A rejected attempt kept its checkout until now, one that could not deliver what was put aside of it."""
     try:
         order = world.journal.order(entry.identity)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import Journal, Spoken
-from node_agent.attempt.records import Entry
+from node_agent.attempt.ports import JournalPort, Spoken
+from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock
@@ -60,7 +60,7 @@ class Outbox:
     the coordinator's beat names the attempts that are open there and how far it has heard of each.
     """
 
-    def __init__(self, journal: Journal, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
+    def __init__(self, journal: JournalPort, uplink: Uplink, clock: Clock, tempo: Tempo, seal: Seal) -> None:
         self._journal, self._uplink, self._clock, self._tempo = journal, uplink, clock, tempo
         self._seal = seal
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Outbox:
             if when is None or now - when >= self._tempo.resend_ms:
                 self.again(entry.identity, cursor)
 
-    def _known(self, name: str) -> Entry | None:
+    def _known(self, name: str) -> JournalRecord | None:
         try:
             return self._journal.get(AttemptId.parse(name))
         except ValueError:

@@ -22,7 +22,7 @@ MOST_STREAMS = 512
 Hidden = Callable[[AttemptId], Mapping[str, str]]
 
 
-class Stream:
+class RedactedStream:
     """One output of one attempt. The copy is made from the first byte on by each start of the node agent."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class RedactingDepot:
     def __init__(self, inner: DepotLink, hidden: Hidden) -> None:
         self._inner, self._hidden = inner, hidden
         self._lock = threading.Lock()
-        self._streams: dict[tuple[AttemptId, str], Stream] = {}
+        self._streams: dict[tuple[AttemptId, str], RedactedStream] = {}
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
         stream = self._stream(identity, name)
@@ -72,16 +72,16 @@ class RedactingDepot:
         with stream.lock:
             self._inner.follow(identity, name, _copied(stream, path, ended=False))
 
-    def _stream(self, identity: AttemptId, name: str) -> Stream:
+    def _stream(self, identity: AttemptId, name: str) -> RedactedStream:
         with self._lock:
-            stream = self._streams.pop((identity, name), None) or Stream(self._hidden(identity))
+            stream = self._streams.pop((identity, name), None) or RedactedStream(self._hidden(identity))
             self._streams[(identity, name)] = stream
             while len(self._streams) > MOST_STREAMS:
                 self._streams.pop(next(iter(self._streams)))
             return stream
 
 
-def _copied(stream: Stream, path: Path, ended: bool) -> Path:
+def _copied(stream: RedactedStream, path: Path, ended: bool) -> Path:
     """StepFailed, as the port has it."""
     try:
         return stream.shown(path, ended)

@@ -11,7 +11,7 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.crew import Crew
 from node_agent.agent.follow import Follower
 from node_agent.attempt.job import Finished, Job, Turn, Wait
-from node_agent.attempt.ports import Journal, LinkDown, Runner
+from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -30,7 +30,9 @@ _log = logging.getLogger("pancode.node")
 class ThreadDrive:
     """Advances each attempt in a thread of its own while there is something to do; idle ones have none."""
 
-    def __init__(self, job: Job, journal: Journal, runner: Runner, clock: Clock, idle_ms: int) -> None:
+    def __init__(
+        self, job: Job, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
+    ) -> None:
         self._job, self._journal, self._runner, self._clock = job, journal, runner, clock
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None

@@ -9,7 +9,14 @@ from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.doors import Gateways
-from node_agent.attempt.ports import DepotLink, Facts, Journal, Runner, Runtimes, Workspaces
+from node_agent.attempt.ports import (
+    DepotLink,
+    JournalPort,
+    MachineFacts,
+    RunnerPort,
+    Runtimes,
+    WorkspacesPort,
+)
 from node_agent.attempt.sessions import NoSessions, Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
@@ -25,14 +32,14 @@ class World:
     key: SigningKey
     keys: Mapping[str, PublicKey]
     """The coordinator's, by key id."""
-    journal: Journal
-    runner: Runner
-    workspaces: Workspaces
+    journal: JournalPort
+    runner: RunnerPort
+    workspaces: WorkspacesPort
     depot: DepotLink
     runtimes: Runtimes
     gateways: Gateways
     uplink: Uplink
-    facts: Facts
+    facts: MachineFacts
     fleet: FleetClock
     clock: Clock
     ids: Ids

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.records import Entry, Held
+from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
@@ -30,7 +30,7 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownEndpoints:
     """These very bytes are in the journal: answer with the mark, start nothing."""
 
     mark: Mark
@@ -45,23 +45,23 @@ class Refuse:
     identity: AttemptId | None
 
 
-Judgement = Accept | Known | Refuse
+Judgement = Accept | KnownEndpoints | Refuse
 
 
 @dataclass(frozen=True, slots=True)
-class NodeView:
+class AcceptView:
     """What the node knows in the moment of judging, as far as this order goes."""
 
     fleet: str
     node: str
     now: FleetTime | None
     epoch_seen: int
-    known: Entry | None
+    known: JournalRecord | None
     """The journal's entry of this very identity."""
     top_fence: int
     """The highest fence of this run in the journal; 0 for none."""
-    stop: Held | None
-    tombstone: Held | None
+    stop: PendingStop | None
+    tombstone: PendingStop | None
     draining: bool
     revoked: bool
     free_slots: int
@@ -83,7 +83,7 @@ def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
     return Opened(order, envelope.digest(), envelope.model_dump_json())
 
 
-def judge(opened: Opened, view: NodeView) -> Judgement:
+def judge(opened: Opened, view: AcceptView) -> Judgement:
     """The first rule that speaks decides."""
     order = opened.order
     if order.fleet != view.fleet:
@@ -99,14 +99,14 @@ def judge(opened: Opened, view: NodeView) -> Judgement:
 Why = tuple[OrderRefusal, str] | None
 
 
-def _again(opened: Opened, known: Entry) -> Judgement:
+def _again(opened: Opened, known: JournalRecord) -> Judgement:
     if known.digest == opened.digest:
-        return Known(known.mark)
+        return KnownEndpoints(known.mark)
     detail = f"fence {opened.order.identity} was given to another order ({known.digest[:10]})"
     return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
 
 
-def _never(order: Order, view: NodeView) -> Why:
+def _never(order: Order, view: AcceptView) -> Why:
     """What no later moment would mend."""
     fence = order.identity.fence
     if view.revoked:
@@ -122,7 +122,7 @@ def _never(order: Order, view: NodeView) -> Why:
     return None
 
 
-def _not_now(order: Order, view: NodeView) -> Why:
+def _not_now(order: Order, view: AcceptView) -> Why:
     if view.now is None or view.now.epoch < order.epoch:
         return OrderRefusal.NO_FLEET_TIME, f"no fleet time of epoch {order.epoch} yet"
     if order.start_by.is_past(view.now):
@@ -137,7 +137,7 @@ def _not_now(order: Order, view: NodeView) -> Why:
     return None
 
 
-def _not_here(order: Order, view: NodeView) -> Why:
+def _not_here(order: Order, view: AcceptView) -> Why:
     ready = view.runtimes if order.endpoint is None else view.runtimes | view.unlogged
     if order.runtime not in ready:
         return OrderRefusal.RUNTIME_MISSING, f"runtime {order.runtime} is not ready on this node"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, cast
 
-from node_agent.attempt.records import Data, Entry
+from node_agent.attempt.records import Data, JournalRecord
 from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.marks import Mark
@@ -37,7 +37,7 @@ class Self:
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class ClaimTime:
     """The moment of sealing."""
 
     wall_ms: int
@@ -45,7 +45,7 @@ class Now:
     previous: str | None
 
 
-def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: Now) -> Claims:
+def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
     """The predicate of the receipt of an attempt at `pushed`."""
     data = entry.data
     accepted, exited = data.get(Mark.ACCEPTED, {}), data.get(Mark.EXITED, {})
@@ -98,7 +98,7 @@ def claims_of(node: Self, order: Order, entry: Entry, prompt_digest: str, now: N
     )
 
 
-def findings_of(entry: Entry) -> tuple[str, ...]:
+def findings_of(entry: JournalRecord) -> tuple[str, ...]:
     """What every step found, in the order of the marks, and then what lay between them, each once."""
     seen: dict[str, None] = {}
     for left in entry.data.values():

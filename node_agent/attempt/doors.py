@@ -14,7 +14,7 @@ WAITED_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class GatewayAccess:
     """How an agent gets in: the port on 127.0.0.1, and what it shows in the place of a key."""
 
     port: int
@@ -117,7 +117,7 @@ def _words(usage: Usage) -> str:
 class Gateways(Protocol):
     """One gateway per attempt, kept by its folder alone: any node agent here gives the same answers."""
 
-    def open(self, order: Order, folder: Path) -> Door | None:
+    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
         """The door of the gateway that now waits for this attempt; the same door however often it is asked.
 
         None: this order's runtime has none of a vendor's keys or servers here. Raises StepFailed.
@@ -136,7 +136,7 @@ class Gateways(Protocol):
 class NoGateways:
     """Every run goes directly."""
 
-    def open(self, order: Order, folder: Path) -> Door | None:
+    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
         return None
 
     def is_alive(self, folder: Path) -> bool:

@@ -9,19 +9,19 @@ from node_agent.attempt.plans import GATES
 from node_agent.attempt.ports import DiskFull, LinkDown
 from node_agent.attempt.procedure.closing import commit, gate
 from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
-from node_agent.attempt.procedure.desk import Case, Desk, Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.desk import Attempt, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.procedure.setting_up import attend
 from node_agent.attempt.procedure.starting import prepare, spawn
 from node_agent.attempt.procedure.working import follow
-from node_agent.attempt.records import Entry
+from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 
-__all__ = ["Desk", "Finished", "Job", "Progressed", "Turn", "Wait"]
+__all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
-PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
+PROCEDURE: dict[Mark, Callable[[Attempt], Turn]] = {
     Mark.ACCEPTED: prepare,
     Mark.PREPARED: spawn,
     Mark.SPAWNED: attend,
@@ -49,7 +49,7 @@ STUMBLES = 5
 _UNSTARTED = (Mark.ACCEPTED, Mark.PREPARED)
 
 
-def _step(entry: Entry) -> Callable[[Case], Turn]:
+def _step(entry: JournalRecord) -> Callable[[Attempt], Turn]:
     """An entry that lost records may have come further than it says: it is never started again."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
@@ -60,9 +60,9 @@ class Job:
     One attempt is advanced by one thread at a time; different ones by as many as wanted.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Context) -> None:
         self._desk = desk
-        self._cases: dict[AttemptId, Case] = {}
+        self._cases: dict[AttemptId, Attempt] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
         """The next step of this attempt. Raises nothing: trouble becomes a Wait, then an outcome."""
@@ -91,12 +91,12 @@ class Job:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
 
-    def _case(self, identity: AttemptId) -> Case:
+    def _case(self, identity: AttemptId) -> Attempt:
         if identity not in self._cases:
-            self._cases[identity] = Case(self._desk, identity)
+            self._cases[identity] = Attempt(self._desk, identity)
         return self._cases[identity]
 
-    def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
+    def _stumble(self, case: Attempt, mark: Mark, exc: Exception) -> Turn:
         """A fault of ours: try again a few times, then go on without this step rather than never."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
@@ -108,7 +108,7 @@ class Job:
         except Exception as worse:
             return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._desk.tempo.retry_ms)
 
-    def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
+    def _give_up(self, case: Attempt, mark: Mark, fault: Fault) -> Turn:
         runner = self._desk.runner
         for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
             if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import NO_CEILING, Ceiling
 from node_agent.attempt.ports import Launch
-from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, Limits, Plan, Step, StepKind
+from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.tempo import Tempo
 from node_agent.wire.order import Order
 
@@ -31,12 +31,12 @@ LEAST_WALL_MS = 1_000
 
 def work_plan(
     order: Order, launch: Launch, work: Path, folder: Path, tempo: Tempo, ceiling: Ceiling = NO_CEILING
-) -> Plan:
+) -> PhasePlan:
     """The agent, alone. Every phase is held to what the ceiling leaves a run of the machine."""
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
-    return Plan(
+    return PhasePlan(
         id=marker,
         phase=WORK,
         marker=marker,
@@ -49,7 +49,7 @@ def work_plan(
     )
 
 
-def is_walled(plan: Plan) -> bool:
+def is_walled(plan: PhasePlan) -> bool:
     """Whether the phase runs behind a wall: either every step does, or none."""
     return any(step.walled or step.wall for step in plan.steps)
 
@@ -59,7 +59,7 @@ def _who_runs(order: Order) -> dict[str, str]:
     return {RUN: order.identity.run, DEPTH: str(order.depth)}
 
 
-def setup_plan(order: Order, work: Plan, folder: Path) -> Plan:
+def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
     """What the repository wants run before the agent, in the agent's checkout and environment."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
@@ -72,10 +72,10 @@ def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
     return max(left, LEAST_WALL_MS) if left > 0 else 0
 
 
-def gates_plan(order: Order, work: Plan, folder: Path, tempo: Tempo, wall_ms: int) -> Plan:
+def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_ms: int) -> PhasePlan:
     """Every gate, one after the other, in the checkout and environment of the agent."""
     log = str(folder / GATES_LOG)
-    return Plan(
+    return PhasePlan(
         id=str(order.identity),
         phase=GATES,
         marker=str(order.identity),
@@ -99,12 +99,12 @@ def _step_name(number: int) -> str:
     return f"gate {number + 1}"
 
 
-def limits_of(order: Order, ceiling: Ceiling) -> Limits:
+def limits_of(order: Order, ceiling: Ceiling) -> PhaseLimits:
     """Those of the order, and no more than the ceiling leaves."""
     own = order.limits
     memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
     disk = _least(own.disk_bytes, ceiling.disk)
-    return Limits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)
+    return PhaseLimits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)
 
 
 def _least(*limits: int | None) -> int | None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.doors import Door
-from node_agent.attempt.records import Entry, NodeState, Note, PutBack
+from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
-from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Broken
-from node_agent.shim.spool import Look, Plan
+from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
+from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts
@@ -48,7 +48,7 @@ class Spoken:
     text: str
 
 
-class Journal(Protocol):
+class JournalPort(Protocol):
     """The node's durable memory: one entry per attempt, and the node's own state.
 
     What a writing call wrote is on disk when it returns, and wholly absent when it did not get so far.
@@ -56,16 +56,16 @@ class Journal(Protocol):
     Calls from several threads are safe; one attempt's marks come from one thread at a time.
     """
 
-    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
         """Open an entry with its first mark: accepted or refused. JournalError when there is one."""
 
-    def get(self, identity: AttemptId) -> Entry | None:
+    def get(self, identity: AttemptId) -> JournalRecord | None:
         """The entry as it is now. From memory."""
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalRecord]:
         """All entries, oldest first. From memory."""
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[JournalRecord]:
         """Entries that still need something of this node, oldest first. From memory."""
 
     def top_fence(self, run: str) -> int:
@@ -74,7 +74,7 @@ class Journal(Protocol):
     def order(self, identity: AttemptId) -> Order:
         """As it was accepted, its signature checked. KeyError for an unknown attempt, ValueError for none."""
 
-    def write(self, identity: AttemptId, note: Note) -> Entry:
+    def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with
         the next record that is not, by `settle`, or before an event is told."""
 
@@ -99,13 +99,13 @@ class Journal(Protocol):
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Outputs in its folder that nobody will ask for again hold nothing any more. Absent: no effect."""
 
-    def node(self) -> NodeState:
+    def node(self) -> JournalState:
         """The node's own state. From memory."""
 
-    def set_node(self, state: NodeState) -> None:
+    def set_node(self, state: JournalState) -> None:
         """Replace it, whole or not at all. Which control messages were seen may be forgotten by a crash."""
 
-    def kept_node(self) -> NodeState:
+    def kept_node(self) -> JournalState:
         """The node's own state as it lies on disk, and so outlives a crash: all of it, if there is room."""
 
     def forget(self, identity: AttemptId) -> None:
@@ -118,13 +118,13 @@ class Journal(Protocol):
         """What was found damaged, in words for a person."""
 
 
-class Runner(Protocol):
+class RunnerPort(Protocol):
     """Shims: one per folder, started at most once whatever is called how often. Raises RunnerError."""
 
-    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+    def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
         """Write the plan, and `stdin` where its steps read; reserve the space of its records."""
 
-    def planned(self, folder: Path) -> Plan | None:
+    def planned(self, folder: Path) -> PhasePlan | None:
         """The plan that `prepare` wrote; None when there is none."""
 
     def discard(self, folder: Path) -> None:
@@ -133,10 +133,10 @@ class Runner(Protocol):
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
 
-    def amend(self, folder: Path, plan: Plan) -> None:
+    def amend(self, folder: Path, plan: PhasePlan) -> None:
         """Another plan in the place of a prepared one, before its start. Idempotent."""
 
-    def start(self, folder: Path, plan: Plan) -> None:
+    def start(self, folder: Path, plan: PhasePlan) -> None:
         """Returns once a shim has taken the folder, now or earlier."""
 
     def look(self, folder: Path) -> Look:
@@ -159,7 +159,7 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class CommitStamp:
     """Message and date (milliseconds of Unix time) of a result commit: same files and stamp, same id."""
 
     message: str
@@ -167,7 +167,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AttemptResult:
     """What an attempt left. `commit`: None for `none` and `empty`. `changes`: commits on the way included."""
 
     kind: Literal["change", "no_change", "empty", "none"]
@@ -185,7 +185,7 @@ class Guide:
     findings: tuple[str, ...] = ()
 
 
-class Workspaces(Protocol):
+class WorkspacesPort(Protocol):
     """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
 
     Every call may be repeated after a crash in the middle of it.
@@ -240,8 +240,8 @@ class Workspaces(Protocol):
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 
     def commit(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
-    ) -> Result:
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
+    ) -> AttemptResult:
         """The result, rebuilt from the files. Only while no process of the attempt lives.
 
         With a baseline, a file that is as set-up left it counts as it is in the snapshot.
@@ -259,7 +259,7 @@ class Workspaces(Protocol):
         """Deliver the commit to the attempt's own ref."""
 
     def salvage(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
         """Keep what lies there, without delivering it; says where, for a person."""
 
@@ -319,12 +319,12 @@ class ProcessEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class ReportedUsage:
     """What a runtime reported so far, calls by action class; and what it let through though forbidden."""
 
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
-    broken: Broken = NOTHING_BROKEN
+    broken: Offences = NOTHING_BROKEN
 
     @property
     def calls(self) -> int:
@@ -332,7 +332,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedEnd:
     """What a runtime's own output says of its end; `failure` None: it did the work."""
 
     failure: FailureKind | None
@@ -340,20 +340,20 @@ class Told:
     answer: str = ""
     session: str | None = None
     model: str | None = None
-    spent: Spent = Spent()
+    spent: ReportedUsage = ReportedUsage()
     findings: tuple[str, ...] = ()
 
 
-class Reader(Protocol):
+class OutputReader(Protocol):
     """Reads a runtime's output, from its first byte, in pieces of any size. Pure."""
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes."""
 
-    def spent(self) -> Spent:
+    def spent(self) -> ReportedUsage:
         """So far."""
 
-    def finish(self, end: ProcessEnd) -> Told:
+    def finish(self, end: ProcessEnd) -> ReportedEnd:
         """After the last byte."""
 
 
@@ -361,26 +361,31 @@ class Runtimes(Protocol):
     """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for one that is not there."""
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
     ) -> Launch:
         """How to start it. `guide`: what the repository says to agents; `door`: of its model gateway."""
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Reader:
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
         """A fresh reader of its output."""
 
     def hidden(self, order: Order) -> Mapping[str, str]:
         """By name: values that must not leave the node in any text of this attempt."""
 
     def enclosed(
-        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
-    ) -> Plan:
+        self,
+        order: Order,
+        plan: PhasePlan,
+        shown: tuple[Path, ...],
+        door: GatewayAccess | None,
+        rules: Rules = NO_RULES,
+    ) -> PhasePlan:
         """The phase inside the sandbox; one inside already gets another. StepFailed(SANDBOX) without one.
 
         `shown` is there to read. `rules`: of the node's owner; what they cover is looked for now.
         """
 
 
-class Facts(Protocol):
+class MachineFacts(Protocol):
     """The machine. Never raises; what cannot be found out is a problem in the answer."""
 
     def boot_id(self) -> str:

@@ -87,7 +87,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalRecord:
     """One attempt as the journal knows it."""
 
     identity: AttemptId
@@ -122,7 +122,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PendingStop:
     """A stop or tombstone that waits for a fence. `fence`: up to which, for tombstones."""
 
     reason: str
@@ -132,7 +132,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeState:
+class JournalState:
     """What the node knows beyond single attempts. `slots` None: as in its settings."""
 
     epoch: int = 0
@@ -143,16 +143,16 @@ class NodeState:
     slots: int | None = None
     draining: bool = False
     revoked: bool = False
-    stops: Mapping[str, Held] = field(default_factory=dict)
+    stops: Mapping[str, PendingStop] = field(default_factory=dict)
     """By identity: fences that are refused when they arrive."""
-    tombstones: Mapping[str, Held] = field(default_factory=dict)
+    tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
     """By run."""
     chain: int = 0
     last_receipt: str | None = None
     """The newest receipt among the attempts that were forgotten."""
 
 
-def may_follow(entry: Entry, mark: Mark) -> bool:
+def may_follow(entry: JournalRecord, mark: Mark) -> bool:
     """Marks only go forward; a final one is never left. What was not started may be prepared anew."""
     if entry.final:
         return False
@@ -186,10 +186,10 @@ def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 
-def opened(record: Data) -> Entry:
+def opened(record: Data) -> JournalRecord:
     """The entry that a first record opens. KeyError or ValueError when it is none."""
     head = record["head"]
-    entry = Entry(
+    entry = JournalRecord(
         identity=AttemptId.parse(head["identity"]),
         digest=str(head["digest"]),
         epoch=int(head["epoch"]),
@@ -200,7 +200,7 @@ def opened(record: Data) -> Entry:
     return folded(entry, record)
 
 
-def folded(entry: Entry, record: Data) -> Entry:
+def folded(entry: JournalRecord, record: Data) -> JournalRecord:
     """The entry after one more record."""
     new: dict[str, Any] = _marked(entry, record) if "m" in record else {}
     if "r" in record:
@@ -220,14 +220,14 @@ def folded(entry: Entry, record: Data) -> Entry:
     return replace(entry, **new)
 
 
-def _marked(entry: Entry, record: Data) -> dict[str, Any]:
+def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
     """What its marks change."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
     return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
 
 
-def prunable(entry: Entry, epoch: int, wall_ms: int) -> bool:
+def prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
     """Whether a finished entry has done its duty: old, cleaned up, and of an epoch that is over."""
     return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
 
@@ -236,7 +236,7 @@ def is_over(its_epoch: int, its_wall_ms: int, epoch: int, wall_ms: int) -> bool:
     return its_epoch < epoch and wall_ms - its_wall_ms > KEEP_MS
 
 
-def without_the_old(state: NodeState, wall_ms: int) -> NodeState:
+def without_the_old(state: JournalState, wall_ms: int) -> JournalState:
     """The node's state without stops and tombstones that have done their duty."""
     return replace(
         state,
@@ -248,11 +248,11 @@ def without_the_old(state: NodeState, wall_ms: int) -> NodeState:
 K = TypeVar("K")
 
 
-def _kept(held: Mapping[K, Held], epoch: int, wall_ms: int) -> dict[K, Held]:
+def _kept(held: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, PendingStop]:
     return {key: one for key, one in held.items() if not is_over(one.epoch, one.wall_ms, epoch, wall_ms)}
 
 
-def state_to_json(state: NodeState) -> dict[str, Any]:
+def state_to_json(state: JournalState) -> dict[str, Any]:
     """As plain JSON."""
     return {
         "epoch": state.epoch,
@@ -268,10 +268,12 @@ def state_to_json(state: NodeState) -> dict[str, Any]:
     }
 
 
-def state_from_json(raw: Data) -> NodeState:
+def state_from_json(raw: Data) -> JournalState:
     """From `state_to_json`; KeyError, TypeError or ValueError for anything else."""
-    held = {kind: {key: Held(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")}
-    return NodeState(
+    held = {
+        kind: {key: PendingStop(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")
+    }
+    return JournalState(
         epoch=int(raw["epoch"]),
         control_seq=int(raw["control_seq"]),
         latest={str(kind): int(seq) for kind, seq in raw.get("latest", {}).items()},
@@ -285,7 +287,7 @@ def state_from_json(raw: Data) -> NodeState:
     )
 
 
-def _held(one: Held) -> list[Any]:
+def _held(one: PendingStop) -> list[Any]:
     return [one.reason, one.epoch, one.wall_ms, one.fence]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.attempt.doors import ModelCount
-from node_agent.attempt.ports import Told
+from node_agent.attempt.ports import ReportedEnd
 from node_agent.attempt.records import StopKind, StopNote
-from node_agent.shim.spool import EndedBy, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
-from node_agent.shim.spool import Limits as Held
+from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished
+from node_agent.shim.spool import PhaseLimits as Held
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome, by_status
 from node_agent.wire.order import Limits
 from node_agent.wire.receipt import GateResult, Usage
@@ -21,7 +21,7 @@ _EXECVP = "bwrap: execvp "
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AttemptVerdict:
     """How it ended. `failure` is None exactly when the outcome is `done`."""
 
     outcome: Outcome
@@ -61,28 +61,28 @@ _REFUSED = {
 }
 GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
 _LIMITS = {
-    EndedBy.WALL: FailureKind.WALL_LIMIT,
-    EndedBy.IDLE: FailureKind.IDLE_LIMIT,
-    EndedBy.OUTPUT: FailureKind.OUTPUT_LIMIT,
-    EndedBy.MEMORY: FailureKind.MEMORY_LIMIT,
-    EndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
-    EndedBy.DISK: FailureKind.DISK_LIMIT,
+    StepEndedBy.WALL: FailureKind.WALL_LIMIT,
+    StepEndedBy.IDLE: FailureKind.IDLE_LIMIT,
+    StepEndedBy.OUTPUT: FailureKind.OUTPUT_LIMIT,
+    StepEndedBy.MEMORY: FailureKind.MEMORY_LIMIT,
+    StepEndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
+    StepEndedBy.DISK: FailureKind.DISK_LIMIT,
 }
 NO_LIMITS = Held()
 
 
-def limit_fault(by: EndedBy, limits: Held, where: str = "") -> Fault:
+def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
     """Which limit ended it, and its value where that is known."""
     words = {
-        EndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
-        EndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
-        EndedBy.OUTPUT: ("it wrote more than its output limit", _size(limits.output_bytes)),
-        EndedBy.MEMORY: ("it took more memory than its limit", _size(limits.memory_bytes)),
-        EndedBy.PROCESSES: (
+        StepEndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
+        StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
+        StepEndedBy.OUTPUT: ("it wrote more than its output limit", _size(limits.output_bytes)),
+        StepEndedBy.MEMORY: ("it took more memory than its limit", _size(limits.memory_bytes)),
+        StepEndedBy.PROCESSES: (
             "it had more processes and threads than its limit",
             f" of {limits.processes}" if limits.processes else "",
         ),
-        EndedBy.DISK: ("it had more on the disk than its limit", _size(limits.disk_bytes)),
+        StepEndedBy.DISK: ("it had more on the disk than its limit", _size(limits.disk_bytes)),
     }
     text, value = words[by]
     return Fault(_LIMITS[by], f"{text}{value}{where}")
@@ -142,7 +142,7 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
     return StopNote(StopKind.TURNS, f"the model was asked for its turn {turns}, the limit is {limit}")
 
 
-def gateway_fault(fault: Fault | None, told: Told | None, count: ModelCount | None) -> Fault | None:
+def gateway_fault(fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None) -> Fault | None:
     """Whose end it was when an agent failed for want of its model: of a limit of ours, or of our gateway."""
     if fault is None and count is not None and count.wrapped:
         return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
@@ -166,7 +166,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 
 
 def work_fault(
-    record: ExitRecord, told: Told | None, stop: StopNote | None, limits: Held = NO_LIMITS
+    record: ExitRecord, told: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
     """What went wrong in the work phase: limits, stop, the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
@@ -174,7 +174,7 @@ def work_fault(
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
     if last is None:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
-    if last.ended_by is not EndedBy.NONE or record.ended is PhaseEnd.STOPPED:
+    if last.ended_by is not StepEndedBy.NONE or record.ended is PhaseEnd.STOPPED:
         return _ended_by_us(record, last, stop, limits)
     if last.exec_error is not None:
         return _exec_fault(last)
@@ -271,18 +271,18 @@ def gate_fault(
     number, failed = next(((n, gate) for n, gate in enumerate(gates) if not gate.passed), (0, None))
     if failed is None:
         return None
-    by = next((step.ended_by for step in record.steps if step.index == number), EndedBy.NONE)
+    by = next((step.ended_by for step in record.steps if step.index == number), StepEndedBy.NONE)
     if by in _LIMITS:
         return limit_fault(by, limits, f" (in gate {failed.name})")
     ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
 
 
-def verdict(fault: Fault | None, change: str) -> Verdict:
+def verdict(fault: Fault | None, change: str) -> AttemptVerdict:
     """The end, as the failure table says it."""
     if fault is not None:
-        return Verdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
-    return Verdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
+        return AttemptVerdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
+    return AttemptVerdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
 
 
 def fault_to_json(fault: Fault | None) -> list[str] | None:

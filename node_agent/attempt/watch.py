@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node_agent.attempt.doors import ModelCount
-from node_agent.attempt.ports import ProcessEnd, Reader, Runner, Spent, Told
+from node_agent.attempt.ports import OutputReader, ProcessEnd, ReportedEnd, ReportedUsage, RunnerPort
 
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
@@ -14,10 +14,10 @@ TURN = 16
 """So many chunks at once: a flood must not keep a stop waiting."""
 
 
-class Watch:
+class OutputWatch:
     """One attempt's output, from its first byte; after a restart it begins again there."""
 
-    def __init__(self, reader: Reader, path: Path, errors: Path) -> None:
+    def __init__(self, reader: OutputReader, path: Path, errors: Path) -> None:
         self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
@@ -27,9 +27,9 @@ class Watch:
         self.seen_wall_ms = 0
         """When it was seen to run, last in the life of this node agent."""
         self.told_ms: int | None = None
-        self._told: tuple[Spent, int] | None = None
+        self._told: tuple[ReportedUsage, int] | None = None
 
-    def pull(self, runner: Runner, chunks: int = TURN) -> bool:
+    def pull(self, runner: RunnerPort, chunks: int = TURN) -> bool:
         """Read on; False when there may be more."""
         for _ in range(chunks):
             chunk = runner.tail(self._path, self.offset, CHUNK)
@@ -40,7 +40,7 @@ class Watch:
         return False
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> ReportedUsage:
         told = self._reader.spent()
         return told if self.count is None else replace(told, usage=self.count.over(told.usage))
 
@@ -49,12 +49,12 @@ class Watch:
         seen = (self.spent, self.offset)
         if self.told_ms is None:  # that it runs was told a moment ago
             self.told_ms = now_ms
-        if seen in (self._told, (Spent(), 0)) or now_ms - self.told_ms < every_ms:
+        if seen in (self._told, (ReportedUsage(), 0)) or now_ms - self.told_ms < every_ms:
             return False
         self._told, self.told_ms = seen, now_ms
         return True
 
-    def finish(self, runner: Runner, end: ProcessEnd) -> Told:
+    def finish(self, runner: RunnerPort, end: ProcessEnd) -> ReportedEnd:
         """The rest of the output, and what it says of the end."""
         while not self.pull(runner):
             pass

@@ -21,7 +21,7 @@ class Over(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChatLimits:
     """`until_ms` on the monotonic clock; None: no such limit. `turns`: calls of the model.
 
     `answers`: what its owner calls turns; with `wrap_up` one more is asked for then, in words only.

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from node_agent import wiring
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
-from node_agent.cli.notify import Watched
+from node_agent.cli.notify import AgentWatchdog
 from node_agent.files.durable import make_folder, write_atomic
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.sandbox.grammar import Grammar
 from node_agent.wire import logs
@@ -37,7 +37,7 @@ class HeldError(Exception):
     """Another node agent has this home."""
 
 
-def stay(home: Home) -> None:
+def stay(home: NodeHome) -> None:
     """Until SIGTERM, or until the home is gone. HeldError, SettingsError.
 
     The lock goes with the process: until then a thread may still write.
@@ -52,8 +52,8 @@ def stay(home: Home) -> None:
             home.pid.unlink(missing_ok=True)
 
 
-def _work(home: Home, lock: int) -> None:
-    watch = Watched(os.environ, SystemClock())
+def _work(home: NodeHome, lock: int) -> None:
+    watch = AgentWatchdog(os.environ, SystemClock())
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     grammar = Grammar(sys.executable)
@@ -83,7 +83,7 @@ def _work(home: Home, lock: int) -> None:
     grammar.close()
 
 
-def _watch(home: Home, lock: int, leave: Callable[[], None]) -> None:
+def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
     """End with the home: one that was removed, or made anew for another agent, is no longer written to."""
     while _is_ours(home, lock):
         time.sleep(LOOK_S)
@@ -91,7 +91,7 @@ def _watch(home: Home, lock: int, leave: Callable[[], None]) -> None:
     leave()
 
 
-def _is_ours(home: Home, lock: int) -> bool:
+def _is_ours(home: NodeHome, lock: int) -> bool:
     """Whether the lock that we hold is still the one in the home."""
     try:
         return os.path.samestat(os.stat(home.lock), os.fstat(lock))
@@ -99,7 +99,7 @@ def _is_ours(home: Home, lock: int) -> bool:
         return False
 
 
-def hold(home: Home) -> int:
+def hold(home: NodeHome) -> int:
     """The lock of this home, held as long as this process lives. HeldError.
 
     Whoever looks whether it is held takes it for a moment: that must not keep an agent from starting.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from node_agent.files.durable import make_folder, write_atomic
 from node_agent.home.gatewayfile import read_wish
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from node_agent.machine.discovery import search_path
 from node_agent.runtimes.logins import FOLDER, LOGINS, Login
 from node_agent.runtimes.registry import RUNTIMES
@@ -33,7 +33,7 @@ class NoLogin(Exception):
 
 
 def log_in(
-    home: Home,
+    home: NodeHome,
     runtime: str,
     environ: Mapping[str, str],
     values: Mapping[str, str],
@@ -63,7 +63,7 @@ def log_in(
     return _kept(login, folder, ask)
 
 
-def _login_of(runtime: str, home: Home) -> Login:
+def _login_of(runtime: str, home: NodeHome) -> Login:
     if runtime not in RUNTIMES:
         known = ", ".join(sorted(LOGINS))
         raise NoLogin(f"there is no runtime {runtime!r}", f"those with a login of their own: {known}")
@@ -116,7 +116,7 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _proxy(home: Home, values: Mapping[str, str]) -> dict[str, str]:
+def _proxy(home: NodeHome, values: Mapping[str, str]) -> dict[str, str]:
     """The owner's way out, for this program, too."""
     wish = read_wish(home.root)
     if wish.https_proxy is None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from node_agent.home.settings import Home, SettingsError
+from node_agent.home.settings import NodeHome, SettingsError
 from node_agent.wire.clock import SystemClock, SystemIds
 
 OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
@@ -133,11 +133,11 @@ def remove(args: argparse.Namespace) -> int:
     return OK if not done.left else FAILED
 
 
-def _home(args: argparse.Namespace) -> Home:
+def _home(args: argparse.Namespace) -> NodeHome:
     path = args.home or os.environ.get("PANCODE_NODE_HOME")
     if not path:
         raise SettingsError("which home? give --home H, or set PANCODE_NODE_HOME")
-    return Home(Path(path).absolute())
+    return NodeHome(Path(path).absolute())
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:

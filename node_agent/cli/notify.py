@@ -14,7 +14,7 @@ _OFTEN = 4
 """So many times within the manager's patience it is told."""
 
 
-class Watched:
+class AgentWatchdog:
     """`beat` comes from the thread that takes the turns: where it hangs, the manager hears nothing more."""
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from node_agent.home.settings import End, Ends, Home, SettingsError, current_link, ends_of
+from node_agent.home.settings import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.link.client import Access, connect, words
 from node_agent.wire.clock import Clock
-from node_agent.workspace.depot_stream import Address, Door, hang_up
+from node_agent.workspace.depot_stream import Address, DepotAddress, hang_up
 from node_agent.workspace.errors import DepotUnavailable
 
 PATIENCE_S = 8.0
@@ -35,7 +35,7 @@ class Reached:
         return not self.redis and not self.depot
 
 
-def reach(home: Home, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
+def reach(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
     """By what is `offered`, the text of a link, or else by the link that is there. SettingsError."""
     settings = home.read_settings()
     ends = _ends(home, offered)
@@ -44,7 +44,7 @@ def reach(home: Home, offered: str | None, clock: Clock, patience_s: float = PAT
     return Reached(_redis(redis), _depot(ends.depot, patience_s), clock.wall_ms())
 
 
-def _ends(home: Home, offered: str | None) -> Ends:
+def _ends(home: NodeHome, offered: str | None) -> LinkEnds:
     if offered is None:
         found = current_link(home.links)
         if found is None:
@@ -70,7 +70,7 @@ def _redis(access: Access) -> str:
 def _depot(end: End, patience_s: float) -> str:
     address: Address = Path(end) if isinstance(end, str) else end
     try:
-        peer, _ = Door(lambda: address, lambda *_: b"", patience_s).greeted()
+        peer, _ = DepotAddress(lambda: address, lambda *_: b"", patience_s).greeted()
     except DepotUnavailable as exc:
         return str(exc)
     hang_up(peer)

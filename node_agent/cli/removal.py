@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.attempt.plans import GATES, SETUP
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from node_agent.journal.shelf import FileShelf
 from node_agent.runner.runner import Runner
 from node_agent.shim.spool import RunnerError, Running
@@ -23,7 +23,7 @@ class Removed:
     left: tuple[tuple[str, int], ...]
 
 
-def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
+def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
     names = FileShelf(home.journal).names() if home.journal.is_dir() else []
     running = [(name, phase) for name in names for phase in _phases(home, name) if _runs(runner, phase)]
@@ -37,7 +37,7 @@ def end_all(home: Home, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
 
 
-def _phases(home: Home, name: str) -> tuple[Path, ...]:
+def _phases(home: NodeHome, name: str) -> tuple[Path, ...]:
     folder = home.journal / name
     return (folder / SETUP, folder, folder / GATES)
 

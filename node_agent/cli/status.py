@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.records import Entry, folded, opened
+from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
-from node_agent.home.settings import Home, current_link
+from node_agent.home.settings import NodeHome, current_link
 from node_agent.journal.shelf import FileShelf
 from node_agent.wire.marks import HOLDS_SLOT
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HomeReport:
     """What was found. `unreadable`: journal folders that make no sense."""
 
     running: bool
     pid: int | None
     linked: bool
-    entries: tuple[Entry, ...]
+    entries: tuple[JournalRecord, ...]
     unreadable: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Seen:
         }
 
 
-def look(home: Home) -> Seen:
+def look(home: NodeHome) -> HomeReport:
     """Reads only; the journal may be in use."""
     entries, unreadable = [], []
     if home.journal.is_dir():
@@ -57,7 +57,7 @@ def look(home: Home) -> Seen:
                 if shelf.folder(name).exists():  # else it serves another attempt meanwhile
                     unreadable.append(name)
     running = is_held(home.lock)
-    return Seen(
+    return HomeReport(
         running=running,
         pid=_pid(home.pid) if running else None,
         linked=current_link(home.links) is not None,
@@ -81,7 +81,7 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _entry(shelf: FileShelf, name: str) -> Entry:
+def _entry(shelf: FileShelf, name: str) -> JournalRecord:
     records = [from_json(raw) for raw in shelf.read(name)]
     entry = opened(records[0])
     for record in records[1:]:

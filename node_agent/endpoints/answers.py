@@ -28,7 +28,7 @@ class Mismatch(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerReply:
     """`server`: the header of that name. A status says little: some servers give 200 to all that is asked."""
 
     status: int
@@ -54,13 +54,13 @@ class Answer:
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 
-class Ask(Protocol):
+class ServerQuery(Protocol):
     """Asks one server. Raises Silent."""
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> ServerReply:
         """Changes nothing there."""
 
-    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+    def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
         """For the few questions that are put so, and change nothing either."""
 
 

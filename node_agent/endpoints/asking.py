@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from node_agent.chat.client import first_of
-from node_agent.endpoints.answers import Answer, Silent
-from node_agent.endpoints.places import Place
+from node_agent.endpoints.answers import ServerReply, Silent
+from node_agent.endpoints.places import EndpointAddress
 from node_agent.endpoints.trust import context_of, unbelieved
 from node_agent.wire.clock import Clock
 
@@ -22,16 +22,16 @@ MOST_BYTES = 4 << 20
 class Http:
     """A connection for each question: a server that is restarted is never asked over an old one."""
 
-    def __init__(self, place: Place, key: str, clock: Clock) -> None:
+    def __init__(self, place: EndpointAddress, key: str, clock: Clock) -> None:
         self._place, self._key, self._clock = place, key, clock
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> ServerReply:
         return self._ask("GET", path, None)
 
-    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+    def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
         return self._ask("POST", path, body)
 
-    def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> Answer:
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> ServerReply:
         import httpx2  # where there is a server: most nodes have none
 
         place, until = self._place, self._clock.mono_ms() + int(READ_S * 1000)
@@ -42,7 +42,9 @@ class Http:
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
                 client.stream(method, f"{place.url}{path}", json=body, headers=self._headers()) as answer,
             ):
-                return Answer(answer.status_code, self._read(answer, until), answer.headers.get("server", ""))
+                return ServerReply(
+                    answer.status_code, self._read(answer, until), answer.headers.get("server", "")
+                )
         except httpx2.ConnectError as exc:
             raise _unreached(place, exc) from exc
         except httpx2.ConnectTimeout as exc:
@@ -64,7 +66,7 @@ class Http:
         return bytes(data)
 
 
-def _unreached(place: Place, exc: BaseException) -> Silent:
+def _unreached(place: EndpointAddress, exc: BaseException) -> Silent:
     first = first_of(exc)
     if isinstance(first, ssl.SSLError):
         return unbelieved(place, first)

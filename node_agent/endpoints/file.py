@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from node_agent.endpoints.places import PORTS, Place, place_of
+from node_agent.endpoints.places import PORTS, EndpointAddress, place_of
 from node_agent.home.settings import read_owned
 from node_agent.wire.endpoint import ModelWire
 from node_agent.wire.model import SecretName, WireModel
@@ -55,7 +55,7 @@ class Listed(WireModel):
         whole = None if self.ca is None else str(home / Path(self.ca).expanduser())
         return self.model_copy(update={"ca": whole})
 
-    def place(self) -> Place:
+    def place(self) -> EndpointAddress:
         return replace(
             place_of(self.url),
             name=self.name,
@@ -86,7 +86,7 @@ class Owners(WireModel):
             raise ValueError(f"two endpoints have the name {twice!r}")
         return listed
 
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[EndpointAddress, ...]:
         return tuple(one.place() for one in self.endpoints if one.enabled)
 
     def ports_left(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from node_agent.endpoints.answers import Answer, Ask
+from node_agent.endpoints.answers import ServerQuery, ServerReply
 from node_agent.wire.endpoint import Dialect
 
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
@@ -20,14 +20,14 @@ _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.L
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerKind:
     """What answers there. `locked`: it wants a key that it was not shown."""
 
     dialect: Dialect
     locked: bool = False
 
 
-def identify(ask: Ask, port: int, known: bool = False) -> Identity | None:
+def identify(ask: ServerQuery, port: int, known: bool = False) -> ServerKind | None:
     """None: no model server. `known`: its owner says that it is one. Raises Silent."""
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None
@@ -35,12 +35,12 @@ def identify(ask: Ask, port: int, known: bool = False) -> Identity | None:
         last = ask.get(path)
         dialect = _told(path, last)
         if dialect is not None:
-            return Identity(dialect, last.status == 401)
+            return ServerKind(dialect, last.status == 401)
     is_locked = last is not None and last.status in (401, 403) and (known or last.error is not None)
-    return Identity(Dialect.OPENAI, True) if is_locked else None
+    return ServerKind(Dialect.OPENAI, True) if is_locked else None
 
 
-def _told(path: str, answer: Answer) -> Dialect | None:
+def _told(path: str, answer: ServerReply) -> Dialect | None:
     if answer.server.lower() == "llama.cpp":
         return Dialect.LLAMACPP
     if isinstance(answer.error, str) and answer.error.startswith(_UNEXPECTED):
@@ -57,7 +57,7 @@ def _told(path: str, answer: Answer) -> Dialect | None:
     return None
 
 
-def _is_lmstudio(path: str, answer: Answer) -> bool:
+def _is_lmstudio(path: str, answer: ServerReply) -> bool:
     name, marks = ("models", ("key", "loaded_instances")) if path == LM1 else (
         "data", ("state", "compatibility_type"),
     )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from node_agent.endpoints.answers import (
-    Answer,
-    Ask,
     Mismatch,
+    ServerQuery,
+    ServerReply,
     Silent,
     flag,
     inner,
@@ -19,7 +19,7 @@ from node_agent.endpoints.answers import (
     word,
 )
 from node_agent.endpoints.fingerprint import LIST, PROPS
-from node_agent.endpoints.reading import Memory, Reading, Slot, Slots
+from node_agent.endpoints.reading import Memory, ServerReading, Slot, SlotCount
 from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 ROUTED = f"{LIST}?autoload=false"
@@ -27,23 +27,25 @@ _WIRES = (("/v1/responses", ModelWire.RESPONSES), ("/v1/messages", ModelWire.MES
 _RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
 
 
-def read(ask: Ask, memory: Memory) -> Reading:
+def read(ask: ServerQuery, memory: Memory) -> ServerReading:
     """Raises Silent, Mismatch."""
     listed = ask.get(ROUTED)
     if listed.status == 401:
-        return Reading(locked=True)
+        return ServerReading(locked=True)
     models = items(listed.fields, "data")
     if any("status" in one for one in models):
         return _router(ask, models)
     props = ask.get(PROPS)
     if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
-        return Reading(models=tuple(_model(one, {}, Residence.NOT_LOADED) for one in models))
+        return ServerReading(models=tuple(_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
         return _router(ask, items(ask.get("/models?autoload=false").fields, "data"))
     return _single(ask, memory, models, props)
 
 
-def _single(ask: Ask, memory: Memory, models: list[Mapping[str, Any]], props: Answer) -> Reading:
+def _single(
+    ask: ServerQuery, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
+) -> ServerReading:
     said, asleep = props.fields, flag(props.fields, "is_sleeping") is True
     total = number(said, "total_slots")
     if total is None:
@@ -52,7 +54,7 @@ def _single(ask: Ask, memory: Memory, models: list[Mapping[str, Any]], props: An
     if memory.wires is None and not asleep and not (seen and seen.silent):
         memory.wires = _wires(ask)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
-    return Reading(
+    return ServerReading(
         version=word(said, "build_info"),
         models=tuple(_model(one, said, residence) for one in models if word(one, "id")),
         wires=memory.wires or (ModelWire.CHAT,),
@@ -62,7 +64,7 @@ def _single(ask: Ask, memory: Memory, models: list[Mapping[str, Any]], props: An
     )
 
 
-def _router(ask: Ask, models: list[Mapping[str, Any]]) -> Reading:
+def _router(ask: ServerQuery, models: list[Mapping[str, Any]]) -> ServerReading:
     """Each loaded one is asked for itself; `autoload=false`, or the question would load it."""
     found = []
     for one in models:
@@ -73,19 +75,19 @@ def _router(ask: Ask, models: list[Mapping[str, Any]]) -> Reading:
             said = ask.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
         if name:
             found.append(_model(one, said, residence))
-    return Reading(models=tuple(found))
+    return ServerReading(models=tuple(found))
 
 
-def _slots(ask: Ask, path: str, total: int) -> Slots | None:
+def _slots(ask: ServerQuery, path: str, total: int) -> SlotCount | None:
     """None where it does not show them."""
     try:
         answer = ask.get(path)
     except Silent:
-        return Slots(total, silent=True)
+        return SlotCount(total, silent=True)
     if answer.status != 200 or not isinstance(answer.value, list):
         return None
     busy = [one for one in answer.value if isinstance(one, dict) and one.get("is_processing") is True]
-    return Slots(total, tuple(_slot(one) for one in busy))
+    return SlotCount(total, tuple(_slot(one) for one in busy))
 
 
 def _slot(one: Mapping[str, Any]) -> Slot:
@@ -95,7 +97,7 @@ def _slot(one: Mapping[str, Any]) -> Slot:
     return Slot(task or 0, processed or 0, number(first, "n_decoded") or 0)
 
 
-def _wires(ask: Ask) -> tuple[ModelWire, ...]:
+def _wires(ask: ServerQuery) -> tuple[ModelWire, ...]:
     """An empty question, once: a wire that is there says what it misses, before any model hears of it."""
     there = [wire for path, wire in _WIRES if "is required" in str(inner(ask.post(path, {}).value, "error"))]
     return (ModelWire.CHAT, *there)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.endpoints.answers import (
-    Answer,
-    Ask,
     Mismatch,
+    ServerQuery,
+    ServerReply,
     flag,
     inner,
     items,
@@ -18,22 +18,22 @@ from node_agent.endpoints.answers import (
 )
 from node_agent.endpoints.answers import size_of as parameters_of
 from node_agent.endpoints.fingerprint import LIST, LM0, LM1
-from node_agent.endpoints.reading import Memory, Reading
+from node_agent.endpoints.reading import Memory, ServerReading
 from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 
-def read(ask: Ask, memory: Memory) -> Reading:
+def read(ask: ServerQuery, memory: Memory) -> ServerReading:
     """One question with a new server. Raises Silent, Mismatch."""
     answer = ask.get(LM1)
     if answer.status == 401:
-        return Reading(locked=True)
+        return ServerReading(locked=True)
     if isinstance(answer.fields.get("models"), list):
         models = tuple(_new(one) for one in items(answer.fields, "models") if word(one, "key"))
-        return Reading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
-    return Reading(None, _older(ask.get(LM0), ask))
+        return ServerReading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
+    return ServerReading(None, _older(ask.get(LM0), ask))
 
 
-def _older(answer: Answer, ask: Ask) -> tuple[ModelFact, ...]:
+def _older(answer: ServerReply, ask: ServerQuery) -> tuple[ModelFact, ...]:
     if isinstance(answer.fields.get("data"), list):
         return tuple(_old(one) for one in items(answer.fields, "data") if word(one, "id"))
     listed = ask.get(LIST).fields

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from node_agent.endpoints import llamacpp, lmstudio, ollama, openai
-from node_agent.endpoints.answers import Ask, Mismatch, Silent
-from node_agent.endpoints.fingerprint import Identity, identify
-from node_agent.endpoints.progress import Progress
-from node_agent.endpoints.reading import Memory, Reading, Slots
+from node_agent.endpoints.answers import Mismatch, ServerQuery, Silent
+from node_agent.endpoints.fingerprint import ServerKind, identify
+from node_agent.endpoints.progress import DecodeProgress
+from node_agent.endpoints.reading import Memory, ServerReading, SlotCount
 from node_agent.wire.endpoint import Dialect
 
 STRANGER_MS = 600_000
@@ -16,13 +16,13 @@ STRANGER_MS = 600_000
 
 
 @dataclass(slots=True)
-class Known:
+class KnownServer:
     """What is kept of a place from look to look. `stranger_until`: no server of models is there till then."""
 
-    identity: Identity | None = None
+    identity: ServerKind | None = None
     memory: Memory = field(default_factory=Memory)
-    progress: Progress = field(default_factory=Progress)
-    reading: Reading | None = None
+    progress: DecodeProgress = field(default_factory=DecodeProgress)
+    reading: ServerReading | None = None
     seen_ms: int = 0
     trouble: str = ""
     """Why there is no reading, in words."""
@@ -35,7 +35,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LookMoment:
     """`listed`: its owner says that a server is there; `in_use`: calls of ours are under way there."""
 
     now_ms: int
@@ -44,7 +44,7 @@ class Moment:
     in_use: bool = False
 
 
-def look(known: Known, ask: Ask, moment: Moment) -> Known:
+def look(known: KnownServer, ask: ServerQuery, moment: LookMoment) -> KnownServer:
     """What is known afterwards. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
@@ -55,39 +55,41 @@ def look(known: Known, ask: Ask, moment: Moment) -> Known:
         return _unheard(known, exc, now_ms)
 
 
-def _asked(known: Known, ask: Ask, moment: Moment) -> Known:
+def _asked(known: KnownServer, ask: ServerQuery, moment: LookMoment) -> KnownServer:
     now_ms = moment.now_ms
     for _ in range(2):
         if known.identity is None:
-            known = Known(identity=identify(ask, moment.port, moment.listed), key=known.key)
+            known = KnownServer(identity=identify(ask, moment.port, moment.listed), key=known.key)
         identity = known.identity
         if identity is None:
             words = "answers, and is no model server that we know"
-            return Known(trouble=words, stranger_until=now_ms + STRANGER_MS)
+            return KnownServer(trouble=words, stranger_until=now_ms + STRANGER_MS)
         known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
         try:
             reading = read(identity.dialect, ask, known.memory)
         except Mismatch:
-            known = Known(key=known.key)
+            known = KnownServer(key=known.key)
             continue
         if identity.locked and not reading.locked:  # it lets us in now: what it is, only it can tell
-            known = Known(key=known.key)
+            known = KnownServer(key=known.key)
             continue
         progress = known.progress.after(reading.seen, now_ms)
         known.memory.asked(reading.seen, moment.in_use, now_ms)
-        return Known(identity, known.memory, progress, reading, now_ms, key=known.key)
-    return Known(trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS)
+        return KnownServer(identity, known.memory, progress, reading, now_ms, key=known.key)
+    return KnownServer(
+        trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS
+    )
 
 
-def _unheard(known: Known, exc: Silent, now_ms: int) -> Known:
+def _unheard(known: KnownServer, exc: Silent, now_ms: int) -> KnownServer:
     """One that listens and is silent is still there, for a while: its slots may all be at a long prompt."""
     if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
-        return Known(trouble=str(exc), fix=exc.fix)
-    progress = known.progress.after(Slots(0, silent=True), now_ms)
+        return KnownServer(trouble=str(exc), fix=exc.fix)
+    progress = known.progress.after(SlotCount(0, silent=True), now_ms)
     return replace(known, progress=progress, trouble=str(exc))
 
 
-def read(dialect: Dialect, ask: Ask, memory: Memory) -> Reading:
+def read(dialect: Dialect, ask: ServerQuery, memory: Memory) -> ServerReading:
     """By the dialect. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:

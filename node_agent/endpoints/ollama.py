@@ -6,8 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.endpoints.answers import Answer, Ask, Mismatch, inner, items, number, size_of, word
-from node_agent.endpoints.reading import Memory, Reading
+from node_agent.endpoints.answers import (
+    Mismatch,
+    ServerQuery,
+    ServerReply,
+    inner,
+    items,
+    number,
+    size_of,
+    word,
+)
+from node_agent.endpoints.reading import Memory, ServerReading
 from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 ASSUMED_CONTEXT = 4096
@@ -18,7 +27,7 @@ MOST_SHOWN = 40
 _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
-def read(ask: Ask, memory: Memory) -> Reading:
+def read(ask: ServerQuery, memory: Memory) -> ServerReading:
     """Nothing of this loads a model. Raises Silent, Mismatch."""
     version = word(ask.get("/api/version").fields, "version")
     if version is None:
@@ -31,7 +40,7 @@ def read(ask: Ask, memory: Memory) -> Reading:
         for number, tag in enumerate(tags)
         if word(tag, "name")
     )
-    return Reading(version, models, wires_of(version), ASSUMED_SLOTS)
+    return ServerReading(version, models, wires_of(version), ASSUMED_SLOTS)
 
 
 def wires_of(version: str) -> tuple[ModelWire, ...]:
@@ -41,7 +50,7 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
 
 
-def _shown(ask: Ask, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
+def _shown(ask: ServerQuery, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
     """What it says of one model: read from its files, so that it is asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
@@ -50,7 +59,7 @@ def _shown(ask: Ask, tag: Mapping[str, Any], memory: Memory, number: int) -> Map
     return found if isinstance(found, dict) else {}
 
 
-def _kept(answer: Answer) -> dict[str, Any]:
+def _kept(answer: ServerReply) -> dict[str, Any]:
     """Without its template, licence and tensors, which are long."""
     fields, info = answer.fields, inner(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.endpoints.answers import Ask, Mismatch, Silent, inner, items, makes_vectors, number, word
+from node_agent.endpoints.answers import (
+    Mismatch,
+    ServerQuery,
+    Silent,
+    inner,
+    items,
+    makes_vectors,
+    number,
+    word,
+)
 from node_agent.endpoints.fingerprint import LIST
-from node_agent.endpoints.reading import Memory, Reading
+from node_agent.endpoints.reading import Memory, ServerReading
 from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
 
 _WIRES = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.MESSAGES}
 
 
-def read(ask: Ask, memory: Memory, dialect: Dialect) -> Reading:
+def read(ask: ServerQuery, memory: Memory, dialect: Dialect) -> ServerReading:
     """Raises Silent, Mismatch."""
     answer = ask.get(LIST)
     if answer.status in (401, 403):
-        return Reading(locked=True)
+        return ServerReading(locked=True)
     if answer.fields.get("object") != "list":
         raise Mismatch("no list of models")
     listed = [one for one in items(answer.fields, "data") if word(one, "id")]
     if dialect is Dialect.OPENAI:
-        return Reading(models=tuple(_model(one, None) for one in listed))
+        return ServerReading(models=tuple(_model(one, None) for one in listed))
     if memory.wires is None:
         memory.wires = _wires(ask)
     models = tuple(_model(one, Residence.LOADED) for one in listed)
-    return Reading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)
+    return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)
 
 
 def _model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
@@ -35,7 +44,7 @@ def _model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
-def _wires(ask: Ask) -> tuple[ModelWire, ...]:
+def _wires(ask: ServerQuery) -> tuple[ModelWire, ...]:
     """By the description of itself that such a server gives; once, as it is long."""
     try:
         paths = inner(ask.get("/openapi.json").fields, "paths")
@@ -44,7 +53,7 @@ def _wires(ask: Ask) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, *(wire for path, wire in _WIRES.items() if path in paths))
 
 
-def _version(ask: Ask) -> str | None:
+def _version(ask: ServerQuery) -> str | None:
     try:
         return word(ask.get("/version").fields, "version")
     except Silent:

@@ -16,7 +16,7 @@ _AT_HOME = (".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EndpointAddress:
     """An address where a server may be. `listed`: by the owner, who is told when nothing is there.
 
     `name`: the owner's word for it; `prefix`: the machine's, before the dialect; `base`: the path that all of
@@ -62,22 +62,22 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class EndpointAddresses:
     """Where to look. The first of two with one address counts."""
 
-    every: tuple[Place, ...]
+    every: tuple[EndpointAddress, ...]
 
     @classmethod
-    def of(cls, listed: tuple[Place, ...], ports: tuple[int, ...]) -> Places:
+    def of(cls, listed: tuple[EndpointAddress, ...], ports: tuple[int, ...]) -> EndpointAddresses:
         """What is listed, and this machine's ports."""
-        usual = tuple(Place(LOOPBACK, port) for port in ports)
-        first: dict[tuple[str, int], Place] = {}
+        usual = tuple(EndpointAddress(LOOPBACK, port) for port in ports)
+        first: dict[tuple[str, int], EndpointAddress] = {}
         for place in (*listed, *usual):
             first.setdefault((LOOPBACK if place.host == "localhost" else place.host, place.port), place)
         return cls(tuple(first.values()))
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str) -> EndpointAddress:
     """From http(s)://HOST[:PORT][/base], with or without `/v1`. ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -87,12 +87,14 @@ def place_of(url: str) -> Place:
     host = LOOPBACK if parts.hostname == "localhost" else parts.hostname
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
-    return Place(host, port, tls, parts.path.rstrip("/").removesuffix("/v1").rstrip("/"), listed=True)
+    return EndpointAddress(
+        host, port, tls, parts.path.rstrip("/").removesuffix("/v1").rstrip("/"), listed=True
+    )
 
 
-def machine_places(text: str) -> tuple[Place, ...]:
+def machine_places(text: str) -> tuple[EndpointAddress, ...]:
     """The places that a machine's name stands for. ValueError says the form."""
     machine = machine_of(text)
     ports = PORTS if machine.port is None else (machine.port,)
     told = machine.port is not None
-    return tuple(Place(machine.host, port, listed=told, prefix=machine.name) for port in ports)
+    return tuple(EndpointAddress(machine.host, port, listed=told, prefix=machine.name) for port in ports)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from node_agent.endpoints.reading import Slot, Slots
+from node_agent.endpoints.reading import Slot, SlotCount
 
 SILENCE_MS = 10_000
 """Silent at two looks so far apart."""
@@ -15,7 +15,7 @@ DECODING_MS, PROMPT_MS = 60_000, 300_000
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DecodeProgress:
     """`moved`: each busy slot as last seen, and since when it stands like that."""
 
     silent_since: int | None = None
@@ -23,17 +23,19 @@ class Progress:
     words: str = ""
     """Why it is taken for wedged; empty when it is not."""
 
-    def after(self, seen: Slots | None, now_ms: int) -> Progress:
+    def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
         """With one look more."""
         if seen is None:
-            return Progress()
+            return DecodeProgress()
         if seen.silent:
             since = now_ms if self.silent_since is None else self.silent_since
             told = f"it has not answered for {(now_ms - since) // 1000} s, or its slots have not"
             return replace(self, silent_since=since, words=told if now_ms - since >= SILENCE_MS else "")
         known = dict(self.moved)
         moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
-        return Progress(None, moved, next(filter(None, (_stands(s, now_ms - at) for s, at in moved)), ""))
+        return DecodeProgress(
+            None, moved, next(filter(None, (_stands(s, now_ms - at) for s, at in moved)), "")
+        )
 
 
 def _stands(slot: Slot, ms: int) -> str:

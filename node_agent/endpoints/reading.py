@@ -17,7 +17,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class SlotCount:
     """`busy` of them work. `silent`: the thread that decodes did not answer."""
 
     total: int
@@ -26,7 +26,7 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ServerReading:
     """`locked`: it wants a key. `slots`: calls at once, None where it does not say."""
 
     version: str | None = None
@@ -35,7 +35,7 @@ class Reading:
     slots: int | None = None
     slots_free: int | None = None
     locked: bool = False
-    seen: Slots | None = None
+    seen: SlotCount | None = None
     """For the judgement of its progress; None: it cannot be seen."""
 
 
@@ -56,7 +56,7 @@ class Memory:
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
-    def asked(self, seen: Slots | None, in_use: bool, now_ms: int) -> None:
+    def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
         """After a look: when slots are asked for again."""
         if seen is None:
             return

@@ -11,13 +11,13 @@ from pathlib import Path
 from node_agent.endpoints.asking import Http
 from node_agent.endpoints.file import FILE, USERS, Owners, read_owners
 from node_agent.endpoints.listeners import listening, stranger
-from node_agent.endpoints.looking import Known, Moment, look
-from node_agent.endpoints.places import Place, Places
+from node_agent.endpoints.looking import KnownServer, LookMoment, look
+from node_agent.endpoints.places import EndpointAddress, EndpointAddresses
 from node_agent.endpoints.telling import capped, fact, named, problems
 from node_agent.home.settings import SettingsError
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NodeProblem
 
 FIRST_S, BRIEF_S = 2.5, 0.25
 """So long a word waits for the first looks, and for later ones, which go on without it."""
@@ -26,7 +26,7 @@ _log = logging.getLogger("pancode.node")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class EndpointServer:
     """What a model gateway needs of an endpoint. Its key never leaves the node."""
 
     fact: EndpointFact
@@ -38,7 +38,7 @@ class Server:
         return f"Server({self.url})"
 
 
-class Table:
+class EndpointTable:
     """Thread-safe. `values`: secrets by name, as now; `machines`: places beside the owner's file.
 
     `in_use`: whether calls of ours are under way at the endpoint of that name.
@@ -49,15 +49,15 @@ class Table:
         home: Path,
         clock: Clock,
         values: Callable[[], Mapping[str, str]],
-        machines: Sequence[Place] = (),
+        machines: Sequence[EndpointAddress] = (),
         every_ms: int = 30_000,
         in_use: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._home, self._clock, self._values = home, clock, values
         self._machines, self._every_ms, self._in_use = tuple(machines), every_ms, in_use
         self._lock = threading.Lock()
-        self._known: dict[Place, Known] = {}
-        self._names: dict[Place, str] = {}
+        self._known: dict[EndpointAddress, KnownServer] = {}
+        self._names: dict[EndpointAddress, str] = {}
         self._trouble = ""
         self._users: tuple[str | int, ...] = USERS
         self._over = threading.Event()
@@ -70,36 +70,36 @@ class Table:
         self._freshen()
         return capped([found for _, _, _, found in self._said() if found is not None])
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[NodeProblem, ...]:
         """For `fleet status`."""
-        own: tuple[Problem, ...] = ()
+        own: tuple[NodeProblem, ...] = ()
         if self._trouble:
-            own = (Problem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
+            own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
         return (*own, *problems(self._said()))
 
-    def server(self, name: str) -> Server | None:
+    def server(self, name: str) -> EndpointServer | None:
         """The endpoint of that name; None when there is none now."""
         self._freshen()
         for given, place, known, found in self._said():
             if given == name and found is not None and not self._stranger(place):
-                return Server(found, place.url, known.key, place.ca)
+                return EndpointServer(found, place.url, known.key, place.ca)
         return None
 
     def look(self) -> None:
         """One round over all places, at once."""
         places, values = self._places(), self._values()
         with self._lock:
-            before = {place: self._known.get(place, Known()) for place in places}
-        found: dict[Place, Known] = {}
+            before = {place: self._known.get(place, KnownServer()) for place in places}
+        found: dict[EndpointAddress, KnownServer] = {}
 
-        def one(place: Place) -> None:
+        def one(place: EndpointAddress) -> None:
             key = values.get(place.key, "") if place.key else ""
-            known = before[place] if before[place].key == key else Known(key=key)
+            known = before[place] if before[place].key == key else KnownServer(key=key)
             name = self._names.get(place)
             in_use = name is not None and self._in_use(name)
-            moment = Moment(self._clock.mono_ms(), place.port, place.listed, in_use)
+            moment = LookMoment(self._clock.mono_ms(), place.port, place.listed, in_use)
             if not place.listed and place.is_here and not listening(place.port):
-                found[place] = Known(trouble="nothing listens there", key=key)
+                found[place] = KnownServer(trouble="nothing listens there", key=key)
                 return
             seen = look(known, Http(place, key, self._clock), moment)
             # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
@@ -138,20 +138,20 @@ class Table:
         finally:
             self._over.set()
 
-    def _places(self) -> tuple[Place, ...]:
+    def _places(self) -> tuple[EndpointAddress, ...]:
         """Where to look. A file that cannot be read meant something: then `machines` alone are looked at."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
             owners, self._trouble = Owners(ports=()), str(exc)
         self._users = owners.users
-        return Places.of((*owners.places(), *self._machines), owners.ports_left()).every
+        return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
-    def _stranger(self, place: Place) -> str:
+    def _stranger(self, place: EndpointAddress) -> str:
         """Why its owner would have to say first that it is to be used. Empty: it may be used."""
         return "" if place.listed or not place.is_here else stranger(place.port, self._users)
 
-    def _said(self) -> list[tuple[str, Place, Known, EndpointFact | None]]:
+    def _said(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
         now = self._clock.mono_ms()
         with self._lock:
             known, names = dict(self._known), dict(self._names)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.endpoints.looking import Known
-from node_agent.endpoints.places import Place
+from node_agent.endpoints.looking import KnownServer
+from node_agent.endpoints.places import EndpointAddress
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, troubled
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NodeProblem
 
 MOST_MODELS = 40
 """Of all endpoints together."""
@@ -18,7 +18,7 @@ TRUST = (
 _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
-def fact(name: str, place: Place, known: Known, now_ms: int) -> EndpointFact | None:
+def fact(name: str, place: EndpointAddress, known: KnownServer, now_ms: int) -> EndpointFact | None:
     """None when nothing is there."""
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
@@ -42,7 +42,7 @@ def fact(name: str, place: Place, known: Known, now_ms: int) -> EndpointFact | N
     )
 
 
-def _health(name: str, place: Place, known: Known) -> tuple[Health, str, str]:
+def _health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Health, str, str]:
     if known.reading is not None and known.reading.locked:
         words = f"it does not take the key {place.key}" if known.key else "it wants a key"
         secret = place.key or "GPU_KEY"
@@ -54,7 +54,9 @@ def _health(name: str, place: Place, known: Known) -> tuple[Health, str, str]:
     return Health.OK, "", ""
 
 
-def named(places: Sequence[tuple[Place, Dialect | None]], given: dict[Place, str]) -> dict[Place, str]:
+def named(
+    places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
+) -> dict[EndpointAddress, str]:
     """A name for each place with a server; one that was given stays."""
     taken = {*given.values(), *(place.name for place, _ in places if place.name)}
     names = dict(given)
@@ -66,7 +68,7 @@ def named(places: Sequence[tuple[Place, Dialect | None]], given: dict[Place, str
     return names
 
 
-def _new_name(place: Place, dialect: Dialect, taken: set[str]) -> str:
+def _new_name(place: EndpointAddress, dialect: Dialect, taken: set[str]) -> str:
     stem = f"{place.prefix}-{dialect}" if place.prefix else str(dialect)
     stem = stem if place.prefix or place.is_here else f"{dialect}-{place.host}"
     return stem if stem not in taken else f"{stem}-{place.port}"
@@ -83,21 +85,23 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
     return tuple(sorted(kept, key=lambda one: one.name))
 
 
-def problems(said: Sequence[tuple[str, Place, Known, EndpointFact | None]]) -> tuple[Problem, ...]:
+def problems(
+    said: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
+) -> tuple[NodeProblem, ...]:
     """For `fleet status`: what is listed and not there, and what is there and not well, or not used."""
     told = []
     for name, place, known, found in said:
         if found is None and place.listed:
             what = troubled(name, place.at, known.trouble or "was not looked at yet")
             fix = known.fix or f"start it, or take it out of {_where(place)}"
-            told.append(Problem(what=what[:500], fix=fix))
+            told.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
             what = f"a model server at {place.at} is there and not used: {known.unused}"
-            told.append(Problem(what=what[:500], fix=TRUST))
+            told.append(NodeProblem(what=what[:500], fix=TRUST))
         elif found is not None and found.health is not Health.OK:
-            told.append(Problem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
+            told.append(NodeProblem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
     return tuple(told)
 
 
-def _where(place: Place) -> str:
+def _where(place: EndpointAddress) -> str:
     return "endpoints.json of the node" if place.name else "models.machines (PANCODE_LOCAL_MACHINES)"

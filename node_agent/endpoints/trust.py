@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 
 from node_agent.endpoints.answers import Silent
-from node_agent.endpoints.places import Place
+from node_agent.endpoints.places import EndpointAddress
 from node_agent.link.trusting import believing
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 """OpenSSL's numbers: a certificate that is not yet or no longer good, and one of another name or address."""
 
 
-def context_of(place: Place) -> ssl.SSLContext:
+def context_of(place: EndpointAddress) -> ssl.SSLContext:
     """By the owner's file, else by the machine's authorities. Silent where the file is of no use."""
     try:
         return believing(place.ca)
@@ -25,7 +25,7 @@ def context_of(place: Place) -> ssl.SSLContext:
         raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json of the node") from exc
 
 
-def unbelieved(place: Place, exc: ssl.SSLError) -> Silent:
+def unbelieved(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
     """A handshake that failed, in words."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Silent(f"is not believed: {exc.verify_message}", fix=_fix(place, exc.verify_code))
@@ -34,7 +34,7 @@ def unbelieved(place: Place, exc: ssl.SSLError) -> Silent:
     return Silent(f"cannot be reached over TLS: {exc.reason or exc}")
 
 
-def _fix(place: Place, code: int) -> str:
+def _fix(place: EndpointAddress, code: int) -> str:
     if code in NOT_NOW:
         return "renew its certificate, or set the clock of this node"
     if code in OTHER_NAME:

@@ -21,7 +21,7 @@ _Listed = list[tuple[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WalkedName:
     """A name in the open folder `at`, to which `way` leads from the top; both are good until the next one."""
 
     at: int
@@ -30,7 +30,7 @@ class Found:
     way: Sequence[str]
 
 
-def walk(top: Path, opening: bool = False) -> Iterator[Found]:
+def walk(top: Path, opening: bool = False) -> Iterator[WalkedName]:
     """Everything below `top`, a folder after all that is in it. What cannot be entered is passed over.
 
     `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder
@@ -45,9 +45,9 @@ def walk(top: Path, opening: bool = False) -> Iterator[Found]:
             if place.left:
                 name, is_folder = place.left.pop()
                 if not (is_folder and place.enter(name)):
-                    yield Found(place.here, name, is_folder, place.way)
+                    yield WalkedName(place.here, name, is_folder, place.way)
             elif (above := place.leave()) is not None:
-                yield Found(place.here, above, True, place.way)
+                yield WalkedName(place.here, above, True, place.way)
             else:
                 return
     finally:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from node_agent.gateway.counting import Bound, Caps, Count
-from node_agent.gateway.meter import MOST, Reading, Tokens, Wire
+from node_agent.gateway.counting import Caps, Count, UsageBound
+from node_agent.gateway.meter import MOST, MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import Price
 
 BYTES_PER_TOKEN = 4
@@ -27,24 +27,24 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
-def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> Tokens:
+def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
     """What a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [asked.get(name) for name in inside] if inside else [asked]
     told = [_largest(place, names) for place in places if isinstance(place, dict)]
     many = max([_largest(place, _ANSWERS) for place in places if isinstance(place, dict)], default=0)
     output = max(told, default=0) or ASSUMED_OUTPUT
-    return Tokens(input=size // BYTES_PER_TOKEN, output=min(output * max(many, 1), MOST))
+    return TokenCount(input=size // BYTES_PER_TOKEN, output=min(output * max(many, 1), MOST))
 
 
-def believed(reading: Reading, expected: Tokens, passed: int) -> Tokens:
+def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
     """What an answer of `passed` bytes has used: as it told, or as must be assumed where it did not."""
     told = reading.tokens
     if reading.whole:
         return told
     heard = told.input or told.cached or told.written
     output = max(told.output, min(passed // BYTES_PER_TOKEN, MOST) or expected.output)
-    return Tokens(told.input if heard else expected.input, told.cached, told.written, output)
+    return TokenCount(told.input if heard else expected.input, told.cached, told.written, output)
 
 
 def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:
@@ -56,15 +56,15 @@ def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:
 class Expected:
     """Of one call."""
 
-    tokens: Tokens
+    tokens: TokenCount
     price: Price | None
 
     @property
-    def bound(self) -> Bound:
-        return Bound(self.tokens.total, self.price.cost(self.tokens) if self.price else Decimal(0))
+    def bound(self) -> UsageBound:
+        return UsageBound(self.tokens.total, self.price.cost(self.tokens) if self.price else Decimal(0))
 
 
-class Reached(Exception):
+class LimitReached(Exception):
     """A limit of the run allows no more calls: which one, and in words."""
 
     def __init__(self, limit: str, words: str) -> None:
@@ -80,7 +80,7 @@ class Allowance:
 
     def __init__(self, caps: Caps, count: Callable[[], Count]) -> None:
         self._caps, self._count = caps, count
-        self._held: list[Bound] = []
+        self._held: list[UsageBound] = []
         self._freed = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -96,11 +96,11 @@ class Allowance:
             self._freed.set()
             self._freed = asyncio.Event()
 
-    async def _room(self, mine: Bound) -> None:
+    async def _room(self, mine: UsageBound) -> None:
         while True:
             limit, words = self._caps.reached(self._count())
             if limit:
-                raise Reached(limit, words)
+                raise LimitReached(limit, words)
             if not self._held or self._caps.have_room(self._count().bound + sum(self._held, mine)):
                 return
             await self._freed.wait()

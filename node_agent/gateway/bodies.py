@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from node_agent.gateway.http import Framing, TooLarge
 from node_agent.gateway.meter import Wire
-from node_agent.gateway.routes import Target
+from node_agent.gateway.routes import RequestTarget
 
 MB = 1 << 20
 LARGEST: dict[Wire, int] = {
@@ -30,7 +30,7 @@ _QUOTES_EACH = 4
 """A value with its name may be two strings."""
 
 
-def largest(target: Target) -> int:
+def largest(target: RequestTarget) -> int:
     """In bytes."""
     return LARGEST[target.route.wire] if target.method == "POST" else SMALL
 

@@ -22,7 +22,7 @@ from node_agent.gateway.http import (
 )
 from node_agent.gateway.lobby import FIRST_S
 from node_agent.gateway.routes import HOP
-from node_agent.gateway.upstream import Answer
+from node_agent.gateway.upstream import UpstreamResponse
 
 T = TypeVar("T")
 READ_S = 60.0
@@ -32,7 +32,7 @@ DROPPED_BYTES, DROP_S = 1 << 20, 5.0
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
-class Body:
+class ResponseBody:
     """An answer's body on its way to the agent; the last piece is held until `end`."""
 
     def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
@@ -52,16 +52,16 @@ class Body:
         await self._writer.drain()
 
 
-class Connection(asyncio.StreamReaderProtocol):
+class AgentConnection(asyncio.StreamReaderProtocol):
     """One connection, which notices at once that the agent has hung up, also while it waits for an answer."""
 
-    def __init__(self, serve: Callable[[Client], Awaitable[None]]) -> None:
-        self._client: Client | None = None
+    def __init__(self, serve: Callable[[AgentClient], Awaitable[None]]) -> None:
+        self._client: AgentClient | None = None
         super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
         self._serve = serve
 
     async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._client = Client(reader, writer)
+        self._client = AgentClient(reader, writer)
         await self._serve(self._client)
 
     def eof_received(self) -> bool | None:
@@ -78,7 +78,7 @@ class Connection(asyncio.StreamReaderProtocol):
             self._client.hung_up()
 
 
-class Client:
+class AgentClient:
     """The agent's end of a connection. `is_known`: it has shown the key, and may keep silent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,7 +127,7 @@ class Client:
             if size > DROPPED_BYTES:
                 return
 
-    async def begin(self, answer: Answer) -> Body:
+    async def begin(self, answer: UpstreamResponse) -> ResponseBody:
         """The head of the server's answer, its body to follow."""
         kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
         endless = isinstance(answer.framing, Framing)
@@ -137,7 +137,7 @@ class Client:
             framing = ("transfer-encoding", "chunked") if chunked else ("connection", "close")
         start = "HTTP/1.1 " + answer.head.start.split(" ", 1)[1]
         self.writer.write(head_bytes(start, [*kept, framing]))
-        return Body(self.writer, chunked)
+        return ResponseBody(self.writer, chunked)
 
     async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
         """Words of our own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from node_agent.gateway.meter import Reading, Tokens
+from node_agent.gateway.meter import MeterReading, TokenCount
 from node_agent.gateway.prices import Price
 
 PATIENT = 3
@@ -19,14 +19,14 @@ COOL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class UsageBound:
     """Tokens and dollars that were used, or must be assumed to have been."""
 
     tokens: int = 0
     usd: Decimal = Decimal(0)
 
-    def __add__(self, other: Bound) -> Bound:
-        return Bound(self.tokens + other.tokens, self.usd + other.usd)
+    def __add__(self, other: UsageBound) -> UsageBound:
+        return UsageBound(self.tokens + other.tokens, self.usd + other.usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Count:
     failed: int = 0
     refused: int = 0
     unread: int = 0
-    tokens: Tokens = Tokens()
+    tokens: TokenCount = TokenCount()
     usd: Decimal | None = Decimal(0)
     unpriced: str = ""
     limit: str = ""
     words: str = ""
     ended: bool = False
-    bound: Bound = Bound()
+    bound: UsageBound = UsageBound()
     wrap_up: int = 0
     tunnelled: bool = False
     sent: int = 0
@@ -64,7 +64,7 @@ class Count:
     status: int = 0
     trouble: str = ""
 
-    def answered(self, reading: Reading, price: Price | None, model: str, used: Tokens) -> Count:
+    def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""
         known = self.usd is not None and price is not None and reading.whole
         usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
@@ -75,10 +75,10 @@ class Count:
             usd=usd,
             unread=self.unread + (not reading.whole),
             unpriced=self.unpriced or (model[:200] if price is None else ""),
-            bound=self.bound + Bound(used.total, price.cost(used) if price else Decimal(0)),
+            bound=self.bound + UsageBound(used.total, price.cost(used) if price else Decimal(0)),
         )
 
-    def unanswered(self, assumed: Bound) -> Count:
+    def unanswered(self, assumed: UsageBound) -> Count:
         """After a call that the server has, and whose answer nobody heard: it may cost all the same."""
         return replace(
             self, unread=self.unread + 1, usd=self.usd if self.local else None, bound=self.bound + assumed
@@ -101,8 +101,8 @@ class Count:
         try:
             usd = None if raw["usd"] is None else Decimal(raw["usd"])
             held = raw.get("bound") or {"tokens": 0, "usd": "0"}
-            bound = Bound(held["tokens"], Decimal(held["usd"]))
-            return cls(**{**raw, "tokens": Tokens(**raw["tokens"]), "usd": usd, "bound": bound})
+            bound = UsageBound(held["tokens"], Decimal(held["usd"]))
+            return cls(**{**raw, "tokens": TokenCount(**raw["tokens"]), "usd": usd, "bound": bound})
         except (KeyError, TypeError, ArithmeticError) as exc:
             raise ValueError(str(exc)) from exc
 
@@ -129,7 +129,7 @@ class Caps:
             return "requests", f"{count.requests} model calls were made, the limit of this run"
         return "", ""
 
-    def have_room(self, bound: Bound) -> bool:
+    def have_room(self, bound: UsageBound) -> bool:
         """Whether so much can be used without passing one of them."""
         full = self.tokens is not None and bound.tokens > self.tokens
         return not full and (self.usd is None or bound.usd <= self.usd)

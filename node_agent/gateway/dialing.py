@@ -16,7 +16,7 @@ CONNECT_S = 10.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Unreachable(Exception):
+class DialError(Exception):
     """No connection, or it broke before there was an answer. `sent`: the server may have the request."""
 
     def __init__(self, words: str, sent: bool = True) -> None:
@@ -62,7 +62,7 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
             return await _through(proxy, host, port, tls)
     except (OSError, TimeoutError) as exc:
         way = f" through the proxy {':'.join(map(str, proxy.place))}" if through else ""
-        raise Unreachable(f"{name} cannot be reached{way}: {words_of(exc)}", sent=False) from exc
+        raise DialError(f"{name} cannot be reached{way}: {words_of(exc)}", sent=False) from exc
 
 
 async def _through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
@@ -72,7 +72,7 @@ async def _through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | Non
         reader, writer = await asyncio.open_connection(*proxy.place, limit=HEAD_BYTES)
     except OSError as exc:
         words = f"the proxy {at} of gateway.json cannot be reached: {words_of(exc)}"
-        raise Unreachable(words, sent=False) from exc
+        raise DialError(words, sent=False) from exc
     try:
         await _ask(proxy, reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", at)
         if tls is not None:
@@ -95,13 +95,13 @@ async def _ask(
     try:
         head = await read_head(reader)
     except BadMessage as exc:
-        raise Unreachable(f"{at}, the proxy of gateway.json, is no HTTP proxy: {exc}", sent=False) from exc
+        raise DialError(f"{at}, the proxy of gateway.json, is no HTTP proxy: {exc}", sent=False) from exc
     said = head.start.split(" ", 1)[1] if head is not None else "it hung up"
     if said[:3] == "407":
         words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
-        raise Unreachable(f"{words} (proxy_login)", sent=False)
+        raise DialError(f"{words} (proxy_login)", sent=False)
     if said[:1] != "2":
-        raise Unreachable(
+        raise DialError(
             f"the proxy {at} of gateway.json does not let {name} through: {said[:200]}", sent=False
         )
 

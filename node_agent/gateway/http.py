@@ -36,7 +36,7 @@ class Gone(Exception):
     """The other side hung up."""
 
 
-class Broken(Gone):
+class BrokenAnswer(Gone):
     """The server hung up within its answer."""
 
 

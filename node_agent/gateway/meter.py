@@ -28,7 +28,7 @@ class Wire(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenCount:
     """`input` is what no cache had; `cached` was read from one, `written` into one."""
 
     input: int = 0
@@ -36,8 +36,8 @@ class Tokens:
     written: int = 0
     output: int = 0
 
-    def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(
+    def __add__(self, other: TokenCount) -> TokenCount:
+        return TokenCount(
             self.input + other.input,
             self.cached + other.cached,
             self.written + other.written,
@@ -51,10 +51,10 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MeterReading:
     """What an answer has said so far. `whole`: it said it to its end; `model`: which one answered."""
 
-    tokens: Tokens = Tokens()
+    tokens: TokenCount = TokenCount()
     whole: bool = False
     model: str = ""
 
@@ -62,7 +62,7 @@ class Reading:
 class Meter(Protocol):
     """Takes an answer's bytes, cut anywhere. Never raises. `heard`: there was something to be read in it."""
 
-    reading: Reading
+    reading: MeterReading
     heard: bool
 
     def feed(self, chunk: bytes) -> None:
@@ -72,14 +72,14 @@ class Meter(Protocol):
         """There are no more."""
 
 
-Reader = Callable[[Reading, dict[str, Any]], Reading]
+Reader = Callable[[MeterReading, dict[str, Any]], MeterReading]
 
 
 class LineMeter:
     """For streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
 
     def __init__(self, read: Reader, mark: bytes) -> None:
-        self.reading, self.heard = Reading(), False
+        self.reading, self.heard = MeterReading(), False
         self._read, self._mark = read, mark
         self._rest: list[bytes] = []
         self._size = 0
@@ -113,7 +113,7 @@ class PlainMeter:
     """For one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
 
     def __init__(self, read: Reader) -> None:
-        self.reading, self.heard = Reading(), False
+        self.reading, self.heard = MeterReading(), False
         self._read = read
         self._data = bytearray()
 
@@ -146,30 +146,30 @@ def _value(data: bytes) -> Any:
     return value if isinstance(value, dict | list) else None
 
 
-def _read_with(read: Reader, before: Reading, value: Any) -> Reading:
+def _read_with(read: Reader, before: MeterReading, value: Any) -> MeterReading:
     for event in value if isinstance(value, list) else [value]:
         before = read(before, event) if isinstance(event, dict) else before
     return before
 
 
-def _anthropic(before: Reading, event: dict[str, Any]) -> Reading:
+def _anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     """The start of a stream has the input, its last delta the output; both are totals of this answer."""
     message = _dict(event.get("message")) if event.get("type") == "message_start" else event
     usage = _dict(message.get("usage"))
     if not usage:
         return before
     was = before.tokens
-    tokens = Tokens(
+    tokens = TokenCount(
         _number(usage, "input_tokens", was.input),
         _number(usage, "cache_read_input_tokens", was.cached),
         _number(usage, "cache_creation_input_tokens", was.written),
         _number(usage, "output_tokens", was.output),
     )
     whole = before.whole or event.get("type") in ("message_delta", "message")
-    return Reading(tokens, whole, _model(message, "model") or before.model)
+    return MeterReading(tokens, whole, _model(message, "model") or before.model)
 
 
-def _chat(before: Reading, event: dict[str, Any]) -> Reading:
+def _chat(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     usage = _dict(event.get("usage"))
     model = _model(event, "model") or before.model
     if "prompt_tokens" not in usage:
@@ -177,10 +177,10 @@ def _chat(before: Reading, event: dict[str, Any]) -> Reading:
     details = _dict(usage.get("prompt_tokens_details"))
     cached = _number(details, "cached_tokens")
     fresh = max(_number(usage, "prompt_tokens") - cached, 0)
-    return Reading(Tokens(fresh, cached, 0, _number(usage, "completion_tokens")), True, model)
+    return MeterReading(TokenCount(fresh, cached, 0, _number(usage, "completion_tokens")), True, model)
 
 
-def _responses(before: Reading, event: dict[str, Any]) -> Reading:
+def _responses(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     answer = _dict(event.get("response")) or event
     usage = _dict(answer.get("usage"))
     if not usage:
@@ -189,11 +189,11 @@ def _responses(before: Reading, event: dict[str, Any]) -> Reading:
     cached = _number(details, "cached_tokens")
     written = _number(details, "cache_write_tokens")
     fresh = max(_number(usage, "input_tokens") - cached - written, 0)
-    tokens = Tokens(fresh, cached, written, _number(usage, "output_tokens"))
-    return Reading(tokens, True, _model(answer, "model") or before.model)
+    tokens = TokenCount(fresh, cached, written, _number(usage, "output_tokens"))
+    return MeterReading(tokens, True, _model(answer, "model") or before.model)
 
 
-def _gemini(before: Reading, event: dict[str, Any]) -> Reading:
+def _gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     """Every piece has the totals so far; the one that gives a reason to finish is the last that counts."""
     usage = _dict(event.get("usageMetadata"))
     if not usage:
@@ -203,7 +203,7 @@ def _gemini(before: Reading, event: dict[str, Any]) -> Reading:
     output = _number(usage, "candidatesTokenCount") + _number(usage, "thoughtsTokenCount")
     whole = before.whole or _has_finished(event)
     model = _model(event, "modelVersion") or before.model
-    return Reading(Tokens(fresh, cached, 0, output), whole, model)
+    return MeterReading(TokenCount(fresh, cached, 0, output), whole, model)
 
 
 def _has_finished(event: dict[str, Any]) -> bool:
@@ -213,11 +213,11 @@ def _has_finished(event: dict[str, Any]) -> bool:
     return blocked or any("finishReason" in _dict(one) for one in each)
 
 
-def _ollama(before: Reading, event: dict[str, Any]) -> Reading:
+def _ollama(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     if event.get("done") is not True:
         return before
-    tokens = Tokens(_number(event, "prompt_eval_count"), 0, 0, _number(event, "eval_count"))
-    return Reading(tokens, True, _model(event, "model"))
+    tokens = TokenCount(_number(event, "prompt_eval_count"), 0, 0, _number(event, "eval_count"))
+    return MeterReading(tokens, True, _model(event, "model"))
 
 
 _READERS: dict[Wire, tuple[Reader, bytes]] = {

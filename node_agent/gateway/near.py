@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.endpoints.table import Server
+from node_agent.endpoints.table import EndpointServer
 from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
 from node_agent.runtimes.vendors import Way, local_way
@@ -36,7 +36,7 @@ class Lead:
 class Near:
     """The endpoints of this node by name. `folder`: where calls at one of them share its slots."""
 
-    def __init__(self, find: Callable[[str], Server | None], folder: Path) -> None:
+    def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
         self._find, self._folder = find, folder
 
     def lead(self, order: Order) -> Lead:

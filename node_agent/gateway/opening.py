@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from node_agent.attempt.doors import Door, ModelCount
+from node_agent.attempt.doors import GatewayAccess, ModelCount
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import make_folder
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.near import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
-from node_agent.gateway.spec import Spec
-from node_agent.home.gatewayfile import Wish
+from node_agent.gateway.spec import GatewaySpec
+from node_agent.home.gatewayfile import GatewayWish
 from node_agent.home.settings import SettingsError
 from node_agent.runtimes.vendors import Way, tunnel_of, way_of
 from node_agent.shim import process
@@ -85,7 +85,7 @@ class GatewayProcesses:
         ids: Ids,
         values: Callable[[], Mapping[str, str]],
         prices: Callable[[], Mapping[str, str]] = dict,
-        wish: Callable[[], Wish] = Wish,
+        wish: Callable[[], GatewayWish] = GatewayWish,
         near: Near | None = None,
     ) -> None:
         self._python, self._ids, self._values, self._near = python, ids, values, near
@@ -93,11 +93,11 @@ class GatewayProcesses:
         self._mine: dict[Path, int] = {}  # pids of our children
         self._lock = threading.Lock()
 
-    def open(self, order: Order, folder: Path) -> Door | None:
+    def open(self, order: Order, folder: Path) -> GatewayAccess | None:
         given = places.read_door(folder)
         alive = given is not None and self.is_alive(folder)
         if given is not None and alive and order.endpoint is not None:  # its server may be gone by now
-            return Door(*given)
+            return GatewayAccess(*given)
         try:
             values = self._values()
             led = self._led(order, values)
@@ -105,9 +105,11 @@ class GatewayProcesses:
                 return None
             priced = led.is_priced(order.model)
             if given is not None and alive:
-                return Door(*given, led.way is None, priced)
+                return GatewayAccess(*given, led.way is None, priced)
             port, token = given or (0, f"pancode-{self._ids.token(TOKEN_BYTES)}")
-            return self._start(order, folder, Door(port, token, led.way is None, priced), led, values)
+            return self._start(
+                order, folder, GatewayAccess(port, token, led.way is None, priced), led, values
+            )
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
@@ -158,7 +160,9 @@ class GatewayProcesses:
         seen = process.stat(child) if child and found is None else None  # it has not said yet who it is
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
-    def _start(self, order: Order, folder: Path, door: Door, led: _Led, values: Mapping[str, str]) -> Door:
+    def _start(
+        self, order: Order, folder: Path, door: GatewayAccess, led: _Led, values: Mapping[str, str]
+    ) -> GatewayAccess:
         make_folder(folder / places.FOLDER)
         make_folder(folder / places.GATE)
         (folder / places.GATE).chmod(0o711)
@@ -183,7 +187,7 @@ class GatewayProcesses:
             file.write(spec.to_json())
         return door
 
-    def _owners(self, spec: Spec, values: Mapping[str, str]) -> Spec:
+    def _owners(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
         """With what gateway.json says. StepFailed where that cannot be done."""
         try:
             wish = self._wish()
@@ -218,15 +222,15 @@ class GatewayProcesses:
             self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
 
 
-def _spec(order: Order, folder: Path, door: Door, led: _Led) -> Spec:
+def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> GatewaySpec:
     """StepFailed where the owner's prices cannot be read."""
     way, limits = led.way, order.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
     if way is None:
-        return Spec("", "", "", "", door.token, at, tunnel=led.hosts, life_s=life)
+        return GatewaySpec("", "", "", "", door.token, at, tunnel=led.hosts, life_s=life)
     if led.wrong:
         raise StepFailed(FailureKind.NODE_INTERNAL, f"prices.json of this node: {led.wrong}")
-    return Spec(
+    return GatewaySpec(
         upstream=way.upstream,
         mount=way.mount,
         header=way.header,

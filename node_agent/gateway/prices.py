@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.gateway.hosts_prices import OF
-from node_agent.gateway.meter import Tokens
+from node_agent.gateway.meter import TokenCount
 
 MILLION = Decimal(1_000_000)
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
@@ -79,7 +79,7 @@ class Rate:
     written: Decimal
     output: Decimal
 
-    def cost(self, tokens: Tokens) -> Decimal:
+    def cost(self, tokens: TokenCount) -> Decimal:
         return (
             self.input * tokens.input
             + self.cached * tokens.cached
@@ -96,7 +96,7 @@ class Price:
     above: int | None = None
     dearer: Rate | None = None
 
-    def cost(self, tokens: Tokens) -> Decimal:
+    def cost(self, tokens: TokenCount) -> Decimal:
         asked = tokens.input + tokens.cached + tokens.written
         dear = self.dearer is not None and self.above is not None and asked > self.above
         return (self.dearer if dear and self.dearer else self.rate).cost(tokens)

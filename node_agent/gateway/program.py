@@ -22,8 +22,8 @@ if not __package__:
 from node_agent.gateway.counting import Count
 from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
 from node_agent.gateway.serving import Gateway
-from node_agent.gateway.spec import Spec
-from node_agent.gateway.tunnel import Tunnels
+from node_agent.gateway.spec import GatewaySpec
+from node_agent.gateway.tunnel import ProxyTunnels
 
 LOOK_S = 0.5
 PATIENCE_S = 300.0
@@ -50,14 +50,14 @@ class Life:
         return now - self._idle_since >= PATIENCE_S
 
 
-async def run(spec: Spec, sockets: list[socket.socket]) -> None:
+async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
     """Until its life is over."""
     attempt = Path(spec.folder)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     count_file = str(attempt / FOLDER / COUNT)
-    serving = Tunnels if spec.tunnel else Gateway
+    serving = ProxyTunnels if spec.tunnel else Gateway
     gateway = serving(spec, lambda count: save(count_file, count))
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     sockets = [socket.socket(fileno=int(word)) for word in argv[1:]]
     try:
-        spec = Spec.from_json(sys.stdin.buffer.read())
+        spec = GatewaySpec.from_json(sys.stdin.buffer.read())
     except ValueError as exc:
         sys.stderr.write(f"gateway: {exc}\n")
         return 65

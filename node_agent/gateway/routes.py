@@ -92,7 +92,7 @@ def presented(headers: Mapping[str, str], in_query: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """What a request is for, as its head tells."""
 
     method: str
@@ -101,14 +101,14 @@ class Target:
     route: Route
 
 
-def target_of(start: str, headers: Mapping[str, str], token: str) -> Target:
+def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarget:
     """Judged before a byte of the body is read. Raises Stranger, NotAllowed."""
     method, target = start.split(" ")[:2]
     in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
     if presented(headers, in_query) != token:
         raise Stranger("this is not the key that the run was given")
     path, query, _ = split_target(target)
-    return Target(method, path, query, route_of(method, path))
+    return RequestTarget(method, path, query, route_of(method, path))
 
 
 def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:

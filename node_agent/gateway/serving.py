@@ -9,24 +9,24 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from node_agent.gateway.allowance import Allowance, Expected, Reached, believed, estimate
+from node_agent.gateway.allowance import Allowance, Expected, LimitReached, believed, estimate
 from node_agent.gateway.bodies import Room, check_values, largest
-from node_agent.gateway.client import Client, Connection
+from node_agent.gateway.client import AgentClient, AgentConnection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
-from node_agent.gateway.dialing import Unreachable
+from node_agent.gateway.dialing import DialError
 from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
-from node_agent.gateway.http import BadMessage, Broken, Gone, Head, TooLarge, framing_of
-from node_agent.gateway.lobby import Caller, Lobby
+from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
+from node_agent.gateway.lobby import Lobby, Visitor
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (
     AUTH,
     HOP,
     NotAllowed,
+    RequestTarget,
     Route,
     Stranger,
-    Target,
     asked_of,
     check_model,
     error_body,
@@ -34,9 +34,9 @@ from node_agent.gateway.routes import (
     wire_of,
     with_usage,
 )
-from node_agent.gateway.slots import Full, Slots
-from node_agent.gateway.spec import Spec
-from node_agent.gateway.upstream import Answer, Server, Upstream
+from node_agent.gateway.slots import Full, SlotLocks
+from node_agent.gateway.spec import GatewaySpec
+from node_agent.gateway.upstream import Upstream, UpstreamResponse, UpstreamServer
 from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
@@ -47,10 +47,10 @@ _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ModelRequest:
     """A request that may go on. `body` as it is sent; `expected`: what it may use."""
 
-    target: Target
+    target: RequestTarget
     head: Head
     body: bytes
     model: str
@@ -62,7 +62,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class UpstreamError:
     """An error of the server's, kept to be told again."""
 
     status: int
@@ -73,23 +73,23 @@ class Told:
 class Gateway:
     """All connections of one run. `saved` is called with each new count, before the agent sees the end."""
 
-    def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
+    def __init__(self, spec: GatewaySpec, saved: Callable[[Count], None]) -> None:
         self.count = Count(local=spec.local)
         self._spec, self._saved = spec, saved
-        self._upstream = Upstream(Server.parse(spec.upstream, spec.mount), spec.way, spec.ca)
+        self._upstream = Upstream(UpstreamServer.parse(spec.upstream, spec.mount), spec.way, spec.ca)
         self._prices = Prices(spec.owner_prices(), spec.public, spec.local, spec.host)
         self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
-        self._slots = Slots(spec.slots_folder, spec.slots) if spec.slots else None
-        self._last: Told | None = None
+        self._slots = SlotLocks(spec.slots_folder, spec.slots) if spec.slots else None
+        self._last: UpstreamError | None = None
         self._lobby = Lobby(MOST_OPEN)
         self._room = Room()
         self._strangers = 0
 
-    def connection(self) -> Connection:
+    def connection(self) -> AgentConnection:
         """For each that comes in: what an event loop's server asks for."""
-        return Connection(self._serve)
+        return AgentConnection(self._serve)
 
-    async def _serve(self, client: Client) -> None:
+    async def _serve(self, client: AgentClient) -> None:
         """One connection, request after request."""
         hung_up = contextlib.suppress(Gone, OSError, asyncio.CancelledError)
         with hung_up, contextlib.closing(client.writer), self._lobby.visit(client.writer) as caller:
@@ -101,7 +101,7 @@ class Gateway:
         await self._lobby.close()
         self._upstream.close()
 
-    async def _one(self, client: Client, caller: Caller) -> bool:
+    async def _one(self, client: AgentClient, caller: Visitor) -> bool:
         """Whether the connection may have another request."""
         wire, head = Wire.CHAT, None
         try:
@@ -118,7 +118,7 @@ class Gateway:
                     await self._answer(client, ask)
         except NotAllowed as refusal:
             await self._refuse(client, wire, refusal)
-        except Unreachable as failed:
+        except DialError as failed:
             await client.say(502, error_body(wire, 502, f"the model server: {failed}"))
         except TooLarge as large:
             await client.say(413, error_body(wire, 413, str(large)), closes=True)
@@ -128,7 +128,7 @@ class Gateway:
             return False
         return head is not None and not (head.closes or head.is_old)
 
-    async def _judged(self, client: Client, caller: Caller, head: Head) -> Target | None:
+    async def _judged(self, client: AgentClient, caller: Visitor, head: Head) -> RequestTarget | None:
         """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
         wire = wire_of(head.start)
         try:
@@ -145,7 +145,9 @@ class Gateway:
         client.is_known = True
         return target
 
-    async def _refuse(self, client: Client, wire: Wire, refusal: NotAllowed, closes: bool = False) -> None:
+    async def _refuse(
+        self, client: AgentClient, wire: Wire, refusal: NotAllowed, closes: bool = False
+    ) -> None:
         """Who does not listen must not keep us busy; what others do is not held against the run."""
         if isinstance(refusal, Stranger):
             self._strangers = so_far = self._strangers + 1
@@ -156,7 +158,7 @@ class Gateway:
             await asyncio.sleep(FIRST_WAIT_S)
         await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
 
-    async def _read(self, client: Client, head: Head, target: Target) -> Ask:
+    async def _read(self, client: AgentClient, head: Head, target: RequestTarget) -> ModelRequest:
         """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
         try:
             body = await client.body(head, largest(target))
@@ -167,7 +169,7 @@ class Gateway:
         except MemoryError:
             raise TooLarge("the request takes more memory than the model gateway has") from None
 
-    def _checked(self, head: Head, target: Target, body: bytes) -> Ask:
+    def _checked(self, head: Head, target: RequestTarget, body: bytes) -> ModelRequest:
         route = target.route
         model, asked = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
@@ -175,7 +177,7 @@ class Gateway:
             held = self._held(route.wire, asked)
             asked, body = held, body if held is asked else json.dumps(held).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
-        return Ask(target, head, with_usage(route.wire, body, asked), model, expected)
+        return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected)
 
     def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
@@ -191,16 +193,16 @@ class Gateway:
             return asked
         return without_hosted(wire, asked, self._spec.hosted == "strip")
 
-    async def _answer(self, client: Client, ask: Ask) -> None:
+    async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
         if not ask.route.counted:
             return await self._pass_on(client, await self._ask(ask), None)
         try:
             async with self._allowance.call(ask.expected):
                 await self._allowed(client, ask)
-        except Reached as end:
+        except LimitReached as end:
             await self._past(client, ask, end)
 
-    async def _past(self, client: Client, ask: Ask, end: Reached) -> None:
+    async def _past(self, client: AgentClient, ask: ModelRequest, end: LimitReached) -> None:
         """Past a limit: one call may wrap up, if the run is so set; taken down before anything is sent."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
@@ -210,14 +212,14 @@ class Gateway:
         self._note(wrap_up=1)
         await self._allowed(client, self._last_of(ask))
 
-    def _last_of(self, ask: Ask) -> Ask:
+    def _last_of(self, ask: ModelRequest) -> ModelRequest:
         wire = ask.route.wire
         asked = as_last(wire, json.loads(ask.body), self._spec.public)
         body = json.dumps(asked).encode()
         tokens = estimate(wire, len(body), asked)
         return replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
 
-    async def _allowed(self, client: Client, ask: Ask) -> None:
+    async def _allowed(self, client: AgentClient, ask: ModelRequest) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None
         if wait := self._storm.wait():
@@ -236,7 +238,7 @@ class Gateway:
     def _waited(self, seconds: float) -> None:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
-    async def _counted(self, client: Client, ask: Ask) -> None:
+    async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
         asked = _now()
         answer = await self._heard(ask, asked)
@@ -245,7 +247,7 @@ class Gateway:
             return await self._failed(client, answer)
         try:
             heard = await self._metered(client, ask, answer)
-        except Broken as broken:
+        except BrokenAnswer as broken:
             self._failed_to(asked, answer.status, str(broken))
             raise
         if not heard:
@@ -260,12 +262,14 @@ class Gateway:
         told = {"failing": self._storm.tries, "failing_s": self._storm.lasted, "status": status}
         self._note(failed=self.count.failed + 1, **told, trouble=words[:500])
 
-    async def _heard(self, ask: Ask, asked: float) -> Answer:
+    async def _heard(self, ask: ModelRequest, asked: float) -> UpstreamResponse:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)
-        except Unreachable as failed:
-            self._last = Told(502, "", error_body(ask.route.wire, 502, f"the model server: {failed}"))
+        except DialError as failed:
+            self._last = UpstreamError(
+                502, "", error_body(ask.route.wire, 502, f"the model server: {failed}")
+            )
             if failed.sent:
                 self.count = self.count.unanswered(ask.expected.bound)
             self._failed_to(asked, 0, str(failed))
@@ -275,7 +279,7 @@ class Gateway:
             self._saved(self.count)
             raise
 
-    async def _metered(self, client: Client, ask: Ask, answer: Answer) -> bool:
+    async def _metered(self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse) -> bool:
         """Whether there was anything to be read in it."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
@@ -286,13 +290,13 @@ class Gateway:
         packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
         return meter.meter.heard or packed
 
-    async def _failed(self, client: Client, answer: Answer) -> None:
+    async def _failed(self, client: AgentClient, answer: UpstreamResponse) -> None:
         """As the server said it, and kept: should it say so again and again, we tell it ourselves."""
         kept = bytearray()
         await self._pass_on(client, answer, _Keep(kept))
-        self._last = Told(answer.status, answer.head.get("content-type"), bytes(kept))
+        self._last = UpstreamError(answer.status, answer.head.get("content-type"), bytes(kept))
 
-    def _book(self, ask: Ask, due: list[_Tally]) -> None:
+    def _book(self, ask: ModelRequest, due: list[_Tally]) -> None:
         """Once for each answer."""
         while due:
             tally = due.pop()
@@ -307,7 +311,7 @@ class Gateway:
         self.count = replace(self.count, **changes)
         self._saved(self.count)
 
-    async def _ask(self, ask: Ask) -> Answer:
+    async def _ask(self, ask: ModelRequest) -> UpstreamResponse:
         kept = [(name, value) for name, value in ask.head.headers if name not in AUTH | HOP]
         spec = self._spec
         if spec.key:
@@ -318,7 +322,11 @@ class Gateway:
         return await self._upstream.ask(ask.target.method, target, kept, ask.body)
 
     async def _pass_on(
-        self, client: Client, answer: Answer, meter: Any, last: Callable[[], None] = lambda: None
+        self,
+        client: AgentClient,
+        answer: UpstreamResponse,
+        meter: Any,
+        last: Callable[[], None] = lambda: None,
     ) -> None:
         """Piece by piece as it comes. `last` is called when all is there, before its end is passed on."""
         try:
@@ -333,13 +341,13 @@ class Gateway:
             answer.close()
 
 
-async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
+async def _pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
     """Broken where the server breaks off: the agent's connection breaks off as well."""
     try:
         async for piece in answer.pieces():
             yield piece
     except (BadMessage, OSError) as exc:
-        raise Broken("the answer broke off") from exc
+        raise BrokenAnswer("the answer broke off") from exc
 
 
 class _Tally:

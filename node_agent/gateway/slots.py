@@ -40,7 +40,7 @@ class Full(Exception):
     """No slot came free in time; the message is for the agent."""
 
 
-class Slots:
+class SlotLocks:
     """A file for each slot, locked while a call has it: the kernel gives it back, whoever dies."""
 
     def __init__(self, folder: str, number: int, patience_s: float = PATIENCE_S) -> None:

@@ -13,7 +13,7 @@ from node_agent.gateway.prices import Price, price_of
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class GatewaySpec:
     """One run's gateway.
 
     `mount`: the part of a path that `upstream` stands for; `header`: which one carries the key there;
@@ -71,7 +71,7 @@ class Spec:
         return json.dumps({name: getattr(self, name) for name in names}).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Spec:
+    def from_json(cls, data: bytes) -> GatewaySpec:
         """Raises ValueError, without what it read."""
         try:
             raw: Any = json.loads(data)

@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from node_agent.gateway.counting import Count
-from node_agent.gateway.dialing import Streams, Unreachable, dial
+from node_agent.gateway.dialing import DialError, Streams, dial
 from node_agent.gateway.hello import NotTls, server_name
 from node_agent.gateway.http import HEAD_BYTES, BadMessage, Head, head_bytes, read_head
-from node_agent.gateway.lobby import FIRST_S, Caller, Lobby
+from node_agent.gateway.lobby import FIRST_S, Lobby, Visitor
 from node_agent.gateway.routes import NotAllowed, Stranger
-from node_agent.gateway.spec import Spec
+from node_agent.gateway.spec import GatewaySpec
 
 PIECE = 64 << 10
 HEAD_S = 60.0
@@ -54,10 +54,10 @@ def _shown(headers: Mapping[str, str]) -> str:
     return ""
 
 
-class Tunnels:
+class ProxyTunnels:
     """All connections of one run, as `Gateway` has them. `saved` is called as each begins and ends."""
 
-    def __init__(self, spec: Spec, saved: Callable[[Count], None]) -> None:
+    def __init__(self, spec: GatewaySpec, saved: Callable[[Count], None]) -> None:
         self.count = Count(usd=None, tunnelled=True)
         self._spec, self._saved = spec, saved
         self._lobby = Lobby(MOST_OPEN)
@@ -76,7 +76,7 @@ class Tunnels:
         writer.close()
         self._saved(self.count)
 
-    async def _serve(self, near: Streams, caller: Caller) -> None:
+    async def _serve(self, near: Streams, caller: Visitor) -> None:
         """One connection, to its end."""
         reader, writer = near
         try:
@@ -92,7 +92,7 @@ class Tunnels:
         except NotAllowed as refusal:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
             await _say(writer, REFUSED, str(refusal))
-        except Unreachable as failed:
+        except DialError as failed:
             self._note(failed=self.count.failed + 1)
             await _say(writer, NO_WAY, str(failed))
         except (BadMessage, TimeoutError) as bad:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from node_agent.gateway.dialing import NO_PROXY, Proxy, Unreachable, dial, words_of
+from node_agent.gateway.dialing import NO_PROXY, DialError, Proxy, dial, words_of
 from node_agent.gateway.http import (
     BadMessage,
     Framing,
@@ -24,7 +24,7 @@ KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class UpstreamServer:
     """Where it is. `base`: put before each path there, `mount` is what stands for it here."""
 
     host: str
@@ -34,7 +34,7 @@ class Server:
     mount: str
 
     @classmethod
-    def parse(cls, url: str, mount: str) -> Server:
+    def parse(cls, url: str, mount: str) -> UpstreamServer:
         """ValueError for what is not the address of a server."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
@@ -54,7 +54,7 @@ class Server:
         return f"{target}?{query}" if query else target
 
 
-class Line:
+class UpstreamLine:
     """One connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,10 +69,10 @@ class Line:
         self.writer.close()
 
 
-class Answer:
+class UpstreamResponse:
     """A head, and a body that can be read once. Closing it early closes its connection."""
 
-    def __init__(self, head: Head, line: Line, pool: Upstream) -> None:
+    def __init__(self, head: Head, line: UpstreamLine, pool: Upstream) -> None:
         self.head, self._line, self._pool = head, line, pool
         self.status = _status(head)
         none = self.status in (204, 304)
@@ -94,12 +94,12 @@ class Answer:
 class Upstream:
     """`ask` may be called many times at once."""
 
-    def __init__(self, server: Server, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
+    def __init__(self, server: UpstreamServer, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
-        self._idle: list[Line] = []
+        self._idle: list[UpstreamLine] = []
         self._tls = believing(ca or None) if server.tls else None
 
-    async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
+    async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> UpstreamResponse:
         """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""
         host = [("host", self.server.authority), ("content-length", str(len(body)))]
         data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
@@ -108,14 +108,14 @@ class Upstream:
             return await self._say(line, data)
         except (OSError, BadMessage, EOFError) as exc:
             if not (line.is_used and isinstance(exc, OSError | EOFError)):
-                raise Unreachable(f"{self.server.authority}: {words_of(exc)}") from exc
+                raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
         line = await self._new()
         try:
             return await self._say(line, data)
         except (OSError, BadMessage, EOFError) as exc:
-            raise Unreachable(f"{self.server.authority}: {words_of(exc)}") from exc
+            raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
 
-    async def _say(self, line: Line, data: bytes) -> Answer:
+    async def _say(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
         """EOFError when the server hangs up without a word."""
         try:
             line.writer.write(data)
@@ -124,14 +124,14 @@ class Upstream:
                 head = await read_head(line.reader)
                 if head is None:
                     raise EOFError("it hung up without an answer")
-                answer = Answer(head, line, self)
+                answer = UpstreamResponse(head, line, self)
                 if answer.status >= 200:
                     return answer
         except BaseException:
             line.close()
             raise
 
-    async def _line(self) -> Line:
+    async def _line(self) -> UpstreamLine:
         while self._idle:
             line = self._idle.pop()
             if line.is_good:
@@ -140,10 +140,10 @@ class Upstream:
             line.close()
         return await self._new()
 
-    async def _new(self) -> Line:
-        return Line(*await dial(self.server.host, self.server.port, self._proxy, self._tls))
+    async def _new(self) -> UpstreamLine:
+        return UpstreamLine(*await dial(self.server.host, self.server.port, self._proxy, self._tls))
 
-    def take_back(self, line: Line, reusable: bool) -> None:
+    def take_back(self, line: UpstreamLine, reusable: bool) -> None:
         if reusable and line.is_good and len(self._idle) < KEPT:
             self._idle.append(line)
         else:

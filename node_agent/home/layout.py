@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.files.durable import write_atomic
-from node_agent.home.settings import Home, SettingsError
+from node_agent.home.settings import NodeHome, SettingsError
 from node_agent.wire.node import HOME_LAYOUT
 
 LAYOUT = HOME_LAYOUT
@@ -15,7 +15,7 @@ _FIX = (
 )
 
 
-def take_over(home: Home) -> None:
+def take_over(home: NodeHome) -> None:
     """Before anything else of the home is read. SettingsError, nothing touched, for another layout."""
     number = _number(home)
     if number != LAYOUT:
@@ -28,7 +28,7 @@ def take_over(home: Home) -> None:
         write_atomic(home.layout, f"{LAYOUT}\n".encode())
 
 
-def _number(home: Home) -> int:
+def _number(home: NodeHome) -> int:
     try:
         text = home.layout.read_text("ascii", "replace").strip()
     except FileNotFoundError:

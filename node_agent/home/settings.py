@@ -30,7 +30,7 @@ class RedisLogin(WireModel):
     password_file: str
 
 
-class Settings(WireModel):
+class NodeSettings(WireModel):
     """`node.json`, written at enrolment."""
 
     fleet: FleetId
@@ -52,7 +52,7 @@ class Settings(WireModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class NodeHome:
     """The folders and files of one fleet on one node."""
 
     root: Path
@@ -109,10 +109,10 @@ class Home:
     def links(self) -> Path:
         return self.root / "s"
 
-    def read_settings(self) -> Settings:
+    def read_settings(self) -> NodeSettings:
         """SettingsError names the file and the key."""
         try:
-            return Settings.model_validate_json(self.settings.read_bytes())
+            return NodeSettings.model_validate_json(self.settings.read_bytes())
         except OSError as exc:
             raise SettingsError(f"{self.settings} cannot be read: {exc.strerror}; enrol this node") from exc
         except ValidationError as exc:
@@ -141,7 +141,7 @@ class Home:
             raise SettingsError(f"{self.coordinator} is empty; enrol this node again")
         return {key.keyid: key for key in keys}
 
-    def redis_password(self, settings: Settings) -> str:
+    def redis_password(self, settings: NodeSettings) -> str:
         """As it is now; empty where it cannot be read: it will be refused, and asked for again."""
         try:
             return (self.root / settings.redis.password_file).read_text().strip()
@@ -180,14 +180,14 @@ End = str | tuple[str, int] | Secure
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class LinkEnds:
     """The near ends of the tunnel now, or the far ones where there is none."""
 
     redis: End
     depot: End
 
 
-def current_link(links: Path) -> Ends | None:
+def current_link(links: Path) -> LinkEnds | None:
     """The newest generation, by `s/current`: one line of JSON, or the name of its folder. None: no link."""
     try:
         text = (links / "current").read_text().strip()
@@ -197,18 +197,18 @@ def current_link(links: Path) -> Ends | None:
         return None
     if not text.startswith("{"):
         folder = links / Path(text).name
-        return Ends(str(folder / "redis.sock"), str(folder / "depot.sock"))
+        return LinkEnds(str(folder / "redis.sock"), str(folder / "depot.sock"))
     try:
         return ends_of(text, links.parent / "key")
     except ValueError:
         return None
 
 
-def ends_of(text: str, keys: Path) -> Ends:
+def ends_of(text: str, keys: Path) -> LinkEnds:
     """From the one line of JSON that points to them. ValueError."""
     try:
         shape = json.loads(text)
-        return Ends(_end(shape, "redis", keys), _end(shape, "depot", keys))
+        return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"it does not say where Redis and the depot are: {exc!r}") from exc
 
@@ -218,9 +218,9 @@ class LinkFile:
 
     def __init__(self, links: Path) -> None:
         self._links, self._file = links, f"{links}/current"
-        self._known: tuple[tuple[int, int, int], Ends | None] | None = None
+        self._known: tuple[tuple[int, int, int], LinkEnds | None] | None = None
 
-    def ends(self) -> Ends | None:
+    def ends(self) -> LinkEnds | None:
         try:
             state = os.stat(self._file)
         except OSError:

@@ -26,7 +26,7 @@ from node_agent.runtimes.claude.tools import call_of as claude_call
 from node_agent.runtimes.codex.tools import hook_call as codex_call
 from node_agent.runtimes.copilot.tools import call_of as copilot_call
 from node_agent.runtimes.gemini.tools import call_of as gemini_call
-from node_agent.runtimes.hooks import REFUSED, Rules
+from node_agent.runtimes.hooks import REFUSED, HookRules
 from node_agent.runtimes.opencode.tools import call_of as opencode_call
 from node_agent.runtimes.qwen.tools import call_of as qwen_call
 
@@ -46,7 +46,7 @@ SPEAKING = frozenset(_CALLS)
 """The runtimes whose calls this program reads."""
 
 
-def answer(rules: Rules, event: Mapping[str, Any], home: str) -> str:
+def answer(rules: HookRules, event: Mapping[str, Any], home: str) -> str:
     """Why the call is not let through, for the model and for people; empty: it is."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     """Its exit status."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     signal.alarm(WAIT_S)
-    rules = Rules.model_validate_json(Path(argv[3]).read_bytes())
+    rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
     words = answer(rules, event, os.path.expanduser("~"))
     return _tell(rules.runtime, words) if words else 0

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from node_agent.attempt.ports import DiskFull, Spoken
 from node_agent.attempt.records import (
-    Entry,
     JournalError,
-    NodeState,
+    JournalRecord,
+    JournalState,
     Note,
     first_record,
     folded,
@@ -37,7 +37,7 @@ Say = Callable[[AttemptId, int, EventBody], str]
 """Makes the text of an event with that number, as it is kept."""
 
 
-class Shelf(Protocol):
+class JournalStorage(Protocol):
     """Where records lie, by the attempt's spelling. What a call wrote is durable when it returns, or absent.
 
     Raises DiskFull. The space of records and of one receipt is reserved by `create`.
@@ -104,7 +104,7 @@ class Shelf(Protocol):
 class Journal:
     """The Journal port over a shelf. One process at a time; its threads may share it."""
 
-    def __init__(self, shelf: Shelf, say: Say, clock: Clock) -> None:
+    def __init__(self, shelf: JournalStorage, say: Say, clock: Clock) -> None:
         self._shelf, self._say, self._clock = shelf, say, clock
         self._lock = (
             threading.RLock()
@@ -114,11 +114,11 @@ class Journal:
         self._locks: dict[
             str, threading.Lock
         ] = {}  # one per entry: writing one never waits for another's disk
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, JournalRecord] = {}
         self._live: dict[str, None] = {}
         self._top: dict[str, int] = {}
         self._troubles: list[str] = []
-        self._state = self._kept = NodeState()
+        self._state = self._kept = JournalState()
         self._last: tuple[int, str | None] = (0, None)  # number and digest of the newest receipt
         self._lost: list[str] = []
         self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
@@ -133,7 +133,7 @@ class Journal:
         for entry in broken:
             self._mend(entry)
 
-    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> Entry:
+    def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
         name = str(order.identity)
         with self._accepting:
             if name in self._entries:
@@ -146,14 +146,14 @@ class Journal:
             self._remember(entry := opened(record))
             return entry
 
-    def get(self, identity: AttemptId) -> Entry | None:
+    def get(self, identity: AttemptId) -> JournalRecord | None:
         return self._entries.get(str(identity))
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalRecord]:
         with self._lock:
             return list(self._entries.values())
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[JournalRecord]:
         with self._lock:
             return [self._entries[name] for name in self._live]
 
@@ -168,7 +168,7 @@ class Journal:
             order = parse_message(Order, parse_envelope(envelope).body())
         return order
 
-    def write(self, identity: AttemptId, note: Note) -> Entry:
+    def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         name = self._known(identity)
         with self._locks[name]:
             entry = self._entries[name]
@@ -253,23 +253,23 @@ class Journal:
     def folder(self, identity: AttemptId) -> Path:
         return self._shelf.folder(self._known(identity))
 
-    def node(self) -> NodeState:
+    def node(self) -> JournalState:
         return self._state
 
-    def set_node(self, state: NodeState) -> None:
+    def set_node(self, state: JournalState) -> None:
         with self._lock:
             if replace(state, control_seq=self._state.control_seq) != self._state:
                 self._keep(state)
             self._state = state  # a count alone is kept when it is told: till then it would be heard again
 
-    def kept_node(self) -> NodeState:
+    def kept_node(self) -> JournalState:
         with self._lock:
             if self._kept != self._state:
                 with suppress(DiskFull):
                     self._keep(self._state)
             return self._kept
 
-    def _keep(self, state: NodeState) -> None:
+    def _keep(self, state: JournalState) -> None:
         self._shelf.put_node(to_json(state_to_json(state)))
         self._kept = state
 
@@ -298,7 +298,7 @@ class Journal:
             raise KeyError(name)
         return name
 
-    def _remember(self, entry: Entry) -> Entry:
+    def _remember(self, entry: JournalRecord) -> JournalRecord:
         name, run = str(entry.identity), entry.identity.run
         with self._lock:
             self._entries[name] = entry
@@ -325,7 +325,7 @@ class Journal:
     ) -> list[tuple[int, str]]:
         return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
 
-    def _load(self, name: str) -> Entry | None:
+    def _load(self, name: str) -> JournalRecord | None:
         """The entry again when part of it is damaged."""
         try:
             AttemptId.parse(name)
@@ -342,7 +342,7 @@ class Journal:
             self._loose.add(name)
         return entry if damaged else None
 
-    def _read_entry(self, name: str, records: list[bytes]) -> Entry:
+    def _read_entry(self, name: str, records: list[bytes]) -> JournalRecord:
         entry = opened(from_json(records[0]))
         if str(entry.identity) != name:
             raise ValueError(f"holds the entry of {entry.identity}")
@@ -353,7 +353,7 @@ class Journal:
         )
         return replace(entry, last_event=max(entry.last_event, last))
 
-    def _mend(self, entry: Entry) -> None:
+    def _mend(self, entry: JournalRecord) -> None:
         """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
         name = str(entry.identity)
         place = self._shelf.mend(name)
@@ -372,18 +372,18 @@ class Journal:
         self._troubles.append(f"the journal of {name} is damaged ({why}); kept as {place}")
         self._lost.append(name)
 
-    def _load_state(self) -> NodeState:
+    def _load_state(self) -> JournalState:
         raw = self._shelf.node()
         floor = max((entry.epoch for entry in self._entries.values()), default=0)
         if raw is None:
-            return NodeState(epoch=floor)
+            return JournalState(epoch=floor)
         try:
             return state_from_json(from_json(raw))
         except (ValueError, KeyError, TypeError) as exc:
             self._troubles.append(
                 f"the node's own state was damaged ({exc}); it starts again from its attempts"
             )
-            return NodeState(epoch=floor)
+            return JournalState(epoch=floor)
 
 
 def _spoken(events: list[tuple[int, str]]) -> list[Spoken]:

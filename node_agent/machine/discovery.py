@@ -14,7 +14,7 @@ from node_agent.machine.finding import Finder
 from node_agent.shim import process
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import Allowed, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Allowed, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -51,11 +51,11 @@ class Others:
     """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
 
     isolation: Isolation = Isolation.NONE
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[NodeProblem, ...] = ()
     endpoints: tuple[EndpointFact, ...] = ()
 
 
-class Machine:
+class MachineProbe:
     """The Facts port. `finder` knows the runtimes; `others`: what other parts of the node agent found out."""
 
     def __init__(
@@ -117,22 +117,24 @@ class Machine:
             return None
         return seen.f_bavail * seen.f_frsize
 
-    def _problems(self) -> list[Problem]:
-        told: list[Problem] = []
+    def _problems(self) -> list[NodeProblem]:
+        told: list[NodeProblem] = []
         shut, ceiling = self._shut(), self.ceiling()
         if shut is not None:
             told.append(shut)
         if ceiling.closed:
-            told.append(Problem(what=ceiling.closed, fix="mend or remove that file"))
+            told.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            told.append(Problem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
+            told.append(NodeProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
         return told
 
-    def _shut(self) -> Problem | None:
+    def _shut(self) -> NodeProblem | None:
         if self.disk_ok():
             return None
-        return Problem(what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there")
+        return NodeProblem(
+            what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there"
+        )
 
 
 def _memory() -> int:

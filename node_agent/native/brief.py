@@ -9,7 +9,7 @@ from pathlib import Path
 from node_agent.chat.limits import Over
 from node_agent.native.deeds import Deeds
 from node_agent.native.voice import Voice
-from node_agent.runtimes.workerspec import PROMPT, Spec
+from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
 
 RESULT_CHARS = 4_000
 _HEAD = """\
@@ -18,7 +18,7 @@ Work until the task is done, then answer in plain words, without a tool call: wh
 Nobody answers questions. What is denied stays denied: find another way, or say so."""
 
 
-def system_of(spec: Spec, tools: Sequence[str]) -> str:
+def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
     """The system prompt: ours, and behind it the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
     head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may)
@@ -30,7 +30,7 @@ def system_of(spec: Spec, tools: Sequence[str]) -> str:
     return f"{head}{without}\n\n{prompt}".rstrip()
 
 
-def tell_end(voice: Voice, spec: Spec, deeds: Deeds, turns: int, result: str, over: Over | None) -> int:
+def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: str, over: Over | None) -> int:
     """The `final` event; the exit status of the program."""
     report = {
         "scope": f"{spec.folder or 'the whole checkout'}, {'writing' if spec.writes else 'reading only'}",

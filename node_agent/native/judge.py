@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused
-from node_agent.runtimes.workerspec import Spec
+from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import Safety
 
 _BARE = (
@@ -20,7 +20,7 @@ class Denied(Exception):
 class Judge:
     """Of one run."""
 
-    def __init__(self, spec: Spec, home: str) -> None:
+    def __init__(self, spec: WorkerSpec, home: str) -> None:
         """`home`: what `~` stands for in rules."""
         self._spec = spec
         self._where = Where(spec.top, home)

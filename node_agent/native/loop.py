@@ -8,7 +8,7 @@ from typing import Protocol
 
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard, too_small
-from node_agent.chat.limits import Limits, Over
+from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Answer, Answered, Asked, Told, ToolForm, Turn
 from node_agent.native.deeds import Deeds
 from node_agent.native.tools.box import Box
@@ -52,7 +52,7 @@ class Loop:
     guard: Guard
     voice: Voice
     clock: Clock
-    limits: Limits
+    limits: ChatLimits
     system: str
     tools: list[ToolForm]
     wait: Callable[[float], None]

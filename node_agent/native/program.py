@@ -29,7 +29,7 @@ gc.disable()  # what is loaded now stays: looking at it again and again takes a 
 
 from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard  # noqa: E402
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Limits, Over  # noqa: E402
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.brief import system_of, tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
@@ -40,7 +40,7 @@ from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.policy.commands.tree import take_elsewhere  # noqa: E402
-from node_agent.runtimes.workerspec import SESSION, VERSION, Spec  # noqa: E402
+from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
 from node_agent.sandbox.grammar import Grammar  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
 
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     gc.enable()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ended)
-    spec = Spec.model_validate_json(Path(argv[3]).read_bytes())
+    spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
     take_elsewhere(Grammar(sys.executable).take_apart)
     voice = Voice(clock)
@@ -63,14 +63,14 @@ def main(argv: list[str]) -> int:
     return _run(loop, spec)
 
 
-def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
+def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> Loop:
     began = clock.mono_ms()
     tree = Tree(spec.top, spec.folder)
     tools = forms(spec.tools)
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
-    limits = Limits(
+    limits = ChatLimits(
         until_ms=began + spec.wall_ms,
         turns=spec.turns or MOST_TURNS,
         calls=MOST_CALLS,
@@ -95,7 +95,7 @@ def _loop(spec: Spec, clock: SystemClock, voice: Voice, session: str) -> Loop:
     )
 
 
-def _model(spec: Spec, voice: Voice) -> Model:
+def _model(spec: WorkerSpec, voice: Voice) -> Model:
     """The key goes to the client, and out of the environment that this process shows."""
     url = os.environ.get(spec.url_name, "") or spec.url
     key = os.environ.get(spec.key_name, "")
@@ -111,7 +111,7 @@ def _wait(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _before(spec: Spec) -> tuple[str, list[Turn]]:
+def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
     """The session to go on with, or a new one. What cannot be read is none: the run then begins anew."""
     if spec.resume:
         try:
@@ -123,7 +123,7 @@ def _before(spec: Spec) -> tuple[str, list[Turn]]:
     return SystemIds().token(8), []
 
 
-def _save(spec: Spec, session: str, turns: list[Turn]) -> None:
+def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
     """A full disk costs the session, not the run."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def _save(spec: Spec, session: str, turns: list[Turn]) -> None:
         file.with_suffix(".new").replace(file)
 
 
-def _run(loop: Loop, spec: Spec) -> int:
+def _run(loop: Loop, spec: WorkerSpec) -> int:
     try:
         task = sys.stdin.buffer.read().decode("utf-8", "replace")
         result, ended = loop.run(task), None

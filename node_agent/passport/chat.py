@@ -13,7 +13,7 @@ from node_agent.chat.client import events
 from node_agent.chat.dialect import Trouble
 from node_agent.link.trusting import believing
 from node_agent.passport.replies import Reply, Timed
-from node_agent.passport.servers import Server, Unreachable
+from node_agent.passport.servers import ExamServer, ServerUnreachable
 from node_agent.wire.clock import Clock
 
 CONNECT_S = 2.0
@@ -23,7 +23,7 @@ MOST_BYTES = 8 << 20
 class HttpChat:
     """A connection for each question."""
 
-    def __init__(self, server: Server, clock: Clock) -> None:
+    def __init__(self, server: ExamServer, clock: Clock) -> None:
         self._server, self._clock = server, clock
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
@@ -35,10 +35,10 @@ class HttpChat:
             return heard.reply(late=True)
         except Trouble as trouble:
             if not trouble.reached:
-                raise Unreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
+                raise ServerUnreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
             return heard.reply(trouble=trouble)
         except OSError as exc:
-            raise Unreachable(f"{self._server.ca} is no file of an authority: {exc}") from exc
+            raise ServerUnreachable(f"{self._server.ca} is no file of an authority: {exc}") from exc
 
     async def _asked(self, body: Mapping[str, Any], ms: int, heard: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections import deque
 
-from node_agent.passport.exam import Exam, NotNow, Tools
-from node_agent.passport.kept import Kept, Shelf, stamped
+from node_agent.passport.exam import Exam, ExamTools, NotNow
+from node_agent.passport.kept import KeptPassport, PassportCache, stamped
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.passport import AskFact, AskState
@@ -22,7 +22,7 @@ _log = logging.getLogger("pancode.node")
 class ExamDesk:
     """Thread-safe."""
 
-    def __init__(self, tools: Tools, shelf: Shelf) -> None:
+    def __init__(self, tools: ExamTools, shelf: PassportCache) -> None:
         self._tools, self._shelf = tools, shelf
         self._lock = threading.Lock()
         self._asks: dict[str, AskFact] = {}
@@ -86,7 +86,7 @@ class ExamDesk:
         exam = Exam(self._tools, ask.endpoint, ask.model, lambda state, words: self._tell(ask, state, words))
         endpoint, model, fact = exam.take()
         with self._lock:
-            self._shelf.put(Kept.of(endpoint, model, fact))
+            self._shelf.put(KeptPassport.of(endpoint, model, fact))
         self._tell(ask, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
 
     def _known(self, ask: Examine) -> bool:

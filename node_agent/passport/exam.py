@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from node_agent.passport import fixes, judge, questions
 from node_agent.passport.replies import Reply
-from node_agent.passport.servers import Chat, Server, Servers, Unreachable
+from node_agent.passport.servers import Chat, ExamServer, Servers, ServerUnreachable
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
-from node_agent.wire.passport import AskState, Check, CheckFact, Grade, PassportFact
+from node_agent.wire.passport import AskState, CheckFact, ExamCheck, Grade, PassportFact
 
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 LOCKED = frozenset({401, 403})
@@ -40,15 +40,15 @@ class NotNow(Exception):
 
 
 Tell = Callable[[AskState, str], None]
-Turn = Callable[[Server, ModelFact], AbstractContextManager[bool]]
+Turn = Callable[[ExamServer, ModelFact], AbstractContextManager[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ExamTools:
     """What a test works with. `turn`: a slot of the endpoint, if there is one; `pause`: in milliseconds."""
 
     servers: Servers
-    chat: Callable[[Server], Chat]
+    chat: Callable[[ExamServer], Chat]
     clock: Clock
     ids: Ids
     pause: Callable[[int], None]
@@ -60,7 +60,7 @@ class Tools:
 class Exam:
     """Of one model, once."""
 
-    tools: Tools
+    tools: ExamTools
     endpoint: str
     model: str
     tell: Tell
@@ -76,7 +76,7 @@ class Exam:
         with self._slot() as (server, model):
             return self._taken(server, model)
 
-    def _taken(self, server: Server, model: ModelFact) -> tuple[EndpointFact, ModelFact, PassportFact]:
+    def _taken(self, server: ExamServer, model: ModelFact) -> tuple[EndpointFact, ModelFact, PassportFact]:
         self.tell(AskState.TESTING, self._loading(model))
         checks = [self._answers(server, model)]
         if checks[0].grade is Grade.PASSED:
@@ -98,7 +98,7 @@ class Exam:
 
     # -- before the first question
 
-    def _found(self) -> tuple[Server, ModelFact]:
+    def _found(self) -> tuple[ExamServer, ModelFact]:
         server = self.tools.servers.server(self.endpoint)
         if server is None:
             raise NotNow(f"there is no endpoint {self.endpoint} on this node now", "pancode endpoints")
@@ -110,7 +110,7 @@ class Exam:
         return server, model
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[tuple[Server, ModelFact]]:
+    def _slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
         """Once a slot is free, as far as it is told: a full server would keep us waiting without a word."""
         clock, patience = self.tools.clock, self.tools.patience
         until = clock.mono_ms() + patience.free
@@ -135,7 +135,7 @@ class Exam:
 
     # -- the questions
 
-    def _answers(self, server: Server, model: ModelFact) -> CheckFact:
+    def _answers(self, server: ExamServer, model: ModelFact) -> CheckFact:
         is_there = model.residence is Residence.LOADED
         ms = self.tools.patience.answer if is_there else self.tools.patience.load
         reply = self._ask(server, questions.answer(model.id), ms)
@@ -147,7 +147,7 @@ class Exam:
             raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again in a while")
         return judge.answers(server.fact, model, reply, ms // 1000)
 
-    def _context(self, server: Server, model: ModelFact) -> CheckFact:
+    def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
         """Numbers first: a server that says too little is believed."""
         self.tell(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
@@ -156,7 +156,7 @@ class Exam:
             return told
         ms = min(self.tools.patience.context, self._left())
         if ms <= 0:
-            return judge.unknown(Check.CONTEXT, "there was no time left")
+            return judge.unknown(ExamCheck.CONTEXT, "there was no time left")
         if server.fact.dialect is Dialect.LLAMACPP and model.ctx_usable is not None:
             return self._beyond(server, model, model.ctx_usable, ms)
         secret = str(int(self.tools.ids.token(3), 16) % 900_000 + 100_000)
@@ -165,7 +165,7 @@ class Exam:
             judge.read_context(server.fact, model, reply, questions.NEEDLE_WORDS, secret), reply
         )
 
-    def _beyond(self, server: Server, model: ModelFact, told: int, ms: int) -> CheckFact:
+    def _beyond(self, server: ExamServer, model: ModelFact, told: int, ms: int) -> CheckFact:
         """A prompt beyond its number, which costs no more than counting the prompt's tokens."""
         reply = self._ask(server, questions.too_long(model.id, told), ms)
         exact = judge.refused_context(server.fact, model, reply)
@@ -179,28 +179,28 @@ class Exam:
             self.ctx = reply.prompt_tokens
         return fact
 
-    def _calls(self, server: Server, model: ModelFact) -> CheckFact:
+    def _calls(self, server: ExamServer, model: ModelFact) -> CheckFact:
         self.tell(AskState.TESTING, "does it call tools?")
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             words = "its chat template takes no tools, as the server says"
-            return judge.failed(Check.TOOLS, words, fixes.for_tools(server.fact, model))
-        replies = self._tries(server, model, Check.TOOLS)
+            return judge.failed(ExamCheck.TOOLS, words, fixes.for_tools(server.fact, model))
+        replies = self._tries(server, model, ExamCheck.TOOLS)
         if not replies:
-            return judge.unknown(Check.TOOLS, "there was no time left")
+            return judge.unknown(ExamCheck.TOOLS, "there was no time left")
         return judge.tools(server.fact, model, replies)
 
-    def _edits(self, server: Server, model: ModelFact) -> CheckFact:
+    def _edits(self, server: ExamServer, model: ModelFact) -> CheckFact:
         self.tell(AskState.TESTING, "does it edit files?")
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
-            return judge.unknown(Check.EDITS, "not asked, as an edit is a tool call")
-        replies = self._tries(server, model, Check.EDITS)
+            return judge.unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call")
+        replies = self._tries(server, model, ExamCheck.EDITS)
         if not replies:
-            return judge.unknown(Check.EDITS, "there was no time left")
+            return judge.unknown(ExamCheck.EDITS, "there was no time left")
         return judge.edits(server.fact, model, replies)
 
-    def _tries(self, server: Server, model: ModelFact, check: Check) -> list[Reply]:
+    def _tries(self, server: ExamServer, model: ModelFact, check: ExamCheck) -> list[Reply]:
         """Until one is good, as many as there may be, and there is time for."""
-        ask = questions.tool if check is Check.TOOLS else questions.edit
+        ask = questions.tool if check is ExamCheck.TOOLS else questions.edit
         replies: list[Reply] = []
         while len(replies) < questions.TRIES and self._left() > 0:
             replies.append(self._ask(server, ask(model.id, len(replies)), self._left()))
@@ -211,10 +211,10 @@ class Exam:
     def _left(self) -> int:
         return self.until - self.tools.clock.mono_ms()
 
-    def _ask(self, server: Server, body: questions.Body, ms: int) -> Reply:
+    def _ask(self, server: ExamServer, body: questions.Body, ms: int) -> Reply:
         try:
             reply = self.tools.chat(server).ask(body, ms)
-        except Unreachable as exc:
+        except ServerUnreachable as exc:
             raise NotNow(str(exc), f"start the server at {server.fact.at}") from exc
         self.replies.append(reply)
         return reply

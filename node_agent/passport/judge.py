@@ -9,22 +9,22 @@ from node_agent.passport.fixes import LEAST_CONTEXT
 from node_agent.passport.questions import FILE_TEXT, NEW_WORD, OLD_WORD, PING, PING_VALUE
 from node_agent.passport.replies import Reply
 from node_agent.wire.endpoint import EndpointFact, ModelFact
-from node_agent.wire.passport import Check, CheckFact, Grade
+from node_agent.wire.passport import CheckFact, ExamCheck, Grade
 
 CUT_BELOW = 0.8
 """A prompt of which the server counts fewer tokens than this share of its words was cut."""
 _CALL_MARKS = ("<tool_call", "<function", '"name"', "[TOOL_CALLS]", "<|tool")
 
 
-def passed(check: Check, words: str) -> CheckFact:
+def passed(check: ExamCheck, words: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.PASSED, words=words[:300])
 
 
-def failed(check: Check, words: str, fix: str) -> CheckFact:
+def failed(check: ExamCheck, words: str, fix: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.FAILED, words=words[:300], fix=fix[:300])
 
 
-def unknown(check: Check, words: str) -> CheckFact:
+def unknown(check: ExamCheck, words: str) -> CheckFact:
     return CheckFact(check=check, grade=Grade.UNKNOWN, words=words[:300])
 
 
@@ -32,13 +32,13 @@ def answers(endpoint: EndpointFact, model: ModelFact, reply: Reply, waited_s: in
     """A token of any kind."""
     fix = fixes.for_answers(endpoint, model)
     if reply.late:
-        return failed(Check.ANSWERS, f"not one token within {waited_s} s", fix)
+        return failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
     if not reply.well:
-        return failed(Check.ANSWERS, f"{reply.status}: {reply.error}", fix)
+        return failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
     if reply.first_ms is None and not reply.tokens:
-        return failed(Check.ANSWERS, "its answer was empty", fix)
+        return failed(ExamCheck.ANSWERS, "its answer was empty", fix)
     after = f" after {reply.first_ms / 1000:.1f} s" if reply.first_ms is not None else ""
-    return passed(Check.ANSWERS, f"first token{after}")
+    return passed(ExamCheck.ANSWERS, f"first token{after}")
 
 
 def told_context(endpoint: EndpointFact, model: ModelFact) -> CheckFact | None:
@@ -54,7 +54,7 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
         return None
     if reply.ctx < LEAST_CONTEXT:
         return _too_small(endpoint, model, reply.ctx)
-    return passed(Check.CONTEXT, f"{reply.ctx} tokens, and it refuses what is longer")
+    return passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses what is longer")
 
 
 def read_context(
@@ -65,38 +65,38 @@ def read_context(
         return _unread(endpoint, model, reply, words)
     if reply.prompt_tokens is not None and reply.prompt_tokens < CUT_BELOW * words:
         cut = f"a prompt of over {words} tokens was cut to {reply.prompt_tokens}, without a word"
-        return failed(Check.CONTEXT, cut, fixes.for_context(endpoint, model))
+        return failed(ExamCheck.CONTEXT, cut, fixes.for_context(endpoint, model))
     if reply.prompt_tokens is None and (secret is None or secret not in reply.text):
-        return unknown(Check.CONTEXT, "the server does not count prompts, and the number was not found")
+        return unknown(ExamCheck.CONTEXT, "the server does not count prompts, and the number was not found")
     told = model.ctx_usable
     if told is None:
-        return unknown(Check.CONTEXT, f"over {words} tokens were read; how many fit it does not say")
-    return passed(Check.CONTEXT, f"{told} tokens as it says; over {words} were read whole")
+        return unknown(ExamCheck.CONTEXT, f"over {words} tokens were read; how many fit it does not say")
+    return passed(ExamCheck.CONTEXT, f"{told} tokens as it says; over {words} were read whole")
 
 
 def tools(endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
     """One good call of the tries is enough."""
     if any(_is_ping(reply) for reply in replies):
-        return passed(Check.TOOLS, f"called a tool with valid arguments{_tries(replies)}")
+        return passed(ExamCheck.TOOLS, f"called a tool with valid arguments{_tries(replies)}")
     if replies and all(reply.late for reply in replies):
-        return unknown(Check.TOOLS, "no answer in the time that was left")
-    return failed(Check.TOOLS, _why_no_call(replies, PING), fixes.for_tools(endpoint, model))
+        return unknown(ExamCheck.TOOLS, "no answer in the time that was left")
+    return failed(ExamCheck.TOOLS, _why_no_call(replies, PING), fixes.for_tools(endpoint, model))
 
 
 def edits(endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
     """An edit that could be made: its old text is in the file, once."""
     whys = [_why_no_edit(reply) for reply in replies]
     if "" in whys:
-        return passed(Check.EDITS, f"edited a file in the asked format{_tries(replies)}")
+        return passed(ExamCheck.EDITS, f"edited a file in the asked format{_tries(replies)}")
     if replies and all(reply.late for reply in replies):
-        return unknown(Check.EDITS, "no answer in the time that was left")
+        return unknown(ExamCheck.EDITS, "no answer in the time that was left")
     words = whys[-1] or _why_no_call(replies, "edit")
-    return failed(Check.EDITS, words, fixes.for_edits(endpoint, model))
+    return failed(ExamCheck.EDITS, words, fixes.for_edits(endpoint, model))
 
 
-def is_good(check: Check, reply: Reply) -> bool:
+def is_good(check: ExamCheck, reply: Reply) -> bool:
     """Whether a try needs no other after it."""
-    return _is_ping(reply) if check is Check.TOOLS else _why_no_edit(reply) == ""
+    return _is_ping(reply) if check is ExamCheck.TOOLS else _why_no_edit(reply) == ""
 
 
 def _is_ping(reply: Reply) -> bool:
@@ -146,16 +146,16 @@ def _why_no_call(replies: Sequence[Reply], name: str) -> str:
 
 def _unread(endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int) -> CheckFact:
     if reply.late:
-        return unknown(Check.CONTEXT, f"a prompt of over {words} tokens took longer than there was time")
+        return unknown(ExamCheck.CONTEXT, f"a prompt of over {words} tokens took longer than there was time")
     if reply.status in (400, 413) and words < LEAST_CONTEXT:
         refusal = f"refuses a prompt of over {words} tokens: {reply.error}"
-        return failed(Check.CONTEXT, refusal, fixes.for_context(endpoint, model))
-    return unknown(Check.CONTEXT, f"{reply.status}: {reply.error}")
+        return failed(ExamCheck.CONTEXT, refusal, fixes.for_context(endpoint, model))
+    return unknown(ExamCheck.CONTEXT, f"{reply.status}: {reply.error}")
 
 
 def _too_small(endpoint: EndpointFact, model: ModelFact, ctx: int) -> CheckFact:
     words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
-    return failed(Check.CONTEXT, words, fixes.for_context(endpoint, model))
+    return failed(ExamCheck.CONTEXT, words, fixes.for_context(endpoint, model))
 
 
 def _tries(replies: Sequence[Reply]) -> str:

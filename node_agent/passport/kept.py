@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from node_agent.files.durable import write_atomic
 from node_agent.wire.endpoint import EndpointFact, ModelFact, Residence
 from node_agent.wire.model import Count, WireModel
-from node_agent.wire.passport import Check, Grade, PassportFact
+from node_agent.wire.passport import ExamCheck, Grade, PassportFact
 
 FILE = "passports.json"
 MOST = 200
@@ -23,7 +23,7 @@ NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
 _log = logging.getLogger("pancode.node")
 
 
-class Kept(WireModel):
+class KeptPassport(WireModel):
     """A passport, and what must still be so of its model and server."""
 
     endpoint: str
@@ -40,7 +40,7 @@ class Kept(WireModel):
     fact: PassportFact
 
     @classmethod
-    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> Kept:
+    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> KeptPassport:
         return cls(
             endpoint=endpoint.name,
             model=model.id,
@@ -83,7 +83,7 @@ class Kept(WireModel):
         return all(was == now or (now is None and not is_here) for was, now in pairs)
 
     def _lasts(self) -> int | None:
-        first = self.fact.of(Check.ANSWERS)
+        first = self.fact.of(ExamCheck.ANSWERS)
         if first is not None and first.grade is not Grade.PASSED:
             return SICK_MS
         if self.digest is not None:
@@ -92,10 +92,10 @@ class Kept(WireModel):
 
 
 class _File(WireModel):
-    passports: tuple[Kept, ...] = Field(default=(), max_length=MOST)
+    passports: tuple[KeptPassport, ...] = Field(default=(), max_length=MOST)
 
 
-class Shelf:
+class PassportCache:
     """In memory and in the file. A file that cannot be read is begun anew: it only saves a minute each."""
 
     def __init__(self, home: Path) -> None:
@@ -107,7 +107,7 @@ class Shelf:
         fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
-    def put(self, kept: Kept) -> None:
+    def put(self, kept: KeptPassport) -> None:
         """In the place of the model's older ones of the same server; the oldest of all go first."""
         others = [one for one in self._kept if (one.endpoint, one.model) != (kept.endpoint, kept.model)]
         self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
@@ -117,7 +117,7 @@ class Shelf:
             _log.warning("a model's passport could not be kept: %s", exc)
 
 
-def _read(path: Path) -> tuple[Kept, ...]:
+def _read(path: Path) -> tuple[KeptPassport, ...]:
     try:
         return _File.model_validate_json(path.read_bytes()).passports
     except FileNotFoundError:
@@ -127,12 +127,12 @@ def _read(path: Path) -> tuple[Kept, ...]:
         return ()
 
 
-def stamped(shelf: Shelf, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
+def stamped(shelf: PassportCache, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
     """Each model with its passport, if it has one as it is now."""
     return tuple(_stamped(shelf, one, now_ms) for one in endpoints)
 
 
-def _stamped(shelf: Shelf, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
+def _stamped(shelf: PassportCache, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
     found = {model.id: shelf.find(endpoint, model, now_ms) for model in endpoint.models}
     if not any(found.values()):
         return endpoint

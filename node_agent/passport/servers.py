@@ -9,7 +9,7 @@ from node_agent.passport.replies import Reply
 from node_agent.wire.endpoint import EndpointFact
 
 
-class Server(Protocol):
+class ExamServer(Protocol):
     """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays here."""
 
     @property
@@ -25,14 +25,14 @@ class Server(Protocol):
 class Servers(Protocol):
     """The node's own table. Safe from any thread; raises nothing."""
 
-    def server(self, name: str) -> Server | None:
+    def server(self, name: str) -> ExamServer | None:
         """As it was looked at last; None when there is none of that name now."""
 
     def look(self) -> None:
         """Look again, now; returns when that is done. Wakes and loads no model."""
 
 
-class Unreachable(Exception):
+class ServerUnreachable(Exception):
     """Nobody takes the connection; the message says how we know."""
 
 

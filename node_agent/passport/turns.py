@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
-from node_agent.passport.servers import Server
+from node_agent.passport.servers import ExamServer
 from node_agent.wire.endpoint import ModelFact
 
 
@@ -21,7 +21,7 @@ class Turns:
         self._folder = folder
 
     @contextlib.contextmanager
-    def one(self, server: Server, model: ModelFact) -> Iterator[bool]:
+    def one(self, server: ExamServer, model: ModelFact) -> Iterator[bool]:
         """Whether there is one; it is ours until the end. Of a server that names no slots there always is."""
         slots = server.fact.slots or model.slots or 0
         file = self._take(folder_of(self._folder, server.fact.name), slots) if slots else None

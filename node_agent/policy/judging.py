@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from node_agent.policy.commands.programs import Touched, Use
-from node_agent.policy.commands.reading import Reading, grave_place, read_command
+from node_agent.policy.commands.reading import ScriptReading, grave_place, read_command
 from node_agent.policy.globs import covers, strictest
 from node_agent.policy.regex import found
 from node_agent.wire.policy import NO_RULES, ActionClass, PathAccess, PathRule, Policy, Rules, rule_words
@@ -79,7 +79,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class Offences:
     """Offences that went through, in words, each once; and the first that ends the run."""
 
     words: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Broken:
 
 
 NO_BOUNDS = Bounds()
-NOTHING_BROKEN = Broken()
+NOTHING_BROKEN = Offences()
 
 
 def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgement:
@@ -128,7 +128,7 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
         yield Offence(f"{_short(words)}: {action} is not allowed in this run", of_level=True)
 
 
-def _by_rule(policy: Policy, text: str, reading: Reading) -> Iterator[Offence]:
+def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
     """The text as it stands, and each call as the words that its program gets: `r\\m  -rf` is `rm -rf`."""
     lines = (text, *(act.line for act in reading.acts))
     for rule in policy.commands:

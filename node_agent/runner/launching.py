@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt import ports
-from node_agent.attempt.doors import Door
-from node_agent.attempt.ports import ProcessEnd, Spent, StepFailed, Told
+from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.policy.judging import NO_BOUNDS, Bounds, Broken
+from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences
 from node_agent.runner.brought import brought_in
-from node_agent.runner.held import Held
+from node_agent.runner.held import Violations
 from node_agent.runtimes.base import (
     EndedBy,
     ExitInfo,
@@ -32,9 +32,9 @@ from node_agent.runtimes.orders import enforced, findings, request_of, with_guid
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Allowance, Sandbox
+from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
-from node_agent.shim.spool import Plan, StepKind
+from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redacted
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
@@ -60,7 +60,7 @@ NAME_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LaunchSurroundings:
     """What a command line depends on. `values`: the node's variables and secrets by name, as now."""
 
     path: str
@@ -103,7 +103,7 @@ def _served(server: EndpointFact | None, order: Order) -> Served | None:
 class OutputReader:
     """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
 
-    def __init__(self, parser: Parser, held: Held, tells_ran: bool, hidden: Mapping[str, str]) -> None:
+    def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._tools: dict[str, int] = {}
 
@@ -116,23 +116,23 @@ class OutputReader:
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
-    def spent(self) -> Spent:
+    def spent(self) -> ReportedUsage:
         ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
-        broken = Broken(words, None if ending is None else self._clean(ending))
-        return Spent(self._parser.usage, dict(self._tools), broken)
+        broken = Offences(words, None if ending is None else self._clean(ending))
+        return ReportedUsage(self._parser.usage, dict(self._tools), broken)
 
-    def finish(self, end: ProcessEnd) -> Told:
+    def finish(self, end: ProcessEnd) -> ReportedEnd:
         how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
         told = self._parser.finish(how)
         tools = {action.value: count for action, count in told.tool_calls.items()}
         broken = self._held.violation
-        return Told(
+        return ReportedEnd(
             failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
             reason=self._clean(told.reason if broken is None else broken),
             answer=self._clean(told.answer),
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
-            spent=Spent(told.usage, tools or self._tools),
+            spent=ReportedUsage(told.usage, tools or self._tools),
             findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
         )
 
@@ -143,11 +143,11 @@ class OutputReader:
 class NodeRuntimes:
     """The Runtimes port over the registry."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: LaunchSurroundings) -> None:
         self._around = around
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
     ) -> ports.Launch:
         runtime, around = _must_find(order.runtime), self._around
         if order.endpoint is not None and door is None:  # its key and its slots are held there
@@ -192,14 +192,19 @@ class NodeRuntimes:
         )
 
     def enclosed(
-        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
-    ) -> Plan:
+        self,
+        order: Order,
+        plan: PhasePlan,
+        shown: tuple[Path, ...],
+        door: GatewayAccess | None,
+        rules: Rules = NO_RULES,
+    ) -> PhasePlan:
         runtime, sandbox = _must_find(order.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
         writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
-        bounds = Allowance(writable, network, door.port if door else 0, paths)
+        bounds = Permissions(writable, network, door.port if door else 0, paths)
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
@@ -257,7 +262,7 @@ class NodeRuntimes:
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
         runtime = _must_find(order.runtime)
-        held = Held(with_rules(order.policy, bounds.rules), bounds.where)
+        held = Violations(with_rules(order.policy, bounds.rules), bounds.where)
         parser = runtime.parser(self._request(order, "/", "/"))
         return OutputReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
 
@@ -286,7 +291,7 @@ class NodeRuntimes:
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
 
     def _logins(
-        self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: Door | None
+        self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
     ) -> dict[str, str]:
         """What logs this runtime in on this node: for its own process, not for what a repository names.
 
@@ -310,7 +315,7 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
-def network_of(policy: Policy, runtime: Runtime, agent: bool, door: Door | None = None) -> Network:
+def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAccess | None = None) -> Network:
     """What a phase reaches inside the sandbox: its model, or what the policy says of the network.
 
     An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
@@ -322,7 +327,9 @@ def network_of(policy: Policy, runtime: Runtime, agent: bool, door: Door | None 
     return Network.FULL if wide and ActionClass.NETWORK in policy.allowed else Network.NONE
 
 
-def _check_network(policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None) -> None:
+def _check_network(
+    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
+) -> None:
     """A network that nobody here could hold, or without the model, is a reason not to begin."""
     access, agent = policy.network, not runtime.capabilities.own
     if access is NetworkAccess.MACHINE:
@@ -336,7 +343,7 @@ def _check_network(policy: Policy, runtime: Runtime, isolation: Isolation, door:
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
-def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
+def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
     """A limit that nobody here could hold is a reason not to begin."""
     counted = door is not None and not door.is_tunnel
     if order.limits.turns is None or counted or runtime.capabilities.tells_turns:
@@ -349,7 +356,7 @@ def _check_turns(order: Order, runtime: Runtime, door: Door | None) -> None:
 
 
 def _network_held(
-    policy: Policy, runtime: Runtime, isolation: Isolation, door: Door | None
+    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> tuple[Enforced, ...]:
     """What a receipt says of it: a network that is the node's own is held by nobody."""
     if isolation is not Isolation.SANDBOX:

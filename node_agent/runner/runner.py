@@ -32,7 +32,7 @@ from node_agent.shim.spool import (
     Ended,
     Look,
     NotStarted,
-    Plan,
+    PhasePlan,
     RunnerError,
     Running,
     SpoolError,
@@ -60,7 +60,7 @@ class Runner:
         """`scopes`: each shim gets one."""
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, PhasePlan] = {}
         """As written or read by this process, until it is forgotten."""
         self._ended: dict[str, Ended] = {}
         """Ends that were read, likewise: nothing comes after an end."""
@@ -71,7 +71,7 @@ class Runner:
         """Shims go on."""
         self.reap()
 
-    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+    def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
             make_folder(folder)
@@ -85,20 +85,20 @@ class Runner:
         if self.planned(folder) != plan:
             raise RunnerError(f"{folder} holds another plan")
 
-    def planned(self, folder: Path) -> Plan | None:
+    def planned(self, folder: Path) -> PhasePlan | None:
         """The plan that `prepare` wrote; None when there is none, or its environment was forgotten."""
         path = f"{folder}/{PLAN}"
         try:
             known = self._plans.get(path)
             if known is None:
-                known = self._plans[path] = Plan.from_json(read_part(path) or b"")
+                known = self._plans[path] = PhasePlan.from_json(read_part(path) or b"")
             return known
         except SpoolError:
             return None
         except OSError as exc:
             raise _translated(f"cannot read {folder}", exc) from exc
 
-    def _put(self, folder: Path, plan: Plan) -> None:
+    def _put(self, folder: Path, plan: PhasePlan) -> None:
         path = f"{folder}/{PLAN}"
         write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = plan
@@ -128,7 +128,7 @@ class Runner:
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
 
-    def amend(self, folder: Path, plan: Plan) -> None:
+    def amend(self, folder: Path, plan: PhasePlan) -> None:
         """Another plan in the place of a prepared one, before its start. Raises RunnerError."""
         try:
             if self.planned(folder) != plan:
@@ -136,7 +136,7 @@ class Runner:
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
 
-    def start(self, folder: Path, plan: Plan) -> None:
+    def start(self, folder: Path, plan: PhasePlan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
         self.reap()
         if _is_taken(folder):
@@ -225,7 +225,7 @@ class Runner:
         """As the port says; what is asked for is small beside memory. Raises OSError."""
         return read_part(path, offset, limit) or b""
 
-    def _in_scope(self, folder: Path, plan: Plan) -> bool:
+    def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
         """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
         scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
         if self._scopes is None or scope is None:

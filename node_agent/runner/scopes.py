@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent.shim import process
-from node_agent.shim.spool import Limits
+from node_agent.shim.spool import PhaseLimits
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -32,7 +32,7 @@ FLAGS = (
 )
 PROPERTIES = (("--property=OOMPolicy=continue",), ())
 """Out of memory an attempt loses what the kernel killed, not its shim. Some systemds know it for no scope."""
-NO_LIMITS = Limits()
+NO_LIMITS = PhaseLimits()
 FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
 
 
@@ -62,7 +62,7 @@ class Scopes:
         """Why the newest attempt to make a scope failed; empty when it did not."""
         return self._trouble
 
-    def scope(self, marker: str, phase: str, limits: Limits = NO_LIMITS) -> Scope | None:
+    def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
         """For one phase of one attempt, held to what it may take. None: start without."""
         with self._lock:
             if self._clock.mono_ms() < self._not_before or not self._tried():
@@ -128,7 +128,7 @@ def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     return Scopes(fleet, Path(own).parent, environ, clock)
 
 
-def _held(limits: Limits) -> list[str]:
+def _held(limits: PhaseLimits) -> list[str]:
     """As systemd is told; it says nothing where it has not been given the controller and sets none."""
     told = []
     if limits.memory_bytes is not None:

@@ -98,7 +98,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class CommandLine:
     """A process as a value. `files`: path relative to the run's home -> bytes, written before the start.
 
     `login`: such files, too, but there while the agent runs, and neither for set-up nor for gates.
@@ -148,7 +148,7 @@ class SessionStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TextPiece:
     """A piece of text for the person who watches."""
 
     text: str
@@ -204,11 +204,11 @@ class Retrying:
     why: str
 
 
-Activity = SessionStarted | Said | ToolCall | Ran | Denial | UsageGrew | Retrying
+Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuntimeVerdict:
     """What output and exit amount to. `failure` None means done, as far as the runtime can tell."""
 
     failure: FailureKind | None
@@ -236,7 +236,7 @@ class Parser(Protocol):
     def feed(self, chunk: bytes) -> list[Activity]:
         """Take the next bytes, cut anywhere. Never raises, whatever they are."""
 
-    def finish(self, end: ExitInfo) -> Verdict:
+    def finish(self, end: ExitInfo) -> RuntimeVerdict:
         """The process is gone and all its output was fed. Call once."""
 
 
@@ -352,7 +352,7 @@ def how_it_ended(end: ExitInfo) -> str:
     return "end unknown" if end.status is None else f"exit {end.status}"
 
 
-Launcher = Callable[[LaunchRequest, Place], Launch]
+Launcher = Callable[[LaunchRequest, Place], CommandLine]
 ParserFactory = Callable[[LaunchRequest], Parser]
 Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 

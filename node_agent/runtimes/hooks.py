@@ -34,7 +34,7 @@ TIMEOUT_S = 60
 """Most programs let a call through when their hook takes too long: ours ends itself before that."""
 
 
-class Rules(WireModel):
+class HookRules(WireModel):
     """What the hook's program reads. `top`, `folder`: the checkout, and where below it the run begins."""
 
     runtime: str
@@ -47,7 +47,7 @@ def files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes
     """The rules as a file; none where the run has no policy or the program of the hook cannot be found."""
     if not has_hook(request, place) or request.policy is None:
         return {}
-    rules = Rules(runtime=runtime, policy=request.policy, top=request.workspace, folder=request.folder)
+    rules = HookRules(runtime=runtime, policy=request.policy, top=request.workspace, folder=request.folder)
     return {RULES: rules.model_dump_json().encode()}
 
 

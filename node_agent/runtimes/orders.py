@@ -6,7 +6,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node_agent.runtimes.base import READ_TOOLS, TOOLS, LaunchRequest, Resume, Runtime, Verdict, may_write
+from node_agent.runtimes.base import (
+    READ_TOOLS,
+    TOOLS,
+    LaunchRequest,
+    Resume,
+    Runtime,
+    RuntimeVerdict,
+    may_write,
+)
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,
@@ -126,7 +134,7 @@ def _of_rules(
         yield Enforced(rule=f"command rules{whose}", how=how)
 
 
-def findings(verdict: Verdict) -> tuple[str, ...]:
+def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:
     """What a person should know although the outcome does not say it: the calls that were denied."""
     told = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN

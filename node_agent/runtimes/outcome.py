@@ -13,7 +13,7 @@ from node_agent.runtimes.base import (
     Activity,
     Denial,
     ExitInfo,
-    Verdict,
+    RuntimeVerdict,
     clip,
     how_it_ended,
 )
@@ -90,12 +90,12 @@ class EventParser(ABC):
     def feed(self, chunk: bytes) -> list[Activity]:
         return [a for event in self._lines.feed(chunk) for a in self._event(event)]
 
-    def finish(self, end: ExitInfo) -> Verdict:
+    def finish(self, end: ExitInfo) -> RuntimeVerdict:
         for event in self._lines.end():
             for _ in self._event(event):
                 pass
         failure, reason = self._judge(end)
-        return Verdict(
+        return RuntimeVerdict(
             failure,
             clip(reason, REASON_CHARS),
             clip(self._said()),

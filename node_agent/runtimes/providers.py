@@ -9,7 +9,7 @@ from node_agent.wire.vendors import VENDOR_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class RuntimeProvider:
     """`key`, `url`: variables of the node. `home`: the vendor's own server. `suffix` comes behind either for
     the chat wire: the same variable tells another program of the same server.
     """
@@ -32,8 +32,10 @@ _SERVERS = {
     "mistral": ("https://api.mistral.ai/v1", "", False),
     "openrouter": ("https://openrouter.ai/api/v1", "", False),
 }
-_ALL = tuple(Provider(name, key, url, *_SERVERS[name]) for name, (key, url) in VENDOR_VARIABLES.items())
-PROVIDERS: Mapping[str, Provider] = {one.name: one for one in _ALL}
+_ALL = tuple(
+    RuntimeProvider(name, key, url, *_SERVERS[name]) for name, (key, url) in VENDOR_VARIABLES.items()
+)
+PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
 """Of a model without a provider's name: OPENAI_BASE_URL may be any server with this wire."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
@@ -44,7 +46,7 @@ CONTEXT = "PANCODE_MODEL_CONTEXT"
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
 
 
-def split_model(model: str | None) -> tuple[Provider, str]:
+def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
     """The provider that a model's name begins with, and the name as that provider knows it."""
     name, slash, rest = (model or "").partition("/")
     provider = PROVIDERS.get(name) if slash and rest else None

@@ -11,8 +11,8 @@ from node_agent.runtimes.base import (
     Parser,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
 )
@@ -52,7 +52,7 @@ class Transcript:
     def _parts(self, activity: Activity) -> Iterator[str]:
         if isinstance(activity, UsageGrew):
             return  # shown with the next call
-        if isinstance(activity, Said):
+        if isinstance(activity, TextPiece):
             yield self._text(activity.text)
             return
         yield self._line_end()

@@ -8,14 +8,23 @@ from collections.abc import Mapping
 from node_agent.runtimes.base import (
     BASE_FILES,
     Capabilities,
-    Launch,
+    CommandLine,
     LaunchRequest,
     Place,
     base_env,
 )
-from node_agent.runtimes.providers import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, Provider, split_model
+from node_agent.runtimes.providers import (
+    CONTEXT,
+    HOSTED,
+    KEY,
+    LOGINS,
+    NAME,
+    URL,
+    RuntimeProvider,
+    split_model,
+)
 from node_agent.runtimes.starting import prompt_in, task_of
-from node_agent.runtimes.workerspec import FILE, PROMPT, TOOLS, Spec
+from node_agent.runtimes.workerspec import FILE, PROMPT, TOOLS, WorkerSpec
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
 
@@ -49,7 +58,7 @@ _OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags
 """As the node agent itself runs: its libraries are compiled for that."""
 
 
-def started(program: str, request: LaunchRequest, place: Place, *more: str) -> Launch:
+def started(program: str, request: LaunchRequest, place: Place, *more: str) -> CommandLine:
     """Nothing of the machine's own Python packages, nothing of the repository's; the one key it needs.
 
     `program`: in the node agent's own code; `more`: its arguments behind the spec's.
@@ -65,25 +74,29 @@ def started(program: str, request: LaunchRequest, place: Place, *more: str) -> L
 
 
 def made(
-    program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: Spec, *more: str
-) -> Launch:
+    program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
+) -> CommandLine:
     """Its argument list and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *_OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    return Launch(argv, env, task_of(request), files)
+    return CommandLine(argv, env, task_of(request), files)
 
 
 def spec_of(
-    request: LaunchRequest, place: Place, model: tuple[Provider, str], env: Mapping[str, str], through: bool
-) -> Spec:
+    request: LaunchRequest,
+    place: Place,
+    model: tuple[RuntimeProvider, str],
+    env: Mapping[str, str],
+    through: bool,
+) -> WorkerSpec:
     """`through`: its calls go by the gateway, under the gateway's names."""
     provider, name = model
     limits = request.limits
     own = None if limits.wrap_up else limits  # else its own stop would come before the last turn
     known = env.get(CONTEXT, "")
     hosted = HOSTED in env if through else provider.url not in env
-    return Spec(
+    return WorkerSpec(
         model=name,
         key_name=KEY if through else provider.key,
         url_name=URL if through else provider.url,

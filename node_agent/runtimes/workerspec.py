@@ -12,7 +12,7 @@ FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 
 
-class Spec(WireModel):
+class WorkerSpec(WireModel):
     """One run. `key_name`, `url_name`: variables; `url` counts where the second is not set;
     `suffix` is put behind either.
 

@@ -13,8 +13,8 @@ from node_agent.runtimes.base import (
     LaunchRequest,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -67,7 +67,7 @@ class WorkerParser(EventParser):
                 self._version = text_of(event.get("version")) or None
                 yield SessionStarted(self._session, self._model)
             case "said" | "noted" | "compacted":
-                yield Said(text_of(event.get("text")))
+                yield TextPiece(text_of(event.get("text")))
             case "called" | "ran" | "denied":
                 yield from self._call(event)
             case "usage":

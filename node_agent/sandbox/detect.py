@@ -14,7 +14,7 @@ from pathlib import Path
 from node_agent.files.durable import write_atomic
 from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
 from node_agent.sandbox.syscalls import FILTER, program
-from node_agent.wire.node import Problem, no_sandbox
+from node_agent.wire.node import NodeProblem, no_sandbox
 
 TRIAL_S = 10
 UID = 60_706
@@ -76,19 +76,19 @@ UNKNOWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WallTools:
     """`tools`: None when there is no wall; then `problem` says why. `passing`: it may be otherwise soon.
 
     `landlock`: there is the lesser one in its place.
     """
 
     tools: Tools | None
-    problem: Problem | None = None
+    problem: NodeProblem | None = None
     passing: bool = False
     landlock: bool = False
 
 
-def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> Found:
+def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()) -> WallTools:
     """A real trial: the wall as a run has it, around `true`. Never raises.
 
     `folder`: for files of ours; `shown`: what every run is shown.
@@ -106,14 +106,14 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
     try:
         write_etc(folder)
         if counting != tools and not _tried(counting, folder, system, tuple(shown)):
-            return Found(counting)
+            return WallTools(counting)
         said = _tried(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
         found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
-    return Found(tools) if not said else explained(said)
+    return WallTools(tools) if not said else explained(said)
 
 
 def _prlimit(path: str, is_root: bool) -> str:
@@ -123,7 +123,7 @@ def _prlimit(path: str, is_root: bool) -> str:
     return (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
 
 
-def explained(said: str) -> Found:
+def explained(said: str) -> WallTools:
     """What bubblewrap's own words mean."""
     last = said.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
@@ -166,5 +166,5 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
     return "" if done.returncode == 0 else said or f"exit {done.returncode}"
 
 
-def _none(why: str, fix: str) -> Found:
-    return Found(None, no_sandbox(why, fix))
+def _none(why: str, fix: str) -> WallTools:
+    return WallTools(None, no_sandbox(why, fix))

@@ -24,7 +24,7 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.policy.commands import tree
-from node_agent.policy.commands.tree import UNREADABLE, Call, Redirect, Script, Word
+from node_agent.policy.commands.tree import UNREADABLE, ParsedScript, Redirect, ShellCommand, ShellWord
 
 CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
@@ -52,7 +52,7 @@ class Grammar:
         """Of the process that waits for scripts, if there is one."""
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
-    def take_apart(self, raw: bytes) -> Script:
+    def take_apart(self, raw: bytes) -> ParsedScript:
         """Never raises: a script at which the process ended is one that nobody can read.
 
         Such a one is not given to another process: whoever writes it may write it a thousand times.
@@ -75,14 +75,14 @@ class Grammar:
         with self._lock:
             self._end()
 
-    def _asked(self, raw: bytes) -> Script | None:
+    def _asked(self, raw: bytes) -> ParsedScript | None:
         """None: the process did not survive it. One that has just left by itself is no sign of that."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
         said = self._exchanged(raw)
         return self._exchanged(raw) if said is None and self._end() == 0 else said
 
-    def _exchanged(self, raw: bytes) -> Script | None:
+    def _exchanged(self, raw: bytes) -> ParsedScript | None:
         child = self._child = self._child or self._started()
         assert child.stdin is not None and child.stdout is not None
         try:
@@ -140,19 +140,19 @@ def _read(fd: int, size: int, wait_ms: int | None = None) -> bytes:
 # -- what goes over the pipe -----------------------------------------------------------------------
 
 
-def to_plain(script: Script) -> list[Any]:
+def to_plain(script: ParsedScript) -> list[Any]:
     return [script.whole, [_call_to_plain(call) for call in script.calls]]
 
 
-def from_plain(raw: Any) -> Script:
+def from_plain(raw: Any) -> ParsedScript:
     """ValueError for what is none."""
     try:
-        return Script(tuple(_call_from_plain(call) for call in raw[1]), raw[0] is True)
+        return ParsedScript(tuple(_call_from_plain(call) for call in raw[1]), raw[0] is True)
     except (TypeError, IndexError, KeyError) as exc:
         raise ValueError("no script") from exc
 
 
-def _call_to_plain(call: Call) -> list[Any]:
+def _call_to_plain(call: ShellCommand) -> list[Any]:
     return [
         [[word.text, word.glob] for word in call.words],
         [[name, word.text, word.glob] for name, word in call.sets],
@@ -161,12 +161,12 @@ def _call_to_plain(call: Call) -> list[Any]:
     ]
 
 
-def _call_from_plain(raw: list[Any]) -> Call:
+def _call_from_plain(raw: list[Any]) -> ShellCommand:
     words, sets, redirects, fed = raw
-    return Call(
-        tuple(Word(text, glob) for text, glob in words),
-        tuple((name, Word(text, glob)) for name, text, glob in sets),
-        tuple(Redirect(op, Word(text, glob)) for op, text, glob in redirects),
+    return ShellCommand(
+        tuple(ShellWord(text, glob) for text, glob in words),
+        tuple((name, ShellWord(text, glob)) for name, text, glob in sets),
+        tuple(Redirect(op, ShellWord(text, glob)) for op, text, glob in redirects),
         fed is True,
     )
 

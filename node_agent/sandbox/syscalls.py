@@ -28,7 +28,7 @@ ATTACH = (16, 0x4206)
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Architecture:
     """How a kernel calls its own architecture, the calls' numbers, and from which on they are of another."""
 
     audit: int
@@ -41,7 +41,7 @@ _SAME = {
     "pidfd_getfd": 438, "memfd_secret": 447,
 }  # fmt: skip
 MACHINES = {
-    "x86_64": Machine(
+    "x86_64": Architecture(
         0xC000003E,
         {
             **_SAME, "add_key": 248, "request_key": 249, "keyctl": 250, "userfaultfd": 323, "bpf": 321,
@@ -52,7 +52,7 @@ MACHINES = {
         },
         foreign=0x40000000,
     ),
-    "aarch64": Machine(
+    "aarch64": Architecture(
         0xC00000B7,
         {
             **_SAME, "add_key": 217, "request_key": 218, "keyctl": 219, "userfaultfd": 282, "bpf": 280,

@@ -16,13 +16,13 @@ from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.hooks import GUARDED, RULES
 from node_agent.sandbox import known, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
-from node_agent.sandbox.detect import Found, detect
+from node_agent.sandbox.detect import WallTools, detect
 from node_agent.sandbox.fence import fence, holds
-from node_agent.sandbox.owners import FOLDER, Owners
+from node_agent.sandbox.owners import FOLDER, FileOwners
 from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.sandbox.syscalls import FILTER, MACHINES
-from node_agent.shim.spool import Plan, StepKind
+from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import no_sandbox
@@ -44,7 +44,7 @@ TOO_MANY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class Permissions:
     """What a phase may do. `port`: of the model gateway, which the relay has inside, too.
 
     `paths`: rules of people; what they name is covered.
@@ -73,17 +73,17 @@ class Sandbox:
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
-        self._owners = Owners(home / FOLDER)
+        self._owners = FileOwners(home / FOLDER)
         self._lock = threading.Lock()
-        self._found: Found | None = None
+        self._found: WallTools | None = None
         self._tried_ms = 0
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
-    def find(self) -> Found:
+    def find(self) -> WallTools:
         """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
         wish = self._wish()
         if wish.off or wish.trouble:
-            return Found(None, no_sandbox(wish.off or wish.trouble, self._mend()))
+            return WallTools(None, no_sandbox(wish.off or wish.trouble, self._mend()))
         with self._lock:
             seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
@@ -102,7 +102,7 @@ class Sandbox:
             return None
         return self._owners.owner_of(attempt)
 
-    def around(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan | None:
+    def around(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan | None:
         """The plan with each step inside the wall, another one if it was; None when there is none any more.
 
         Where there is only the lesser wall, it is that one, unless the plan was inside a whole one.
@@ -128,11 +128,11 @@ class Sandbox:
         inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
-    def _fenced(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> Plan:
+    def _fenced(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan:
         words = fence(self._view(plan, allowed, shown), allowed.port)
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
-    def _covers(self, plan: Plan, view: View, allowed: Allowance, tools: Tools) -> Covers:
+    def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
         """What rules name of what is there now. What holds up the wall itself cannot be named. StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
@@ -146,7 +146,7 @@ class Sandbox:
         known.write(folder, view.tree, covers, () if view.writable else before)
         return covers
 
-    def _view(self, plan: Plan, allowed: Allowance, shown: Sequence[Path]) -> View:
+    def _view(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> View:
         return View(
             tree=plan.cwd,
             below=plan.below,
@@ -202,7 +202,7 @@ class Sandbox:
         return f"mend or remove {self._home / OWN_FILE}"
 
 
-def _lasts_ms(found: Found) -> int:
+def _lasts_ms(found: WallTools) -> int:
     return SOON_MS if found.passing else AGAIN_MS
 
 
@@ -213,13 +213,13 @@ def _relay(view: View, port: int) -> tuple[str, ...]:
     return (python, "-I", "-S", relay.__file__, str(port), f"{view.gate}/{SOCKET}", "--")
 
 
-def _open_own(plan: Plan) -> None:
+def _open_own(plan: PhasePlan) -> None:
     """Our own code that is run inside may be as root unpacked it: for root alone."""
     for folder in (os.path.dirname(relay.__file__), *_own_folders(plan)):
         open_to_readers(Path(folder))
 
 
-def _named(plan: Plan) -> Iterator[str]:
+def _named(plan: PhasePlan) -> Iterator[str]:
     """The programs that are shown with all that they were installed with: the agent's, and names along PATH.
 
     A path is believed only of an agent that a person started: a repository that names one as its gate, or a
@@ -231,7 +231,7 @@ def _named(plan: Plan) -> Iterator[str]:
             yield step.argv[0]
 
 
-def _own_folders(plan: Plan) -> set[str]:
+def _own_folders(plan: PhasePlan) -> set[str]:
     """Of the node agent's own files that an agent is started with: all of them for a worker of ours."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
     folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from node_agent.sdk.line import Line
+from node_agent.sdk.line import Channel
 
 sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
 
@@ -43,7 +43,7 @@ ENV = {
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
-def tool(line: Line, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
+def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
     """One of ours: it is judged and done on the other end of the line."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
     return decide
 
 
-def options(line: Line, told: dict[str, Any]) -> ClaudeAgentOptions:
+def options(line: Channel, told: dict[str, Any]) -> ClaudeAgentOptions:
     """None of its own tools, nothing of the repository's or the user's, nobody who is asked."""
     names, numbers = {form["name"] for form in told["tools"]}, count(1)
     server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in told["tools"]])
@@ -92,7 +92,7 @@ def options(line: Line, told: dict[str, Any]) -> ClaudeAgentOptions:
     )
 
 
-async def take(line: Line, message: Any, names: set[str]) -> None:
+async def take(line: Channel, message: Any, names: set[str]) -> None:
     """What a message tells while the run works."""
     if isinstance(message, SystemMessage) and message.subtype == "init":
         session = message.data.get("session_id", "")
@@ -108,7 +108,7 @@ async def take(line: Line, message: Any, names: set[str]) -> None:
             await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
-async def run(line: Line, told: dict[str, Any]) -> ResultMessage | None:
+async def run(line: Channel, told: dict[str, Any]) -> ResultMessage | None:
     """Its last word."""
     line.listen()
     names = {form["name"] for form in told["tools"]}
@@ -123,7 +123,7 @@ async def run(line: Line, told: dict[str, Any]) -> ResultMessage | None:
     return last
 
 
-def finish(line: Line, last: ResultMessage | None) -> None:
+def finish(line: Channel, last: ResultMessage | None) -> None:
     """Tells what was used, and what came of it."""
     if last is None:
         return line.tell("failed", failure="no_answer", why="the SDK's program ended without a result")
@@ -150,7 +150,7 @@ def _kind(last: ResultMessage, words: str) -> str:
 
 def main() -> None:
     """Ends with what came of it told; our program ends this process."""
-    line, last = Line(), None
+    line, last = Channel(), None
     try:
         last = asyncio.run(run(line, line.first()))
         finish(line, last)

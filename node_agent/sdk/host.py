@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
-from node_agent.chat.limits import Limits, Over
+from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Call
 from node_agent.native.deeds import Deeds
 from node_agent.native.voice import Voice
@@ -27,7 +27,7 @@ class Host:
     deeds: Deeds
     voice: Voice
     clock: Clock
-    limits: Limits
+    limits: ChatLimits
     model: str
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))

@@ -16,7 +16,7 @@ from typing import Any
 from node_agent.native.secrecy import hide
 
 
-class Line:
+class Channel:
     """Takes standard output for itself: what an SDK prints goes where errors go.
 
     The model's key comes by this line: before it does, this process is closed to those who look into it.

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from node_agent.sdk.line import Line
+from node_agent.sdk.line import Channel
 
 sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
 
@@ -46,7 +46,7 @@ class NotWhole(Exception):
         self.kind = kind
 
 
-def tell_used(line: Line, read: int, details: Any, wrote: int) -> None:
+def tell_used(line: Channel, read: int, details: Any, wrote: int) -> None:
     """By one answer. `details`: of what it read; a server of one's own may leave them out."""
     cached = getattr(details, "cached_tokens", None) or 0
     line.tell("used", input=max(read - cached, 0), cached=cached, output=wrote)
@@ -55,7 +55,7 @@ def tell_used(line: Line, read: int, details: Any, wrote: int) -> None:
 class Whole:
     """A stream of the chat wire that must come to a good end: the SDK does the calls of one that did not."""
 
-    def __init__(self, stream: Any, line: Line) -> None:
+    def __init__(self, stream: Any, line: Channel) -> None:
         self._stream, self._line = stream, line
 
     async def __aiter__(self) -> AsyncIterator[Any]:
@@ -124,10 +124,10 @@ def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
         return fresh, []
 
 
-class Told(RunHooks):
+class ModelHooks(RunHooks):
     """What our program hears between the calls of the model. `names`: of the tools that there are."""
 
-    def __init__(self, line: Line, names: set[str]) -> None:
+    def __init__(self, line: Channel, names: set[str]) -> None:
         self._line, self._names = line, names
 
     async def on_llm_start(self, *given: Any, **more: Any) -> None:
@@ -143,7 +143,7 @@ class Told(RunHooks):
                 await self._line.ask("stray", id=item.call_id, name=item.name, arguments=item.arguments)
 
 
-def tool(line: Line, form: dict[str, Any]) -> FunctionTool:
+def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
     """One of ours: it is judged and done on the other end of the line."""
 
     async def done(context: Any, arguments: str) -> str:
@@ -152,7 +152,7 @@ def tool(line: Line, form: dict[str, Any]) -> FunctionTool:
     return FunctionTool(form["name"], form["words"], form["schema"], done, strict_json_schema=False)
 
 
-def model(line: Line, told: dict[str, Any]) -> Model:
+def model(line: Channel, told: dict[str, Any]) -> Model:
     """OpenAI's own servers on the Responses wire, all others on the chat wire."""
     client = AsyncOpenAI(
         base_url=told["url"], api_key=told["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
@@ -179,7 +179,7 @@ def settings(told: dict[str, Any]) -> ModelSettings:
     return ModelSettings(max_tokens=told["max_tokens"], reasoning=thinks, include_usage=True)
 
 
-async def run(line: Line, told: dict[str, Any]) -> str:
+async def run(line: Channel, told: dict[str, Any]) -> str:
     """The final answer."""
     line.listen()
     set_tracing_disabled(True)
@@ -198,7 +198,7 @@ async def run(line: Line, told: dict[str, Any]) -> str:
         tool_not_found_behavior="return_error_to_model",
         tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
     )
-    hooks = Told(line, names)
+    hooks = ModelHooks(line, names)
     result = Runner.run_streamed(
         agent, told["task"], max_turns=None, hooks=hooks, run_config=config, session=talk
     )
@@ -210,7 +210,7 @@ async def run(line: Line, told: dict[str, Any]) -> str:
 
 def main() -> None:
     """Ends with what came of it told; our program ends this process."""
-    line = Line()
+    line = Channel()
     try:
         line.tell("done", result=asyncio.run(run(line, line.first())))
     except APIStatusError as exc:

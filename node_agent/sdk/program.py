@@ -26,7 +26,7 @@ if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
 
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Limits, Over
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.environments import found_environment
 from node_agent.native.brief import system_of, tell_end
@@ -37,7 +37,7 @@ from node_agent.native.tools.box import Box
 from node_agent.native.tools.offer import forms
 from node_agent.native.voice import Voice
 from node_agent.policy.commands.tree import take_elsewhere
-from node_agent.runtimes.workerspec import SESSION, Spec
+from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
 from node_agent.sdk.host import Host
 from node_agent.wire.clock import SystemClock, SystemIds
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     """Its exit status."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ended)
-    spec = Spec.model_validate_json(Path(argv[3]).read_bytes())
+    spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
     take_elsewhere(Grammar(sys.executable).take_apart)
     voice = Voice(clock)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     env = dict(os.environ)  # the key is out of it by now
     tree, judge = Tree(spec.top, spec.folder), Judge(spec, os.path.expanduser("~"))
     deeds = Deeds(Box(tree, judge, clock, env, guard.most_chars), voice)
-    limits = Limits(
+    limits = ChatLimits(
         until_ms=clock.mono_ms() + spec.wall_ms,
         turns=spec.turns or MOST_TURNS,
         calls=MOST_CALLS,
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
     return tell_end(voice, spec, deeds, turns, result, over)
 
 
-def _first(spec: Spec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
+def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
     """All that the driver is told. Key and server are taken out of the environment for it."""
     env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
     url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")

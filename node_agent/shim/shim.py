@@ -92,7 +92,7 @@ class Phase:
 
     def _steps(self) -> tuple[str, str]:
         wall = self.plan["limits"]["wall_ms"]
-        limits = taking.Limits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        limits = taking.StepLimits(self.plan["limits"], None if wall is None else self.began[1] + wall)
         ended, reason = "done", ""
         for index, spec in enumerate(self.plan["steps"]):
             if self.keeper.stop_asked():
@@ -106,10 +106,10 @@ class Phase:
                     break
         return ended, reason
 
-    def _step(self, index: int, spec: dict[str, Any], limits: taking.Limits) -> dict[str, Any]:
+    def _step(self, index: int, spec: dict[str, Any], limits: taking.StepLimits) -> dict[str, Any]:
         began, one = (
             (self.clock.wall_ms(), self.clock.mono_ms()),
-            step.Step(index, spec, self.plan, self.keeper),
+            step.StepRun(index, spec, self.plan, self.keeper),
         )
         why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
         try:

@@ -37,7 +37,7 @@ class StepKind(StrEnum):
     GATE = "gate"
 
 
-class EndedBy(StrEnum):
+class StepEndedBy(StrEnum):
     """Who ended a step: itself (`none`), a request to stop, or a limit."""
 
     NONE = "none"
@@ -180,7 +180,7 @@ class Step(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits(_Record):
+class PhaseLimits(_Record):
     """None = no limit. `wall_ms` counts for the whole phase; the others for each step by itself.
 
     `memory_bytes` and `processes`, threads among them, are of all that runs at once. `disk_bytes`: in the
@@ -212,7 +212,7 @@ class Grace(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(_Record):
+class PhasePlan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
     `below`: the folder below `cwd` in which its steps begin; no link may be on the way there.
@@ -226,7 +226,7 @@ class Plan(_Record):
     cwd: str
     env: dict[str, str]
     steps: tuple[Step, ...]
-    limits: Limits = Limits()
+    limits: PhaseLimits = PhaseLimits()
     grace: Grace = Grace()
     go_on: bool = False
     below: str = ""
@@ -291,7 +291,7 @@ class StepRecord(_Record):
     exit_code: int | None
     signal: int | None
     exec_error: ExecError | None
-    ended_by: EndedBy
+    ended_by: StepEndedBy
     began_wall_ms: int
     began_mono_ms: int
     ended_wall_ms: int
@@ -304,7 +304,7 @@ class StepRecord(_Record):
 
     @property
     def ok(self) -> bool:
-        return self.exit_code == 0 and self.ended_by is EndedBy.NONE
+        return self.exit_code == 0 and self.ended_by is StepEndedBy.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,7 @@ def forgotten(data: bytes) -> str | None:
         raw = json.loads(data)
     except ValueError:
         return None
-    if not isinstance(raw, dict) or raw.keys() | _LATER["Plan"].keys() != set(_fields_of(Plan)):
+    if not isinstance(raw, dict) or raw.keys() | _LATER["Plan"].keys() != set(_fields_of(PhasePlan)):
         return None
     return str(raw["id"]) if isinstance(raw["env"], list) else None
 
@@ -387,9 +387,9 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "tuple[str, ...]": lambda value: tuple(map(_text, _items(value))),
     "dict[str, str]": _environment,
     "StepKind": StepKind,
-    "EndedBy": EndedBy,
+    "EndedBy": StepEndedBy,
     "PhaseEnd": PhaseEnd,
-    "Limits": Limits.from_dict,
+    "Limits": PhaseLimits.from_dict,
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
     "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),

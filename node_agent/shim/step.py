@@ -166,7 +166,7 @@ class Keeper:
             self.pause(min(left, POLL_MS))
 
 
-class Step:
+class StepRun:
     """One step: its process, its files, and the record of both."""
 
     def __init__(self, index: int, spec: dict[str, Any], plan: dict[str, Any], keeper: Keeper) -> None:
@@ -210,7 +210,7 @@ class Step:
         except OSError as exc:
             raise CannotStart("below", below, exc) from exc
 
-    def watch(self, limits: taking.Limits) -> str:
+    def watch(self, limits: taking.StepLimits) -> str:
         """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
@@ -231,7 +231,7 @@ class Step:
                 return why
             keeper.pause(POLL_MS)
 
-    def _at_the_end(self, limits: taking.Limits) -> str:
+    def _at_the_end(self, limits: taking.StepLimits) -> str:
         why = self.taking.refused() or limits.at_the_end(sum(self.written()))
         return filling.DISK if why == "none" and self.filling.ended() else why
 

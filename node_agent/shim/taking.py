@@ -27,7 +27,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
 
 
-class Limits:
+class StepLimits:
     """Decides when a step has to end, and why. None = no such limit."""
 
     def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import Clock
-from node_agent.wire.node import Problem
+from node_agent.wire.node import NodeProblem
 
 FRESH_MS = 60_000
 """So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
@@ -36,7 +36,7 @@ class NoValue(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class VaultValues:
     """What the owner's file gave. `missing`: name to why, for a person."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -54,7 +54,7 @@ class Vault:
         self._path, self._environ, self._clock, self._tokens = path, environ, clock, tokens
         self._lock = threading.Lock()
         self._seen: object = ()
-        self._found, self._due = Found(), 0
+        self._found, self._due = VaultValues(), 0
         self._looked = -LOOK_MS
 
     def values(self) -> Mapping[str, str]:
@@ -74,15 +74,15 @@ class Vault:
         """Why nothing of the owner's file counts; empty where it can be read."""
         return self._look().trouble
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[NodeProblem, ...]:
         """What is wrong with the file or its sources."""
         found = self._look()
         told = [found.trouble] if found.trouble else []
         told += [f"secret {name}: {why}" for name, why in found.missing.items()]
         fix = FIX.replace("secrets.json of this node", str(self._path))
-        return tuple(Problem(what=what[:500], fix=fix) for what in told)
+        return tuple(NodeProblem(what=what[:500], fix=fix) for what in told)
 
-    def _look(self) -> Found:
+    def _look(self) -> VaultValues:
         with self._lock:
             now = self._clock.mono_ms()
             if now - self._looked < LOOK_MS:
@@ -93,7 +93,7 @@ class Vault:
                 self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0
             return self._found
 
-    def _with_tokens(self, found: Found, elsewhere: bool) -> tuple[Found, bool]:
+    def _with_tokens(self, found: VaultValues, elsewhere: bool) -> tuple[VaultValues, bool]:
         values, missing = dict(found.values), dict(found.missing)
         for name, path in self._tokens.items():
             if os.path.lexists(path) and name not in {**values, **missing}:
@@ -101,23 +101,23 @@ class Vault:
                     values[name] = _file(str(path))
                 except NoValue as exc:
                     missing[name] = str(exc)
-        return Found(values, missing, found.trouble), elsewhere
+        return VaultValues(values, missing, found.trouble), elsewhere
 
-    def _read(self, there: bool) -> tuple[Found, bool]:
+    def _read(self, there: bool) -> tuple[VaultValues, bool]:
         """(what it gives, whether some of it comes from elsewhere)."""
         if not there:
-            return Found(), False
+            return VaultValues(), False
         try:
             raw = read_secrets(self._path)
         except NoValue as exc:
-            return Found(trouble=str(exc)), False
+            return VaultValues(trouble=str(exc)), False
         values, missing = {}, {}
         for name, source in raw.items():
             try:
                 values[name] = source if isinstance(source, str) else self._fetch(source)
             except NoValue as exc:
                 missing[name] = str(exc)
-        return Found(values, missing), not all(isinstance(source, str) for source in raw.values())
+        return VaultValues(values, missing), not all(isinstance(source, str) for source in raw.values())
 
     def _fetch(self, source: object) -> str:
         kinds: dict[str, Callable[[Any], str]] = {

@@ -86,7 +86,7 @@ class Few:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeNumber:
     """A whole number of this range. A larger one counts as the largest."""
 
     most: int
@@ -129,10 +129,10 @@ def _plain(value: Decimal) -> str:
 
 Usd = Annotated[Decimal, _Money()]
 """Money in US dollars, a decimal string on the wire; `books` adds it exactly."""
-Tokens = Annotated[int, Whole(MOST_TOKENS)]
-WallMillis = Annotated[int, Whole(YEAR_3000_MS)]
+Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
+WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
 """Unix time. Every one of them is a date."""
-Lasted = Annotated[int, Whole(MOST_LASTED_MS)]
+Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
 """How long something took, in milliseconds."""
 Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
 Name = Annotated[str, Text(200)]

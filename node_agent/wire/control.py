@@ -13,7 +13,7 @@ from node_agent.wire.passport import AskId
 from node_agent.wire.signing import Message, Signature
 
 
-class Stop(WireModel):
+class StopControl(WireModel):
     """End this run's fences on the node; one that arrives later is refused."""
 
     kind: Literal["stop"] = "stop"
@@ -105,7 +105,7 @@ class Examine(WireModel):
 
 
 ControlBody = Annotated[
-    Stop | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Orphaned | Reject | Resend | Examine,
+    StopControl | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Orphaned | Reject | Resend | Examine,
     Field(discriminator="kind"),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from node_agent.wire.bounded import Few, Name, Whole
+from node_agent.wire.bounded import Few, Name, WholeNumber
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, Digest, FleetId, Millis, NodeTag, Number, WireModel
@@ -18,7 +18,7 @@ class Ask(WireModel):
     """How much work the node can take. Valid for 15 s of the coordinator's clock."""
 
     seq: Number
-    slots: Annotated[int, Whole(MOST_SLOTS)]
+    slots: Annotated[int, WholeNumber(MOST_SLOTS)]
     open: Annotated[tuple[AttemptId, ...], Few(1_000)]
     """Fences that hold a slot on the node."""
 

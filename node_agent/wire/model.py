@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from node_agent.wire.bounded import Whole
+from node_agent.wire.bounded import WholeNumber
 
 
 class WireModel(BaseModel):
@@ -52,7 +52,7 @@ RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 MOST = 2**53 - 1
 """No number on the wire is larger: every reader of JSON, and every column, holds it."""
-Count = Annotated[int, Whole(MOST)]
+Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
 """What is counted from 1: an epoch, a fence, a message."""

@@ -15,7 +15,7 @@ Line = Annotated[str, Text(300)]
 AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
-class Check(StrEnum):
+class ExamCheck(StrEnum):
     """In the order in which they are made; each needs what comes before."""
 
     ANSWERS = "answers"
@@ -35,7 +35,7 @@ class Grade(StrEnum):
 class CheckFact(WireModel):
     """One check. `fix`: what mends a failed one, on the machine of the model server."""
 
-    check: Check
+    check: ExamCheck
     grade: Grade
     words: Line
     fix: Line = ""
@@ -53,7 +53,7 @@ class PassportFact(WireModel):
     ctx: Count | None = None
     tok_s: Real | None = None
 
-    def of(self, check: Check) -> CheckFact | None:
+    def of(self, check: ExamCheck) -> CheckFact | None:
         """None: it was not made."""
         return next((one for one in self.checks if one.check is check), None)
 

@@ -27,7 +27,7 @@ _COPY_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedFolder:
     """An entry: which attempt made it, how large it is, and its folders with the digest of their contents."""
 
     maker: str
@@ -51,7 +51,7 @@ class Cache:
 
     def fetch(
         self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
-    ) -> Kept | None:
+    ) -> CachedFolder | None:
         """Hand its maker and copies of it to `move`. None: no whole one of these folders, or no room."""
         with self._using(key):
             kept = self._about(key)
@@ -64,7 +64,7 @@ class Cache:
         self._drop(key)
         return None
 
-    def _fetched(self, key: str, kept: Kept, move: Callable[[str, Mapping[str, Path]], None]) -> bool:
+    def _fetched(self, key: str, kept: CachedFolder, move: Callable[[str, Mapping[str, Path]], None]) -> bool:
         with self._fresh() as fresh:
             copies = {name: fresh / str(number) for number, name in enumerate(kept.folders)}
             try:
@@ -135,10 +135,10 @@ class Cache:
         except FileNotFoundError:
             return 0
 
-    def _about(self, key: str) -> Kept | None:
+    def _about(self, key: str) -> CachedFolder | None:
         try:
             raw = json.loads((self._root / key / _ABOUT).read_bytes())
-            return Kept(str(raw["maker"]), int(raw["size"]), dict(raw["folders"]))
+            return CachedFolder(str(raw["maker"]), int(raw["size"]), dict(raw["folders"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

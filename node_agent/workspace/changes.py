@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node_agent.policy.breaches import FileChange, Touch
 from node_agent.wire.gitsafe import Change, parse_raw_diff, shown
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.gitrun import NodeGit
 
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
 _RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
@@ -18,7 +18,7 @@ MOST_TARGET = 4096
 """Bytes of a link's target; the kernel takes no longer one."""
 
 
-def all_changes(git: Git, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
+def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
     """Between both ends; and, marked so, what a commit of the agent's did that the end no longer shows.
 
     `tip`: the newest commit of the agent's own, or the snapshot when it made none.
@@ -32,11 +32,11 @@ def all_changes(git: Git, tree: Path, ends: tuple[str, str], tip: str) -> tuple[
     return (*last, *(one for one in dict.fromkeys(on_the_way) if (one.path, one.how) not in known))
 
 
-def _between(git: Git, old: str, new: str) -> list[Change]:
+def _between(git: NodeGit, old: str, new: str) -> list[Change]:
     return list(parse_raw_diff(git.must(*_RAW, old, new).out))
 
 
-def _on_the_way(git: Git, snapshot: str, tip: str) -> list[Change]:
+def _on_the_way(git: NodeGit, snapshot: str, tip: str) -> list[Change]:
     """Each commit against each of its parents; one without parents against the snapshot."""
     new = (tip, f"^{snapshot}")
     commits = git.must("rev-list", *new).out
@@ -46,7 +46,7 @@ def _on_the_way(git: Git, snapshot: str, tip: str) -> list[Change]:
     return found
 
 
-def _read(git: Git, tree: Path, changes: Iterable[Change]) -> list[FileChange]:
+def _read(git: NodeGit, tree: Path, changes: Iterable[Change]) -> list[FileChange]:
     every = list(changes)
     targets = _targets(git, {one.new for one in every if one.new_mode == _LINK})
     return [
@@ -71,7 +71,7 @@ def _kind(mode: str) -> str:
     return mode if mode in (_LINK, _MODULE) else "file"
 
 
-def _targets(git: Git, oids: set[str]) -> dict[str, bytes]:
+def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
     """What the links say, by object; without those that are no link's length: an agent made them."""
     asked = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not asked:

@@ -9,8 +9,8 @@ from node_agent.wire.gitsafe import repository_config
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Home, Places, erase, must_be_folder
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, must_be_folder
+from node_agent.workspace.gitrun import NodeGit
 from node_agent.workspace.index import Index
 from node_agent.workspace.mirror import Mirrors
 from node_agent.workspace.warm import WarmCheckouts
@@ -29,7 +29,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Checkouts:
     """Makes checkouts; each call may be repeated after a crash at any point."""
 
-    def __init__(self, home: Home, mirrors: Mirrors, warm: WarmCheckouts) -> None:
+    def __init__(self, home: WorkspaceFolders, mirrors: Mirrors, warm: WarmCheckouts) -> None:
         self._home = home
         self._mirrors = mirrors
         self._warm = warm
@@ -54,7 +54,7 @@ class Checkouts:
         places.ready.write_text(mark)
         return places.tree
 
-    def _make(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
+    def _make(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
         erase(places.folder)
         places.folder.mkdir(mode=0o700, parents=True)
         places.tree.mkdir(mode=0o700)
@@ -64,11 +64,11 @@ class Checkouts:
         self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
         self._check_out(identity, workspace, places)
 
-    def _check_out(self, identity: AttemptId, workspace: Workspace, places: Places) -> None:
+    def _check_out(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
         repo_id, commit = _pair(workspace)
         branch, object_format = f"pancode/{identity.run}", workspace.object_format
         places.git.mkdir(mode=0o700)
-        Git(places.git).must(
+        NodeGit(places.git).must(
             *("init", "-q", "--bare", "--template=", f"--initial-branch={branch}"),
             f"--object-format={object_format}",
         )
@@ -76,14 +76,14 @@ class Checkouts:
         store = self._mirrors.lend(repo_id, places.git, commit)
         if store is not None:
             places.store.write_text(str(store))
-        Git(places.git).must(*_NO_SYNC, "update-ref", "HEAD", commit)
+        NodeGit(places.git).must(*_NO_SYNC, "update-ref", "HEAD", commit)
         if not self._warmly(places, workspace):
-            Git(places.git, places.tree).must(*_READ_TREE, commit)
+            NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
         self._warm.remember(places, repo_id, object_format)
         # Written last: until here no git that starts in the tree finds a repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
-    def _warmly(self, places: Places, workspace: Workspace) -> bool:
+    def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
         """Whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
         repo_id, commit = _pair(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
@@ -92,7 +92,7 @@ class Checkouts:
         index = places.git / "index"
         try:
             index.write_bytes(before.data())
-            Git(places.git, places.tree).must(*_READ_TREE, commit)
+            NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
             now = Index(index.read_bytes(), workspace.object_format)
             if now.attributes() == before.attributes():
                 return True  # else files that are the same to git are perhaps written in another way

@@ -8,7 +8,7 @@ from pathlib import Path
 from node_agent.vault.redact import found_in, secret_values
 from node_agent.wire.gitsafe import parse_raw_diff, shown
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.gitrun import NodeGit
 
 MOST_BYTES = 256 << 20
 """Of all files together that are looked through."""
@@ -16,7 +16,7 @@ MOST_FOUND = 20
 
 
 def exposed(
-    out: Git, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str]
+    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """(name of the secret, file), of values that the snapshot's own file does not have already.
 
@@ -35,7 +35,7 @@ def exposed(
     return found[:MOST_FOUND]
 
 
-def _texts(out: Git, folder: Path, oids: list[str]) -> dict[str, bytes]:
+def _texts(out: NodeGit, folder: Path, oids: list[str]) -> dict[str, bytes]:
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:

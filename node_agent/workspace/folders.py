@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.files.walk import Found, walk
+from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitrefs import checked_repo
 from node_agent.wire.identity import AttemptId
@@ -19,7 +19,7 @@ from node_agent.workspace.errors import WorkspaceFailure
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class AttemptFolders:
     """The folders of one attempt: the agent works in `tree`; `git` and `out` lie outside of it."""
 
     folder: Path
@@ -63,15 +63,15 @@ class Places:
         return self.folder / "ready"
 
 
-class Home:
+class WorkspaceFolders:
     """The part of the node's home folder that holds code."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def places(self, identity: AttemptId) -> Places:
+    def places(self, identity: AttemptId) -> AttemptFolders:
         """An attempt that goes on with a session has the place of the one before it."""
-        return Places(self.root / "work" / self._taken().get(str(identity), str(identity)))
+        return AttemptFolders(self.root / "work" / self._taken().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
         """Have the files where an earlier attempt had them. False while files lie there. Idempotent."""
@@ -183,7 +183,7 @@ def erase(path: Path) -> None:
         raise WorkspaceFailure(f"{path} cannot be removed")
 
 
-def _remove(one: Found) -> None:
+def _remove(one: WalkedName) -> None:
     if one.is_folder:
         os.rmdir(one.name, dir_fd=one.at)
     else:

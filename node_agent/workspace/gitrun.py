@@ -54,7 +54,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
                 pipe.close()
 
 
-class Git:
+class NodeGit:
     """One repository, and perhaps a tree, seen through one hardened environment."""
 
     def __init__(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Places, erase, real_folder
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.folders import AttemptFolders, erase, real_folder
+from node_agent.workspace.gitrun import NodeGit
 from node_agent.workspace.pipes import has_pipe
 
 
@@ -23,7 +23,7 @@ class History:
     warning: str | None = None
 
 
-def adopt(places: Places, out: Git, snapshot: str, began_at: str | None = None) -> History:
+def adopt(places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None) -> History:
     """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it.
 
     `began_at`: where set-up left the repository; there, too, the agent has made no commit.
@@ -42,19 +42,19 @@ def adopt(places: Places, out: Git, snapshot: str, began_at: str | None = None) 
 def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if not real_folder(git_dir):
         return None, "the agent deleted its repository: the result is built from its files"
-    head = None if has_pipe(git_dir) else Git(git_dir).commit_at("HEAD")
+    head = None if has_pipe(git_dir) else NodeGit(git_dir).commit_at("HEAD")
     if head is not None:
         return head, None
     return None, "the agent's repository cannot be read: the result is built from its files"
 
 
-def _copy(places: Places, out: Git, head: str, snapshot: str) -> None:
+def _copy(places: AttemptFolders, out: NodeGit, head: str, snapshot: str) -> None:
     """As a pack through a file, never by path: no link or alternate of the agent's is followed later."""
     pack = places.out / "agent.pack"
     try:
         revs = f"{head}\n^{snapshot}\n".encode()
         options = ("-c", "core.bigFileThreshold=1m", "pack-objects", "--revs", "--stdout", "-q")
-        Git(places.git).must(*options, stdin=revs, stdout=pack)
+        NodeGit(places.git).must(*options, stdin=revs, stdout=pack)
         out.must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
         out.must("rev-list", "--objects", "--quiet", head, f"^{snapshot}")
     finally:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.workspace.folders import Places, erase, give, must_be_folder, write_below
+from node_agent.workspace.folders import AttemptFolders, erase, give, must_be_folder, write_below
 
 KEPT = "home.json"
 """Beside the home, where nothing of the attempt writes."""
@@ -16,13 +16,13 @@ LENT = "login.json"
 """Likewise: what is the agent's alone. No wall shows it."""
 
 
-def keep(places: Places, files: Mapping[str, bytes], name: str = KEPT) -> None:
+def keep(places: AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
     """Idempotent."""
     held = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
     write_below(places.folder, name, json.dumps(held).encode("ascii"))
 
 
-def lend(places: Places, files: Mapping[str, bytes], later: bool) -> None:
+def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
     """Nothing of the attempt has run. What an earlier try wrote too soon is taken away. Idempotent."""
     if not files:
         return
@@ -34,7 +34,7 @@ def lend(places: Places, files: Mapping[str, bytes], later: bool) -> None:
             write_below(places.home, name, data)
 
 
-def take_back(places: Places) -> None:
+def take_back(places: AttemptFolders) -> None:
     """With the folders around it, where its program may have put more of it. Idempotent."""
     for top in {Path(name).parts[0] for name in _held(places, LENT)}:
         must_be_folder(places.home)
@@ -42,7 +42,7 @@ def take_back(places: Places) -> None:
     (places.folder / LENT).unlink(missing_ok=True)
 
 
-def renew(places: Places) -> None:
+def renew(places: AttemptFolders) -> None:
     """Everything below the topmost folder of each file goes: a setting beside it counts for the program, too.
 
     Links that were left are taken away, never followed. Nothing was kept by a node agent of before: then all
@@ -63,7 +63,7 @@ def renew(places: Places) -> None:
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
-def _held(places: Places, name: str) -> dict[str, str]:
+def _held(places: AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))
     except FileNotFoundError:

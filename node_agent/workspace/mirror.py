@@ -12,8 +12,8 @@ from node_agent.wire.gitsafe import repository_config
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace import stores
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Home, erase, locked
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.folders import WorkspaceFolders, erase, locked
+from node_agent.workspace.gitrun import NodeGit
 
 
 class Transport(Protocol):
@@ -33,7 +33,7 @@ def make_bare(path: Path, object_format: str) -> None:
     """A bare repository of ours at `path`: no template, our configuration only. Idempotent."""
     if not (path / "HEAD").exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        Git(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
+        NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
     reset_config(path, object_format)
 
 
@@ -63,7 +63,7 @@ def _drop_locks(path: Path) -> None:
 class Mirrors:
     """All mirrors of a node. An agent of the same uid can write them: they are checked, and disposable."""
 
-    def __init__(self, home: Home, transport: Transport) -> None:
+    def __init__(self, home: WorkspaceFolders, transport: Transport) -> None:
         self._home = home
         self._transport = transport
 
@@ -72,7 +72,7 @@ class Mirrors:
         path, ref = self._home.mirror(repo_id), snap_ref(identity.run)
         with self._locked(repo_id):
             make_bare(path, object_format)
-            git = Git(path)
+            git = NodeGit(path)
             if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
                 self._transport.fetch(identity, path, ref)
@@ -94,7 +94,7 @@ class Mirrors:
     def sound(self, repo_id: str) -> bool:
         """Whether every object of the mirror can be read; takes long, so only asked after a failure."""
         path = self._home.mirror(repo_id)
-        return not path.is_dir() or Git(path).ask("fsck", "--full", "--no-dangling").ok
+        return not path.is_dir() or NodeGit(path).ask("fsck", "--full", "--no-dangling").ok
 
     def renew(self, repo_id: str) -> None:
         """Put a broken mirror aside; the next `bring` fetches all of it again."""
@@ -110,7 +110,7 @@ class Mirrors:
         if path.is_dir():
             with self._locked(repo_id):
                 _drop_locks(path)
-                git = Git(path)
+                git = NodeGit(path)
                 if git.ask("rev-parse", "--git-dir").ok:
                     git.must("update-ref", "-d", snap_ref(run))
 
@@ -119,7 +119,7 @@ class Mirrors:
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._locked(repo_id):
-                Git(path).must("gc", "-q", "--prune=2.weeks.ago")
+                NodeGit(path).must("gc", "-q", "--prune=2.weeks.ago")
                 stores.trim(path)
 
     def _locked(self, repo_id: str) -> AbstractContextManager[None]:

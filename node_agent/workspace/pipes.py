@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from node_agent.files.walk import Found, walk
+from node_agent.files.walk import WalkedName, walk
 
 _READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
 _OF_A_REPOSITORY = ("HEAD", "commondir")
@@ -31,7 +31,7 @@ def has_pipe(repository: Path) -> bool:
     return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
 
 
-def _repository(one: Found) -> list[str]:
+def _repository(one: WalkedName) -> list[str]:
     """Of a folder that is a repository itself only what is in the way; what leads to one elsewhere goes."""
     there = ".git" if one.is_folder else _leads_to(one)
     waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
@@ -40,7 +40,7 @@ def _repository(one: Found) -> list[str]:
     return _removed(one, ".git") if waiting else []
 
 
-def _leads_to(one: Found) -> str:
+def _leads_to(one: WalkedName) -> str:
     """Where a link or a file of that name says that the repository is; itself when it says nothing."""
     try:
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
@@ -60,7 +60,7 @@ def _waits(path: str, at: int) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _removed(one: Found, path: str) -> list[str]:
+def _removed(one: WalkedName, path: str) -> list[str]:
     with suppress(OSError):  # then git's own time runs out
         os.unlink(path, dir_fd=one.at)
     name = "/".join((*one.way, path))[:200]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from node_agent.attempt.claims import such_as
-from node_agent.attempt.ports import Result, Stamp
+from node_agent.attempt.ports import AttemptResult, CommitStamp
 from node_agent.wire.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
 from node_agent.workspace.changes import all_changes
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Places, make_readable
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.folders import AttemptFolders, make_readable
+from node_agent.workspace.gitrun import NodeGit
 from node_agent.workspace.history import History, head_of
 from node_agent.workspace.pipes import without_pipes
 
@@ -35,7 +35,7 @@ _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 
 @dataclass(frozen=True, slots=True)
-class ResultCommit(Result):
+class ResultCommit(AttemptResult):
     """The port's Result, and names of what stayed out: ignored files, and repositories inside the tree.
 
     An `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done".
@@ -57,7 +57,12 @@ class _Leftovers:
 
 
 def build(
-    places: Places, out: Git, snapshot: str, history: History, stamp: Stamp, before: Baseline | None = None
+    places: AttemptFolders,
+    out: NodeGit,
+    snapshot: str,
+    history: History,
+    stamp: CommitStamp,
+    before: Baseline | None = None,
 ) -> ResultCommit:
     """The commit that holds the files: the agent's own HEAD when that is all, else one more on top of it.
 
@@ -73,7 +78,7 @@ def build(
     if tree != _tree_of(out, commit) or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
         asked = [word for parent in parents for word in ("-p", parent)]
-        signed = Git(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
+        signed = NodeGit(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
         commit = signed.must("commit-tree", tree, *asked, stdin=_message(stamp)).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
@@ -90,7 +95,7 @@ def build(
     )
 
 
-def survey(places: Places, snapshot: str) -> Baseline:
+def survey(places: AttemptFolders, snapshot: str) -> Baseline:
     """How the files differ from the snapshot now, large ones too. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places.tree, index)
@@ -101,7 +106,7 @@ def survey(places: Places, snapshot: str) -> Baseline:
     return Baseline(head, changes_of(list(parse_raw_diff(raw))), frozenset(left.nested))
 
 
-def changed_after(index: Git, before: Baseline | None) -> tuple[bytes, ...]:
+def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
     """Files that differ from the index, but for those that are as set-up left them."""
     names = touched(index)
     if before is None:
@@ -112,7 +117,7 @@ def changed_after(index: Git, before: Baseline | None) -> tuple[bytes, ...]:
     return tuple(name for name in names if name not in same)
 
 
-def _without_set_up(index: Git, before: Baseline) -> str | None:
+def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     """Put back what only set-up has changed; words on what could not be."""
     back = restored(before, _entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
@@ -125,14 +130,14 @@ def _without_set_up(index: Git, before: Baseline) -> str | None:
     return f"{names}: changed by set-up, and in the result, as files of the agent are in the way"
 
 
-def _entries(index: Git) -> dict[bytes, Entry]:
+def _entries(index: NodeGit) -> dict[bytes, Entry]:
     """Every file of the index."""
     lines = (line.split(b"\t", 1) for line in split_nul(index.must("ls-files", "-z", "-s").out))
     pairs = ((path, head.decode("ascii").split()) for head, path in lines)
     return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
-def fresh_index(places: Places, commit: str, index: Path) -> tuple[Git, tuple[str, ...]]:
+def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, tuple[str, ...]]:
     """Git over the agent's tree with a new index of `commit`, every file compared by its content.
 
     And words on what was taken out of the tree, as git would have waited for it.
@@ -140,19 +145,19 @@ def fresh_index(places: Places, commit: str, index: Path) -> tuple[Git, tuple[st
     taken = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
-    git = Git(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
+    git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")
     return git, taken
 
 
-def touched(index: Git) -> tuple[bytes, ...]:
+def touched(index: NodeGit) -> tuple[bytes, ...]:
     """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
     return tuple(sorted(changed | set(_others(index))))
 
 
-def _others(index: Git) -> list[bytes]:
+def _others(index: NodeGit) -> list[bytes]:
     """New files; a folder that an agent closed is opened, or its files would be silently left out."""
     seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
     if "could not open directory" in seen.err:
@@ -161,13 +166,13 @@ def _others(index: Git) -> list[bytes]:
     return split_nul(seen.out)
 
 
-def changed_between(git: Git, old: str, new: str) -> tuple[str, ...]:
+def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
     """Names of files that differ between two commits."""
     raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
     return tuple(shown(change.path) for change in parse_raw_diff(raw))
 
 
-def _leftovers(tree: Path, index: Git) -> _Leftovers:
+def _leftovers(tree: Path, index: NodeGit) -> _Leftovers:
     entries = split_nul(index.must("ls-files", "-z", "-s").out)
     links = {entry.split(b"\t", 1)[1] for entry in entries if entry.startswith(b"160000")}
     names = touched(index)
@@ -184,7 +189,7 @@ def _leftovers(tree: Path, index: Git) -> _Leftovers:
     )
 
 
-def _never_taken(tree: Path, index: Git, left: _Leftovers) -> str | None:
+def _never_taken(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
     """What git leaves out without a word: a name that another system takes for git's own folder."""
     root = os.fsencode(tree)
     like = [
@@ -224,7 +229,7 @@ def _size(tree: Path, name: bytes) -> int:
     return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
 
 
-def _stage(places: Places, index: Git, left: _Leftovers, *flags: str) -> str | None:
+def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str) -> str | None:
     """Hash the leftovers; files or attributes that an agent made unreadable do not stop it."""
     options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
@@ -243,7 +248,7 @@ def _stage(places: Places, index: Git, left: _Leftovers, *flags: str) -> str | N
     return warning
 
 
-def _tree_of(git: Git, commit: str) -> str:
+def _tree_of(git: NodeGit, commit: str) -> str:
     return git.text("rev-parse", f"{commit}^{{tree}}")
 
 
@@ -254,7 +259,7 @@ def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["chan
     return "empty" if commit == snapshot else "no_change"
 
 
-def _message(stamp: Stamp) -> bytes:
+def _message(stamp: CommitStamp) -> bytes:
     return (stamp.message.replace("\0", "").strip() or "PanCode result").encode("utf-8", "replace") + b"\n"
 
 
@@ -277,6 +282,6 @@ def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
     return (f"{such_as(list(map(shown, names)))}: ignored by git, not in the result",) if names else ()
 
 
-def must_be_commit(git: Git, commit: str) -> None:
+def must_be_commit(git: NodeGit, commit: str) -> None:
     if git.commit_at(commit) != commit:
         raise WorkspaceFailure(f"{commit} is not a commit of {git.git_dir}")

@@ -18,7 +18,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from node_agent.workspace.errors import WorkspaceFailure, translated
-from node_agent.workspace.folders import Home, erase, give, real_folder, write_below
+from node_agent.workspace.folders import WorkspaceFolders, erase, give, real_folder, write_below
 
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """Of one session; a larger one is not kept."""
@@ -35,7 +35,7 @@ class KeptSessions:
     """
 
     def __init__(self, home: Path, names: Callable[[str], Sequence[str]]) -> None:
-        self._home, self._names = Home(home), names
+        self._home, self._names = WorkspaceFolders(home), names
         self._root = home / "sessions"
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.order import Order
-from node_agent.workspace.cache import Cache, Kept
+from node_agent.workspace.cache import Cache, CachedFolder
 from node_agent.workspace.contents import Contents, contents_of, move_place
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Home, Places, erase, real_folder
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, real_folder
+from node_agent.workspace.gitrun import NodeGit
 from node_agent.workspace.recipe import NotCached, key_of
 
 _COPIED = (
@@ -31,7 +31,7 @@ MISS = "set-up runs: none with these commands, lockfiles and folders is kept on 
 class SetUps:
     """Repeatable at any point: what a crash left half put back is taken away and done again."""
 
-    def __init__(self, home: Home, cache: Cache, machine: str) -> None:
+    def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, order: Order, log: Path) -> PutBack:
@@ -75,13 +75,13 @@ class SetUps:
         self._cache.put(key, str(order.identity), found)
 
 
-def _must_be_set_ups_alone(order: Order, places: Places) -> None:
+def _must_be_set_ups_alone(order: Order, places: AttemptFolders) -> None:
     if order.workspace.kind == "none":
         raise NotCached("there is no repository")
     for name in order.cache:
         _must_lie_inside(places.tree, name)
     listing = ("ls-tree", "--full-tree", "--name-only", "--", str(order.workspace.snapshot))
-    theirs = Git(places.git).text(*listing, *order.cache)
+    theirs = NodeGit(places.git).text(*listing, *order.cache)
     if theirs:
         raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
 
@@ -91,12 +91,12 @@ def _clear(tree: Path, names: tuple[str, ...]) -> None:
         erase(tree / name)
 
 
-def _mark(attempt: str, places: Places) -> bytes:
+def _mark(attempt: str, places: AttemptFolders) -> bytes:
     """What every path in the checkout of that attempt has in it, however the node's home is named."""
     return os.fsencode(f"/{attempt}/{places.tree.name}")
 
 
-def _move(maker: str, copies: Mapping[str, Path], places: Places) -> None:
+def _move(maker: str, copies: Mapping[str, Path], places: AttemptFolders) -> None:
     old, new, tree = _mark(maker, places), _mark(places.folder.name, places), places.tree
     for name, copy in copies.items():
         move_place(copy, contents_of(copy, old).bound, old, new)
@@ -133,6 +133,6 @@ def _must_lie_inside(tree: Path, name: str) -> None:
     raise WorkspaceFailure(f"{name} does not lie in the checkout")
 
 
-def _told(kept: Kept, key: str) -> str:
+def _told(kept: CachedFolder, key: str) -> str:
     names = ", ".join(kept.folders)
     return f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node_agent.wire.gitrefs import store_ref
 from node_agent.workspace.folders import erase
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.gitrun import NodeGit
 
 FOLDER = "stores"
 """In a mirror's folder; each is named by its commit."""
@@ -29,7 +29,7 @@ def lend(mirror: Path, git_dir: Path, snapshot: str) -> Path | None:
 
     None: the snapshot has no commit below it, and all of it is in the repository itself.
     """
-    git = Git(mirror)
+    git = NodeGit(mirror)
     with suppress(FileNotFoundError):
         shutil.copyfile(mirror / "shallow", git_dir / "shallow")
     parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
@@ -44,7 +44,7 @@ def lend(mirror: Path, git_dir: Path, snapshot: str) -> Path | None:
     return store
 
 
-def _store(git: Git, base: str) -> Path:
+def _store(git: NodeGit, base: str) -> Path:
     every = git.git_dir / FOLDER
     target = every / base
     if target.is_dir():
@@ -66,7 +66,7 @@ def _store(git: Git, base: str) -> Path:
     return target
 
 
-def _earlier(git: Git, every: Path, base: str) -> Path | None:
+def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
     """The newest store of a commit below `base`: all that it holds is reached from there, too."""
     for one in _newest(every)[:KEPT]:
         few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
@@ -78,7 +78,7 @@ def _earlier(git: Git, every: Path, base: str) -> Path | None:
 def trim(mirror: Path, keep: int = KEPT) -> None:
     """Let go of all but the newest. Only while no attempt borrows from them."""
     for one in _newest(mirror / FOLDER)[keep:]:
-        Git(mirror).ask("update-ref", "-d", store_ref(one.name))
+        NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.files.walk import Found, walk
+from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.gitsafe import parents
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import Places, erase, give
+from node_agent.workspace.folders import AttemptFolders, erase, give
 from node_agent.workspace.index import Index, IndexEntry, ObjectFormat
 
 MOST = 4
@@ -57,7 +57,7 @@ class WarmCheckouts:
         self._busy: set[Path] = set()
         """Folders below `root` that a call is using."""
 
-    def remember(self, places: Places, repo: str, object_format: ObjectFormat) -> None:
+    def remember(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
         """Nothing of the attempt has run yet: how git left its checkout."""
         data = (places.git / "index").read_bytes()
         places.index.write_bytes(data)
@@ -66,7 +66,7 @@ class WarmCheckouts:
             with self._lock:
                 self._known[places.folder] = Kept(repo, object_format, _digest(data), mode, os.geteuid())
 
-    def give(self, places: Places, owner: int) -> None:
+    def give(self, places: AttemptFolders, owner: int) -> None:
         """Make that user the owner of the checkout; what nobody touched is remembered as it is then.
 
         Only while no process of the attempt lives.
@@ -76,7 +76,7 @@ class WarmCheckouts:
         if kept is None or not self._given(places, kept, owner):
             give(places.tree, owner)
 
-    def _given(self, places: Places, kept: Kept, owner: int) -> bool:
+    def _given(self, places: AttemptFolders, kept: Kept, owner: int) -> bool:
         try:
             index = _trusted(places.index, kept)
             same = _untouched(places.tree, index)
@@ -90,7 +90,7 @@ class WarmCheckouts:
                 self._known[places.folder] = replace(kept, digest=_digest(data), owner=owner)
         return True
 
-    def keep(self, places: Places) -> bool:
+    def keep(self, places: AttemptFolders) -> bool:
         """Wash the checkout and move it away; False: it cannot be kept, and what is left of it is yours.
 
         Only while no process of the attempt lives.
@@ -112,7 +112,7 @@ class WarmCheckouts:
             return True
         return False
 
-    def take(self, places: Places, repo: str, object_format: ObjectFormat) -> Index | None:
+    def take(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> Index | None:
         """Move the newest one of this repository to the attempt's tree; its index, or None without one.
 
         `read-tree --reset -u` with that index writes what is missing or differs.
@@ -133,7 +133,7 @@ class WarmCheckouts:
                 with suppress(OSError, StepFailed):  # `trim` tries again
                     erase(there)
 
-    def date_as_new(self, places: Places, repo: str, object_format: ObjectFormat) -> None:
+    def date_as_new(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
         """Give each file the time of now, as in a new checkout: `make` compares it with what set-up made.
 
         Nothing of the attempt has run yet.
@@ -171,7 +171,7 @@ class WarmCheckouts:
                 self._busy.discard(there)
 
 
-def _moved_away(places: Places, there: Path, kept: Kept) -> Kept:
+def _moved_away(places: AttemptFolders, there: Path, kept: Kept) -> Kept:
     """The checkout, washed, is in `there` with its index."""
     index = _trusted(places.index, kept)
     _wash(places.tree, index, kept)
@@ -183,7 +183,7 @@ def _moved_away(places: Places, there: Path, kept: Kept) -> Kept:
     return replace(kept, digest=_digest(data), owner=os.geteuid(), folders=_seen(there / "tree", index))
 
 
-def _moved_back(there: Path, places: Places, kept: Kept) -> Index:
+def _moved_back(there: Path, places: AttemptFolders, kept: Kept) -> Index:
     """With its folders as they were left: nothing was added. Git itself sees which file was changed."""
     index = _trusted(there / "index", kept)
     if _seen(there / "tree", index) != kept.folders:
@@ -252,7 +252,7 @@ def _wash(tree: Path, index: Index, kept: Kept) -> None:
         _note_all(tree, index, index.entries.keys() - missing)
 
 
-def _is_untouched(one: Found, entry: IndexEntry | None, index: Index) -> bool:
+def _is_untouched(one: WalkedName, entry: IndexEntry | None, index: Index) -> bool:
     if entry is None or entry.is_submodule:
         return False
     return index.is_same(entry, os.stat(one.name, dir_fd=one.at, follow_symlinks=False))

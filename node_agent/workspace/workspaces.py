@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.attempt.ports import Guide, Stamp
+from node_agent.attempt.ports import CommitStamp, Guide
 from node_agent.attempt.records import PutBack
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
@@ -19,8 +19,8 @@ from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
 from node_agent.workspace.exposing import exposed
 from node_agent.workspace.folders import (
-    Home,
-    Places,
+    AttemptFolders,
+    WorkspaceFolders,
     erase,
     give,
     must_be_folder,
@@ -28,7 +28,7 @@ from node_agent.workspace.folders import (
     open_to_readers,
     write_below,
 )
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.gitrun import NodeGit
 from node_agent.workspace.guide import read_guide
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
@@ -57,7 +57,7 @@ class Workspaces:
     def __init__(
         self, home: Path, transport: Transport, disk_reserve: int = 0, machine: str = "this"
     ) -> None:
-        self._home = Home(home)
+        self._home = WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve)
         self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
@@ -165,7 +165,7 @@ class Workspaces:
 
     @translated("commit of the workspace")
     def commit(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> ResultCommit:
         """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
         if workspace.kind == "none":
@@ -180,12 +180,12 @@ class Workspaces:
         out.must("update-ref", identity.ref, made.commit or snapshot)
         return made
 
-    def _fresh_out(self, places: Places, workspace: Workspace) -> Git:
+    def _fresh_out(self, places: AttemptFolders, workspace: Workspace) -> NodeGit:
         """A repository that the agent never saw: whatever lies in its place is erased first."""
         erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow(places.out, self._home.mirror(str(workspace.repo)))
-        return Git(places.out)
+        return NodeGit(places.out)
 
     @translated("search for secrets of the workspace")
     def exposed(
@@ -193,7 +193,7 @@ class Workspaces:
     ) -> tuple[tuple[str, str], ...]:
         """(name, file) of values by name that the result has and the snapshot's own file has not."""
         places = self._home.places(identity)
-        return tuple(exposed(Git(places.out), places.out, (_snapshot(workspace), commit), hidden))
+        return tuple(exposed(NodeGit(places.out), places.out, (_snapshot(workspace), commit), hidden))
 
     @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
@@ -209,12 +209,12 @@ class Workspaces:
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
         borrow(out, self._home.mirror(str(workspace.repo)))
-        must_be_commit(Git(out), commit)
+        must_be_commit(NodeGit(out), commit)
         self._transport.push(identity, out, commit)
 
     @translated("salvage of the workspace")
     def salvage(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
         """Keep what an attempt that will not deliver has left: a commit in the mirror, else a folder aside.
 
@@ -237,12 +237,12 @@ class Workspaces:
         places, mirror = self._home.places(identity), self._home.mirror(str(workspace.repo))
         pack = places.out / "salvage.pack"
         revs = f"{commit}\n^{_snapshot(workspace)}\n".encode()
-        Git(places.out).must("pack-objects", "--revs", "--stdout", "-q", stdin=revs, stdout=pack)
-        Git(mirror).must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
-        Git(mirror).must("update-ref", salvage_ref(identity), commit)
+        NodeGit(places.out).must("pack-objects", "--revs", "--stdout", "-q", stdin=revs, stdout=pack)
+        NodeGit(mirror).must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
+        NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
         return f"commit {commit} in {mirror}"
 
-    def _put_aside(self, identity: AttemptId, places: Places) -> str:
+    def _put_aside(self, identity: AttemptId, places: AttemptFolders) -> str:
         target = self._home.salvage(identity)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(target):
@@ -265,7 +265,7 @@ class Workspaces:
         erase(self._home.salvage(identity))
         mirror = self._home.mirror(workspace.repo) if workspace.repo else None
         if mirror is not None and mirror.is_dir():
-            Git(mirror).must("update-ref", "-d", salvage_ref(identity))
+            NodeGit(mirror).must("update-ref", "-d", salvage_ref(identity))
 
     def list(self) -> tuple[AttemptId, ...]:
         """Every attempt that still has a folder."""
@@ -281,7 +281,7 @@ class Workspaces:
                 self._mirrors.tidy(path.name)
 
 
-def _borrowed(places: Places) -> tuple[Path, ...]:
+def _borrowed(places: AttemptFolders) -> tuple[Path, ...]:
     return (Path(places.store.read_text()),) if places.store.is_file() else ()
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.domain.agents import Agent, find_agent
 from pancode.domain.names import not_found
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
@@ -17,7 +17,7 @@ from pancode.domain.runtimes import RUNTIMES, canonical
 E = TypeVar("E", bound=StrEnum)
 
 
-def _agents(desk: Desk, call: Call) -> Any:
+def _agents(desk: ApiContext, call: ApiCall) -> Any:
     agents = desk.coordinator.around({}).agents(desk.project_of(call.query.get("cwd")))
     name = call.query.get("name")
     chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
@@ -38,7 +38,7 @@ def _plain(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _prompt(desk: Desk, call: Call) -> Any:
+def _prompt(desk: ApiContext, call: ApiCall) -> Any:
     """As `dispatch` would compile it here; the repository's AGENTS.md comes to it on the node."""
     around, project = desk.coordinator.around({}), desk.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)

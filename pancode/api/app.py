@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from pancode.api.agent_routes import AGENT_VERBS
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
@@ -28,6 +28,6 @@ VERBS: tuple[Verb, ...] = (
 )
 
 
-def build_app(desk: Desk) -> Starlette:
+def build_app(desk: ApiContext) -> Starlette:
     """The application; whoever may connect to its socket may do everything."""
     return Starlette(routes=[verb.route(desk) for verb in VERBS], exception_handlers=HANDLERS)

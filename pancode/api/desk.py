@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pancode.control.core import Core
-from pancode.control.faces import Coordinator
+from pancode.control.faces import CoordinatorApi
 from pancode.control.query_fleet import Since
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
@@ -71,7 +71,7 @@ class Nudges:
 
 
 @dataclass(slots=True)
-class Trouble:
+class RoundTrouble:
     """What keeps rounds from going on now, Redis or the ledger; written by their thread alone."""
 
     now: PancodeError | None = None
@@ -83,10 +83,10 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ApiContext:
     """Handed to every route. `facts`: pid, version, home, since ... of this process."""
 
-    coordinator: Coordinator
+    coordinator: CoordinatorApi
     facts: dict[str, Any]
     shutdown: Callable[[str], None]
     """Told by whom; by nobody where it ends because its home is gone."""
@@ -94,7 +94,7 @@ class Desk:
     since: Since = field(default_factory=Since)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
-    trouble: Trouble = field(default_factory=Trouble)
+    trouble: RoundTrouble = field(default_factory=RoundTrouble)
     closed: list[dict[str, str]] = field(default_factory=list)
     """What was to be open to others and is not: what, why, fix."""
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
 from pancode.control import query
 from pancode.control.feed import MOST, Feed
@@ -26,7 +26,7 @@ class Wanted:
     node: str | None = None
 
     @classmethod
-    def of(cls, desk: Desk, call: Call) -> Wanted:
+    def of(cls, desk: ApiContext, call: ApiCall) -> Wanted:
         """`kind` is one, several with commas, or the part before the dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
         known = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
@@ -46,7 +46,7 @@ class Wanted:
         return self.run in (None, one.run) and self.node in (None, one.node)
 
 
-def _events(desk: Desk, call: Call) -> Any:
+def _events(desk: ApiContext, call: ApiCall) -> Any:
     wanted, tail = Wanted.of(desk, call), call.number("tail", 0, MOST)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
@@ -55,7 +55,7 @@ def _events(desk: Desk, call: Call) -> Any:
 
 
 async def _stream(
-    desk: Desk, wanted: Wanted, begin: tuple[int | None, int], ends: bool
+    desk: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
     """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
     feed, (since, tail) = desk.core.feed, begin

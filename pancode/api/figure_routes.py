@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.control.query_figures import FIGURES, figures
 from pancode.domain.figures import MEDIA_TYPE, Sample, exposition
 from pancode.errors import PancodeError
@@ -19,12 +19,12 @@ from pancode.errors import PancodeError
 PATH = "/metrics"
 
 
-def _samples(desk: Desk) -> list[Sample]:
+def _samples(desk: ApiContext) -> list[Sample]:
     facts = {**desk.facts, "trouble": desk.trouble.shape()}
     return figures(desk.core, desk.since, facts, desk.coordinator.process_figures())
 
 
-def _figures(desk: Desk, call: Call) -> Any:
+def _figures(desk: ApiContext, call: ApiCall) -> Any:
     samples = _samples(desk)
     told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
     return {"figures": told, "text": exposition(FIGURES, samples)}
@@ -33,7 +33,7 @@ def _figures(desk: Desk, call: Call) -> Any:
 FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
 
 
-def figures_app(desk: Desk) -> Starlette:
+def figures_app(desk: ApiContext) -> Starlette:
     """An application of one page, which changes nothing; whatever fails has no words of ours in it."""
 
     place = desk.coordinator.figures_at

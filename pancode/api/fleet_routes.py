@@ -17,20 +17,20 @@ from pancode.api.bodies import (
     TrustBody,
     UpBody,
 )
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control import query_fleet
 from pancode.control.core import open_fences
 from pancode.control.faces import Caller, NodeSpec, Progress
-from pancode.control.inventory import Wanted
+from pancode.control.inventory import NodeChange
 from pancode.counted import counted
 from pancode.domain.logins import check_login
 from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 
 
-def _status(desk: Desk, call: Call) -> Any:
+def _status(desk: ApiContext, call: ApiCall) -> Any:
     known = {
         "after_reboot": desk.coordinator.after_reboot(),
         "trouble": desk.trouble.shape(),
@@ -39,17 +39,17 @@ def _status(desk: Desk, call: Call) -> Any:
     return query_fleet.fleet(desk.core, desk.since, {**desk.facts, **known})
 
 
-def _node(desk: Desk, call: Call) -> Any:
+def _node(desk: ApiContext, call: ApiCall) -> Any:
     return query_fleet.node(desk.core, desk.since, call.path["node"])
 
 
-def _check_names(desk: Desk, names: tuple[str, ...]) -> None:
+def _check_names(desk: ApiContext, names: tuple[str, ...]) -> None:
     with desk.core.ports.ledger.transaction() as tx:
         for name in names:
             query_fleet.known_node(tx, name)
 
 
-def _up(desk: Desk, call: Call) -> Any:
+def _up(desk: ApiContext, call: ApiCall) -> Any:
     body: UpBody = call.body
     _check_names(desk, body.nodes)
 
@@ -61,7 +61,7 @@ def _up(desk: Desk, call: Call) -> Any:
     return sse(steps(desk, work))
 
 
-def _down(desk: Desk, call: Call) -> Any:
+def _down(desk: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
     _check_names(desk, body.nodes)
     if not body.now:
@@ -74,7 +74,7 @@ def _down(desk: Desk, call: Call) -> Any:
     return sse(steps(desk, work))
 
 
-def _refuse_while_running(desk: Desk, names: tuple[str, ...]) -> None:
+def _refuse_while_running(desk: ApiContext, names: tuple[str, ...]) -> None:
     with desk.core.ports.ledger.transaction() as tx:
         busy = sorted({f.run for f in open_fences(tx) if not names or f.node in names})
     if busy:
@@ -87,14 +87,14 @@ def _refuse_while_running(desk: Desk, names: tuple[str, ...]) -> None:
         )
 
 
-def _drain(desk: Desk, call: Call) -> Any:
+def _drain(desk: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
     _check_names(desk, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return _set_drain(desk, body, reason)
 
 
-def _resume(desk: Desk, call: Call) -> Any:
+def _resume(desk: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
     _check_names(desk, body.nodes)
     if not body.nodes:
@@ -105,7 +105,7 @@ def _resume(desk: Desk, call: Call) -> Any:
     return {**answer, "let_in": freed}
 
 
-def _set_drain(desk: Desk, body: DrainBody, reason: str | None) -> Any:
+def _set_drain(desk: ApiContext, body: DrainBody, reason: str | None) -> Any:
     """No names: the fleet itself takes no new work, and every node of it."""
     plane = desk.coordinator.plane
     if not body.nodes:
@@ -115,42 +115,42 @@ def _set_drain(desk: Desk, body: DrainBody, reason: str | None) -> Any:
     return {"nodes": list(body.nodes or _names(desk)), "draining": reason}
 
 
-def _names(desk: Desk) -> list[str]:
+def _names(desk: ApiContext) -> list[str]:
     with desk.core.ports.ledger.transaction() as tx:
         return [node.name for node in tx.find(Node) if node.removed is None]
 
 
-def _doctor(desk: Desk, call: Call) -> Any:
+def _doctor(desk: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
     _check_names(desk, body.nodes)
     checks = desk.coordinator.fleet.doctor(body.nodes, _caller(body))
     return {"checks": [*query_fleet.walls(desk.core, body.nodes), *checks]}
 
 
-def _probe(desk: Desk, call: Call) -> Any:
+def _probe(desk: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
     probed = desk.coordinator.fleet.probe(_spec(body), _caller(body))
     questions = [asdict(question) for question in probed.questions]
     return {"target": probed.target, "questions": questions, "warnings": list(probed.warnings)}
 
 
-def _add(desk: Desk, call: Call) -> Any:
+def _add(desk: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
     node = desk.coordinator.fleet.add(_spec(body), _caller(body))
     return query_fleet.node(desk.core, desk.since, node.name)
 
 
-def _set(desk: Desk, call: Call) -> Any:
+def _set(desk: ApiContext, call: ApiCall) -> Any:
     body: SetBody = call.body
     name = call.path["node"]
     _check_names(desk, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    desk.coordinator.plane.adjust_node(name, Wanted(body.slots, body.labels, body.unlabel), body.by)
+    desk.coordinator.plane.adjust_node(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
     return query_fleet.node(desk.core, desk.since, name)
 
 
-def _login(desk: Desk, call: Call) -> Any:
+def _login(desk: ApiContext, call: ApiCall) -> Any:
     body: LoginBody = call.body
     told = query_fleet.node(desk.core, desk.since, call.path["node"])
     if body.outcome is None:
@@ -159,7 +159,7 @@ def _login(desk: Desk, call: Call) -> Any:
     return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
 
 
-def _remove(desk: Desk, call: Call) -> Any:
+def _remove(desk: ApiContext, call: ApiCall) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
     _check_names(desk, (name,))
@@ -170,23 +170,23 @@ def _remove(desk: Desk, call: Call) -> Any:
     return sse(steps(desk, work))
 
 
-def _handed(desk: Desk, call: Call) -> Any:
+def _handed(desk: ApiContext, call: ApiCall) -> Any:
     body: HandedBody = call.body
     return desk.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-def _cleaned(desk: Desk, call: Call) -> Any:
+def _cleaned(desk: ApiContext, call: ApiCall) -> Any:
     return {"forgotten": desk.coordinator.fleet.cleaned(call.path["node"])}
 
 
-def _trust(desk: Desk, call: Call) -> Any:
+def _trust(desk: ApiContext, call: ApiCall) -> Any:
     body: TrustBody = call.body
     name = call.path["node"]
     _check_names(desk, (name,))
     return asdict(desk.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
 
 
-def _shutdown(desk: Desk, call: Call) -> Any:
+def _shutdown(desk: ApiContext, call: ApiCall) -> Any:
     body: ShutdownBody = call.body
     desk.shutdown(body.by)
     return {"stopping": True, "pid": desk.facts.get("pid")}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.api.bodies import ExamBody
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control import exams, query_fleet
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query_shapes import ExamShape
-from pancode.domain.passports import Place
+from pancode.domain.passports import ModelPlace
 
 
-def _test(desk: Desk, call: Call) -> Any:
+def _test(desk: ApiContext, call: ApiCall) -> Any:
     body: ExamBody = call.body
     if body.node is not None:
         with desk.core.ports.ledger.transaction() as tx:
@@ -27,7 +27,7 @@ def _test(desk: Desk, call: Call) -> Any:
     return sse(steps(desk, work))
 
 
-def _one(desk: Desk, place: Place, again: bool, progress: Progress) -> ExamShape:
+def _one(desk: ApiContext, place: ModelPlace, again: bool, progress: Progress) -> ExamShape:
     progress(ProgressLine(place.node, place.model, "started", exams.begun(desk.core, place)))
     try:
         asked = exams.ask(desk.core, place, again)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.api.bodies import ActBody, PresetBody
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.control.preset import record_applied
 from pancode.domain.presets import Preset, find_preset
 from pancode.errors import NotFoundError
 
 
-def _presets(desk: Desk, call: Call) -> Any:
+def _presets(desk: ApiContext, call: ApiCall) -> Any:
     around = desk.coordinator.around({})
     loaded, applied = around.presets(), around.applied()
     name = call.query.get("name")
@@ -34,7 +34,7 @@ def _shape(preset: Preset, origin: str, applied: bool) -> dict[str, Any]:
     }
 
 
-def _apply(desk: Desk, call: Call) -> Any:
+def _apply(desk: ApiContext, call: ApiCall) -> Any:
     """Kept by the coordinator, beside the user's files; every dispatch from now on has it."""
     body: PresetBody = call.body
     preset = find_preset(desk.coordinator.around({}).presets().presets, body.name)
@@ -46,7 +46,7 @@ def _apply(desk: Desk, call: Call) -> Any:
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
 
-def _unset(desk: Desk, call: Call) -> Any:
+def _unset(desk: ApiContext, call: ApiCall) -> Any:
     body: ActBody = call.body
     before = desk.coordinator.applied_preset(None)
     if before is None:

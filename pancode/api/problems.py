@@ -17,7 +17,7 @@ from pancode.errors import ConflictError, ExitCode, NotFoundError, PancodeError,
 log = logging.getLogger("pancode.api")
 
 
-class Answered(JSONResponse):
+class AsciiJson(JSONResponse):
     """JSON in ASCII: whatever text a stranger made reaches the reader."""
 
     def render(self, content: Any) -> bytes:
@@ -62,7 +62,7 @@ def problem_of(error: BaseException) -> Problem:
 def response_of(error: BaseException) -> Response:
     problem = problem_of(error)
     status = 409 if isinstance(error, ConflictError) else STATUS.get(problem.exit_code, 500)
-    return Answered(body_of(problem, status), status, media_type="application/problem+json")
+    return AsciiJson(body_of(problem, status), status, media_type="application/problem+json")
 
 
 async def on_error(request: Request, error: Exception) -> Response:
@@ -78,7 +78,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         fix="pancode fleet status",
         code="no_such_route",
     )
-    return Answered(body_of(told.problem(), status), status, media_type="application/problem+json")
+    return AsciiJson(body_of(told.problem(), status), status, media_type="application/problem+json")
 
 
 def _slashed(raw_path: bytes) -> NotFoundError | None:

@@ -8,8 +8,8 @@ from typing import Any
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.control import (
     query,
     query_chain,
@@ -28,27 +28,27 @@ from pancode.domain.runtimes import RUNTIMES, matrix
 from pancode.errors import UsageError
 
 
-def _ping(desk: Desk, call: Call) -> Any:
+def _ping(desk: ApiContext, call: ApiCall) -> Any:
     return desk.facts
 
 
 # -- queues ----------------------------------------------------------------------------------------
 
 
-def _queues(desk: Desk, call: Call) -> Any:
+def _queues(desk: ApiContext, call: ApiCall) -> Any:
     return query_queue.queues(desk.core, call.query.get("name"))
 
 
-def _pause(desk: Desk, call: Call) -> Any:
+def _pause(desk: ApiContext, call: ApiCall) -> Any:
     body: QueueBody = call.body
     return _set_pause(desk, body, body.reason or f"paused by {body.by}")
 
 
-def _resume(desk: Desk, call: Call) -> Any:
+def _resume(desk: ApiContext, call: ApiCall) -> Any:
     return _set_pause(desk, call.body, None)
 
 
-def _set_pause(desk: Desk, body: QueueBody, reason: str | None) -> Any:
+def _set_pause(desk: ApiContext, body: QueueBody, reason: str | None) -> Any:
     """The whole fleet, one node's queue, or one pool."""
     plane = desk.coordinator.plane
     node = _node_of_queue(desk, body.queue)
@@ -63,7 +63,7 @@ def _set_pause(desk: Desk, body: QueueBody, reason: str | None) -> Any:
     return {"queue": body.queue, "paused": reason}
 
 
-def _node_of_queue(desk: Desk, name: str | None) -> str | None:
+def _node_of_queue(desk: ApiContext, name: str | None) -> str | None:
     """The node whose queue is meant, by its name or by the queue's."""
     with desk.core.ports.ledger.transaction() as tx:
         for node in tx.find(Node):
@@ -72,7 +72,7 @@ def _node_of_queue(desk: Desk, name: str | None) -> str | None:
     return None
 
 
-def _take_out(desk: Desk, call: Call) -> Any:
+def _take_out(desk: ApiContext, call: ApiCall) -> Any:
     """Only what still waits: what a node holds must be stopped there, and that is another word."""
     with desk.core.ports.ledger.transaction() as tx:
         run = query.find_run(tx, call.path["run"])
@@ -90,7 +90,7 @@ def _take_out(desk: Desk, call: Call) -> Any:
 # -- money -----------------------------------------------------------------------------------------
 
 
-def _budget(desk: Desk, call: Call) -> Any:
+def _budget(desk: ApiContext, call: ApiCall) -> Any:
     around = desk.coordinator.around({})
     said = next(row for row in around.origins(None) if row["key"] == "budget.ceiling")
     estimate = around.defaults(None).estimate_usd
@@ -98,7 +98,7 @@ def _budget(desk: Desk, call: Call) -> Any:
     return query_money.budget(desk.core, configured, call.flag("all"))
 
 
-def _ceiling(desk: Desk, call: Call) -> Any:
+def _ceiling(desk: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
     said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
@@ -122,7 +122,7 @@ def _budget_scope(scope: str) -> tuple[str, str]:
     return kind, name
 
 
-def _unset(desk: Desk, call: Call) -> Any:
+def _unset(desk: ApiContext, call: ApiCall) -> Any:
     """A machine or agent that is gone may have left a ceiling: it is not looked for."""
     body: ScopeBody = call.body
     _budget_scope(body.scope)
@@ -130,7 +130,7 @@ def _unset(desk: Desk, call: Call) -> Any:
     return _budget(desk, call)
 
 
-def _settle(desk: Desk, call: Call) -> Any:
+def _settle(desk: ApiContext, call: ApiCall) -> Any:
     body: SettleBody = call.body
     with desk.core.ports.ledger.transaction() as tx:
         run = query.find_run(tx, body.run)
@@ -141,32 +141,32 @@ def _settle(desk: Desk, call: Call) -> Any:
 # -- receipts and records --------------------------------------------------------------------------
 
 
-def _receipts(desk: Desk, call: Call) -> Any:
+def _receipts(desk: ApiContext, call: ApiCall) -> Any:
     return {"receipts": query_receipts.receipts(desk.core, call.number("limit", 20, query.MOST))}
 
 
-def _receipt(desk: Desk, call: Call) -> Any:
+def _receipt(desk: ApiContext, call: ApiCall) -> Any:
     return query_receipts.receipt(desk.core, call.path["run"])
 
 
-def _export(desk: Desk, call: Call) -> Any:
+def _export(desk: ApiContext, call: ApiCall) -> Any:
     return query_receipts.export(desk.core, call.query.get("run"))
 
 
-def _keys(desk: Desk, call: Call) -> Any:
+def _keys(desk: ApiContext, call: ApiCall) -> Any:
     return {"keys": query_receipts.keys(desk.core)}
 
 
-def _rotate(desk: Desk, call: Call) -> Any:
+def _rotate(desk: ApiContext, call: ApiCall) -> Any:
     desk.coordinator.rotate_key(call.body.by)
     return _keys(desk, call)
 
 
-def _chain(desk: Desk, call: Call) -> Any:
+def _chain(desk: ApiContext, call: ApiCall) -> Any:
     return query_chain.chain(desk.core, call.path["node"])
 
 
-def _audit(desk: Desk, call: Call) -> Any:
+def _audit(desk: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, query.MOST)
     return {"audit": query_story.audit(desk.core, call.query.get("about"), limit)}
 
@@ -174,7 +174,7 @@ def _audit(desk: Desk, call: Call) -> Any:
 # -- what there is to choose from ------------------------------------------------------------------
 
 
-def _runtimes(desk: Desk, call: Call) -> Any:
+def _runtimes(desk: ApiContext, call: ApiCall) -> Any:
     """What PanCode knows, and where it was found."""
     fleet = query_fleet.fleet(desk.core, desk.since, {})
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
@@ -198,19 +198,19 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "reasoning": levels}
 
 
-def _endpoints(desk: Desk, call: Call) -> Any:
+def _endpoints(desk: ApiContext, call: ApiCall) -> Any:
     """Every model server of every node that is heard, or of one."""
     return {"endpoints": query_models.endpoints(desk.core, call.query.get("node"))}
 
 
-def _models(desk: Desk, call: Call) -> Any:
+def _models(desk: ApiContext, call: ApiCall) -> Any:
     """Every model of theirs, with its tier."""
     tiers = desk.coordinator.around({}).tiers(desk.project_of(call.query.get("cwd")))
-    asked = query_models.Asked(call.query.get("node"), call.query.get("tier"))
+    asked = query_models.ModelFilter(call.query.get("node"), call.query.get("tier"))
     return query_models.models(desk.core, asked, tiers)
 
 
-def _modes(desk: Desk, call: Call) -> Any:
+def _modes(desk: ApiContext, call: ApiCall) -> Any:
     default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).mode
     modes = [
         {
@@ -224,7 +224,7 @@ def _modes(desk: Desk, call: Call) -> Any:
     return {"modes": modes}
 
 
-def _safety(desk: Desk, call: Call) -> Any:
+def _safety(desk: ApiContext, call: ApiCall) -> Any:
     default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).safety
     levels = [
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
@@ -237,7 +237,7 @@ def _safety(desk: Desk, call: Call) -> Any:
     return {"safety": levels, "matrix": held}
 
 
-def _config(desk: Desk, call: Call) -> Any:
+def _config(desk: ApiContext, call: ApiCall) -> Any:
     return {"settings": desk.coordinator.around({}).origins(desk.project_of(call.query.get("cwd")))}
 
 

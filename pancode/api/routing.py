@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pancode.api.bodies import Body, Empty, parse
-from pancode.api.desk import Desk
-from pancode.api.problems import Answered, response_of
+from pancode.api.desk import ApiContext
+from pancode.api.problems import AsciiJson, response_of
 from pancode.control.inside import refuse, run_of
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
@@ -28,7 +28,7 @@ MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One request, parsed: names in the path, the query's words, the body."""
 
     path: Mapping[str, str]
@@ -56,8 +56,8 @@ class Call:
         return self.query.get(name, "") in ("1", "true", "yes")
 
 
-Answer = Callable[[Desk, Call], Any]
-Stream = Callable[[Desk, Call], "Response"]
+Answer = Callable[[ApiContext, ApiCall], Any]
+Stream = Callable[[ApiContext, ApiCall], "Response"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +76,25 @@ class Verb:
     status: int = 200
     for_runs: bool = False
 
-    def route(self, desk: Desk) -> Route:
+    def route(self, desk: ApiContext) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
                 call = await read(request, self.body, self.query)
                 answer = await run_in_threadpool(self._done, desk, call, request.client)
-                return answer if isinstance(answer, Response) else Answered(answer, self.status)
+                return answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
             except Exception as error:  # before any server's own words on it, which have no code, why and fix
                 return response_of(error)
 
         return Route(self.path, endpoint, methods=[self.method])
 
-    def _done(self, desk: Desk, call: Call, caller: Address | None) -> Any:
+    def _done(self, desk: ApiContext, call: ApiCall, caller: Address | None) -> Any:
         """Answered, and acted upon by the same thread: another would have to be waited for."""
         answer = self._answered(desk, call, caller)
         if self.pokes and not isinstance(answer, Response):
             desk.poke()
         return answer
 
-    def _answered(self, desk: Desk, call: Call, caller: Address | None) -> Any:
+    def _answered(self, desk: ApiContext, call: ApiCall, caller: Address | None) -> Any:
         """InsideRunError for a run that asks for more than it may."""
         if self.method == "GET":
             return self.answer(desk, call)
@@ -104,7 +104,7 @@ class Verb:
         return self.answer(desk, replace(call, inside=run))
 
 
-def _inside(desk: Desk, caller: Address | None) -> Run | None:
+def _inside(desk: ApiContext, caller: Address | None) -> Run | None:
     """By the process at the other end: `serve` gives its start and pid in the place of an address."""
     if caller is None:
         return None
@@ -118,7 +118,7 @@ def _inside(desk: Desk, caller: Address | None) -> Run | None:
     return run_of(desk.core.ports.ledger, attempts)
 
 
-async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Call:
+async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
     """The request as a Call; UsageError for what it may not hold."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
         raise UsageError("the request names no host", fix="send the header Host: pancode", code="no_host")
@@ -131,7 +131,7 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ca
     data = await _body(request) if request.method != "GET" else {}
     check_texts(data)
     last = request.headers.get("last-event-id", "")
-    return Call(dict(request.path_params), dict(request.query_params), parse(body, data), last)
+    return ApiCall(dict(request.path_params), dict(request.query_params), parse(body, data), last)
 
 
 async def _body(request: Request) -> Any:

@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from node_agent.wire.failure import Outcome
 from pancode.api.bodies import DispatchBody, LandBody, ReasonBody, RetryBody
-from pancode.api.desk import Desk
-from pancode.api.routing import Call, Verb
+from pancode.api.desk import ApiContext
+from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control import query, query_log, query_runs, query_story, snapshots
 from pancode.control.again import dispatch_again
-from pancode.control.dispatch import Dispatched, Judged, dispatch, dry_run
+from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.control.inside import refuse
 from pancode.control.landed import not_landed
 from pancode.control.query_receipts import verify
@@ -23,7 +23,7 @@ from pancode.domain.resolve import Resolution
 from pancode.errors import WorkspaceError
 
 
-def _dispatch(desk: Desk, call: Call) -> Any:
+def _dispatch(desk: ApiContext, call: ApiCall) -> Any:
     body = call.body if call.inside is None else _childs(desk, call.inside, call.body)
     callers: dict[str, object] = dict(body.settings.items())
     around = desk.coordinator.around(callers, body.preset)
@@ -41,7 +41,7 @@ def _queued(done: Dispatched) -> Any:
     return {**query.queued(done.run, done.chosen), "warnings": list(done.warnings)}
 
 
-def _childs(desk: Desk, parent: Run, body: DispatchBody) -> DispatchBody:
+def _childs(desk: ApiContext, parent: Run, body: DispatchBody) -> DispatchBody:
     """From inside a run: its child, whatever the request claims, and no more urgent than it."""
     if body.land:
         refuse(desk.core, parent, "to land a change")
@@ -50,7 +50,7 @@ def _childs(desk: Desk, parent: Run, body: DispatchBody) -> DispatchBody:
     return body.model_copy(update=update)
 
 
-def _report(judged: Judged) -> dict[str, Any]:
+def _report(judged: JudgedDispatch) -> dict[str, Any]:
     """What `--dry-run` shows: the ten gates and what would happen."""
     gates = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
@@ -101,33 +101,33 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
     }
 
 
-def _runs(desk: Desk, call: Call) -> Any:
+def _runs(desk: ApiContext, call: ApiCall) -> Any:
     wanted = query_runs.Filter.of(call.query, desk.core.wall_ms())
     return {"runs": query_runs.runs(desk.core, call.number("limit", 20, query.MOST), wanted)}
 
 
-def _snapshots(desk: Desk, call: Call) -> Any:
+def _snapshots(desk: ApiContext, call: ApiCall) -> Any:
     return {"snapshots": snapshots.under_way(desk.core)}
 
 
-def _show(desk: Desk, call: Call) -> Any:
+def _show(desk: ApiContext, call: ApiCall) -> Any:
     return query.show(desk.core, call.path["run"])
 
 
-def _brief(desk: Desk, call: Call) -> Any:
+def _brief(desk: ApiContext, call: ApiCall) -> Any:
     return query.brief(desk.core, call.path["run"])
 
 
-def _why(desk: Desk, call: Call) -> Any:
+def _why(desk: ApiContext, call: ApiCall) -> Any:
     return query_story.why(desk.core, call.path["run"])
 
 
-def _events(desk: Desk, call: Call) -> Any:
+def _events(desk: ApiContext, call: ApiCall) -> Any:
     query.brief(desk.core, call.path["run"])  # an unknown run is an answer of its own, not an event
     return sse(run_events(desk, call))
 
 
-def _log(desk: Desk, call: Call) -> Any:
+def _log(desk: ApiContext, call: ApiCall) -> Any:
     place = query_log.LogPlace.of(call.query)
     piece = query_log.read_log(desk.core, desk.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
@@ -137,16 +137,16 @@ def _log(desk: Desk, call: Call) -> Any:
     return Response(piece.data, media_type="application/octet-stream", headers=told)
 
 
-def _streams(desk: Desk, call: Call) -> Any:
+def _streams(desk: ApiContext, call: ApiCall) -> Any:
     return {"streams": query_log.stream_names(desk.core, desk.coordinator.streams, call.path["run"])}
 
 
-def _meant(desk: Desk, call: Call) -> Run:
+def _meant(desk: ApiContext, call: ApiCall) -> Run:
     with desk.core.ports.ledger.transaction() as tx:
         return query.find_run(tx, call.path["run"])
 
 
-def _stop(desk: Desk, call: Call) -> Any:
+def _stop(desk: ApiContext, call: ApiCall) -> Any:
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
     run = desk.coordinator.plane.stop(_meant(desk, call).id, reason)
@@ -155,17 +155,17 @@ def _stop(desk: Desk, call: Call) -> Any:
     return query.brief(desk.core, run.id)
 
 
-def _retry(desk: Desk, call: Call) -> Any:
+def _retry(desk: ApiContext, call: ApiCall) -> Any:
     around = desk.coordinator.around({})
     return _queued(dispatch_again(desk.core, around, _meant(desk, call), call.body.by, call.body.resume))
 
 
-def _diff(desk: Desk, call: Call) -> Any:
+def _diff(desk: ApiContext, call: ApiCall) -> Any:
     change = desk.coordinator.code.diff(_meant(desk, call), call.flag("stat"))
     return Response(change, media_type="application/octet-stream")
 
 
-def _land(desk: Desk, call: Call) -> Any:
+def _land(desk: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
     run = _meant(desk, call)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
@@ -183,12 +183,12 @@ def _land(desk: Desk, call: Call) -> Any:
         raise
 
 
-def _call_off(desk: Desk, call: Call) -> Any:
+def _call_off(desk: ApiContext, call: ApiCall) -> Any:
     run = _meant(desk, call)
     return {"run": run.id, "landings": desk.coordinator.code.call_off(run)}
 
 
-def _verify(desk: Desk, call: Call) -> Any:
+def _verify(desk: ApiContext, call: ApiCall) -> Any:
     return verify(desk.core, call.path["run"], desk.coordinator.streams)
 
 

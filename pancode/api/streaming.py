@@ -12,9 +12,9 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.api.problems import body_of, problem_of
-from pancode.api.routing import Call
+from pancode.api.routing import ApiCall
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query import brief
 from pancode.control.query_log import LogPlace, read_log
@@ -35,7 +35,7 @@ def event(kind: str, data: Any, mark: str = "") -> str:
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-async def run_events(desk: Desk, call: Call) -> AsyncIterator[str]:
+async def run_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
 
     It is read when the feed tells of it or of the fleet, and each `QUIET_S`.
@@ -65,7 +65,7 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
     return news is None or any(one.run in (None, run) for one in news)
 
 
-async def log_events(desk: Desk, call: Call) -> AsyncIterator[str]:
+async def log_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """`log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can follow.
 
     Each `log` carries where the next one begins: whoever comes back with that misses and repeats nothing.
@@ -100,7 +100,9 @@ async def log_events(desk: Desk, call: Call) -> AsyncIterator[str]:
             await desk.bell.wait(seen, LOOK_S)
 
 
-async def steps(desk: Desk, work: Callable[[Progress], Any], quiet_s: float = QUIET_S) -> AsyncIterator[str]:
+async def steps(
+    desk: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
+) -> AsyncIterator[str]:
     """`progress` for each step while `work` runs in its own thread, then `result` or `problem`.
 
     A step may be long (a bundle on its way over a slow line): a comment says that we are still here.

@@ -20,7 +20,7 @@ from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from pancode.offline.agents import Desk
+    from pancode.offline.agents import AgentFile
 
 app = Commands()
 
@@ -31,10 +31,10 @@ def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-def _desk() -> Desk:
-    from pancode.offline.agents import Desk
+def _desk() -> AgentFile:
+    from pancode.offline.agents import AgentFile
 
-    return Desk(home_of(os.environ), Path(here()), os.environ)
+    return AgentFile(home_of(os.environ), Path(here()), os.environ)
 
 
 @app.group("agents", "pancode agents show reviewer", default="ls")

@@ -12,7 +12,7 @@ from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
 from pancode.cli.render import safe, short_time
-from pancode.client import Client, Event, StreamCutError
+from pancode.client import Client, ServerEvent, StreamCutError
 from pancode.connection import NotRunningError
 from pancode.errors import ExitCode
 
@@ -47,7 +47,7 @@ def events(
     return ExitCode.DONE
 
 
-def _told(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[Event]:
+def _told(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
     """Events; while they are followed, over restarts of the coordinator, without a gap that is not told."""
     if not follow:
         yield from client.events("GET", "/v1/events", query={**query, "end": 1})
@@ -55,7 +55,7 @@ def _told(face: Face, client: Client, query: dict[str, Any], follow: bool) -> It
     yield from followed(face, client, query)
 
 
-def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[Event]:
+def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
     """Never ends by itself."""
     away = False
     while True:

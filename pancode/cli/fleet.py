@@ -18,7 +18,7 @@ from pancode.cli.params import Json, Link, Nodes, option
 from pancode.cli.progress import Steps
 from pancode.cli.render import advice, console, draws, safe, size, tokens
 from pancode.cli.tables import table
-from pancode.client import ApiError, Client, Event
+from pancode.client import ApiError, Client, ServerEvent
 from pancode.connection import NotRunningError
 from pancode.down import mark
 from pancode.errors import ExitCode, UnavailableError, UsageError
@@ -47,7 +47,7 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     return _exit(answer["results"])
 
 
-def steps(face: Face, events: Iterator[Event]) -> Any:
+def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
     """Show each step as it happens; the result of the long call."""
     try:
         with Steps(face) as shown:

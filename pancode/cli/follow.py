@@ -8,16 +8,16 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pancode.cli.face import Face, aside
-from pancode.cli.progress import Line
+from pancode.cli.progress import ProgressRow
 from pancode.cli.render import count, safe, tone, took, usd
-from pancode.cli.setting_up import Clock, SetUpLine
-from pancode.client import Client, Event, FleetDownError, StreamCutError, path_of
+from pancode.cli.setting_up import SetUpLine, SetUpTimer
+from pancode.client import Client, FleetDownError, ServerEvent, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
 from pancode.errors import ExitCode
 
 if TYPE_CHECKING:
-    from pancode.cli.transcript import Live
+    from pancode.cli.transcript import LiveTranscript
 
 AGAIN_S = 1.0
 TRIES = 60
@@ -28,7 +28,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
         live, own = None, SetUpLine(Client(client.home, starts=False), run)
-        with Line(face) as line, Clock(own, line.grow) if line.draws else nullcontext():
+        with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
             for shape in changes(face, client, run):
                 if shape["state"] == "ended":
                     if live is not None:
@@ -43,14 +43,14 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     return None
 
 
-def _beginning(face: Face, line: Line, shape: dict[str, Any]) -> Live:
+def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.transcript import MARK, Live
+    from pancode.cli.transcript import MARK, LiveTranscript
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))
 
-    live = Live(Client(face.client().home, starts=False), shape["run"], shape["runtime"], show)
+    live = LiveTranscript(Client(face.client().home, starts=False), shape["run"], shape["runtime"], show)
     live.start()
     return live
 
@@ -68,7 +68,7 @@ def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
             yield event.data
 
 
-def resumed(face: Face, run: str, begin: Any) -> Iterator[Event]:
+def resumed(face: Face, run: str, begin: Any) -> Iterator[ServerEvent]:
     """Events of a run's stream that is begun again where it was cut; a person is told of the gap.
 
     FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
@@ -101,7 +101,7 @@ def _went_down(told: FleetDownError, run: str) -> FleetDownError:
     return FleetDownError(str(told), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 
-def _last(event: Event) -> bool:
+def _last(event: ServerEvent) -> bool:
     return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")
 
 

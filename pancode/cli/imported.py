@@ -10,7 +10,7 @@ from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
 from pancode.cli.render import safe
 from pancode.client import Client, path_of
-from pancode.domain.inventories import Entry
+from pancode.domain.inventories import InventoryHost
 from pancode.errors import ConflictError, UsageError
 from pancode.offline.ansible_inventory import known_fingerprint, read
 
@@ -43,7 +43,7 @@ def import_(
     face.show(answer, lambda: f"{len(entries)} hosts, {len(changed)} changed\n")
 
 
-def _one(face: Face, client: Client, wanted: Entry, there: bool) -> bool:
+def _one(face: Face, client: Client, wanted: InventoryHost, there: bool) -> bool:
     if not there:
         _add(face, client, wanted)
         return True
@@ -60,7 +60,7 @@ def _one(face: Face, client: Client, wanted: Entry, there: bool) -> bool:
     return True
 
 
-def _add(face: Face, client: Client, wanted: Entry) -> None:
+def _add(face: Face, client: Client, wanted: InventoryHost) -> None:
     given = {"name": wanted.name, "host": wanted.host, "user": wanted.user, "port": wanted.port}
     spec: dict[str, Any] = {k: v for k, v in given.items() if v is not None} | caller()
     spec |= {"labels": dict(wanted.labels), "fleet_key": wanted.fleet_key}
@@ -90,7 +90,7 @@ def _accepted(face: Face, target: dict[str, Any], question: dict[str, Any]) -> s
     return shown
 
 
-def _same_place(wanted: Entry, now: dict[str, Any]) -> None:
+def _same_place(wanted: InventoryHost, now: dict[str, Any]) -> None:
     """A machine that has moved is another one, as far as its host key is concerned."""
     for name in TARGET:
         meant = getattr(wanted, name)

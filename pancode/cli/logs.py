@@ -14,7 +14,7 @@ from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.render import Sink
 from pancode.cli.tell import exit_of
-from pancode.cli.transcript import MARK, Story, story_for
+from pancode.cli.transcript import MARK, TranscriptWriter, story_for
 from pancode.client import Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
 
@@ -46,7 +46,7 @@ def logs(
     client = face.client()
     told = client.get(path_of("runs", run, "brief"))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
-    sinks: dict[str, Sink | Story] = {one: Sink(out) for one, out in outs.items()}
+    sinks: dict[str, Sink | TranscriptWriter] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json):
         sinks["out"] = story_for(told["runtime"], Sink(sys.stdout, dim=MARK)) or sinks["out"]
     if follow:
@@ -56,31 +56,37 @@ def logs(
     return ExitCode.DONE
 
 
-def _copy(face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink | Story) -> None:
+def _copy(
+    face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink | TranscriptWriter
+) -> None:
     run, stream, attempt = what
     state = "more"
     while state == "more":
         part = client.log(run, stream, attempt, offset)
         attempt, offset, state = part.attempt, part.next, part.state
         _emit(face, stream, attempt, offset, part.data, sink)
-    if isinstance(sink, Story):
+    if isinstance(sink, TranscriptWriter):
         sink.end()
 
 
-def _emit(face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink | Story) -> None:
+def _emit(
+    face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink | TranscriptWriter
+) -> None:
     """Bytes as they are; as JSON one object per piece, with where the next one begins."""
     if not data:
         return
     if face.as_json:
         piece = {"stream": stream, "attempt": attempt, "next": next_, "text": data.decode("utf-8", "replace")}
         face.show(piece, str)
-    elif isinstance(sink, Story):
+    elif isinstance(sink, TranscriptWriter):
         sink.write(attempt, data)
     else:
         sink.write(data)
 
 
-def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink | Story]) -> int:
+def _follow(
+    face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink | TranscriptWriter]
+) -> int:
     run = start[0]
     threads = [
         threading.Thread(target=_stream, args=(face, client, start, stream, sink), daemon=True)
@@ -97,7 +103,9 @@ def _follow(face: Face, client: Client, start: tuple[str, str, int], sinks: dict
     return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
 
 
-def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink | Story) -> None:
+def _stream(
+    face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink | TranscriptWriter
+) -> None:
     """One stream to its end; cut off, it goes on at the byte where it was."""
     run, attempt, offset = start
     place: dict[str, Any] = {"attempt": attempt or None, "offset": offset}
@@ -114,5 +122,5 @@ def _stream(face: Face, client: Client, start: tuple[str, str, int], stream: str
                 data = base64.b64decode(event.data["b64"])
                 place.update(attempt=event.data["attempt"], offset=event.data["next"])
                 _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
-    if isinstance(sink, Story):
+    if isinstance(sink, TranscriptWriter):
         sink.end()

@@ -54,7 +54,7 @@ class _Picture:
             self._live.update(what)
 
 
-class Line(_Picture):
+class ProgressRow(_Picture):
     """Where a run is: one line, and above it those of the stages that it has left."""
 
     def __init__(self, face: Face) -> None:

@@ -38,7 +38,7 @@ class SetUpLine:
         return safe(self._last)
 
 
-class Clock:
+class SetUpTimer:
     """Tells `show` once a second how long that goes on, and what set-up says, until it is closed."""
 
     def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
@@ -46,7 +46,7 @@ class Clock:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go, name="clock", daemon=True)
 
-    def __enter__(self) -> Clock:
+    def __enter__(self) -> SetUpTimer:
         self._thread.start()
         return self
 

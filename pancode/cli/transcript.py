@@ -20,7 +20,7 @@ JOIN_S = 3.0
 AGAIN_S = 1.0
 
 
-class Story:
+class TranscriptWriter:
     """Takes the bytes of one stream, attempt by attempt, and hands on what is to be shown."""
 
     def __init__(self, runtime: str, show: Callable[[str], None]) -> None:
@@ -54,21 +54,21 @@ class Story:
             self._show(text)
 
 
-def story_for(runtime: str, sink: Sink) -> Story | None:
+def story_for(runtime: str, sink: Sink) -> TranscriptWriter | None:
     """For a runtime whose output is events; None where it is plain text."""
     if transcript_of(runtime) is None:
         return None
-    return Story(runtime, lambda text: sink.write(text.encode()))
+    return TranscriptWriter(runtime, lambda text: sink.write(text.encode()))
 
 
-class Live(threading.Thread):
+class LiveTranscript(threading.Thread):
     """Follows a run's output while somebody waits for its end, and shows whole lines of its story."""
 
     def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
         super().__init__(name="transcript", daemon=True)
         self._client, self._run_id, self._lines = client, run, show
         self._rest = ""
-        self._story = Story(runtime, self._piece)
+        self._story = TranscriptWriter(runtime, self._piece)
         self._attempt: str | None = None
         self._offset = 0
         self._over = threading.Event()

@@ -80,7 +80,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ConfigPlaces:
     """Where the files are. `project`: top of the repository, None outside of one."""
 
     home: Path
@@ -89,7 +89,7 @@ class Places:
 
 
 def load(
-    places: Places,
+    places: ConfigPlaces,
     environ: Mapping[str, str],
     callers: Mapping[str, object] | None = None,
     preset: str | None = None,

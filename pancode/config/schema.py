@@ -71,7 +71,7 @@ class Dispatch(Part):
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
 
-class Limits(Part):
+class LimitSettings(Part):
     """What ends a run."""
 
     wall: Duration = 60 * MINUTE_MS
@@ -177,7 +177,7 @@ class Settings(Part):
 
     budget: Budget = Budget()
     dispatch: Dispatch = Dispatch()
-    limits: Limits = Limits()
+    limits: LimitSettings = LimitSettings()
     models: Models = Models()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()

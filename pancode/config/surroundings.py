@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.wire.policy import Rules
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents
-from pancode.config.load import FILE, MACHINE_FILE, Loaded, Places, load
+from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
 from pancode.config.promptfiles import prompt_files
@@ -42,11 +42,11 @@ class FileSurroundings:
         machine: Path = MACHINE_FILE,
         preset: str | None = None,
     ) -> None:
-        self._places = Places(home, None, machine)
+        self._places = ConfigPlaces(home, None, machine)
         self._environ = dict(environ)
         self._callers = dict(callers or {})
         self._preset = preset
-        self._watched: dict[str | None, tuple[Places, list[str]]] = {}
+        self._watched: dict[str | None, tuple[ConfigPlaces, list[str]]] = {}
         self._settings: dict[str | None, tuple[Stamp, Loaded]] = {}
         self._defaults: dict[str | None, tuple[Loaded, Defaults]] = {}
         self._agents: dict[str | None, tuple[object, LoadedAgents]] = {}
@@ -62,7 +62,7 @@ class FileSurroundings:
             self._settings[project] = known
         return known[1]
 
-    def _where(self, project: str | None) -> tuple[Places, list[str]]:
+    def _where(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
         """The files that settings are read from; put together once, as each dispatch looks at all of them."""
         known = self._watched.get(project)
         if known is None:

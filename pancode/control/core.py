@@ -15,10 +15,10 @@ from pancode.control.feed import Feed
 from pancode.control.lists import Lists
 from pancode.control.live import Live
 from pancode.domain import books
-from pancode.domain.fleet import REACHED, Deadlines, NodeView, Reaching, Watch, awake_since, view
+from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 from pancode.domain.life.signals import Purse
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
-from pancode.domain.quota import Evidence
+from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import (
     Balance,
     Fence,
@@ -29,7 +29,7 @@ from pancode.domain.records import (
 )
 from pancode.domain.request import VendorList
 from pancode.domain.values import replace
-from pancode.ports import Archive, Bus, Depot, Epochs, Ledger, Transaction
+from pancode.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
@@ -44,8 +44,8 @@ class Ports:
 
     ledger: Ledger
     bus: Bus
-    depot: Depot
-    archive: Archive
+    depot: DepotPort
+    archive: ReceiptArchive
     epochs: Epochs
     clock: Clock
     ids: Ids
@@ -54,7 +54,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ControlSettings:
     """Settings of the control plane; times in milliseconds."""
 
     ceiling_usd: Decimal = Decimal(10)
@@ -72,10 +72,10 @@ class Rules:
     """So long a node is not offered a run again that it, but perhaps no other, could not take."""
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
-    evidence: Evidence = Evidence()
+    evidence: ForeignReceipts = ForeignReceipts()
     """Receipts that settle nothing, and their bytes, that are kept of one node in a day."""
 
-    def scaled(self, factor: float) -> Rules:
+    def scaled(self, factor: float) -> ControlSettings:
         """All times times one factor (tests)."""
         times = [name for name in self.__slots__ if name.endswith("_ms")]
         ms: dict[str, Any] = {name: max(1, int(getattr(self, name) * factor)) for name in times}
@@ -88,7 +88,7 @@ class Core:
     tz: tzinfo | None = None
     """Zone of the budget's day; None: the machine's own."""
 
-    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: Rules) -> None:
+    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
         self.ports = ports
         self.lists = Lists(ports.vendors)
         self.key = key
@@ -101,7 +101,7 @@ class Core:
         self.epoch = 0
         start = ports.clock.boot_ms()
         self.feed = Feed()
-        self.live = Live(Watch(started_ms=start, last_ms=start))
+        self.live = Live(Listening(started_ms=start, last_ms=start))
 
     def now(self) -> FleetTime:
         """Fleet time."""

@@ -18,15 +18,15 @@ from pancode.control.faces import Surroundings
 from pancode.control.lists import decided
 from pancode.control.work import unit_of_work
 from pancode.domain import books
-from pancode.domain.admission import Verdict, first_refused, judge, refusal
+from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.orders import rules_of
-from pancode.domain.passports import Needs, Place, sifted, unknowns, untested
+from pancode.domain.passports import ModelPlace, Needs, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld, is_walled
 from pancode.domain.presets import outranked_for
-from pancode.domain.records import Balance, Entry, Run, RunState, Setting
+from pancode.domain.records import Balance, BookEntry, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Worker
 from pancode.domain.requested import as_task
 from pancode.domain.resolve import Resolution, Unresolved, resolve
@@ -43,12 +43,12 @@ HISTORY = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedDispatch:
     """What a dispatch would do, and what each of the ten gates says to it."""
 
     resolution: Resolution
-    verdicts: tuple[Verdict, ...]
-    untested: tuple[Place, ...] = ()
+    verdicts: tuple[GateVerdict, ...]
+    untested: tuple[ModelPlace, ...] = ()
     """Where its model has to be tested first, one of them at least."""
     costly: bool = False
     """The test of it is not free."""
@@ -79,7 +79,9 @@ class _Asked:
     work: Mapping[Worker, Amount]
 
 
-def dry_run(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None) -> Judged:
+def dry_run(
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
+) -> JudgedDispatch:
     """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
     asked = _ask(core, around, request, parent)
     return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
@@ -101,14 +103,14 @@ def dispatch(
     return decided(core.lists, core.lock, lambda: _queued(core, _admit(core, around, asked), run_id, taken))
 
 
-def _begun(core: Core, around: Surroundings, asked: _Asked) -> Dispatched | tuple[Judged, str]:
+def _begun(core: Core, around: Surroundings, asked: _Asked) -> Dispatched | tuple[JudgedDispatch, str]:
     """Queued, where it needs no project; else what was judged, and the id that it is to have."""
     judged = _admit(core, around, asked)
     run_id = new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
-def _queued(core: Core, judged: Judged, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
+def _queued(core: Core, judged: JudgedDispatch, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
     """Committed under the lock under which the gates were asked."""
     run = _run(core, judged.resolution, run_id, taken)
     _commit(core, run, judged.verdicts)
@@ -175,7 +177,7 @@ def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str
     return _Asked(request, parent, paths, *past(core))
 
 
-def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
+def _admit(core: Core, around: Surroundings, asked: _Asked) -> JudgedDispatch:
     judged = _judge(core, around, asked)
     verdict = first_refused(judged.verdicts)
     if verdict is not None:
@@ -188,7 +190,7 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     return judged
 
 
-def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
+def _judge(core: Core, around: Surroundings, asked: _Asked) -> JudgedDispatch:
     above = _parent(core, asked.parent)
     catalogue = _under(_catalogue(core, around, asked), above)
     resolved = resolve(_as_child(asked.request, above), catalogue)
@@ -199,7 +201,7 @@ def _judge(core: Core, around: Surroundings, asked: _Asked) -> Judged:
     verdicts = judge(resolved, view)
     costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
     outranked = _outranked(resolved, catalogue)
-    return Judged(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
+    return JudgedDispatch(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
 
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
@@ -211,7 +213,7 @@ def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
 
 def _trusted(
     resolved: Resolution, catalogue: Catalogue
-) -> tuple[Resolution, tuple[Place, ...], tuple[str, ...]]:
+) -> tuple[Resolution, tuple[ModelPlace, ...], tuple[str, ...]]:
     """The nodes by what their tests of the model say; where one is due, and what no test could find out."""
     if resolved.wanted is None:
         return resolved, (), ()
@@ -264,7 +266,7 @@ def _unknown_today(tx: Transaction, scope: str) -> tuple[str, ...]:
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
-    return books.unknown_runs(tx.find(Entry, {"scope": scope}, order=None))
+    return books.unknown_runs(tx.find(BookEntry, {"scope": scope}, order=None))
 
 
 def _parent(core: Core, run_id: str | None) -> Parent | None:
@@ -327,7 +329,7 @@ def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken |
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 
 
-def _commit(core: Core, run: Run, verdicts: tuple[Verdict, ...]) -> None:
+def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> None:
     """The gates' words, the hold, the run, what it replaces; its order, if a slot is free: all or nothing.
 
     Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control.quarantine import shut_out
 from pancode.control.work import Work
-from pancode.domain.quota import Evidence, too_much_evidence
+from pancode.domain.quota import ForeignReceipts, too_much_evidence
 from pancode.domain.records import Node, Setting, StoredReceipt
 from pancode.ports import Transaction
 
@@ -45,8 +45,12 @@ def _count(work: Work, node: Node, size: int) -> bool:
     day, share = work.core.wall_ms() // DAY_MS, work.core.rules.evidence
     stored = work.tx.get(Setting, KEPT + (node.tag or ""))
     known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
-    before = Evidence(known["receipts"], known["size"]) if known.get("day") == day else Evidence(0, 0)
-    now = Evidence(before.receipts + 1, before.size + size)
+    before = (
+        ForeignReceipts(known["receipts"], known["size"])
+        if known.get("day") == day
+        else ForeignReceipts(0, 0)
+    )
+    now = ForeignReceipts(before.receipts + 1, before.size + size)
     why = too_much_evidence(now, share)
     if why:
         shut_out(work, node, why)

@@ -16,7 +16,7 @@ from pancode.control.query_shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.passports import COSTS, Place, fact_of, places_of
+from pancode.domain.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.domain.records import Node
 from pancode.domain.says import with_words
 from pancode.errors import UnavailableError
@@ -36,23 +36,23 @@ class NotTested(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExamRequest:
     """A test that a node was asked for, at that time of our boot clock."""
 
-    place: Place
+    place: ModelPlace
     ask: str
     at_ms: int
     before_ms: int | None = None
     """When the passport was taken that was there already."""
 
 
-def where(core: Core, model: str, node: str | None) -> list[Place]:
+def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
     """Where the model is. NotFoundError."""
     with core.lock:
         return places_of(model, _views(core), node)
 
 
-def ask(core: Core, place: Place, again: bool) -> Asked:
+def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
     """Tell the node. NotTested for one that is not there now: it would test it for nobody, later."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, place.node)
@@ -63,7 +63,7 @@ def ask(core: Core, place: Place, again: bool) -> Asked:
         known = fact_of(place, (view,))
         before = known[1].passport if known is not None else None
         before_ms = before.taken_ms if before is not None else None
-        asked = Asked(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
+        asked = ExamRequest(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
         start_by = core.now().plus(START_MS)
         body = Examine(
             ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
@@ -72,7 +72,7 @@ def ask(core: Core, place: Place, again: bool) -> Asked:
     return asked
 
 
-def follow(core: Core, asked: Asked, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
+def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
     """Until the node says that it is over. `pause`: sleeps, True when the coordinator ends.
 
     NotTested where the node does not take it up, was started anew in the midst of it, or is not heard of
@@ -96,17 +96,17 @@ def follow(core: Core, asked: Asked, progress: Progress, pause: Callable[[float]
             raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
 
 
-def _lost(place: Place, words: str) -> NotTested:
+def _lost(place: ModelPlace, words: str) -> NotTested:
     again = f"pancode models test {shlex.quote(place.text)}"
     return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
 
 
-def given_up(place: Place, why: NotTested) -> ExamShape:
+def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
     """As a node's own word that it could not be tested."""
     return _told(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
-def begun(core: Core, place: Place) -> str:
+def begun(core: Core, place: ModelPlace) -> str:
     """What a person should know before the wait."""
     with core.lock:
         views = _views(core)
@@ -122,7 +122,7 @@ def _views(core: Core) -> Sequence[NodeView]:
         return core.views(tx)
 
 
-def _seen(core: Core, asked: Asked) -> tuple[AskFact | None, str]:
+def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
     """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, asked.place.node)
@@ -133,7 +133,7 @@ def _seen(core: Core, asked: Asked) -> tuple[AskFact | None, str]:
     return next((one for one in asks if one.ask == asked.ask), None), session
 
 
-def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:
+def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
     """With the passport that came in the same heartbeat."""
     place = asked.place
     with core.lock:
@@ -144,7 +144,7 @@ def _shape(core: Core, asked: Asked, fact: AskFact) -> ExamShape:
 
 
 def _told(
-    place: Place,
+    place: ModelPlace,
     state: AskState,
     words: tuple[str, str],
     passport: PassportFact | None,

@@ -12,7 +12,7 @@ from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.control.query_receipts import Streams
 from pancode.domain.agents import Agents
-from pancode.domain.place import Place
+from pancode.domain.place import ErrorPlace
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
@@ -60,7 +60,7 @@ class NodeSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class HostKeyQuestion:
     """What the command line must ask before a machine is added. `value`: what to send back for a yes."""
 
     kind: Literal["host_key"]
@@ -73,7 +73,7 @@ class Probed:
     """Where the alias leads, what to ask, what to tell."""
 
     target: Json
-    questions: tuple[Question, ...]
+    questions: tuple[HostKeyQuestion, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -233,7 +233,7 @@ class Surroundings(Protocol):
         """Every setting with its value and where that was said: `{"key", "value", "origin"}`."""
 
 
-class Coordinator(Protocol):
+class CoordinatorApi(Protocol):
     """One per PANCODE_HOME; made by wiring, run by `serve`."""
 
     @property
@@ -265,7 +265,7 @@ class Coordinator(Protocol):
         """Those that this process of this machine is part of, the outermost last. None: it is gone."""
 
     @property
-    def figures_at(self) -> Place | None:
+    def figures_at(self) -> ErrorPlace | None:
         """Where its figures are read by others; None: nowhere."""
 
     def closed(self) -> Sequence[Mapping[str, str]]:

@@ -19,7 +19,7 @@ from pancode.ports import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class StreamGrant:
     """One stream for one fence and verb. `repo` is empty for a run without a git workspace."""
 
     verb: Verb
@@ -28,50 +28,52 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class StreamDenial:
     """No stream; `why` is told to the node."""
 
     why: str
 
 
-def authorize(core: Core, line: bytes, nonce: str) -> Allowed | Denied:
+def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
     """Judge one hello; never raises for what a stranger may send."""
     try:
         envelope = parse_envelope(line)
         claimed = parse_message(Hello, envelope.body())
     except WireRefusal as refusal:
-        return Denied(f"hello refused: {refusal}")
+        return StreamDenial(f"hello refused: {refusal}")
     with core.ports.ledger.transaction() as tx:
         node = next((n for n in tx.find(Node, {"tag": claimed.node}) if n.removed != "removed"), None)
         if node is None:
-            return Denied("no such node is enrolled")
+            return StreamDenial("no such node is enrolled")
         return _judge(core, tx, node, envelope, nonce)
 
 
-def _judge(core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str) -> Allowed | Denied:
+def _judge(
+    core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str
+) -> StreamGrant | StreamDenial:
     try:
         hello = open_as(Hello, envelope, keyring.keys_of(node))
     except WireRefusal as refusal:
-        return Denied(f"hello refused: {refusal}")
+        return StreamDenial(f"hello refused: {refusal}")
     if hello.fleet != core.fleet or hello.nonce != nonce:
-        return Denied("the hello is for another stream")
+        return StreamDenial("the hello is for another stream")
     run = tx.get(Run, hello.identity.run)
     fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
     if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
-        return Denied(f"{hello.identity} is not an attempt of this node")
+        return StreamDenial(f"{hello.identity} is not an attempt of this node")
     return _by_verb(hello, run, fence)
 
 
-def _by_verb(hello: Hello, run: Run, fence: Fence) -> Allowed | Denied:
+def _by_verb(hello: Hello, run: Run, fence: Fence) -> StreamGrant | StreamDenial:
     """Reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver."""
     if fence.receipt is not None:
-        return Denied(f"{hello.identity} has been settled")
+        return StreamDenial(f"{hello.identity} has been settled")
     git = run.workspace.get("kind") == "git"
     if hello.verb in ("fetch", "push") and not git:
-        return Denied(f"{hello.identity} has no git workspace")
+        return StreamDenial(f"{hello.identity} has no git workspace")
     if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
-        return Denied(f"{hello.identity} is closed")
-    return Allowed(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
+        return StreamDenial(f"{hello.identity} is closed")
+    return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
 
 
 def note_wait(core: Core, run_id: str, why: str) -> None:

@@ -12,7 +12,7 @@ from pancode.control import keyring, twins
 from pancode.control.core import Core
 from pancode.control.reminding import reminders
 from pancode.control.work import Work, unit_of_work
-from pancode.domain.fleet import Heard, NodeState
+from pancode.domain.fleet import LastHeartbeat, NodeState
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
 from pancode.domain.says import quoted
@@ -75,7 +75,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
-    core.live.heard[beat.node] = Heard(beat.model_copy(update={"facts": facts}))
+    core.live.heard[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     core.live.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)
@@ -83,7 +83,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     _catch_up(core, node, beat)
 
 
-def _remind(core: Core, node: Node, beat: Heartbeat, last: Heard | None) -> None:
+def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None) -> None:
     words = reminders(core, beat, last.heartbeat) if last is not None else []
     if words:
         with unit_of_work(core) as work:

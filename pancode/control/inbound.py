@@ -23,7 +23,7 @@ from pancode.control.heard import enrolled, raise_alarm
 from pancode.control.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import Said
+from pancode.domain.life.signals import NodeSaid
 from pancode.domain.records import Fence, Node
 from pancode.errors import ConflictError
 from pancode.ports import UpMessage
@@ -33,7 +33,7 @@ _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class SignedMessage:
     """A message whose signature holds, and its node."""
 
     node: Node
@@ -53,10 +53,10 @@ def take_in(core: Core, limit: int) -> int:
     return len(messages)
 
 
-def _believed(core: Core, node: Node, message: UpMessage) -> Word | None:
+def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
     """None for what is not: it is dropped and put on record."""
     try:
-        return Word(node, _opened(core, parse_envelope(message.data), node))
+        return SignedMessage(node, _opened(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
         raise_alarm(core, node, "message", refusal.code, refusal.detail)
     except _UNFIT as exc:
@@ -81,7 +81,7 @@ def _opened(core: Core, envelope: Envelope, node: Node) -> Heard:
     return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
 
 
-def _together(core: Core, words: Sequence[Word]) -> None:
+def _together(core: Core, words: Sequence[SignedMessage]) -> None:
     """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(core, [word.said for word in words if isinstance(word.said, Letter)])
@@ -96,7 +96,7 @@ def _together(core: Core, words: Sequence[Word]) -> None:
         _each(core, words)
 
 
-def _each(core: Core, words: Sequence[Word]) -> None:
+def _each(core: Core, words: Sequence[SignedMessage]) -> None:
     """What cannot be applied is dropped and put on record: it must not hold up all others."""
     for word in words:
         try:
@@ -108,7 +108,7 @@ def _each(core: Core, words: Sequence[Word]) -> None:
             raise_alarm(core, word.node, "message", type(exc).__name__, str(exc))
 
 
-def _apply(work: Work, word: Word, proofs: Proofs) -> None:
+def _apply(work: Work, word: SignedMessage, proofs: Proofs) -> None:
     match word.said:
         case Events():
             _events(work, word.node, word.said)
@@ -137,7 +137,7 @@ def _events(work: Work, node: Node, told: Events) -> None:
         if not _is_its_own(node, case.fence):
             _alarm(work, node, case.fence)
             continue
-        said = (Said(event.seq, event.body, event.wall_ms) for event in events)
+        said = (NodeSaid(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *said))
 
 

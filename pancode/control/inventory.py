@@ -19,7 +19,7 @@ from pancode.ports import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NodeChange:
     """A change of what `node add` has said. `slots` None: as they are."""
 
     slots: int | None = None
@@ -81,7 +81,7 @@ def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
         return _changed(work, node, edit(node))
 
 
-def adjust(core: Core, name: str, wanted: Wanted, by: str) -> Node:
+def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
     """What its owner wants of it from now on; what is bound already stays where it is.
 
     NotFoundError for a label that it has not, UsageError for one that is to come and go at once.

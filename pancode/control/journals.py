@@ -9,7 +9,7 @@ from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import FINAL, Mark
 from pancode.control.core import Core, open_fences
 from pancode.control.work import Work, unit_of_work
-from pancode.domain.life.signals import Doubted, Lost, NotTaken, Unknown
+from pancode.domain.life.signals import Doubted, Lost, NotTaken, UnknownFence
 from pancode.domain.orders import identity_of, start_by_of
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState
 
@@ -91,7 +91,7 @@ def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]
         return
     strays[run.id] = max(number, strays.get(run.id, 0))
     if core.live.strays.get(run.id, {}).get(node.tag or "", 0) < number:
-        work.signal(run, Unknown(node.name, number))
+        work.signal(run, UnknownFence(node.name, number))
 
 
 def _keep_strays(core: Core, tag: str, strays: dict[str, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
-from pancode.domain.records import Balance, Entry, EntryKind, Setting
+from pancode.domain.records import Balance, BookEntry, EntryKind, Setting
 
 LAPSED = "lapsed"
 """The setting that says for which day it was done."""
@@ -32,9 +32,11 @@ def lapse(core: Core) -> None:
 
 
 def _lapse_scope(work: Work, scope: str, today: str) -> None:
-    unknown = [entry for entry in work.tx.find(Entry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN]
+    unknown = [
+        entry for entry in work.tx.find(BookEntry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN
+    ]
     for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
-        entries = work.tx.find(Entry, {"run": run})
+        entries = work.tx.find(BookEntry, {"run": run})
         admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
         if admitted and books.day_scope(min(admitted), work.core.tz) < today:
             work.book(books.lapse(entries, books.Account(run, attempt), scope, work.core.stamp()))

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from pancode.domain.fleet import Heard, NodeState, Reaching, Watch
+from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.linked import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
@@ -27,8 +27,8 @@ class Flush:
 class Live:
     """What is known only while the coordinator runs; a restart begins anew."""
 
-    watch: Watch
-    heard: dict[str, Heard] = field(default_factory=dict)
+    watch: Listening
+    heard: dict[str, LastHeartbeat] = field(default_factory=dict)
     reaching: dict[str, Reaching] = field(default_factory=dict)
     """By node, as the links' own thread says it; a node that is not named is tried."""
     raw: dict[str, bytes] = field(default_factory=dict)

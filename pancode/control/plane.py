@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
 from pancode.control import bind, heard, inbound, inventory, keyring, money, pulse, quota, turned
-from pancode.control.core import Core, Ports, Rules
+from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.enqueue import enqueue
 from pancode.control.lapse import lapse
 from pancode.control.stop import stop
@@ -24,7 +24,7 @@ from pancode.errors import NotFoundError, UnavailableError
 class Plane:
     """One per coordinator. Verbs are safe to call from any thread; one runs at a time."""
 
-    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: Rules) -> None:
+    def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
         self.core = Core(ports, key, fleet, rules)
 
     def start(self) -> None:
@@ -140,7 +140,7 @@ class Plane:
         with self.core.lock:
             return inventory.change(self.core, name, edit)
 
-    def adjust_node(self, name: str, wanted: inventory.Wanted, by: str) -> Node:
+    def adjust_node(self, name: str, wanted: inventory.NodeChange, by: str) -> Node:
         """Change the slots and labels that `node add` has said; NotFoundError, UsageError."""
         with self.core.lock:
             return inventory.adjust(self.core, name, wanted, by)

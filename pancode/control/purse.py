@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.domain import books
-from pancode.domain.records import Attempt, Entry, Run, RunState
+from pancode.domain.records import Attempt, BookEntry, Run, RunState
 from pancode.domain.runtimes import RUNTIMES
 from pancode.ports import Transaction
 
@@ -32,7 +32,7 @@ def _taken(tx: Transaction, run: Run) -> Decimal:
 
     The hold of an attempt that runs is not spent: it is what the children are paid from.
     """
-    entries = tx.find(Entry, {"run": run.id})
+    entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:
         spent = books.used(entries, run.attempt + 1)
     else:

@@ -9,10 +9,10 @@ from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envel
 from pancode.control.core import Core
 from pancode.control.query_receipts import shape
 from pancode.control.query_shapes import VerdictShape
-from pancode.domain.chain import Link, judge_chain, verdict_of
+from pancode.domain.chain import ChainLink, judge_chain, verdict_of
 from pancode.domain.names import not_found
 from pancode.domain.records import Closed, Fence, KnownKey, StoredReceipt
-from pancode.domain.verification import Check
+from pancode.domain.verification import VerificationCheck
 from pancode.ports import Transaction
 
 _NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
@@ -29,17 +29,19 @@ def chain(core: Core, node: str) -> VerdictShape:
     return shape(node, verdict_of(checks))
 
 
-def _checks(tx: Transaction, key: PublicKey) -> Iterator[Check]:
+def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
     stored = tx.find(StoredReceipt, {"tag": key.tag}, order="stored_ms")
-    links: list[Link] = []
+    links: list[ChainLink] = []
     for row in stored:
         attempt = f"{row.run}.{row.attempt}.{row.fence}"
         try:
             claims = open_as(Receipt, parse_envelope(row.envelope), {key.keyid: key}).predicate
         except WireRefusal as refusal:
-            yield Check("every receipt is as it was signed", False, f"{attempt}: {refusal.detail}")
+            yield VerificationCheck(
+                "every receipt is as it was signed", False, f"{attempt}: {refusal.detail}"
+            )
         else:
-            links.append(Link(row.digest, attempt, claims.previous))
+            links.append(ChainLink(row.digest, attempt, claims.previous))
     if stored:
         answered = {(row.run, row.fence) for row in stored}
         fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in _NEVER_RAN]

@@ -18,7 +18,7 @@ from pancode.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ModelFilter:
     """None: of every node, of every tier."""
 
     node: str | None
@@ -34,7 +34,7 @@ def endpoints(core: Core, node: str | None) -> list[Json]:
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
-def models(core: Core, asked: Asked, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
+def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
     """Those of a node or tier, or all. UsageError for a tier that is none."""
     wanted = _tier(asked.tier)
     every = [

@@ -15,9 +15,9 @@ from pancode.control.query_shapes import CheckShape, Json, ReceiptRow, VerdictSh
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.verification import (
-    Check,
     ReceiptVerdict,
     TrustedKey,
+    VerificationCheck,
     Verified,
     not_found,
     signer_of,
@@ -108,12 +108,14 @@ def shape(run: str, verified: Verified) -> VerdictShape:
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
 
-def _in_use(signer: TrustedKey, stored: StoredReceipt) -> Check:
+def _in_use(signer: TrustedKey, stored: StoredReceipt) -> VerificationCheck:
     ok = signer.signed_then(stored.stored_ms)
-    return Check("its key was in use when it was accepted", ok, at(stored.stored_ms) or "")
+    return VerificationCheck("its key was in use when it was accepted", ok, at(stored.stored_ms) or "")
 
 
-def _with_evidence(core: Core, verified: Verified, run: Run, streams: Streams, in_use: Check) -> Verified:
+def _with_evidence(
+    core: Core, verified: Verified, run: Run, streams: Streams, in_use: VerificationCheck
+) -> Verified:
     """What the receipt names is still here, byte for byte."""
     claims = verified.claims
     assert claims is not None
@@ -121,18 +123,18 @@ def _with_evidence(core: Core, verified: Verified, run: Run, streams: Streams, i
     if claims.commit is not None:
         repo = str(run.workspace.get("repo") or "")
         here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
-        checks.append(Check("commit is in the depot", here, claims.commit))
+        checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
     good = all(check.ok for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     return replace(verified, verdict=verdict, checks=tuple(checks))
 
 
-def _blobs(claims: Claims, streams: Streams) -> list[Check]:
+def _blobs(claims: Claims, streams: Streams) -> list[VerificationCheck]:
     found = []
     for blob in claims.blobs:
         whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
         words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
-        found.append(Check(f"{blob.name} is here as signed", whole, words))
+        found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
     return found
 
 

@@ -24,10 +24,10 @@ from pancode.domain.records import (
     Attempt,
     Audit,
     Balance,
+    BookEntry,
     Closed,
     ControlMessage,
     Decision,
-    Entry,
     EventKind,
     FeedEvent,
     Fence,
@@ -61,7 +61,7 @@ class Work:
             run=run,
             attempts={a.attempt: a for a in self.tx.find(Attempt, mine)},
             fences={f.fence: f for f in self.tx.find(Fence, mine)},
-            entries=tuple(self.tx.find(Entry, mine)),
+            entries=tuple(self.tx.find(BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(Action, mine)) if run.state is RunState.ENDED else (),
             about=about,
@@ -109,7 +109,7 @@ class Work:
 
     # -- the effects -------------------------------------------------------------------------------
 
-    def book(self, entries: Iterable[Entry]) -> None:
+    def book(self, entries: Iterable[BookEntry]) -> None:
         """Entries, and the balances that they change."""
         balances: dict[str, Balance] = {}
         for entry in entries:

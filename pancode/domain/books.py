@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, assert_never
 
-from pancode.domain.records import Balance, Entry, EntryKind, Run
+from pancode.domain.records import Balance, BookEntry, EntryKind, Run
 from pancode.domain.values import replace
 
 ZERO = Decimal(0)
@@ -133,7 +133,7 @@ def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
     )
 
 
-def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[Entry]:
+def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
     """One hold in each scope."""
     made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
     return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
@@ -159,8 +159,8 @@ def minutes(ms: int) -> str:
 
 
 def release(
-    entries: Sequence[Entry], account: Account, stamp: Stamp, note: str, only: str | None = None
-) -> list[Entry]:
+    entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
+) -> list[BookEntry]:
     """Nothing was spent: the holds of the attempt go back (`only`: in that scope)."""
     held = _held_scopes(entries, account.attempt)
     due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
@@ -168,9 +168,9 @@ def release(
     return [replace(_freed(entry, entries), note=note) for entry in back]
 
 
-def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
-    made: list[Entry] = []
+    made: list[BookEntry] = []
     for scope, usd in _held_scopes(entries, account.attempt).items():
         if spent.usd is None:
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
@@ -181,9 +181,9 @@ def settle(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stam
     return made
 
 
-def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp) -> list[Entry]:
+def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
     """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
-    made: list[Entry] = []
+    made: list[BookEntry] = []
     for scope, held in _held_scopes(entries, account.attempt).items():
         unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
         made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
@@ -194,21 +194,23 @@ def lose(entries: Sequence[Entry], account: Account, known: Spent, stamp: Stamp)
     return made
 
 
-def unknown_runs(entries: Sequence[Entry]) -> tuple[str, ...]:
+def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
     """Of one scope's entries: the runs whose cost nobody could tell yet, in the order of their first line."""
     known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
     told = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
     return tuple(dict.fromkeys(e.run for e in told))
 
 
-def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+def settle_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
     """A person or a late receipt says what an unknown attempt consumed: the standing hold is replaced.
 
     Only what was not booked before is booked now. `spent.usd` must be known.
     """
     if spent.usd is None:
         raise ValueError("an unknown cost settles nothing")
-    made: list[Entry] = []
+    made: list[BookEntry] = []
     sums = _sums(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
         back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
@@ -225,9 +227,11 @@ def settle_unknown(entries: Sequence[Entry], account: Account, spent: Spent, sta
     return made
 
 
-def add_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+def add_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
     """A late receipt that knows no cost: the tokens and time not booked yet are; the USD hold stays."""
-    made: list[Entry] = []
+    made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
         tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
@@ -239,7 +243,7 @@ def add_unknown(entries: Sequence[Entry], account: Account, spent: Spent, stamp:
     return made
 
 
-def add_second(entries: Sequence[Entry], account: Account, spent: Spent, stamp: Stamp) -> list[Entry]:
+def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Two nodes ran one attempt: what the second one used is booked, too, in the scopes of its hold.
 
     Nothing, unless the books have an amount of another fence of the attempt and none of this one.
@@ -255,7 +259,7 @@ def add_second(entries: Sequence[Entry], account: Account, spent: Spent, stamp: 
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
 
 
-def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) -> list[Entry]:
+def lapse(entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp) -> list[BookEntry]:
     """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
     held = _sums(entries, account.attempt).get(scope, ZERO)
     back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
@@ -265,13 +269,13 @@ def lapse(entries: Sequence[Entry], account: Account, scope: str, stamp: Stamp) 
     return [replace(back, note="the day of its admission is over")]
 
 
-def used(entries: Iterable[Entry], before: int) -> Decimal:
+def used(entries: Iterable[BookEntry], before: int) -> Decimal:
     """What the attempts before that one have spent; what is not known counts as its hold."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
 
-def apply(balance: Balance, entry: Entry) -> Balance:
+def apply(balance: Balance, entry: BookEntry) -> Balance:
     """The balance after one more entry of its scope."""
     more: dict[str, Any] = {
         "held_tokens": balance.held_tokens + entry.held_tokens,
@@ -293,7 +297,7 @@ def apply(balance: Balance, entry: Entry) -> Balance:
     return replace(balance, **more)
 
 
-def total(scope: str, entries: Iterable[Entry]) -> Balance:
+def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
     """The balance that these entries make; must equal the stored one."""
     balance = Balance(scope)
     for entry in entries:
@@ -301,17 +305,17 @@ def total(scope: str, entries: Iterable[Entry]) -> Balance:
     return balance
 
 
-def _used(balance: Balance, entry: Entry) -> dict[str, int]:
+def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
     """Neither ever shrinks, so that where it stops does not depend on the order of the entries."""
     tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
     return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
 
 
-def _signed(entry: Entry, sign: int) -> Decimal:
+def _signed(entry: BookEntry, sign: int) -> Decimal:
     return entry.usd.copy_negate() if sign < 0 else entry.usd if sign else ZERO
 
 
-def _unknown_scopes(entries: Sequence[Entry], attempt: int) -> list[str]:
+def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
     """Scopes in which the attempt stands as unknown and was not settled since."""
     open_scopes: dict[str, int] = {}
     for entry in entries:
@@ -324,7 +328,7 @@ def _unknown_scopes(entries: Sequence[Entry], attempt: int) -> list[str]:
     return [scope for scope, count in open_scopes.items() if count > 0]
 
 
-def _held_scopes(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
+def _held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     """Scopes with an open hold (one of 0 USD included) that do not stand as unknown."""
     open_holds: dict[str, int] = {}
     for entry in entries:
@@ -335,7 +339,7 @@ def _held_scopes(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
     return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
 
 
-def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
+def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     """Held less released, by scope."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
@@ -345,8 +349,8 @@ def _sums(entries: Sequence[Entry], attempt: int) -> dict[str, Decimal]:
 
 
 def _freed(
-    entry: Entry, entries: Sequence[Entry], most: Amount | None = None, told: Spent | None = None
-) -> Entry:
+    entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
+) -> BookEntry:
     """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that.
 
     `told`: of an attempt of unknown cost. What it says nothing of was not nothing, and is not given back.
@@ -365,8 +369,8 @@ _NOTHING = Spent(None, source="")
 
 def _entry(
     kind: EntryKind, scope: str, account: Account, usd: Decimal, stamp: Stamp, spent: Spent = _NOTHING
-) -> Entry:
-    return Entry(
+) -> BookEntry:
+    return BookEntry(
         id=stamp.new_id(),
         at_ms=stamp.at_ms,
         scope=scope,

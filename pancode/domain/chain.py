@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pancode.domain.verification import Check, ReceiptVerdict, Verified
+from pancode.domain.verification import ReceiptVerdict, VerificationCheck, Verified
 
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """One receipt. `attempt` is what people know it by."""
 
     digest: str
@@ -20,7 +20,7 @@ class Link:
     previous: str | None
 
 
-def judge_chain(key: str, links: Sequence[Link], unanswered: Sequence[str]) -> list[Check]:
+def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str]) -> list[VerificationCheck]:
     """The checks of one key's chain. `unanswered`: attempts that were ordered from it and have no receipt.
 
     A receipt that is named and is not here may be that of an unanswered attempt. Where every attempt has its
@@ -29,46 +29,50 @@ def judge_chain(key: str, links: Sequence[Link], unanswered: Sequence[str]) -> l
     every = {link.digest for link in links}
     lost = [link for link in links if link.previous is not None and link.previous not in every]
     return [
-        Check(f"begins once ({key})", len(_starts(links)) <= 1, _beginnings(links)),
+        VerificationCheck(f"begins once ({key})", len(_starts(links)) <= 1, _beginnings(links)),
         *(_missing(link, unanswered) for link in lost),
         *_forks(links),
     ]
 
 
-def verdict_of(checks: Iterable[Check]) -> Verified:
+def verdict_of(checks: Iterable[VerificationCheck]) -> Verified:
     """PASS, BROKEN, or NOT_FOUND when there is nothing to look at."""
     found = tuple(checks)
     if not found:
-        return Verified(ReceiptVerdict.NOT_FOUND, (Check("receipt", False, "it has signed no receipt"),))
+        return Verified(
+            ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, "it has signed no receipt"),)
+        )
     good = all(check.ok for check in found)
     return Verified(ReceiptVerdict.PASS if good else ReceiptVerdict.BROKEN, found)
 
 
-def _starts(links: Sequence[Link]) -> list[str]:
+def _starts(links: Sequence[ChainLink]) -> list[str]:
     return [link.attempt for link in links if link.previous is None]
 
 
-def _beginnings(links: Sequence[Link]) -> str:
+def _beginnings(links: Sequence[ChainLink]) -> str:
     starts = _starts(links)
     if not starts:
         return f"{len(links)} receipts; the first of the chain is not here"
     return f"{len(links)} receipts, from {_few(starts)}"
 
 
-def _missing(link: Link, unanswered: Sequence[str]) -> Check:
+def _missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
     named = f"{link.attempt} names {str(link.previous)[:12]}..., which is not here"
     if unanswered:
-        return Check("no gap", False, f"{named}; without a receipt: {_few(unanswered)}")
-    return Check("no invented digest", False, f"{named}; every attempt ordered from it has its receipt")
+        return VerificationCheck("no gap", False, f"{named}; without a receipt: {_few(unanswered)}")
+    return VerificationCheck(
+        "no invented digest", False, f"{named}; every attempt ordered from it has its receipt"
+    )
 
 
-def _forks(links: Sequence[Link]) -> list[Check]:
+def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
     after: dict[str, list[str]] = defaultdict(list)
     for link in links:
         if link.previous is not None:
             after[link.previous].append(link.attempt)
     return [
-        Check("no fork", False, f"{_few(names)} all name {digest[:12]}... as the one before")
+        VerificationCheck("no fork", False, f"{_few(names)} all name {digest[:12]}... as the one before")
         for digest, names in after.items()
         if len(names) > 1
     ]

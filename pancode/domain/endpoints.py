@@ -16,7 +16,7 @@ from node_agent.wire.endpoint import (
     Residence,
     troubled_name,
 )
-from node_agent.wire.node import NodeFacts, Problem
+from node_agent.wire.node import NodeFacts, NodeProblem
 from node_agent.wire.widening import widen
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import LOCAL, ModelRef
@@ -61,7 +61,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EndpointNeed:
     """What a run asks of an endpoint. `context`: tokens that its first call has, about."""
 
     endpoint: str
@@ -119,7 +119,7 @@ def context_of(runtime: str, prompt: str, task: str) -> int:
     return OWN_TOKENS.get(runtime, 0) + (len(prompt) + len(task)) // CHARS_OF_TOKEN
 
 
-def lack_of(facts: NodeFacts, wanted: Wanted, node: str) -> Lack | None:
+def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
     """None: this node's endpoint does. What is not known is no reason."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     if found is None:
@@ -141,7 +141,7 @@ def lack_of(facts: NodeFacts, wanted: Wanted, node: str) -> Lack | None:
     return _unable(found, model, wanted, node)
 
 
-def _unable(found: EndpointFact, model: ModelFact, wanted: Wanted, node: str) -> Lack | None:
+def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: str) -> Lack | None:
     if model.embedding:
         return Lack(f"{model.id} at its {found.name} makes vectors, no words", "pancode models")
     if model.tools is False:
@@ -164,7 +164,7 @@ def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
     return widen(found, model, needed, tokens)
 
 
-def rank(facts: NodeFacts, wanted: Wanted) -> int:
+def rank(facts: NodeFacts, wanted: EndpointNeed) -> int:
     """Lower is better: loaded, then unknown, then what has to be loaded first."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
@@ -191,7 +191,7 @@ def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
     return free and not any(one.remote for one in models if one is not None)
 
 
-def costs_there(facts: NodeFacts, wanted: Wanted) -> bool:
+def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
     """Whether that node's endpoint takes money for it; one that does not tell of itself takes nothing yet."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
@@ -219,7 +219,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     raise NotFoundError(
         f"no endpoint {endpoint} has the model {ref.model!r}",
         why="; ".join(filter(None, (f"did you mean {endpoint}/{near}?" if near else listed, others))),
-        fix=_on(node, found, Wanted(endpoint, ref.model, "")),
+        fix=_on(node, found, EndpointNeed(endpoint, ref.model, "")),
         code="model_not_found",
     )
 
@@ -246,7 +246,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
     )
 
 
-def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, Problem]]:
+def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
     """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
     for view in nodes:
         told = view.heard.heartbeat.facts.problems if view.heard is not None else ()
@@ -272,7 +272,7 @@ def pull_command(dialect: Dialect, model: str) -> str:
     return _FROM_DISK[dialect].format(model=shlex.quote(model))
 
 
-def _on(node: str, found: EndpointFact, wanted: Wanted) -> str:
+def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
     command = pull_command(found.dialect, wanted.model)
     if not command:
         return f"have the server at {found.at} of {node} serve it; what is there: pancode models"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.domain.books import Amount
-from pancode.domain.endpoints import Wanted, costs_nothing
+from pancode.domain.endpoints import EndpointNeed, costs_nothing
 from pancode.domain.limits import RunLimits
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
@@ -29,7 +29,7 @@ def estimate(
     return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
 
 
-def is_free(wanted: Wanted | None, catalogue: Catalogue) -> bool:
+def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
     """At an endpoint of the fleet's own no money is held; placement looks again where it goes."""
     return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
 

@@ -95,7 +95,7 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class LastHeartbeat:
     """The newest believed heartbeat of a node."""
 
     heartbeat: Heartbeat
@@ -117,7 +117,7 @@ class NodeView:
     state: NodeState
     silent_ms: int | None
     """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
-    heard: Heard | None
+    heard: LastHeartbeat | None
     asks: bool
     """Whether its ask is still valid: work may be bound to it."""
     given_up: bool = False
@@ -133,7 +133,9 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
     return waking + max(0, now_ms - at)
 
 
-def silence(heard: Heard | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]) -> tuple[int, bool]:
+def silence(
+    heard: LastHeartbeat | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]
+) -> tuple[int, bool]:
     """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
     echo = heard.heartbeat.echo if heard else None
     last = heard.echo_ms if heard else None
@@ -164,14 +166,14 @@ _SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Listening:
     """How the coordinator has listened since its start."""
 
     started_ms: int
     gaps: tuple[Gap, ...] = ()
     last_ms: int = 0
 
-    def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Watch:
+    def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
         """After one look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
         pause = now_ms - self.last_ms
         if reached and pause <= tolerance_ms:
@@ -186,9 +188,9 @@ class Watch:
 
 def view(
     node: Node,
-    heard: Heard | None,
+    heard: LastHeartbeat | None,
     now: FleetTime,
-    watch: Watch,
+    watch: Listening,
     limits: Deadlines,
     reaching: Reaching = REACHED,
 ) -> NodeView:

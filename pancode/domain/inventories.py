@@ -28,7 +28,7 @@ class Misfit:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InventoryHost:
     """A host as `node add` would name it."""
 
     name: str
@@ -57,13 +57,15 @@ def _gather(listed: Mapping[str, Any], name: str, found: dict[str, None]) -> Non
             _gather(listed, child, found)
 
 
-def entry(host: str, told: Mapping[str, Any], exists: Callable[[str], bool]) -> Entry | tuple[Misfit, ...]:
+def entry(
+    host: str, told: Mapping[str, Any], exists: Callable[[str], bool]
+) -> InventoryHost | tuple[Misfit, ...]:
     """`exists`: whether a file is there, for the private key."""
     wrong = [*_connection(host, told), *_values(host, told, exists), *_own(host, told)]
     if wrong:
         return tuple(wrong)
     port = told.get("ansible_port")
-    return Entry(
+    return InventoryHost(
         name=str(told.get("node_name", host)),
         host=_text(told, "ansible_host"),
         user=_text(told, "node_user") or _text(told, "ansible_user"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from node_agent.wire.endpoint import EndpointFact, Health, ModelFact
-from node_agent.wire.passport import Check, Grade, PassportFact
+from node_agent.wire.passport import ExamCheck, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import ModelRef
@@ -16,7 +16,7 @@ from pancode.domain.says import with_words
 from pancode.domain.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.errors import NotFoundError, RefusedError
 
-READERS_NEED = (Check.ANSWERS, Check.CONTEXT, Check.TOOLS)
+READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 """Of agents that change nothing: whether the model edits well is nothing to them."""
 NOT_TESTED = "was not tested yet"
 COSTS = "its test costs what its calls cost, in no budget"
@@ -54,7 +54,7 @@ def judged(passport: PassportFact | None, read_only: bool) -> Trusted:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelPlace:
     """A model on a server of a node."""
 
     node: str
@@ -75,8 +75,8 @@ class Needs:
     model: str
     read_only: bool
 
-    def at(self, node: str) -> Place:
-        return Place(node, self.endpoint, self.model)
+    def at(self, node: str) -> ModelPlace:
+        return ModelPlace(node, self.endpoint, self.model)
 
 
 def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
@@ -118,7 +118,7 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
 
 def sifted(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
-) -> tuple[tuple[Candidate, ...], tuple[Place, ...]]:
+) -> tuple[tuple[Candidate, ...], tuple[ModelPlace, ...]]:
     """The candidates by their models' passports; and where a test has to come first, the readiest node first.
 
     A model that has failed takes its node out. While one has passed, those that were not tested get nothing.
@@ -166,7 +166,7 @@ def failure(model: str, told: Trusted) -> str:
     return f"model {model} did not pass its test: {told.words}"
 
 
-def untested(place: Place, costs: bool) -> RefusedError:
+def untested(place: ModelPlace, costs: bool) -> RefusedError:
     """What a dispatch answers where a test comes first; the command line has it made, and tries again.
 
     Not so where that costs: nobody was asked, and no budget has it.
@@ -182,10 +182,10 @@ def untested(place: Place, costs: bool) -> RefusedError:
     )
 
 
-def every_place(views: Sequence[NodeView]) -> list[Place]:
+def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
     """Each model that somebody could talk with, of each node that is heard."""
     return [
-        Place(view.node.name, endpoint.name, model.id)
+        ModelPlace(view.node.name, endpoint.name, model.id)
         for view in sorted(views, key=lambda one: one.node.name)
         for endpoint in endpoints_of(view)
         for model in endpoint.models
@@ -193,7 +193,7 @@ def every_place(views: Sequence[NodeView]) -> list[Place]:
     ]
 
 
-def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[Place]:
+def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
     """Where the model is, as MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError with the nearest."""
     there = [one for one in every_place(views) if node in (None, one.node)]
     found = [one for one in there if text in _names(one, views)]
@@ -218,7 +218,7 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
     return NotFoundError(str(error), why=words, fix=f"{error.fix}; and: pancode endpoints", code=error.code)
 
 
-def fact_of(place: Place, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
+def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
     """As its node tells it now."""
     view = next((one for one in views if one.node.name == place.node), None)
     for endpoint in endpoints_of(view) if view is not None else ():
@@ -233,7 +233,7 @@ def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
     return view.heard.heartbeat.facts.endpoints if view.heard is not None else ()
 
 
-def _names(place: Place, views: Sequence[NodeView]) -> set[str]:
+def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
     """Also without the ending that its server does not need: `:latest` of Ollama, `.gguf` of llama.cpp."""
     found = fact_of(place, views)
     short = place.model.removesuffix(":latest").removesuffix(".gguf")

@@ -11,7 +11,7 @@ EXAMPLE = "10.0.0.5:7843"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ErrorPlace:
     """Where we listen; `origin`: where its owner said so."""
 
     host: str
@@ -39,11 +39,11 @@ class Place:
 class Doorway:
     """`place`: where we listen; `shown`: where nodes go to, which a router may forward to the other."""
 
-    place: Place
-    shown: Place
+    place: ErrorPlace
+    shown: ErrorPlace
 
 
-def doorway_of(place: Place | None, shown: Place | None) -> Doorway | None:
+def doorway_of(place: ErrorPlace | None, shown: ErrorPlace | None) -> Doorway | None:
     """None: nowhere. ConfigError where nodes would go to what leads to nothing."""
     if place is not None:
         return Doorway(place, shown or place)
@@ -56,7 +56,7 @@ def doorway_of(place: Place | None, shown: Place | None) -> Doorway | None:
     )
 
 
-def place_of(text: str, origin: str) -> Place:
+def place_of(text: str, origin: str) -> ErrorPlace:
     """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError; also for all addresses at once, as
     nodes need one to go to."""
     place = _read(text, origin)
@@ -69,7 +69,7 @@ def place_of(text: str, origin: str) -> Place:
     return place
 
 
-def figures_place_of(text: str, origin: str) -> Place:
+def figures_place_of(text: str, origin: str) -> ErrorPlace:
     """Where figures are read; every address of the machine is one, too. ConfigError."""
     place = _read(text, origin)
     if place is None:
@@ -81,12 +81,12 @@ def figures_place_of(text: str, origin: str) -> Place:
     return place
 
 
-def _read(text: str, origin: str) -> Place | None:
+def _read(text: str, origin: str) -> ErrorPlace | None:
     host, _, port = text.strip().rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or (":" in bare and bare == host):
         return None
-    return Place(bare, int(port), origin)
+    return ErrorPlace(bare, int(port), origin)
 
 
 def _is_address(host: str) -> bool:

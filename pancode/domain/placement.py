@@ -11,11 +11,11 @@ from node_agent.wire.policy import Isolation
 from pancode.domain import books
 from pancode.domain.books import Amount, Ceilings
 from pancode.domain.candidates import LOOKING, NOT_WALLED, is_looking
-from pancode.domain.endpoints import RANKED, Wanted, costs_there, lack_of, rank
+from pancode.domain.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
-from pancode.domain.runtimes import RUNTIMES, Asked, Held, held
+from pancode.domain.runtimes import RUNTIMES, HeldBy, HoldRequest, held
 from pancode.domain.says import in_a_sentence, with_words
 from pancode.domain.values import replace
 
@@ -30,7 +30,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Unplaced:
     """This run stays where it is, with the reason in words."""
 
     run: Run
@@ -90,13 +90,13 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
-def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Waits]:
+def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Unplaced]:
     """A decision for each run, in the order in which they are served.
 
     Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
     """
     free, taken = dict(standing.free), dict[str, Amount]()
-    decided: list[Placed | Waits] = []
+    decided: list[Placed | Unplaced] = []
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in in_order(runs):
@@ -104,7 +104,7 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
             break
         wish = _wish(run, standing)
         why = in_vain.get(wish)
-        decision = _place(run, standing, free, taken) if why is None else Waits(run, *why)
+        decision = _place(run, standing, free, taken) if why is None else Unplaced(run, *why)
         if isinstance(decision, Placed):
             name = decision.node.node.name
             free[name] -= 1
@@ -215,11 +215,11 @@ def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
     return [view for view in fitting if not good or view.node.name in good]
 
 
-def wanted_of(run: Run) -> Wanted | None:
+def wanted_of(run: Run) -> EndpointNeed | None:
     """What it asks of an endpoint; None: its model is none of ours."""
     if run.endpoint is None or run.model is None:
         return None
-    return Wanted(run.endpoint, run.model, run.runtime, run.context or 0)
+    return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
@@ -252,10 +252,10 @@ def is_walled(run: Run) -> bool:
     return bool(run.terms.get("walled"))
 
 
-def needs_of(run: Run) -> Held:
+def needs_of(run: Run) -> HeldBy:
     """What a queued run must be held to. A child has on record whether anything may go unheld at all."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
-    asked = Asked(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
+    asked = HoldRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
     return held(RUNTIMES[run.runtime], asked)
 
 
@@ -274,23 +274,23 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
 
 def _place(
     run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Amount]
-) -> Placed | Waits:
+) -> Placed | Unplaced:
     if standing.paused is not None:
-        return Waits(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
+        return Unplaced(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
     paused = (standing.paused_queues or {}).get(pool_of(run))
     if paused is not None:
-        return Waits(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
+        return Unplaced(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
     fitting = _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
     if not fitting:
-        return Waits(run, _nowhere(run, standing), WaitReason.NO_NODE)
+        return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
         said = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
-        return Waits(run, "; ".join([*said, *_turned(run, standing)[:3]]), _kept_by(fitting, standing))
+        return Unplaced(run, "; ".join([*said, *_turned(run, standing)[:3]]), _kept_by(fitting, standing))
     short = {v.node.name: _short(run, v.node.name, standing, taken) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
-        return Waits(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
+        return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
     best = min(ready, key=lambda v: (_model_rank(run, v), -free[v.node.name], v.node.name))
     return Placed(run, best, _because(run, len(ready)) + _with_model(run, best))
 

@@ -8,7 +8,7 @@ from pancode.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class NodeUsage:
     """What one node keeps in Redis: in keys that it may write, and in its connections."""
 
     size: int = 0
@@ -17,7 +17,7 @@ class Kept:
     """Bytes of `size` that are buffers and names of its connections."""
 
 
-NOTHING = Kept()
+NOTHING = NodeUsage()
 
 
 def worth_weighing(used: int, seen: int, quota: int) -> bool:
@@ -28,14 +28,14 @@ def worth_weighing(used: int, seen: int, quota: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ForeignReceipts:
     """Receipts of one node that settle nothing, and their bytes; of one day."""
 
     receipts: int = 1_000
     size: int = 64 * 2**20
 
 
-def too_much_evidence(sent: Evidence, share: Evidence) -> str:
+def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """In words what is too much; empty when it is not."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
@@ -55,7 +55,7 @@ def too_many(named: int, given: int) -> str:
     return f"it named {named} jobs as started in Redis, and was given {given}"
 
 
-def too_much(kept: Kept, quota: int, owed: int) -> str:
+def too_much(kept: NodeUsage, quota: int, owed: int) -> str:
     """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
     if kept.size <= quota + owed:
         return ""

@@ -205,7 +205,7 @@ class Fence(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Record):
+class BookEntry(Record):
     """A line in the books. Never changed, never deleted."""
 
     TABLE: ClassVar = Table("entries", ("id",), ("run", "scope"))
@@ -346,7 +346,7 @@ ALL: tuple[type[Record], ...] = (
     Run,
     Attempt,
     Fence,
-    Entry,
+    BookEntry,
     Balance,
     Decision,
     Audit,

@@ -13,9 +13,9 @@ from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
 from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
 from pancode.domain.books import Amount
-from pancode.domain.candidates import Candidate, Wish, candidates
+from pancode.domain.candidates import Candidate, NodeWish, candidates
 from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
-from pancode.domain.endpoints import Wanted, context_of, endpoint_of
+from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
 from pancode.domain.estimate import estimate, is_free
 from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
@@ -41,7 +41,7 @@ class Resolution:
     ref: ModelRef | None
     """The model, with provider and node where they were said."""
     reasoning: Reasoning | None
-    wanted: Wanted | None
+    wanted: EndpointNeed | None
     """Of an endpoint, where its model is on one."""
     unasked: Reasoning | None
     """The level that the settings wish and the runtime cannot be asked for."""
@@ -229,7 +229,7 @@ def _put_together(
     )
     rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
-    wish = Wish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    wish = NodeWish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     able = candidates(catalogue.nodes, wish)
     return Resolution(
         request=request,
@@ -307,9 +307,9 @@ def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
 
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
-) -> Wanted | None:
+) -> EndpointNeed | None:
     """What it asks of an endpoint; None: its model is not on one."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None
-    return Wanted(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))
+    return EndpointNeed(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))

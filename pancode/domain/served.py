@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.wire.passport import PassportFact
 from pancode.domain.fleet import NodeView
-from pancode.domain.passports import Place, Trust, fact_of, judged
+from pancode.domain.passports import ModelPlace, Trust, fact_of, judged
 from pancode.domain.records import Run
 
 _VERDICTS = {Trust.GOOD: "passed", Trust.FAILED: "failed", Trust.UNTESTED: "not tested"}
@@ -18,11 +18,11 @@ def served(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
     """Plain JSON, kept with the run; empty where its model is on no endpoint of that node, or not told of."""
     if run.endpoint is None or run.model is None:
         return {}
-    about = _served(Place(view.node.name, run.endpoint, run.model), run, view, wall_ms)
+    about = _served(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
     return {**about, "words": _in_words(about)}
 
 
-def _served(place: Place, run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
+def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
     found = fact_of(place, (view,))
     if found is None:
         return {"node": place.node, "endpoint": place.endpoint, "model": place.model}

@@ -33,7 +33,7 @@ class ReceiptVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class VerificationCheck:
     """One thing that was looked at."""
 
     what: str
@@ -46,7 +46,7 @@ class Verified:
     """`claims` None: what it says could not be read, or must not be believed."""
 
     verdict: ReceiptVerdict
-    checks: tuple[Check, ...]
+    checks: tuple[VerificationCheck, ...]
     claims: Claims | None = None
 
 
@@ -105,12 +105,12 @@ _VERDICTS = {
 
 def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
     """Signature of the node, countersignature of the coordinator, then whether the content fits itself."""
-    checks: list[Check] = []
+    checks: list[VerificationCheck] = []
     try:
         _signatures(envelope, keys, checks)
         claims = _content(envelope, checks)
     except WireRefusal as refusal:
-        checks.append(Check(_STEP[len(checks)], False, refusal.detail))
+        checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
         return Verified(_VERDICTS.get(refusal.code, ReceiptVerdict.TAMPERED), tuple(checks))
     checks += _consistency(claims, keys, envelope, run)
     if all(check.ok for check in checks):
@@ -123,7 +123,7 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
     try:
         envelope = parse_envelope(text)
     except WireRefusal as refusal:
-        return Verified(ReceiptVerdict.TAMPERED, (Check("envelope", False, refusal.detail),))
+        return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     return verify_receipt(envelope, keys, run)
 
 
@@ -132,38 +132,42 @@ _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 
 def not_found(what: str) -> Verified:
     """There is no receipt to look at."""
-    return Verified(ReceiptVerdict.NOT_FOUND, (Check("receipt", False, what),))
+    return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
 
 
-def _signatures(envelope: Envelope, keys: TrustedKeys, checks: list[Check]) -> None:
+def _signatures(envelope: Envelope, keys: TrustedKeys, checks: list[VerificationCheck]) -> None:
     signer = verify(envelope, _plain(keys.nodes))
-    checks.append(Check(_STEP[0], True, keys.nodes[signer.keyid].words()))
+    checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
     if not _others(envelope, signer):
         raise WireRefusal(RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it")
     second = verify(envelope, _plain(keys.coordinators))
-    checks.append(Check(_STEP[1], True, keys.coordinators[second.keyid].words()))
+    checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
 
 
 def _others(envelope: Envelope, signer: PublicKey) -> list[Signature]:
     return [s for s in envelope.signatures if s.keyid != signer.keyid]
 
 
-def _content(envelope: Envelope, checks: list[Check]) -> Claims:
+def _content(envelope: Envelope, checks: list[VerificationCheck]) -> Claims:
     if envelope.payloadType != Receipt.payload_type():
         raise WireRefusal(RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
     receipt = parse_message(Receipt, envelope.body())
-    checks.append(Check(_STEP[2], True, "in-toto statement, every field known"))
+    checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
     return receipt.predicate
 
 
-def _consistency(claims: Claims, keys: TrustedKeys, envelope: Envelope, run: str | None) -> list[Check]:
+def _consistency(
+    claims: Claims, keys: TrustedKeys, envelope: Envelope, run: str | None
+) -> list[VerificationCheck]:
     checks = [_named(claims, signer_of(envelope, keys))]
     if run is not None:
         named = str(claims.identity)
-        checks.append(Check("is of this run", claims.identity.run == run, named))
+        checks.append(VerificationCheck("is of this run", claims.identity.run == run, named))
     failed = [gate.name for gate in claims.gates if not gate.passed]
     told = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was asked for"
-    checks.append(Check("gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, told))
+    checks.append(
+        VerificationCheck("gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, told)
+    )
     return checks
 
 
@@ -172,15 +176,17 @@ def signer_of(envelope: Envelope, keys: TrustedKeys) -> TrustedKey:
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
-def _named(claims: Claims, signer: TrustedKey) -> Check:
+def _named(claims: Claims, signer: TrustedKey) -> VerificationCheck:
     """A name is only what the node says, until it is that of the key's enrolment."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:
-        return Check(what, False, f"it names {claims.node}, its key is {signer.key.tag}")
+        return VerificationCheck(what, False, f"it names {claims.node}, its key is {signer.key.tag}")
     if not signer.names:
-        return Check(what, True, f"{claims.node}; the keys say no name, it calls itself {claims.node_name!r}")
+        return VerificationCheck(
+            what, True, f"{claims.node}; the keys say no name, it calls itself {claims.node_name!r}"
+        )
     if claims.node_name in signer.names:
-        return Check(what, True, claims.node_name)
-    return Check(
+        return VerificationCheck(what, True, claims.node_name)
+    return VerificationCheck(
         what, False, f"it names {claims.node_name!r}, its key is that of {' and '.join(signer.names)}"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pancode.adapters.ssh.knownhosts import known_key
 from pancode.adapters.ssh.target import Target
-from pancode.domain.inventories import Entry, Misfit, entry, hosts_of
+from pancode.domain.inventories import InventoryHost, Misfit, entry, hosts_of
 from pancode.errors import ConfigError
 
 PROGRAM = "ansible-inventory"
@@ -20,7 +20,7 @@ LARGEST = 1 << 20
 UNSAFE = "__ansible_unsafe"
 
 
-def read(sources: Sequence[str], group: str | None, environ: Mapping[str, str]) -> list[Entry]:
+def read(sources: Sequence[str], group: str | None, environ: Mapping[str, str]) -> list[InventoryHost]:
     """Every host that is meant. ConfigError with file, host, variable and fix of all that cannot work."""
     for source in sources:
         if not Path(source).exists():
@@ -30,9 +30,9 @@ def read(sources: Sequence[str], group: str | None, environ: Mapping[str, str]) 
         raise ConfigError(f"the inventory has no group {group}", why=", ".join(sources))
     told = listed.get("_meta", {}).get("hostvars", {})
     found = [entry(host, told.get(host, {}), _is_file) for host in hosts_of(listed, group)]
-    if wrong := [misfit for one in found if not isinstance(one, Entry) for misfit in one]:
+    if wrong := [misfit for one in found if not isinstance(one, InventoryHost) for misfit in one]:
         raise _misfit(sources, wrong)
-    entries = [one for one in found if isinstance(one, Entry)]
+    entries = [one for one in found if isinstance(one, InventoryHost)]
     if not entries:
         raise ConfigError("the inventory names no host", why=", ".join(sources))
     return entries

@@ -14,7 +14,7 @@ from node_agent.wire.clock import Clock, SystemClock
 from pancode.errors import PancodeError
 from pancode.offline.demo_acts import ACTS, OPENING, Play
 from pancode.offline.demo_stage import Stage, new_stage, others
-from pancode.offline.demo_told import Story, Write
+from pancode.offline.demo_told import DemoReport, Write
 from pancode.offline.demo_work import FILES
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -37,7 +37,7 @@ def play(
     KeyboardInterrupt and the end of the terminal take everything away first.
     """
     clock = clock or SystemClock()
-    story = Story(write, clock)
+    story = DemoReport(write, clock)
     stage = new_stage(environ, clock)
     left = False
     with _ended_by_signals():
@@ -75,7 +75,7 @@ def _acts(current: Play) -> bool:
     return True
 
 
-def _take_away(stage: Stage, story: Story, whole: bool) -> None:
+def _take_away(stage: Stage, story: DemoReport, whole: bool) -> None:
     """Nothing may come between: signals wait, and a terminal that is gone is not told."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -90,7 +90,7 @@ def _take_away(stage: Stage, story: Story, whole: bool) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _prove_gone(stage: Stage, story: Story, how: tuple[bool, bool], said: list[str]) -> None:
+def _prove_gone(stage: Stage, story: DemoReport, how: tuple[bool, bool], said: list[str]) -> None:
     whole, polite = how
     if whole:
         words = "each node was removed as pancode node rm does it, and nothing of ours was left there"
@@ -99,7 +99,7 @@ def _prove_gone(stage: Stage, story: Story, how: tuple[bool, bool], said: list[s
     story.check(f"{stage.root} is gone", not stage.root.exists())
 
 
-def clear(environ: Mapping[str, str], story: Story, clock: Clock, *, kept: bool) -> int:
+def clear(environ: Mapping[str, str], story: DemoReport, clock: Clock, *, kept: bool) -> int:
     """Take away what demos have left that were killed; `kept`: also those that were to stay. How many."""
     found = others(environ, clock, kept=kept)
     for stage in found:
@@ -112,10 +112,10 @@ def clear(environ: Mapping[str, str], story: Story, clock: Clock, *, kept: bool)
 def remove(environ: Mapping[str, str], *, write: Write, clock: Clock | None = None) -> int:
     """Take away every demo of this user that nobody plays now; how many there were."""
     clock = clock or SystemClock()
-    return clear(environ, Story(write, clock), clock, kept=True)
+    return clear(environ, DemoReport(write, clock), clock, kept=True)
 
 
-def _kept(stage: Stage, story: Story) -> None:
+def _kept(stage: Stage, story: DemoReport) -> None:
     story.say(f"\nThe fleet is left running. Look around (the project is in {stage.project}):")
     story.tell(f"export PANCODE_HOME={stage.home}")
     story.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
@@ -123,7 +123,7 @@ def _kept(stage: Stage, story: Story) -> None:
     story.tell("pancode demo --remove")
 
 
-def _verdict(story: Story) -> str:
+def _verdict(story: DemoReport) -> str:
     held = sum(check.ok for check in story.checks)
     count = len(story.checks)
     words = "all of them" if held == count else "NOT all"

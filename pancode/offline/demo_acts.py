@@ -16,11 +16,11 @@ from typing import Any
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.client import path_of
 from pancode.domain import books
-from pancode.domain.records import Balance, Entry
+from pancode.domain.records import Balance, BookEntry
 from pancode.errors import UnavailableError
 from pancode.offline import demo_work as work
-from pancode.offline.demo_stage import FACTOR, NODES, Done, Stage
-from pancode.offline.demo_told import Story
+from pancode.offline.demo_stage import FACTOR, NODES, CommandDone, Stage
+from pancode.offline.demo_told import DemoReport
 
 CALM, DOOMED = NODES
 _AGENT = "scripted/program.py"
@@ -31,7 +31,7 @@ class Play:
     """A stage, the story that is told of it, and the runs by what they were for."""
 
     stage: Stage
-    story: Story
+    story: DemoReport
     runs: dict[str, str] = field(default_factory=dict)
 
     def show(self, name: str) -> dict[str, Any]:
@@ -39,13 +39,13 @@ class Play:
         shown: dict[str, Any] = self.stage.client.get(path_of("runs", self.runs[name]))
         return shown
 
-    def command(self, shown: str, *words: str) -> Done:
+    def command(self, shown: str, *words: str) -> CommandDone:
         """A command of the product, run and shown with what it printed."""
         done = self.stage.pancode(*words)
         self.story.command(f"pancode {shown}", done.both)
         return done
 
-    def dispatch(self, name: str, shown: str, *words: str) -> Done:
+    def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
         """Dispatch, and keep the run's id under that name."""
         done = self.command(f"dispatch {shown}", "dispatch", *words)
         newest = self.stage.client.get("/v1/runs", limit=1)["runs"]
@@ -78,7 +78,7 @@ def bring_up(play: Play) -> None:
     story.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
 
 
-def _step(story: Story, line: dict[str, Any]) -> None:
+def _step(story: DemoReport, line: dict[str, Any]) -> None:
     mark = "ok" if line["state"] == "done" else "FAILED"
     lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
     story.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
@@ -260,7 +260,7 @@ def audit(stage: Stage) -> tuple[list[str], int, int]:
     ledger = SqlLedger(stage.home / "ledger.db")
     try:
         with ledger.transaction() as tx:
-            entries, balances = tx.find(Entry), tx.find(Balance)
+            entries, balances = tx.find(BookEntry), tx.find(Balance)
     finally:
         ledger.close()
     wrong = [

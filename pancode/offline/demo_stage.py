@@ -39,7 +39,7 @@ _LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandDone:
     """How a command ended, and what it printed."""
 
     code: int
@@ -78,7 +78,7 @@ class Stage:
 
     # -- commands ------------------------------------------------------------------------------------
 
-    def pancode(self, *words: str) -> Done:
+    def pancode(self, *words: str) -> CommandDone:
         """The command line, as its own process in the project. UnavailableError when it takes too long."""
         return self._run([sys.executable, "-m", "pancode", *words])
 
@@ -90,11 +90,11 @@ class Stage:
             raise UnavailableError(f"git {words[0]} failed", why=done.err.strip()[-300:], fix="look at git")
         return done.out
 
-    def run(self, command: list[str]) -> Done:
+    def run(self, command: list[str]) -> CommandDone:
         """Any program, in the project."""
         return self._run(command)
 
-    def _run(self, argv: list[str]) -> Done:
+    def _run(self, argv: list[str]) -> CommandDone:
         try:
             done = subprocess.run(
                 argv,
@@ -115,7 +115,7 @@ class Stage:
                 why="this machine is very busy, or something hangs",
                 fix="pancode demo --keep, then look at its coordinator's log",
             ) from exc
-        return Done(done.returncode, done.stdout, done.stderr)
+        return CommandDone(done.returncode, done.stdout, done.stderr)
 
     def until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Whether it held within that time."""

@@ -13,7 +13,7 @@ _MARGIN = "   "
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DemoCheck:
     """One thing that was looked at, and whether it was as it must be."""
 
     what: str
@@ -21,7 +21,7 @@ class Check:
     detail: str
 
 
-class Story:
+class DemoReport:
     """Tells the demo as it goes, and keeps the count. `write` takes text; it may raise OSError."""
 
     def __init__(self, write: Write, clock: Clock) -> None:
@@ -29,7 +29,7 @@ class Story:
         self._clock = clock
         self._began = clock.mono_ms()
         self._act = 0
-        self.checks: list[Check] = []
+        self.checks: list[DemoCheck] = []
 
     @property
     def seconds(self) -> float:
@@ -60,7 +60,7 @@ class Story:
 
     def check(self, what: str, ok: bool, detail: object = "") -> bool:
         """Keep and show a check; `detail` is shown when it did not hold."""
-        found = Check(what, bool(ok), str(detail))
+        found = DemoCheck(what, bool(ok), str(detail))
         self.checks.append(found)
         self.tell(f"ok   {what}" if found.ok else f"NO   {what}: {found.detail}")
         return found.ok

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pancode.adapters.valkey.binary import find_server
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.connection import ask
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
@@ -90,7 +90,7 @@ def _writable(home: Path) -> Check | None:
 
 def _settings(home: Path, environ: Mapping[str, str]) -> Check:
     try:
-        loaded = load(Places(home), environ)
+        loaded = load(ConfigPlaces(home), environ)
     except PancodeError as error:
         return bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
     if loaded.warnings:
@@ -153,7 +153,7 @@ def _disk(home: Path) -> Check:
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:
     try:
-        loaded = load(Places(home), environ)
+        loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
         return bad("Redis", "warning", "unknown: the settings cannot be read", "mend the settings first")
     try:

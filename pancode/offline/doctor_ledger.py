@@ -9,7 +9,7 @@ from pathlib import Path
 from node_agent.wire.clock import SystemClock
 from pancode.adapters.store.look import REVISIONS, look_at
 from pancode.adapters.store.migrations import HEAD
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.counted import counted
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
@@ -18,7 +18,7 @@ from pancode.offline.check import Check, bad, good
 def ledger(home: Path, environ: Mapping[str, str]) -> Check:
     """Opened for reading only, beside a coordinator that may run."""
     try:
-        loaded = load(Places(home), environ)
+        loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
         return bad("ledger", "warning", "unknown: the settings cannot be read", "mend the settings first")
     url = loaded.settings.ledger.url

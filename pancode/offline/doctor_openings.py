@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.adapters.direct.authority import Pair
+from pancode.adapters.direct.authority import KeyPair
 from pancode.adapters.listening import listening_at
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, figures_in
 from pancode.connection import ask
-from pancode.domain.place import Doorway, Place
+from pancode.domain.place import Doorway, ErrorPlace
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.sole import holder_of
@@ -28,7 +28,7 @@ class Opening:
     what: str
     setting: str
     log: str
-    read: Callable[[Loaded], Doorway | Place | None]
+    read: Callable[[Loaded], Doorway | ErrorPlace | None]
     needs: Callable[[Path], object] = lambda home: None
     """Reads what else has to be in order there. PancodeError."""
 
@@ -36,7 +36,7 @@ class Opening:
 def _certificates(home: Path) -> None:
     folder = Home(home).direct
     for name in ("authority.pem", "server.pem"):
-        Pair.read(folder / name)
+        KeyPair.read(folder / name)
 
 
 DIRECT = Opening("direct links", "direct.listen", "direct links", direct_in, _certificates)
@@ -46,7 +46,7 @@ FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
 def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
     """Whether the coordinator listens there, or could when it starts. Sends nothing."""
     try:
-        loaded = load(Places(home), environ)
+        loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
         return bad(of.what, "warning", "unknown: the settings cannot be read", "mend the settings first")
     try:
@@ -63,7 +63,7 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
     return good(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
 
 
-def _running(of: Opening, home: Path, place: Place) -> Check:
+def _running(of: Opening, home: Path, place: ErrorPlace) -> Check:
     told = _told(home, place)
     if told is not None:
         return bad(of.what, "error", f"{told['what']}: {told['why']}", told["fix"])
@@ -75,13 +75,13 @@ def _running(of: Opening, home: Path, place: Place) -> Check:
     return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
 
 
-def _told(home: Path, place: Place) -> dict[str, str] | None:
+def _told(home: Path, place: ErrorPlace) -> dict[str, str] | None:
     """What the coordinator says of that address, if anything is wrong there: another may answer at it."""
     said = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     return next((one for one in said if f" at {place}" in one["what"]), None)
 
 
-def _refusal(place: Place) -> str:
+def _refusal(place: ErrorPlace) -> str:
     try:
         with socket.create_connection((place.host, place.port), CONNECT_S):
             return ""
@@ -89,7 +89,7 @@ def _refusal(place: Place) -> str:
         return str(exc)
 
 
-def _at_rest(of: Opening, place: Place) -> Check:
+def _at_rest(of: Opening, place: ErrorPlace) -> Check:
     """By opening it for a moment, as the coordinator will."""
     try:
         listening_at(place).close()

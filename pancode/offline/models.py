@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.adapters.price_list import cloud_models
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.domain.cloud import CloudModel, offered, providers_of
 from pancode.domain.models import ModelRef
@@ -22,7 +22,7 @@ def models_of(
     """One row for each; NotFoundError with the nearest name for a runtime or tier that is not there."""
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
-    overrides = load(Places(home), environ, preset=NO_PRESET).settings.models.tiers
+    overrides = load(ConfigPlaces(home), environ, preset=NO_PRESET).settings.models.tiers
     rows = [_row(model, overrides) for model in offered(cloud_models(now_ms), providers_of(runtime))]
     return [row for row in rows if tier in (None, row["tier"])]
 

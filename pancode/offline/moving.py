@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import SystemClock
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import UsageError
 from pancode.offline.sole import Sole
@@ -24,7 +24,7 @@ def move_ledger(
     from pancode.adapters.store.move import kept_as, move, place_of
     from pancode.adapters.store.postgres import database_of
 
-    loaded, path = load(Places(home), environ, preset=NO_PRESET), home / "ledger.db"
+    loaded, path = load(ConfigPlaces(home), environ, preset=NO_PRESET), home / "ledger.db"
     told = loaded.settings.ledger
     origin = loaded.origin("ledger.url")
     target = database_of(told.url, origin, told.password_file) if told.url is not None else path

@@ -14,7 +14,7 @@ from pancode.processes import start_of
 _CREDENTIALS = struct.Struct("iII")
 
 
-class Heard(HttpToolsProtocol):
+class PeerProtocol(HttpToolsProtocol):
     """One connection on the unix socket."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -11,7 +11,7 @@ from node_agent.wire.clock import SystemIds
 from pancode.adapters.redis_bus.inspection import counts, reading, rq_info
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import known_access
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.errors import UsageError
 from pancode.wiring.faces import redis_in
 
@@ -39,6 +39,6 @@ def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO
 
 @contextmanager
 def _reader(home: Path, environ: Mapping[str, str]) -> Iterator[RedisAccess]:
-    theirs = redis_in(load(Places(home), environ))
+    theirs = redis_in(load(ConfigPlaces(home), environ))
     with reading(theirs or known_access(home / "valkey"), SystemIds()) as access:
         yield access

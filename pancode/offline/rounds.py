@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.rounds")
@@ -25,7 +25,7 @@ class Rounds:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: ApiContext,
         held: Callable[[], bool] = lambda: True,
         beat: Callable[[], None] = lambda: None,
     ) -> None:

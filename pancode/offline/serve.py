@@ -23,19 +23,19 @@ from pancode import __version__, down
 from pancode.adapters.open_files import raise_limit
 from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.connection import SOCKET, home_of, reachable
-from pancode.control.faces import Coordinator
+from pancode.control.faces import CoordinatorApi
 from pancode.control.query import at
 from pancode.offline.answering import QUIET, Answering
-from pancode.offline.peers import Heard
+from pancode.offline.peers import PeerProtocol
 from pancode.offline.rounds import Rounds
 from pancode.offline.shown import Shown
 from pancode.offline.sole import Sole
 
 log = logging.getLogger("pancode.serve")
 
-Make = Callable[[], Coordinator]
+Make = Callable[[], CoordinatorApi]
 ROUNDS, API = "rounds", "api"
 """The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
 _SWITCH_S = 0.002
@@ -80,14 +80,16 @@ class Serving:
             down.mark(self._root, by)  # before anybody who waits can see that we are gone
         self._stop.set()
 
-    def _serve(self, coordinator: Coordinator, ready: Callable[[], None], held: Callable[[], bool]) -> None:
+    def _serve(
+        self, coordinator: CoordinatorApi, ready: Callable[[], None], held: Callable[[], bool]
+    ) -> None:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
             down.clear(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
-            desk = Desk(coordinator, self._facts(), self.end)
+            desk = ApiContext(coordinator, self._facts(), self.end)
             beat = self._watch.beat
             rounds = Rounds(desk, held, lambda: beat(ROUNDS))
             api, shown = _api(desk, lambda: beat(API)), Shown(desk)
@@ -120,11 +122,11 @@ class Serving:
         }
 
 
-def _api(desk: Desk, beat: Callable[[], None]) -> Answering:
+def _api(desk: ApiContext, beat: Callable[[], None]) -> Answering:
     """On a socket that was never open to others."""
     config = uvicorn.Config(
         build_app(desk),
-        http=Heard,
+        http=PeerProtocol,
         timeout_graceful_shutdown=2,
         headers=[("Pancode-Version", __version__)],
         **QUIET,
@@ -170,7 +172,7 @@ def _heard(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
 
 
-def make_real(root: Path, environ: Mapping[str, str]) -> Coordinator:
+def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
     """The coordinator as wired for production. ConfigError names file and key."""
     from pancode.wiring.faces import build_for_faces
 

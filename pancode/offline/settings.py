@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import VARIABLE
 from pancode.config.surroundings import FileSurroundings
 
@@ -16,7 +16,7 @@ def settings_here(
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """(`{"key", "value", "origin"}` of every setting, what looks odd). ConfigError with file and line."""
     project = FileSurroundings(home, environ).project_of(str(cwd))
-    places = Places(home, Path(project) if project is not None else None)
+    places = ConfigPlaces(home, Path(project) if project is not None else None)
     loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
     rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
     return rows, loaded.warnings

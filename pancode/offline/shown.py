@@ -8,9 +8,9 @@ import threading
 import uvicorn
 
 from pancode.adapters.listening import listening_at
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.api.figure_routes import figures_app
-from pancode.domain.place import Place
+from pancode.domain.place import ErrorPlace
 from pancode.offline.answering import QUIET, Answering
 
 log = logging.getLogger("pancode.metrics")
@@ -29,7 +29,7 @@ FIX = (
 class Shown:
     """Nothing listens where no address was named. What goes wrong here stops no coordinator."""
 
-    def __init__(self, desk: Desk, again_s: float = AGAIN_S) -> None:
+    def __init__(self, desk: ApiContext, again_s: float = AGAIN_S) -> None:
         self._desk = desk
         self._place = desk.coordinator.figures_at
         self._again_s = again_s
@@ -52,11 +52,11 @@ class Shown:
         if self._answering is not None:
             self._answering.stop()
 
-    def _try(self, place: Place) -> None:
+    def _try(self, place: ErrorPlace) -> None:
         while not self._stopping.wait(self._again_s) and not self._opened(place):
             pass
 
-    def _opened(self, place: Place) -> bool:
+    def _opened(self, place: ErrorPlace) -> bool:
         try:
             socket = listening_at(place)
         except OSError as exc:

@@ -13,7 +13,7 @@ from pancode.adapters import launchd
 from pancode.adapters.ssh.unit import Unit
 from pancode.adapters.systemd.hardening import SYSTEM_NODE, lines
 from pancode.adapters.systemd.system_unit import SystemService
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UnavailableError, UsageError
 from pancode.wiring.home import Home
@@ -54,9 +54,11 @@ def plist_text(root: Path, environ: Mapping[str, str]) -> str:
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
     """The unit of the node agent in `node_home`, as `fleet up` writes it, or one for the system's manager."""
-    from pancode.adapters.ssh.steps import Place
+    from pancode.adapters.ssh.steps import StepPlace
 
-    place = Place(node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid())
+    place = StepPlace(
+        node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid()
+    )
     argv = place.command(python, "run")
     if system is None:
         return place.unit(python).text()
@@ -107,7 +109,7 @@ def _fit(root: Path, environ: Mapping[str, str]) -> None:
             why="a service must not begin a new one where a home was taken away",
             fix="as its user, once: pancode serve --background",
         )
-    settings = load(Places(root), environ, preset=NO_PRESET).settings
+    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
     if never:
         raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")

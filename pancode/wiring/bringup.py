@@ -19,7 +19,7 @@ from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.bringup import BroughtUp, Plan, StepReport, StepState, bring_up
+from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, StepReport, StepState, bring_up
 from pancode.adapters.ssh.bringup import remove as take_out
 from pancode.adapters.ssh.bringup import stop as halt
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
@@ -234,8 +234,8 @@ class BringUp:
         finally:
             await session.close()
 
-    def _plan(self, node: Node) -> Plan:
-        return Plan(
+    def _plan(self, node: Node) -> BringUpPlan:
+        return BringUpPlan(
             fleet=self.parts.fleet,
             store=self.bundles,
             files=lambda key, found: asyncio.to_thread(self.enrol, node.name, key, found),

@@ -12,14 +12,14 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
 from pancode.adapters.git.land import LandReport, LandRequest, LandStatus, land
 from pancode.adapters.git.land_branch import OnBranch, land_on_branch
-from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.landed import LandWay, call_off, landed
 from pancode.control.plane import Plane
 from pancode.domain.life.landing import CALLED_OFF
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
-from pancode.wiring.judging import Judge
+from pancode.wiring.judging import LandingJudge
 from pancode.wiring.landings import Landings
 
 OFF_S = 60.0
@@ -39,7 +39,7 @@ class DepotCode:
         self._landings = Landings()
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
-        options = SnapshotOptions(0, Limits(allowed=allowed), dict(os.environ), folder)
+        options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview(Path(project), options)
         told = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
         return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
@@ -74,7 +74,7 @@ class DepotCode:
         return landing.ended
 
     def _landed(self, run: Run, request: LandRequest, asked: LandWay, off: Callable[[], bool]) -> LandReport:
-        judge = Judge(self._plane, self._depot, run, asked, off)
+        judge = LandingJudge(self._plane, self._depot, run, asked, off)
         project = Path(str(run.project))
         if not asked.branch:
             return land(project, self._depot, request, judge, called_off=off)

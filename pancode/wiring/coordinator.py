@@ -19,20 +19,20 @@ from pancode.adapters.ends import End, TlsEnd
 from pancode.adapters.files import FileArchive, FileEpochs
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from pancode.adapters.redis_bus.bus import RedisBus
-from pancode.adapters.ssh.connect import Timing
+from pancode.adapters.ssh.connect import SshTiming
 from pancode.adapters.ssh.link import Backoff
-from pancode.adapters.ssh.tunnel import Ends
+from pancode.adapters.ssh.tunnel import TunnelTargets
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.postgres import Database
 from pancode.adapters.valkey.access import RedisAccess
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
-from pancode.control.core import Ports, Rules
+from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
-from pancode.domain.place import Doorway, Place
+from pancode.domain.place import Doorway, ErrorPlace
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
@@ -57,7 +57,7 @@ class CoordinatorSettings:
     `time_factor` scales deadlines (tests).
     """
 
-    rules: Rules = Rules()
+    rules: ControlSettings = ControlSettings()
     slots: int = 4
     redis: RedisAccess | None = None
     time_factor: float = 1.0
@@ -66,7 +66,7 @@ class CoordinatorSettings:
     database: Database | None = None
     direct: Doorway | None = None
     """Where nodes may come in without a tunnel; None: nowhere."""
-    figures: Place | None = None
+    figures: ErrorPlace | None = None
     """Where its figures are shown; None: nowhere."""
 
 
@@ -112,7 +112,7 @@ class Coordinator:
         """What stands on Redis; opens nothing yet."""
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
-        self.depot = GitDepot(Depot(home.depots), Streams(home.root), self._clock)
+        self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
         self.plane = self._plane()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
@@ -195,7 +195,7 @@ class Coordinator:
         return Plane(ports, self.key, self.fleet_id, rules)
 
     def _fleet(self, user_home: Path, log: str) -> Fleet:
-        ends = Ends(redis=redis_end(self._access), depot=self._depot_socket)
+        ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
         timing, backoff = _paces(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
         settings = LinkSettings(
@@ -246,10 +246,10 @@ def redis_end(access: RedisAccess) -> End:
     return access.host, access.port
 
 
-def _paces(factor: float) -> tuple[Timing, Backoff]:
+def _paces(factor: float) -> tuple[SshTiming, Backoff]:
     """How soon a silent link is noticed and dialled again; never quicker than a busy machine can answer."""
-    normal, again = Timing(), Backoff()
-    timing = Timing(keepalive_s=max(1.0, normal.keepalive_s * factor))
+    normal, again = SshTiming(), Backoff()
+    timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)
     return timing, Backoff(last_s=last, refused_s=max(1.0, again.refused_s * factor))
 

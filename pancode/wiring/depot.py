@@ -10,20 +10,20 @@ from node_agent.wire.clock import Ids
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_server import DepotParts, DepotServer, StreamEnd
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from pancode.control.core import Core
-from pancode.control.grant import Denied, authorize, note_wait
+from pancode.control.grant import StreamDenial, authorize, note_wait
 from pancode.errors import UnavailableError
 
 log = logging.getLogger("pancode.depot")
 
 
-def depot_server(path: Path, depot: Depot, streams: Streams, core: Core, ids: Ids) -> DepotServer:
+def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
     """Serves nodes on that socket; refusals and broken streams go to the log."""
 
     def judge(line: bytes, nonce: str) -> Grant | Refusal:
         verdict = authorize(core, line, nonce)
-        if isinstance(verdict, Denied):
+        if isinstance(verdict, StreamDenial):
             log.warning("depot: %s", verdict.why)
             return Refusal(verdict.why)
         return grant_for(verdict.verb, verdict.identity, verdict.repo or None)

@@ -11,40 +11,40 @@ from typing import Any
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from pancode.adapters.itself import Itself
 from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.postgres import Database, database_of
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.adapters.valkey.access import Beside, RedisAccess, access_from_url
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, figures_in
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
-from pancode.control.core import Rules
+from pancode.control.core import ControlSettings
 from pancode.control.faces import (
     Caller,
+    HostKeyQuestion,
     LinkWay,
     NodeResult,
     NodeSpec,
     Probed,
     Progress,
-    Question,
 )
 from pancode.control.fleet.ports import unwatched
 from pancode.control.followon import FollowOn
 from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
-from pancode.domain.quota import Evidence
+from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import ActionKind, Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
-from pancode.wiring.fleet import Fleet, Found
+from pancode.wiring.fleet import Fleet, HostKeyOffer
 from pancode.wiring.home import Home
 from pancode.wiring.reboot import service_of
 
@@ -115,7 +115,7 @@ class FaceCoordinator:
 class FaceStreams:
     """Delivered logs, by the name that a receipt has for them."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: LogStreams) -> None:
         self._streams = streams
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
@@ -207,19 +207,19 @@ class FaceFleet:
         fine = [{"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok]
         return told + fine
 
-    def _look(self, spec: NodeSpec, caller: Caller) -> Found:
+    def _look(self, spec: NodeSpec, caller: Caller) -> HostKeyOffer:
         given = Overrides(spec.host, spec.user, spec.port, spec.identity)
         return self._fleet.look(spec.name, given, caller.environ)
 
 
 def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
     """The coordinator of this home, by its settings. ConfigError names file and key; InsideRunError."""
-    loaded = load(Places(root), environ, preset=NO_PRESET)  # presets are about dispatches
+    loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets are about dispatches
     settings, database = loaded.settings, database_in(loaded)
     _not_inside(Home(root), database)
 
     def read() -> Settings:
-        return load(Places(root), environ, preset=NO_PRESET).settings
+        return load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
 
     service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
@@ -267,10 +267,10 @@ def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> Co
     )
 
 
-def rules_of(settings: Settings) -> Rules:
+def rules_of(settings: Settings) -> ControlSettings:
     """The control plane's times and ceiling, before they are scaled."""
     timing = settings.timing
-    return Rules(
+    return ControlSettings(
         ceiling_usd=settings.budget.ceiling,
         deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
         beat_ms=timing.beat,
@@ -280,19 +280,19 @@ def rules_of(settings: Settings) -> Rules:
         refused_pause_ms=timing.refused_pause,
         retry_pause_ms=timing.retry_pause,
         node_quota=settings.nodes.redis_quota,
-        evidence=Evidence(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
+        evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
     )
 
 
-def _question(found: Found) -> Question:
+def _question(found: HostKeyOffer) -> HostKeyQuestion:
     where = found.target.endpoint
     text = f"{found.name} ({where}) has the host key {found.fingerprint}"
     if found.changed_from is not None:
         text += f", and had {found.changed_from} before: ask its owner why before you accept this"
-    return Question("host_key", text, found.fingerprint)
+    return HostKeyQuestion("host_key", text, found.fingerprint)
 
 
-def _check_accepted(found: Found, fingerprint: str | None) -> None:
+def _check_accepted(found: HostKeyOffer, fingerprint: str | None) -> None:
     if fingerprint is None:
         raise UsageError(
             f"the host key of {found.name} was not accepted",

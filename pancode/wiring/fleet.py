@@ -12,7 +12,7 @@ from pancode.adapters.ssh.connect import presented_key
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
 from pancode.adapters.ssh.knownhosts import known_key
-from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
+from pancode.adapters.ssh.target import Overrides, SshPlaces, Target, resolve
 from pancode.control.fleet.machines import Machines
 from pancode.domain.reach import Reach
 from pancode.domain.records import Node
@@ -25,7 +25,7 @@ from pancode.wiring.nodes import login_for, pins_of, reach_to
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class HostKeyOffer:
     """What adding a node would trust: shown, and asked for once."""
 
     name: str
@@ -49,9 +49,9 @@ class Fleet(Machines):
         super().__init__(parts.plane, parts.clock, SshHands(bringup, links, loop))
         self._handed = Handed(bringup)
 
-    def look(self, name: str, given: Overrides, environ: Mapping[str, str]) -> Found:
+    def look(self, name: str, given: Overrides, environ: Mapping[str, str]) -> HostKeyOffer:
         """Resolve the name and ask the host for its key. TargetError or ConnectError with the fix."""
-        places = Places.of(environ)
+        places = SshPlaces.of(environ)
         target = resolve(name, given, places)
         node = self.find(name)
         pins = pins_of(Reach.of(node)) if node is not None else {}
@@ -61,11 +61,11 @@ class Fleet(Machines):
         verdict = compare(pins.get(target.endpoint), key)
         old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
         known = target.endpoint in pins and old is None
-        return Found(name, target, key, key.fingerprint, known, old, hops)
+        return HostKeyOffer(name, target, key, key.fingerprint, known, old, hops)
 
     def add(
         self,
-        found: Found,
+        found: HostKeyOffer,
         labels: Mapping[str, str],
         slots: int | None,
         fleet_key: bool,
@@ -88,7 +88,7 @@ class Fleet(Machines):
         """This machine as a node, through our own SSH server. `home`: another HOME for it (demo)."""
         return self.enlist(self.parts.this_machine(name, home, slots, labels or {}))
 
-    def trust(self, found: Found, by: str) -> None:
+    def trust(self, found: HostKeyOffer, by: str) -> None:
         """Pin the key that the host presents now, after a person has looked; its link starts anew."""
 
         def pin(node: Node) -> Node:
@@ -110,7 +110,7 @@ class Fleet(Machines):
         return self._handed.plan(node, probe) if key is None else self._handed.enrolled(node, probe, key)
 
 
-def _hop_key(hop: Target, places: Places) -> HostKey:
+def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
     """A jump host is one that the user has met: its key is in known_hosts, or nothing goes through it."""
     files = (places.home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts"))
     key = known_key(hop, files)

@@ -11,7 +11,7 @@ from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
 from node_agent.wire.gitsafe import shown
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import GateResult, Merged
+from pancode.adapters.git.land import LandingGates, Merged
 from pancode.adapters.git.land_steps import Conflict
 from pancode.adapters.git.merge import commit_of, offer
 from pancode.control import gating
@@ -24,7 +24,7 @@ LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class LandingJudge:
     """Of one landing. `off`: whether it was called off meanwhile."""
 
     plane: Plane
@@ -33,17 +33,17 @@ class Judge:
     asked: LandWay
     off: Callable[[], bool]
 
-    def __call__(self, merged: Merged) -> GateResult:
+    def __call__(self, merged: Merged) -> LandingGates:
         held = (*self._secrets(), *self._deciding(merged))
         if held:
-            return GateResult(False, "a person has to say yes to it first", held)
+            return LandingGates(False, "a person has to say yes to it first", held)
         if not self.asked.gates or not self.run.gates:
-            return GateResult(
+            return LandingGates(
                 True, "no gates" if not self.run.gates else "its gates were left out (--no-gates)"
             )
         node = gating.passed_there(self.run) if merged.tested else ""
         if node:
-            return GateResult(True, f"passed on {node}, which has signed it, on the very same tree")
+            return LandingGates(True, f"passed on {node}, which has signed it, on the very same tree")
         return self._on_a_node(merged.tree)
 
     def _deciding(self, merged: Merged) -> list[Conflict]:
@@ -59,7 +59,7 @@ class Judge:
             Conflict(str(one["file"]), f"holds the secret {one['secret']}", "--with-secret") for one in rows
         ]
 
-    def _on_a_node(self, tree: str) -> GateResult:
+    def _on_a_node(self, tree: str) -> LandingGates:
         core, run = self.plane.core, self.run
         repo, base = str(run.workspace["repo"]), run.workspace.get("base")
         base = None if base is None else str(base)
@@ -72,19 +72,19 @@ class Judge:
             self.plane.act()
         return self._ended(gate_id)
 
-    def _ended(self, gate_id: str) -> GateResult:
+    def _ended(self, gate_id: str) -> LandingGates:
         clock = self.plane.core.ports.clock
         until = clock.boot_ms() + GATE_MS
         while (run := gating.ended(self.plane.core, gate_id)) is None:
             if self.off() or clock.boot_ms() > until:
                 self.plane.stop(gate_id, f"the landing of {self.run.id} was called off, or took too long")
                 self.plane.act()
-                return GateResult(False, f"{gate_id} was stopped before its gates had ended")
+                return LandingGates(False, f"{gate_id} was stopped before its gates had ended")
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
-            return GateResult(False, f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}")
+            return LandingGates(False, f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}")
         told = run.result
-        return GateResult(
+        return LandingGates(
             True,
             f"passed on the merged tree: {gate_id} on {told.get('node')}, isolation {told.get('isolation')}",
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.connect import Session, Timing, open_session
+from pancode.adapters.ssh.connect import Session, SshTiming, open_session
 from pancode.adapters.ssh.errors import LinkFault
 from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
@@ -21,7 +21,7 @@ from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.proving import prove
 from pancode.adapters.ssh.readiness import pythons
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Ends, Pass, folders
+from pancode.adapters.ssh.tunnel import Pass, TunnelTargets, folders
 from pancode.control.fleet.ports import LinkEvents, LinkNews
 from pancode.domain.reach import Reach
 from pancode.domain.records import Node
@@ -41,8 +41,8 @@ class LinkSettings:
     fleet: str
     home: Home
     user_home: Path
-    ends: Ends
-    timing: Timing
+    ends: TunnelTargets
+    timing: SshTiming
     backoff: Backoff
     node_of: Callable[[str], Node | None]
     direct: Direct
@@ -215,7 +215,7 @@ class Links:
         found = await probe(remote, self.settings.fleet, reach.node_home)
         fit = pythons(found)
         if found.agent == "stopped" and found.current and fit:
-            place = steps.Place.of(self.settings.fleet, found)
+            place = steps.StepPlace.of(self.settings.fleet, found)
             await perform(remote, steps.start_step(place, found, fit[0].path, restart=False))
 
 

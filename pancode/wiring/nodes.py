@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.ssh.credentials import Login
+from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
 from pancode.domain.reach import Reach
@@ -44,8 +44,8 @@ def _target_from(data: Mapping[str, Any]) -> Target:
     return Target(**values)
 
 
-def login_for(reach: Reach, own_keys: tuple[str, ...], user_home: Path) -> Login:
+def login_for(reach: Reach, own_keys: tuple[str, ...], user_home: Path) -> SshLogin:
     """The loopback key alone for this machine; elsewhere the fleet key first, then the user's own."""
     if reach.local:
-        return Login(keys=own_keys, own_only=True)
-    return Login(home=str(user_home), keys=own_keys)
+        return SshLogin(keys=own_keys, own_only=True)
+    return SshLogin(home=str(user_home), keys=own_keys)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent.attempt.doors import Door
+from node_agent.attempt.doors import GatewayAccess
 from node_agent.gateway import places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.wire.clock import SystemIds
@@ -70,7 +70,7 @@ def _row(key: str, what: str, unit: str, ours: float, allowed: float, limit: str
     return Row(key, what, unit, ours, allowed, "what is allowed", Goal(most=1.0), limit)
 
 
-def _requests(door: Door, port: int, count: int) -> tuple[float, float]:
+def _requests(door: GatewayAccess, port: int, count: int) -> tuple[float, float]:
     """(what is added, what it takes without): the difference of two medians."""
     body = {"model": "m", "stream": False, "messages": [{"role": "user", "content": "x" * BODY_BYTES}]}
     data = json.dumps(body).encode()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from tests.bench.figures import Goal, Row, median
 from tests.bench.ours import NO_OP, OurFleet
 from tests.bench.peer import RqWorkers
@@ -60,8 +60,8 @@ def _log_in(ours: OurFleet, url: str) -> None:
     """The same for the node agent, which takes such values from its owner's file alone."""
     homes = [path.parent.parent for path in (ours.owner.home / ".pancode-node").glob("*/run/agent.pid")]
     for home in homes:
-        Home(home).secrets.write_text(json.dumps(_login(url)), encoding="utf-8")
-        Home(home).secrets.chmod(0o600)
+        NodeHome(home).secrets.write_text(json.dumps(_login(url)), encoding="utf-8")
+        NodeHome(home).secrets.chmod(0o600)
 
 
 def _calls(model: FakeModel) -> Row:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import SystemClock
 
@@ -19,7 +19,7 @@ from node_agent.wire.clock import SystemClock
 def main(home: Path, looks: int) -> int:
     """Its exit status. `home` has an endpoints.json."""
     every_ms = Tempo().facts_ms
-    table = Table(home, SystemClock(), dict, (), every_ms)
+    table = EndpointTable(home, SystemClock(), dict, (), every_ms)
     began = time.perf_counter()
     found = table.facts()
     first_ms = (time.perf_counter() - began) * 1000

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from node_agent.attempt.doors import Door
+from node_agent.attempt.doors import GatewayAccess
 from node_agent.gateway import places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import Allowance, Sandbox
-from node_agent.shim.spool import Limits, Plan, Step, StepKind
+from node_agent.sandbox.wall import Permissions, Sandbox
+from node_agent.shim.spool import PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.workspace.folders import give
 from tests.bench.figures import Goal, Row, median
@@ -24,7 +24,7 @@ from tests.integration.gateway.gateways import order_of
 
 START_MS, MEMORY_MB = 60.0, 40.0
 PATH = "/usr/local/bin:/usr/bin:/bin"
-LIMITS = Limits(processes=1_000)
+LIMITS = PhaseLimits(processes=1_000)
 _START = "Namespaces, mounts, the relay's interpreter and the gateway's sockets, against the bare program."
 _MEMORY = "Shared pages in parts: who holds the wall up, the relay, and an interpreter for the gateway."
 
@@ -58,14 +58,14 @@ def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
     ]
 
 
-def _opened(gateways: GatewayProcesses, attempt: Path) -> Door:
+def _opened(gateways: GatewayProcesses, attempt: Path) -> GatewayAccess:
     attempt.mkdir()
     door = gateways.open(order_of("opencode"), attempt)
     assert door is not None
     return door
 
 
-def _argv(wall: Sandbox, attempt: Path, door: Door, *argv: str) -> Sequence[str]:
+def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequence[str]:
     """The whole argument list of an agent that may reach its model alone."""
     tree, own = attempt / "tree", attempt / "home"
     for folder in (tree, own):
@@ -73,11 +73,11 @@ def _argv(wall: Sandbox, attempt: Path, door: Door, *argv: str) -> Sequence[str]
     marker = f"bench-{attempt.name}"
     step = Step("agent", StepKind.AGENT, argv, str(attempt / "out"), str(attempt / "err"))
     env = {"PATH": PATH, "HOME": str(own)}
-    plan = Plan(marker, "work", marker, str(tree), env, (step,), LIMITS)
+    plan = PhasePlan(marker, "work", marker, str(tree), env, (step,), LIMITS)
     owner = wall.owner_of(marker)
     for folder in (tree, own) if owner is not None else ():
         give(folder, owner or 0)
-    made = wall.around(plan, Allowance(True, Network.MODEL, door.port), ())
+    made = wall.around(plan, Permissions(True, Network.MODEL, door.port), ())
     assert made is not None
     return (*made.steps[0].wall, *argv)
 
@@ -98,7 +98,7 @@ def _took(argv: Sequence[str]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _memory_mb(wall: Sandbox, attempt: Path, door: Door) -> float:
+def _memory_mb(wall: Sandbox, attempt: Path, door: GatewayAccess) -> float:
     """Of the gateway and of all that stands between it and the program, while that sleeps."""
     running = _run(_argv(wall, attempt, door, "sleep", "30"), start_new_session=True)
     try:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.runtimes.workerspec import TOOLS
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Limits, Order
 from node_agent.wire.policy import CommandRule, Isolation, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from pancode.domain.runtimes import READ_ONLY
-from pancode.offline.evidence import ACTS, Act, Result
+from pancode.offline.evidence import ACTS, HostileAct, TryResult
 from tests.clis.conftest import path_of
 from tests.clis.hands import HANDS
 from tests.clis.launched import Cli
@@ -45,11 +45,11 @@ class Cell:
     wall: Isolation
 
     @property
-    def acts(self) -> list[Act]:
+    def acts(self) -> list[HostileAct]:
         return [act for act in ACTS if self.cli is not SHELL or not act.agents]
 
 
-def came_of(cell: Cell, folder: Path) -> tuple[Claims, dict[str, Result]]:
+def came_of(cell: Cell, folder: Path) -> tuple[Claims, dict[str, TryResult]]:
     """What the run says of itself at its end, and what came of each act that fits the program."""
     root, name = folder / "n" / "work" / str(RUN), cell.cli.runtime
     programs = None if cell.cli is SHELL else path_of(name)
@@ -92,7 +92,7 @@ def _run(world: NodeWorld, cell: Cell, target: Target, bodies: Path) -> Claims:
 
     until(over, AT_MOST_S, lambda: world.story(RUN))
     if not _ended_for_it(world, target):
-        world.coordinator.tell(Stop(identity=RUN, reason="all was tried"))
+        world.coordinator.tell(StopControl(identity=RUN, reason="all was tried"))
     claims = world.ended(RUN, AT_MOST_S)
     target.look_after()
     return claims
@@ -143,7 +143,7 @@ def _all_in_one(cell: Cell, target: Target) -> str:
     return "\n".join([*(f"( {target.command(act.name)} ) || :" for act in cell.acts), "sleep 1"])
 
 
-def _result(act: Act, target: Target, claims: Claims) -> Result:
+def _result(act: HostileAct, target: Target, claims: Claims) -> TryResult:
     if act.name == "command" and claims.failure is FailureKind.RULE_BROKEN:
-        return Result.ENDED
-    return Result.HAPPENED if act.name in target.seen else Result.STOPPED
+        return TryResult.ENDED
+    return TryResult.HAPPENED if act.name in target.seen else TryResult.STOPPED

@@ -18,7 +18,16 @@ from typing import Any
 
 from node_agent.attempt.watch import COMPLAINTS
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.base import EndedBy, ExitInfo, Launch, LaunchRequest, Place, Probe, Resume, Verdict
+from node_agent.runtimes.base import (
+    CommandLine,
+    EndedBy,
+    ExitInfo,
+    LaunchRequest,
+    Place,
+    Probe,
+    Resume,
+    RuntimeVerdict,
+)
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.order import Limits
@@ -129,7 +138,7 @@ class Bench:
             policy=compile_policy(safety, read_only),
         )
 
-    def launch(self, request: LaunchRequest) -> Launch:
+    def launch(self, request: LaunchRequest) -> CommandLine:
         """As the node makes it, with this Python."""
         place = Place(
             self.path,
@@ -167,11 +176,13 @@ class Bench:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
 
-    def run(self, request: LaunchRequest) -> Verdict:
+    def run(self, request: LaunchRequest) -> RuntimeVerdict:
         with self.started(request) as process:
             return self.verdict(request, process.wait(ENDS_S * crowded()))
 
-    def verdict(self, request: LaunchRequest, status: int, ended_by: EndedBy = EndedBy.NONE) -> Verdict:
+    def verdict(
+        self, request: LaunchRequest, status: int, ended_by: EndedBy = EndedBy.NONE
+    ) -> RuntimeVerdict:
         parser = RUNTIMES[self.cli.runtime].parser(request)
         parser.feed((self.home / "out").read_bytes())
         complaints = (self.home / "err").read_bytes()[-COMPLAINTS:]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.offline.evidence import Act
+from pancode.offline.evidence import HostileAct
 from tests.clis.hands import Hands, Turn
 from tests.clis.launched import runs
 
@@ -63,7 +63,7 @@ class Target:
         hidden = base64.b64encode(self.command(act).encode()).decode()
         return self.command(act) if act in PLAIN else f"echo {hidden} | base64 -d | sh"
 
-    def turn(self, act: Act, hands: Hands) -> Turn:
+    def turn(self, act: HostileAct, hands: Hands) -> Turn:
         """The model's try."""
         match act.name:
             case "tool-work":

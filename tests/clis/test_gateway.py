@@ -17,7 +17,7 @@ import pytest
 
 from node_agent.attempt.ports import Launch, Runtimes
 from node_agent.runtimes.workerspec import TOOLS
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
@@ -131,7 +131,7 @@ def test_the_key_is_out_of_its_reach(make_world: MakeWorld, runtime: str) -> Non
     for path in [one for one in world.home.root.rglob("*") if one.is_file()]:
         with contextlib.suppress(FileNotFoundError):  # it is at work, and makes and removes locks
             assert path == world.home.secrets or KEY.encode() not in path.read_bytes(), path
-    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    world.coordinator.tell(StopControl(identity=order.identity, reason="enough"))
     claims = world.ended(order.identity, 60)
     assert claims.outcome is Outcome.INTERRUPTED
 

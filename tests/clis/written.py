@@ -12,17 +12,19 @@ from typing import Any
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Isolation
 from pancode.offline import evidence
-from pancode.offline.evidence import Result
+from pancode.offline.evidence import TryResult
 from tests.clis.install import VERSIONS
 
 PATH = Path(evidence.__file__).with_name(evidence.FILE)
-Came = Mapping[str, Result]
+Came = Mapping[str, TryResult]
 
 
 def write_cell(runtime: str, rule: str, wall: Isolation, came: Came, path: Path = PATH) -> None:
     """In the place of what was there for it; tests side by side write one after the other."""
     cell = {"runtime": runtime, "rule": rule, "wall": wall.value}
-    results = {one.value: sorted(act for act, how in came.items() if how is one) for one in reversed(Result)}
+    results = {
+        one.value: sorted(act for act, how in came.items() if how is one) for one in reversed(TryResult)
+    }
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.ports import DiskFull
-from node_agent.attempt.records import Held, JournalError, NodeState, Note, StopKind, StopNote
-from node_agent.journal.journal import Journal, Shelf
+from node_agent.attempt.records import JournalError, JournalState, Note, PendingStop, StopKind, StopNote
+from node_agent.journal.journal import Journal, JournalStorage
 from node_agent.journal.shelf import FileShelf
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import AttemptId
@@ -28,14 +28,14 @@ def say(one: AttemptId, seq: int, body: EventBody) -> str:
 
 
 @pytest.fixture(params=["memory", "disk"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Shelf]]:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], JournalStorage]]:
     """Opens the same durable things each time, as a new process would."""
     memory = MemoryShelf()
     yield (lambda: memory) if request.param == "memory" else (lambda: FileShelf(tmp_path / "journal"))
 
 
 @pytest.fixture
-def reopen(shelf: Callable[[], Shelf]) -> Open:
+def reopen(shelf: Callable[[], JournalStorage]) -> Open:
     return lambda: Journal(shelf(), say, MemoryClock())
 
 
@@ -47,7 +47,9 @@ def accept(journal: Journal, one: AttemptId | None = None, **changes: Any) -> At
     return order.identity
 
 
-def test_marks_without_work_between_them_are_one_record(reopen: Open, shelf: Callable[[], Shelf]) -> None:
+def test_marks_without_work_between_them_are_one_record(
+    reopen: Open, shelf: Callable[[], JournalStorage]
+) -> None:
     journal = reopen()
     one = accept(journal)
     passed = ((Mark.EXITED, {"code": 0}), (Mark.COMMITTED, {"kind": "none"}))
@@ -202,10 +204,10 @@ def test_forget(reopen: Open) -> None:
 
 def test_the_node_s_own_state(reopen: Open) -> None:
     journal = reopen()
-    assert journal.node() == NodeState()
+    assert journal.node() == JournalState()
     state = replace(
-        NodeState(), epoch=4, control_seq=9, slots=3, draining=True,
-        stops={"r-x123.1.1": Held("stop", 4, 7)}, tombstones={"r-y123": Held("old", 4, 8, 2)},
+        JournalState(), epoch=4, control_seq=9, slots=3, draining=True,
+        stops={"r-x123.1.1": PendingStop("stop", 4, 7)}, tombstones={"r-y123": PendingStop("old", 4, 8, 2)},
     )  # fmt: skip
     journal.set_node(state)
     assert reopen().node() == state
@@ -311,7 +313,7 @@ def test_a_damaged_node_state(disk: Path) -> None:
     accept(journal, epoch=3)
     (disk / "node-state.json").write_text("{")
     again = on(disk)
-    assert again.node() == NodeState(epoch=3) and len(again.troubles()) == 1
+    assert again.node() == JournalState(epoch=3) and len(again.troubles()) == 1
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from pancode.domain.records import (
     Attempt,
     Audit,
     Balance,
+    BookEntry,
     Closed,
     ControlMessage,
     Decision,
-    Entry,
     EntryKind,
     EventKind,
     FeedEvent,
@@ -83,7 +83,7 @@ SAMPLES: tuple[Record, ...] = (
     RUN,
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
-    Entry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
+    BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
     Balance("day:2026-11-20", Decimal(-1), Decimal(0), 1, 2**62, 3, 4),
     Decision("r-7f3k2q", 1, 1, "gate", "mode", "passed", "mode build dispatches"),
     Audit(1, 2, "budget", "info", "held", {"usd": "0.75"}),
@@ -117,8 +117,8 @@ def ledger(open_ledger: Open) -> Iterator[Ledger]:
     opened.close()
 
 
-def entry(number: int, run: str = "r-1", scope: str = "day:1") -> Entry:
-    return Entry(f"e{number:03}", 100 - number, scope, EntryKind.HOLD, run, 1, 1, Decimal(number))
+def entry(number: int, run: str = "r-1", scope: str = "day:1") -> BookEntry:
+    return BookEntry(f"e{number:03}", 100 - number, scope, EntryKind.HOLD, run, 1, 1, Decimal(number))
 
 
 def write(ledger: Ledger, *records: Record) -> None:
@@ -155,11 +155,11 @@ def test_what_is_not_there_is_none(ledger: Ledger) -> None:
 def test_a_transaction_sees_its_own_changes(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
         tx.insert(entry(1))
-        assert tx.get(Entry, "e001") == entry(1)
-        assert tx.find(Entry, {"run": "r-1"}) == [entry(1)]
-        tx.delete(Entry, "e001")
-        assert tx.get(Entry, "e001") is None
-        assert tx.find(Entry, {"run": "r-1"}) == []
+        assert tx.get(BookEntry, "e001") == entry(1)
+        assert tx.find(BookEntry, {"run": "r-1"}) == [entry(1)]
+        tx.delete(BookEntry, "e001")
+        assert tx.get(BookEntry, "e001") is None
+        assert tx.find(BookEntry, {"run": "r-1"}) == []
 
 
 def test_insert_of_a_taken_key_is_a_conflict_at_the_latest_at_the_end(ledger: Ledger) -> None:
@@ -170,11 +170,11 @@ def test_insert_of_a_taken_key_is_a_conflict_at_the_latest_at_the_end(ledger: Le
         tx.insert(Balance("day:1", Decimal(2)))
     with ledger.transaction() as tx:
         assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(1))
-        assert tx.find(Entry, {"run": "r-1"}) == []
+        assert tx.find(BookEntry, {"run": "r-1"}) == []
         tx.insert(entry(1))
     with pytest.raises(ConflictError, match="entries e001"), ledger.transaction() as tx:
         tx.insert(entry(1))
-        assert tx.get(Entry, "e002") is None, "what is read next tells it, too"
+        assert tx.get(BookEntry, "e002") is None, "what is read next tells it, too"
     with pytest.raises(ConflictError, match="entries e001"), ledger.transaction() as tx:
         for number in range(1, 200):  # the word of it comes in the midst of these
             tx.insert(entry(number))
@@ -187,14 +187,14 @@ def test_an_exception_undoes_everything(ledger: Ledger, error: type[BaseExceptio
         tx.put(Balance("day:1", Decimal(5)))
         tx.put(Balance("day:1", Decimal(6)))
         tx.put(entry(1, run="r-2"))
-        tx.delete(Entry, "e002")
+        tx.delete(BookEntry, "e002")
         tx.insert(entry(3))
         raise error
     with ledger.transaction() as tx:
         assert tx.get(Balance, "day:1") == Balance("day:1", Decimal(1))
-        assert tx.find(Entry) == [entry(1), entry(2)]
-        assert tx.find(Entry, {"run": "r-1"}) == [entry(1), entry(2)]
-        assert tx.find(Entry, {"run": "r-2"}) == []
+        assert tx.find(BookEntry) == [entry(1), entry(2)]
+        assert tx.find(BookEntry, {"run": "r-1"}) == [entry(1), entry(2)]
+        assert tx.find(BookEntry, {"run": "r-2"}) == []
 
 
 def test_find_follows_a_field_that_changes(ledger: Ledger) -> None:
@@ -281,7 +281,7 @@ def test_no_transaction_inside_another(ledger: Ledger) -> None:
             pass
         outer.put(entry(1))
     with ledger.transaction() as tx:
-        assert tx.get(Entry, "e001") == entry(1)
+        assert tx.get(BookEntry, "e001") == entry(1)
 
 
 def test_a_transaction_is_of_no_use_after_its_end(ledger: Ledger) -> None:

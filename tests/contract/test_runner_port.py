@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import Runner
+from node_agent.attempt.ports import RunnerPort
 from node_agent.runner.runner import Runner as ShimRunner
 from node_agent.shim import shim
 from node_agent.shim.spool import (
     Ended,
-    EndedBy,
     ExitRecord,
     Grace,
     NotStarted,
     PhaseEnd,
-    Plan,
+    PhasePlan,
     RunnerError,
     Running,
     Step,
+    StepEndedBy,
     StepKind,
     Vanished,
 )
@@ -41,14 +41,14 @@ LONG_S = 30
 class World:
     """A runner, a folder, and a way to let time pass."""
 
-    runner: Runner
+    runner: RunnerPort
     folder: Path
     cwd: Path
     let_pass: Callable[[int], None]
     kill: Callable[[], None]
     scripts: list[Script] = field(default_factory=list)
 
-    def plan(self, *codes: int, seconds: float = 0.05, kind: StepKind = StepKind.AGENT) -> Plan:
+    def plan(self, *codes: int, seconds: float = 0.05, kind: StepKind = StepKind.AGENT) -> PhasePlan:
         """Steps with these exit codes; only the first takes its time."""
         self.scripts[:] = [
             Script(
@@ -61,7 +61,7 @@ class World:
         ]
         steps = tuple(self._step(n, code, seconds if n == 0 else 0, kind) for n, code in enumerate(codes))
         phase = "gates" if kind is StepKind.GATE else "work"
-        return Plan(
+        return PhasePlan(
             MARKER,
             phase,
             MARKER,
@@ -125,7 +125,7 @@ def test_a_whole_phase(world: World) -> None:
     world.runner.start(world.folder, plan)
     record = world.end()
     assert record.ended is PhaseEnd.DONE and [step.exit_code for step in record.steps] == [0]
-    assert record.steps[0].ended_by is EndedBy.NONE and record.id == MARKER
+    assert record.steps[0].ended_by is StepEndedBy.NONE and record.id == MARKER
     assert world.runner.look(world.folder) == Ended(record)  # the same answer ever after
 
 
@@ -174,7 +174,7 @@ def test_a_prepared_phase_gets_another_limit(world: World) -> None:
     assert world.runner.planned(world.folder) == shorter
     world.runner.start(world.folder, shorter)
     record = world.end()
-    assert record.ended is PhaseEnd.FAILED and record.steps[-1].ended_by is EndedBy.WALL
+    assert record.ended is PhaseEnd.FAILED and record.steps[-1].ended_by is StepEndedBy.WALL
 
 
 def test_set_up_that_fails_ends_the_phase(world: World) -> None:
@@ -210,7 +210,7 @@ def test_a_stop_while_it_runs(world: World) -> None:
     world.runner.stop(world.folder, "enough")
     record = world.end()
     assert record.ended is PhaseEnd.STOPPED and record.reason == "in step s0"
-    assert record.steps[-1].ended_by is EndedBy.STOP
+    assert record.steps[-1].ended_by is StepEndedBy.STOP
 
 
 def test_a_shim_that_is_gone(world: World) -> None:

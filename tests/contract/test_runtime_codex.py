@@ -12,10 +12,10 @@ from node_agent.runtimes.base import (
     ExitInfo,
     Resume,
     Retrying,
-    Said,
+    RuntimeVerdict,
     SessionStarted,
+    TextPiece,
     ToolCall,
-    Verdict,
 )
 from node_agent.runtimes.codex.command import launch
 from node_agent.runtimes.codex.parse import CodexParser
@@ -72,7 +72,7 @@ def test_activities_come_as_they_happen() -> None:
         ("command_execution", A.SHELL, "cat '$WORK/notes.txt'"),
         ("file_change", A.FILE_WRITE, "$WORK/notes.txt"),
     ]
-    assert [a.text for a in more if isinstance(a, Said)] == ["I edit the file.", DONE]
+    assert [a.text for a in more if isinstance(a, TextPiece)] == ["I edit the file.", DONE]
     retries = [a for a in activities(output("codex", "http-429")) if isinstance(a, Retrying)]
     assert retries[0].status == 429
 
@@ -86,7 +86,7 @@ def item(kind: str, **fields: object) -> bytes:
     return line(type="item.completed", item={"id": "x", "type": kind, **fields})
 
 
-def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
+def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> RuntimeVerdict:
     start = line(type="thread.started", thread_id="s") + line(type="turn.started")
     return feed("codex", start + events, ExitInfo(status=status), resume=resume)
 

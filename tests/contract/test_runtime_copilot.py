@@ -14,11 +14,11 @@ from node_agent.runtimes.base import (
     ExitInfo,
     Resume,
     Retrying,
-    Said,
+    RuntimeVerdict,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
-    Verdict,
 )
 from node_agent.runtimes.copilot.command import launch
 from node_agent.runtimes.copilot.parse import CopilotParser
@@ -75,7 +75,7 @@ def test_activities_come_as_they_happen() -> None:
     assert isinstance(started, SessionStarted) and started.model == "fake-coder"
     calls = [a for a in more if isinstance(a, ToolCall)]
     assert [(c.tool, c.detail) for c in calls] == [("view", "$WORK/notes.txt"), ("edit", "$WORK/notes.txt")]
-    assert [a.text for a in more if isinstance(a, Said)] == ["I edit the file.", DONE]
+    assert [a.text for a in more if isinstance(a, TextPiece)] == ["I edit the file.", DONE]
     grew = [a.usage for a in more if isinstance(a, UsageGrew)]
     assert [(u.turns, u.output_tokens) for u in grew] == [(1, 0), (2, 0), (3, 0), (3, 102)]
     denied = [a for a in CopilotParser(ask()).feed(output("copilot", "tool-denied")) if isinstance(a, Denial)]
@@ -161,7 +161,7 @@ def test_who_is_not_let_in_is_told_to_people_alone(complaints: bytes, status: in
     assert feed("copilot", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
 
 
-def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
+def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> RuntimeVerdict:
     return feed("copilot", events, ExitInfo(status=status), resume=resume)
 
 

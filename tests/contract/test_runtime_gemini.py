@@ -10,11 +10,11 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     Resume,
-    Said,
+    RuntimeVerdict,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
-    Verdict,
 )
 from node_agent.runtimes.gemini.command import launch
 from node_agent.runtimes.gemini.parse import GeminiParser
@@ -75,7 +75,7 @@ def test_activities_come_as_they_happen() -> None:
         ("read_file", "$WORK/notes.txt"),
         ("replace", "$WORK/notes.txt"),
     ]
-    assert "".join(a.text for a in more if isinstance(a, Said)) == f"I edit the file.{DONE}"
+    assert "".join(a.text for a in more if isinstance(a, TextPiece)) == f"I edit the file.{DONE}"
     assert [a.usage.output_tokens for a in more if isinstance(a, UsageGrew)] == [102]
     denied = [a for a in GeminiParser(ask()).feed(output("gemini", "tool-denied")) if isinstance(a, Denial)]
     assert [(d.tool, d.action) for d in denied] == [
@@ -157,7 +157,7 @@ def test_an_account_that_is_not_let_in_is_told_to_people_alone(
     assert feed("gemini", START + SAID + END, ExitInfo(0, complaints=complaints)).failure is None
 
 
-def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
+def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> RuntimeVerdict:
     return feed("gemini", events, ExitInfo(status=status), resume=resume)
 
 

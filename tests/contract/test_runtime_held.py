@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.ports import ProcessEnd, Told
+from node_agent.attempt.ports import ProcessEnd, ReportedEnd
 from node_agent.policy.judging import Bounds, Where
-from node_agent.runner.launching import NodeRuntimes, Surroundings
+from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import CommandRule, PathAccess, PathRule, Policy, Rules, Safety, compile_policy
@@ -18,8 +18,8 @@ NO_COMMAND = Rules(commands=(CommandRule(pattern="."),))
 AUTO_EDIT = compile_policy(Safety.AUTO_EDIT, False)
 
 
-def told(runtime: str, case: str, rules: Rules, policy: Policy = AUTO_EDIT) -> Told:
-    around = Surroundings("/usr/bin", "/usr/bin/python3", dict)
+def told(runtime: str, case: str, rules: Rules, policy: Policy = AUTO_EDIT) -> ReportedEnd:
+    around = LaunchSurroundings("/usr/bin", "/usr/bin/python3", dict)
     order = order_of(runtime=runtime, policy=policy, model="vendor/model")
     reader = NodeRuntimes(around).reader(order, Bounds(Where("$WORK", "$HOME"), rules))
     reader.feed(output(runtime, case))

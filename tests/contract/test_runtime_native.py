@@ -9,8 +9,8 @@ from node_agent.runtimes.base import (
     ExitInfo,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
 )
@@ -70,7 +70,7 @@ def test_each_event_is_an_activity() -> None:
         called("write", path="/w/a") + RAN + USED + line(type="retrying", status=429, why="busy", wait_s=1)
     )
     started, said, push, denied, write, ran, grew, again = parser.feed(events)
-    assert started == SessionStarted("s", "m") and said == Said("hi")
+    assert started == SessionStarted("s", "m") and said == TextPiece("hi")
     assert isinstance(push, ToolCall) and (push.action, push.command) == (A.GIT_PUSH, "git push")
     assert denied == Denial("bash", A.GIT_PUSH, "no")
     assert isinstance(write, ToolCall) and (write.action, write.paths) == (A.FILE_WRITE, ("/w/a",))

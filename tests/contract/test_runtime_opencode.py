@@ -12,11 +12,11 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     Resume,
-    Said,
+    RuntimeVerdict,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
-    Verdict,
 )
 from node_agent.runtimes.opencode.command import launch
 from node_agent.runtimes.opencode.parse import OpencodeParser
@@ -71,7 +71,7 @@ def test_activities_come_as_they_happen() -> None:
     assert isinstance(started, SessionStarted) and started.model == "m"
     calls = [a for a in more if isinstance(a, ToolCall)]
     assert [(c.tool, c.detail) for c in calls] == [("read", "$WORK/notes.txt"), ("edit", "$WORK/notes.txt")]
-    assert [a.text for a in more if isinstance(a, Said)] == ["I edit the file.", DONE]
+    assert [a.text for a in more if isinstance(a, TextPiece)] == ["I edit the file.", DONE]
     assert [a.usage.output_tokens for a in more if isinstance(a, UsageGrew)] == [34, 68, 102]
     denied = [a for a in activities(output("opencode", "tool-denied")) if isinstance(a, Denial)]
     assert [d.action for d in denied] == [A.FILE_WRITE, A.SHELL]
@@ -132,7 +132,7 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
     assert judged(events, status).failure is failure
 
 
-def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
+def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> RuntimeVerdict:
     return feed("opencode", events, ExitInfo(status=status), resume=resume)
 
 

@@ -10,11 +10,11 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     Resume,
-    Said,
+    RuntimeVerdict,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
-    Verdict,
 )
 from node_agent.runtimes.qwen.command import launch
 from node_agent.runtimes.qwen.parse import QwenParser
@@ -75,7 +75,7 @@ def test_activities_come_as_they_happen() -> None:
         ("read_file", "$WORK/notes.txt"),
         ("edit", "$WORK/notes.txt"),
     ]
-    assert [a.text for a in more if isinstance(a, Said)] == ["I edit the file.", DONE]
+    assert [a.text for a in more if isinstance(a, TextPiece)] == ["I edit the file.", DONE]
     grew = [a.usage for a in more if isinstance(a, UsageGrew)]
     assert [(u.turns, u.output_tokens) for u in grew] == [(1, 34), (2, 68), (3, 102), (3, 102)]
     denied = [a for a in QwenParser(ask()).feed(output("qwen", "tool-denied")) if isinstance(a, Denial)]
@@ -139,7 +139,7 @@ def test_ends_that_no_transcript_shows(events: bytes, status: int, failure: F | 
     assert told.failure is failure, told.reason
 
 
-def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> Verdict:
+def judged(events: bytes, status: int = 0, resume: Resume | None = None) -> RuntimeVerdict:
     return feed("qwen", events, ExitInfo(status=status), resume=resume)
 
 

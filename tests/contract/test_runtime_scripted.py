@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runtimes.base import ExitInfo, LaunchRequest, Verdict
+from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
 from node_agent.runtimes.scripted import program, script
 from node_agent.runtimes.scripted.command import launch
 from node_agent.runtimes.scripted.parse import ScriptedParser
@@ -50,13 +50,13 @@ class Lab:
         changes = {"task": json.dumps(acts), "workspace": str(self.work), "home": str(self.home), **changes}
         return ask(**changes)
 
-    def verdict(self, status: int) -> Verdict:
+    def verdict(self, status: int) -> RuntimeVerdict:
         parser = ScriptedParser()
         parser.feed(self.out)
         end = ExitInfo(status=status) if status >= 0 else ExitInfo(signal=-status)
         return parser.finish(end)
 
-    def run(self, *acts: object, **changes: object) -> Verdict:
+    def run(self, *acts: object, **changes: object) -> RuntimeVerdict:
         process = self.start(self.request(*acts, **changes))
         return self.verdict(process.wait(20 * crowded()))
 

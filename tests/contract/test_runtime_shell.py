@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runtimes.base import ExitInfo, LaunchRequest, Verdict
+from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
 from node_agent.runtimes.shell.command import launch
 from node_agent.runtimes.shell.parse import ShellParser
 from node_agent.wire.failure import FailureKind as F
@@ -16,7 +16,7 @@ from tests.crowd import crowded
 from tests.unit.node_agent.runtimes.asked import ask, place
 
 
-def run(tmp_path: Path, request: LaunchRequest) -> Verdict:
+def run(tmp_path: Path, request: LaunchRequest) -> RuntimeVerdict:
     made = launch(request, place(path=os.environ["PATH"]))
     for name, data in made.files.items():
         (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def run(tmp_path: Path, request: LaunchRequest) -> Verdict:
     return parser.finish(ExitInfo(status=p.returncode))
 
 
-def script(tmp_path: Path, text: str) -> Verdict:
+def script(tmp_path: Path, text: str) -> RuntimeVerdict:
     return run(tmp_path, ask(task=text, home=str(tmp_path / "home")))
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from node_agent.runtimes.base import Denial, Ran, Retrying, Said, SessionStarted, ToolCall, UsageGrew
+from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall, UsageGrew
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.runtimes.workerstream import WorkerParser
@@ -75,7 +75,7 @@ def test_activities_come_as_they_happen(runtime: str) -> None:
     calls = [a for a in seen if isinstance(a, ToolCall)]
     assert [(c.tool, c.detail) for c in calls] == [("read", "$WORK/notes.txt"), ("edit", "$WORK/notes.txt")]
     assert [a.call for a in seen if isinstance(a, Ran) and a.ok] == calls
-    assert [a.text for a in seen if isinstance(a, Said)] == ["I edit the file.", DONE]
+    assert [a.text for a in seen if isinstance(a, TextPiece)] == ["I edit the file.", DONE]
     grew = [a.usage.output_tokens for a in seen if isinstance(a, UsageGrew)]
     assert grew == ([102] if runtime == "claude-sdk" else [34, 68, 102])
     denied = [a for a in WorkerParser(ask()).feed(output(runtime, "tool-denied")) if isinstance(a, Denial)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import DepotLink, LinkDown, Stamp, StepFailed, Workspaces
-from node_agent.shim.spool import Plan, Step, StepKind
+from node_agent.attempt.ports import CommitStamp, DepotLink, LinkDown, StepFailed, WorkspacesPort
+from node_agent.shim.spool import PhasePlan, Step, StepKind
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
@@ -29,7 +29,7 @@ from tests.integration.git.repos import leave_a_mess, snap, workspace_of
 from tests.unit.node_agent.stage import order_of
 
 ONE = AttemptId.parse("r-aaaa.1.1")
-STAMP = Stamp("did it", 1_790_000_000_000)
+STAMP = CommitStamp("did it", 1_790_000_000_000)
 NONE = Workspace(kind="none")
 
 
@@ -37,7 +37,7 @@ NONE = Workspace(kind="none")
 class Room:
     """Both ports, and a hand on the far end and on the files."""
 
-    spaces: Workspaces
+    spaces: WorkspacesPort
     link: DepotLink
     git: Workspace
     outputs: Path
@@ -68,7 +68,7 @@ def _in_memory() -> Iterator[Room]:
 
     def work() -> None:
         step = Step("agent", StepKind.AGENT, ("x",), "/j/out", "/j/out")
-        runner.start(outputs, Plan(str(ONE), "work", str(ONE), "/", {}, (step,)))
+        runner.start(outputs, PhasePlan(str(ONE), "work", str(ONE), "/", {}, (step,)))
         host.trees[str(ONE)] = True
 
     def cut(down: bool) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.runtimes.base import ExitInfo, LaunchRequest, Verdict
+from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass, Mode, Safety
@@ -30,7 +30,7 @@ class Case:
     calls: tuple[ActionClass, ...] = ()
     denied: tuple[str, ...] = ()
 
-    def check(self, told: Verdict) -> None:
+    def check(self, told: RuntimeVerdict) -> None:
         usage = told.usage
         assert told.failure is self.failure, told.reason
         assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens) == self.tokens
@@ -74,7 +74,9 @@ def asked_for(recorded: dict[str, Any], model: str) -> LaunchRequest:
     )
 
 
-def feed(runtime: str, data: bytes, end: ExitInfo, cuts: list[int] | None = None, **asked: Any) -> Verdict:
+def feed(
+    runtime: str, data: bytes, end: ExitInfo, cuts: list[int] | None = None, **asked: Any
+) -> RuntimeVerdict:
     """What the runtime's parser makes of this output, cut into chunks at these places."""
     parser = RUNTIMES[runtime].parser(ask(**asked))
     marks = [0, *(cuts or []), len(data)]
@@ -83,7 +85,7 @@ def feed(runtime: str, data: bytes, end: ExitInfo, cuts: list[int] | None = None
     return parser.finish(end)
 
 
-def verdict(runtime: str, case: str) -> Verdict:
+def verdict(runtime: str, case: str) -> RuntimeVerdict:
     return feed(runtime, output(runtime, case), ending(runtime, case))
 
 

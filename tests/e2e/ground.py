@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from node_agent.attempt.records import Entry, folded, opened
+from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.journal.shelf import FileShelf
 from node_agent.runner.looking import spawned_in
@@ -43,7 +43,7 @@ class Ground:
 
     # -- journal
 
-    def entries(self, run: str) -> list[Entry]:
+    def entries(self, run: str) -> list[JournalRecord]:
         """The journal's entries of a run, by fence."""
         shelf = FileShelf(self.home / "journal")
         found = [_entry(shelf, name) for name in shelf.names() if name.startswith(f"{run}.")]
@@ -106,12 +106,12 @@ class Ground:
         assert pid is not None, f"no node agent on {self.name}"
         os.kill(pid, signal.SIGKILL)
 
-    def stop_at(self, mark: str, known: set[str], timeout_s: float = 30) -> tuple[int, Entry]:
+    def stop_at(self, mark: str, known: set[str], timeout_s: float = 30) -> tuple[int, JournalRecord]:
         """The agent stands still (SIGSTOP) as soon as an entry that is not `known` has that mark."""
         pid = self.agent()
         assert pid is not None, f"no node agent on {self.name}"
 
-        def look() -> Entry | None:
+        def look() -> JournalRecord | None:
             return next((entry for entry in self.fresh(known) if mark in entry.marks), None)
 
         return pid, stopped_when(pid, look, mark, timeout_s)
@@ -126,7 +126,7 @@ class Ground:
         """All entries of the journal."""
         return set(FileShelf(self.home / "journal").names())
 
-    def fresh(self, known: set[str]) -> list[Entry]:
+    def fresh(self, known: set[str]) -> list[JournalRecord]:
         shelf = FileShelf(self.home / "journal")
         found = [_entry(shelf, name) for name in self.names() - known]
         return [entry for entry in found if entry is not None]
@@ -179,7 +179,7 @@ def held(name: str) -> str:
     return f"until [ -e /tmp/{name} ]; do sleep 0.1; done; rm -f /tmp/{name}"
 
 
-def _entry(shelf: FileShelf, name: str) -> Entry | None:
+def _entry(shelf: FileShelf, name: str) -> JournalRecord | None:
     """As the files say; None while it is being made."""
     records = [from_json(raw) for raw in shelf.read(name)]
     if not records:

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.adapters.ssh.connect import Session, Timing, open_session
-from pancode.adapters.ssh.credentials import Login
+from pancode.adapters.ssh.connect import Session, SshTiming, open_session
+from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.target import Target
-from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, folders
+from pancode.adapters.ssh.tunnel import Folders, Generation, TunnelTargets, folders
 from tests.crowd import crowded
 from tests.integration.ssh.world import echo
 from tests.lab import Lab
@@ -43,10 +43,10 @@ print(n)
 """
 
 
-def timing() -> Timing:
+def timing() -> SshTiming:
     """A host that got no processor for a while is not silent."""
     crowd = crowded()
-    return Timing(2 * crowd, 3 * crowd, keepalive_s=0.5 * crowd, keepalive_count=3, total_s=10 * crowd)
+    return SshTiming(2 * crowd, 3 * crowd, keepalive_s=0.5 * crowd, keepalive_count=3, total_s=10 * crowd)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Coordinator:
     """What reaches the hosts of one lab."""
 
     lab: Lab
-    ends: Ends
+    ends: TunnelTargets
     states: dict[int, list[LinkState]] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     dials: int = 0
@@ -69,7 +69,7 @@ class Coordinator:
     def where(self, k: int) -> Folders:
         return folders(NODE_HOME, self.lab.hosts[k]["uid"])
 
-    def link(self, k: int, login: Login | None = None, target: Target | None = None) -> Link:
+    def link(self, k: int, login: SshLogin | None = None, target: Target | None = None) -> Link:
         """Started; its states are in `states[k]`, its pin is the key that the host has now."""
         self.states[k] = []
         if self.lab.hosts[k]["state"] == "up":
@@ -78,7 +78,7 @@ class Coordinator:
 
         async def dial() -> Session:
             self.dials += 1
-            return await open_session(goal, pins, login or Login(), timing())
+            return await open_session(goal, pins, login or SshLogin(), timing())
 
         link = Link(f"node{k}", dial, self.where(k), self.ends, self.states[k].append, QUICK)
         self.links.append(link)
@@ -93,8 +93,8 @@ class Coordinator:
         return links
 
     @asynccontextmanager
-    async def remote(self, k: int, login: Login | None = None) -> AsyncIterator[Remote]:
-        session = await open_session(self.target(k), self.pins(k), login or Login(), timing())
+    async def remote(self, k: int, login: SshLogin | None = None) -> AsyncIterator[Remote]:
+        session = await open_session(self.target(k), self.pins(k), login or SshLogin(), timing())
         try:
             yield Remote(session)
         finally:
@@ -130,7 +130,7 @@ class Coordinator:
 @asynccontextmanager
 async def coordinator(lab: Lab, folder: Path) -> AsyncIterator[Coordinator]:
     """Ends that echo; every link closed, and what lies on the hosts taken away at the end."""
-    ends = Ends(folder / "r.sock", folder / "d.sock")
+    ends = TunnelTargets(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
     it = Coordinator(lab, ends)
     try:

@@ -14,7 +14,7 @@ import pytest
 from pancode.adapters.bundle.contents import node_agent_folder
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.ssh import bringup
-from pancode.adapters.ssh.bringup import BroughtUp, Plan, StepState, bring_up
+from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, StepState, bring_up
 from pancode.adapters.ssh.probe import NodeProbe
 from pancode.adapters.ssh.steps import HomeFile, StepName
 from tests.e2e.link_lab import NODE_HOME, Coordinator, coordinator, passes
@@ -40,7 +40,7 @@ class Half:
     def __init__(self, it: Coordinator, k: int, store: BundleStore) -> None:
         self.it, self.k = it, k
         self.reports: list[bringup.StepReport] = []
-        self.plan = Plan("e2e", store, self.files, self.link, self.heartbeat, lambda: 0)
+        self.plan = BringUpPlan("e2e", store, self.files, self.link, self.heartbeat, lambda: 0)
 
     async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
         return [HomeFile("node.json", b"{}"), HomeFile("key/coordinator.pub", b"pub", 0o644)]
@@ -57,7 +57,7 @@ class Half:
         async with self.it.remote(self.k) as node:
             return await bring_up(node, self.plan, self.reports.append)
 
-    async def remove(self) -> bringup.Removed:
+    async def remove(self) -> bringup.NodeRemoval:
         async with self.it.remote(self.k) as node:
             return await bringup.remove(node, "e2e", self.reports.append)
 

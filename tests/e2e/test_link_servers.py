@@ -15,7 +15,7 @@ import pytest
 
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.connect import open_session, presented_key
-from pancode.adapters.ssh.credentials import Login
+from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.hostkey import HostKey
@@ -23,7 +23,7 @@ from pancode.adapters.ssh.loopback import make_key
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import probe
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.target import Overrides, Places, resolve
+from pancode.adapters.ssh.target import Overrides, SshPlaces, resolve
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab
@@ -98,7 +98,7 @@ def test_a_server_without_sftp_is_named(healed: Lab, tmp_path: Path) -> None:
 def test_a_refused_login_is_tried_once_and_stops(lab: Lab, tmp_path: Path) -> None:
     async def go() -> None:
         async with coordinator(lab, tmp_path) as it:
-            link = it.link(3, Login(keys=(make_key(),), own_only=True))
+            link = it.link(3, SshLogin(keys=(make_key(),), own_only=True))
             state = await link.wait(STOPPED, 10 * crowded())
             assert state.error is not None and state.error.fault is LinkFault.LOGIN_REFUSED
             await asyncio.sleep(0.5)
@@ -124,7 +124,7 @@ def test_a_stopped_link_that_starts_anew_is_not_judged_by_its_past(healed: Lab, 
 def test_the_first_look_at_a_host_key_is_the_one_that_ssh_keygen_prints(lab: Lab, tmp_path: Path) -> None:
     async def go() -> None:
         async with coordinator(lab, tmp_path) as it:
-            shown = await presented_key(it.target(1), {}, Login())
+            shown = await presented_key(it.target(1), {}, SshLogin())
             path = Path(lab.path(1, "ssh", "ssh_host_ed25519_key.pub"))
             said = subprocess.run(
                 ["ssh-keygen", "-lf", str(path)], capture_output=True, text=True, check=True
@@ -138,13 +138,13 @@ def test_through_a_jump_host_both_keys_are_pinned(healed: Lab, tmp_path: Path) -
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
             target = it.target(2, hops=(it.target(1),))
-            assert await presented_key(target, it.pins(1), Login()) == it.pins(2)[it.target(2).endpoint]
+            assert await presented_key(target, it.pins(1), SshLogin()) == it.pins(2)[it.target(2).endpoint]
             link = it.link(2, target=target)
             assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
             assert (await it.back_door(2, "ss -Htn sport = :22")).count(healed.hosts[1]["addr"]) == 1
             for missing, pins in ((1, it.pins(2)), (2, it.pins(1))):
                 with pytest.raises(ConnectError) as caught:
-                    await open_session(target, pins, Login(), timing())
+                    await open_session(target, pins, SshLogin(), timing())
                 assert caught.value.fault is LinkFault.HOST_KEY_UNKNOWN
                 assert it.target(missing).endpoint in str(caught.value)
             await asyncio.to_thread(healed.poweroff, [1], "crash")
@@ -171,11 +171,11 @@ def test_through_a_proxy_command_the_key_is_pinned(healed: Lab, tmp_path: Path) 
         f"Host box\n HostName {healed.hosts[2]['addr']}\n User ops\n IdentityFile {healed.dir}/id_ed25519\n"
         f" ProxyCommand '{sys.executable}' -S {tmp_path}/pipe.py %h %p\n"
     )
-    target = resolve("box", Overrides(), Places.of({"HOME": str(tmp_path)}, tmp_path / "config"))
+    target = resolve("box", Overrides(), SshPlaces.of({"HOME": str(tmp_path)}, tmp_path / "config"))
 
     async def go() -> None:
         async with coordinator(healed, tmp_path) as it:
-            assert await presented_key(target, {}, Login()) == it.pins(2)[it.target(2).endpoint]
+            assert await presented_key(target, {}, SshLogin()) == it.pins(2)[it.target(2).endpoint]
             assert _pipes(tmp_path) == []
             link = it.link(2, target=target)
             assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
@@ -187,14 +187,14 @@ def test_through_a_proxy_command_the_key_is_pinned(healed: Lab, tmp_path: Path) 
             assert _pipes(tmp_path) == []
             wrong = {target.endpoint: it.pins(1)[it.target(1).endpoint]}
             with pytest.raises(ConnectError) as caught:
-                await open_session(target, wrong, Login(), timing())
+                await open_session(target, wrong, SshLogin(), timing())
             assert caught.value.fault is LinkFault.HOST_KEY_CHANGED
             for command, words in (
                 (("/no/such/program",), "cannot be"),
                 (("ls", "/no/such"), "No such file"),
             ):
                 with pytest.raises(ConnectError) as caught:
-                    await open_session(replace(target, proxy=command), wrong, Login(), timing())
+                    await open_session(replace(target, proxy=command), wrong, SshLogin(), timing())
                 assert words in f"{caught.value} {caught.value.why}" and caught.value.fix
             assert _pipes(tmp_path) == []
 
@@ -220,14 +220,14 @@ def test_an_alias_with_jump_and_agent_from_ssh_config(lab: Lab, tmp_path: Path) 
             f"Host box\n HostName {lab.hosts[2]['addr']}\n ProxyJump bridge\n"
             f"Host bridge\n HostName {lab.hosts[1]['addr']}\nHost box bridge\n User ops\n"
         )
-        places = Places.of(
+        places = SshPlaces.of(
             {"HOME": str(tmp_path), "SSH_AUTH_SOCK": str(tmp_path / "agent")}, tmp_path / "config"
         )
         target = resolve("box", Overrides(), places)
 
         async def go() -> None:
             async with coordinator(lab, tmp_path) as it:
-                session = await open_session(target, it.pins(1, 2), Login(home=str(tmp_path)), timing())
+                session = await open_session(target, it.pins(1, 2), SshLogin(home=str(tmp_path)), timing())
                 assert (await Remote(session).run(["hostname"], 5)).text.strip() == "node2"
                 await session.close()
 
@@ -259,11 +259,11 @@ def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
         async with coordinator(healed, tmp_path) as it, it.remote(3) as node:
             private = make_key()
             before = await it.back_door(3, "cat /home/ops/.ssh/authorized_keys")
-            place = steps.Place.of("e2e", await probe(node, "e2e"))
+            place = steps.StepPlace.of("e2e", await probe(node, "e2e"))
             await perform(node, steps.home_step(place))
             step = steps.install_key_step(authorized_line(_public(private, tmp_path), "e2e"), marker("e2e"))
             assert (await perform(node, step)).changed and not (await perform(node, step)).changed
-            fleet = Login(keys=(private,), own_only=True)
+            fleet = SshLogin(keys=(private,), own_only=True)
             link = it.link(3, fleet)
             assert (await link.wait(UP, 10 * crowded())).up and await passes(link)
             with pytest.raises(asyncssh.ChannelOpenError):

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.records import Entry
+from node_agent.attempt.records import JournalRecord
 from node_agent.journal.shelf import FileShelf
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, Stop
+from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
 from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
@@ -224,7 +224,7 @@ def test_a_forged_stop_ends_nothing_and_a_forged_beat_is_no_time(
     one = Ground(fleet, lab, 1)
     run = fleet.dispatch(*NONE, "--node", "node1", f"{held('whole')}; echo whole")
     victim = AttemptId(run=run, attempt=1, fence=fleet.running(run)["fence"])
-    stop = _control(intruder, one.tag, Stop(identity=victim, reason="not you"))
+    stop = _control(intruder, one.tag, StopControl(identity=victim, reason="not you"))
     intruder.to_node(one.tag, stop)
     intruder.to_node(one.tag, stop, one_key(one))
     beat = Beat(
@@ -272,7 +272,7 @@ def test_a_forged_acknowledgement_makes_the_node_forget_nothing(
     raised(fleet, lambda e: "control message" in str(e["detail"]), "the forged answer")
 
 
-def _sealed(host: Ground, entry: Entry) -> bytes:
+def _sealed(host: Ground, entry: JournalRecord) -> bytes:
     sealed = FileShelf(host.home / "journal").receipt(str(entry.identity))
     assert sealed is not None
     return sealed

@@ -11,7 +11,7 @@ import redis
 
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime, SystemClock
-from node_agent.wire.control import Control, Stop
+from node_agent.wire.control import Control, StopControl
 from node_agent.wire.event import Event, Events, Interrupting, Marked, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.heartbeat import Heartbeat
@@ -21,7 +21,7 @@ from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message
-from node_agent.workspace.depot_stream import Door, hang_up
+from node_agent.workspace.depot_stream import DepotAddress, hang_up
 from node_agent.workspace.errors import DepotRefused
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, held, money, raised
@@ -46,7 +46,7 @@ class Rogue:
             password=self._here(settings["password_file"]).read_text().strip(),
             socket_timeout=10 * crowded(),
         )
-        self.door = Door(lambda: self._way("depot"), self._hello)
+        self.door = DepotAddress(lambda: self._way("depot"), self._hello)
 
     def _here(self, inside: str) -> Path:
         """Where this machine sees a file of the host's home."""
@@ -122,7 +122,7 @@ def _reaches_nothing_in_redis(rogue: Rogue, other: str, victim: AttemptId, now: 
         node=other,
         seq=99_999,
         at=now,
-        body=Stop(identity=victim, reason="not you"),
+        body=StopControl(identity=victim, reason="not you"),
     )
     word = stop.signed(rogue.key).model_dump_json()
     tries: tuple[tuple[str, ...], ...] = (

@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 
 from node_agent.runner.runner import Runner
 from node_agent.shim import process, shim
-from node_agent.shim.spool import Ended, ExitRecord, Grace, Look, Plan, Running, Step, StepKind, StepRecord
+from node_agent.shim.spool import (
+    Ended,
+    ExitRecord,
+    Grace,
+    Look,
+    PhasePlan,
+    Running,
+    Step,
+    StepKind,
+    StepRecord,
+)
 from node_agent.wire.clock import SystemClock
 from tests.crowd import crowded
 
@@ -31,7 +41,7 @@ class Phases:
         self.runner = new_runner()
         self.markers: list[str] = []
 
-    def plan(self, *argvs: list[str], **given: Any) -> tuple[Path, Plan]:
+    def plan(self, *argvs: list[str], **given: Any) -> tuple[Path, PhasePlan]:
         """A folder that does not exist yet, and a plan with one step for each argument list."""
         marker = f"m{os.getpid()}-{self.root.name}-{len(self.markers)}"
         self.markers.append(marker)
@@ -43,7 +53,7 @@ class Phases:
             for n, argv in enumerate(argvs)
         )
         known = {"cwd": str(base), "env": dict(ENV), "grace": FAST, **given}
-        return base / "work", Plan(id="r-test.1.1", phase="work", marker=marker, steps=steps, **known)
+        return base / "work", PhasePlan(id="r-test.1.1", phase="work", marker=marker, steps=steps, **known)
 
     def start(self, *argvs: list[str], **given: Any) -> Path:
         folder, plan = self.plan(*argvs, **given)

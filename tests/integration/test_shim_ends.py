@@ -15,7 +15,7 @@ from node_agent.runner.looking import look
 from node_agent.runner.runner import Runner
 from node_agent.shim import process
 from node_agent.shim.process import AGENT_ONLY
-from node_agent.shim.spool import Ended, EndedBy, ExecError, NotStarted, PhaseEnd, RunnerError, StepKind
+from node_agent.shim.spool import Ended, ExecError, NotStarted, PhaseEnd, RunnerError, StepEndedBy, StepKind
 from node_agent.wire.clock import SystemClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, new_runner, phases_in, until
 
@@ -32,7 +32,7 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 def test_exit_code_is_the_programs_own(phases: Phases, code: int) -> None:
     step, _ = phases.one("sh", "-c", f"exit {code}")
     assert (step.exit_code, step.signal, step.exec_error) == (code, None, None)
-    assert step.ended_by is EndedBy.NONE
+    assert step.ended_by is StepEndedBy.NONE
     assert step.ok == (code == 0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.shim.filling import CALM_MS, DISK, LOOK_MS, Filling, used
-from node_agent.shim.spool import EndedBy, Limits
+from node_agent.shim.spool import PhaseLimits, StepEndedBy
 from tests.integration.shim_phases import Phases, phases_in
 
 MB = 1 << 20
@@ -33,18 +33,18 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 
 
 def test_who_fills_the_disk_is_ended(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", FILL, "16", "60", limits=Limits(disk_bytes=64 * MB))
-    assert (done.ended_by, done.exec_error) == (EndedBy.DISK, None)
+    done, _ = phases.one(sys.executable, "-c", FILL, "16", "60", limits=PhaseLimits(disk_bytes=64 * MB))
+    assert (done.ended_by, done.exec_error) == (StepEndedBy.DISK, None)
 
 
 def test_who_ends_by_itself_is_over_its_limit_all_the_same(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", FILL, "12", "1.5", limits=Limits(disk_bytes=90 * MB))
-    assert done.ended_by is EndedBy.DISK
+    done, _ = phases.one(sys.executable, "-c", FILL, "12", "1.5", limits=PhaseLimits(disk_bytes=90 * MB))
+    assert done.ended_by is StepEndedBy.DISK
 
 
 def test_who_stays_below_is_let_be(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", FILL, "4", "2", limits=Limits(disk_bytes=64 * MB))
-    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+    done, _ = phases.one(sys.executable, "-c", FILL, "4", "2", limits=PhaseLimits(disk_bytes=64 * MB))
+    assert (done.ended_by, done.exit_code) == (StepEndedBy.NONE, 0)
 
 
 def test_each_file_counts_once_and_what_has_no_name_counts(tmp_path: Path) -> None:
@@ -110,4 +110,6 @@ def test_nothing_is_counted_while_the_disk_does_not_fall(tmp_path: Path) -> None
     disk.now = CALM_MS
     assert not held.over() and disk.counts == 1
     assert not held.ended() and disk.counts == 2
-    assert not Filling({}, [str(tmp_path)], disk.members, lambda: disk.now).over() and DISK == EndedBy.DISK
+    assert (
+        not Filling({}, [str(tmp_path)], disk.members, lambda: disk.now).over() and DISK == StepEndedBy.DISK
+    )

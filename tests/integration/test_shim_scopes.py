@@ -16,7 +16,7 @@ from node_agent.runner import scopes
 from node_agent.runner.runner import Runner
 from node_agent.runner.scopes import RETRY_MS, Scopes
 from node_agent.shim import process
-from node_agent.shim.spool import Limits, PhaseEnd
+from node_agent.shim.spool import PhaseEnd, PhaseLimits
 from node_agent.wire.clock import SystemClock
 from tests.fakes.node.clock import MemoryClock
 from tests.integration.shim_phases import PYTHON, SHIM, Phases, phases_in
@@ -84,7 +84,7 @@ def test_each_phase_asks_for_a_scope_of_its_name(phases: Phases, stage: Stage) -
 
 
 def test_a_scope_holds_what_a_phase_may_take(phases: Phases, stage: Stage) -> None:
-    phases.run(["true"], limits=Limits(memory_bytes=1 << 30, processes=300))
+    phases.run(["true"], limits=PhaseLimits(memory_bytes=1 << 30, processes=300))
     _, call = stage.calls
     assert "--property=MemoryMax=1073741824 --property=MemorySwapMax=0 --property=TasksMax=300 -- " in call
 

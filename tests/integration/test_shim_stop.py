@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.shim.spool import Ended, EndedBy, Grace, Limits, NotStarted, PhaseEnd, StepKind
+from node_agent.shim.spool import Ended, Grace, NotStarted, PhaseEnd, PhaseLimits, StepEndedBy, StepKind
 from tests.crowd import crowded
 from tests.integration.shim_phases import PYTHON, Phases, phases_in, until, written
 
@@ -37,7 +37,7 @@ def test_polite_program_ends_at_sigint(phases: Phases) -> None:
     phases.runner.stop(folder, "a person")
     record = phases.finish(folder)
     assert (record.ended, record.reason) == (PhaseEnd.STOPPED, "in step s0")
-    assert [(s.exit_code, s.ended_by) for s in record.steps] == [(0, EndedBy.STOP)]
+    assert [(s.exit_code, s.ended_by) for s in record.steps] == [(0, StepEndedBy.STOP)]
     assert not record.steps[0].ok
     assert (folder.parent / "out0").read_text() == READY + "saved\n"
 
@@ -47,7 +47,7 @@ def test_sigterm_follows_its_grace(phases: Phases) -> None:
     before = time.monotonic()
     phases.runner.stop(folder, "a person")
     step = phases.finish(folder).steps[0]
-    assert (step.exit_code, step.ended_by) == (7, EndedBy.STOP)
+    assert (step.exit_code, step.ended_by) == (7, StepEndedBy.STOP)
     assert time.monotonic() - before >= 0.4
 
 
@@ -56,7 +56,7 @@ def test_deaf_program_is_killed_after_both_graces(phases: Phases) -> None:
     before = time.monotonic()
     phases.runner.stop(folder, "a person")
     step = phases.finish(folder).steps[0]
-    assert (step.exit_code, step.signal, step.ended_by) == (None, signal.SIGKILL, EndedBy.STOP)
+    assert (step.exit_code, step.signal, step.ended_by) == (None, signal.SIGKILL, StepEndedBy.STOP)
     assert time.monotonic() - before >= 0.6
 
 
@@ -127,7 +127,7 @@ def test_stop_racing_the_start(phases: Phases, delay_ms: int) -> None:
     other.join()
     record = phases.finish(folder)
     assert record.ended is PhaseEnd.STOPPED
-    assert all(step.ended_by is EndedBy.STOP for step in record.steps)
+    assert all(step.ended_by is StepEndedBy.STOP for step in record.steps)
     assert not (folder.parent / "began").exists() or len(record.steps) == 1
 
 
@@ -153,42 +153,44 @@ def test_wall_limit_counts_for_the_phase(phases: Phases) -> None:
         ["true"],
         kind=StepKind.GATE,
         go_on=True,
-        limits=Limits(wall_ms=1500),
+        limits=PhaseLimits(wall_ms=1500),
     )
-    assert [s.ended_by for s in record.steps] == [EndedBy.NONE, EndedBy.WALL]
+    assert [s.ended_by for s in record.steps] == [StepEndedBy.NONE, StepEndedBy.WALL]
     assert 1500 <= record.ended_mono_ms - record.began_mono_ms < 10_000
     assert (record.ended, record.reason) == (PhaseEnd.FAILED, "step s1")
 
 
 def test_idle_limit_counts_from_the_last_output(phases: Phases) -> None:
     chatty = "for i in 1 2 3 4 5; do echo $i; sleep 0.2; done; echo end >&2; sleep 60"
-    step, base = phases.one("sh", "-c", chatty, limits=Limits(idle_ms=1500))
-    assert step.ended_by is EndedBy.IDLE
+    step, base = phases.one("sh", "-c", chatty, limits=PhaseLimits(idle_ms=1500))
+    assert step.ended_by is StepEndedBy.IDLE
     assert (base / "err0").read_text() == "end\n"
     assert step.ended_mono_ms - step.began_mono_ms >= 2400
 
 
 def test_output_limit_is_over_both_files(phases: Phases) -> None:
     flood = "yes >&2 & yes"
-    step, base = phases.one("sh", "-c", flood, limits=Limits(output_bytes=2_000_000))
+    step, base = phases.one("sh", "-c", flood, limits=PhaseLimits(output_bytes=2_000_000))
     (base / "out0").unlink()
     (base / "err0").unlink()
-    assert step.ended_by is EndedBy.OUTPUT
+    assert step.ended_by is StepEndedBy.OUTPUT
     assert step.out_bytes + step.err_bytes > 2_000_000
     at_once = "head -c 5000000 /dev/zero"  # over before anybody looks
-    record, _ = phases.one("sh", "-c", at_once, limits=Limits(output_bytes=1_024))
-    assert record.ended_by is EndedBy.OUTPUT
-    quiet, _ = phases.one("sh", "-c", "printf 12345; printf 12345 >&2", limits=Limits(output_bytes=10))
+    record, _ = phases.one("sh", "-c", at_once, limits=PhaseLimits(output_bytes=1_024))
+    assert record.ended_by is StepEndedBy.OUTPUT
+    quiet, _ = phases.one("sh", "-c", "printf 12345; printf 12345 >&2", limits=PhaseLimits(output_bytes=10))
     assert quiet.ok
 
 
 def test_limits_spare_what_ends_in_time(phases: Phases) -> None:
-    record, _ = phases.run(["sleep", "0.2"], limits=Limits(wall_ms=20_000, idle_ms=20_000, output_bytes=1))
+    record, _ = phases.run(
+        ["sleep", "0.2"], limits=PhaseLimits(wall_ms=20_000, idle_ms=20_000, output_bytes=1)
+    )
     assert record.ended is PhaseEnd.DONE
 
 
 def test_a_broken_gate_limit_goes_on_to_the_next_gate(phases: Phases) -> None:
     record, _ = phases.run(
-        ["sleep", "60"], ["true"], kind=StepKind.GATE, go_on=True, limits=Limits(idle_ms=1000)
+        ["sleep", "60"], ["true"], kind=StepKind.GATE, go_on=True, limits=PhaseLimits(idle_ms=1000)
     )
-    assert [(s.ended_by, s.ok) for s in record.steps] == [(EndedBy.IDLE, False), (EndedBy.NONE, True)]
+    assert [(s.ended_by, s.ok) for s in record.steps] == [(StepEndedBy.IDLE, False), (StepEndedBy.NONE, True)]

@@ -15,7 +15,7 @@ import pytest
 
 from node_agent.shim import taking, unmapped
 from node_agent.shim.process import Proc
-from node_agent.shim.spool import EndedBy, Limits, PhaseEnd
+from node_agent.shim.spool import PhaseEnd, PhaseLimits, StepEndedBy
 from node_agent.shim.taking import MEMORY, PROCESSES, Taking
 from tests.integration.shim_phases import Phases, phases_in, until
 
@@ -62,18 +62,18 @@ def phases(tmp_path: Path) -> Iterator[Phases]:
 
 
 def test_a_hog_of_memory_is_ended(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", HOG, limits=Limits(memory_bytes=SMALL))
-    assert (done.ended_by, done.signal) == (EndedBy.MEMORY, signal.SIGKILL)
+    done, _ = phases.one(sys.executable, "-c", HOG, limits=PhaseLimits(memory_bytes=SMALL))
+    assert (done.ended_by, done.signal) == (StepEndedBy.MEMORY, signal.SIGKILL)
     assert done.max_rss_kb < 10 * SMALL / 1024, "long before the machine feels it"
 
 
 @pytest.mark.slow
 def test_a_file_without_a_name_counts_as_memory_and_once(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", NAMELESS, limits=Limits(memory_bytes=SMALL))
-    assert (done.ended_by, done.signal) == (EndedBy.MEMORY, signal.SIGKILL)
+    done, _ = phases.one(sys.executable, "-c", NAMELESS, limits=PhaseLimits(memory_bytes=SMALL))
+    assert (done.ended_by, done.signal) == (StepEndedBy.MEMORY, signal.SIGKILL)
     brief = NAMELESS.replace("sleep(60)", "sleep(3)")
-    done, _ = phases.one(sys.executable, "-c", brief, limits=Limits(memory_bytes=260 << 20))
-    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+    done, _ = phases.one(sys.executable, "-c", brief, limits=PhaseLimits(memory_bytes=260 << 20))
+    assert (done.ended_by, done.exit_code) == (StepEndedBy.NONE, 0)
 
 
 def test_what_is_mapped_of_a_file_in_memory_is_not_counted_twice() -> None:
@@ -128,33 +128,33 @@ def _is_below(pid: int, above: int) -> bool:
 def test_what_is_taken_together_counts_together(phases: Phases) -> None:
     one = f"{sys.executable} -c 'import time; kept = b\"x\" * (40 << 20); time.sleep(60)'"
     all_four = f"{one} & {one} & {one} & {one} & wait"
-    done, _ = phases.one("sh", "-c", all_four, limits=Limits(memory_bytes=SMALL))
-    assert done.ended_by is EndedBy.MEMORY
+    done, _ = phases.one("sh", "-c", all_four, limits=PhaseLimits(memory_bytes=SMALL))
+    assert done.ended_by is StepEndedBy.MEMORY
 
 
 def test_what_processes_share_counts_once(phases: Phases) -> None:
     """Six that share 60 MB: 360 MB by the first sum, which is why there is a second one."""
-    done, _ = phases.one(sys.executable, "-c", SHARED, limits=Limits(memory_bytes=2 * SMALL))
-    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+    done, _ = phases.one(sys.executable, "-c", SHARED, limits=PhaseLimits(memory_bytes=2 * SMALL))
+    assert (done.ended_by, done.exit_code) == (StepEndedBy.NONE, 0)
 
 
 def test_a_crowd_is_ended_and_its_neighbour_is_not(phases: Phases) -> None:
     beside, quiet = phases.plan(["sh", "-c", "sleep 3; echo done"])
     phases.runner.start(beside, quiet)
-    done, _ = phases.one("sh", "-c", CROWD, limits=Limits(processes=60))
-    assert (done.ended_by, done.signal) == (EndedBy.PROCESSES, signal.SIGKILL)
+    done, _ = phases.one("sh", "-c", CROWD, limits=PhaseLimits(processes=60))
+    assert (done.ended_by, done.signal) == (StepEndedBy.PROCESSES, signal.SIGKILL)
     assert phases.finish(beside).ended is PhaseEnd.DONE
 
 
 def test_threads_count_as_well(phases: Phases) -> None:
-    done, _ = phases.one(sys.executable, "-c", THREADS, limits=Limits(processes=60))
-    assert done.ended_by is EndedBy.PROCESSES
+    done, _ = phases.one(sys.executable, "-c", THREADS, limits=PhaseLimits(processes=60))
+    assert done.ended_by is StepEndedBy.PROCESSES
 
 
 def test_what_stays_within_its_limits_is_let_be(phases: Phases) -> None:
-    limits = Limits(memory_bytes=1 << 30, processes=200)
+    limits = PhaseLimits(memory_bytes=1 << 30, processes=200)
     done, _ = phases.one("sh", "-c", "for n in 1 2 3 4 5; do sleep 1.3 & done; wait", limits=limits)
-    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+    assert (done.ended_by, done.exit_code) == (StepEndedBy.NONE, 0)
 
 
 def test_when_memory_runs_out_attempts_end_before_those_who_watch_them(phases: Phases) -> None:

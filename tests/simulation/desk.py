@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.control.core import Ports, Rules
+from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import ALL, Record
@@ -22,7 +22,7 @@ from tests.fakes.ledger import MemoryLedger
 from tests.fakes.node import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
 
 FLEET = "f-simulation"
-RULES = Rules(
+RULES = ControlSettings(
     ceiling_usd=Decimal(4),
     deadlines=Deadlines(ask_ms=15_000, suspect_ms=30_000, unreachable_ms=60_000, lost_ms=120_000),
     start_by_ms=40_000,

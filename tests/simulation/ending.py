@@ -12,8 +12,8 @@ from pancode.domain import books
 from pancode.domain.records import (
     Attempt,
     Balance,
+    BookEntry,
     ControlMessage,
-    Entry,
     EntryKind,
     Fence,
     FenceState,
@@ -79,7 +79,7 @@ def no_hold_is_left(tx: Transaction) -> None:
     """What nobody can still spend is not held: by attempt and scope, but for a cost that is unknown."""
     held: Counter[tuple[str, int, str]] = Counter()
     unknown = set()
-    for entry in tx.find(Entry):
+    for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
         held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
         if entry.kind is EntryKind.UNKNOWN:
@@ -94,7 +94,7 @@ def no_hold_is_left(tx: Transaction) -> None:
 def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
     """Tokens and milliseconds, by attempt and scope."""
     held: dict[tuple[str, int, str], tuple[int, int]] = {}
-    for entry in tx.find(Entry):
+    for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
         tokens, ms = held.get(key, (0, 0))
         held[key] = tokens + entry.held_tokens, ms + entry.held_ms
@@ -109,7 +109,7 @@ def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> N
     held: Counter[tuple[str, int, str]] = Counter()
     days: dict[tuple[str, int, str], list[str]] = {}
     unknown = set()
-    for entry in tx.find(Entry):
+    for entry in tx.find(BookEntry):
         key = (entry.run, entry.attempt, entry.scope)
         held[key] += {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}.get(entry.kind, 0) * int(entry.usd * 100)
         if entry.kind in (EntryKind.HOLD, EntryKind.UNKNOWN):  # the clock may have been set back between them
@@ -139,7 +139,7 @@ def what_was_spent_is_booked(tx: Transaction, world: World) -> None:
         costs = [cost for stored in receipts if (cost := _known_cost(stored)) is not None]
         if not costs or run in world.truth.lied_of:
             continue
-        entries = [e for e in tx.find(Entry, {"run": run}) if e.attempt == attempt]
+        entries = [e for e in tx.find(BookEntry, {"run": run}) if e.attempt == attempt]
         booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
         must(booked == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked}")
 
@@ -160,7 +160,7 @@ def what_was_told_of_work_is_booked(tx: Transaction, world: World) -> None:
             continue
         usage = claims_in(stored.envelope)["usage"]
         told = (int(usage["input_tokens"]) + int(usage["output_tokens"]), int(usage["agent_ms"]))
-        mine = [e for e in tx.find(Entry, {"run": stored.run}) if e.attempt == stored.attempt]
+        mine = [e for e in tx.find(BookEntry, {"run": stored.run}) if e.attempt == stored.attempt]
         mine = [e for e in mine if e.scope.startswith("day:")]
         booked = sum(e.tokens for e in mine), sum(e.agent_ms for e in mine)
         left = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)

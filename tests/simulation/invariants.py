@@ -13,8 +13,8 @@ from pancode.domain.life.moves import holds_slot
 from pancode.domain.records import (
     Attempt,
     Balance,
+    BookEntry,
     Closed,
-    Entry,
     EntryKind,
     Fence,
     FenceState,
@@ -75,7 +75,7 @@ class Invariants:
             settings = tx.find(Setting)
             self.ceilings = {s.name: Decimal(str(s.value)) for s in settings if s.name.startswith("ceiling:")}
             self.work = {s.name: s.value for s in settings if s.name.startswith("ceiling-work:")}
-            self.books_balance(tx.find(Entry), tx.find(Balance))
+            self.books_balance(tx.find(BookEntry), tx.find(Balance))
             receipts = tx.find(StoredReceipt)
             self.accepted_means_true_and_there(tx, receipts)
             self.nothing_is_deleted_before_it_is_acknowledged({(r.run, r.fence) for r in receipts})
@@ -201,7 +201,7 @@ class Invariants:
         usual = self.desk.rules.ceiling_usd if kind == "day" else None
         return self.ceilings.get(f"ceiling:{scope}", self.ceilings.get(f"ceiling:{kind}", usual))
 
-    def books_balance(self, entries: list[Entry], balances: list[Balance]) -> None:
+    def books_balance(self, entries: list[BookEntry], balances: list[Balance]) -> None:
         """Sum of entries = balance; no hold was ever granted over the ceiling; nothing negative is held."""
         for entry in entries[self._entries :]:
             now = books.apply(self._running.get(entry.scope, Balance(entry.scope)), entry)
@@ -218,7 +218,7 @@ class Invariants:
             held = (balance.held_usd >= 0, balance.held_tokens >= 0, balance.held_ms >= 0)
             must(all(held), f"{balance.scope}: less than nothing is held: {balance}")
 
-    def work_fits(self, entry: Entry, now: Balance) -> None:
+    def work_fits(self, entry: BookEntry, now: Balance) -> None:
         """Tokens and time as people have limited them, for this scope or else for all of its kind."""
         kind = entry.scope.partition(":")[0]
         said = self.work.get(f"ceiling-work:{entry.scope}", self.work.get(f"ceiling-work:{kind}", {}))

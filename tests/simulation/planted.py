@@ -12,14 +12,14 @@ from node_agent.agent import control, intake
 from node_agent.attempt import accept, job
 from node_agent.attempt.plans import setup_plan
 from node_agent.attempt.procedure import delivering, desk, setting_up, starting
-from node_agent.attempt.records import NodeState
+from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
 from pancode.control import bind, heard, inbound, inventory, journals, plane, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, placement, settlement
-from pancode.domain.fleet import Watch
+from pancode.domain.fleet import Listening
 from pancode.domain.life import binding, ends, events, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.settlement import Judged, Ruling
@@ -53,7 +53,7 @@ class _Past:
         return True
 
 
-def _skip_gaps(state: NodeState, ahead: set[int]) -> NodeState:
+def _skip_gaps(state: JournalState, ahead: set[int]) -> JournalState:
     return replace(state, control_seq=max({state.control_seq, *ahead}))
 
 
@@ -176,7 +176,7 @@ BUGS = (
     Bug(
         "sleep of the coordinator counts as silence",
         "sleeper",
-        _to(Watch, "looked", lambda self, now, tolerance, reached: replace(self, last_ms=now)),
+        _to(Listening, "looked", lambda self, now, tolerance, reached: replace(self, last_ms=now)),
     ),
     Bug(
         "evidence is not looked at", "depot", _to(settle, "judge_evidence", lambda *_: Judged(Ruling.ACCEPT))
@@ -253,7 +253,7 @@ BUGS = (
     Bug(
         "what lay ready before a power cut is started",
         "clocks",
-        _to(desk.Case, "was_prepared_before", property(lambda case: False)),
+        _to(desk.Attempt, "was_prepared_before", property(lambda case: False)),
     ),
     Bug(
         "a plan of before a power cut is used",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from node_agent.attempt.claims import Now, claims_of
+from node_agent.attempt.claims import ClaimTime, claims_of
 from node_agent.attempt.plans import KEPT, STREAMS
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.closing import salvaged
-from node_agent.attempt.procedure.desk import Case, Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.desk import Attempt, Finished, Progressed, Turn, Wait
 from node_agent.attempt.records import Note
 from node_agent.attempt.verdict import Fault
 from node_agent.wire import keys
@@ -20,7 +20,7 @@ from node_agent.wire.receipt import receipt_of
 MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"
 
 
-def push(case: Case) -> Turn:
+def push(case: Attempt) -> Turn:
     """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
     fault, commit = case.fault, case.entry.data.get(Mark.COMMITTED, {}).get("commit")
     findings: list[str] = []
@@ -42,7 +42,7 @@ def push(case: Case) -> Turn:
     return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
 
 
-def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
+def upload(case: Attempt) -> tuple[list[dict[str, Any]], list[str]]:
     """Every output that there is, and words for those that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
@@ -57,17 +57,17 @@ def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
     return blobs, lost
 
 
-def seal(case: Case) -> Turn:
+def seal(case: Attempt) -> Turn:
     """pushed → receipted: signed and on disk before anybody sees it."""
     desk = case.desk
-    now = Now(desk.clock.wall_ms(), desk.now(), desk.journal.last_receipt())
+    now = ClaimTime(desk.clock.wall_ms(), desk.now(), desk.journal.last_receipt())
     claims = claims_of(desk.node, case.order, case.entry, case.prompt_digest(), now)
     envelope = receipt_of(claims).signed(desk.key)
     desk.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
     return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
 
 
-def publish(case: Case) -> Turn:
+def publish(case: Attempt) -> Turn:
     """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
     desk, now = case.desk, case.desk.clock.mono_ms()
     if case.resend:
@@ -84,7 +84,7 @@ def publish(case: Case) -> Turn:
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
 
 
-def _send_again(case: Case) -> None:
+def _send_again(case: Attempt) -> None:
     """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
     data = case.entry.data
     commit = data.get(Mark.COMMITTED, {}).get("commit")
@@ -94,7 +94,7 @@ def _send_again(case: Case) -> None:
     upload(case)
 
 
-def clean_up(case: Case) -> Turn:
+def clean_up(case: Attempt) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
     entry, desk = case.entry, case.desk
     desk.journal.settle(case.identity)

@@ -10,15 +10,15 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import Door, Gateways
+from node_agent.attempt.doors import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
-from node_agent.attempt.ports import DepotLink, Journal, Runner, Runtimes, Stamp, Workspaces
-from node_agent.attempt.records import Data, Entry, Note
+from node_agent.attempt.ports import CommitStamp, DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
+from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.sessions import Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
-from node_agent.attempt.watch import Watch
-from node_agent.shim.spool import Ended, ExitRecord, Limits, Plan, Vanished
+from node_agent.attempt.watch import OutputWatch
+from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished
 from node_agent.tempo import Tempo
 from node_agent.vault.redact import redacted
 from node_agent.wire.clock import Clock, FleetTime
@@ -51,14 +51,14 @@ Turn = Progressed | Wait | Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Context:
     """The node's ports and standing facts. `now`: fleet time; `session`: this start of the node agent."""
 
     node: Self
     key: SigningKey
-    journal: Journal
-    runner: Runner
-    workspaces: Workspaces
+    journal: JournalPort
+    runner: RunnerPort
+    workspaces: WorkspacesPort
     depot: DepotLink
     runtimes: Runtimes
     sessions: Sessions
@@ -76,15 +76,15 @@ class Desk:
     """Which start of the machine this is."""
 
 
-class Case:
+class Attempt:
     """One attempt on the desk: its order, read once, and what is known of it in memory only."""
 
-    def __init__(self, desk: Desk, identity: AttemptId) -> None:
+    def __init__(self, desk: Context, identity: AttemptId) -> None:
         self.desk, self.identity = desk, identity
         self.order = desk.journal.order(identity)
         self.folder = self.work = desk.journal.folder(identity)
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
-        self.watch: Watch | None = None
+        self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
         """When the receipt went out last, and how long to wait for its answer."""
         self.backoff_ms = desk.tempo.publish_first_ms
@@ -94,7 +94,7 @@ class Case:
         """Faults of ours in a row."""
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> JournalRecord:
         found = self.desk.journal.get(self.identity)
         if found is None:
             raise KeyError(str(self.identity))
@@ -140,7 +140,7 @@ class Case:
         return isinstance(seen, Ended | Vanished) and seen.rebooted
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> PhaseLimits:
         """What ends the attempt, as it was given to it; the time is for all its phases together."""
         return limits_of(self.order, self.desk.ceiling())
 
@@ -150,12 +150,12 @@ class Case:
         return time_left(self.order, [record for record in records if record is not None])
 
     @property
-    def stamp(self) -> Stamp:
+    def stamp(self) -> CommitStamp:
         """The same for every try, so that a repeated commit has the same id."""
         order = self.order
         subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
         trailer = f"PanCode-Run: {order.identity}\nPanCode-Agent: {order.agent.name}"
-        return Stamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+        return CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
 
     @property
     def fault(self) -> Fault | None:
@@ -195,12 +195,12 @@ class Case:
         """Whether gates are to judge it: only what looks like success, and when the order has any."""
         return fault is None and bool(self.order.gates)
 
-    def put_inside(self, plan: Plan, door: Door | None = None) -> Plan:
+    def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
         """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
         shown = self.desk.workspaces.repository(self.identity, self.order.workspace)
         return self.desk.runtimes.enclosed(self.order, plan, shown, door, self.desk.ceiling().rules)
 
-    def enclosed(self, plan: Plan, work: Plan, door: Door | None = None) -> Plan:
+    def enclosed(self, plan: PhasePlan, work: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
         """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
         return self.put_inside(plan, door) if is_walled(work) else plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.policy.commands.tree import Word
+from node_agent.policy.commands.tree import ShellWord
 from node_agent.wire.policy import ActionClass
 
 A = ActionClass
@@ -45,7 +45,7 @@ _REWRITING: dict[str, tuple[str, tuple[str, ...]]] = {
 _LATER_SCRIPT = {("bisect", "run"), ("submodule", "foreach")}
 
 
-def git_action(words: Sequence[Word]) -> ActionClass:
+def git_action(words: Sequence[ShellWord]) -> ActionClass:
     """`words`: what follows `git`."""
     rest = list(words)
     while rest and (rest[0].text or "").startswith("-"):
@@ -71,7 +71,7 @@ def _starts(setting: str | None) -> bool:
     return any(key.startswith(end) if end.endswith(".") else key.endswith(end) for end in _STARTS_PROGRAMS)
 
 
-def _verb(verb: str, words: Sequence[Word]) -> ActionClass:
+def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
     said = [word.text for word in words if word.text is not None]
     if verb == "push":
         return _push(said, len(said) == len(words))

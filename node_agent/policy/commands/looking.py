@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node_agent.policy.commands.tree import Word
+from node_agent.policy.commands.tree import ShellWord
 
 _PLAIN = frozenset(
     """
@@ -65,7 +65,7 @@ _EXACT = frozenset({"--text"})
 _QUIET = frozenset("LANG LANGUAGE TZ COLUMNS LINES NO_COLOR CLICOLOR TERM GIT_OPTIONAL_LOCKS".split())
 
 
-def only_looks(name: str, words: Sequence[Word]) -> bool:
+def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
     """A call of the program with these words behind it. What other calls it makes is judged by itself."""
     folder, _, program = name.rpartition("/")
     if folder and f"{folder}/" not in _FOLDERS:
@@ -86,12 +86,12 @@ def is_quiet(variable: str) -> bool:
     return variable in _QUIET or variable.startswith("LC_")
 
 
-def _git(words: Sequence[Word]) -> bool:
+def _git(words: Sequence[ShellWord]) -> bool:
     verb = words[0].text if words else None
     return verb in _GIT_LOOKS and _is_harmless(_GIT_GREP if verb == "grep" else _GIT, words[1:])
 
 
-def _is_harmless(but: _But, words: Sequence[Word]) -> bool:
+def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     if any(_may_be_option(word) for word in words[:ends]):
         return False
@@ -101,7 +101,7 @@ def _is_harmless(but: _But, words: Sequence[Word]) -> bool:
     return not too_many and not any(_is_of(but, word) for word in said)
 
 
-def _may_be_option(word: Word) -> bool:
+def _may_be_option(word: ShellWord) -> bool:
     """Made while it runs, or by what names the files have."""
     text = word.text
     return text is None or (word.glob and text[:1] in ("*", "?", "[")) or ("{" in text and "," in text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node_agent.policy.commands.tree import Word
+from node_agent.policy.commands.tree import ShellWord
 from node_agent.wire.policy import ActionClass
 
 A = ActionClass
@@ -77,7 +77,7 @@ _READERS = _TO_LAST | frozenset(
 _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 
-def plain_action(program: str, words: Sequence[Word], fed: bool) -> ActionClass:
+def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
     """The class of a call of a program that starts no other one by its words."""
     said = [word.text for word in words if word.text is not None]
     if program in _SYSTEM or program.startswith("mkfs"):
@@ -93,7 +93,7 @@ def plain_action(program: str, words: Sequence[Word], fed: bool) -> ActionClass:
     return A.UNKNOWN if _is_hidden(program, said, words, fed) else A.SHELL
 
 
-def _is_hidden(program: str, said: Sequence[str], words: Sequence[Word], fed: bool) -> bool:
+def _is_hidden(program: str, said: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
     """Whether what is done stands in another language, comes from elsewhere, or happens elsewhere."""
     if program in _ELSEWHERE:
         return True
@@ -117,7 +117,7 @@ def _tells(word: str, options: Sequence[str]) -> bool:
     return word[:1] == "-" and word[:2] != "--" and bool(letters.intersection(word[1:]))
 
 
-def _is_operand(word: Word) -> bool:
+def _is_operand(word: ShellWord) -> bool:
     return word.text is None or not word.text.startswith("-")
 
 
@@ -140,7 +140,7 @@ def _is_loose(said: Sequence[str]) -> bool:
     return _has(said, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
 
 
-def touched(program: str, words: Sequence[Word]) -> Iterator[Touched]:
+def touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
     """The words that may be paths, and what becomes of those. Every word that is none is read, at most."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]
@@ -154,7 +154,7 @@ def touched(program: str, words: Sequence[Word]) -> Iterator[Touched]:
             yield from _inside(program, word.text)
 
 
-def _use(program: str, words: Sequence[Word], number: int, count: int) -> Use:
+def _use(program: str, words: Sequence[ShellWord], number: int, count: int) -> Use:
     is_last = number == count - 1
     if program in ("rm", "rmdir", "unlink", "shred"):
         return Use.DELETE

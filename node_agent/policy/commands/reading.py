@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from node_agent.policy.commands.git import git_action
 from node_agent.policy.commands.looking import is_quiet, only_looks
 from node_agent.policy.commands.programs import Touched, Use, plain_action, touched
-from node_agent.policy.commands.tree import MOST_CALLS, Call, Redirect, Word, parse
+from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellCommand, ShellWord, parse
 from node_agent.policy.commands.wrappers import inside
 from node_agent.wire.policy import ActionClass
 
@@ -57,7 +57,7 @@ _OF_SYSTEM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class CommandAction:
     """One call: its class, and its words as one line, `?` for what is made while it runs.
 
     `looks`: it changes nothing.
@@ -69,18 +69,18 @@ class Act:
 
 
 @dataclass(slots=True)
-class Reading:
+class ScriptReading:
     """What a script does, as far as it can be seen."""
 
-    acts: list[Act] = field(default_factory=list)
+    acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
     """Nothing in it changes what its calls mean, or writes where nobody can see."""
 
     @property
-    def gravest(self) -> Act:
+    def gravest(self) -> CommandAction:
         """The act that decides; of a script that does nothing, an empty one."""
-        return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=Act(A.SHELL, ""))
+        return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=CommandAction(A.SHELL, ""))
 
     @property
     def action(self) -> ActionClass:
@@ -93,24 +93,24 @@ class Reading:
         return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
 
 
-def read_command(text: str) -> Reading:
+def read_command(text: str) -> ScriptReading:
     """Never raises, whatever the text is."""
-    reading = Reading()
+    reading = ScriptReading()
     _script(reading, text, 0)
     return reading
 
 
-def _script(reading: Reading, text: str, depth: int) -> None:
+def _script(reading: ScriptReading, text: str, depth: int) -> None:
     script = parse(text)
     reading.plain = reading.plain and _REWRITTEN.search(text) is None
     if not script.whole or depth > MOST_NESTED or len(reading.acts) > MOST_CALLS:
-        reading.acts.append(Act(A.UNKNOWN, " ".join(text.split())[:500]))
+        reading.acts.append(CommandAction(A.UNKNOWN, " ".join(text.split())[:500]))
     if depth <= MOST_NESTED and len(reading.acts) <= MOST_CALLS:
         for call in script.calls:
             _call(reading, call, depth)
 
 
-def _call(reading: Reading, call: Call, depth: int) -> None:
+def _call(reading: ScriptReading, call: ShellCommand, depth: int) -> None:
     for name, value in call.sets:
         _variable(reading, name, value, depth)
     for redirect in call.redirects:
@@ -119,20 +119,20 @@ def _call(reading: Reading, call: Call, depth: int) -> None:
         _words(reading, call.words, call.fed, depth)
 
 
-def _variable(reading: Reading, name: str, value: Word, depth: int) -> None:
+def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
     """Some variables are commands, or name files that are run."""
     if name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
-        reading.acts.append(Act(A.UNKNOWN, f"{name}={value.text or '?'}"))
+        reading.acts.append(CommandAction(A.UNKNOWN, f"{name}={value.text or '?'}"))
     elif name.endswith(_COMMAND_VARIABLES):
         if value.text is None:
-            reading.acts.append(Act(A.UNKNOWN, f"{name}=?"))
+            reading.acts.append(CommandAction(A.UNKNOWN, f"{name}=?"))
         else:
             _script(reading, value.text, depth + 1)
     elif not is_quiet(name):
         reading.plain = False
 
 
-def _redirected(reading: Reading, redirect: Redirect) -> None:
+def _redirected(reading: ScriptReading, redirect: Redirect) -> None:
     path = redirect.target.text
     if path is None:
         reading.plain = reading.plain and not redirect.writes
@@ -143,10 +143,10 @@ def _redirected(reading: Reading, redirect: Redirect) -> None:
         _placed(reading, path, f"> {path}")
 
 
-def _placed(reading: Reading, path: str, line: str) -> None:
+def _placed(reading: ScriptReading, path: str, line: str) -> None:
     grave = grave_place(path)
     if grave is not None:
-        reading.acts.append(Act(grave, line))
+        reading.acts.append(CommandAction(grave, line))
 
 
 def grave_place(path: str) -> ActionClass | None:
@@ -163,20 +163,20 @@ def _below(path: str, top: str) -> bool:
     return path == top or path.startswith(top + "/")
 
 
-def _words(reading: Reading, words: Sequence[Word], fed: bool, depth: int) -> None:
+def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth: int) -> None:
     line, first = _line(words), words[0]
     if first.text is None or first.glob or _is_no_program(first.text) or depth > MOST_NESTED:
-        reading.acts.append(Act(A.UNKNOWN, line))
+        reading.acts.append(CommandAction(A.UNKNOWN, line))
         return
     program = first.text.rpartition("/")[2]
     found = inside(program, words[1:], fed)
     if found is None:
         own = _own(program, words[1:], fed)
-        reading.acts.append(Act(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
+        reading.acts.append(CommandAction(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
         _touch(reading, program, words[1:], line)
         return
     looks = found.own is A.SHELL and only_looks(first.text, words[1:])
-    reading.acts.append(Act(found.own, line, looks))
+    reading.acts.append(CommandAction(found.own, line, looks))
     for call in found.calls:
         _words(reading, call, fed, depth + 1)
     for text in found.scripts:
@@ -189,18 +189,18 @@ def _is_no_program(name: str) -> bool:
     return name in _RESERVED or "=" in name
 
 
-def _own(program: str, words: Sequence[Word], fed: bool) -> ActionClass:
+def _own(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
     return git_action(words) if program == "git" else plain_action(program, words, fed)
 
 
-def _touch(reading: Reading, program: str, words: Sequence[Word], line: str) -> None:
+def _touch(reading: ScriptReading, program: str, words: Sequence[ShellWord], line: str) -> None:
     for one in _paths(program, words):
         reading.touches.append(one)
         if one.use is not Use.READ:
             _placed(reading, one.path, line)
 
 
-def _paths(program: str, words: Sequence[Word]) -> Iterator[Touched]:
+def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
     if program == "git" and words and words[0].text in ("rm", "mv"):
         yield from touched(words[0].text, words[1:])
     elif program == "find" and any(word.text == "-delete" for word in words):
@@ -209,6 +209,6 @@ def _paths(program: str, words: Sequence[Word]) -> Iterator[Touched]:
         yield from touched(program, words)
 
 
-def _line(words: Sequence[Word]) -> str:
+def _line(words: Sequence[ShellWord]) -> str:
     """As a person would read it, and as rules for commands are held against it."""
     return " ".join("?" if word.text is None else word.text for word in words)[:2_000]

@@ -36,7 +36,7 @@ _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ShellWord:
     """One word as the program gets it. `text` None: it is made while the script runs.
 
     `glob`: a shell would look for files that fit it.
@@ -51,7 +51,7 @@ class Redirect:
     """`op` as written, without the number in front of it."""
 
     op: str
-    target: Word
+    target: ShellWord
 
     @property
     def writes(self) -> bool:
@@ -61,27 +61,27 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ShellCommand:
     """One command. `sets`: variables in front of it; `fed`: its input comes from a pipe or a redirection."""
 
-    words: tuple[Word, ...]
-    sets: tuple[tuple[str, Word], ...] = ()
+    words: tuple[ShellWord, ...]
+    sets: tuple[tuple[str, ShellWord], ...] = ()
     redirects: tuple[Redirect, ...] = ()
     fed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class ParsedScript:
     """All calls of a script, in loops, functions and substitutions too. `whole`: all was understood."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[ShellCommand, ...]
     whole: bool
 
 
-UNREADABLE = Script((), False)
+UNREADABLE = ParsedScript((), False)
 
 
-def parse(text: str) -> Script:
+def parse(text: str) -> ParsedScript:
     """Never raises: what is no script is one that is not whole."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
@@ -90,7 +90,7 @@ def parse(text: str) -> Script:
     return _elsewhere(raw) if _elsewhere is not None else take_apart(raw)
 
 
-def take_elsewhere(reader: Callable[[bytes], Script] | None) -> None:
+def take_elsewhere(reader: Callable[[bytes], ParsedScript] | None) -> None:
     """From now on `reader` takes scripts apart; None: this process itself does.
 
     For all of a process: who reads a command does not know where the parser lives, and must not choose.
@@ -99,15 +99,15 @@ def take_elsewhere(reader: Callable[[bytes], Script] | None) -> None:
     _elsewhere = reader
 
 
-_elsewhere: Callable[[bytes], Script] | None = None
+_elsewhere: Callable[[bytes], ParsedScript] | None = None
 
 
-def take_apart(raw: bytes) -> Script:
+def take_apart(raw: bytes) -> ParsedScript:
     """Here, by code in C; of bytes that `parse` let through."""
     root = _parser().parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
-    return Script(tuple(reader.calls), reader.whole and not root.has_error)
+    return ParsedScript(tuple(reader.calls), reader.whole and not root.has_error)
 
 
 def _parser() -> Parser:
@@ -136,7 +136,7 @@ class _Around:
 
 class _Reader:
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[ShellCommand] = []
         self.whole = True
 
     def visit(self, node: Node, around: _Around) -> None:
@@ -154,7 +154,7 @@ class _Reader:
             case "heredoc_redirect":
                 self._all(node, replace(below, fed=True))
             case "variable_assignment":
-                self.calls.append(Call((), (_assigned(node),)))
+                self.calls.append(ShellCommand((), (_assigned(node),)))
                 self._all(node, replace(below, redirects=()))
             case _:
                 self._all(node, below)
@@ -166,7 +166,7 @@ class _Reader:
     def _call(self, node: Node, around: _Around) -> None:
         words, sets, redirects, fed = [], [], list(around.redirects), around.fed
         if node.type != "command":
-            words.append(Word(_text(node.children[0])))
+            words.append(ShellWord(_text(node.children[0])))
         for child in node.named_children:
             if child.type == "variable_assignment":
                 sets.append(_assigned(child))
@@ -175,7 +175,7 @@ class _Reader:
             elif child.type not in (*_HERE, "comment"):
                 words.append(_word(child.named_children[0] if child.type == "command_name" else child))
             fed = fed or child.type in _HERE or _reads(child)
-        self.calls.append(Call(tuple(words), tuple(sets), tuple(redirects), fed))
+        self.calls.append(ShellCommand(tuple(words), tuple(sets), tuple(redirects), fed))
         for child in node.named_children:
             inner = child.named_children if child.type == "variable_assignment" else [child]
             for part in inner:
@@ -187,11 +187,11 @@ class _Reader:
         redirects = tuple(_redirect(child) for child in files)
         body = node.child_by_field_name("body")
         if body is None:
-            self.calls.append(Call((), (), redirects, fed))
+            self.calls.append(ShellCommand((), (), redirects, fed))
         elif body.type in ("command", "declaration_command", "unset_command"):
             self.visit(body, replace(around, fed=fed, redirects=(*around.redirects, *redirects)))
         else:
-            self.calls.append(Call((), (), redirects, fed))
+            self.calls.append(ShellCommand((), (), redirects, fed))
             self.visit(body, replace(around, fed=fed))
         for child in node.named_children:
             if child != body:
@@ -202,9 +202,9 @@ class _Reader:
             self.visit(child, replace(around, fed=around.fed or number > 0))
 
 
-def _assigned(node: Node) -> tuple[str, Word]:
+def _assigned(node: Node) -> tuple[str, ShellWord]:
     name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-    return (_text(name) if name is not None else "?", Word("") if value is None else _word(value))
+    return (_text(name) if name is not None else "?", ShellWord("") if value is None else _word(value))
 
 
 def _reads(node: Node) -> bool:
@@ -217,31 +217,31 @@ def _operator(node: Node) -> str:
 
 def _redirect(node: Node) -> Redirect:
     target = node.child_by_field_name("destination")
-    return Redirect(_operator(node), Word(None) if target is None else _word(target))
+    return Redirect(_operator(node), ShellWord(None) if target is None else _word(target))
 
 
 def _text(node: Node) -> str:
     return (node.text or b"").decode("utf-8", "replace")
 
 
-def _word(node: Node) -> Word:
+def _word(node: Node) -> ShellWord:
     text = _text(node)
     match node.type:
         case "word" | "number" | "variable_name" | "file_descriptor" | "special_variable_name":
             bare = text.replace("\\\n", "")
-            return Word(re.sub(r"\\(.)", r"\1", bare, flags=re.DOTALL), bool(_globs(bare)))
+            return ShellWord(re.sub(r"\\(.)", r"\1", bare, flags=re.DOTALL), bool(_globs(bare)))
         case "raw_string":
-            return Word(text[1:-1])
+            return ShellWord(text[1:-1])
         case "ansi_c_string":
-            return Word(_ANSI.sub(_ansi, text[2:-1]))
+            return ShellWord(_ANSI.sub(_ansi, text[2:-1]))
         case "string" | "translated_string":
             return _quoted(node)
         case "concatenation":
             return _joined(node)
         case "simple_expansion" | "expansion":
             name = text.strip("${}")
-            return Word(_KNOWN_PLACES.get(name))
-    return Word(None)
+            return ShellWord(_KNOWN_PLACES.get(name))
+    return ShellWord(None)
 
 
 def _globs(text: str) -> str:
@@ -249,35 +249,35 @@ def _globs(text: str) -> str:
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
 
 
-def _quoted(node: Node) -> Word:
+def _quoted(node: Node) -> ShellWord:
     inner = node if node.type == "string" else node.named_children[0] if node.named_children else node
     parts = [_piece(child) for child in inner.named_children]
     if any(part.text is None for part in parts):
-        return Word(None)
+        return ShellWord(None)
     if all(child.type == "string_content" for child in inner.named_children):
-        return Word(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
-    return Word("".join(part.text or "" for part in parts))
+        return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
+    return ShellWord("".join(part.text or "" for part in parts))
 
 
-def _piece(node: Node) -> Word:
+def _piece(node: Node) -> ShellWord:
     if node.type == "string_content":
-        return Word(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(node)))
+        return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(node)))
     return _word(node)
 
 
-def _joined(node: Node) -> Word:
+def _joined(node: Node) -> ShellWord:
     """`{a,b}` becomes several words, so it is none that is known; `{}` is itself."""
     if _text(node) == "{}":
-        return Word("{}")
+        return ShellWord("{}")
     parts = list(_parts(node))
     if any(part.text is None for part in parts) or any(part.text == "{" for part in parts):
-        return Word(None)
-    return Word("".join(part.text or "" for part in parts), any(part.glob for part in parts))
+        return ShellWord(None)
+    return ShellWord("".join(part.text or "" for part in parts), any(part.glob for part in parts))
 
 
-def _parts(node: Node) -> Iterator[Word]:
+def _parts(node: Node) -> Iterator[ShellWord]:
     for child in node.children:
-        yield Word(_text(child)) if not child.is_named else _word(child)
+        yield ShellWord(_text(child)) if not child.is_named else _word(child)
 
 
 def _ansi(match: re.Match[str]) -> str:

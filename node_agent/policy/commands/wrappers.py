@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node_agent.policy.commands.tree import Word
+from node_agent.policy.commands.tree import ShellWord
 from node_agent.wire.policy import ActionClass
 
 A = ActionClass
-Words = Sequence[Word]
+Words = Sequence[ShellWord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Inside:
     `own`: the class of the call itself. A script that is made while it runs makes `own` unknown.
     """
 
-    calls: tuple[tuple[Word, ...], ...] = ()
+    calls: tuple[tuple[ShellWord, ...], ...] = ()
     scripts: tuple[str, ...] = ()
     own: ActionClass = A.SHELL
 
@@ -109,7 +109,7 @@ def _prefix(program: str, words: Words) -> Inside:
     if program == "flock" and rest and rest[0].text == "-c":
         return _script(rest[1:2])
     if program == "xargs" and rest:
-        rest = (*rest, Word(None))
+        rest = (*rest, ShellWord(None))
     return Inside(calls=(rest,) if rest else (), own=action)
 
 

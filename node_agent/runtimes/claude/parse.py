@@ -13,8 +13,8 @@ from node_agent.runtimes.base import (
     LaunchRequest,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -83,7 +83,7 @@ class ClaudeParser(EventParser):
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
                 self._tokens.last_text = clip(text)
-                yield Said(text)
+                yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 yield self._called(block)
 

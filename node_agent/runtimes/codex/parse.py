@@ -17,8 +17,8 @@ from node_agent.runtimes.base import (
     LaunchRequest,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -131,7 +131,7 @@ class CodexParser(EventParser):
         if not text:
             return ()
         self._answered, self._answer = True, clip(text)
-        return (Said(text),)
+        return (TextPiece(text),)
 
     def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:
         status = item.get("status")

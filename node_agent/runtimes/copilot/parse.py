@@ -15,8 +15,8 @@ from node_agent.runtimes.base import (
     LaunchRequest,
     Ran,
     Retrying,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -107,7 +107,7 @@ class CopilotParser(EventParser):
         text = text_of(data.get("content"))
         self._answer = clip(text)
         if text:
-            yield Said(text)
+            yield TextPiece(text)
         yield UsageGrew(self.usage)
 
     def _called(self, data: dict[str, Any]) -> ToolCall:

@@ -17,8 +17,8 @@ from node_agent.runtimes.base import (
     ExitInfo,
     LaunchRequest,
     Ran,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -90,7 +90,7 @@ class GeminiParser(EventParser):
                 return
         self._known = True
 
-    def _message(self, event: dict[str, Any]) -> Iterator[Said]:
+    def _message(self, event: dict[str, Any]) -> Iterator[TextPiece]:
         """Its first message is the task as it read it."""
         text = text_of(event.get("content"))
         if event.get("role") == "assistant" and text:
@@ -98,7 +98,7 @@ class GeminiParser(EventParser):
             self._answer += text
             if len(self._answer) > 2 * ANSWER_CHARS:
                 self._answer = clip(self._answer)
-            yield Said(text)
+            yield TextPiece(text)
 
     def _turn(self) -> None:
         """What comes first from the model, after the task or after its tools' results, is its next turn."""

@@ -16,8 +16,8 @@ from node_agent.runtimes.base import (
     ExitInfo,
     LaunchRequest,
     Ran,
-    Said,
     SessionStarted,
+    TextPiece,
     UsageGrew,
     clip,
     ended_for_us,
@@ -79,7 +79,7 @@ class OpencodeParser(EventParser):
             case "text":
                 if text := text_of(part.get("text")):
                     self._answer = clip(text)
-                    yield Said(text)
+                    yield TextPiece(text)
             case "tool_use":
                 yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
             case "step_finish":

@@ -16,8 +16,8 @@ from node_agent.runtimes.base import (
     ExitInfo,
     LaunchRequest,
     Ran,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -93,7 +93,7 @@ class QwenParser(EventParser):
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
                 self._answer = clip(text)
-                yield Said(text)
+                yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 yield self._called(block)
 

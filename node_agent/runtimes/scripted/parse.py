@@ -11,8 +11,8 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     Ran,
-    Said,
     SessionStarted,
+    TextPiece,
     ToolCall,
     UsageGrew,
     clip,
@@ -59,7 +59,7 @@ class ScriptedParser(EventParser):
                 self._model = text_of(event.get("model")) or None
                 yield SessionStarted(self._session, self._model)
             case "say":
-                yield Said(text_of(event.get("text")))
+                yield TextPiece(text_of(event.get("text")))
             case "tool" | "denied":
                 yield from self._tool(event)
             case "usage":

@@ -64,7 +64,7 @@ class End(Exception):
         self.code, self.status, self.text = code, status, text
 
 
-class Voice:
+class ScriptEvents:
     """Writes the events; each is a whole line at once."""
 
     def event(self, kind: str, **fields: object) -> None:
@@ -78,7 +78,7 @@ class Voice:
             data = data[os.write(fd, data) :]
 
 
-class Usage:
+class ScriptUsage:
     """Totals of what the script claims to have used."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Usage:
         return {**tokens, "cost_usd": usd}
 
 
-class Workspace:
+class ScriptFiles:
     """The acts that change files; each gives the words of its report. The current folder is the workspace."""
 
     def write(self, path: str, text: str) -> None:
@@ -186,12 +186,12 @@ Act = Callable[..., None]
 class Double:
     """Does one script."""
 
-    def __init__(self, voice: Voice, read_only: bool, max_usd: Decimal | None) -> None:
+    def __init__(self, voice: ScriptEvents, read_only: bool, max_usd: Decimal | None) -> None:
         self.voice, self.read_only, self.max_usd = voice, read_only, max_usd
-        self.usage = Usage()
+        self.usage = ScriptUsage()
         self.answer: str | None = None
         self.done = 0
-        files = Workspace()
+        files = ScriptFiles()
         self.acting = {name: getattr(files, name.replace("-", "_")) for name in ACTING}
         self.telling: dict[str, Act] = {n: getattr(self, "do_" + n.replace("-", "_")) for n in TELLING}
 
@@ -375,7 +375,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # like any program: it dies of it, without a word
     task = sys.stdin.buffer.read().decode("utf-8", "replace")
     limit, read_only = option(argv, "--max-usd"), "--read-only" in argv
-    voice = Voice()
+    voice = ScriptEvents()
     session = "s-" + hashlib.sha256(task.encode()).hexdigest()[:12]
     voice.event("start", session=session, model=option(argv, "--model"))
     double = Double(voice, read_only, None if limit is None else Decimal(limit))

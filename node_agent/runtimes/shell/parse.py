@@ -7,8 +7,8 @@ from node_agent.runtimes.base import (
     NOTHING,
     Activity,
     ExitInfo,
-    Said,
-    Verdict,
+    RuntimeVerdict,
+    TextPiece,
     clip,
     ended_for_us,
     how_it_ended,
@@ -33,13 +33,13 @@ class ShellParser:
     def feed(self, chunk: bytes) -> list[Activity]:
         """Every piece of output is text for the person who watches."""
         self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
-        return [Said(chunk.decode("utf-8", "replace"))] if chunk else []
+        return [TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 
-    def finish(self, end: ExitInfo) -> Verdict:
+    def finish(self, end: ExitInfo) -> RuntimeVerdict:
         """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
         failure, reason = self._judge(end)
         answer = clip(self._tail.decode("utf-8", "replace").strip())
-        return Verdict(failure, reason, answer, NOTHING)
+        return RuntimeVerdict(failure, reason, answer, NOTHING)
 
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):

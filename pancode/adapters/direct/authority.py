@@ -33,7 +33,7 @@ EARLIER = DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class KeyPair:
     """A certificate and its key."""
 
     cert: x509.Certificate
@@ -44,7 +44,7 @@ class Pair:
         return key + self.cert.public_bytes(Encoding.PEM)
 
     @classmethod
-    def read(cls, path: Path) -> Pair | None:
+    def read(cls, path: Path) -> KeyPair | None:
         """None when it is not there. ConfigError for what cannot be used."""
         try:
             text = path.read_bytes()
@@ -76,7 +76,7 @@ class Authority:
 
     def __init__(self, folder: Path, fleet: str, clock: Clock) -> None:
         self._folder, self._fleet, self._clock = folder, fleet, clock
-        self._ca: Pair | None = None
+        self._ca: KeyPair | None = None
 
     @property
     def ca(self) -> str:
@@ -86,7 +86,7 @@ class Authority:
     def server(self, host: str) -> Path:
         """The file with the coordinator's certificate for that address; made anew before it runs out."""
         path = self._folder / "server.pem"
-        ca, found = self._own(), Pair.read(path)
+        ca, found = self._own(), KeyPair.read(path)
         if found is None or not self._serves(found, host, ca):
             write_durable(path, self._issue_server(host, ca).text())
         return path
@@ -103,28 +103,28 @@ class Authority:
 
     # -- inside
 
-    def _own(self) -> Pair:
+    def _own(self) -> KeyPair:
         if self._ca is None:
-            self._ca = Pair.read(self._folder / "authority.pem")
+            self._ca = KeyPair.read(self._folder / "authority.pem")
         if self._ca is None or not self._lasts(self._ca, AUTHORITY_RENEW):
             self._ca = self._issue_own()
             write_durable(self._folder / "authority.pem", self._ca.text())
         return self._ca
 
-    def _issue_own(self) -> Pair:
+    def _issue_own(self) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._begun(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(key.public_key())
-        return Pair(_signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key)
+        return KeyPair(_signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key)
 
-    def _issue_server(self, host: str, ca: Pair) -> Pair:
+    def _issue_server(self, host: str, ca: KeyPair) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_name(host)])
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         made = self._begun("coordinator", LASTS).public_key(key.public_key())
         made = made.add_extension(names, critical=False).add_extension(usage, critical=False)
-        return Pair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
+        return KeyPair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
 
-    def _serves(self, found: Pair, host: str, ca: Pair) -> bool:
+    def _serves(self, found: KeyPair, host: str, ca: KeyPair) -> bool:
         try:
             found.cert.verify_directly_issued_by(ca.cert)
             names = found.cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -132,7 +132,7 @@ class Authority:
             return False
         return _name(host) in list(names) and self._lasts(found, RENEW)
 
-    def _lasts(self, pair: Pair, time: timedelta) -> bool:
+    def _lasts(self, pair: KeyPair, time: timedelta) -> bool:
         """Valid now and for so long; not now where the clock was ahead when it was made."""
         now = self._now()
         return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time

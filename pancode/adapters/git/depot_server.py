@@ -16,7 +16,7 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_git import serve_git, write_hooks
 from pancode.adapters.git.depot_streams import LINE_MAX, Conversation
 from pancode.adapters.git.grants import Grant, Refusal
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 
 FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
@@ -48,7 +48,7 @@ class DepotParts:
     """What the server works with."""
 
     depot: Depot
-    streams: Streams
+    streams: LogStreams
     authorize: Authorize
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None

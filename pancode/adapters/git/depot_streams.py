@@ -9,7 +9,7 @@ from io import BufferedRWPair
 from typing import Any
 
 from pancode.adapters.git.grants import Grant
-from pancode.adapters.git.streams import StreamRefused, Streams
+from pancode.adapters.git.streams import LogStreams, StreamRefused
 
 LINE_MAX = 16 * 1024
 Ask = Mapping[str, Any]
@@ -30,7 +30,7 @@ class Conversation:
     A refusal is {"ok":false,"why","size"?}.
     """
 
-    streams: Streams
+    streams: LogStreams
     grant: Grant
     file: BufferedRWPair
 

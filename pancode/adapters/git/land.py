@@ -15,12 +15,12 @@ from node_agent.wire.gitrefs import checked_object
 from node_agent.wire.gitsafe import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
-from pancode.adapters.git.land_journal import Checkpoint, Journal, TreeChanged
+from pancode.adapters.git.land_journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.adapters.git.land_steps import Conflict, forbidden, steps_of
-from pancode.adapters.git.listing import Limits, hidden_names
+from pancode.adapters.git.listing import ListingLimits, hidden_names
 from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, tree_of
 from pancode.adapters.git.objects import import_base
-from pancode.adapters.git.project import Project, open_project
+from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import capture, index_copy
 
@@ -40,7 +40,7 @@ class LandStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
+class LandingGates:
     """What the gates said about the merged tree. `held`: files that a person has to say yes to first."""
 
     ok: bool
@@ -73,7 +73,7 @@ class LandReport:
     status: LandStatus
     files: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    gate: GateResult | None = None
+    gate: LandingGates | None = None
     recovered: str | None = None
     tree: str = field(default="", compare=False)
     """The checkout that it was about, and the branch that was out there (None: detached)."""
@@ -94,7 +94,7 @@ class Merged:
     tested: bool
 
 
-Gates = Callable[[Merged], GateResult]
+Gates = Callable[[Merged], LandingGates]
 """Judges the merged tree."""
 
 CalledOff = Callable[[], bool]
@@ -119,7 +119,7 @@ class _Ready:
     ours: Git
 
 
-_Way = tuple[Journal, CalledOff]
+_Way = tuple[LandingJournal, CalledOff]
 """How it is written, and whether it still is to be."""
 
 
@@ -157,10 +157,12 @@ def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | No
         return _journal(seen, lambda name: None).recover()
 
 
-def _land(seen: Project, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
+def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
-        ours_tree, _ = capture(seen, depot, index, Limits(skip_large_untracked=True, allowed=request.allowed))
+        ours_tree, _ = capture(
+            seen, depot, index, ListingLimits(skip_large_untracked=True, allowed=request.allowed)
+        )
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
         merged, changes = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):
@@ -192,12 +194,14 @@ def merge_result(
     return Merged(merge.tree, names, merge.tree == theirs), changes
 
 
-def not_passed(gate: GateResult) -> LandReport:
+def not_passed(gate: LandingGates) -> LandReport:
     """Nothing is written: its gates failed, or a person is asked first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
 
 
-def _written(seen: Project, depot: Depot, merged: _Ready, gate: GateResult | None, way: _Way) -> LandReport:
+def _written(
+    seen: GitProject, depot: Depot, merged: _Ready, gate: LandingGates | None, way: _Way
+) -> LandReport:
     try:
         _write(seen, depot, merged, way)
     except TreeChanged as changed:
@@ -206,7 +210,7 @@ def _written(seen: Project, depot: Depot, merged: _Ready, gate: GateResult | Non
     return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
 
 
-def _write(seen: Project, depot: Depot, merged: _Ready, way: _Way) -> None:
+def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
     journal, called_off = way
     journal.create()
     try:
@@ -229,11 +233,11 @@ def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
     return LandReport(LandStatus.CONFLICT, conflicts=conflicts)
 
 
-def _journal(seen: Project, checkpoint: Checkpoint) -> Journal:
+def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
     """In the git dir, unless that lies on another file system than the tree: renames must not cross it."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
-    return Journal(folder, seen.top, checkpoint)
+    return LandingJournal(folder, seen.top, checkpoint)
 
 
 @contextmanager

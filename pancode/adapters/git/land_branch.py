@@ -25,7 +25,7 @@ from pancode.adapters.git.land import (
 )
 from pancode.adapters.git.merge import tree_of
 from pancode.adapters.git.objects import import_base
-from pancode.adapters.git.project import Project, asked_of_user, open_project
+from pancode.adapters.git.project import GitProject, asked_of_user, open_project
 
 NOBODY = ("pancode", "pancode@localhost")
 """Author and committer where the user has named neither to git."""
@@ -64,7 +64,7 @@ def land_on_branch(
 
 
 def _land(
-    seen: Project,
+    seen: GitProject,
     depot: Depot,
     request: LandRequest,
     where: tuple[str, OnBranch],
@@ -94,7 +94,7 @@ def _land(
     return LandReport(LandStatus.LANDED, files, gate=gate, commit=commit)
 
 
-def _bring(seen: Project, depot: Depot, commit: str, tip: str | None) -> None:
+def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
     """The commit's own objects into the user's repository, as a pack."""
     git = depot.git(seen.repo_id)
     revs = "\n".join([commit, *([f"^{tip}"] if tip else [])]) + "\n"
@@ -104,7 +104,7 @@ def _bring(seen: Project, depot: Depot, commit: str, tip: str | None) -> None:
         seen.git.must("unpack-objects", "-q", stdin=pack)
 
 
-def _ref(seen: Project, name: str) -> str:
+def _ref(seen: GitProject, name: str) -> str:
     ref = f"{_HEADS}{name}"
     if name.startswith("-") or not seen.git.ask("check-ref-format", ref).ok:
         raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
@@ -120,7 +120,7 @@ def _ref(seen: Project, name: str) -> str:
     return ref
 
 
-def _identity(seen: Project, environ: Mapping[str, str] | None) -> tuple[str, str]:
+def _identity(seen: GitProject, environ: Mapping[str, str] | None) -> tuple[str, str]:
     """As git itself would name the user, of the repository's own settings first."""
     outer = os.environ if environ is None else environ
     found = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land_steps import Identity, Step, missing_folders
+from pancode.adapters.git.land_steps import FileIdentity, FileStep, missing_folders
 
 Checkpoint = Callable[[str], None]
 """Called between any two effects, with the name of the next one; a test ends the world there."""
@@ -27,7 +27,7 @@ class TreeChanged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class LandingJournal:
     """One landing's folder, on the tree's own file system.
 
     `new/` holds the files to be put in place, `old/<number>` what they replace, `plan.json` the steps.
@@ -51,7 +51,7 @@ class Journal:
         self.new.mkdir()
         (self.folder / "old").mkdir()
 
-    def plan(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
         """Write down what will be done, durable before anything is; gives the steps as written."""
         told = tuple(self._stage(step) for step in steps)
         folders = missing_folders(self.top, told)
@@ -59,7 +59,7 @@ class Journal:
         self._write("plan.json", json.dumps(plan))
         return told
 
-    def _stage(self, step: Step) -> Step:
+    def _stage(self, step: FileStep) -> FileStep:
         """Give a staged file the permissions that it will have, and note its identity."""
         if not step.new:
             return step
@@ -68,9 +68,9 @@ class Journal:
         if stat.S_ISREG(seen.st_mode):
             os.chmod(path, _mode(step))
             _sync(path)
-        return replace(step, staged=Identity.of(path))
+        return replace(step, staged=FileIdentity.of(path))
 
-    def apply(self, steps: tuple[Step, ...]) -> None:
+    def apply(self, steps: tuple[FileStep, ...]) -> None:
         """Do it. Any Exception rolls back and is raised again; a crash leaves it to `recover`."""
         try:
             self._write("applying", "")
@@ -88,18 +88,18 @@ class Journal:
             raise
         self.finish()
 
-    def _take(self, number: int, step: Step) -> None:
+    def _take(self, number: int, step: FileStep) -> None:
         target, kept = os.path.join(self.top, step.path), self._old(number)
         if step.old is None:
             return
         self.checkpoint(f"take {step.path}")
-        if Identity.of(target) != step.old:
+        if FileIdentity.of(target) != step.old:
             raise TreeChanged(step.path)
         os.rename(target, kept)
-        if Identity.of(kept) != step.old:
+        if FileIdentity.of(kept) != step.old:
             raise TreeChanged(step.path)
 
-    def _put(self, step: Step) -> None:
+    def _put(self, step: FileStep) -> None:
         if not step.new:
             return
         target = os.path.join(self.top, step.path)
@@ -168,17 +168,17 @@ class Journal:
             self._set_aside(kept)
         self._forget()
 
-    def _unput(self, step: Step) -> None:
+    def _unput(self, step: FileStep) -> None:
         target = os.path.join(self.top, step.path)
-        if step.staged is not None and Identity.of(target) == step.staged:
+        if step.staged is not None and FileIdentity.of(target) == step.staged:
             os.unlink(target)
 
-    def _edited(self, step: Step) -> bool:
+    def _edited(self, step: FileStep) -> bool:
         """Whether what we had put there was worked on since."""
-        there = Identity.of(os.path.join(self.top, step.path))
+        there = FileIdentity.of(os.path.join(self.top, step.path))
         return step.staged is not None and there is not None and there.inode == step.staged.inode
 
-    def _give_back(self, number: int, step: Step) -> bool:
+    def _give_back(self, number: int, step: FileStep) -> bool:
         """False when something else lies there now: then that is left alone."""
         target, old = os.path.join(self.top, step.path), self._old(number)
         if not os.path.lexists(old):
@@ -215,8 +215,8 @@ class Journal:
             return {"folders": [], "steps": []}
         return plan if isinstance(plan, dict) else {}
 
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(Step.from_json(entry) for entry in self._read()["steps"] if isinstance(entry, dict))
+    def _steps(self) -> tuple[FileStep, ...]:
+        return tuple(FileStep.from_json(entry) for entry in self._read()["steps"] if isinstance(entry, dict))
 
     def _folders(self) -> list[str]:
         return [str(name) for name in self._read()["folders"]]
@@ -230,7 +230,7 @@ class Journal:
         fresh.rename(self.folder / name)
         _sync(str(self.folder))
 
-    def _sync_tree(self, steps: tuple[Step, ...]) -> None:
+    def _sync_tree(self, steps: tuple[FileStep, ...]) -> None:
         folders = {os.path.dirname(os.path.join(self.top, step.path)) for step in steps}
         for folder in (*folders, str(self.folder / "old")):
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -248,7 +248,7 @@ def _clear_empty(target: str) -> None:
             raise TreeChanged(root) from exc
 
 
-def _mode(step: Step) -> int:
+def _mode(step: FileStep) -> int:
     """The permissions of what is replaced, or the usual ones; executable as the result asks for."""
     base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644
     return base | (base & 0o444) >> 2 if step.executable else base & ~0o111

@@ -24,7 +24,7 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class FileIdentity:
     """What tells a file from another one, or from itself after an edit."""
 
     device: int
@@ -34,7 +34,7 @@ class Identity:
     mode: int
 
     @classmethod
-    def of(cls, path: str) -> Identity | None:
+    def of(cls, path: str) -> FileIdentity | None:
         """None when nothing is there."""
         try:
             at = os.lstat(path)
@@ -44,7 +44,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FileStep:
     """One file: `old` is what lies there now (None: nothing), `new` whether something takes its place.
 
     `path` is relative, in the file system's encoding. `below` is the mode of a folder that gives way.
@@ -52,36 +52,36 @@ class Step:
     """
 
     path: str
-    old: Identity | None
+    old: FileIdentity | None
     new: bool
     executable: bool = False
     below: int = 0
-    staged: Identity | None = None
+    staged: FileIdentity | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, object]) -> Step:
+    def from_json(cls, data: dict[str, object]) -> FileStep:
         old, staged = data["old"], data["staged"]
         return cls(
             path=str(data["path"]),
-            old=Identity(**old) if isinstance(old, dict) else None,
+            old=FileIdentity(**old) if isinstance(old, dict) else None,
             new=data["new"] is True,
             executable=data["executable"] is True,
             below=data["below"] if isinstance(data["below"], int) else 0,
-            staged=Identity(**staged) if isinstance(staged, dict) else None,
+            staged=FileIdentity(**staged) if isinstance(staged, dict) else None,
         )
 
 
-def steps_of(top: Path, changes: Iterable[Change]) -> tuple[Step, ...]:
+def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
     """The steps, each with the identity that its target has at this moment."""
     return tuple(_step(top, change) for change in changes)
 
 
-def _step(top: Path, change: Change) -> Step:
-    there = Identity.of(_join(top, change.path))
-    return Step(
+def _step(top: Path, change: Change) -> FileStep:
+    there = FileIdentity.of(_join(top, change.path))
+    return FileStep(
         path=os.fsdecode(change.path),
         old=there if change.old_mode != ABSENT else None,
         new=change.new_mode != ABSENT,
@@ -108,7 +108,7 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
 
 
 def _by_place(top: Path, change: Change, taken: frozenset[bytes]) -> str | None:
-    there = Identity.of(_join(top, change.path))
+    there = FileIdentity.of(_join(top, change.path))
     if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, taken):
         return "is there, ignored or new: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
@@ -116,7 +116,7 @@ def _by_place(top: Path, change: Change, taken: frozenset[bytes]) -> str | None:
     return _parent_problem(top, change.path, taken)
 
 
-def _gives_way(top: Path, name: bytes, there: Identity, taken: frozenset[bytes]) -> bool:
+def _gives_way(top: Path, name: bytes, there: FileIdentity, taken: frozenset[bytes]) -> bool:
     """Whether a folder lies there of which nothing will be left."""
     root = _join(top, name)
     inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
@@ -128,7 +128,7 @@ def _gives_way(top: Path, name: bytes, there: Identity, taken: frozenset[bytes])
 def _parent_problem(top: Path, name: bytes, taken: frozenset[bytes]) -> str | None:
     for folder in parents(name):
         path = _join(top, folder)
-        there = Identity.of(path)
+        there = FileIdentity.of(path)
         if there is None or folder in taken:
             return None
         if not stat.S_ISDIR(there.mode):
@@ -138,7 +138,7 @@ def _parent_problem(top: Path, name: bytes, taken: frozenset[bytes]) -> str | No
     return None
 
 
-def missing_folders(top: Path, steps: Iterable[Step]) -> tuple[str, ...]:
+def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
     """Folders that must be made, outermost first."""
     every = list(steps)
     taken = {step.path for step in every if step.old is not None}

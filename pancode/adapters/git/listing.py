@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.gitsafe import join_nul, parents, shown, split_nul
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.private_names import held_back, is_private
-from pancode.adapters.git.project import Project
+from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git
 from pancode.counted import counted
 
@@ -23,7 +23,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ListingLimits:
     """Sizes in bytes: one file that is hashed anew, and all untracked files together."""
 
     file: int = 100 * MB
@@ -53,7 +53,7 @@ class _Entries:
     hidden: tuple[bytes, ...]
 
 
-def list_tree(project: Project, index: Git, limits: Limits) -> Listing:
+def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
     """What would travel. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
@@ -95,7 +95,7 @@ def hidden_names(raw: bytes) -> tuple[bytes, ...]:
 
 
 def _within_limits(
-    project: Project, changed: set[bytes], untracked: tuple[bytes, ...], limits: Limits
+    project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
 ) -> tuple[bytes, ...]:
     """The untracked files that may travel."""
     sizes = {name: _size(project, name) for name in untracked}
@@ -122,7 +122,7 @@ def _within_limits(
     return untracked
 
 
-def _size(project: Project, name: bytes) -> int:
+def _size(project: GitProject, name: bytes) -> int:
     try:
         seen = os.lstat(os.path.join(os.fsencode(project.top), name))
     except OSError:
@@ -138,7 +138,7 @@ def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
     return {name for name in every if links.intersection(parents(name))}
 
 
-def _refuse_filters(project: Project, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Changed files under a filter: LFS ones are answered, any other filter with a program is a refusal.
 
     Our git runs no filter, so a file that an encryption filter would close would travel in plain text.
@@ -160,7 +160,7 @@ def _refuse_filters(project: Project, index: Git, names: tuple[bytes, ...]) -> t
 
 
 def _warnings(
-    project: Project,
+    project: GitProject,
     entries: _Entries,
     nested: tuple[bytes, ...],
     lfs: tuple[bytes, ...],

@@ -9,7 +9,7 @@ from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
 from node_agent.wire.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure
-from pancode.adapters.git.project import Project
+from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git, safe_env
 
 # Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
@@ -66,14 +66,14 @@ def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -
     depot.git(repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())
 
 
-def line_ends(project: Project) -> dict[str, str]:
+def line_ends(project: GitProject) -> dict[str, str]:
     """How the user's repository wants text files written."""
     keys = ("core.autocrlf", "core.eol")
     found = {key: project.git.ask("config", "--get", key).text() for key in keys}
     return {key: value for key, value in found.items() if value}
 
 
-def stage_files(depot: Depot, project: Project, tree: str, names: tuple[bytes, ...], target: Path) -> None:
+def stage_files(depot: Depot, project: GitProject, tree: str, names: tuple[bytes, ...], target: Path) -> None:
     """Write these files of a tree below `target`, with the line ends that the user's repository asks for."""
     index = target.parent / "stage.index"
     env = safe_env(line_ends(project)) | {"GIT_DIR": str(depot.path(project.repo_id))}

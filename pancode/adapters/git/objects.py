@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pancode.adapters.git.depot import GC, Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
-from pancode.adapters.git.project import Project
+from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git, safe_env
 
 
-def reading(project: Project, depot_path: Path) -> Git:
+def reading(project: GitProject, depot_path: Path) -> Git:
     """Git that reads the user's objects and writes into the depot.
 
     pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
@@ -23,7 +23,7 @@ def reading(project: Project, depot_path: Path) -> Git:
     )
 
 
-def writing(project: Project, depot_path: Path, index: Path) -> Git:
+def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
     """Git that hashes the user's files into the depot through an index of ours.
 
     No alternates: git refreshes the mtime of an object that it finds in one.
@@ -40,7 +40,7 @@ def _quoted(path: Path) -> str:
     return f'"{escaped}"'
 
 
-def import_base(project: Project, depot: Depot) -> None:
+def import_base(project: GitProject, depot: Depot) -> None:
     """The closure of the user's HEAD becomes a pack in the depot. Idempotent; nothing for an unborn branch.
 
     pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops our settings on the way.
@@ -58,14 +58,14 @@ def import_base(project: Project, depot: Depot) -> None:
         raise _unreadable(project, exc) from exc
 
 
-def _same_cuts(project: Project, path: Path) -> bool:
+def _same_cuts(project: GitProject, path: Path) -> bool:
     """Whether the depot's history is cut only where the user's is: else known commits lack ancestors."""
     cuts = path / "shallow"
     ours = set(cuts.read_text().split()) if cuts.exists() else set()
     return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
-def _present(project: Project, oids: tuple[str, ...]) -> list[str]:
+def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
     """Those of our commits that the user's repository has, newest 200 at most."""
     asked = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
     answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).text()
@@ -79,7 +79,7 @@ def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
     git.must(*settings, "pack-objects", "-q", *options, target, stdin=stdin.encode())
 
 
-def import_missing(project: Project, depot: Depot, tree: str) -> None:
+def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
     """Blobs that are staged, but neither committed nor in a file: only they can still be missing."""
     path = depot.path(project.repo_id)
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
@@ -116,7 +116,7 @@ def _missing(git: Git, tree: str, head: str | None) -> list[str]:
     ]
 
 
-def _unreadable(project: Project, exc: GitFailure) -> GitRefusal:
+def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
     if project.partial:
         return GitRefusal(
             "this is a partial clone, and objects that the snapshot needs are not here",
@@ -126,7 +126,7 @@ def _unreadable(project: Project, exc: GitFailure) -> GitRefusal:
     return GitRefusal("the repository's objects cannot be read", why=exc.err, fix="look with: git fsck")
 
 
-def _import_shallow(project: Project, depot: Depot) -> None:
+def _import_shallow(project: GitProject, depot: Depot) -> None:
     """The depot's `shallow` becomes the union of its own lines and the user's."""
     if not project.shallow:
         return

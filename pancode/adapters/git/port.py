@@ -10,9 +10,9 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
-from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from pancode.ports import SnapshotRequest, SnapshotTaken
 
 
@@ -21,9 +21,9 @@ class GitDepot:
     """Snapshots into, and arrivals in, one depot. `environ`: whose git settings count (None: our own)."""
 
     depot: Depot
-    streams: Streams
+    streams: LogStreams
     clock: Clock
-    limits: Limits = Limits()
+    limits: ListingLimits = ListingLimits()
     environ: Mapping[str, str] | None = None
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:

@@ -25,7 +25,7 @@ class UserSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class GitProject:
     """A repository with a working tree. `head` is None on an unborn branch, `branch` None when detached."""
 
     top: Path
@@ -50,7 +50,7 @@ class Project:
         return Git(self.top, self.env)
 
 
-def open_project(path: Path, environ: Mapping[str, str] | None = None) -> Project:
+def open_project(path: Path, environ: Mapping[str, str] | None = None) -> GitProject:
     """Look at the repository around `path`. GitRefusal when there is none that may be used."""
     folder = path.resolve()
     if not folder.is_dir():
@@ -65,7 +65,7 @@ def open_project(path: Path, environ: Mapping[str, str] | None = None) -> Projec
     git = Git(top, env)
     head = git.ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text() or None
     object_format = git.text("rev-parse", "--show-object-format")
-    return Project(
+    return GitProject(
         top=top,
         git_dir=git_dir,
         objects=_path(git, "--git-path", "objects"),

@@ -15,9 +15,9 @@ from node_agent.wire.gitsafe import shown, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.hashing import hash_files
-from pancode.adapters.git.listing import Limits, Listing, list_tree
+from pancode.adapters.git.listing import Listing, ListingLimits, list_tree
 from pancode.adapters.git.objects import import_base, import_missing, writing
-from pancode.adapters.git.project import Project, open_project
+from pancode.adapters.git.project import GitProject, open_project
 from pancode.ports import Progress, unwatched
 
 
@@ -29,7 +29,7 @@ class SnapshotOptions:
     """
 
     now_ms: int
-    limits: Limits = field(default_factory=Limits)
+    limits: ListingLimits = field(default_factory=ListingLimits)
     environ: Mapping[str, str] | None = None
     folder: str = ""
     told: Progress = unwatched
@@ -120,7 +120,7 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
     return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
 
 
-def _no_folder(project: Project, folder: str) -> GitRefusal:
+def _no_folder(project: GitProject, folder: str) -> GitRefusal:
     return GitRefusal(
         f"a run cannot begin in {shown(os.fsencode(folder))}: the snapshot has no such folder",
         why="git keeps no empty folder, and nothing that is ignored travels",
@@ -129,7 +129,7 @@ def _no_folder(project: Project, folder: str) -> GitRefusal:
 
 
 @contextmanager
-def index_copy(project: Project, depot_path: Path | None = None) -> Iterator[Path]:
+def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[Path]:
     """A copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
     with tempfile.TemporaryDirectory(
         prefix="pancode-index-", dir=depot_path, ignore_cleanup_errors=True
@@ -141,7 +141,7 @@ def index_copy(project: Project, depot_path: Path | None = None) -> Iterator[Pat
 
 
 def capture(
-    project: Project, depot: Depot, index: Path, limits: Limits, told: Progress = unwatched
+    project: GitProject, depot: Depot, index: Path, limits: ListingLimits, told: Progress = unwatched
 ) -> tuple[str, Listing]:
     """Write the working tree into the depot through `index`; gives the tree and what was listed."""
     git = writing(project, depot.path(project.repo_id), index)

@@ -37,7 +37,7 @@ class TornStream(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
+class LogStreams:
     """`<home>/logs/<run>/<attempt>.<fence>/<name>`."""
 
     home: Path

@@ -11,11 +11,11 @@ from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.fleetkey import marker
-from pancode.adapters.ssh.perform import Done, perform
+from pancode.adapters.ssh.perform import StepDone, perform
 from pancode.adapters.ssh.probe import NodeProbe, Python, probe
 from pancode.adapters.ssh.readiness import NodeProblem, Weight, platforms, problems, stops
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, Place, Put, Script, Step, StepName
+from pancode.adapters.ssh.steps import BringUpStep, HomeFile, Put, RemoteScript, StepName, StepPlace
 from pancode.errors import PancodeError
 
 
@@ -42,7 +42,7 @@ Report = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BringUpPlan:
     """What a node is to become. The callables belong to the coordinator.
 
     `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels
@@ -77,7 +77,7 @@ class BroughtUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class NodeRemoval:
     """How a removal ended: `left` lists what of ours is still there; empty is the proof.
 
     `owners`: files that the node's owner had written by hand into the node home, which are gone with it.
@@ -108,10 +108,10 @@ class _Run:
         seconds = asyncio.get_running_loop().time() - self.began
         self.report(StepReport(self.name, state, says or self.says, seconds))
 
-    async def act(self, remote: Remote, step: Step) -> Done:
+    async def act(self, remote: Remote, step: BringUpStep) -> StepDone:
         self.begin(step.name, step.says)
         done = await perform(remote, step)
-        compared = step.there or any(isinstance(act, Put | Script) for act in step.acts)
+        compared = step.there or any(isinstance(act, Put | RemoteScript) for act in step.acts)
         same = StepState.SAME if compared else StepState.FINE
         self.end(StepState.CHANGED if done.changed else same)
         return done
@@ -126,7 +126,7 @@ class _Stopped(Exception):
     """The node itself is not fit; the problems say why."""
 
 
-async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
+async def bring_up(remote: Remote, plan: BringUpPlan, report: Report) -> BroughtUp:
     """All steps over one connection. Never raises for what is wrong with the node: the answer says it."""
     run = _Run(report)
     out = BroughtUp(None, ())
@@ -148,13 +148,13 @@ async def bring_up(remote: Remote, plan: Plan, report: Report) -> BroughtUp:
         )
 
 
-async def _probe(remote: Remote, plan: Plan) -> NodeProbe:
+async def _probe(remote: Remote, plan: BringUpPlan) -> NodeProbe:
     before = plan.wall_ms()
     found = await probe(remote, plan.fleet, plan.node_home)
     return replace(found, asked_ms=(before, plan.wall_ms()))
 
 
-async def _bundle(plan: Plan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:
+async def _bundle(plan: BringUpPlan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:
     run.begin(StepName.BUNDLE, "make the node bundle")
     return await asyncio.to_thread(bundle_for, plan.store, found)
 
@@ -167,10 +167,10 @@ def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
 
 
 async def _install(
-    remote: Remote, plan: Plan, found: NodeProbe, bundle: Bundle, python: Python, run: _Run
+    remote: Remote, plan: BringUpPlan, found: NodeProbe, bundle: Bundle, python: Python, run: _Run
 ) -> str:
     """From the first folder to the first heartbeat; returns the node's public key."""
-    place = Place.of(plan.fleet, found)
+    place = StepPlace.of(plan.fleet, found)
     made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
     key = made[-1].output.decode("ascii", "replace").strip()
     for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
@@ -194,15 +194,15 @@ def _with(known: tuple[NodeProblem, ...], name: StepName, error: Exception) -> t
 async def stop(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> bool:
     """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
     run = _Run(report)
-    place = Place.of(fleet, await probe(remote, fleet, node_home))
+    place = StepPlace.of(fleet, await probe(remote, fleet, node_home))
     return (await run.act(remote, steps.stop_step(place))).changed
 
 
-async def remove(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> Removed:
+async def remove(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> NodeRemoval:
     """Take everything of this fleet off the node, then prove it. SshError when a step fails; repeatable."""
     run = _Run(report)
     found = await probe(remote, fleet, node_home)
-    place = Place.of(fleet, found)
+    place = StepPlace.of(fleet, found)
     changed, left, owners = False, tuple[str, ...](), tuple[str, ...]()
     for step in steps.remove_steps(place, marker(fleet)):
         done = await run.act(remote, step)
@@ -211,4 +211,4 @@ async def remove(remote: Remote, fleet: str, report: Report, node_home: str | No
             done.values("left"),
             (*owners, *done.values("owners")),
         )
-    return Removed(left, changed, owners)
+    return NodeRemoval(left, changed, owners)

@@ -10,10 +10,10 @@ from typing import Any
 
 import asyncssh
 
-from pancode.adapters.ssh.credentials import Login, keys
+from pancode.adapters.ssh.credentials import SshLogin, keys
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, classify, translated
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.proxy import Proxy
+from pancode.adapters.ssh.proxy import ProxyCommand
 from pancode.adapters.ssh.target import Target
 
 Pins = Mapping[str, HostKey]
@@ -23,7 +23,7 @@ _FAMILY = {"any": 0, "inet": 2, "inet6": 10}
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class SshTiming:
     """Seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
 
     connect_s: float = 10
@@ -40,7 +40,7 @@ class Session:
     conn: asyncssh.SSHClientConnection
     lost: asyncio.Future[Exception | None]
     through: list[asyncssh.SSHClientConnection] = field(default_factory=list)
-    proxy: Proxy | None = None
+    proxy: ProxyCommand | None = None
 
     async def close(self) -> None:
         """Close the connection and those it goes through; idempotent."""
@@ -59,7 +59,7 @@ class Session:
 class _Pinned(asyncssh.SSHClient):
     """Remembers the key that was presented in vain and why the connection went."""
 
-    def __init__(self, lost: asyncio.Future[Exception | None], proxy: Proxy | None) -> None:
+    def __init__(self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None) -> None:
         self.lost = lost
         self.proxy = proxy
         self.presented: HostKey | None = None
@@ -83,7 +83,7 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
-def _options(target: Target, pin: HostKey, login: Login, timing: Timing) -> dict[str, Any]:
+def _options(target: Target, pin: HostKey, login: SshLogin, timing: SshTiming) -> dict[str, Any]:
     trusted = asyncssh.import_public_key(pin.line)
     return {
         "port": target.port,
@@ -116,7 +116,11 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
 
 
 async def _dial(
-    target: Target, pins: Pins, login: Login, timing: Timing, tunnel: asyncssh.SSHClientConnection | None
+    target: Target,
+    pins: Pins,
+    login: SshLogin,
+    timing: SshTiming,
+    tunnel: asyncssh.SSHClientConnection | None,
 ) -> Session:
     pin = pins.get(target.endpoint)
     if pin is None:
@@ -141,9 +145,9 @@ async def _dial(
 
 
 @asynccontextmanager
-async def _way(target: Target) -> AsyncIterator[Proxy | None]:
+async def _way(target: Target) -> AsyncIterator[ProxyCommand | None]:
     """The target's ProxyCommand, running; ended when the block fails, and with its words in the error."""
-    proxy = await Proxy.start(target.proxy) if target.proxy else None
+    proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
     try:
         with translated():
             yield proxy
@@ -155,9 +159,11 @@ async def _way(target: Target) -> AsyncIterator[Proxy | None]:
         raise
 
 
-async def open_session(target: Target, pins: Pins, login: Login, timing: Timing | None = None) -> Session:
+async def open_session(
+    target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
+) -> Session:
     """Connect and log in. Raises ConnectError; cancelling it leaves nothing open."""
-    timing = timing or Timing()
+    timing = timing or SshTiming()
     through: list[asyncssh.SSHClientConnection] = []
     proxy = None
     try:
@@ -176,9 +182,11 @@ async def open_session(target: Target, pins: Pins, login: Login, timing: Timing 
         raise
 
 
-async def presented_key(target: Target, pins: Pins, login: Login, timing: Timing | None = None) -> HostKey:
+async def presented_key(
+    target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
+) -> HostKey:
     """The key that the target presents now, for the question to its owner. Its jump hosts must be pinned."""
-    timing = timing or Timing()
+    timing = timing or SshTiming()
     bridge: Session | None = None
     try:
         with translated():

@@ -18,7 +18,7 @@ _MAGIC = b"openssh-key-v1\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class SshLogin:
     """What we prove ourselves with beyond the target's own identities; `home` is where default keys lie."""
 
     home: str | None = None
@@ -44,7 +44,7 @@ def encrypted(text: str) -> bool:
     return blob[at + 4 : at + 4 + size] != b"none"
 
 
-def keys(target: Target, login: Login) -> dict[str, Any]:
+def keys(target: Target, login: SshLogin) -> dict[str, Any]:
     """asyncssh's arguments for keys and agent. ConnectError(BAD_CREDENTIALS) when there is nothing to use."""
     own = [asyncssh.import_private_key(text) for text in login.keys]
     if login.own_only:

@@ -43,7 +43,7 @@ class HostKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownKey:
     """Nothing is pinned: a person must say yes once."""
 
     new: HostKey
@@ -64,13 +64,13 @@ class Changed:
     new: HostKey
 
 
-Verdict = Unknown | Same | Changed
+Verdict = UnknownKey | Same | Changed
 
 
 def compare(pin: HostKey | None, presented: HostKey) -> Verdict:
     """What a presented key means."""
     if pin is None:
-        return Unknown(presented)
+        return UnknownKey(presented)
     return Same(pin) if pin == presented else Changed(pin, presented)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pancode.adapters.ssh.connect import Session
 from pancode.adapters.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify
 from pancode.adapters.ssh.remote import OUTPUT_LIMIT, Completed, Remote
-from pancode.adapters.ssh.tunnel import Ends, Folders, Generation, Tunnels
+from pancode.adapters.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
 
 
 class LinkKind(StrEnum):
@@ -80,7 +80,7 @@ class Link:
         name: str,
         dial: Dial,
         where: Folders,
-        ends: Ends,
+        ends: TunnelTargets,
         changed: Changed,
         backoff: Backoff | None = None,
     ) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import asyncssh
 
 from pancode.adapters.ssh.connect import as_host_key
-from pancode.adapters.ssh.credentials import Login
+from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback_process import PATH, Place, serve
+from pancode.adapters.ssh.loopback_process import PATH, LoopbackPlace, serve
 from pancode.adapters.ssh.target import Target
 
 LOOPBACK = "127.0.0.1"
@@ -103,7 +103,7 @@ class LoopbackServer:
         self._allowed = asyncssh.import_private_key(node.keys.client).convert_to_public()
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._live: set[asyncssh.SSHServerConnection] = set()
-        self._place = Place(node.home, node.user, dict(node.environ))
+        self._place = LoopbackPlace(node.home, node.user, dict(node.environ))
         self.port = 0
 
     @property
@@ -116,9 +116,9 @@ class LoopbackServer:
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property
-    def login(self) -> Login:
+    def login(self) -> SshLogin:
         """The key for it; the user's own keys and agent stay out of it."""
-        return Login(keys=(self.node.keys.client,), own_only=True)
+        return SshLogin(keys=(self.node.keys.client,), own_only=True)
 
     async def start(self, port: int = 0) -> int:
         """Listen on 127.0.0.1 (port 0: any); returns the port. OSError when it is taken."""

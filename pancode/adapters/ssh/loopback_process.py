@@ -19,7 +19,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LoopbackPlace:
     """Where and as whom commands run."""
 
     home: Path
@@ -33,7 +33,7 @@ class Place:
         return {**base, **self.environ, "HOME": str(self.home), "USER": self.user, "LOGNAME": self.user}
 
 
-async def serve(place: Place, process: asyncssh.SSHServerProcess[bytes]) -> None:
+async def serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]) -> None:
     """The command of one channel, as sshd runs it: by the shell, in the home folder, in its own session."""
     if process.command is None:
         process.stderr.write(b"this server runs commands only\n")
@@ -48,7 +48,7 @@ async def serve(place: Place, process: asyncssh.SSHServerProcess[bytes]) -> None
         place.serving.discard(task)
 
 
-async def _serve(place: Place, process: asyncssh.SSHServerProcess[bytes], command: str) -> None:
+async def _serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes], command: str) -> None:
     try:
         child = await asyncio.create_subprocess_exec(
             SHELL,

@@ -9,11 +9,11 @@ from pancode.adapters.ssh.errors import RemoteFailed
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.scripts.install import WHICH_DIFFER
 from pancode.adapters.ssh.scripts.link import spoken
-from pancode.adapters.ssh.steps import Act, Command, Put, Script, Step, StepName
+from pancode.adapters.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript, StepName
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class StepDone:
     """A step that was carried out. `said` is what its scripts said, `output` what its commands printed."""
 
     name: StepName
@@ -28,7 +28,7 @@ class Done:
         return tuple(v for k, v in self.said if k == key)
 
 
-async def perform(remote: Remote, step: Step) -> Done:
+async def perform(remote: Remote, step: BringUpStep) -> StepDone:
     """Do it. Idempotent: a second call changes nothing. SshError with the node's own words when it fails."""
     said: list[tuple[str, str]] = []
     output, changed = b"", False
@@ -39,14 +39,14 @@ async def perform(remote: Remote, step: Step) -> Done:
                 if act.path in wanted:
                     await remote.put(act.path, act.source, act.mode)
                     changed = True
-            case Script():
+            case RemoteScript():
                 lines = await _script(remote, step.name, act)
                 said += lines
                 changed = changed or ("changed", "yes") in lines
             case Command():
                 done = await remote.run(act.argv, act.timeout_s)
                 output += done.check(f"the step {step.name}").stdout
-    return Done(step.name, changed, tuple(said), output)
+    return StepDone(step.name, changed, tuple(said), output)
 
 
 async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
@@ -54,11 +54,11 @@ async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
     if not puts:
         return frozenset()
     args = [w for p in puts for w in (p.path, p.sha256, f"{p.mode:o}", "keep" if p.keep else "write")]
-    lines = await _script(remote, StepName.ENROL, Script(WHICH_DIFFER, tuple(args)))
+    lines = await _script(remote, StepName.ENROL, RemoteScript(WHICH_DIFFER, tuple(args)))
     return frozenset(value for key, value in lines if key == "need")
 
 
-async def _script(remote: Remote, name: StepName, act: Script) -> list[tuple[str, str]]:
+async def _script(remote: Remote, name: StepName, act: RemoteScript) -> list[tuple[str, str]]:
     done = (await remote.script(act.text, act.args, act.timeout_s)).check(f"the step {name}")
     try:
         return spoken(done.text)

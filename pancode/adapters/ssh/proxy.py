@@ -59,7 +59,7 @@ def _fill(word: str, tokens: Mapping[str, str], where: str) -> str:
     return re.sub(r"%(.)", value, word)
 
 
-class Proxy:
+class ProxyCommand:
     """One running ProxyCommand; `socket` leads through its standard input and output to the server."""
 
     def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket, name: str) -> None:
@@ -70,7 +70,7 @@ class Proxy:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, command: tuple[str, ...]) -> Proxy:
+    async def start(cls, command: tuple[str, ...]) -> ProxyCommand:
         """ConnectError where the program is not there. Whoever starts it ends it."""
         ours, theirs = socket.socketpair()
         try:

@@ -32,7 +32,7 @@ class Directive:
 
 
 @dataclass
-class Facts:
+class MatchFacts:
     """What Host and Match lines are judged by; host name and user follow the directives read so far."""
 
     alias: str
@@ -84,7 +84,7 @@ def words(line: str, where: str) -> list[str]:
     return [match[1], *rest[:cut]]
 
 
-def _criterion(name: str, arg: str, facts: Facts, where: str) -> bool:
+def _criterion(name: str, arg: str, facts: MatchFacts, where: str) -> bool:
     values = {
         "host": facts.hostname or facts.alias,
         "originalhost": facts.alias,
@@ -102,14 +102,14 @@ def _criterion(name: str, arg: str, facts: Facts, where: str) -> bool:
     return in_patterns(arg.split(","), values[name], fold=name.endswith("host"))
 
 
-def _bare(name: str, facts: Facts) -> bool | None:
+def _bare(name: str, facts: MatchFacts) -> bool | None:
     """The criteria without an argument; None when `name` is not one of them."""
     if name == "final":
         facts.wants_final = True
     return {"all": True, "final": facts.final, "canonical": facts.final}.get(name)
 
 
-def matches(args: tuple[str, ...], facts: Facts, where: str) -> bool:
+def matches(args: tuple[str, ...], facts: MatchFacts, where: str) -> bool:
     """A Match line. Criteria that we do not evaluate are refused, unless another one is false anyway."""
     queue, result, refusal = list(args), True, None
     while queue:
@@ -131,10 +131,10 @@ def matches(args: tuple[str, ...], facts: Facts, where: str) -> bool:
     return result
 
 
-class Reader:
+class ConfigReader:
     """Walks configuration files in OpenSSH's order and notes the directives that apply."""
 
-    def __init__(self, facts: Facts, read: Read, expand: Expand) -> None:
+    def __init__(self, facts: MatchFacts, read: Read, expand: Expand) -> None:
         self.facts, self.read, self.expand = facts, read, expand
 
     def walk(self, path: str, active: bool = True, depth: int = 0) -> None:

@@ -54,7 +54,7 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class RemoteScript:
     """Run one of our constant scripts. It is idempotent and says `changed=yes|no` and more as key=value."""
 
     text: str
@@ -72,11 +72,11 @@ class Command:
     timeout_s: float = 60
 
 
-Act = Put | Script | Command
+Act = Put | RemoteScript | Command
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BringUpStep:
     """One thing to do. `acts` is empty when the probe shows that it is done."""
 
     name: StepName
@@ -99,7 +99,7 @@ class HomeFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StepPlace:
     """Where one fleet lives on one node."""
 
     fleet: str
@@ -109,7 +109,7 @@ class Place:
     uid: int
 
     @classmethod
-    def of(cls, fleet: str, probe: NodeProbe) -> Place:
+    def of(cls, fleet: str, probe: NodeProbe) -> StepPlace:
         return cls(fleet, probe.home, probe.node_home, probe.uid)
 
     @property
@@ -128,64 +128,66 @@ class Place:
         return Unit(self.fleet, self.node_home, self.command(python, "run"))
 
 
-def home_step(place: Place) -> Step:
+def home_step(place: StepPlace) -> BringUpStep:
     """The node home's folders, ours alone; a folder that is not ours is refused."""
-    act = Script(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
-    return Step(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
+    act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
+    return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
-def bundle_step(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) -> Step:
+def bundle_step(place: StepPlace, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
     """Upload, check, unpack, try and point to the bundle; nothing when it is there and current."""
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
-        return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
+        return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
     archive = f"{folder}.tar.gz"
     how = "compiled" if bundle.compiled else "compile"
     args = (place.node_home, bundle.name, python.path, bundle.sha256, how)
-    unpack = Script(scripts.UNPACK, args, 300)
+    unpack = RemoteScript(scripts.UNPACK, args, 300)
     acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
-    point = Script(scripts.POINT, (place.node_home, bundle.name), 20, looks.POINT)
-    return Step(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
+    point = RemoteScript(scripts.POINT, (place.node_home, bundle.name), 20, looks.POINT)
+    return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
 
 
-def key_step(place: Place, python: str) -> Step:
+def key_step(place: StepPlace, python: str) -> BringUpStep:
     """The node makes its own key, if it has none, and prints the public half."""
     act = Command(place.command(python, "key"), 60)
-    return Step(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
+    return BringUpStep(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
 
 
-def enrol_step(place: Place, files: Sequence[HomeFile]) -> Step:
+def enrol_step(place: StepPlace, files: Sequence[HomeFile]) -> BringUpStep:
     """The coordinator's public key, the settings, the owner's ceiling if there is none."""
     acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
-    return Step(
+    return BringUpStep(
         StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
     )
 
 
-def unit_step(place: Place, probe: NodeProbe, python: str) -> Step:
+def unit_step(place: StepPlace, probe: NodeProbe, python: str) -> BringUpStep:
     """The systemd user unit, where a user manager answers; nothing elsewhere."""
     if not probe.services_usable:
-        return Step(StepName.UNIT, "no user services there")
+        return BringUpStep(StepName.UNIT, "no user services there")
     unit = place.unit(python)
     path = unit.path(place.home)
-    folder = Script(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, looks.FOLDERS)
-    return Step(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
+    folder = RemoteScript(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, looks.FOLDERS)
+    return BringUpStep(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
 
 
-def start_step(place: Place, probe: NodeProbe, python: str, restart: bool) -> Step:
+def start_step(place: StepPlace, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
     """Start the node agent so that it outlives SSH; `restart` when bundle, settings or unit have changed."""
     again = "restart" if restart else "keep"
     if probe.services_usable:
         unit = place.unit(python)
-        act = Script(scripts.START_UNIT, (place.node_home, unit.name, again), 60, looks.STARTED)
-        return Step(StepName.START, f"user unit {unit.name}", (act,))
+        act = RemoteScript(scripts.START_UNIT, (place.node_home, unit.name, again), 60, looks.STARTED)
+        return BringUpStep(StepName.START, f"user unit {unit.name}", (act,))
     argv = place.command(python, "run")
-    act = Script(scripts.START_DETACHED, (place.node_home, again, *argv), 60, looks.STARTED)
-    return Step(StepName.START, "detached process (no user services there)", (act,))
+    act = RemoteScript(scripts.START_DETACHED, (place.node_home, again, *argv), 60, looks.STARTED)
+    return BringUpStep(StepName.START, "detached process (no user services there)", (act,))
 
 
-def first_steps(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) -> tuple[Step, ...]:
+def first_steps(
+    place: StepPlace, probe: NodeProbe, bundle: Bundle, python: Python
+) -> tuple[BringUpStep, ...]:
     """Up to the node's own key, which the fleet must believe before there is more to do."""
     return (
         home_step(place),
@@ -195,46 +197,48 @@ def first_steps(place: Place, probe: NodeProbe, bundle: Bundle, python: Python) 
 
 
 def enrolled_steps(
-    place: Place, probe: NodeProbe, python: str, files: Sequence[HomeFile]
-) -> tuple[Step, ...]:
+    place: StepPlace, probe: NodeProbe, python: str, files: Sequence[HomeFile]
+) -> tuple[BringUpStep, ...]:
     """What is there before its node agent is started."""
     return (enrol_step(place, files), unit_step(place, probe, python))
 
 
-def stop_step(place: Place) -> Step:
+def stop_step(place: StepPlace) -> BringUpStep:
     """End the node agent alone: running attempts belong to their shims and go on."""
     unit = f"pancode-node-{place.fleet}.service"
-    act = Script(scripts.STOP_AGENT, (place.node_home, unit), 60)
-    return Step(StepName.STOP, "the node agent (its attempts go on)", (act,))
+    act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
+    return BringUpStep(StepName.STOP, "the node agent (its attempts go on)", (act,))
 
 
-def install_key_step(line: str, marker: str) -> Step:
+def install_key_step(line: str, marker: str) -> BringUpStep:
     """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
-    act = Script(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
-    return Step(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
+    act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
+    return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
 
-def remove_steps(place: Place, marker: str) -> tuple[Step, ...]:
+def remove_steps(place: StepPlace, marker: str) -> tuple[BringUpStep, ...]:
     """Take out every process, unit, key and file of this fleet, then look for leftovers."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets)
     return (
-        Step(
+        BringUpStep(
             StepName.STOP,
             "the node agent and all that runs in its home",
-            (Script(removal.STOP_ALL, args, 90, looks.AT_WORK),),
+            (RemoteScript(removal.STOP_ALL, args, 90, looks.AT_WORK),),
         ),
-        Step(
+        BringUpStep(
             StepName.REMOVE,
             "unit, fleet key, sockets, node home",
-            (Script(removal.REMOVE_ALL, (*args, marker), 300, removal.LEFTOVERS),),
+            (RemoteScript(removal.REMOVE_ALL, (*args, marker), 300, removal.LEFTOVERS),),
         ),
         prove_step(place, marker),
     )
 
 
-def prove_step(place: Place, marker: str) -> Step:
+def prove_step(place: StepPlace, marker: str) -> BringUpStep:
     """List what is left of us; an empty list is the proof."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)
-    return Step(StepName.PROVE, "nothing of ours is left", (Script(removal.LEFTOVERS, args, 60),))
+    return BringUpStep(
+        StepName.PROVE, "nothing of ours is left", (RemoteScript(removal.LEFTOVERS, args, 60),)
+    )

@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pancode.adapters.ssh import directives as known
 from pancode.adapters.ssh.errors import TargetError
 from pancode.adapters.ssh.proxy import arguments
-from pancode.adapters.ssh.sshconfig import Directive, Facts, Reader
+from pancode.adapters.ssh.sshconfig import ConfigReader, Directive, MatchFacts
 
 MAX_HOPS = 8
 
@@ -29,7 +30,7 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SshPlaces:
     """Where configuration is read from; `environ` is the caller's, so that its own SSH agent is used."""
 
     home: Path
@@ -39,7 +40,7 @@ class Places:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], config: Path | None = None) -> Places:
+    def of(cls, environ: Mapping[str, str], config: Path | None = None) -> SshPlaces:
         """The user's and the system's files; `config` replaces both, like `ssh -F`."""
         home = Path(environ.get("HOME") or Path.home())
         files: tuple[tuple[Path, Path], ...] = (
@@ -79,12 +80,12 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def resolve(alias: str, overrides: Overrides, places: Places) -> Target:
+def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
     """The target of `alias`. Raises TargetError, with file and line, for what we cannot follow truly."""
     return _resolve(alias, overrides, places, (), jumps=True)
 
 
-def _resolve(alias: str, given: Overrides, places: Places, seen: tuple[str, ...], jumps: bool) -> Target:
+def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, ...], jumps: bool) -> Target:
     _check_name(alias)
     if alias in seen or len(seen) > MAX_HOPS:
         raise TargetError(f"ProxyJump goes round: {' -> '.join((*seen, alias))}")
@@ -116,22 +117,22 @@ def _resolve(alias: str, given: Overrides, places: Places, seen: tuple[str, ...]
     )
 
 
-def directives(alias: str, given: Overrides, places: Places) -> list[Directive]:
+def directives(alias: str, given: Overrides, places: SshPlaces) -> list[Directive]:
     """All that apply to the alias, in order; read twice when a `Match final` asks for it, as ssh does."""
-    facts = Facts(alias, places.local_user, hostname=given.host or "", user=given.user or "")
+    facts = MatchFacts(alias, places.local_user, hostname=given.host or "", user=given.user or "")
     _read_all(facts, places)
     if facts.wants_final:
         first = facts.found
-        facts = Facts(alias, places.local_user, facts.hostname, facts.user, final=True)
+        facts = MatchFacts(alias, places.local_user, facts.hostname, facts.user, final=True)
         _read_all(facts, places)
         facts.found = first + [d for d in facts.found if d not in first]
     return facts.found
 
 
-def _read_all(facts: Facts, places: Places) -> None:
+def _read_all(facts: MatchFacts, places: SshPlaces) -> None:
     for path, base in places.files:
         if path.is_file():
-            Reader(facts, _read, lambda pattern, base=base: _included(pattern, base, places)).walk(str(path))  # type: ignore[misc]
+            ConfigReader(facts, _read, partial(_included, base=base, places=places)).walk(str(path))
 
 
 def _read(path: str) -> str:
@@ -141,7 +142,7 @@ def _read(path: str) -> str:
         raise TargetError(f"cannot read {path}", why=str(error)) from error
 
 
-def _included(pattern: str, base: Path, places: Places) -> tuple[str, ...]:
+def _included(pattern: str, base: Path, places: SshPlaces) -> tuple[str, ...]:
     pattern = _home(pattern, places)
     return tuple(sorted(p for p in glob.glob(os.path.join(base, pattern)) if os.path.isfile(p)))
 
@@ -179,7 +180,7 @@ def _port(directive: Directive | None) -> int:
     return int(text)
 
 
-def _tokens(alias: str, host: str, port: int, user: str, places: Places) -> dict[str, str]:
+def _tokens(alias: str, host: str, port: int, user: str, places: SshPlaces) -> dict[str, str]:
     return {
         "d": str(places.home),
         "h": host,
@@ -191,11 +192,11 @@ def _tokens(alias: str, host: str, port: int, user: str, places: Places) -> dict
     }
 
 
-def _home(text: str, places: Places) -> str:
+def _home(text: str, places: SshPlaces) -> str:
     return str(places.home) + text[1:] if text == "~" or text.startswith("~/") else text
 
 
-def _env(text: str, places: Places, where: str) -> str:
+def _env(text: str, places: SshPlaces, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in places.environ:
             raise TargetError(f"{where}: ${{{match[1]}}} is not set")
@@ -205,14 +206,14 @@ def _env(text: str, places: Places, where: str) -> str:
 
 
 def _paths(
-    found: list[Directive], keyword: str, tokens: Mapping[str, str], places: Places
+    found: list[Directive], keyword: str, tokens: Mapping[str, str], places: SshPlaces
 ) -> tuple[str, ...]:
     given = [d for d in found if d.keyword == keyword]
     paths = [_home(_env(_fill(d.args[0], tokens, d.where), places, d.where), places) for d in given]
     return tuple(dict.fromkeys(p for p in paths if p.lower() != "none"))
 
 
-def _agent(directive: Directive | None, tokens: Mapping[str, str], places: Places) -> str | None:
+def _agent(directive: Directive | None, tokens: Mapping[str, str], places: SshPlaces) -> str | None:
     value = directive.args[0] if directive else "SSH_AUTH_SOCK"
     if value.lower() == "none":
         return None
@@ -231,7 +232,7 @@ def _way(found: list[Directive]) -> Directive | None:
     return next((d for d in found if d.keyword in ways), None)
 
 
-def _hops(directive: Directive | None, places: Places, seen: tuple[str, ...]) -> tuple[Target, ...]:
+def _hops(directive: Directive | None, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
     """`a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
     if directive is None:
         return ()

@@ -6,12 +6,12 @@ import base64
 from pathlib import Path
 from typing import Any, assert_never
 
-from pancode.adapters.ssh.steps import RESTARTING, Act, Command, Put, Script, Step
+from pancode.adapters.ssh.steps import RESTARTING, Act, BringUpStep, Command, Put, RemoteScript
 
 Json = dict[str, Any]
 
 
-def told(step: Step, again: Step | None = None) -> Json:
+def told(step: BringUpStep, again: BringUpStep | None = None) -> Json:
     """`again`: what is done instead when a step before has changed what a running node agent has read."""
     acts = [told_act(act) for act in step.acts]
     said: Json = {"name": step.name.value, "says": step.says, "acts": acts}
@@ -24,7 +24,7 @@ def told_act(act: Act) -> Json:
     match act:
         case Put():
             return _told_put(act)
-        case Script():
+        case RemoteScript():
             said = {"kind": "script", "text": act.text, "args": list(act.args), "timeout_s": act.timeout_s}
             return {**said, "look": act.look}
         case Command():

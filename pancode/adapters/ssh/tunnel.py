@@ -13,7 +13,7 @@ from typing import Any
 import asyncssh
 
 from pancode.adapters.ends import End
-from pancode.adapters.ssh.door import Door
+from pancode.adapters.ssh.door import ForwardedPort
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
@@ -50,7 +50,7 @@ async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class TunnelTargets:
     """What the node is to reach on the coordinator's side; Redis may be somebody else's, on another host."""
 
     redis: End
@@ -134,10 +134,10 @@ class Tunnels:
     All methods raise ConnectError.
     """
 
-    def __init__(self, remote: Remote, where: Folders, ends: Ends) -> None:
+    def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
         # One of each for all generations: what is open through an older one still counts.
-        self._doors = {name: Door(ends.of(name)) for name in _NAMES}
+        self._doors = {name: ForwardedPort(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
@@ -187,7 +187,7 @@ class Tunnels:
             os.symlink(end, path)
         return f"unix:{path}"
 
-    async def _forward(self, path: str, door: Door) -> str:
+    async def _forward(self, path: str, door: ForwardedPort) -> str:
         """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
         conn = self._remote.conn
         with translated():
@@ -205,6 +205,6 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
     return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
-def _entered(door: Door) -> Any:
+def _entered(door: ForwardedPort) -> Any:
     """What asyncssh takes for a session is any forwarder, which its types do not know."""
     return door.enter()

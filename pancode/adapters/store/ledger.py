@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import meaning, translated
-from pancode.adapters.store.migrate import History, bring_up_to_date
+from pancode.adapters.store.migrate import Revisions, bring_up_to_date
 from pancode.adapters.store.postgres import Database, engine_of
 from pancode.adapters.store.statements import Statements
 from pancode.domain.records import ALL, Record
@@ -41,7 +41,7 @@ class SqlLedger:
         where: Path | Database,
         *,
         busy_ms: int = BUSY_MS,
-        history: History | None = None,
+        history: Revisions | None = None,
         sole: bool = True,
     ) -> None:
         """`sole`: nobody else may write beside us; SQLite sees to that in each transaction."""
@@ -53,7 +53,7 @@ class SqlLedger:
         self._asks_fate = sole and dialect == "postgresql"
         try:
             with translated(self.place, self._judge):
-                bring_up_to_date(self._engine, self.place, history or History())
+                bring_up_to_date(self._engine, self.place, history or Revisions())
                 self._engine.connect().close()
         except BaseException:
             self._engine.dispose()

@@ -18,7 +18,7 @@ REVISIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LedgerReport:
     """`wrong`: the first thing that is not as it should be; empty when all is."""
 
     revision: str
@@ -27,12 +27,12 @@ class Seen:
     wrong: str = ""
 
 
-def look_at(path: Path) -> Seen:
+def look_at(path: Path) -> LedgerReport:
     """sqlite3.Error for a file that is no ledger or cannot be read."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as ledger:
         (said,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            return Seen("", 0, path.stat().st_size, str(said))
+            return LedgerReport("", 0, path.stat().st_size, str(said))
         (revision,) = ledger.execute("SELECT version_num FROM alembic_version").fetchone()
         (runs,) = ledger.execute("SELECT count(*) FROM runs").fetchone()
-        return Seen(str(revision), int(runs), path.stat().st_size)
+        return LedgerReport(str(revision), int(runs), path.stat().st_size)

@@ -14,14 +14,14 @@ VERSION_TABLE = "alembic_version"
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Revisions:
     """The newest revision, and the folders that hold all revisions; None: those that are shipped."""
 
     head: str = HEAD
     folders: tuple[Path, ...] | None = None
 
 
-def bring_up_to_date(engine: Engine, place: str, history: History) -> None:
+def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
     """Idempotent. An older ledger in a file is first copied beside itself. ConfigError for a newer one."""
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
@@ -41,7 +41,7 @@ def revision_of(connection: Connection) -> str | None:
     return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
 
 
-def _check_known(revision: str, place: str, history: History) -> None:
+def _check_known(revision: str, place: str, history: Revisions) -> None:
     from alembic.util import CommandError
 
     from pancode.adapters.store.migrations.script import SHIPPED, scripts
@@ -57,7 +57,7 @@ def _check_known(revision: str, place: str, history: History) -> None:
         ) from exc
 
 
-def _copy_beside(engine: Engine, place: str, revision: str, history: History) -> None:
+def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) -> None:
     if engine.dialect.name != "sqlite":
         return
     copy = Path(f"{place}.{revision}-before-{history.head}")
@@ -70,7 +70,7 @@ def _copy_beside(engine: Engine, place: str, revision: str, history: History) ->
     copy.chmod(0o600)
 
 
-def _upgrade(connection: Connection, history: History) -> None:
+def _upgrade(connection: Connection, history: Revisions) -> None:
     # Alembic is slow to import and nearly every start needs none of it.
     from alembic import command
 

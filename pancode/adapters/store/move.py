@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from pancode.adapters.store.errors import translated
 from pancode.adapters.store.ledger import BUSY_MS, opened
-from pancode.adapters.store.migrate import History, bring_up_to_date
+from pancode.adapters.store.migrate import Revisions, bring_up_to_date
 from pancode.adapters.store.postgres import Database
 from pancode.adapters.store.tables import TABLES
 from pancode.domain.records import Setting
@@ -75,7 +75,7 @@ def _open(where: Where) -> Iterator[Connection]:
     engine, place, judge = opened(where, BUSY_MS, sole=True)
     try:
         with translated(place, judge):
-            bring_up_to_date(engine, place, History())
+            bring_up_to_date(engine, place, Revisions())
             with engine.connect() as connection:
                 yield connection
     finally:

@@ -40,7 +40,7 @@ LOG_CAP = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that answered: how to reach it, whether it was adopted, and what had to be mended."""
 
     access: RedisAccess
@@ -72,7 +72,7 @@ class EmbeddedValkey:
         self._child: _Server | None = None
         self._known: ServerRecord | None = None
 
-    def start_or_adopt(self, version: str) -> Running:
+    def start_or_adopt(self, version: str) -> RunningServer:
         """A server of this version that answers us. Idempotent. UnavailableError has the end of its log."""
         with self._alone():
             adopted = self._adopt(version)
@@ -105,7 +105,7 @@ class EmbeddedValkey:
 
     # -- taking over ----------------------------------------------------------------------------------------
 
-    def _adopt(self, version: str) -> Running | None:
+    def _adopt(self, version: str) -> RunningServer | None:
         record = read_record(self._layout.record)
         if record is None or not self.alive() or record.version != self._stamp(version):
             return None
@@ -113,7 +113,7 @@ class EmbeddedValkey:
         if record.socket != access.socket or not self._answers(access):
             return None
         self._known = record
-        return Running(access, record.pid, adopted=True)
+        return RunningServer(access, record.pid, adopted=True)
 
     def _answers(self, access: RedisAccess) -> bool:
         """With our password, out of this folder."""
@@ -169,7 +169,7 @@ class EmbeddedValkey:
 
     # -- starting -------------------------------------------------------------------------------------------
 
-    def _start(self, version: str) -> Running:
+    def _start(self, version: str) -> RunningServer:
         layout = self._layout
         write_config(layout, self._tempo)
         write_users(layout, self._password())
@@ -187,7 +187,7 @@ class EmbeddedValkey:
         if layout.link != layout.socket:
             layout.link.unlink(missing_ok=True)
             layout.link.symlink_to(layout.socket)
-        return Running(self._access(), pid, adopted=False, mended=mended)
+        return RunningServer(self._access(), pid, adopted=False, mended=mended)
 
     def _launch(self, version: str) -> int:
         """Start the program and wait until it answers."""

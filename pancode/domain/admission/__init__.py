@@ -18,12 +18,12 @@ from pancode.domain.admission import (
     safety,
     task,
 )
-from pancode.domain.admission.gate import Verdict
+from pancode.domain.admission.gate import GateVerdict
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 from pancode.errors import RefusedError
 
-Gate = Callable[[Resolution, AdmissionView], Verdict]
+Gate = Callable[[Resolution, AdmissionView], GateVerdict]
 ORDER: tuple[ModuleType, ...] = (
     mode,
     mutation,
@@ -41,26 +41,26 @@ OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routin
 NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> tuple[Verdict, ...]:
+def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
     """All ten verdicts, always, in ORDER."""
     gates: list[Gate] = [gate.judge for gate in ORDER]
     verdicts = tuple(gate(resolution, view) for gate in gates)
     return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
 
 
-def _for_a_run(verdict: Verdict, parent: str) -> Verdict:
+def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
     """A run that dispatches is never told to raise what its owner has set."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
     return replace(verdict, fix=f"that is for the person who started {parent}, not for the run; ask for less")
 
 
-def first_refused(verdicts: tuple[Verdict, ...]) -> Verdict | None:
+def first_refused(verdicts: tuple[GateVerdict, ...]) -> GateVerdict | None:
     """The verdict that decides; None when all gates let the run pass."""
     return next((verdict for verdict in verdicts if not verdict.passed), None)
 
 
-def refusal(verdict: Verdict) -> RefusedError:
+def refusal(verdict: GateVerdict) -> RefusedError:
     """The error that a face shows for a refused run."""
     return RefusedError(
         verdict.words,
@@ -70,4 +70,4 @@ def refusal(verdict: Verdict) -> RefusedError:
     )
 
 
-__all__ = ["NAMES", "ORDER", "Verdict", "first_refused", "judge", "refusal"]
+__all__ = ["NAMES", "ORDER", "GateVerdict", "first_refused", "judge", "refusal"]

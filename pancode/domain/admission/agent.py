@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
-from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.agentrules import SAMPLES, no_sampling
 from pancode.domain.agents import Autonomy, Tier
 from pancode.domain.resolve import Resolution
@@ -16,7 +16,7 @@ NEEDS_YES = "needs_yes"
 """The refusal of what a person has to say yes to first."""
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     refusal = (
         _switched_off(resolution)
         or _unasked(resolution, view)
@@ -35,7 +35,7 @@ def _words(resolution: Resolution) -> str:
     return f"agent {agent.name}{why}: {kind}, tools {', '.join(agent.tools) or 'none'}"
 
 
-def _switched_off(resolution: Resolution) -> Verdict | None:
+def _switched_off(resolution: Resolution) -> GateVerdict | None:
     agent = resolution.agent
     if agent.enabled:
         return None
@@ -43,7 +43,7 @@ def _switched_off(resolution: Resolution) -> Verdict | None:
     return refused(NAME, words, f"pancode agents set {agent.name} enabled true")
 
 
-def _unasked(resolution: Resolution, view: AdmissionView) -> Verdict | None:
+def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
     """Confirmatory: a person says yes before each dispatch; a run cannot say it for them."""
     agent, runtime = resolution.agent, resolution.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
@@ -67,7 +67,7 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> Verdict | None:
     )
 
 
-def _lands_alone(resolution: Resolution) -> Verdict | None:
+def _lands_alone(resolution: Resolution) -> GateVerdict | None:
     agent = resolution.agent
     if not resolution.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
         return None
@@ -78,7 +78,7 @@ def _lands_alone(resolution: Resolution) -> Verdict | None:
     )
 
 
-def _sampled(resolution: Resolution) -> Verdict | None:
+def _sampled(resolution: Resolution) -> GateVerdict | None:
     agent, runtime = resolution.agent, resolution.runtime
     if agent.sampling is None or runtime.own or runtime.name == SAMPLES:
         return None
@@ -87,7 +87,7 @@ def _sampled(resolution: Resolution) -> Verdict | None:
     return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
 
 
-def _weak(resolution: Resolution) -> Verdict | None:
+def _weak(resolution: Resolution) -> GateVerdict | None:
     """A model below the tier that its agent's work asks for; where tiers are strict, an unknown one, too."""
     agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
@@ -104,7 +104,7 @@ def _weak(resolution: Resolution) -> Verdict | None:
     return warned(NAME, f"{words}; {_words(resolution)}", fix)
 
 
-def _outside(resolution: Resolution) -> Verdict | None:
+def _outside(resolution: Resolution) -> GateVerdict | None:
     """A person's own command about the machine itself has no wall, which would hide that machine."""
     asked, agent = resolution.request, resolution.agent
     writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.counted import counted
 from pancode.domain import books
-from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView, ScopeView
 
@@ -12,7 +12,7 @@ NAME = "budget"
 MOST_NAMED = 3
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     due, parent = resolution.due, view.parent
     if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
         words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"

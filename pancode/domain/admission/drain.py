@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.admission.gate import GateVerdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "drain"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     if view.draining is not None:
         return refused(
             NAME, f"Dispatch blocked: the fleet takes no new work: {view.draining}", "pancode fleet resume"

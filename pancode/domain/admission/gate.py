@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """One gate's judgement. `warning`: passed, and the words say something to look at."""
 
     gate: str
@@ -18,13 +18,13 @@ class Verdict:
     """Of a refusal that a face can do something about; else that of its gate."""
 
 
-def passed(gate: str, words: str) -> Verdict:
-    return Verdict(gate, True, words)
+def passed(gate: str, words: str) -> GateVerdict:
+    return GateVerdict(gate, True, words)
 
 
-def warned(gate: str, words: str, fix: str = "") -> Verdict:
-    return Verdict(gate, True, words, fix, warning=True)
+def warned(gate: str, words: str, fix: str = "") -> GateVerdict:
+    return GateVerdict(gate, True, words, fix, warning=True)
 
 
-def refused(gate: str, words: str, fix: str, code: str = "") -> Verdict:
-    return Verdict(gate, False, words, fix, code=code)
+def refused(gate: str, words: str, fix: str, code: str = "") -> GateVerdict:
+    return GateVerdict(gate, False, words, fix, code=code)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import MODE_DISPATCHES, MODE_WRITES
-from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.admission.gate import GateVerdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "mode"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     mode = resolution.mode
     if mode not in MODE_DISPATCHES:
         return refused(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import MODE_WRITES
-from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.admission.gate import GateVerdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "mutation"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     agent, mode = resolution.agent, resolution.mode
     if agent.read_only:
         return passed(NAME, f"agent {agent.name} is read-only")

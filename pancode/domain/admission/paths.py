@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
@@ -10,7 +10,7 @@ NAME = "paths"
 _SHOWN = 5
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     if resolution.project is None and resolution.request.workspace is None:
         return warned(
             NAME,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.admission.gate import GateVerdict, passed, refused
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
 
 NAME = "recursion"
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     level = resolution.request.depth + 1
     if level > view.max_depth:
         return refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
-from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
 from pancode.domain.runtimes import foreign_provider
@@ -14,11 +14,11 @@ NAME = "routing"
 _SHOWN = 6
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     return _model(resolution) or _node(resolution)
 
 
-def _model(resolution: Resolution) -> Verdict | None:
+def _model(resolution: Resolution) -> GateVerdict | None:
     runtime, ref = resolution.runtime, resolution.ref
     if resolution.wanted is not None and runtime.name not in RUNTIME_WIRES:
         return refused(
@@ -42,7 +42,7 @@ def _model(resolution: Resolution) -> Verdict | None:
     return None
 
 
-def _node(resolution: Resolution) -> Verdict:
+def _node(resolution: Resolution) -> GateVerdict:
     fitting = [c for c in resolution.candidates if c.fits]
     if not fitting:
         return _nowhere(resolution.candidates)
@@ -74,7 +74,7 @@ def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
     return odd, fixes
 
 
-def _nowhere(candidates: tuple[Candidate, ...]) -> Verdict:
+def _nowhere(candidates: tuple[Candidate, ...]) -> GateVerdict:
     if not candidates:
         return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
     told = [c for c in candidates if not c.other]

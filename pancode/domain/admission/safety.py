@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
-from pancode.domain.admission.gate import Verdict, passed, refused, warned
+from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.resolve import Resolution
 from pancode.domain.ruled import forbidden
-from pancode.domain.runtimes import Asked, Held, held
+from pancode.domain.runtimes import HeldBy, HoldRequest, held
 from pancode.domain.says import with_words
 from pancode.domain.snapshot import AdmissionView, Parent
 
@@ -19,7 +19,7 @@ MOST_NAMED = 3
 _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     safety, parent = resolution.safety, view.parent
     if parent is not None and _RANK[safety] > _RANK[parent.safety]:
         run = f"run {parent.run} has safety {parent.safety}"
@@ -54,7 +54,7 @@ def accepted(resolution: Resolution, parent: Parent | None) -> bool:
     return asked.told_only or (childs and _needs(resolution, may_allow=True).enough(Isolation.NONE))
 
 
-def _held(resolution: Resolution, may_allow: bool) -> Verdict:
+def _held(resolution: Resolution, may_allow: bool) -> GateVerdict:
     """Who holds the run to its rule: a wall, the runtime, or nobody, on each node that could take it.
 
     `may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
@@ -77,7 +77,7 @@ def _held(resolution: Resolution, may_allow: bool) -> Verdict:
     return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
 
 
-def _without_shell(needs: Held, enough: Sequence[Candidate], words: str) -> Verdict | None:
+def _without_shell(needs: HeldBy, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
     """Where no sandbox bounds its commands, a program runs none at auto-edit: not a test either."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
@@ -89,11 +89,11 @@ def _without_shell(needs: Held, enough: Sequence[Candidate], words: str) -> Verd
     return warned(NAME, f"{words}; {cannot}", more)
 
 
-def _needs(resolution: Resolution, may_allow: bool) -> Held:
+def _needs(resolution: Resolution, may_allow: bool) -> HeldBy:
     asked = resolution.request
     return held(
         resolution.runtime,
-        Asked(
+        HoldRequest(
             resolution.mode,
             resolution.safety,
             resolution.agent.read_only,
@@ -105,7 +105,7 @@ def _needs(resolution: Resolution, may_allow: bool) -> Held:
     )
 
 
-def _nobody(needs: Held, fitting: Sequence[Candidate]) -> Verdict:
+def _nobody(needs: HeldBy, fitting: Sequence[Candidate]) -> GateVerdict:
     """With what the nodes themselves say of their missing sandbox, and what mends it."""
     missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
     why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)

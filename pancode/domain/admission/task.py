@@ -6,7 +6,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
-from pancode.domain.admission.gate import Verdict, passed, refused
+from pancode.domain.admission.gate import GateVerdict, passed, refused
 from pancode.domain.orders import may_exceed, size_of
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
@@ -21,14 +21,14 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 }
 
 
-def judge(resolution: Resolution, view: AdmissionView) -> Verdict:
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     argv, task = resolution.request.argv, resolution.request.task
     verdict = _command(argv) if argv is not None else _task(task)
     verdict = _counted(resolution, verdict) if verdict.passed else verdict
     return _carried(resolution, verdict) if verdict.passed else verdict
 
 
-def _task(task: str) -> Verdict:
+def _task(task: str) -> GateVerdict:
     if not task.strip():
         return refused(
             NAME, "Dispatch blocked: the task is empty", 'say what is to be done: pancode dispatch "..."'
@@ -41,14 +41,14 @@ def _task(task: str) -> Verdict:
     return passed(NAME, f"{len(task)} characters")
 
 
-def _command(argv: tuple[str, ...]) -> Verdict:
+def _command(argv: tuple[str, ...]) -> GateVerdict:
     problem = _unfit("\n".join(argv)) or ("holds a NUL" if any("\0" in word for word in argv) else "")
     if problem:
         return refused(NAME, f"Dispatch blocked: the argument list {problem}", "pass the material as a file")
     return passed(NAME, f"an argument list of {len(argv)} words")
 
 
-def _counted(resolution: Resolution, verdict: Verdict) -> Verdict:
+def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
     """A node runs so many commands in one phase and no more."""
     for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
         if len(commands) > MOST_STEPS:
@@ -57,7 +57,7 @@ def _counted(resolution: Resolution, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def _carried(resolution: Resolution, verdict: Verdict) -> Verdict:
+def _carried(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
     """A node refuses a larger order unread, so that nobody would ever hear of it again."""
     run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.domain import books
-from pancode.domain.records import Action, ActionKind, Attempt, Closed, Entry, Fence, FenceState, Run
+from pancode.domain.records import Action, ActionKind, Attempt, BookEntry, Closed, Fence, FenceState, Run
 from pancode.domain.values import replace
 
 
@@ -32,7 +32,7 @@ class Case:
     run: Run
     attempts: Mapping[int, Attempt]
     fences: Mapping[int, Fence]
-    entries: tuple[Entry, ...]
+    entries: tuple[BookEntry, ...]
     now: Now
     actions: tuple[Action, ...] = ()
     """What is still to follow from it."""

@@ -10,7 +10,7 @@ from node_agent.wire.control import ControlBody
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.logs import OrderStage
 from pancode.domain.life.case import Case, Now
-from pancode.domain.records import Action, ActionKind, Attempt, Entry, Fence, Record, Run
+from pancode.domain.records import Action, ActionKind, Attempt, BookEntry, Fence, Record, Run
 from pancode.domain.values import replace
 
 Domain = Literal["admission", "budget", "fleet", "land", "receipt", "trust"]
@@ -129,7 +129,7 @@ class Changes:
         """These rows of another kind are new."""
         return replace(self, rows=(*self.rows, *rows))
 
-    def book(self, entries: Iterable[Entry]) -> Changes:
+    def book(self, entries: Iterable[BookEntry]) -> Changes:
         """These are new in the books."""
         return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
 
@@ -178,7 +178,7 @@ class Changes:
         yield from (f for n, f in case.fences.items() if _differs(f, was.fences.get(n), known))
 
     @property
-    def booked(self) -> tuple[Entry, ...]:
+    def booked(self) -> tuple[BookEntry, ...]:
         """The new entries."""
         return self.case.entries[len(self.before.entries) :]
 

@@ -18,17 +18,17 @@ from pancode.domain.life.signals import (
     Landed,
     LandingOver,
     Lost,
+    NodeSaid,
     NotLanded,
     NotTaken,
     Priced,
     Quarantined,
     Rejected,
-    Said,
     Signal,
     Stop,
     Unbindable,
     Unheard,
-    Unknown,
+    UnknownFence,
     Waits,
 )
 
@@ -46,7 +46,7 @@ def decide(case: Case, *signals: Signal) -> Changes:
 
 def _step(made: Changes, signal: Signal) -> Changes:
     match signal:
-        case Said() | NotTaken() | Doubted() | Unheard() | Quarantined() | Unknown():
+        case NodeSaid() | NotTaken() | Doubted() | Unheard() | Quarantined() | UnknownFence():
             return _heard(made, signal)
         case Admitted() | Due() | Waits() | Bound():
             return _queued(made, signal)
@@ -74,9 +74,11 @@ def _queued(made: Changes, signal: Admitted | Due | Waits | Bound) -> Changes:
             assert_never(signal)
 
 
-def _heard(made: Changes, signal: Said | NotTaken | Doubted | Unheard | Quarantined | Unknown) -> Changes:
+def _heard(
+    made: Changes, signal: NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
+) -> Changes:
     match signal:
-        case Said():
+        case NodeSaid():
             return events.said(made, signal)
         case NotTaken():
             return events.not_taken(made)
@@ -86,7 +88,7 @@ def _heard(made: Changes, signal: Said | NotTaken | Doubted | Unheard | Quaranti
             return events.unheard(made, signal)
         case Quarantined():
             return events.quarantined(made, signal)
-        case Unknown():
+        case UnknownFence():
             return events.unknown(made, signal)
         case _:
             assert_never(signal)

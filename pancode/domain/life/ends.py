@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from node_agent.wire.control import Stop as StopOrder
+from node_agent.wire.control import StopControl as StopOrder
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage

@@ -14,7 +14,7 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
-from pancode.domain.life.signals import Doubted, Quarantined, Said, Unheard, Unknown
+from pancode.domain.life.signals import Doubted, NodeSaid, Quarantined, Unheard, UnknownFence
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.domain.settlement import excess
 from pancode.domain.values import replace
@@ -27,7 +27,7 @@ _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
-def said(made: Changes, signal: Said) -> Changes:
+def said(made: Changes, signal: NodeSaid) -> Changes:
     """One event, in order and once: of any other number nothing changes."""
     body = signal.body
     if signal.seq != made.fence.cursor + 1:
@@ -188,7 +188,7 @@ def quarantined(made: Changes, signal: Quarantined) -> Changes:
     return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
 
 
-def unknown(made: Changes, signal: Unknown) -> Changes:
+def unknown(made: Changes, signal: UnknownFence) -> Changes:
     """The ledger was restored: what it does not know must end."""
     body = Tombstone(run=made.run.id, up_to_fence=signal.number, reason="the ledger was restored")
     story = f"fence {signal.number} runs there, unknown to the ledger"

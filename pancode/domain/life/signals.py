@@ -65,7 +65,7 @@ class Unbindable:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class NodeSaid:
     """An event of the node that has the fence."""
 
     seq: int
@@ -108,7 +108,7 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownFence:
     """A node names a fence of this run that our ledger does not know: the ledger was restored."""
 
     node: str
@@ -204,13 +204,13 @@ Signal = (
     | Bound
     | Waits
     | Unbindable
-    | Said
+    | NodeSaid
     | NotTaken
     | Doubted
     | Lost
     | Unheard
     | Quarantined
-    | Unknown
+    | UnknownFence
     | Believed
     | Rejected
     | Stop

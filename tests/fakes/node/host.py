@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from node_agent.shim.spool import (
     ExitRecord,
-    Plan,
+    PhasePlan,
 )
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
@@ -40,7 +40,7 @@ class Script:
 
 @dataclass(slots=True)
 class Phase:
-    plan: Plan
+    plan: PhasePlan
     boot: str | None = None
     """None until a shim took the folder."""
     began: int = 0

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.attempt.ports import (
+    AttemptResult,
+    CommitStamp,
     Guide,
     LinkDown,
-    Result,
-    Stamp,
     StepFailed,
 )
 from node_agent.attempt.records import PutBack
@@ -142,10 +142,10 @@ class MemoryWorkspaces:
         return self._host.script(identity).setup_files if str(identity) in self._host.set_up else ()
 
     def commit(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
-    ) -> Result:
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
+    ) -> AttemptResult:
         if workspace.kind == "none":
-            return Result("none")
+            return AttemptResult("none")
         worked, script = self._host.trees.get(str(identity)), self._host.script(identity)
         if worked is None or script.commit_fails:
             raise StepFailed(FailureKind.WORKSPACE, "the checkout is gone")
@@ -153,14 +153,14 @@ class MemoryWorkspaces:
             raise StepFailed(FailureKind.WORKSPACE, "what set-up left is not as it was taken down")
         left = self._left(identity) if baseline is None else ()
         if not left and (not worked or script.kind == "empty"):
-            return Result("empty")
+            return AttemptResult("empty")
         text = f"{identity} {workspace.snapshot} {stamp.message} {stamp.date_ms}".encode()
         commit = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         files = (*left, *(script.files if worked and script.kind == "change" else ()))
         if str(identity) in self._host.torn:
             files = (EMPTIED,)
         changes = tuple(FileChange(name, Touch.CHANGED) for name in files)
-        return Result("change" if files else "no_change", commit, files, changes=changes)
+        return AttemptResult("change" if files else "no_change", commit, files, changes=changes)
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         return ()
@@ -180,7 +180,7 @@ class MemoryWorkspaces:
         self._depot.commits[str(identity)] = commit
 
     def salvage(
-        self, identity: AttemptId, workspace: Workspace, stamp: Stamp, baseline: str | None = None
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
         self._host.salvaged.append(str(identity))
         return (f"kept as salvage/{identity}",)

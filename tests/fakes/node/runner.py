@@ -8,14 +8,14 @@ from typing import Any
 from node_agent.attempt.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
 from node_agent.shim.spool import (
     Ended,
-    EndedBy,
     ExitRecord,
     Look,
     NotStarted,
     PhaseEnd,
-    Plan,
+    PhasePlan,
     RunnerError,
     Running,
+    StepEndedBy,
     StepKind,
     StepRecord,
     Vanished,
@@ -30,14 +30,14 @@ class MemoryRunner:
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
 
-    def prepare(self, folder: Path, plan: Plan, stdin: bytes = b"") -> None:
+    def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
         if self._host.full:
             raise RunnerError("the disk is full", disk_full=True)
         known = self._host.phases.setdefault(str(folder), Phase(plan, stdin=stdin))
         if known.plan != plan:
             raise RunnerError(f"{folder} holds another plan")
 
-    def planned(self, folder: Path) -> Plan | None:
+    def planned(self, folder: Path) -> PhasePlan | None:
         phase = self._host.phases.get(str(folder))
         return None if phase is None or str(folder) in self._host.forgotten else phase.plan
 
@@ -52,12 +52,12 @@ class MemoryRunner:
     def forget(self, folder: Path) -> None:
         self._host.forgotten.add(str(folder))
 
-    def amend(self, folder: Path, plan: Plan) -> None:
+    def amend(self, folder: Path, plan: PhasePlan) -> None:
         if self._host.full:
             raise RunnerError("the disk is full", disk_full=True)
         self._host.phases[str(folder)].plan = plan
 
-    def start(self, folder: Path, plan: Plan) -> None:
+    def start(self, folder: Path, plan: PhasePlan) -> None:
         phase = self._host.phases.get(str(folder))
         if phase is not None and phase.boot is not None:
             return
@@ -121,7 +121,7 @@ class MemoryRunner:
         ran = phase is not None and phase.boot is not None and path.name == GATES_LOG
         return b"gates ran\n" if ran else b""
 
-    def _script(self, plan: Plan) -> Script:
+    def _script(self, plan: PhasePlan) -> Script:
         return self._host.script(AttemptId.parse(plan.marker))
 
     def _pass_time(self, phase: Phase) -> None:
@@ -143,7 +143,7 @@ class MemoryRunner:
         if phase.ended is not None:
             self._leave_files(plan)
 
-    def _leave_files(self, plan: Plan) -> None:
+    def _leave_files(self, plan: PhasePlan) -> None:
         if plan.phase == SETUP:
             self._host.set_up.add(plan.marker)
         elif plan.phase != GATES:
@@ -187,8 +187,8 @@ class MemoryRunner:
 
 
 def _step(number: int, phase: Phase, code: Any, signal: int | None, now: int) -> StepRecord:
-    ended = EndedBy(code) if isinstance(code, str) else EndedBy.NONE
-    stopped = ended is not EndedBy.NONE
+    ended = StepEndedBy(code) if isinstance(code, str) else StepEndedBy.NONE
+    stopped = ended is not StepEndedBy.NONE
     spec = phase.plan.steps[number if not stopped else -1]
     return StepRecord(
         index=number if not stopped else len(phase.plan.steps) - 1,

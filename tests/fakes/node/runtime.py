@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.doors import Door
+from node_agent.attempt.doors import GatewayAccess
 from node_agent.attempt.ports import (
     Launch,
     ProcessEnd,
-    Spent,
+    ReportedEnd,
+    ReportedUsage,
     StepFailed,
-    Told,
 )
 from node_agent.policy.judging import NO_BOUNDS, Bounds
-from node_agent.shim.spool import Plan
+from node_agent.shim.spool import PhasePlan
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
@@ -58,16 +58,16 @@ class LineReader:
                 cost_source="reported",
             )
 
-    def spent(self) -> Spent:
-        return Spent(self._usage, self._tools)
+    def spent(self) -> ReportedUsage:
+        return ReportedUsage(self._usage, self._tools)
 
-    def finish(self, end: ProcessEnd) -> Told:
+    def finish(self, end: ProcessEnd) -> ReportedEnd:
         if end.exit_code != 0:
             fault: FailureKind | None = FailureKind.AGENT_FAILED
         else:
             fault = None if self._answer else FailureKind.NO_ANSWER
         reason = "" if fault is None else f"exit {end.exit_code}, answer {self._answer!r}"
-        return Told(fault, reason, self._answer, spent=self.spent())
+        return ReportedEnd(fault, reason, self._answer, spent=self.spent())
 
 
 class MemoryRuntimes:
@@ -79,7 +79,7 @@ class MemoryRuntimes:
         self.secrets = dict(secrets or {})
 
     def launch(
-        self, order: Order, work: Path, home: Path, guide: str = "", door: Door | None = None
+        self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
     ) -> Launch:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
         isolation = Isolation.SANDBOX if self.wall else Isolation.NONE
@@ -90,8 +90,13 @@ class MemoryRuntimes:
         return self.secrets
 
     def enclosed(
-        self, order: Order, plan: Plan, shown: tuple[Path, ...], door: Door | None, rules: Rules = NO_RULES
-    ) -> Plan:
+        self,
+        order: Order,
+        plan: PhasePlan,
+        shown: tuple[Path, ...],
+        door: GatewayAccess | None,
+        rules: Rules = NO_RULES,
+    ) -> PhasePlan:
         if not self.wall:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
@@ -124,7 +129,7 @@ class MemoryFacts:
             isolation=Isolation.NONE,
             runtimes=tuple(self.finds(name) for name in self._runtimes),
             wall_ms=self._host.clock.wall_ms(),
-            shut=Problem(what="the disk is full", fix="free disk") if self._host.full else None,
+            shut=NodeProblem(what="the disk is full", fix="free disk") if self._host.full else None,
             allows=self.top.told(),
         )
 

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from node_agent.link.direct import NotLetInError, dial
 from node_agent.wire import keys
-from pancode.adapters.direct.authority import Authority, Pair
+from pancode.adapters.direct.authority import Authority, KeyPair
 from pancode.adapters.valkey.access import connect
 from tests.contract.certificates import Authority as Others
 from tests.integration.direct.conftest import Asking, House, Shifted, Visitor
@@ -223,7 +223,7 @@ def test_a_certificate_that_names_nobody_is_made_anew(house: House, anna: Visito
 
 def test_certificates_are_kept_and_made_anew_in_time(house: House) -> None:
     def shown(host: str = "127.0.0.1") -> Certificate:
-        found = Pair.read(house.authority().server(host))
+        found = KeyPair.read(house.authority().server(host))
         assert found is not None
         return found.cert
 

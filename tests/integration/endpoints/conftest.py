@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.wire.clock import SystemClock
 
-Look = Callable[..., Table]
+Look = Callable[..., EndpointTable]
 
 
 @pytest.fixture
@@ -25,10 +25,12 @@ def table(tmp_path: Path) -> Look:
         values: dict[str, str] | None = None,
         in_use: bool = False,
         users: Any = (),
-    ) -> Table:
+    ) -> EndpointTable:
         owners = {"ports": list(ports), "endpoints": list(endpoints), "users": list(users)}
         (tmp_path / "endpoints.json").write_text(json.dumps(owners))
-        made = Table(tmp_path, SystemClock(), lambda: values or {}, (), 3_600_000, lambda name: in_use)
+        made = EndpointTable(
+            tmp_path, SystemClock(), lambda: values or {}, (), 3_600_000, lambda name: in_use
+        )
         made.facts()
         return made
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelWire, Residence
 from tests.endpointfakes import (
     Generic,
@@ -28,7 +28,7 @@ from tests.integration.gateway.tls import authority
 from tests.tinyllama import call, tiny_server
 
 
-def only(table: Table) -> EndpointFact:
+def only(table: EndpointTable) -> EndpointFact:
     (one,) = table.facts()
     return one
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api.desk import Desk as ApiDesk
-from pancode.domain.place import Place, figures_place_of
+from pancode.api.desk import ApiContext as ApiDesk
+from pancode.domain.place import ErrorPlace, figures_place_of
 from pancode.errors import ConfigError
 from pancode.offline.shown import Shown
 from tests.integration.faces.conftest import until
@@ -19,13 +19,13 @@ from tests.unit.pancode.control.world import Desk, Puppet
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place() -> Iterator[ErrorPlace]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    yield Place("127.0.0.1", port, "metrics.listen of a test")
+    yield ErrorPlace("127.0.0.1", port, "metrics.listen of a test")
 
 
-def api_desk(home: Path, place: Place | None) -> ApiDesk:
+def api_desk(home: Path, place: ErrorPlace | None) -> ApiDesk:
     desk = Desk()
     Puppet(desk).breathe()
     coordinator = MemoryCoordinator(desk, home)
@@ -33,7 +33,7 @@ def api_desk(home: Path, place: Place | None) -> ApiDesk:
     return ApiDesk(coordinator, dict(FACTS), lambda by: None)
 
 
-def asked(place: Place, method: str, path: str, host: str | None = None) -> tuple[int, str]:
+def asked(place: ErrorPlace, method: str, path: str, host: str | None = None) -> tuple[int, str]:
     connection = http.client.HTTPConnection(place.host, place.port, timeout=10)
     try:
         connection.request(method, path, headers={} if host is None else {"Host": host})
@@ -43,7 +43,9 @@ def asked(place: Place, method: str, path: str, host: str | None = None) -> tupl
         connection.close()
 
 
-def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(tmp_path: Path, place: Place) -> None:
+def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(
+    tmp_path: Path, place: ErrorPlace
+) -> None:
     shown = Shown(api_desk(tmp_path, place))
     shown.start()
     try:
@@ -61,7 +63,7 @@ def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(tmp_path: P
         asked(place, "GET", "/metrics")
 
 
-def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, place: Place) -> None:
+def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, place: ErrorPlace) -> None:
     desk = api_desk(tmp_path, place)
     with socket.create_server((place.host, place.port)):
         shown = Shown(desk)
@@ -72,7 +74,7 @@ def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, plac
     assert "in use" in trouble["why"] and "metrics.listen" in trouble["fix"]
 
 
-def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, place: Place) -> None:
+def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, place: ErrorPlace) -> None:
     desk = api_desk(tmp_path, place)
     shown = Shown(desk, again_s=0.05)
     with socket.create_server((place.host, place.port)):
@@ -127,4 +129,4 @@ def test_one_that_is_none_says_what_to_write(text: str) -> None:
     ],
 )
 def test_by_which_names_it_is_called(host: str, ours: bool) -> None:
-    assert Place("gpubox", 9464, "a test", names=("coordinator",)).is_called(host) is ours
+    assert ErrorPlace("gpubox", 9464, "a test", names=("coordinator",)).is_called(host) is ours

@@ -14,10 +14,10 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import GateResult, Merged
+from pancode.adapters.git.land import LandingGates, Merged
 from pancode.control.landed import LandWay
 from pancode.domain.records import Decision, Run
-from pancode.wiring.judging import Judge
+from pancode.wiring.judging import LandingJudge
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.control.test_land_asked import COMMIT, GIT
@@ -55,14 +55,14 @@ class World:
 
     def judged(
         self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any
-    ) -> GateResult:
+    ) -> LandingGates:
         run = self.desk.row(Run, "r-0001")
-        judge = Judge(self.desk.plane, self.depot, run, LandWay(by="ana", **said), off)
+        judge = LandingJudge(self.desk.plane, self.depot, run, LandWay(by="ana", **said), off)
         return judge(Merged(self.tree, files or ("a.txt",), tested))
 
-    def on_a_node(self, **told: Any) -> tuple[Order, GateResult]:
+    def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:
         """Judged by a run, which ends as told."""
-        answers: list[GateResult] = []
+        answers: list[LandingGates] = []
         thread = threading.Thread(target=lambda: answers.append(self.judged()))
         thread.start()
         until(lambda: len(self.desk.rows(Run)) == 2, "its run is queued")

@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
-from pancode.control.core import Rules
+from pancode.control.core import ControlSettings
 from pancode.offline.serve import serve
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
@@ -66,7 +66,7 @@ class LiveDesk(Desk):
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
         self.key, self.former = SigningKey(b"c" * 32), []
-        self.rules = Rules().scaled(FACTOR)
+        self.rules = ControlSettings().scaled(FACTOR)
         self.restart()
 
 

@@ -14,11 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.doors import Door, ModelCount
+from node_agent.attempt.doors import GatewayAccess, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
-from node_agent.home.gatewayfile import Wish
+from node_agent.home.gatewayfile import GatewayWish
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.crowd import crowded
@@ -57,7 +57,7 @@ class Lab:
     values: dict[str, str] = field(default_factory=dict)
     prices: dict[str, str] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
-    wish: Wish = field(default_factory=Wish)
+    wish: GatewayWish = field(default_factory=GatewayWish)
 
     def __post_init__(self) -> None:
         self.gateways = self.fresh()
@@ -89,7 +89,7 @@ class Lab:
 class Agent:
     """Whoever was given the door."""
 
-    door: Door
+    door: GatewayAccess
     folder: Path
     gateways: GatewayProcesses
 

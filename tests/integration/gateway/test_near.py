@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.near import Near
 from node_agent.gateway.opening import GatewayProcesses
-from node_agent.gateway.slots import Full, Slots, is_taken
+from node_agent.gateway.slots import Full, SlotLocks, is_taken
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
@@ -47,7 +47,7 @@ def tiny() -> Iterator[Tiny]:
 def near_lab(lab: Lab, endpoints: list[dict[str, Any]]) -> Lab:
     """A lab on a node whose owner lists these."""
     (lab.root / "endpoints.json").write_text(json.dumps({"ports": [], "endpoints": endpoints}))
-    table = Table(lab.root, SystemClock(), lambda: lab.values)
+    table = EndpointTable(lab.root, SystemClock(), lambda: lab.values)
     near = Near(table.server, lab.root / "slots")
     lab.gateways = GatewayProcesses(sys.executable, SystemIds(), lambda: lab.values, dict, near=near)
     return lab
@@ -106,7 +106,7 @@ def test_runs_of_one_node_share_the_slots_of_a_server(near: Lab) -> None:
         found.append(agent.post("/v1/chat/completions", body)[0])
 
     async def hold() -> None:
-        async with Slots(str(near.root / "slots" / "mine"), 1).one(lambda seconds: None):
+        async with SlotLocks(str(near.root / "slots" / "mine"), 1).one(lambda seconds: None):
             for thread in threads:
                 thread.start()
             for agent in agents:
@@ -128,7 +128,7 @@ def test_a_slot_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
     waits: list[float] = []
 
     async def story() -> None:
-        first, second = Slots(str(tmp_path), 1), Slots(str(tmp_path), 1, patience_s=0.05)
+        first, second = SlotLocks(str(tmp_path), 1), SlotLocks(str(tmp_path), 1, patience_s=0.05)
         async with first.one(waits.append):
             assert is_taken(tmp_path)
             with pytest.raises(Full, match="the only slot of the model server"):

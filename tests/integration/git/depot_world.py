@@ -11,12 +11,12 @@ from pathlib import Path
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import Door
+from node_agent.workspace.depot_stream import DepotAddress
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
 from pancode.adapters.git.snapshot import Snapshot
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from tests.crowd import crowded
 from tests.integration.git.repos import simple, snap
 
@@ -46,12 +46,12 @@ class World:
         self.taken: Snapshot = snap(self.repo, depot)
         self.other: Snapshot = snap(self.repo, depot, "r-bbbb")
         self.socket = tmp_path / "s" / "depot.sock"
-        self.streams = Streams(self.home)
+        self.streams = LogStreams(self.home)
         self.ends: list[StreamEnd] = []
         self.max_bytes = 50_000_000
         parts = DepotParts(depot, self.streams, self.authorize, CountingIds(), self.ends.append)
         self.server = DepotServer(self.socket, parts, ServerLimits(hello_s=1.0, idle_s=2.0))
-        self.client = DepotClient(Door(lambda: self.socket, self.sign, 5.0))
+        self.client = DepotClient(DepotAddress(lambda: self.socket, self.sign, 5.0))
 
     def sign(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
         return json.dumps({"signed": nonce, "verb": verb, "identity": str(identity)}).encode()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import Stamp
+from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
@@ -23,7 +23,7 @@ from tests.integration.git.repos import (
     workspace_of,
 )
 
-STAMP = Stamp("Do it", NOW_MS)
+STAMP = CommitStamp("Do it", NOW_MS)
 Act = Callable[[Repo], object]
 
 

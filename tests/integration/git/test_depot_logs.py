@@ -14,7 +14,7 @@ from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.workspace.depot_stream import ask, read_line, send
 from pancode.adapters.git.depot_server import FULL, DepotParts, DepotServer
-from pancode.adapters.git.streams import MOST_LOGS, Streams
+from pancode.adapters.git.streams import MOST_LOGS, LogStreams
 from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
 
@@ -160,7 +160,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -
     told: list[tuple[str, str]] = []
     parts = DepotParts(
         world.depot,
-        Streams(world.home, keep_free=1 << 60),
+        LogStreams(world.home, keep_free=1 << 60),
         world.authorize,
         CountingIds(),
         world.ends.append,
@@ -179,7 +179,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: World, tmp_path: Path) -
     finally:
         server.stop()
     with pytest.raises(OSError, match="would be left free"):
-        Streams(world.home, keep_free=1 << 60).must_have_room(1)
+        LogStreams(world.home, keep_free=1 << 60).must_have_room(1)
 
 
 def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_path: Path) -> None:

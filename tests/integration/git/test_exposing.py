@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.workspace import exposing
 from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.gitrun import Git
+from node_agent.workspace.gitrun import NodeGit
 from tests.integration.git.repos import Repo
 
 KEY, OLD = "sk-live-0123456789abcdef", "hunter2-hunter2"
@@ -27,7 +27,7 @@ def repo(tmp_path: Path) -> Repo:
 
 def _found(repo: Repo, tmp_path: Path) -> list[tuple[str, str]]:
     before = repo.head
-    out = Git(repo.path / ".git")
+    out = NodeGit(repo.path / ".git")
     return exposing.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
 
 

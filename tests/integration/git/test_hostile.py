@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import Stamp
+from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
@@ -28,7 +28,7 @@ from tests.integration.git.repos import (
 )
 from tests.integration.git.traps import Traps, hostile
 
-STAMP = Stamp("result", NOW_MS)
+STAMP = CommitStamp("result", NOW_MS)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.gitsafe import stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus, Merged, land
+from pancode.adapters.git.land import LandingGates, LandReport, LandRequest, LandStatus, Merged, land
 from pancode.adapters.git.land_steps import Conflict
 from pancode.adapters.git.merge import commit_of, offer
 from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
@@ -177,16 +177,16 @@ def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
     desk.user.write("only-mine", "m\n")
     seen: list[tuple[str, list[str], tuple[str, ...], bool]] = []
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         git = desk.depot.git(request.repo_id)
         lines = git.text("cat-file", "blob", f"{merged.tree}:a").splitlines()
         mine = git.text("cat-file", "blob", f"{merged.tree}:only-mine").splitlines()
         seen.append((lines[0] + lines[-1], mine, merged.files, merged.tested))
-        return GateResult(len(seen) > 1, "first no, then yes")
+        return LandingGates(len(seen) > 1, "first no, then yes")
 
     before = desk.tree()
     report = desk.land(request, gates=gates)
-    assert (report.status, report.gate) == (LandStatus.GATE_FAILED, GateResult(False, "first no, then yes"))
+    assert (report.status, report.gate) == (LandStatus.GATE_FAILED, LandingGates(False, "first no, then yes"))
     assert desk.tree() == before
     assert desk.land(request, gates=gates).status is LandStatus.LANDED
     assert seen == [("agent1user20", ["m"], ("a",), False)] * 2
@@ -196,9 +196,9 @@ def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
 def test_the_very_tree_that_was_tested_is_told_apart(desk: Desk) -> None:
     request, seen = desk.result(everything), list[bool]()
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         seen.append(merged.tested)
-        return GateResult(False)
+        return LandingGates(False)
 
     desk.land(request, gates=gates)
     desk.user.write("mine", "m\n")
@@ -209,7 +209,7 @@ def test_the_very_tree_that_was_tested_is_told_apart(desk: Desk) -> None:
 def test_what_a_person_has_to_say_yes_to_is_held(desk: Desk) -> None:
     request, before = desk.result(edit_c), desk.tree()
     why = (Conflict("c", "a gate names it", "--with-commands"),)
-    report = desk.land(request, gates=lambda merged: GateResult(False, "ask", why))
+    report = desk.land(request, gates=lambda merged: LandingGates(False, "ask", why))
     assert (report.status, report.conflicts) == (LandStatus.HELD, why)
     assert desk.tree() == before
 
@@ -217,11 +217,11 @@ def test_what_a_person_has_to_say_yes_to_is_held(desk: Desk) -> None:
 def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(desk: Desk) -> None:
     request, made = desk.result(edit_c), list[str]()
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         base = desk.taken.base_commit
         made.append(commit_of(desk.depot, request.repo_id, merged.tree, base))
         offer(desk.depot, request.repo_id, "r-gate", made[-1], base)
-        return GateResult(False)
+        return LandingGates(False)
 
     desk.land(request, gates=gates)
     desk.land(request, gates=gates)
@@ -233,9 +233,9 @@ def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(desk: Desk) -> No
 def test_an_edit_while_the_gates_run_is_kept(desk: Desk) -> None:
     request = desk.result(everything)
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         desk.user.write("a", "edited meanwhile\n")
-        return GateResult(True)
+        return LandingGates(True)
 
     report = desk.land(request, gates=gates)
     unchanged(desk, report, "a")
@@ -298,8 +298,8 @@ def test_a_hostile_repository_lands_without_running_anything(desk: Desk, tmp_pat
     traps.arm(desk.user.path / ".git", desk.user)
     traps.reset()
 
-    def gates(merged: Merged) -> GateResult:
-        return GateResult("new" in merged.files)
+    def gates(merged: Merged) -> LandingGates:
+        return LandingGates("new" in merged.files)
 
     desk.land(request, gates=gates)
     assert traps.sprung() == []
@@ -328,10 +328,10 @@ def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(desk:
     desk.user.write(".env", "MINE=1\n")
     seen: list[tuple[str, ...]] = []
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         listed = desk.depot.git(request.repo_id).text("ls-tree", "-r", "--name-only", merged.tree)
         seen.append((*merged.files, str(".env" in listed.splitlines())))
-        return GateResult(True)
+        return LandingGates(True)
 
     request = desk.result(edit_c)
     assert desk.land(request, gates=gates).status is LandStatus.LANDED

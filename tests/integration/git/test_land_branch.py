@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import GateResult, LandReport, LandRequest, LandStatus
+from pancode.adapters.git.land import LandingGates, LandReport, LandRequest, LandStatus
 from pancode.adapters.git.land_branch import OnBranch, land_on_branch
 from tests.integration.git.desk import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
@@ -52,7 +52,7 @@ def test_a_conflict_and_a_gate_leave_the_branch(desk: Desk) -> None:
     tip = desk.user.commit("other")
     desk.user.git("checkout", "-q", "-")
     assert _land(desk, request, "theirs").status is LandStatus.CONFLICT
-    failing = _land(desk, request, "fresh", gates=lambda merged: GateResult(False, "no"))
+    failing = _land(desk, request, "fresh", gates=lambda merged: LandingGates(False, "no"))
     assert failing.status is LandStatus.GATE_FAILED
     off = _land(desk, request, "fresh", called_off=lambda: True)
     assert off.status is LandStatus.CALLED_OFF

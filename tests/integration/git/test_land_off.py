@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pancode.adapters.git.land import GateResult, LandReport, LandStatus, Merged
+from pancode.adapters.git.land import LandingGates, LandReport, LandStatus, Merged
 from pancode.wiring.landings import Landings
 from tests.crowd import crowded
 from tests.integration.git.desk import Desk, everything
@@ -18,9 +18,9 @@ def test_before_its_gates_have_passed(desk: Desk) -> None:
     request, before = desk.result(everything), desk.tree()
     asked: list[Merged] = []
 
-    def gates(merged: Merged) -> GateResult:
+    def gates(merged: Merged) -> LandingGates:
         asked.append(merged)
-        return GateResult(True)
+        return LandingGates(True)
 
     report = desk.land(request, gates=gates, called_off=lambda: bool(asked))
     assert report.status is LandStatus.CALLED_OFF and report.tree == str(desk.user.path)
@@ -38,7 +38,7 @@ def test_at_every_look(desk: Desk, looks: int) -> None:
         count += 1
         return count >= looks
 
-    report = desk.land(request, gates=lambda merged: GateResult(True), called_off=called_off)
+    report = desk.land(request, gates=lambda merged: LandingGates(True), called_off=called_off)
     if report.status is LandStatus.CALLED_OFF:
         assert desk.tree() == before and not (desk.user.path / ".git/pancode-land").exists()
     else:

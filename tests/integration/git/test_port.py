@@ -11,9 +11,9 @@ import pytest
 from node_agent.workspace.mirror import make_bare
 from pancode import ports
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.port import GitDepot
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from pancode.errors import WorkspaceError
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
 
@@ -32,8 +32,8 @@ class StoppedClock:
 
 
 def test_snapshot_and_arrivals(repo: Repo, depot: Depot, tmp_path: Path) -> None:
-    streams = Streams(tmp_path / "home")
-    port: ports.Depot = GitDepot(depot, streams, StoppedClock(), environ={})
+    streams = LogStreams(tmp_path / "home")
+    port: ports.DepotPort = GitDepot(depot, streams, StoppedClock(), environ={})
     repo.write("new", "n")
     taken = port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert (taken.base, taken.untracked, taken.object_format) == (repo.head, ("new",), "sha1")
@@ -54,7 +54,7 @@ def test_snapshot_and_arrivals(repo: Repo, depot: Depot, tmp_path: Path) -> None
 
 
 def test_a_refusal_is_a_workspace_error(repo: Repo, depot: Depot, tmp_path: Path) -> None:
-    port = GitDepot(depot, Streams(tmp_path), StoppedClock(), Limits(file=1), {})
+    port = GitDepot(depot, LogStreams(tmp_path), StoppedClock(), ListingLimits(file=1), {})
     repo.write("big", "too big")
     with pytest.raises(WorkspaceError) as caught:
         port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
@@ -65,7 +65,7 @@ def test_a_refusal_is_a_workspace_error(repo: Repo, depot: Depot, tmp_path: Path
 def test_no_work_goes_out_whose_result_could_not_be_taken_in(
     repo: Repo, depot: Depot, tmp_path: Path
 ) -> None:
-    port = GitDepot(depot, Streams(tmp_path, keep_free=1 << 60), StoppedClock(), environ={})
+    port = GitDepot(depot, LogStreams(tmp_path, keep_free=1 << 60), StoppedClock(), environ={})
     with pytest.raises(WorkspaceError, match="disk is full") as caught:
         port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert "pancode doctor" in caught.value.fix

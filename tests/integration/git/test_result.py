@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import Stamp
+from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace import result
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
@@ -27,7 +27,7 @@ from tests.integration.git.repos import (
     workspace_of,
 )
 
-STAMP = Stamp("Do it\n\nrun r-aaaa", NOW_MS)
+STAMP = CommitStamp("Do it\n\nrun r-aaaa", NOW_MS)
 Act = Callable[[Repo], None]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
@@ -380,7 +380,7 @@ def test_untracked_files_that_usually_hold_secrets_are_held_back_and_named(repo:
     assert taken.untracked == ("plain.txt",)
     (warning,) = taken.warnings
     assert warning.startswith(".env, sub/id_rsa: untracked, not sent") and "--with-secret-files" in warning
-    options = SnapshotOptions(NOW_MS, Limits(allowed=("*",)), {})
+    options = SnapshotOptions(NOW_MS, ListingLimits(allowed=("*",)), {})
     taken = take_snapshot(repo.path, depot, "r-bbbb", options)
     assert {".env", "sub/id_rsa"} <= set(tree_of(depot, taken, taken.snapshot_commit))
     assert "sent as you allowed" in taken.warnings[0]

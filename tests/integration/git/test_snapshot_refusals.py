@@ -9,7 +9,7 @@ import pytest
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.listing import Limits
+from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, simple, snap, sound, tree_of, unprivileged_git
 
@@ -40,11 +40,11 @@ def test_filter_of_the_users_own_configuration_counts(repo: Repo, depot: Depot, 
 
 def test_huge_file_is_refused_by_name(repo: Repo, depot: Depot) -> None:
     repo.write("big", b"\0" * 3000)
-    options = SnapshotOptions(NOW_MS, Limits(file=2000), {})
+    options = SnapshotOptions(NOW_MS, ListingLimits(file=2000), {})
     with pytest.raises(GitRefusal) as caught:
         take_snapshot(repo.path, depot, "r-aaaa", options)
     assert caught.value.paths == ("big",)
-    options = SnapshotOptions(NOW_MS, Limits(untracked=2000), {})
+    options = SnapshotOptions(NOW_MS, ListingLimits(untracked=2000), {})
     with pytest.raises(GitRefusal, match="together"):
         take_snapshot(repo.path, depot, "r-aaaa", options)
 

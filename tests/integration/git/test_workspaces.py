@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt import ports
-from node_agent.attempt.ports import Stamp
+from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.workspaces import Workspaces
@@ -26,7 +26,7 @@ from tests.integration.git.repos import (
     workspace_of,
 )
 
-STAMP = Stamp("result", NOW_MS)
+STAMP = CommitStamp("result", NOW_MS)
 NONE = Workspace(kind="none")
 
 
@@ -262,7 +262,7 @@ def test_a_home_is_beside_the_checkout_and_private(spaces: Workspaces, taken: Sn
 
 
 def test_it_is_the_port(spaces: Workspaces) -> None:
-    port: ports.Workspaces = spaces
+    port: ports.WorkspacesPort = spaces
     assert port.list() == ()
 
 

@@ -8,14 +8,14 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent.attempt.ports import Stamp
+from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
-from node_agent.workspace.folders import Home
+from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt, fingerprint, snap, workspace_of
 
-STAMP = Stamp("result", NOW_MS)
+STAMP = CommitStamp("result", NOW_MS)
 
 
 def project(path: Path) -> Repo:
@@ -35,7 +35,7 @@ def dispatched(repo: Repo, depot: Depot, run: str) -> Workspace:
 
 
 def waiting(spaces: Workspaces) -> list[Path]:
-    root = Home(spaces.tree(attempt()).parents[2]).warm
+    root = WorkspaceFolders(spaces.tree(attempt()).parents[2]).warm
     return sorted(root.iterdir()) if root.is_dir() else []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runtimes.base import Verdict
+from node_agent.runtimes.base import RuntimeVerdict
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
@@ -48,14 +48,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiny]:
         yield one
 
 
-Run = Callable[..., tuple[Bench, Verdict, list[dict[str, Any]]]]
+Run = Callable[..., tuple[Bench, RuntimeVerdict, list[dict[str, Any]]]]
 
 
 @pytest.fixture
 def run(tiny: Tiny, tmp_path: Path) -> Run:
     """The worker at a task; what it left, how it ended, and its events."""
 
-    def made(task: str, context: int = ROOM, **limits: Any) -> tuple[Bench, Verdict, list[dict[str, Any]]]:
+    def made(
+        task: str, context: int = ROOM, **limits: Any
+    ) -> tuple[Bench, RuntimeVerdict, list[dict[str, Any]]]:
         def env(url: str) -> dict[str, str]:
             return {"OPENAI_BASE_URL": f"{url}/v1", "PANCODE_MODEL_CONTEXT": str(context)}
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from node_agent.runtimes.providers import PROVIDERS, Provider
+from node_agent.runtimes.providers import PROVIDERS, RuntimeProvider
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Limits
@@ -27,7 +27,7 @@ LIMITS = Limits(wall_ms=110_000, idle_ms=110_000, output_bytes=1 << 24)
 
 
 @pytest.mark.parametrize("vendor", list(PROVIDERS.values()), ids=list(PROVIDERS))
-def test_a_vendor_is_asked_with_its_own_key_on_its_own_path(vendor: Provider, tmp_path: Path) -> None:
+def test_a_vendor_is_asked_with_its_own_key_on_its_own_path(vendor: RuntimeProvider, tmp_path: Path) -> None:
     path = urlsplit(vendor.home).path
     with FakeModel({**preset("text"), "api_key": KEY}) as server:
         world = NodeWorld(tmp_path)

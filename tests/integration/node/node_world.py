@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
-from node_agent.home.settings import Home, RedisLogin, Settings
+from node_agent.home.settings import NodeHome, NodeSettings, RedisLogin
 from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
 from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
@@ -22,7 +22,7 @@ from node_agent.wiring import Parts, build
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
-from pancode.adapters.git.streams import Streams
+from pancode.adapters.git.streams import LogStreams
 from tests.crowd import crowded
 from tests.fakes.node import MemoryUplink
 from tests.integration.git.repos import simple, snap, workspace_of
@@ -45,9 +45,9 @@ class NodeWorld:
     """A node's home on disk, a depot, a coordinator; and a node agent that can leave and come back."""
 
     def __init__(self, tmp_path: Path) -> None:
-        self.home = Home(tmp_path / "n")
+        self.home = NodeHome(tmp_path / "n")
         self.depot = Depot(tmp_path / "depots")
-        self.streams = Streams(tmp_path / "c")
+        self.streams = LogStreams(tmp_path / "c")
         self.repo = simple(tmp_path / "project")
         self.taken = snap(self.repo, self.depot, RUN)
         self._enrol()
@@ -68,7 +68,7 @@ class NodeWorld:
         self.home.coordinator.write_text(COORDINATOR.public.text())
         (self.home.links / "g1").mkdir(mode=0o700)
         (self.home.links / "current").write_text("g1")
-        settings = Settings(
+        settings = NodeSettings(
             fleet=FLEET,
             name="n1",
             tag=TAG,

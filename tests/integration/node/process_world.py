@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from node_agent.attempt.records import Entry
+from node_agent.attempt.records import JournalRecord
 from node_agent.cli.status import look
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
@@ -101,7 +101,7 @@ class ProcessWorld(NodeWorld):
 
     # -- looks, from outside
 
-    def entry(self, identity: AttemptId) -> Entry | None:
+    def entry(self, identity: AttemptId) -> JournalRecord | None:
         """As the files say."""
         return next((one for one in look(self.home).entries if one.identity == identity), None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.machine.discovery import Machine, search_path
+from node_agent.machine.discovery import MachineProbe, search_path
 from node_agent.machine.finding import Finder
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag
@@ -21,10 +21,10 @@ ANSWER_S = 60
 
 def machine(
     home: Path, path: str = "/usr/bin:/bin", reserve: int = 0, first_s: float = ANSWER_S, **values: str
-) -> Machine:
+) -> MachineProbe:
     """With time for every program to answer, however busy this machine is."""
     clock = SystemClock()
-    return Machine(home, Finder(path, clock, lambda: values, first_s), clock, reserve)
+    return MachineProbe(home, Finder(path, clock, lambda: values, first_s), clock, reserve)
 
 
 def program(path: Path, text: str) -> Path:
@@ -108,7 +108,7 @@ def test_a_program_that_comes_and_a_key_that_is_given_are_seen_soon(
     (tmp_path / ".claude.json").write_text("{}")
     values: dict[str, str] = {}
     path = f"{tmp_path}:/usr/bin:/bin"
-    here = Machine(tmp_path, Finder(path, SystemClock(), lambda: dict(values)), SystemClock(), 0)
+    here = MachineProbe(tmp_path, Finder(path, SystemClock(), lambda: dict(values)), SystemClock(), 0)
 
     def soon(state: str) -> bool:
         until(lambda: {one.name: one.state for one in here.look().runtimes}["claude"] == state)
@@ -168,7 +168,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def states(here: Machine) -> dict[str, str]:
+def states(here: MachineProbe) -> dict[str, str]:
     return {one.name: one.state for one in here.look().runtimes}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.policy.commands.reading import read_command
-from node_agent.policy.commands.tree import UNREADABLE, Script, take_apart, take_elsewhere
+from node_agent.policy.commands.tree import UNREADABLE, ParsedScript, take_apart, take_elsewhere
 from node_agent.sandbox import landlock
 from node_agent.sandbox.grammar import Grammar, from_plain, to_plain
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety
@@ -72,7 +72,7 @@ def test_the_largest_scripts_are_read_by_it(grammar: Grammar) -> None:
 
 def test_killed_amid_a_script_it_leaves_one_that_nobody_can_read(grammar: Grammar) -> None:
     grammar.take_apart(b"ls")
-    pid, answers = grammar.pid, list[Script]()
+    pid, answers = grammar.pid, list[ParsedScript]()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     asking = threading.Thread(target=lambda: answers.append(grammar.take_apart(b"rm x")))

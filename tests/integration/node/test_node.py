@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.runner.looking import spawned_in
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
@@ -152,7 +152,7 @@ def test_a_stop_of_one_that_ignores_signals_and_forks_away(world: NodeWorld) -> 
     world.coordinator.push(order)
     until(lambda: b"started" in world.log(order.identity), why=lambda: world.story(order.identity))
     assert len(processes_of(order.identity)) >= 2
-    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    world.coordinator.tell(StopControl(identity=order.identity, reason="enough"))
     claims = world.ended(order.identity)
     assert (claims.outcome, claims.reason) == (Outcome.INTERRUPTED, "enough")
     until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record

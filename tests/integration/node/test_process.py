@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli.foreground import hold
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
 from tests.integration.git.repos import tree_of
@@ -76,7 +76,7 @@ def test_a_second_one_is_turned_away(world: ProcessWorld) -> None:
 
 def test_looking_does_not_keep_it_from_starting(tmp_path: Path) -> None:
     """Whoever asks whether a home is held takes its lock for a moment, as `status` and the bring-up do."""
-    home = Home(tmp_path)
+    home = NodeHome(tmp_path)
     (tmp_path / "run").mkdir()
     for tries in range(30):
         with home.lock.open("a") as looking:

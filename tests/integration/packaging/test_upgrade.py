@@ -19,10 +19,10 @@ from node_agent.journal.shelf import FileShelf
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.look import look_at
-from pancode.adapters.store.migrate import History
+from pancode.adapters.store.migrate import Revisions
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.migrations.script import SHIPPED
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.domain.records import ALL
 from tests.e2e.owner import PATH
 from tests.fixtures.capture import NEXT, QUESTIONS, SETTINGS, revisions
@@ -107,7 +107,7 @@ def test_a_further_migration_loses_no_row(state: Kept, root: Path) -> None:
     path = root / "ledger.db"
     state.write_ledger(path, root)
     before = counted(path)
-    SqlLedger(path, history=History("0099", (*SHIPPED, root / "versions"))).close()
+    SqlLedger(path, history=Revisions("0099", (*SHIPPED, root / "versions"))).close()
     after = counted(path)
     assert {name: after[name] for name in before} == before
     with closing(sqlite3.connect(path)) as ledger:
@@ -124,7 +124,7 @@ def counted(path: Path) -> dict[str, int]:
 @pytest.mark.parametrize("state", kept(), ids=names)
 def test_every_setting_that_there_was_is_understood(state: Kept, tmp_path: Path) -> None:
     shutil.copy(state.folder / SETTINGS, tmp_path / "pancode.yaml")
-    assert load(Places(tmp_path, None, tmp_path / "none"), {}).warnings == ()
+    assert load(ConfigPlaces(tmp_path, None, tmp_path / "none"), {}).warnings == ()
 
 
 class Person:

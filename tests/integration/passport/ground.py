@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from node_agent.passport.chat import HttpChat
-from node_agent.passport.exam import Exam, Patience, Tools
+from node_agent.passport.exam import Exam, ExamTools, Patience
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
-from node_agent.wire.passport import AskState, Check, CheckFact, PassportFact
+from node_agent.wire.passport import AskState, CheckFact, ExamCheck, PassportFact
 from tests.tinyllama import call
 
 CLOCK = SystemClock()
@@ -63,7 +63,7 @@ class Sitting:
     said: list[tuple[AskState, str]] = field(default_factory=list)
 
     def take(self) -> PassportFact:
-        tools = Tools(
+        tools = ExamTools(
             self.servers,
             lambda server: HttpChat(server, CLOCK),
             CLOCK,
@@ -77,7 +77,7 @@ class Sitting:
         return exam.take()[2]
 
 
-def check(fact: PassportFact, what: Check) -> CheckFact:
+def check(fact: PassportFact, what: ExamCheck) -> CheckFact:
     found = fact.of(what)
     assert found is not None
     return found

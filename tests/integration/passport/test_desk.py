@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.passport.desk import MOST_ASKS, TOLD_MS, ExamDesk
-from node_agent.passport.kept import Shelf
+from node_agent.passport.kept import PassportCache
 from node_agent.passport.replies import Reply
 from node_agent.wire.passport import AskState
 from tests.crowd import crowded
@@ -33,7 +33,7 @@ class Held(Box):
 
 
 def desk(box: Box, home: Path) -> ExamDesk:
-    return ExamDesk(box.tools(), Shelf(home))
+    return ExamDesk(box.tools(), PassportCache(home))
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import Dialect, ModelFact, Residence
-from node_agent.wire.passport import Check, Grade, PassportFact
+from node_agent.wire.passport import ExamCheck, Grade, PassportFact
 from tests.endpointfakes.working import PASSES, script_of
 from tests.fakemodel import FakeModel
 from tests.integration.passport.ground import Sitting, check, there
@@ -45,21 +45,21 @@ def test_a_model_that_can_do_it_all() -> None:
         fact = sitting.take()
         assert fake.wait_for(4)
         asked = fake.requests
-    assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in Check], fact
+    assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
     assert fact.ctx == 32_768 and sitting.servers.looks == 1
     assert len(asked) == 4 and all(one["stream"] for one in asked)
 
 
 def test_a_prompt_that_was_cut_without_a_word() -> None:
     fact = taken(context={"text": "Which number?", "usage": {"input": 4_096, "output": 3}})
-    context = check(fact, Check.CONTEXT)
+    context = check(fact, ExamCheck.CONTEXT)
     assert context.grade is Grade.FAILED and "cut to 4096, without a word" in context.words
     assert "OLLAMA_CONTEXT_LENGTH=32768" in context.fix and fact.ctx == 4_096
 
 
 def test_lm_studio_tells_a_short_context_and_how_it_is_loaded_with_more() -> None:
     fact = taken(dialect=Dialect.LMSTUDIO, model=MODEL.model_copy(update={"ctx_usable": 4_096}))
-    assert check(fact, Check.CONTEXT).fix.startswith("lms load fake-coder --context-length 32768")
+    assert check(fact, ExamCheck.CONTEXT).fix.startswith("lms load fake-coder --context-length 32768")
 
 
 def test_broken_arguments_thrice() -> None:
@@ -68,14 +68,14 @@ def test_broken_arguments_thrice() -> None:
         fact = sitting.take()
         assert fake.wait_for(6)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
-    tools = check(fact, Check.TOOLS)
+    tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED and tools.words == "the arguments of its call are no JSON"
     assert len(asked) == 3 and "ollama show" in tools.fix
 
 
 def test_a_call_in_text() -> None:
     fact = taken(tool={"text": '<tool_call>{"name": "ping", "arguments": {"x": "ok"}}</tool_call>'})
-    assert check(fact, Check.TOOLS).words == "it wrote the call as text, where no program finds it"
+    assert check(fact, ExamCheck.TOOLS).words == "it wrote the call as text, where no program finds it"
 
 
 def test_a_server_that_takes_no_tools_is_asked_once() -> None:
@@ -84,12 +84,12 @@ def test_a_server_that_takes_no_tools_is_asked_once() -> None:
         fact = sitting.take()
         assert fake.wait_for(4)
         asked = [one for one in fake.requests if "passport-tool" in one["prompt_tail"]]
-    assert "does not support tools" in check(fact, Check.TOOLS).words and len(asked) == 1
+    assert "does not support tools" in check(fact, ExamCheck.TOOLS).words and len(asked) == 1
 
 
 def test_a_model_that_thinks_first() -> None:
     thinks = {**PASSES["passport-tool"], "reasoning": "I am asked to call ping. " * 20}
-    assert check(taken(tool=thinks), Check.TOOLS).grade is Grade.PASSED
+    assert check(taken(tool=thinks), ExamCheck.TOOLS).grade is Grade.PASSED
 
 
 def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
@@ -101,14 +101,14 @@ def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
         sitting.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
         fact = sitting.take()
     assert sitting.said[0][1] == "it is loaded now, which may take minutes"
-    assert check(fact, Check.ANSWERS).grade is Grade.PASSED
-    assert check(fact, Check.CONTEXT).grade is Grade.PASSED and fact.ctx == 32_768
+    assert check(fact, ExamCheck.ANSWERS).grade is Grade.PASSED
+    assert check(fact, ExamCheck.CONTEXT).grade is Grade.PASSED and fact.ctx == 32_768
 
 
 def test_a_stream_that_only_says_that_it_is_there() -> None:
     """Comments keep the connection alive, and no token ever comes."""
     fact = taken(patience=Patience(answer=400), answer={"fault": {"hang": 30}})
-    assert check(fact, Check.ANSWERS).words.startswith("not one token within")
+    assert check(fact, ExamCheck.ANSWERS).words.startswith("not one token within")
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> No
 
 def test_a_connection_that_breaks_in_an_answer() -> None:
     fact = taken(tool={**PASSES["passport-tool"], "fault": {"disconnect": "mid"}})
-    assert check(fact, Check.TOOLS).words.startswith("its answer broke off: the connection broke")
+    assert check(fact, ExamCheck.TOOLS).words.startswith("its answer broke off: the connection broke")

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.passport.exam import NotNow, Patience
 from node_agent.wire.endpoint import Dialect
-from node_agent.wire.passport import AskState, Check, Grade
+from node_agent.wire.passport import AskState, ExamCheck, Grade
 from tests.crowd import crowded
 from tests.integration.passport.ground import Sitting, check, there, tiny_model
 from tests.tinyllama import call, passport, tiny_server
@@ -28,8 +28,8 @@ def test_a_model_that_can_do_it_all() -> None:
     with tiny_server(slots=1, ctx=CTX) as tiny:
         one = sitting(tiny.url)
         fact = one.take()
-        assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in Check], fact
-        assert check(fact, Check.CONTEXT).words == f"{CTX} tokens, and it refuses what is longer"
+        assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
+        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens, and it refuses what is longer"
         assert fact.ctx == CTX and fact.tok_s is not None and fact.tok_s > 1
         assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 4
 
@@ -39,11 +39,11 @@ def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
         one = sitting(tiny.url)
         one.servers.fact = one.servers.fact.model_copy(update={"slots": 4})
         fact = one.take()
-    context = check(fact, Check.CONTEXT)
+    context = check(fact, ExamCheck.CONTEXT)
     assert context.grade is Grade.FAILED and fact.ctx == 4096
     assert context.words == "a call gets 4096 tokens, and a coding agent needs 16384"
     assert context.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
-    assert check(fact, Check.TOOLS).grade is Grade.PASSED
+    assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
 
 
 def test_a_server_that_says_more_than_it_gives() -> None:
@@ -53,13 +53,13 @@ def test_a_server_that_says_more_than_it_gives() -> None:
         model = one.servers.fact.models[0].model_copy(update={"ctx_usable": CTX})
         one.servers.fact = one.servers.fact.model_copy(update={"models": (model,)})
         fact = one.take()
-    assert check(fact, Check.CONTEXT).grade is Grade.FAILED and fact.ctx == 4096
+    assert check(fact, ExamCheck.CONTEXT).grade is Grade.FAILED and fact.ctx == 4096
 
 
 def test_a_template_without_tools_fails_without_a_question() -> None:
     with tiny_server(slots=1, ctx=CTX, tools=False) as tiny:
         fact = sitting(tiny.url).take()
-    tools, edits = check(fact, Check.TOOLS), check(fact, Check.EDITS)
+    tools, edits = check(fact, ExamCheck.TOOLS), check(fact, ExamCheck.EDITS)
     assert tools.grade is Grade.FAILED and "chat template takes no tools" in tools.words
     assert "--jinja" in tools.fix and edits.grade is Grade.UNKNOWN
 
@@ -67,19 +67,19 @@ def test_a_template_without_tools_fails_without_a_question() -> None:
 def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
     with tiny_server(slots=1, ctx=CTX, scenarios=passport.write(tmp_path / "s.json", passport.PROSE)) as tiny:
         fact = sitting(tiny.url).take()
-    tools = check(fact, Check.TOOLS)
+    tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED
     assert tools.words == "it wrote the call as text, where no program finds it"
-    assert check(fact, Check.EDITS).grade is Grade.PASSED
+    assert check(fact, ExamCheck.EDITS).grade is Grade.PASSED
 
 
 def test_an_edit_of_text_that_is_not_there(tmp_path: Path) -> None:
     scenarios = passport.write(tmp_path / "s.json", passport.CLUMSY)
     with tiny_server(slots=1, ctx=CTX, scenarios=scenarios) as tiny:
         fact = sitting(tiny.url).take()
-    edits = check(fact, Check.EDITS)
+    edits = check(fact, ExamCheck.EDITS)
     assert edits.grade is Grade.FAILED and edits.words == "the old text of its edit is not in the file"
-    assert check(fact, Check.TOOLS).grade is Grade.PASSED
+    assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
 
 
 def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:
@@ -91,7 +91,7 @@ def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:
         finally:
             tiny.unwedge()
     (answers,) = fact.checks
-    assert (answers.check, answers.grade) == (Check.ANSWERS, Grade.FAILED)
+    assert (answers.check, answers.grade) == (ExamCheck.ANSWERS, Grade.FAILED)
     assert answers.words.startswith("not one token within") and "restart it" in answers.fix
 
 
@@ -100,7 +100,7 @@ def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
     scenarios = passport.write(tmp_path / "s.json", passport.LONG)
     with tiny_server(slots=1, ctx=CTX, layers=60, scenarios=scenarios) as tiny:
         fact = sitting(tiny.url, whole=600, context=1).take()
-        assert check(fact, Check.TOOLS).words == "no answer in the time that was left"
+        assert check(fact, ExamCheck.TOOLS).words == "no answer in the time that was left"
         (last,) = _idle(tiny.url)["next_token"]
     assert last["has_next_token"] and last["n_decoded"] < 500  # it would have gone on
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from node_agent.gateway.slots import Slots, folder_of, is_taken
+from node_agent.gateway.slots import SlotLocks, folder_of, is_taken
 from node_agent.passport.turns import Turns
 from node_agent.wire.endpoint import Dialect, ModelFact
 from tests.integration.passport.ground import There, there
@@ -41,7 +41,7 @@ def test_a_run_of_this_node_keeps_a_test_waiting_and_a_test_a_run(tmp_path: Path
     with turns.one(box(1), MODEL) as ours:
         assert ours
         folder = str(folder_of(tmp_path, "box"))
-    gateway = Slots(folder, 1, patience_s=20)
+    gateway = SlotLocks(folder, 1, patience_s=20)
 
     async def call() -> Any:
         async with gateway.one(waits.append):

@@ -9,10 +9,10 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.control.core import Rules
+from pancode.control.core import ControlSettings
 from pancode.control.tidy import EVERY_MS
 from pancode.domain.records import Audit
-from pancode.ports import Offer, Over
+from pancode.ports import Offer, QuotaExceeded
 from tests.integration.redis.conftest import TAG, Site
 from tests.integration.redis.test_quota import Fleet
 from tests.integration.redis.test_rights import as_node
@@ -40,7 +40,7 @@ def many(client: Any, key: str, members: list[str]) -> None:
 
 def test_200_000_names_of_jobs_that_run(valkey_site: Site) -> None:
     fleet = Fleet(valkey_site)
-    fleet.desk.plane.core.rules = Rules()  # far below the shipped quota
+    fleet.desk.plane.core.rules = ControlSettings()  # far below the shipped quota
     tag = fleet.bad.tag
     members = [f"{tag}_r-zz{number:07d}_1_1:x" for number in range(200_000)]
     many(as_node(valkey_site, tag), f"rq:wip:{keys.node_queue(tag)}", members)
@@ -112,6 +112,6 @@ def test_closing_puts_a_counter_right_and_says_whose_it_was(site: Site, value: s
     uplink.set_heartbeat("heart")
     assert uplink.claim() and uplink.claim()
     as_node(site, TAG).hset(f"rq:worker:{TAG}", "successful_job_count", value)
-    odd = site.bus.close_jobs([Over(TAG, one, True, ""), Over(TAG, two, True, "")])
+    odd = site.bus.close_jobs([QuotaExceeded(TAG, one, True, ""), QuotaExceeded(TAG, two, True, "")])
     assert list(odd) == [TAG]
     assert site.admin.zcard(f"rq:finished:{keys.node_queue(TAG)}") == 2

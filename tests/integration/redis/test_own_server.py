@@ -16,7 +16,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.valkey.access import connect
-from pancode.adapters.valkey.embedded import EmbeddedValkey, Running
+from pancode.adapters.valkey.embedded import EmbeddedValkey, RunningServer
 from pancode.adapters.valkey.layout import SOCKET_BYTES
 from pancode.adapters.valkey.process import wait_until
 from pancode.errors import UnavailableError
@@ -40,13 +40,13 @@ def server(folder: Path, tempo: str = "") -> EmbeddedValkey:
     return EmbeddedValkey(folder, CLOCK, SystemIds(), tempo=tempo, patience_ms=700)
 
 
-def put(running: Running, value: str) -> None:
+def put(running: RunningServer, value: str) -> None:
     client = connect(running.access)
     client.set("k", value)
     client.close()
 
 
-def got(running: Running) -> object:
+def got(running: RunningServer) -> object:
     client = connect(running.access)
     value = client.get("k")
     client.close()

@@ -21,8 +21,8 @@ from pancode.adapters.files import FileArchive
 from pancode.adapters.redis_bus.rights import node_rules
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.control import quota
-from pancode.control.core import Rules
-from pancode.domain.quota import Evidence
+from pancode.control.core import ControlSettings
+from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import Node, Run
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node
@@ -223,7 +223,7 @@ def _words(*words: str) -> bytes:
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
     """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
     fleet = Fleet(valkey_site, tmp_path)
-    fleet.desk.plane.core.rules = replace(Rules(), evidence=Evidence(1_000, 2**20))
+    fleet.desk.plane.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
     fleet.desk.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()

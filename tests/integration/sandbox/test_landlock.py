@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import landlock, wall
-from node_agent.sandbox.detect import Found, write_etc
+from node_agent.sandbox.detect import WallTools, write_etc
 from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.policy import Network, View
 from node_agent.sandbox.programs import this_system
@@ -186,7 +186,7 @@ def test_for_root_there_is_none(phases: Fenced, monkeypatch: pytest.MonkeyPatch)
 def test_a_whole_run_behind_the_lesser_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set-up, agent and gates; the node commits, and the receipt calls it by its name."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(wall, "detect", lambda *asked: Found(None, no_sandbox("this test")))
+    monkeypatch.setattr(wall, "detect", lambda *asked: WallTools(None, no_sandbox("this test")))
     world = NodeWorld(tmp_path)
     world.begin()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Gate, Workspace
 from node_agent.wire.policy import Isolation, PathAccess, PathRule, Rules, Safety, compile_policy
@@ -172,7 +172,7 @@ def test_a_stop_reaches_what_is_inside(world: NodeWorld) -> None:
     world.marked(order.identity, "spawned")
     tree = world.home.root / "work" / str(order.identity) / "tree"
     until(lambda: (tree / "up").exists())
-    world.coordinator.tell(Stop(identity=order.identity, reason="enough"))
+    world.coordinator.tell(StopControl(identity=order.identity, reason="enough"))
     claims = world.ended(order.identity)
     assert claims.outcome is Outcome.INTERRUPTED and processes_of(order.identity) == []
 

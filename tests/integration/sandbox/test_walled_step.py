@@ -17,13 +17,13 @@ from node_agent.attempt.plans import DEPTH
 from node_agent.sandbox import detect, wall
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.syscalls import MACHINES
-from node_agent.sandbox.wall import Allowance, Sandbox
-from node_agent.shim.spool import EndedBy, Grace, Limits, Plan, StepKind, StepRecord
+from node_agent.sandbox.wall import Permissions, Sandbox
+from node_agent.shim.spool import Grace, PhaseLimits, PhasePlan, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.folders import give
 from tests.integration.shim_phases import Phases, until
 
-RULES = Allowance(writable=True, network=Network.NONE)
+RULES = Permissions(writable=True, network=Network.NONE)
 HOG = """
 import time
 kept = []
@@ -77,7 +77,7 @@ class Walled(Phases):
         self.runner.start(folder, made)
         return folder
 
-    def _hand_over(self, plan: Plan, *folders: Path) -> None:
+    def _hand_over(self, plan: PhasePlan, *folders: Path) -> None:
         owner = self.sandbox.owner_of(plan.marker)
         for folder in folders if owner is not None else ():
             give(folder, owner or 0)
@@ -107,7 +107,7 @@ def test_a_stop_reaches_the_program_and_not_those_who_hold_the_wall(phases: Wall
     until(lambda: (folder.parent / "tree/up").exists())
     phases.runner.stop(folder, "enough")
     done = phases.ended(folder)
-    assert done.ended_by is EndedBy.STOP
+    assert done.ended_by is StepEndedBy.STOP
     assert (folder.parent / "tree/told").read_text() == str(int(signal.SIGINT))
     assert not phases.alive(folder)
 
@@ -119,12 +119,12 @@ def test_what_ignores_everything_and_forks_away_is_gone_at_the_end(phases: Walle
     until(lambda: len(phases.alive(folder)) >= 5)
     phases.runner.stop(folder, "enough")
     done = phases.ended(folder)
-    assert (done.ended_by, phases.alive(folder)) == (EndedBy.STOP, [])
+    assert (done.ended_by, phases.alive(folder)) == (StepEndedBy.STOP, [])
 
 
 def test_a_limit_ends_it_too(phases: Walled) -> None:
-    done = phases.ended(phases.behind("sleep", "60", limits=Limits(wall_ms=600)))
-    assert (done.ended_by, done.exec_error) == (EndedBy.WALL, None)
+    done = phases.ended(phases.behind("sleep", "60", limits=PhaseLimits(wall_ms=600)))
+    assert (done.ended_by, done.exec_error) == (StepEndedBy.WALL, None)
 
 
 def test_no_more_processes_begin_inside_than_may_be_there(phases: Walled) -> None:
@@ -133,17 +133,19 @@ def test_no_more_processes_begin_inside_than_may_be_there(phases: Walled) -> Non
     assert tools is not None
     if not tools.prlimit:
         pytest.skip("kernel lacks a limit of processes for each user namespace")
-    beside = phases.behind("sh", "-c", "sleep 4; echo done", limits=Limits(processes=60))
-    done = phases.ended(folder := phases.behind(sys.executable, "-c", CROWD, limits=Limits(processes=60)))
-    assert (done.ended_by, done.exec_error) == (EndedBy.PROCESSES, None)
+    beside = phases.behind("sh", "-c", "sleep 4; echo done", limits=PhaseLimits(processes=60))
+    done = phases.ended(
+        folder := phases.behind(sys.executable, "-c", CROWD, limits=PhaseLimits(processes=60))
+    )
+    assert (done.ended_by, done.exec_error) == (StepEndedBy.PROCESSES, None)
     began = int((folder.parent / "tree/began").read_text())
     assert 40 < began <= 60, "of 150"
     assert phases.ended(beside).exit_code == 0 and not phases.alive(folder)
 
 
 def test_a_hog_of_memory_behind_the_wall_is_ended(phases: Walled) -> None:
-    done = phases.ended(phases.behind(sys.executable, "-c", HOG, limits=Limits(memory_bytes=100 << 20)))
-    assert (done.ended_by, done.exec_error) == (EndedBy.MEMORY, None)
+    done = phases.ended(phases.behind(sys.executable, "-c", HOG, limits=PhaseLimits(memory_bytes=100 << 20)))
+    assert (done.ended_by, done.exec_error) == (StepEndedBy.MEMORY, None)
 
 
 def test_a_wall_that_cannot_be_made_is_not_the_programs_failure(phases: Walled) -> None:
@@ -323,15 +325,17 @@ time.sleep(60)
 
 def test_files_in_the_memory_of_a_sandbox_count_as_memory(phases: Walled) -> None:
     script = (sys.executable, "-c", FILES_IN_MEMORY)
-    done = phases.ended(phases.behind(*script, limits=Limits(memory_bytes=100 << 20)))
-    assert (done.ended_by, done.exec_error) == (EndedBy.MEMORY, None)
+    done = phases.ended(phases.behind(*script, limits=PhaseLimits(memory_bytes=100 << 20)))
+    assert (done.ended_by, done.exec_error) == (StepEndedBy.MEMORY, None)
     assert done.max_rss_kb < 60 << 10, "it had mapped nothing of them"
 
 
 def test_as_much_as_it_may_have_is_let_be(phases: Walled) -> None:
     short = FILES_IN_MEMORY.replace("time.sleep(60)", "time.sleep(3)")
-    done = phases.ended(phases.behind(sys.executable, "-c", short, limits=Limits(memory_bytes=400 << 20)))
-    assert (done.ended_by, done.exit_code) == (EndedBy.NONE, 0)
+    done = phases.ended(
+        phases.behind(sys.executable, "-c", short, limits=PhaseLimits(memory_bytes=400 << 20))
+    )
+    assert (done.ended_by, done.exit_code) == (StepEndedBy.NONE, 0)
 
 
 def test_a_run_has_no_keyring_of_the_login_and_no_other_run_has_its_own(phases: Walled) -> None:

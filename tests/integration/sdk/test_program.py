@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.base import EndedBy, ExitInfo, Verdict
+from node_agent.runtimes.base import EndedBy, ExitInfo, RuntimeVerdict
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
@@ -65,11 +65,11 @@ class Stage:
                 env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
             )  # fmt: skip
 
-    def run(self, driver: str, name: str = "fake-sdk", **changes: Any) -> Verdict:
+    def run(self, driver: str, name: str = "fake-sdk", **changes: Any) -> RuntimeVerdict:
         with self.start(driver, name, **changes) as process:
             return self.verdict(process.wait(60 * crowded()))
 
-    def verdict(self, status: int, ended_by: EndedBy = EndedBy.NONE) -> Verdict:
+    def verdict(self, status: int, ended_by: EndedBy = EndedBy.NONE) -> RuntimeVerdict:
         parser = WorkerParser(ask(model="m"))
         parser.feed((self.home / "out").read_bytes())
         end = ExitInfo(status) if status >= 0 else ExitInfo(signal=-status)

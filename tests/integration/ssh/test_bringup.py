@@ -16,7 +16,7 @@ from pancode.adapters.bundle.archive import Bundle, sha256_of
 from pancode.adapters.bundle.contents import node_agent_folder
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.ssh import bringup, steps
-from pancode.adapters.ssh.bringup import BroughtUp, Plan, Removed, StepState, bring_up
+from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, NodeRemoval, StepState, bring_up
 from pancode.adapters.ssh.errors import RemoteFailed
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
@@ -24,7 +24,7 @@ from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.readiness import platforms
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, Place, StepName
+from pancode.adapters.ssh.steps import HomeFile, StepName, StepPlace
 from tests.integration.ssh.world import KEYS, World, remote, world
 
 FLEET = "f1"
@@ -58,7 +58,7 @@ class Fleet:
 
     def __init__(self, store: BundleStore, settings: bytes = b"{}") -> None:
         self.settings, self.keys, self.reports = settings, list[str](), list[bringup.StepReport]()
-        self.plan = Plan(FLEET, store, self.files, self.link, self.heartbeat, lambda: 0)
+        self.plan = BringUpPlan(FLEET, store, self.files, self.link, self.heartbeat, lambda: 0)
 
     async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
         self.keys.append(key)
@@ -78,7 +78,7 @@ class Fleet:
         self.reports.clear()
         return await bring_up(node, self.plan, self.reports.append)
 
-    async def remove(self, node: Remote) -> Removed:
+    async def remove(self, node: Remote) -> NodeRemoval:
         return await bringup.remove(node, FLEET, self.reports.append)
 
 
@@ -133,7 +133,7 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             old = pid(it)
             newer = shutil.copytree(agent, tmp_path / "newer" / "node_agent")
             (newer / "more.py").write_text("x = 1\n")
-            fleet.plan = Plan(
+            fleet.plan = BringUpPlan(
                 FLEET,
                 BundleStore(store.folder, agent=newer, level=1),
                 *(fleet.files, fleet.link, fleet.heartbeat, lambda: 0),
@@ -147,10 +147,10 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             running = pid(it)
             (home(it) / "secrets.json").write_text("{}")
             removed = await fleet.remove(node)
-            assert removed == Removed((), True, (str(home(it) / "secrets.json"),))
+            assert removed == NodeRemoval((), True, (str(home(it) / "secrets.json"),))
             assert not alive(running) and not alive(attempt)
             assert files(it.home) == before
-            assert await fleet.remove(node) == Removed((), False)
+            assert await fleet.remove(node) == NodeRemoval((), False)
 
     asyncio.run(go())
 
@@ -174,9 +174,9 @@ def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
     asyncio.run(go())
 
 
-async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, Place, str]:
+async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, StepPlace, str]:
     found = await probe(node, FLEET)
-    place = Place.of(FLEET, found)
+    place = StepPlace.of(FLEET, found)
     fit = platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     python = next(p for p, wheels in fit if wheels == platform)
@@ -212,7 +212,7 @@ def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path,
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             fleet = Fleet(store)
-            place = Place.of(FLEET, await probe(node, FLEET))
+            place = StepPlace.of(FLEET, await probe(node, FLEET))
             await perform(node, steps.home_step(place))
             (home(it) / "broken").write_text("")
             out = await fleet.up(node)
@@ -295,7 +295,7 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
             rotated = steps.install_key_step(line.replace("IMtL8", "IMtL9"), marker(FLEET))
             await perform(node, rotated)
             assert keys.read_text().count(marker(FLEET)) == 1
-            found = Place.of(FLEET, await probe(node, FLEET))
+            found = StepPlace.of(FLEET, await probe(node, FLEET))
             proof = steps.prove_step(found, marker(FLEET))
             assert (await perform(node, proof)).values("left") == (f"key {keys}",)
             done = [await perform(node, s) for s in steps.remove_steps(found, marker(FLEET))]
@@ -311,7 +311,7 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
 def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            place = Place.of(FLEET, await probe(node, FLEET))
+            place = StepPlace.of(FLEET, await probe(node, FLEET))
             await perform(node, steps.home_step(place))
             deaf = "trap '' TERM INT; cd work; mkdir -m 500 locked; : > locked/x 2>/dev/null; sleep 302"
             await node.run(
@@ -347,7 +347,7 @@ def test_two_fleets_on_one_node_do_not_touch_each_other(tmp_path: Path, store: B
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             for name in ("f1", "f2"):
-                await perform(node, steps.home_step(Place.of(name, await probe(node, name))))
+                await perform(node, steps.home_step(StepPlace.of(name, await probe(node, name))))
             assert (await Fleet(store).remove(node)).left == ()
             assert [p.name for p in (it.home / ".pancode-node").iterdir()] == ["f2"]
 

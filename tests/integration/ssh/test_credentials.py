@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.credentials import Login, encrypted, keys
+from pancode.adapters.ssh.credentials import SshLogin, encrypted, keys
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.loopback import make_key
 from pancode.adapters.ssh.target import Target
@@ -42,22 +42,22 @@ def test_which_keys_need_a_passphrase(folder: Path) -> None:
 
 
 def test_named_files_then_defaults(folder: Path) -> None:
-    home = Login(home=str(folder / "home"))
+    home = SshLogin(home=str(folder / "home"))
     assert keys(target(folder / "plain"), home)["client_keys"] == [str(folder / "plain")]
     assert keys(target(), home)["client_keys"] == [str(folder / "home/.ssh/id_ed25519")]
     assert keys(target(folder / "locked", folder / "plain"), home)["client_keys"] == [str(folder / "plain")]
 
 
 def test_the_agent_holds_what_is_locked(folder: Path) -> None:
-    chosen = keys(target(folder / "locked", agent="/a"), Login())
+    chosen = keys(target(folder / "locked", agent="/a"), SshLogin())
     assert (chosen["client_keys"], chosen["agent_path"], chosen["agent_identities"]) == ([], "/a", None)
     for name in ("locked", "locked.pub"):
-        only = keys(target(folder / name, only=True, agent="/a"), Login())
+        only = keys(target(folder / name, only=True, agent="/a"), SshLogin())
         assert only["agent_identities"] == [str(folder / "locked.pub")] and only["client_keys"] == []
 
 
 def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
-    chosen = keys(target(folder / "plain", agent="/a"), Login(keys=(make_key(),), own_only=True))
+    chosen = keys(target(folder / "plain", agent="/a"), SshLogin(keys=(make_key(),), own_only=True))
     assert len(chosen["client_keys"]) == 1 and chosen["agent_path"] is None
 
 
@@ -71,7 +71,7 @@ def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
 )
 def test_nothing_to_log_in_with(folder: Path, name: str, words: str, fix: str) -> None:
     with pytest.raises(ConnectError, match=words) as caught:
-        keys(target(folder / name), Login())
+        keys(target(folder / name), SshLogin())
     assert (
         caught.value.fault is LinkFault.BAD_CREDENTIALS and caught.value.permanent and fix in caught.value.fix
     )
@@ -79,4 +79,4 @@ def test_nothing_to_log_in_with(folder: Path, name: str, words: str, fix: str) -
 
 def test_only_the_named_identity_is_offered(folder: Path) -> None:
     with pytest.raises(ConnectError):
-        keys(target(folder / "missing", only=True, agent="/a"), Login())
+        keys(target(folder / "missing", only=True, agent="/a"), SshLogin())

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from pancode.adapters.ssh.link import LinkKind
-from pancode.adapters.ssh.tunnel import Ends
+from pancode.adapters.ssh.tunnel import TunnelTargets
 from tests.integration.ssh.world import echo, talk, world
 
 
@@ -15,7 +15,7 @@ def test_bytes_pass_to_a_server_on_a_port(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             server = await asyncio.start_server(echo, "127.0.0.1", 0)
             host, port = server.sockets[0].getsockname()
-            it.ends = Ends((host, port), it.ends.depot)
+            it.ends = TunnelTargets((host, port), it.ends.depot)
             link = it.link()
             link.start()
             assert (await link.wait([LinkKind.UP], 5)).up

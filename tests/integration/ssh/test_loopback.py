@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.ssh.connect import open_session, presented_key
-from pancode.adapters.ssh.credentials import Login
+from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
@@ -125,7 +125,7 @@ def test_the_probe_reads_this_machine(tmp_path: Path) -> None:
 def test_only_the_pinned_key_is_talked_to(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            shown = await presented_key(it.server.target, {}, Login())
+            shown = await presented_key(it.server.target, {}, SshLogin())
             assert shown == it.server.host_key
             other = HostKey.parse(
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -146,7 +146,7 @@ def test_only_the_pinned_key_is_talked_to(tmp_path: Path) -> None:
 def test_only_our_key_and_our_user_log_in(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            wrong = Login(keys=(make_key(),), own_only=True)
+            wrong = SshLogin(keys=(make_key(),), own_only=True)
             with pytest.raises(ConnectError) as caught:
                 await open_session(it.server.target, it.pins, wrong, TIMING)
             assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent

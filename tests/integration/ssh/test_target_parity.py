@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.target import Overrides, Places, resolve
+from pancode.adapters.ssh.target import Overrides, SshPlaces, resolve
 
 CONFIGS = [
     "",
@@ -63,7 +63,7 @@ def test_we_read_what_ssh_reads(tmp_path: Path, config: str) -> None:
     path = tmp_path / "config"
     path.write_text(config.replace("{folder}", str(tmp_path)))
     theirs = openssh(path, "gpubox")
-    ours = resolve("gpubox", Overrides(), Places(tmp_path, getpass.getuser(), ((path, tmp_path),)))
+    ours = resolve("gpubox", Overrides(), SshPlaces(tmp_path, getpass.getuser(), ((path, tmp_path),)))
     assert [ours.host] == theirs["hostname"]
     assert [str(ours.port)] == theirs["port"]
     assert [ours.user] == theirs["user"]

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.adapters.ssh.connect import Session, Timing, open_session
+from pancode.adapters.ssh.connect import Session, SshTiming, open_session
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.link import Backoff, Link, LinkState
 from pancode.adapters.ssh.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Ends, Folders, folders
+from pancode.adapters.ssh.tunnel import Folders, TunnelTargets, folders
 
 QUICK = Backoff(first_s=0.02, last_s=0.1, steady_s=0.2, refused_s=0.1)
-TIMING = Timing(connect_s=3, login_s=3, keepalive_s=0.3, keepalive_count=2)
+TIMING = SshTiming(connect_s=3, login_s=3, keepalive_s=0.3, keepalive_count=2)
 KEYS = LoopbackKeys(make_key(), make_key())
 
 
@@ -39,7 +39,7 @@ class World:
 
     folder: Path
     server: LoopbackServer
-    ends: Ends
+    ends: TunnelTargets
     pins: dict[str, HostKey]
     states: list[LinkState] = field(default_factory=list)
     dials: int = 0
@@ -90,7 +90,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
     """Everything up; everything down again."""
     server = LoopbackServer(LoopbackNode("desk", "me", folder / "h", KEYS))
     await server.start()
-    ends = Ends(folder / "r.sock", folder / "d.sock")
+    ends = TunnelTargets(folder / "r.sock", folder / "d.sock")
     listeners = [await asyncio.start_unix_server(echo, str(p)) for p in (ends.redis, ends.depot)]
     it = World(folder, server, ends, {server.target.endpoint: server.host_key})
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.postgres import Database, database_of
-from pancode.domain.records import Balance, Entry, EntryKind
+from pancode.domain.records import Balance, BookEntry, EntryKind
 from pancode.errors import UnavailableError
 from tests.contract.postgres_server import PASSWORD, Postgres
 from tests.integration.store.cutting import Cut, Wire
@@ -43,14 +43,14 @@ def spend(ledger: SqlLedger, number: int) -> None:
     """As a hold does: an entry, and the balance that is its sum."""
     with ledger.transaction() as tx:
         balance = tx.get(Balance, SCOPE) or Balance(SCOPE)
-        tx.insert(Entry(f"e{number:03}", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
+        tx.insert(BookEntry(f"e{number:03}", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
         tx.put(Balance(SCOPE, balance.spent_usd + 1))
 
 
 def kept(ledger: SqlLedger) -> tuple[int, Decimal]:
     with ledger.transaction() as tx:
         balance = tx.get(Balance, SCOPE) or Balance(SCOPE)
-        return len(tx.find(Entry)), balance.spent_usd
+        return len(tx.find(BookEntry)), balance.spent_usd
 
 
 def test_a_commit_whose_answer_is_lost_is_known_to_be_made(ledger: SqlLedger, wire: Wire) -> None:
@@ -86,9 +86,9 @@ def test_a_session_that_is_ended_at_any_point_leaves_nothing(
 
     with pytest.raises(UnavailableError) as caught, ledger.transaction() as tx:
         end("begun")
-        tx.find(Entry)
+        tx.find(BookEntry)
         end("read")
-        tx.insert(Entry("e002", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
+        tx.insert(BookEntry("e002", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
         end("inserted")
         tx.put(Balance(SCOPE, Decimal(2)))
         end("put")

@@ -18,11 +18,11 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.errors import LedgerDamagedError
 from pancode.adapters.store.ledger import SqlLedger, SqlTransaction
-from pancode.adapters.store.migrate import History
+from pancode.adapters.store.migrate import Revisions
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.migrations.script import SHIPPED, scripts
 from pancode.adapters.store.tables import METADATA
-from pancode.domain.records import Attempt, Balance, Entry, Setting
+from pancode.domain.records import Attempt, Balance, BookEntry, Setting
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ def driver_of(tx: object) -> sqlite3.Connection:
     return cast(sqlite3.Connection, tx._connection.connection.driver_connection)
 
 
-def refused(path: Path, **options: History | int) -> PancodeError:
+def refused(path: Path, **options: Revisions | int) -> PancodeError:
     with pytest.raises(PancodeError) as caught:
         SqlLedger(path, **options)  # type: ignore[arg-type]
     return caught.value
@@ -83,7 +83,7 @@ def test_what_was_committed_is_there_after_the_process_was_killed(path: Path) ->
         writer.stdout.close()
         ledger = SqlLedger(path)
         with ledger.transaction() as tx:
-            entries, balance = tx.find(Entry), tx.get(Balance, "day:1")
+            entries, balance = tx.find(BookEntry), tx.get(Balance, "day:1")
         ledger.close()
         # One more may be durable than was said: the kill came between the commit and the word.
         assert len(entries) in (said, said + 1)
@@ -191,11 +191,11 @@ def test_a_ledger_of_a_newer_version_is_not_touched(path: Path) -> None:
     assert [file.name for file in path.parent.glob("*before*")] == []
 
 
-def newer(tmp_path: Path, end: str) -> History:
+def newer(tmp_path: Path, end: str) -> Revisions:
     folder = tmp_path / "versions"
     folder.mkdir(exist_ok=True)
     (folder / "0002_next.py").write_text(NEXT.format(end=end))
-    return History("0002", (*SHIPPED, folder))
+    return Revisions("0002", (*SHIPPED, folder))
 
 
 def test_an_older_ledger_is_copied_and_brought_up_to_date(path: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from pancode.adapters.store.ledger import SqlLedger
-from pancode.domain.records import Balance, Entry, EntryKind
+from pancode.domain.records import Balance, BookEntry, EntryKind
 
 SCOPE = "day:1"
 
@@ -17,7 +17,7 @@ def main() -> None:
     for number in range(1, 1_000_000):
         with ledger.transaction() as tx:
             balance = tx.get(Balance, SCOPE) or Balance(SCOPE)
-            tx.insert(Entry(f"e{number:07}", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
+            tx.insert(BookEntry(f"e{number:07}", 1, SCOPE, EntryKind.SPEND, "r-1", 1, 1, Decimal(1)))
             tx.put(Balance(SCOPE, balance.spent_usd + 1))
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()

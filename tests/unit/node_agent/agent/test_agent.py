@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.attempt.ceiling import Ceiling, read_ceiling
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import SetSlots, Stop
+from node_agent.wire.control import SetSlots, StopControl
 from node_agent.wire.event import Finding, Marked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
@@ -232,7 +232,7 @@ def test_a_damaged_entry_ends_as_ours() -> None:
 
 def test_old_entries_are_forgotten_in_a_later_epoch_only() -> None:
     stage = running(Script())
-    stage.tell(Stop(identity=identity(run="r-never"), reason="x"))
+    stage.tell(StopControl(identity=identity(run="r-never"), reason="x"))
     stage.settle()
     stage.go(2_000)
     month = 31 * 24 * 3_600_000

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from node_agent.attempt.uplink import Claimed, Sent
-from node_agent.wire.control import Acknowledge, Drain, Reject, Resend, Revoke, SetSlots, Stop, Tombstone
+from node_agent.wire.control import (
+    Acknowledge,
+    Drain,
+    Reject,
+    Resend,
+    Revoke,
+    SetSlots,
+    StopControl,
+    Tombstone,
+)
 from node_agent.wire.event import Interrupting
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
@@ -75,7 +84,7 @@ def test_revoked() -> None:
 
 def test_a_stop_for_a_fence_that_comes_later() -> None:
     stage = Stage()
-    stage.tell(Stop(identity=identity(), reason="changed my mind"))
+    stage.tell(StopControl(identity=identity(), reason="changed my mind"))
     stage.go(2_000)
     stage.agent = stage.start()  # it was journalled
     stage.push(order_of())
@@ -116,9 +125,9 @@ def test_rubbish_in_every_channel() -> None:
 
 def test_a_forged_stop() -> None:
     stage = running()
-    stage.tell(Stop(identity=identity(), reason="mine"), key=STRANGER)
-    stage.tell(Stop(identity=identity(), reason="mine"), node="0" * 10)
-    stage.tell(Stop(identity=identity(), reason="mine"), fleet="f-other")
+    stage.tell(StopControl(identity=identity(), reason="mine"), key=STRANGER)
+    stage.tell(StopControl(identity=identity(), reason="mine"), node="0" * 10)
+    stage.tell(StopControl(identity=identity(), reason="mine"), fleet="f-other")
     stage.go(10_000)
     assert stage.journal.get(identity()).stop is None  # type: ignore[union-attr]
     assert sum(count for words, count in stage.agent.counts.items() if "control" in words.what) == 3
@@ -192,8 +201,8 @@ def test_a_rejected_attempt_keeps_its_files_until_it_is_old() -> None:
 def test_a_control_message_that_cannot_be_applied_holds_up_nothing() -> None:
     stage = running()
     stage.cursors["not an identity"] = 3
-    stage.tell(Stop(identity=identity(run="r-never"), reason="x"))
-    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.tell(StopControl(identity=identity(run="r-never"), reason="x"))
+    stage.tell(StopControl(identity=identity(), reason="enough"))
     stage.go(3_000)
     del stage.cursors["not an identity"]
     stage.settle()
@@ -204,7 +213,7 @@ def test_interrupting_is_said_at_once() -> None:
     stage = Stage(script=lambda _: Script(duration_ms=600_000, stop_ms=20_000))
     stage.push(order_of(gates=gates("test")))
     stage.go(6_000)
-    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.tell(StopControl(identity=identity(), reason="enough"))
     stage.go(2_000)
     assert isinstance(stage.bodies()[-1], Interrupting)
     assert stage.journal.get(identity()).mark is Mark.SPAWNED  # type: ignore[union-attr]

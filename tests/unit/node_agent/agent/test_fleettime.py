@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.agent.fleettime import FleetClock, Heard, read_beat
+from node_agent.agent.fleettime import BeatResult, FleetClock, read_beat
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.signing import WireRefusal
@@ -29,10 +29,10 @@ def beat(seq: int, ms: int, answers: str | None = "n1", epoch: int = 1, **change
 
 def test_no_time_before_the_first_answer() -> None:
     clock = FleetClock(0, "n1")
-    assert clock.hear(beat(1, 500, answers=None), 100) == Heard(newer=True, epoch=True)
-    assert clock.hear(beat(2, 600, answers="old"), 200) == Heard(newer=True)
+    assert clock.hear(beat(1, 500, answers=None), 100) == BeatResult(newer=True, epoch=True)
+    assert clock.hear(beat(2, 600, answers="old"), 200) == BeatResult(newer=True)
     assert clock.now(200) is None and clock.epoch_seen == 1
-    assert clock.hear(beat(3, 700), 300) == Heard(newer=True, answered=True)
+    assert clock.hear(beat(3, 700), 300) == BeatResult(newer=True, answered=True)
     assert clock.now(350) == FleetTime(epoch=1, ms=750)
 
 
@@ -47,23 +47,23 @@ def test_an_old_beat_is_nothing() -> None:
     clock = FleetClock(0, "n1")
     clock.hear(beat(5, 1_000, epoch=2), 0)
     for old in (beat(5, 9_999, epoch=2), beat(4, 9_999, epoch=2), beat(99, 9_999, epoch=1)):
-        assert clock.hear(old, 10) == Heard()
+        assert clock.hear(old, 10) == BeatResult()
     assert clock.now(0) == FleetTime(epoch=2, ms=1_000)
 
 
 def test_a_new_epoch_needs_its_own_answer() -> None:
     clock = FleetClock(0, "n1")
     clock.hear(beat(9, 1_000), 0)
-    assert clock.hear(beat(1, 50, answers=None, epoch=2), 10) == Heard(newer=True, epoch=True)
+    assert clock.hear(beat(1, 50, answers=None, epoch=2), 10) == BeatResult(newer=True, epoch=True)
     assert clock.now(10) is None
-    assert clock.hear(beat(2, 60, epoch=2), 20) == Heard(newer=True, answered=True)
+    assert clock.hear(beat(2, 60, epoch=2), 20) == BeatResult(newer=True, answered=True)
     assert clock.now(20) == FleetTime(epoch=2, ms=60)
 
 
 def test_an_epoch_believed_before_a_restart_counts() -> None:
     clock = FleetClock(0, "n1")
     clock.believe(7)
-    assert clock.hear(beat(1, 1_000, epoch=6), 0) == Heard()
+    assert clock.hear(beat(1, 1_000, epoch=6), 0) == BeatResult()
     assert clock.now(0) is None
 
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Stop, Tombstone
+from node_agent.wire.control import StopControl, Tombstone
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.identity import AttemptId
 from tests.fakes.node import Script, Tripwire, die
@@ -48,7 +48,7 @@ class Play:
             case "push":
                 self.push(identity(run=RUNS[value]))
             case "stop":
-                stage.tell(Stop(identity=identity(run=RUNS[value]), reason="enough"))
+                stage.tell(StopControl(identity=identity(run=RUNS[value]), reason="enough"))
             case "bury":
                 stage.tell(Tombstone(run=RUNS[value], up_to_fence=1, reason="given up"))
             case "crash":

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.accept import Accept, Known, NodeView, Opened, Refuse, judge, open_order
+from node_agent.attempt.accept import Accept, AcceptView, KnownEndpoints, Opened, Refuse, judge, open_order
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.records import Entry, Held
+from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.marks import Mark
@@ -20,7 +20,7 @@ from tests.unit.node_agent.stage import COORDINATOR, FLEET, STRANGER, TAG, ident
 
 KEYS = {COORDINATOR.public.keyid: COORDINATOR.public}
 NOW = FleetTime(epoch=3, ms=10_000)
-HELD = Held("because", 3, 0, 5)
+HELD = PendingStop("because", 3, 0, 5)
 
 
 def order(**changes: Any) -> Order:
@@ -34,7 +34,7 @@ def opened(value: Order) -> Opened:
     return found
 
 
-VIEW = NodeView(
+VIEW = AcceptView(
     fleet=FLEET,
     node=TAG,
     now=NOW,
@@ -52,8 +52,8 @@ VIEW = NodeView(
 )
 
 
-def entry(digest: str, mark: Mark = Mark.SPAWNED) -> Entry:
-    return Entry(identity(fence=4), digest, 3, mark, {}, 0)
+def entry(digest: str, mark: Mark = Mark.SPAWNED) -> JournalRecord:
+    return JournalRecord(identity(fence=4), digest, 3, mark, {}, 0)
 
 
 def test_accepts() -> None:
@@ -106,7 +106,7 @@ def test_not_for_us_is_answered_to_nobody(changes: dict[str, Any], why: OrderRef
 def test_the_same_bytes_again_are_known_whatever_else_holds() -> None:
     mine = opened(order())
     bad = replace(VIEW, known=entry(mine.digest), now=None, epoch_seen=9, revoked=True, free_slots=0)
-    assert judge(mine, bad) == Known(Mark.SPAWNED)
+    assert judge(mine, bad) == KnownEndpoints(Mark.SPAWNED)
 
 
 def test_other_bytes_for_a_fence_are_a_conflict() -> None:

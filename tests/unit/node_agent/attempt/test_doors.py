@@ -6,8 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.doors import Door, ModelCount, NoGateways
-from node_agent.attempt.ports import Spent, Told
+from node_agent.attempt.doors import GatewayAccess, ModelCount, NoGateways
+from node_agent.attempt.ports import ReportedEnd, ReportedUsage
 from node_agent.attempt.verdict import GATEWAY_GONE, Fault, gateway_fault
 from node_agent.wire.failure import FailureKind as K
 from node_agent.wire.receipt import ModelCalls, Usage
@@ -53,8 +53,8 @@ def test_a_run_of_which_the_gateway_saw_no_call_is_booked_by_its_own_word_with_a
     assert not any("saw no call" in text for text in count().findings(CLAIM))
 
 
-def told(failure: K | None) -> Told:
-    return Told(failure, "words", spent=Spent())
+def told(failure: K | None) -> ReportedEnd:
+    return ReportedEnd(failure, "words", spent=ReportedUsage())
 
 
 def test_whose_end_it_was() -> None:
@@ -81,4 +81,4 @@ def test_where_there_are_none(tmp_path: Path) -> None:
     none, folder = NoGateways(), tmp_path
     assert none.open(order_of(), folder) is None and not none.is_alive(folder)
     assert none.count(folder) is None
-    assert Door(7, "t").base == "http://127.0.0.1:7"
+    assert GatewayAccess(7, "t").base == "http://127.0.0.1:7"

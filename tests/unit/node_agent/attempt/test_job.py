@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.attempt.procedure.delivering import MAYBE_SHORT
 from node_agent.files.durable import from_json
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
@@ -235,7 +235,9 @@ def test_two_crashes() -> None:
 def test_a_stop_at_every_call() -> None:
     """Refused when it was there first, interrupted while it runs, done when it came too late."""
     seen = set()
-    for where, stage in at_every_point(lambda stage: stage.tell(Stop(identity=identity(), reason="enough"))):
+    for where, stage in at_every_point(
+        lambda stage: stage.tell(StopControl(identity=identity(), reason="enough"))
+    ):
         stage.settle()
         seen.add(end := check_one_end(where, stage))
         if end == "interrupted":
@@ -246,7 +248,7 @@ def test_a_stop_at_every_call() -> None:
 
 def test_a_stop_and_a_crash_at_every_call() -> None:
     def stop_and_die(stage: Stage) -> None:
-        stage.tell(Stop(identity=identity(), reason="enough"))
+        stage.tell(StopControl(identity=identity(), reason="enough"))
         raise Crash
 
     seen = set()
@@ -261,7 +263,7 @@ def test_a_stop_while_it_cannot_be_prepared() -> None:
     stage.depot.down = True
     stage.push(gated())
     stage.go(5_000)
-    stage.tell(Stop(identity=identity(), reason="enough"))
+    stage.tell(StopControl(identity=identity(), reason="enough"))
     stage.settle()
     assert check_one_end("stop", stage) == "revoked"
     assert [body.reason for body in stage.bodies() if isinstance(body, Revoked)] == ["enough"]

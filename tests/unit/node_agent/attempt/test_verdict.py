@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.doors import ModelCount
-from node_agent.attempt.ports import Told
+from node_agent.attempt.ports import ReportedEnd
 from node_agent.attempt.records import StopKind, StopNote
 from node_agent.attempt.verdict import (
     MOST_FAILING_S,
@@ -28,8 +28,8 @@ from node_agent.attempt.verdict import (
     verdict,
     work_fault,
 )
-from node_agent.shim.spool import EndedBy, ExecError, ExitRecord, PhaseEnd, StepKind, StepRecord, Vanished
-from node_agent.shim.spool import Limits as Held
+from node_agent.shim.spool import ExecError, ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished
+from node_agent.shim.spool import PhaseLimits as Held
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.order import Limits
 from node_agent.wire.receipt import GateResult, ModelCalls, Usage
@@ -41,7 +41,7 @@ STOP = StopNote(StopKind.STOP, "enough")
 def step(kind: StepKind = StepKind.AGENT, code: int | None = 0, **changes: Any) -> StepRecord:
     fields: dict[str, Any] = {
         "index": 0, "name": kind.value, "kind": kind, "pid": 1, "start": 1, "exit_code": code, "signal": None,
-        "exec_error": None, "ended_by": EndedBy.NONE, "began_wall_ms": 0, "began_mono_ms": 0,
+        "exec_error": None, "ended_by": StepEndedBy.NONE, "began_wall_ms": 0, "began_mono_ms": 0,
         "ended_wall_ms": 1, "ended_mono_ms": 1, "out_bytes": 0, "err_bytes": 0, "max_rss_kb": 0, "cpu_ms": 0,
         "swept": 0,
     }  # fmt: skip
@@ -57,7 +57,7 @@ def error(what: str, errno: str, kind: StepKind = StepKind.AGENT, path: str = "/
     return record(broken, ended=PhaseEnd.FAILED)
 
 
-DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
+DONE, FAILED = ReportedEnd(None, ""), ReportedEnd(K.AGENT_FAILED, "exit 1")
 
 
 @pytest.mark.parametrize(
@@ -65,19 +65,19 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
     [
         (record(step()), DONE, None, None),
         (record(step(code=1), ended=PhaseEnd.FAILED), FAILED, None, K.AGENT_FAILED),
-        (record(step()), Told(K.NO_ANSWER, "silent"), None, K.NO_ANSWER),
+        (record(step()), ReportedEnd(K.NO_ANSWER, "silent"), None, K.NO_ANSWER),
         (record(step()), DONE, STOP, None),  # it came too late
-        (record(step(code=None, ended_by=EndedBy.WALL)), DONE, None, K.WALL_LIMIT),
-        (record(step(code=0, ended_by=EndedBy.IDLE)), DONE, None, K.IDLE_LIMIT),
-        (record(step(code=None, ended_by=EndedBy.OUTPUT)), DONE, STOP, K.OUTPUT_LIMIT),
-        (record(step(code=None, ended_by=EndedBy.MEMORY)), DONE, None, K.MEMORY_LIMIT),
-        (record(step(code=0, ended_by=EndedBy.PROCESSES)), DONE, None, K.PROCESS_LIMIT),
-        (record(step(code=0, ended_by=EndedBy.STOP)), DONE, STOP, K.STOPPED),
-        (record(step(code=0, ended_by=EndedBy.STOP)), DONE, None, K.STOPPED),
-        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.DRAIN, ""), K.DRAINED),
-        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOKENS, ""), K.TOKEN_LIMIT),
-        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.USD, ""), K.USD_LIMIT),
-        (record(step(ended_by=EndedBy.STOP)), DONE, StopNote(StopKind.TOMBSTONE, ""), K.STOPPED),
+        (record(step(code=None, ended_by=StepEndedBy.WALL)), DONE, None, K.WALL_LIMIT),
+        (record(step(code=0, ended_by=StepEndedBy.IDLE)), DONE, None, K.IDLE_LIMIT),
+        (record(step(code=None, ended_by=StepEndedBy.OUTPUT)), DONE, STOP, K.OUTPUT_LIMIT),
+        (record(step(code=None, ended_by=StepEndedBy.MEMORY)), DONE, None, K.MEMORY_LIMIT),
+        (record(step(code=0, ended_by=StepEndedBy.PROCESSES)), DONE, None, K.PROCESS_LIMIT),
+        (record(step(code=0, ended_by=StepEndedBy.STOP)), DONE, STOP, K.STOPPED),
+        (record(step(code=0, ended_by=StepEndedBy.STOP)), DONE, None, K.STOPPED),
+        (record(step(ended_by=StepEndedBy.STOP)), DONE, StopNote(StopKind.DRAIN, ""), K.DRAINED),
+        (record(step(ended_by=StepEndedBy.STOP)), DONE, StopNote(StopKind.TOKENS, ""), K.TOKEN_LIMIT),
+        (record(step(ended_by=StepEndedBy.STOP)), DONE, StopNote(StopKind.USD, ""), K.USD_LIMIT),
+        (record(step(ended_by=StepEndedBy.STOP)), DONE, StopNote(StopKind.TOMBSTONE, ""), K.STOPPED),
         (record(ended=PhaseEnd.STOPPED, reason="before"), None, None, K.STOPPED),
         (error("exec", "ENOENT"), None, None, K.RUNTIME_MISSING),
         (error("wall", "EPERM"), None, None, K.SANDBOX),
@@ -87,7 +87,7 @@ DONE, FAILED = Told(None, ""), Told(K.AGENT_FAILED, "exit 1")
         (record(step(), ended=PhaseEnd.ERROR, reason="OSError"), DONE, None, K.NODE_INTERNAL),
     ],
 )
-def test_work(ended: ExitRecord, told: Told | None, stop: StopNote | None, kind: K | None) -> None:
+def test_work(ended: ExitRecord, told: ReportedEnd | None, stop: StopNote | None, kind: K | None) -> None:
     fault = work_fault(ended, told, stop)
     assert (fault.kind if fault else None) == kind
 
@@ -102,8 +102,8 @@ def test_work(ended: ExitRecord, told: Told | None, stop: StopNote | None, kind:
         (record(ended=PhaseEnd.STOPPED, reason="before"), STOP, K.STOPPED),
         (record(step(StepKind.SETUP, 1), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
         (record(step(StepKind.SETUP, 127), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
-        (record(step(StepKind.SETUP, None, ended_by=EndedBy.WALL)), None, K.WALL_LIMIT),
-        (record(step(StepKind.SETUP, None, ended_by=EndedBy.IDLE)), None, K.IDLE_LIMIT),
+        (record(step(StepKind.SETUP, None, ended_by=StepEndedBy.WALL)), None, K.WALL_LIMIT),
+        (record(step(StepKind.SETUP, None, ended_by=StepEndedBy.IDLE)), None, K.IDLE_LIMIT),
         (error("exec", "ENOENT", StepKind.SETUP), None, K.SETUP_FAILED),
         (error("stdout", "ENOSPC", StepKind.SETUP), None, K.DISK_FULL),
         (record(step(StepKind.SETUP), ended=PhaseEnd.ERROR, reason="OSError"), None, K.NODE_INTERNAL),
@@ -171,15 +171,15 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
 @pytest.mark.parametrize(
     ("by", "kind", "words"),
     [
-        (EndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its time limit of 15m"),
-        (EndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 90s"),
-        (EndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB"),
-        (EndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB"),
-        (EndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 512"),
-        (EndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB"),
+        (StepEndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its time limit of 15m"),
+        (StepEndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 90s"),
+        (StepEndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB"),
+        (StepEndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB"),
+        (StepEndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 512"),
+        (StepEndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB"),
     ],
 )
-def test_a_gate_that_a_limit_of_ours_ended(by: EndedBy, kind: K, words: str) -> None:
+def test_a_gate_that_a_limit_of_ours_ended(by: StepEndedBy, kind: K, words: str) -> None:
     """An end by us is no verdict on the code, whatever status it leaves; a gate that failed before is one."""
     cut = step(StepKind.GATE, None, index=1, ended_by=by)
     ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
@@ -229,7 +229,7 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
 ) -> None:
     stop = failing_model(counted(MOST_TRIES, status))
     assert stop is not None and stop.kind is kind and f"HTTP {status}" in stop.reason
-    ended = work_fault(record(step(ended_by=EndedBy.STOP)), DONE, stop)
+    ended = work_fault(record(step(ended_by=StepEndedBy.STOP)), DONE, stop)
     assert ended == Fault(failure, stop.reason) and FAILURES[failure].retry is again
     assert gateway_fault(ended, DONE, counted(MOST_TRIES, status)) == ended
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli.logging_in import MISSING, NoLogin, log_in
-from node_agent.home.settings import Home
+from node_agent.home.settings import NodeHome
 from node_agent.runtimes.logins import tokens
 from node_agent.vault.vault import LOOK_MS, Vault
 from tests.fakes.node import MemoryClock
@@ -19,7 +19,7 @@ TOKEN = "sk-ant-oat01-kept-for-runs"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> NodeHome:
     """A node's, with a PATH of its own."""
     (tmp_path / "bin").mkdir()
     settings = {
@@ -31,21 +31,21 @@ def home(tmp_path: Path) -> Home:
         "path": f"{tmp_path}/bin:{os.defpath}",
     }
     (tmp_path / "node.json").write_text(json.dumps(settings))
-    return Home(tmp_path)
+    return NodeHome(tmp_path)
 
 
-def installed(home: Home, script: str, name: str = "claude") -> None:
+def installed(home: NodeHome, script: str, name: str = "claude") -> None:
     program = home.root / "bin" / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
 
-def opened(home: Home, said: str = TOKEN, **values: str) -> int:
+def opened(home: NodeHome, said: str = TOKEN, **values: str) -> int:
     environ = {"HOME": "/nowhere", "TERM": "xterm", "SECRET_OF_THE_SESSION": "x"}
     return log_in(home, "claude", environ, values, lambda _: said)
 
 
-def test_what_it_printed_is_kept_where_runs_find_it(home: Home) -> None:
+def test_what_it_printed_is_kept_where_runs_find_it(home: NodeHome) -> None:
     installed(home, 'printf "%s\\n" "$*" >"$CLAUDE_CONFIG_DIR/asked"; env >"$CLAUDE_CONFIG_DIR/env"')
     clock = MemoryClock()
     vault = Vault(home.secrets, {}, clock, tokens(home.root))
@@ -63,7 +63,7 @@ def test_what_it_printed_is_kept_where_runs_find_it(home: Home) -> None:
     assert vault.values()[NAME] == "of-the-owner", "the owner's file goes first"
 
 
-def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: Home) -> None:
+def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: NodeHome) -> None:
     installed(home, 'test "$*" = "login --device-auth" && echo {} >"$CODEX_HOME/auth.json"', "codex")
     assert log_in(home, "codex", {}, {}, pytest.fail) == 0
     file = home.root / "logins" / "codex" / "auth.json"
@@ -74,14 +74,14 @@ def test_a_login_that_leaves_a_file_is_asked_for_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize("said", ["", "  ", "two words", "short"])
-def test_without_a_token_nothing_is_kept(home: Home, said: str) -> None:
+def test_without_a_token_nothing_is_kept(home: NodeHome, said: str) -> None:
     installed(home, "true")
     assert opened(home, said) == 1
     assert not tokens(home.root)[NAME].exists()
 
 
 @pytest.mark.parametrize("gone", [KeyboardInterrupt, EOFError])
-def test_who_goes_away_from_the_question_keeps_nothing(home: Home, gone: type[BaseException]) -> None:
+def test_who_goes_away_from_the_question_keeps_nothing(home: NodeHome, gone: type[BaseException]) -> None:
     installed(home, "true")
 
     def ask(_: str) -> str:
@@ -91,12 +91,14 @@ def test_who_goes_away_from_the_question_keeps_nothing(home: Home, gone: type[Ba
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 3", 3), ("kill -TERM $$", 143)])
-def test_a_login_that_failed_keeps_nothing_and_asks_for_nothing(home: Home, script: str, status: int) -> None:
+def test_a_login_that_failed_keeps_nothing_and_asks_for_nothing(
+    home: NodeHome, script: str, status: int
+) -> None:
     installed(home, script)
     assert opened(home) == status and not tokens(home.root)[NAME].exists()
 
 
-def test_the_owner_s_proxy_is_the_program_s_too(home: Home) -> None:
+def test_the_owner_s_proxy_is_the_program_s_too(home: NodeHome) -> None:
     installed(home, 'env >"$CLAUDE_CONFIG_DIR/env"')
     wish = {"https_proxy": "http://proxy:1", "proxy_login": "PROXY", "no_proxy": ["corp"]}
     (home.root / "gateway.json").write_text(json.dumps(wish))
@@ -119,7 +121,7 @@ def test_the_owner_s_proxy_is_the_program_s_too(home: Home) -> None:
         ("clod", "there is no runtime 'clod'", "those with a login of their own: claude, codex, opencode"),
     ],
 )
-def test_what_cannot_be_opened(home: Home, runtime: str, words: str, fix: str) -> None:
+def test_what_cannot_be_opened(home: NodeHome, runtime: str, words: str, fix: str) -> None:
     with pytest.raises(NoLogin, match=words) as caught:
         log_in(home, runtime, {}, {}, lambda _: "")
     assert fix in caught.value.fix

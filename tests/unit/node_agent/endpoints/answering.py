@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from node_agent.endpoints.answers import Answer, Silent
+from node_agent.endpoints.answers import ServerReply, Silent
 
 
 @dataclass
@@ -19,14 +19,14 @@ class Told:
     other: tuple[int, Any] = (404, {"error": {"message": "not found"}})
     asked: list[str] = field(default_factory=list)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> ServerReply:
         self.asked.append(path)
         found = self.answers.get(path, self.other)
         if found is None:
             raise Silent(f"does not answer {path}")
         status, value = found
         body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        return Answer(status, body, self.server)
+        return ServerReply(status, body, self.server)
 
-    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+    def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
         return self.get(path)

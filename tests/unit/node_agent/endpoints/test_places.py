@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from node_agent.endpoints.file import Owners, read_owners
-from node_agent.endpoints.places import LOOPBACK, PORTS, Place, Places, machine_places, place_of
+from node_agent.endpoints.places import (
+    LOOPBACK,
+    PORTS,
+    EndpointAddress,
+    EndpointAddresses,
+    machine_places,
+    place_of,
+)
 from node_agent.home.settings import SettingsError
 
 
@@ -62,8 +69,8 @@ def test_other_forms_are_errors_that_show_the_right_one(text: str) -> None:
     ],
 )
 def test_what_costs_nothing(host: str, free: bool) -> None:
-    assert Place(host, 80).costs_nothing is free
-    assert Place(host, 80, free=not free).costs_nothing is not free
+    assert EndpointAddress(host, 80).costs_nothing is free
+    assert EndpointAddress(host, 80, free=not free).costs_nothing is not free
 
 
 def test_what_is_listed_takes_the_place_of_what_is_found(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_what_is_listed_takes_the_place_of_what_is_found(tmp_path: Path) -> None
     ]
     (tmp_path / "endpoints.json").write_text(json.dumps({"endpoints": listed}))
     owners = read_owners(tmp_path)
-    places = Places.of(owners.places(), owners.ports_left()).every
+    places = EndpointAddresses.of(owners.places(), owners.ports_left()).every
     assert [p.port for p in places] == [11434, 1234, 9931, 8000, 30000]
     assert (places[0].name, places[0].slots, places[0].host) == ("mine", 3, LOOPBACK)
     assert read_owners(tmp_path / "none") == Owners()

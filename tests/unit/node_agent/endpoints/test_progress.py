@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from node_agent.endpoints.progress import Progress
-from node_agent.endpoints.reading import Memory, Slot, Slots
+from node_agent.endpoints.progress import DecodeProgress
+from node_agent.endpoints.reading import Memory, Slot, SlotCount
 
-SILENT = Slots(1, silent=True)
-IDLE = Slots(1)
+SILENT = SlotCount(1, silent=True)
+IDLE = SlotCount(1)
 
 
-def busy(decoded: int, processed: int = 100, task: int = 1) -> Slots:
-    return Slots(1, (Slot(task, processed, decoded),))
+def busy(decoded: int, processed: int = 100, task: int = 1) -> SlotCount:
+    return SlotCount(1, (Slot(task, processed, decoded),))
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def busy(decoded: int, processed: int = 100, task: int = 1) -> Slots:
         ([(0, SILENT), (10_000, SILENT), (20_000, None)], False),  # asleep: nothing is known of it
     ],
 )
-def test_wedged(looks: Sequence[tuple[int, Slots | None]], wedged: bool) -> None:
-    progress = Progress()
+def test_wedged(looks: Sequence[tuple[int, SlotCount | None]], wedged: bool) -> None:
+    progress = DecodeProgress()
     for now, seen in looks:
         progress = progress.after(seen, now)
     assert bool(progress.words) is wedged
 
 
-def asks(looks: Sequence[tuple[int, Slots, bool]]) -> list[bool]:
+def asks(looks: Sequence[tuple[int, SlotCount, bool]]) -> list[bool]:
     """Whether slots would be asked for at each look, and are then."""
     memory, told = Memory(), []
     for now, seen, in_use in looks:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from node_agent.endpoints.fingerprint import Identity
-from node_agent.endpoints.looking import Known
-from node_agent.endpoints.places import Place
-from node_agent.endpoints.progress import Progress
-from node_agent.endpoints.reading import Reading
+from node_agent.endpoints.fingerprint import ServerKind
+from node_agent.endpoints.looking import KnownServer
+from node_agent.endpoints.places import EndpointAddress
+from node_agent.endpoints.progress import DecodeProgress
+from node_agent.endpoints.reading import ServerReading
 from node_agent.endpoints.telling import MOST_MODELS, capped, fact, named, problems
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
 
-HERE, OTHER = Place("127.0.0.1", 8080), Place("127.0.0.1", 9931)
-LAN, BOX = Place("10.0.0.5", 1234, listed=True), Place("10.0.0.6", 1234, prefix="gpu")
-MINE = Place("10.0.0.7", 8000, listed=True, name="mine")
+HERE, OTHER = EndpointAddress("127.0.0.1", 8080), EndpointAddress("127.0.0.1", 9931)
+LAN, BOX = EndpointAddress("10.0.0.5", 1234, listed=True), EndpointAddress("10.0.0.6", 1234, prefix="gpu")
+MINE = EndpointAddress("10.0.0.7", 8000, listed=True, name="mine")
 
 
 def endpoint(name: str, models: int) -> EndpointFact:
@@ -42,17 +42,21 @@ def test_loaded_models_are_told_first_and_those_of_vectors_last() -> None:
         ModelFact(id="cold", residence=Residence.NOT_LOADED),
         ModelFact(id="warm", residence=Residence.LOADED),
     )
-    known = Known(Identity(Dialect.OLLAMA), reading=Reading(models=models), seen_ms=5)
+    known = KnownServer(ServerKind(Dialect.OLLAMA), reading=ServerReading(models=models), seen_ms=5)
     told = fact("ollama", HERE, known, 12)
     assert told is not None
     assert ([one.id for one in told.models], told.age_ms) == (["warm", "cold", "vectors"], 7)
 
 
 def test_what_is_wrong_comes_with_what_mends_it() -> None:
-    locked = Known(Identity(Dialect.OPENAI, True), reading=Reading(locked=True))
-    refused = Known(Identity(Dialect.OPENAI, True), reading=Reading(locked=True), key="k")
-    stuck = Known(Identity(Dialect.LLAMACPP), progress=Progress(words="a slot has stood"), reading=Reading())
-    gone = Known(trouble="cannot be reached: refused")
+    locked = KnownServer(ServerKind(Dialect.OPENAI, True), reading=ServerReading(locked=True))
+    refused = KnownServer(ServerKind(Dialect.OPENAI, True), reading=ServerReading(locked=True), key="k")
+    stuck = KnownServer(
+        ServerKind(Dialect.LLAMACPP),
+        progress=DecodeProgress(words="a slot has stood"),
+        reading=ServerReading(),
+    )
+    gone = KnownServer(trouble="cannot be reached: refused")
     told = [
         (name, place, known, fact(name, place, known, 0))
         for name, place, known in (

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.gateway.allowance import ASSUMED_OUTPUT, Allowance, Expected, Reached, believed, estimate
-from node_agent.gateway.counting import Bound, Caps, Count
-from node_agent.gateway.meter import Reading, Tokens, Wire
+from node_agent.gateway.allowance import ASSUMED_OUTPUT, Allowance, Expected, LimitReached, believed, estimate
+from node_agent.gateway.counting import Caps, Count, UsageBound
+from node_agent.gateway.meter import MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import price_of
 
 
@@ -32,18 +32,18 @@ from node_agent.gateway.prices import price_of
     ],
 )
 def test_what_a_request_may_use(wire: Wire, asked: dict[str, Any], output: int) -> None:
-    assert estimate(wire, 4_000, asked) == Tokens(input=1_000, output=output)
+    assert estimate(wire, 4_000, asked) == TokenCount(input=1_000, output=output)
 
 
 def test_what_an_answer_has_used_that_did_not_tell_it() -> None:
-    expected = Tokens(input=1_000, output=500)
-    whole = Reading(Tokens(5, 6, 7, 8), True)
+    expected = TokenCount(input=1_000, output=500)
+    whole = MeterReading(TokenCount(5, 6, 7, 8), True)
     assert believed(whole, expected, 10_000) == whole.tokens, "what is told goes before what is assumed"
-    assert believed(Reading(), expected, 0) == expected
-    assert believed(Reading(), expected, 4_000) == Tokens(1_000, output=1_000)
-    begun = Reading(Tokens(5, 6, 7, 1))
-    assert believed(begun, expected, 400) == Tokens(5, 6, 7, 100), "an input that was told stands"
-    assert believed(Reading(Tokens(5, output=300)), expected, 400).output == 300
+    assert believed(MeterReading(), expected, 0) == expected
+    assert believed(MeterReading(), expected, 4_000) == TokenCount(1_000, output=1_000)
+    begun = MeterReading(TokenCount(5, 6, 7, 1))
+    assert believed(begun, expected, 400) == TokenCount(5, 6, 7, 100), "an input that was told stands"
+    assert believed(MeterReading(TokenCount(5, output=300)), expected, 400).output == 300
 
 
 class Calls:
@@ -64,14 +64,14 @@ class Calls:
                 self.under_way -= 1
                 self.count = replace(self.count, bound=self.count.bound + self.expected.bound)
                 self.done += 1
-        except Reached:
+        except LimitReached:
             self.refused += 1
 
     async def forty(self) -> None:
         await asyncio.gather(*(self.one() for _ in range(40)))
 
 
-EACH = Expected(Tokens(600_000, output=400_000), price_of("1 1 1 1"))
+EACH = Expected(TokenCount(600_000, output=400_000), price_of("1 1 1 1"))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_calls_at_once_pass_a_limit_by_one_call_at_most(caps: Caps, done: int, m
 
 def test_who_is_called_off_while_it_waits_takes_no_room() -> None:
     async def go() -> None:
-        calls = Calls(Caps(tokens=10), replace(EACH, tokens=Tokens(9)))
+        calls = Calls(Caps(tokens=10), replace(EACH, tokens=TokenCount(9)))
         async with calls.allowance.call(calls.expected):
             waiting = asyncio.create_task(calls.one())
             await asyncio.sleep(0)
@@ -107,4 +107,4 @@ def test_who_is_called_off_while_it_waits_takes_no_room() -> None:
 
 
 def test_without_a_price_only_tokens_are_held() -> None:
-    assert Expected(Tokens(3, output=4), None).bound == Bound(7, Decimal(0))
+    assert Expected(TokenCount(3, output=4), None).bound == UsageBound(7, Decimal(0))

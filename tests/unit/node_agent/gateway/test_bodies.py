@@ -13,7 +13,7 @@ from node_agent.gateway import bodies
 from node_agent.gateway.bodies import MOST_VALUES, Room, check_values, largest
 from node_agent.gateway.http import Framing, TooLarge
 from node_agent.gateway.meter import Wire
-from node_agent.gateway.routes import Target, route_of
+from node_agent.gateway.routes import RequestTarget, route_of
 
 MANY = MOST_VALUES + 10
 
@@ -56,7 +56,7 @@ def test_values_are_never_counted_too_low(value: object) -> None:
 
 def test_each_wire_has_its_bound_and_a_look_needs_no_body() -> None:
     def asks(method: str, path: str) -> int:
-        return largest(Target(method, path, "", route_of(method, path)))
+        return largest(RequestTarget(method, path, "", route_of(method, path)))
 
     assert asks("POST", "/v1/messages") == 32 << 20
     assert asks("POST", "/v1beta/models/gemini-3:generateContent") == 20 << 20

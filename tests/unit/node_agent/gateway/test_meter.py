@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.gateway.meter import LINE_BYTES, PLAIN_BYTES, Reading, Tokens, Wire, meter_of
+from node_agent.gateway.meter import LINE_BYTES, PLAIN_BYTES, MeterReading, TokenCount, Wire, meter_of
 
 SSE, JSON, LINES = "text/event-stream; charset=utf-8", "application/json", "application/x-ndjson"
 
@@ -31,28 +31,28 @@ START = {"type": "message_start", "message": {"model": "m", "usage": {**ANTHROPI
 DELTA = {"type": "message_delta", "usage": {"output_tokens": 7}}
 TEXT = {"type": "content_block_delta", "delta": {"text": 'the word "usage" and {"usage": 1}'}}
 
-ANSWERS: dict[str, tuple[Wire, str, bytes, Tokens]] = {
-    "anthropic stream": (Wire.ANTHROPIC, SSE, events(START, TEXT, DELTA), Tokens(5, 70, 20, 7)),
+ANSWERS: dict[str, tuple[Wire, str, bytes, TokenCount]] = {
+    "anthropic stream": (Wire.ANTHROPIC, SSE, events(START, TEXT, DELTA), TokenCount(5, 70, 20, 7)),
     "anthropic plain": (
         Wire.ANTHROPIC,
         JSON,
         json.dumps(
             {"type": "message", "model": "m", "usage": {**ANTHROPIC_USAGE, "output_tokens": 7}}
         ).encode(),
-        Tokens(5, 70, 20, 7),
+        TokenCount(5, 70, 20, 7),
     ),
     "chat stream": (
         Wire.CHAT,
         SSE,
         events({"model": "m", "usage": None}, {"model": "m", "choices": [], "usage": CHAT_USAGE})
         + b"data: [DONE]\n\n",
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "chat plain": (
         Wire.CHAT,
         JSON,
         json.dumps({"model": "m", "usage": CHAT_USAGE}).encode(),
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "responses stream": (
         Wire.RESPONSES,
@@ -61,13 +61,13 @@ ANSWERS: dict[str, tuple[Wire, str, bytes, Tokens]] = {
             {"type": "response.created", "response": {"model": "m", "usage": None}},
             {"type": "response.completed", "response": {"model": "m", "usage": RESPONSES_USAGE}},
         ),
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "responses plain": (
         Wire.RESPONSES,
         JSON,
         json.dumps({"model": "m", "usage": RESPONSES_USAGE}).encode(),
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "gemini stream": (
         Wire.GEMINI,
@@ -80,7 +80,7 @@ ANSWERS: dict[str, tuple[Wire, str, bytes, Tokens]] = {
                 "usageMetadata": GEMINI_USAGE,
             },
         ),
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "gemini list": (
         Wire.GEMINI,
@@ -95,14 +95,14 @@ ANSWERS: dict[str, tuple[Wire, str, bytes, Tokens]] = {
                 },
             ]
         ).encode(),
-        Tokens(60, 30, 0, 7),
+        TokenCount(60, 30, 0, 7),
     ),
     "ollama stream": (
         Wire.OLLAMA,
         LINES,
         b'{"model":"m","done":false}\n'
         b'{"model":"m","done":true,"prompt_eval_count":60,"eval_count":7}\n',
-        Tokens(60, 0, 0, 7),
+        TokenCount(60, 0, 0, 7),
     ),
 }  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_however_an_answer_is_cut_it_says_the_same(name: str, cuts: list[int]) -
     for begin, end in zip(at, at[1:], strict=False):
         meter.feed(data[begin:end])
     meter.close()
-    assert meter.reading == Reading(tokens, True, "m")
+    assert meter.reading == MeterReading(tokens, True, "m")
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ANSWERS if "stream" in name))
@@ -132,7 +132,7 @@ def test_what_broke_off_after_its_start_still_tells_the_input() -> None:
     meter = meter_of(Wire.ANTHROPIC, SSE)
     meter.feed(events(START, TEXT))
     meter.close()
-    assert meter.reading == Reading(Tokens(5, 70, 20, 1), False, "m")
+    assert meter.reading == MeterReading(TokenCount(5, 70, 20, 1), False, "m")
 
 
 @pytest.mark.parametrize("wire", list(Wire))
@@ -155,14 +155,14 @@ def test_a_line_without_end_is_not_kept() -> None:
         meter.feed(b"x" * (1 << 20))
     assert sum(map(len, vars(meter)["_rest"])) <= LINE_BYTES
     meter.feed(b"\n" + ANSWERS["chat stream"][2])
-    assert meter.reading.tokens == Tokens(60, 30, 0, 7), "and what comes after it is read"
+    assert meter.reading.tokens == TokenCount(60, 30, 0, 7), "and what comes after it is read"
 
 
 def test_a_number_that_no_wire_can_carry_counts_as_none() -> None:
     meter = meter_of(Wire.CHAT, JSON)
     meter.feed(json.dumps({"usage": {"prompt_tokens": 2**60, "completion_tokens": 7}}).encode())
     meter.close()
-    assert meter.reading.tokens == Tokens(0, 0, 0, 7)
+    assert meter.reading.tokens == TokenCount(0, 0, 0, 7)
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])

@@ -15,19 +15,19 @@ from node_agent.gateway.counting import (
     LONGEST_WAIT_S,
     MOST_FAILURES,
     PATIENT,
-    Bound,
     Caps,
     Count,
     Storm,
+    UsageBound,
 )
 from node_agent.gateway.hosts_prices import OF
-from node_agent.gateway.meter import Reading, Tokens, Wire
+from node_agent.gateway.meter import MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import PUBLIC, Prices, price_of
 from node_agent.gateway.routes import (
     NotAllowed,
+    RequestTarget,
     Route,
     Stranger,
-    Target,
     asked_of,
     check_model,
     error_body,
@@ -38,8 +38,8 @@ from node_agent.gateway.routes import (
     wire_of,
     with_usage,
 )
-from node_agent.gateway.spec import Spec
-from node_agent.gateway.upstream import Server
+from node_agent.gateway.spec import GatewaySpec
+from node_agent.gateway.upstream import UpstreamServer
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_key_is_judged_before_all_else_that_a_head_tells() -> None:
             target_of(f"POST {target} HTTP/1.1", {"x-api-key": "t"}, "t")
         assert not isinstance(told.value, Stranger)
     found = target_of("POST /v1/messages?a=b&key=t HTTP/1.1", {}, "t")
-    assert found == Target("POST", "/v1/messages", "a=b", Route(Wire.ANTHROPIC, True))
+    assert found == RequestTarget("POST", "/v1/messages", "a=b", Route(Wire.ANTHROPIC, True))
 
 
 def test_the_model_is_the_path_s_or_the_body_s() -> None:
@@ -208,8 +208,8 @@ def test_every_price_of_a_host_is_as_the_kept_list_has_it(host: str) -> None:
 
 def test_a_long_request_costs_its_own_rate() -> None:
     price = PUBLIC["claude-sonnet-4-5"]
-    assert price.cost(Tokens(1000, 1000, 1000, 1000)) == Decimal("0.02205")
-    assert price.cost(Tokens(1, 200_000, 0, 0)) == (Decimal(6) + Decimal("0.6") * 200_000) / 1_000_000
+    assert price.cost(TokenCount(1000, 1000, 1000, 1000)) == Decimal("0.02205")
+    assert price.cost(TokenCount(1, 200_000, 0, 0)) == (Decimal(6) + Decimal("0.6") * 200_000) / 1_000_000
 
 
 @pytest.mark.parametrize("words", ["", "1 2 3", "1 2 3 x", "1 2 3 -4", "1 2 3 NaN", "1 2 3 4 > x 1 2 3 4"])
@@ -219,21 +219,21 @@ def test_what_is_no_price(words: str) -> None:
 
 
 def test_a_count_comes_back_as_it_was() -> None:
-    count = Count(3, 1, 1, 0, Tokens(1, 2, 3, 4), Decimal("0.000001"), "m", "usd", "words")
-    count = replace(count, bound=Bound(7, Decimal("0.5")))
+    count = Count(3, 1, 1, 0, TokenCount(1, 2, 3, 4), Decimal("0.000001"), "m", "usd", "words")
+    count = replace(count, bound=UsageBound(7, Decimal("0.5")))
     assert Count.from_json(count.to_json()) == count
     assert Count.from_json(replace(count, usd=None).to_json()).usd is None
     old = json.loads(count.to_json())
     del old["bound"], old["wrap_up"], old["received"]
     before = Count.from_json(json.dumps(old).encode())
-    assert before == replace(count, bound=Bound()), "one of a gateway that was there before an upgrade"
+    assert before == replace(count, bound=UsageBound()), "one of a gateway that was there before an upgrade"
     for bad in (b"", b"[]", b"{}", count.to_json().replace(b'"requests"', b'"request"')):
         with pytest.raises(ValueError):
             Count.from_json(bad)
 
 
 def test_one_answer_without_a_price_or_an_end_makes_the_cost_unknown_for_good() -> None:
-    price, read, used = price_of("1 1 1 1"), Reading(Tokens(1_000_000), True), Tokens(1_000_000)
+    price, read, used = price_of("1 1 1 1"), MeterReading(TokenCount(1_000_000), True), TokenCount(1_000_000)
     known = Count().answered(read, price, "m", used)
     assert known.usd == 1
     cut = replace(read, whole=False)
@@ -244,19 +244,19 @@ def test_one_answer_without_a_price_or_an_end_makes_the_cost_unknown_for_good() 
 
 
 def test_limits_go_by_what_must_be_assumed_although_the_cost_is_unknown() -> None:
-    price, cut = price_of("1 1 1 1"), Reading(Tokens(5), False)
-    count = Count().answered(cut, price, "m", Tokens(5, output=999_995))
-    assert (count.usd, count.tokens.total, count.bound) == (None, 5, Bound(1_000_000, Decimal(1)))
+    price, cut = price_of("1 1 1 1"), MeterReading(TokenCount(5), False)
+    count = Count().answered(cut, price, "m", TokenCount(5, output=999_995))
+    assert (count.usd, count.tokens.total, count.bound) == (None, 5, UsageBound(1_000_000, Decimal(1)))
     for caps, limit in ((Caps(usd=Decimal(1)), "usd"), (Caps(tokens=1_000_000), "tokens")):
         assert caps.reached(count)[0] == limit and "assumed" in caps.reached(count)[1]
-    gone = count.unanswered(Bound(10, Decimal("0.5")))
-    assert (gone.usd, gone.unread, gone.bound) == (None, 2, Bound(1_000_010, Decimal("1.5")))
-    after = count.answered(Reading(Tokens(1_000_000), True), price, "m", Tokens(1_000_000))
+    gone = count.unanswered(UsageBound(10, Decimal("0.5")))
+    assert (gone.usd, gone.unread, gone.bound) == (None, 2, UsageBound(1_000_010, Decimal("1.5")))
+    after = count.answered(MeterReading(TokenCount(1_000_000), True), price, "m", TokenCount(1_000_000))
     assert Caps(usd=Decimal("1.5")).reached(after)[0] == "usd", "what is known later counts on"
 
 
 def test_limits_are_judged_before_a_call() -> None:
-    count = Count(requests=2, bound=Bound(10, Decimal("0.5")), usd=Decimal("0.5"))
+    count = Count(requests=2, bound=UsageBound(10, Decimal("0.5")), usd=Decimal("0.5"))
     assert Caps().reached(count) == ("", "")
     assert Caps(tokens=10).reached(count)[0] == "tokens"
     assert Caps(tokens=11, usd=Decimal("0.5")).reached(count)[0] == "usd"
@@ -284,20 +284,22 @@ def test_many_calls_at_once_that_fail_together_are_one_try() -> None:
 
 
 def test_a_spec_comes_back_and_never_shows_its_key() -> None:
-    spec = Spec("http://h", "/v1", "x-api-key", "KEY", "t", "/f", ("m",), True, (("m", "1 1 1 1"),), 5, "0.5")
-    assert Spec.from_json(spec.to_json()) == spec
+    spec = GatewaySpec(
+        "http://h", "/v1", "x-api-key", "KEY", "t", "/f", ("m",), True, (("m", "1 1 1 1"),), 5, "0.5"
+    )
+    assert GatewaySpec.from_json(spec.to_json()) == spec
     assert "KEY" not in repr(spec)
     for bad in (b"", b"[]", b'{"key": "KEY"}', spec.to_json().replace(b'"folder"', b'"odd"')):
         with pytest.raises(ValueError) as told:
-            Spec.from_json(bad)
+            GatewaySpec.from_json(bad)
         assert "KEY" not in str(told.value)
 
 
 def test_where_a_path_leads() -> None:
-    server = Server.parse("https://h.example/custom/v1/", "/v1")
+    server = UpstreamServer.parse("https://h.example/custom/v1/", "/v1")
     assert (server.host, server.port, server.tls, server.authority) == ("h.example", 443, True, "h.example")
     assert server.path("/v1/responses", "a=b") == "/custom/v1/responses?a=b"
-    assert Server.parse("http://[::1]:8080", "").authority == "[::1]:8080"
+    assert UpstreamServer.parse("http://[::1]:8080", "").authority == "[::1]:8080"
     for bad in ("ftp://h", "h:80", "", "http://user:pass@h"):
         with pytest.raises(ValueError):
-            Server.parse(bad, "")
+            UpstreamServer.parse(bad, "")

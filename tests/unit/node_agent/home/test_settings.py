@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.home.settings import Ends, Home, LinkFile, SettingsError, current_link
+from node_agent.home.settings import LinkEnds, LinkFile, NodeHome, SettingsError, current_link
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
 
@@ -53,18 +53,20 @@ def test_no_link(tmp_path: Path, text: str) -> None:
 
 def test_a_link_s_name_stays_inside(tmp_path: Path) -> None:
     (tmp_path / "current").write_text("../../etc")
-    assert current_link(tmp_path) == Ends(str(tmp_path / "etc/redis.sock"), str(tmp_path / "etc/depot.sock"))
+    assert current_link(tmp_path) == LinkEnds(
+        str(tmp_path / "etc/redis.sock"), str(tmp_path / "etc/depot.sock")
+    )
 
 
 def test_a_key_is_made_once(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = NodeHome(tmp_path)
     public = home.make_key(SystemIds())
     assert home.make_key(SystemIds()) == public == home.read_key().public
     assert home.key.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_not_a_key_is_never_replaced(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = NodeHome(tmp_path)
     home.key.parent.mkdir()
     home.key.write_text("precious")
     home.key.chmod(0o600)
@@ -74,7 +76,7 @@ def test_what_is_not_a_key_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_prices(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = NodeHome(tmp_path)
     assert home.read_prices() == {}
     for bad in ("[]", '{"m": 1}', "{"):
         home.prices.write_text(bad)
@@ -90,7 +92,9 @@ def test_a_link_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     for generation in ("g1", "g2"):
         (tmp_path / "new").write_text(generation)
         (tmp_path / "new").replace(tmp_path / "current")
-        expected = Ends(str(tmp_path / generation / "redis.sock"), str(tmp_path / generation / "depot.sock"))
+        expected = LinkEnds(
+            str(tmp_path / generation / "redis.sock"), str(tmp_path / generation / "depot.sock")
+        )
         assert link.ends() == link.ends() == expected
     (tmp_path / "current").unlink()
     assert link.ends() is None
@@ -98,7 +102,7 @@ def test_a_link_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
 
 def test_the_coordinator_s_keys_are_a_line_each(tmp_path: Path) -> None:
     old, fresh = SigningKey(b"o" * 32).public, SigningKey(b"f" * 32).public
-    home = Home(tmp_path)
+    home = NodeHome(tmp_path)
     home.coordinator.parent.mkdir()
     home.coordinator.write_text(f"{fresh.text()}\n{old.text()}\n")
     assert list(home.read_coordinators()) == [fresh.keyid, old.keyid]

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.hooks.program import SPEAKING, answer
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.hooks import PROGRAM, REFUSED, Rules
+from node_agent.runtimes.hooks import PROGRAM, REFUSED, HookRules
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire import policy as p
 
@@ -30,9 +30,9 @@ SHELLS = {
 }
 
 
-def rules(runtime: str, safety: p.Safety = p.Safety.AUTO_EDIT, read_only: bool = False) -> Rules:
+def rules(runtime: str, safety: p.Safety = p.Safety.AUTO_EDIT, read_only: bool = False) -> HookRules:
     policy = p.compile_policy(safety, read_only, rules=OWNERS)
-    return Rules(runtime=runtime, policy=policy, top="/w")
+    return HookRules(runtime=runtime, policy=policy, top="/w")
 
 
 def event(runtime: str, tool: str, **given: str) -> dict[str, Any]:

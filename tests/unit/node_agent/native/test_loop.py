@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard
-from node_agent.chat.limits import Limits, Over
+from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
 from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
 from node_agent.native.tools.offer import TABLE, forms
@@ -65,7 +65,7 @@ class Stage:
             guard=Guard(context, "system", tools),
             voice=Voice(clock, fd),
             clock=clock,
-            limits=Limits(**{**limits, "output_bytes": 1 << 20, **changes}),
+            limits=ChatLimits(**{**limits, "output_bytes": 1 << 20, **changes}),
             system="system",
             tools=tools,
             wait=self.waited.append,

@@ -8,14 +8,16 @@ from pathlib import Path
 from node_agent.native.judge import Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.box import Box
-from node_agent.runtimes.workerspec import TOOLS, Spec
+from node_agent.runtimes.workerspec import TOOLS, WorkerSpec
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import NO_RULES, Rules, Safety, compile_policy
 
 
-def spec_of(top: Path, safety: Safety = Safety.AUTO_EDIT, rules: Rules = NO_RULES, **changes: object) -> Spec:
+def spec_of(
+    top: Path, safety: Safety = Safety.AUTO_EDIT, rules: Rules = NO_RULES, **changes: object
+) -> WorkerSpec:
     read_only = safety is Safety.SUGGEST
-    spec = Spec(
+    spec = WorkerSpec(
         model="m",
         key_name="K",
         url_name="U",
@@ -33,7 +35,7 @@ def spec_of(top: Path, safety: Safety = Safety.AUTO_EDIT, rules: Rules = NO_RULE
     return spec.model_copy(update=changes)
 
 
-def box_of(spec: Spec, most_chars: int = 5_000) -> Box:
+def box_of(spec: WorkerSpec, most_chars: int = 5_000) -> Box:
     tree = Tree(spec.top, spec.folder)
     env = {"PATH": os.defpath, "HOME": spec.home}
     return Box(tree, Judge(spec, "/home/somebody"), SystemClock(), env, most_chars)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from node_agent.chat.messages import Call
-from node_agent.passport.exam import Patience, Tools
+from node_agent.passport.exam import ExamTools, Patience
 from node_agent.passport.replies import Reply
-from node_agent.passport.servers import Server, Unreachable
+from node_agent.passport.servers import ExamServer, ServerUnreachable
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
@@ -55,7 +55,7 @@ class Box:
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
         if not self.reachable:
-            raise Unreachable("127.0.0.1:1 cannot be reached: refused")
+            raise ServerUnreachable("127.0.0.1:1 cannot be reached: refused")
         text = body["messages"][0]["content"]
         what = next(name for name in GOOD if f"[[passport-{name}]]" in text)
         self.asked.append(what)
@@ -65,14 +65,14 @@ class Box:
         return replace(self.replies[what], late=True) if cost > ms else self.replies[what]
 
     @contextlib.contextmanager
-    def turn(self, server: Server, model: ModelFact) -> Iterator[bool]:
+    def turn(self, server: ExamServer, model: ModelFact) -> Iterator[bool]:
         yield self.clock.mono_ms() >= self.taken_until
 
-    def tools(self) -> Tools:
-        def chat(server: Server) -> Box:
+    def tools(self) -> ExamTools:
+        def chat(server: ExamServer) -> Box:
             return self
 
-        return Tools(self, chat, self.clock, CountingIds(), self.clock.advance, self.turn, Patience())
+        return ExamTools(self, chat, self.clock, CountingIds(), self.clock.advance, self.turn, Patience())
 
 
 def with_model(**changes: object) -> EndpointFact:

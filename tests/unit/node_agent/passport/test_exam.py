@@ -7,7 +7,7 @@ import pytest
 from node_agent.passport.exam import Exam, NotNow
 from node_agent.passport.replies import Reply
 from node_agent.wire.endpoint import EndpointFact, Health, Residence
-from node_agent.wire.passport import AskState, Check, Grade, PassportFact
+from node_agent.wire.passport import AskState, ExamCheck, Grade, PassportFact
 from tests.unit.node_agent.passport.sittings import FACT, Box, with_model
 
 
@@ -17,7 +17,7 @@ def take(box: Box, model: str = "m") -> tuple[PassportFact, list[tuple[AskState,
     return exam.take()[2], said
 
 
-def grades(fact: PassportFact) -> dict[Check, Grade]:
+def grades(fact: PassportFact) -> dict[ExamCheck, Grade]:
     return {one.check: one.grade for one in fact.checks}
 
 
@@ -25,7 +25,7 @@ def test_a_good_model_is_asked_four_times_and_its_speed_is_that_of_its_longest_a
     box = Box()
     fact, _ = take(box)
     assert box.asked == ["answer", "context", "tool", "edit"]
-    assert grades(fact) == dict.fromkeys(Check, Grade.PASSED)
+    assert grades(fact) == dict.fromkeys(ExamCheck, Grade.PASSED)
     assert (fact.ctx, fact.tok_s, fact.took_ms) == (32_768, 35.5, 40)
 
 
@@ -33,14 +33,14 @@ def test_all_of_it_stays_below_a_minute_on_a_model_that_is_there() -> None:
     box = Box(costs=dict.fromkeys(("answer", "context", "tool", "edit"), 14_999))
     fact, _ = take(box)
     assert fact.took_ms <= 60_000
-    assert grades(fact)[Check.EDITS] is Grade.UNKNOWN  # it is said, not held against the model
+    assert grades(fact)[ExamCheck.EDITS] is Grade.UNKNOWN  # it is said, not held against the model
 
 
 def test_no_time_left_is_unknown() -> None:
     box = Box(costs={"context": 30_000, "tool": 10_000})
     fact, _ = take(box)
-    assert grades(fact)[Check.EDITS] is Grade.UNKNOWN and "edit" not in box.asked
-    assert fact.of(Check.EDITS).words == "there was no time left"  # type: ignore[union-attr]
+    assert grades(fact)[ExamCheck.EDITS] is Grade.UNKNOWN and "edit" not in box.asked
+    assert fact.of(ExamCheck.EDITS).words == "there was no time left"  # type: ignore[union-attr]
 
 
 def test_a_model_that_is_loaded_first_has_minutes_and_then_other_numbers() -> None:
@@ -48,20 +48,24 @@ def test_a_model_that_is_loaded_first_has_minutes_and_then_other_numbers() -> No
     box.find = lambda look, fact: with_model(residence=Residence.LOADED)
     fact, said = take(box)
     assert said[0] == (AskState.TESTING, "it is loaded now, which may take minutes")
-    assert box.patience[0] == 300_000 and grades(fact)[Check.CONTEXT] is Grade.PASSED and fact.ctx == 32_768
+    assert (
+        box.patience[0] == 300_000 and grades(fact)[ExamCheck.CONTEXT] is Grade.PASSED and fact.ctx == 32_768
+    )
 
 
 def test_what_does_not_answer_is_asked_nothing_else() -> None:
     box = Box(costs={"answer": 20_000})
     fact, _ = take(box)
-    assert grades(fact) == {Check.ANSWERS: Grade.FAILED} and box.asked == ["answer"]
+    assert grades(fact) == {ExamCheck.ANSWERS: Grade.FAILED} and box.asked == ["answer"]
     assert fact.checks[0].words == "not one token within 15 s"
 
 
 def test_a_number_that_is_too_small_saves_the_long_prompt() -> None:
     box = Box(fact=with_model(ctx_usable=4_096))
     fact, _ = take(box)
-    assert "context" not in box.asked and grades(fact)[Check.CONTEXT] is Grade.FAILED and fact.ctx == 4_096
+    assert (
+        "context" not in box.asked and grades(fact)[ExamCheck.CONTEXT] is Grade.FAILED and fact.ctx == 4_096
+    )
 
 
 def test_three_tries_and_the_first_good_one_is_the_last() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.policy.judging import Where
-from node_agent.runner.held import SHOWN, Held
+from node_agent.runner.held import SHOWN, Violations
 from node_agent.runtimes.actions import shell_call
 from node_agent.runtimes.base import ToolCall
 from node_agent.wire.policy import (
@@ -24,8 +24,8 @@ RULES = Rules(
 )
 
 
-def held(read_only: bool = False, policy: Policy | None = None) -> Held:
-    return Held(
+def held(read_only: bool = False, policy: Policy | None = None) -> Violations:
+    return Violations(
         policy or compile_policy(Safety.AUTO_EDIT, read_only, rules=RULES), Where("/w/tree", "/home/run")
     )
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.doors import Door
+from node_agent.attempt.doors import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import ProcessEnd, StepFailed
-from node_agent.runner.launching import NAME_CHARS, NodeRuntimes, Surroundings, network_of
+from node_agent.runner.launching import NAME_CHARS, LaunchSurroundings, NodeRuntimes, network_of
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
-from node_agent.sandbox.detect import Found
+from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.tempo import Tempo
@@ -40,7 +40,7 @@ from node_agent.wire.receipt import Served
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
-AROUND = Surroundings("/usr/bin", "/usr/bin/python3", lambda: VALUES, lambda name: "9.9")
+AROUND = LaunchSurroundings("/usr/bin", "/usr/bin/python3", lambda: VALUES, lambda name: "9.9")
 RUNTIMES = NodeRuntimes(AROUND)
 WORK, HOME = Path("/w"), Path("/h")
 
@@ -164,7 +164,7 @@ def test_behind_a_gateway_a_placeholder_stands_for_every_login() -> None:
     order = order_of(runtime="claude")
     direct = RUNTIMES.launch(order, WORK, HOME)
     assert direct.env["ANTHROPIC_API_KEY"] == "k" and "ANTHROPIC_BASE_URL" not in direct.env
-    inside = RUNTIMES.launch(order, WORK, HOME, "", Door(7, "token"))
+    inside = RUNTIMES.launch(order, WORK, HOME, "", GatewayAccess(7, "token"))
     assert inside.env["ANTHROPIC_API_KEY"] == "token"
     assert inside.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:7"
     assert inside.env[AGENT_ONLY].split() == ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
@@ -184,7 +184,7 @@ def test_our_own_worker_is_told_how_much_its_model_can_use_where_it_goes() -> No
     )
     for endpoint, room in (("ollama", 4_096), (None, None)):
         order = order_of(runtime="native", model="qwen3:8b", endpoint=endpoint)
-        door = Door(7, "token") if endpoint else None
+        door = GatewayAccess(7, "token") if endpoint else None
         made = NodeRuntimes(near).launch(order, Path("/w"), Path("/h"), "", door)
         assert json.loads(made.files["native.json"])["context"] == room
         assert made.served == (served if endpoint else None)
@@ -218,13 +218,17 @@ def test_the_rules_of_the_node_s_owner_are_told_as_such() -> None:
 def test_the_program_s_own_stop_gives_way_to_a_last_turn_only_where_the_gateway_knows_the_price() -> None:
     limits = order_of().limits.model_copy(update={"usd": Decimal(1), "wrap_up": True})
     order = order_of(runtime="claude", limits=limits)
-    for door, stops in ((Door(7, "t"), False), (Door(7, "t", is_priced=False), True), (None, True)):
+    for door, stops in (
+        (GatewayAccess(7, "t"), False),
+        (GatewayAccess(7, "t", is_priced=False), True),
+        (None, True),
+    ):
         assert ("--max-budget-usd" in RUNTIMES.launch(order, WORK, HOME, "", door).argv) is stops
 
 
 def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:
     values = {"OWNED": "value-of-the-owner", "NPM_TOKEN": "value-of-npm", "PLAIN": "value-in-plain"}
-    around = Surroundings("/usr/bin", "python3", lambda: values, owned=lambda: {"OWNED"})
+    around = LaunchSurroundings("/usr/bin", "python3", lambda: values, owned=lambda: {"OWNED"})
     order = order_of(env=("NPM_TOKEN", "PLAIN"))
     reader = NodeRuntimes(around).reader(order)
     said = " ".join(values.values())
@@ -237,7 +241,9 @@ def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:
 
 
 def test_a_secret_whose_source_failed_says_why_and_where() -> None:
-    around = Surroundings("/b", "p", dict, why_missing=lambda name: "no file" * (name == "A"), node="box")
+    around = LaunchSurroundings(
+        "/b", "p", dict, why_missing=lambda name: "no file" * (name == "A"), node="box"
+    )
     with pytest.raises(StepFailed, match=r"not on box: A \(no file\), B$"):
         NodeRuntimes(around).launch(order_of(secrets=("A", "B")), WORK, HOME)
 
@@ -286,12 +292,12 @@ def test_an_agent_that_asks_for_a_sandbox_gets_one_or_nothing(changes: dict[str,
 def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
     order = order_of(runtime="codex", safety=Safety.AUTO_EDIT)
     order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
-    by_login = Door(1, "t", is_tunnel=True)
+    by_login = GatewayAccess(1, "t", is_tunnel=True)
     for door in (None, by_login):
         with pytest.raises(StepFailed, match="codex does not tell its turns") as failed:
             RUNTIMES.launch(order, WORK, HOME, door=door)
         assert failed.value.kind is FailureKind.MODEL_AUTH
-    assert RUNTIMES.launch(order, WORK, HOME, door=Door(1, "t")).argv
+    assert RUNTIMES.launch(order, WORK, HOME, door=GatewayAccess(1, "t")).argv
     told = RUNTIMES.launch(order.model_copy(update={"runtime": "claude"}), WORK, HOME)
     assert told.argv[told.argv.index("--max-turns") + 1] == "5"
 
@@ -299,8 +305,8 @@ def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
 class Lesser:
     """A sandbox that found Landlock alone."""
 
-    def find(self) -> Found:
-        return Found(None, no_sandbox("this test"), landlock=True)
+    def find(self) -> WallTools:
+        return WallTools(None, no_sandbox("this test"), landlock=True)
 
     def owner_of(self, attempt: str) -> int | None:
         return None
@@ -354,7 +360,9 @@ def test_what_a_phase_reaches() -> None:
     """An agent program its model; everything else what the policy says."""
     order = order_of(runtime="claude")
     closed = order.model_copy(update={"policy": Policy(allowed=(ActionClass.FILE_READ,))})
-    assert network_of(closed.policy, REGISTRY["claude"], agent=True, door=Door(7, "t")) is Network.MODEL
+    assert (
+        network_of(closed.policy, REGISTRY["claude"], agent=True, door=GatewayAccess(7, "t")) is Network.MODEL
+    )
     assert network_of(closed.policy, REGISTRY["claude"], agent=True) is Network.FULL, "a login goes by itself"
     for runtime, agent in (("claude", False), ("shell", True), ("shell", False)):
         assert network_of(order.policy, REGISTRY[runtime], agent) is Network.FULL
@@ -375,8 +383,8 @@ def test_a_narrower_network_is_for_every_phase(
 ) -> None:
     """The machine's owner and the order: the narrower one counts."""
     policy = with_rules(order_of(runtime=runtime).policy, Rules(network=said))
-    assert network_of(policy, REGISTRY[runtime], agent=True, door=Door(7, "t")) is agent
-    assert network_of(policy, REGISTRY[runtime], agent=False, door=Door(7, "t")) is rest
+    assert network_of(policy, REGISTRY[runtime], agent=True, door=GatewayAccess(7, "t")) is agent
+    assert network_of(policy, REGISTRY[runtime], agent=False, door=GatewayAccess(7, "t")) is rest
 
 
 def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.runtimes.base import Resume
 from node_agent.runtimes.claude_sdk.command import PROBE, launch
 from node_agent.runtimes.vendors import VENDORS, local_way
-from node_agent.runtimes.workerspec import Spec
+from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
@@ -13,8 +13,8 @@ from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 KEYS = {"ANTHROPIC_API_KEY": "key-of-anthropic", "ANTHROPIC_BASE_URL": "http://127.0.0.1:7"}
 
 
-def told(**asked: object) -> Spec:
-    return Spec.model_validate_json(launch(ask(**asked), place(env=KEYS)).files["native.json"])
+def told(**asked: object) -> WorkerSpec:
+    return WorkerSpec.model_validate_json(launch(ask(**asked), place(env=KEYS)).files["native.json"])
 
 
 def test_it_names_the_driver_and_has_a_folder_of_settings_of_its_own() -> None:

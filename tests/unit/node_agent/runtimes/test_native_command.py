@@ -11,7 +11,7 @@ from node_agent.runtimes.base import Place, Resume
 from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.providers import PROVIDERS, split_model
 from node_agent.runtimes.vendors import way_of
-from node_agent.runtimes.workerspec import Spec
+from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
@@ -21,9 +21,9 @@ from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 KEYS = {one.key: f"key-of-{one.name}" for one in PROVIDERS.values()}
 
 
-def told(at: Place | None = None, **asked: object) -> Spec:
+def told(at: Place | None = None, **asked: object) -> WorkerSpec:
     made = launch(ask(**{"model": "m", "tools": ("bash", "read", "web"), **asked}), at or place(env=KEYS))
-    return Spec.model_validate_json(made.files["native.json"])
+    return WorkerSpec.model_validate_json(made.files["native.json"])
 
 
 def test_task_and_prompt_and_key_are_nowhere_on_the_command_line() -> None:
@@ -45,7 +45,7 @@ def test_only_the_key_of_the_provider_that_the_model_names_is_given() -> None:
     for name, one in PROVIDERS.items():
         made = launch(ask(model=f"{name}/some/model:1"), place(env={**KEYS, "OTHER": "x"}))
         assert {key for key in made.env if key in KEYS} == {one.key} and made.env["OTHER"] == "x"
-        spec = Spec.model_validate_json(made.files["native.json"])
+        spec = WorkerSpec.model_validate_json(made.files["native.json"])
         assert (spec.model, spec.key_name, spec.url, spec.suffix) == (
             "some/model:1",
             one.key,
@@ -104,7 +104,7 @@ def test_the_context_comes_from_who_knows_it() -> None:
 def test_a_server_of_the_node_knows_its_models_by_their_whole_name() -> None:
     near = {"PANCODE_MODEL_URL": "http://127.0.0.1:7/v1", "PANCODE_MODEL_KEY": "token", **KEYS}
     made = launch(ask(model="openai/gpt-oss-20b"), place(env=near))
-    spec = Spec.model_validate_json(made.files["native.json"])
+    spec = WorkerSpec.model_validate_json(made.files["native.json"])
     assert (spec.model, spec.key_name, spec.is_hosted) == ("openai/gpt-oss-20b", "PANCODE_MODEL_KEY", False)
     assert not set(KEYS) & set(made.env)
 
@@ -122,7 +122,7 @@ def test_through_the_gateway_it_has_no_key_at_all(name: str) -> None:
     assert way.models == ("some/model",) and set(KEYS) <= way.variables
     given = way.inside("http://127.0.0.1:7", "token")
     made = launch(ask(model=f"{name}/some/model"), place(env=given))
-    spec = Spec.model_validate_json(made.files["native.json"])
+    spec = WorkerSpec.model_validate_json(made.files["native.json"])
     assert (made.env[spec.key_name], made.env[spec.url_name]) == ("token", "http://127.0.0.1:7/v1")
     assert (spec.suffix, spec.is_hosted) == ("", True)
     assert way.public is (name in ("openai", "anthropic", "google"))

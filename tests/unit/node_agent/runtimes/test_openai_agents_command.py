@@ -6,7 +6,7 @@ from node_agent.runtimes.native.command import launch as launch_native
 from node_agent.runtimes.openai_agents.command import PROBE, launch
 from node_agent.runtimes.openai_agents.runtime import RUNTIME
 from node_agent.runtimes.vendors import local_way, way_of
-from node_agent.runtimes.workerspec import Spec
+from node_agent.runtimes.workerspec import WorkerSpec
 from tests.unit.node_agent.runtimes.asked import ask, place
 
 OPENAI = {"OPENAI_API_KEY": "key-of-openai", "GROQ_API_KEY": "key-of-groq"}
@@ -27,7 +27,7 @@ def test_it_is_told_what_the_native_worker_is_told_and_which_driver_to_start() -
 def test_openai_s_own_servers_are_asked_on_their_newest_wire_and_no_others() -> None:
     def newest(model: str, **env: str) -> bool:
         made = launch(ask(model=model), place(env=env or OPENAI))
-        return Spec.model_validate_json(made.files["native.json"]).newest
+        return WorkerSpec.model_validate_json(made.files["native.json"]).newest
 
     assert newest("openai/gpt-5.5") and newest("gpt-5.5")
     assert not newest("groq/llama") and not newest("m", OPENAI_BASE_URL="http://127.0.0.1:1/v1")

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from node_agent.runtimes.base import TOOLS, Denial, Verdict
+from node_agent.runtimes.base import TOOLS, Denial, RuntimeVerdict
 from node_agent.runtimes.orders import enforced, findings, request_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import FleetTime
@@ -96,7 +96,7 @@ def test_fewer_tools_than_the_level_gives_are_held_or_told(
 
 def test_denials_are_mentioned_but_not_without_end() -> None:
     denials = tuple(Denial(f"T{i}", ActionClass.SHELL, "no") for i in range(12))
-    told = findings(Verdict(None, "", "", Usage(), denials=denials))
+    told = findings(RuntimeVerdict(None, "", "", Usage(), denials=denials))
     assert told[0] == "denied: T0 (shell) no"
     assert (len(told), told[-1]) == (11, "and 2 more denied calls")
-    assert findings(Verdict(None, "", "", Usage())) == ()
+    assert findings(RuntimeVerdict(None, "", "", Usage())) == ()

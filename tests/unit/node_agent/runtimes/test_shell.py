@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.runtimes.base import EndedBy, ExitInfo, Verdict
+from node_agent.runtimes.base import EndedBy, ExitInfo, RuntimeVerdict
 from node_agent.runtimes.shell.command import enforcement, launch, read_probe
 from node_agent.runtimes.shell.parse import ShellParser
 from node_agent.wire.failure import FailureKind, Outcome
@@ -27,7 +27,7 @@ def test_an_argument_list_is_run_exactly_as_it_is() -> None:
     assert "task.sh" not in made.files
 
 
-def ended(end: ExitInfo, output: bytes = b"") -> Verdict:
+def ended(end: ExitInfo, output: bytes = b"") -> RuntimeVerdict:
     parser = ShellParser()
     for i in range(0, len(output), 1000):
         parser.feed(output[i : i + 1000])

@@ -14,15 +14,15 @@ from node_agent.shim import shim
 from node_agent.shim.spool import (
     MAX_NAME,
     MAX_STEPS,
-    EndedBy,
     ExecError,
     ExitRecord,
     Grace,
-    Limits,
     PhaseEnd,
-    Plan,
+    PhaseLimits,
+    PhasePlan,
     SpoolError,
     Step,
+    StepEndedBy,
     StepKind,
     StepRecord,
 )
@@ -42,34 +42,34 @@ steps = st.builds(
     stdin=st.none() | paths,
 )
 plans = st.builds(
-    Plan,
+    PhasePlan,
     id=st.text(max_size=20),
     phase=st.sampled_from(["work", "gates"]),
     marker=raw.filter(bool),
     cwd=paths,
     env=st.dictionaries(raw.filter(lambda name: bool(name) and "=" not in name), raw, max_size=5),
     steps=st.lists(steps, min_size=1, max_size=3).map(tuple),
-    limits=st.builds(Limits, maybe, maybe, maybe),
+    limits=st.builds(PhaseLimits, maybe, maybe, maybe),
     grace=st.builds(Grace, counts, counts),
     go_on=st.booleans(),
 )
 records = st.builds(
     StepRecord,
     kind=st.sampled_from(StepKind),
-    ended_by=st.sampled_from(EndedBy),
+    ended_by=st.sampled_from(StepEndedBy),
     exec_error=st.none() | st.builds(ExecError),
 )
 
 STEP = Step("agent", StepKind.AGENT, ("claude", "-p"), "/j/out", "/j/err", "/j/prompt")
-PLAN = Plan("r-7f3k2q.1.1", "work", "r-7f3k2q.1.1", "/work", {"PATH": "/bin"}, (STEP,))
+PLAN = PhasePlan("r-7f3k2q.1.1", "work", "r-7f3k2q.1.1", "/work", {"PATH": "/bin"}, (STEP,))
 
 
 @given(plans)
 @settings(max_examples=150, deadline=None)
-def test_plan_round_trip(plan: Plan) -> None:
+def test_plan_round_trip(plan: PhasePlan) -> None:
     data = plan.to_json()
     assert data.isascii()
-    assert Plan.from_json(data) == plan
+    assert PhasePlan.from_json(data) == plan
     assert json.loads(data) == json.loads(json.dumps(dataclasses.asdict(plan)))
 
 
@@ -82,17 +82,17 @@ def test_exit_record_round_trip(done: list[StepRecord], ended: PhaseEnd, reason:
 
 def test_the_shim_knows_the_same_fields() -> None:
     """It has no dataclasses (they cost 12 ms at each start), so it names the fields once more."""
-    assert {field.name for field in dataclasses.fields(Plan)} == shim.PLAN_FIELDS
+    assert {field.name for field in dataclasses.fields(PhasePlan)} == shim.PLAN_FIELDS
     assert {field.name for field in dataclasses.fields(Step)} == shim.STEP_FIELDS
 
 
 @given(plans)
 @settings(max_examples=30, deadline=None)
-def test_without_secrets_only_names_are_left(plan: Plan) -> None:
+def test_without_secrets_only_names_are_left(plan: PhasePlan) -> None:
     kept = plan.without_secrets()
     assert kept["env"] == sorted(plan.env)
     with pytest.raises(SpoolError):
-        Plan.from_dict(kept)
+        PhasePlan.from_dict(kept)
 
 
 def test_golden_plan() -> None:
@@ -153,7 +153,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_wrong_plan_is_refused(path: str, value: Any) -> None:
     with pytest.raises(SpoolError):
-        Plan.from_json(json.dumps(changed(path, value)).encode())
+        PhasePlan.from_json(json.dumps(changed(path, value)).encode())
 
 
 def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
@@ -163,10 +163,10 @@ def test_a_plan_of_before_the_sandbox_is_read_as_one_outside_of_it() -> None:
     del former["steps"][0]["wall"], former["steps"][0]["calls"]
     for later in ("memory_bytes", "processes", "disk_bytes"):
         del former["limits"][later]
-    assert Plan.from_json(json.dumps(former).encode()) == PLAN
+    assert PhasePlan.from_json(json.dumps(former).encode()) == PLAN
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"{} {}", b"\xff", b'{"id":NaN}', b"null"])
 def test_what_is_no_plan_is_refused(data: bytes) -> None:
     with pytest.raises(SpoolError):
-        Plan.from_json(data)
+        PhasePlan.from_json(data)

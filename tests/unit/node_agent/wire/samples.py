@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, Control, Examine, Stop
+from node_agent.wire.control import Beat, Control, Examine, StopControl
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.event import Event, Events, Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -14,9 +14,9 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, Problem, RuntimeFact
+from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
-from node_agent.wire.passport import AskFact, AskState, Check, CheckFact, Grade, PassportFact
+from node_agent.wire.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.policy import (
     CommandRule,
     Enforcement,
@@ -171,8 +171,10 @@ def passport() -> PassportFact:
         taken_ms=5,
         took_ms=4_000,
         checks=(
-            CheckFact(check=Check.ANSWERS, grade=Grade.PASSED, words="first token after 0.2 s"),
-            CheckFact(check=Check.CONTEXT, grade=Grade.FAILED, words="a call gets 4096 tokens", fix="more"),
+            CheckFact(check=ExamCheck.ANSWERS, grade=Grade.PASSED, words="first token after 0.2 s"),
+            CheckFact(
+                check=ExamCheck.CONTEXT, grade=Grade.FAILED, words="a call gets 4096 tokens", fix="more"
+            ),
         ),
         ctx=4_096,
         tok_s=31.5,
@@ -247,8 +249,8 @@ def facts() -> NodeFacts:
                 words="tools?",
             ),
         ),
-        problems=(Problem(what="low disk", fix="free some"),),
-        shut=Problem(what="low disk", fix="free some"),
+        problems=(NodeProblem(what="low disk", fix="free some"),),
+        shut=NodeProblem(what="low disk", fix="free some"),
         allows=Allowed(
             safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
         ),
@@ -258,7 +260,7 @@ def facts() -> NodeFacts:
 
 def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
-    stop = Stop(identity=WHO, reason="enough")
+    stop = StopControl(identity=WHO, reason="enough")
     usage = Progress(
         input_tokens=1, output_tokens=2, cost_usd=Decimal("0.01"), tool_calls=3, log_bytes=4, agent_ms=5
     )

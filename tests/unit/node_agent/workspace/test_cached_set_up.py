@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.shim.spool import Ended
-from node_agent.wire.control import Stop
+from node_agent.wire.control import StopControl
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
@@ -222,7 +222,7 @@ def test_a_crash_and_an_entry_that_came_meanwhile() -> None:
 
 def test_a_stop_at_every_call() -> None:
     def stop(stage: Stage) -> None:
-        stage.tell(Stop(identity=SECOND, reason="enough"))
+        stage.tell(StopControl(identity=SECOND, reason="enough"))
 
     seen = {check_one_end(where, stage) for where, stage in at_every_point(stop)}
     assert seen == {"never began", "interrupted", "done"}

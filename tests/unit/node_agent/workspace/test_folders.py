@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.files.walk import Found, walk
+from node_agent.files.walk import WalkedName, walk
 from node_agent.workspace import folders
 from node_agent.workspace.contents import contents_of
 from node_agent.workspace.folders import erase, give, make_readable, open_to_readers
@@ -92,7 +92,7 @@ def test_a_folder_that_is_moved_away_meanwhile_ends_the_walk(tmp_path: Path) -> 
     (tmp_path / "top" / "a").mkdir(parents=True)
     (tmp_path / "top" / "a" / "f").touch()
 
-    def _step(one: Found) -> None:
+    def _step(one: WalkedName) -> None:
         if one.name == "f":
             (tmp_path / "top" / "a").rename(tmp_path / "a")
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace import homes
-from node_agent.workspace.folders import Places
+from node_agent.workspace.folders import AttemptFolders
 
 FILES = {"codex/auth.json": b"login"}
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    places = Places(tmp_path / "attempt")
+def places(tmp_path: Path) -> AttemptFolders:
+    places = AttemptFolders(tmp_path / "attempt")
     (places.home / "codex").mkdir(parents=True)
     return places
 
 
-def test_it_comes_after_set_up_and_goes_with_what_lies_around_it(places: Places) -> None:
+def test_it_comes_after_set_up_and_goes_with_what_lies_around_it(places: AttemptFolders) -> None:
     login = places.home / "codex" / "auth.json"
     homes.lend(places, FILES, later=False)
     assert login.read_bytes() == b"login"
@@ -34,7 +34,7 @@ def test_it_comes_after_set_up_and_goes_with_what_lies_around_it(places: Places)
     assert not (places.home / "codex").exists() and not (places.folder / homes.LENT).exists()
 
 
-def test_a_link_in_its_place_is_taken_away_and_not_followed(places: Places, tmp_path: Path) -> None:
+def test_a_link_in_its_place_is_taken_away_and_not_followed(places: AttemptFolders, tmp_path: Path) -> None:
     homes.lend(places, FILES, later=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "auth.json").write_text("mine")

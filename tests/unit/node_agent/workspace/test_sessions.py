@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Resumed
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import sessions
-from node_agent.workspace.folders import Home, erase
+from node_agent.workspace.folders import WorkspaceFolders, erase
 from node_agent.workspace.sessions import KeptSessions
 from tests.unit.node_agent.runtimes.test_orders import ORDER
 
@@ -27,7 +27,7 @@ class Node:
     """Its home, with what is kept there."""
 
     def __init__(self, root: Path) -> None:
-        self.home, self.kept = Home(root), KeptSessions(root, lambda runtime: NAMES)
+        self.home, self.kept = WorkspaceFolders(root), KeptSessions(root, lambda runtime: NAMES)
 
     def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Resumed) -> Order:
         """An attempt whose program has remembered this; its files go at the end."""

@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.node import Allowed
 from pancode.domain.orders import order_for, rules_of
-from pancode.domain.records import Entry, Run
+from pancode.domain.records import BookEntry, Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts
 
@@ -30,7 +30,7 @@ def test_the_ceiling_refuses_with_the_numbers(world: World) -> None:
 def test_an_order_that_is_too_large_holds_nothing(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(task="# " + 900_000 * "\x01"))
     assert (told["exit_code"], told["code"]) == (5, "refused_task") and "files" in told["fix"]
-    assert world.desk.rows(Run) == [] and world.desk.rows(Entry) == []
+    assert world.desk.rows(Run) == [] and world.desk.rows(BookEntry) == []
 
 
 def test_a_run_cannot_raise_what_its_parent_has(world: World) -> None:
@@ -67,7 +67,7 @@ def test_what_no_owner_allows_is_refused_and_holds_nothing(world: World) -> None
     assert (told["exit_code"], told["code"]) == (5, "refused_routing")
     assert "n1 may not take it: runtime shell is not among those" in told["message"]
     assert "ceiling.json" in told["fix"]
-    assert world.desk.rows(Run) == [] and world.desk.rows(Entry) == []
+    assert world.desk.rows(Run) == [] and world.desk.rows(BookEntry) == []
 
 
 def test_a_repository_that_no_owner_allows_is_refused_when_it_has_a_name(

@@ -21,7 +21,7 @@ from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
 from pancode.adapters.store.shape import shape_of
 from pancode.control.work import unit_of_work
 from pancode.domain.books import MOST_SUM
-from pancode.domain.records import ALL, Entry, EntryKind, Run, RunState
+from pancode.domain.records import ALL, BookEntry, EntryKind, Run, RunState
 from tests.unit.pancode.api.lies import SAID, events, gets, receipt, word
 from tests.unit.pancode.api.world import Http, World, app_of
 from tests.unit.pancode.control.world import FLEET, Puppet
@@ -57,7 +57,7 @@ class Fleet(World):
         core = self.desk.plane.core
         with unit_of_work(core) as work:
             for number, scope in enumerate(("agent:builder", "agent:shell", "node:n1", "node:honest")):
-                work.book([Entry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
+                work.book([BookEntry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
 
     def _order(self, node: Puppet) -> Order:
         run = self.dispatch(node=node.name, budget="0.10")["run"]

@@ -12,26 +12,26 @@ import pytest
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.passport import AskFact, AskState, Check, CheckFact, Grade, PassportFact
+from node_agent.wire.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
 from pancode.control import exams
 from pancode.control.exams import LAST_MS, START_MS, NotTested
 from pancode.control.faces import ProgressLine
-from pancode.domain.passports import Place
+from pancode.domain.passports import ModelPlace
 from pancode.domain.records import Run
 from pancode.errors import NotFoundError, UnavailableError
 from tests.unit.pancode.api.world import World, events_of
 from tests.unit.pancode.control.world import facts
 
-PLACE = Place("n1", "ollama", "qwen3")
+PLACE = ModelPlace("n1", "ollama", "qwen3")
 
 
 def passport(context: Grade = Grade.PASSED) -> PassportFact:
     fix = "OLLAMA_CONTEXT_LENGTH=32768" if context is Grade.FAILED else ""
     checks = [
         CheckFact(check=check, grade=context, words="4096 tokens", fix=fix)
-        if check is Check.CONTEXT
+        if check is ExamCheck.CONTEXT
         else CheckFact(check=check, grade=Grade.PASSED, words="fine")
-        for check in Check
+        for check in ExamCheck
     ]
     return PassportFact(taken_ms=1_790_000_000_000, took_ms=5, checks=tuple(checks), ctx=4096, tok_s=20.5)
 
@@ -112,7 +112,7 @@ def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
     assert (ask.endpoint, ask.model, ask.again) == ("ollama", "qwen3", False)
     assert [line.text for line in follow.lines] == ["does it answer?", "does it call tools?"]
     assert found["passed"] is True and found["tok_s"] == 20.5 and found["ctx"] == 4096
-    assert [one["check"] for one in found["checks"]] == [check.value for check in Check]
+    assert [one["check"] for one in found["checks"]] == [check.value for check in ExamCheck]
     assert found["taken_at"] == "2026-09-21T14:13:20.000Z"
 
 

@@ -12,9 +12,9 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from pancode.api.bodies import Empty
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
-from pancode.api.routing import Call
+from pancode.api.routing import ApiCall
 from pancode.errors import NotFoundError, UsageError
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk as MemoryDesk
@@ -25,10 +25,10 @@ class Watched:
 
     def __init__(self, tmp_path: Path) -> None:
         self.memory = MemoryDesk()
-        self.desk = Desk(MemoryCoordinator(self.memory, tmp_path), FACTS, lambda by: None)
+        self.desk = ApiContext(MemoryCoordinator(self.memory, tmp_path), FACTS, lambda by: None)
 
     def stream(self, last: str = "", **query: str) -> AsyncIterator[str]:
-        answer = FEED_VERBS[0].answer(self.desk, Call({}, query, Empty(), last))
+        answer = FEED_VERBS[0].answer(self.desk, ApiCall({}, query, Empty(), last))
         assert isinstance(answer, StreamingResponse)
         return answer.body_iterator  # type: ignore[return-value]
 

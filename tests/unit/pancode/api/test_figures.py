@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api.desk import Desk as ApiDesk
+from pancode.api.desk import ApiContext as ApiDesk
 from pancode.api.figure_routes import figures_app
 from pancode.control.query_figures import FIGURES
 from pancode.errors import UnavailableError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
-from node_agent.wire.node import Problem, RuntimeFact, no_sandbox
-from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
+from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
+from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.api.app import VERBS
 from pancode.cli.render import advice
 from tests.unit.pancode.api.world import Http, World, app_of
@@ -24,7 +24,7 @@ QUOTED = f"n1 says: {EVIL}"
 def world(tmp_path: Path) -> World:
     """A node that advises the same wherever it may advise anything."""
     made = World(tmp_path)
-    checks = (CheckFact(check=Check.CONTEXT, grade=Grade.FAILED, words="small", fix=EVIL),)
+    checks = (CheckFact(check=ExamCheck.CONTEXT, grade=Grade.FAILED, words="small", fix=EVIL),)
     model = ModelFact(id="m", passport=PassportFact(taken_ms=1, took_ms=1, checks=checks))
     server = EndpointFact(
         name="e",
@@ -38,7 +38,7 @@ def world(tmp_path: Path) -> World:
     made.node.facts = facts(
         problems=(
             no_sandbox("none", EVIL),
-            Problem(what="endpoint x (h:2) is away", fix=EVIL),
+            NodeProblem(what="endpoint x (h:2) is away", fix=EVIL),
         ),
         runtimes=(
             RuntimeFact(name="shell", state="ok"),
@@ -46,7 +46,7 @@ def world(tmp_path: Path) -> World:
             RuntimeFact(name="codex", state="missing", fix=EVIL),
         ),
         endpoints=(server,),
-        shut=Problem(what="full", fix=EVIL),
+        shut=NodeProblem(what="full", fix=EVIL),
     )
     made.node.breathe()
     return made

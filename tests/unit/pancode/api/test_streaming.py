@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from pancode.api.desk import Desk
+from pancode.api.desk import ApiContext
 from pancode.api.streaming import steps
 from pancode.control.faces import Progress, ProgressLine
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
@@ -14,7 +14,7 @@ from tests.unit.pancode.control.world import Desk as MemoryDesk
 
 
 def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
-    desk = Desk(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda by: None)
+    desk = ApiContext(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda by: None)
     going_on = threading.Event()
 
     def work(progress: Progress) -> dict[str, bool]:

@@ -15,22 +15,22 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import SigningKey
 from pancode.api.app import build_app
-from pancode.api.desk import Desk as ApiDesk
+from pancode.api.desk import ApiContext as ApiDesk
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,
+    HostKeyQuestion,
     LinkWay,
     NodeResult,
     NodeSpec,
     Probed,
     Progress,
     ProgressLine,
-    Question,
 )
 from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
-from pancode.domain.place import Place
+from pancode.domain.place import ErrorPlace
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.home import Home
@@ -79,7 +79,7 @@ class ToldFleet:
         self.callers.append(caller)
         text = f"{spec.name} has the host key {FINGERPRINT}"
         return Probed(
-            {"name": spec.name}, (Question("host_key", text, FINGERPRINT),), ("Match is not honoured",)
+            {"name": spec.name}, (HostKeyQuestion("host_key", text, FINGERPRINT),), ("Match is not honoured",)
         )
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
@@ -166,7 +166,7 @@ class MemoryCoordinator:
         self.streams = MemoryStreams()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
-        self.figures_at: Place | None = None
+        self.figures_at: ErrorPlace | None = None
         self.shut: list[Mapping[str, str]] = []
 
     @property

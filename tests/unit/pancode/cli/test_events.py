@@ -9,12 +9,12 @@ import pytest
 
 from pancode.cli import events
 from pancode.cli.face import Face
-from pancode.client import Client, Event, StreamCutError
+from pancode.client import Client, ServerEvent, StreamCutError
 
 
-def told(number: int, **data: Any) -> Event:
+def told(number: int, **data: Any) -> ServerEvent:
     shape = {"number": number, "at": "2026-11-22T08:30:00.000Z", "kind": "run.ended", "run": "r-0001"}
-    return Event("run.ended", {**shape, "node": "n1", "data": data})
+    return ServerEvent("run.ended", {**shape, "node": "n1", "data": data})
 
 
 def test_a_line_says_what_happened_where_in_plain_words() -> None:
@@ -27,10 +27,10 @@ def test_a_line_says_what_happened_where_in_plain_words() -> None:
 class Cut:
     """A coordinator that goes away after some events, and comes back."""
 
-    def __init__(self, *parts: list[Event]) -> None:
+    def __init__(self, *parts: list[ServerEvent]) -> None:
         self.parts, self.asked = list(parts), list[Mapping[str, object]]()
 
-    def events(self, method: str, path: str, query: Mapping[str, object]) -> Iterator[Event]:
+    def events(self, method: str, path: str, query: Mapping[str, object]) -> Iterator[ServerEvent]:
         self.asked.append(query)
         if not self.parts:
             raise KeyboardInterrupt
@@ -40,8 +40,8 @@ class Cut:
 
 def test_who_follows_goes_on_after_the_last_one_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "AGAIN_S", 0.0)
-    cut = Cut([told(1), told(2)], [], [Event("reset", {"last": 9})], [told(10)])
-    heard: list[Event] = []
+    cut = Cut([told(1), told(2)], [], [ServerEvent("reset", {"last": 9})], [told(10)])
+    heard: list[ServerEvent] = []
     with pytest.raises(KeyboardInterrupt):
         for event in events.followed(Face(True), cast("Client", cut), {"tail": 3}):
             heard.append(event)

@@ -11,7 +11,7 @@ import pytest
 from pancode.cli.exams import MODEL_UNTESTED, _exit, _shown, admitted
 from pancode.cli.face import Face
 from pancode.cli.models import _tested
-from pancode.client import ApiError, Client, Event
+from pancode.client import ApiError, Client, ServerEvent
 from pancode.domain import passports
 from pancode.errors import ExitCode, UnavailableError
 
@@ -57,10 +57,10 @@ class Told(Client):
             raise answer
         return answer
 
-    def events(self, method: str, path: str, body: Any = None, query: Any = None) -> Iterator[Event]:
+    def events(self, method: str, path: str, body: Any = None, query: Any = None) -> Iterator[ServerEvent]:
         self.tested.append((path, body["model"], body["node"]))
-        yield Event("progress", {"text": "testing m on a, up to 60 s"})
-        yield Event("result", {"tests": [self.test]})
+        yield ServerEvent("progress", {"text": "testing m on a, up to 60 s"})
+        yield ServerEvent("result", {"tests": [self.test]})
 
 
 def test_what_needs_no_test_is_asked_once() -> None:

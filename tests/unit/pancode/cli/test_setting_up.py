@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pancode.cli import setting_up
-from pancode.cli.setting_up import Clock, SetUpLine
+from pancode.cli.setting_up import SetUpLine, SetUpTimer
 from pancode.client import Client
 from tests.crowd import crowded
 
@@ -58,7 +58,7 @@ def test_the_clock_runs_beside_and_ends(monkeypatch: pytest.MonkeyPatch) -> None
         heard.set()
 
     told = Told({"1.1": ["setup"]}, b"pip\n")
-    with Clock(SetUpLine(cast(Client, told), "r-1"), show):
+    with SetUpTimer(SetUpLine(cast(Client, told), "r-1"), show):
         assert heard.wait(10 * crowded())
     assert said[0] == "  00:00  set-up: pip"
     count = len(said)

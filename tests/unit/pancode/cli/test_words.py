@@ -25,7 +25,7 @@ from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, si
 from pancode.cli.runs import _calls
 from pancode.cli.tables import table
 from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
-from pancode.client import Event
+from pancode.client import ServerEvent
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 
@@ -72,7 +72,7 @@ def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:
 
 
 def test_who_detaches_from_a_bring_up_is_told_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    def cut() -> Iterator[Event]:
+    def cut() -> Iterator[ServerEvent]:
         raise KeyboardInterrupt
         yield
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import ConfigPlaces, Loaded, load
 
 Load = Callable[..., Loaded]
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> ConfigPlaces:
     for folder in ("home", "shop", "etc"):
         (tmp_path / folder).mkdir()
-    return Places(tmp_path / "home", tmp_path / "shop", tmp_path / "etc" / "pancode.yaml")
+    return ConfigPlaces(tmp_path / "home", tmp_path / "shop", tmp_path / "etc" / "pancode.yaml")
 
 
 @pytest.fixture
-def loaded(places: Places) -> Load:
+def loaded(places: ConfigPlaces) -> Load:
     """Loads with these texts as files of the machine, the user and the project."""
 
     def _load(

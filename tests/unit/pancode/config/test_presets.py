@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, FILE, load_presets
 from pancode.config.surroundings import FileSurroundings
 from pancode.domain.models import known, model_ref
@@ -30,7 +30,7 @@ local:
 def chosen(
     home: Path, environ: dict[str, str] | None = None, preset: str | None = None, project: Path | None = None
 ) -> Loaded:
-    return load(Places(home, project, home / "none"), environ or {}, preset=preset)
+    return load(ConfigPlaces(home, project, home / "none"), environ or {}, preset=preset)
 
 
 def apply(home: Path, name: str) -> None:

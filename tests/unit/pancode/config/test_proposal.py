@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.cli import main as entry
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.proposal import LOOKED_AT, propose
 
 PYPROJECT = '[project]\nname = "x"\n[project.optional-dependencies]\ntest = ["pytest"]\n'
@@ -74,7 +74,7 @@ def test_by_the_files_at_its_top(
     assert bool(found) is bool(setup or cache or verify)
     (tmp_path / "pancode.yaml").write_text(found.text())
     (tmp_path / "home").mkdir()
-    settings = load(Places(tmp_path / "home", tmp_path, tmp_path / "none"), {}).settings
+    settings = load(ConfigPlaces(tmp_path / "home", tmp_path, tmp_path / "none"), {}).settings
     assert [" ".join(argv) for argv in (*settings.setup, *settings.verify)] == [*setup, *verify]
     assert settings.cache == cache
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from pancode.config.agents import shipped_text
 from pancode.config.documents import parse_document
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import PROJECT_KEYS, Settings
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 
@@ -26,7 +26,7 @@ def paths(part: type[BaseModel], above: str = "") -> set[str]:
 
 def test_it_holds_every_setting_with_its_default(tmp_path: Path) -> None:
     (tmp_path / "pancode.yaml").write_text(TEXT)
-    assert load(Places(tmp_path, None, tmp_path / "none"), {}).settings == Settings()
+    assert load(ConfigPlaces(tmp_path, None, tmp_path / "none"), {}).settings == Settings()
     written = set(parse_document(TEXT, "reference.yaml").lines)
     assert paths(Settings) <= written
     assert len(paths(Settings)) > 30

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.config.documents import MOST_BYTES, read_document
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings
 from pancode.config.values import amount_usd
 from pancode.domain.request import Defaults, Project
@@ -28,7 +28,7 @@ def test_without_any_file_everything_is_built_in(loaded: Load) -> None:
     assert found.settings.project() == Project()
 
 
-def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, places: Places) -> None:
+def test_the_later_layer_wins_and_every_value_keeps_its_origin(loaded: Load, places: ConfigPlaces) -> None:
     found = loaded(
         machine="budget: {ceiling: 1, estimate: 0.5}\nnodes: {slots: 1}\nmodels: {worker: a}",
         user="budget:\n  ceiling: 2\nnodes:\n  slots: 2\nlimits:\n  wall: 2m\nmodels: {worker: b}",
@@ -113,7 +113,7 @@ dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
         "limits: 7\nmodels: {orchestrator: x}",
     ],
 )
-def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: Places, text: str) -> None:
+def test_a_repository_may_not_set_what_is_the_owners(loaded: Load, places: ConfigPlaces, text: str) -> None:
     with pytest.raises(ConfigError, match="a repository may not set") as caught:
         loaded(project=text)
     assert f"{places.project}/pancode.yaml:" in str(caught.value)
@@ -232,7 +232,7 @@ def test_a_file_with_more_values_than_anybody_writes_is_refused(loaded: Load) ->
         loaded(user="#" * 1_000_001)
 
 
-def test_a_file_that_is_no_text_or_no_file(loaded: Load, places: Places) -> None:
+def test_a_file_that_is_no_text_or_no_file(loaded: Load, places: ConfigPlaces) -> None:
     (places.home / "pancode.yaml").write_bytes(b"budget:\n  ceiling: \xff\n")
     with pytest.raises(ConfigError, match=r"pancode\.yaml:2: not UTF-8"):
         loaded()
@@ -372,7 +372,7 @@ def test_a_runtime_that_nobody_knows_is_told_with_the_nearest_name(loaded: Load)
 
 
 @pytest.mark.parametrize("whose", ["home", "project"])
-def test_a_link_that_leads_nowhere_is_not_an_absent_file(whose: str, places: Places) -> None:
+def test_a_link_that_leads_nowhere_is_not_an_absent_file(whose: str, places: ConfigPlaces) -> None:
     folder = places.home if whose == "home" else places.project
     assert folder is not None
     (folder / "pancode.yaml").symlink_to("elsewhere/mine.yaml")

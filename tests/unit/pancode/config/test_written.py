@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pancode.config.load import Loaded, Places, load
+from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.written import duration, size
 
 OTHER = """
@@ -24,7 +24,7 @@ allow: {env: [A, B]}
 def loaded(home: Path, text: str) -> Loaded:
     home.mkdir()
     (home / "pancode.yaml").write_text(text)
-    return load(Places(home, None, home / "none"), {})
+    return load(ConfigPlaces(home, None, home / "none"), {})
 
 
 def written_back(found: Loaded) -> str:

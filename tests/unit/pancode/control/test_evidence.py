@@ -9,11 +9,11 @@ import pytest
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
-from pancode.domain.quota import Evidence, too_much_evidence
+from pancode.domain.quota import ForeignReceipts, too_much_evidence
 from pancode.domain.records import Audit, Node, StoredReceipt
 from tests.unit.pancode.control.test_hostile_node import Fleet, taken
 
-SHARE = Evidence(20, 60_000)
+SHARE = ForeignReceipts(20, 60_000)
 DAY_MS = 86_400_000
 
 
@@ -128,7 +128,7 @@ def test_a_disk_that_is_nearly_full_keeps_nothing_that_settles_nothing(
 
 def test_in_words() -> None:
     assert too_much_evidence(SHARE, SHARE) == ""
-    assert too_much_evidence(Evidence(21, 3 * 2**20), SHARE) == (
+    assert too_much_evidence(ForeignReceipts(21, 3 * 2**20), SHARE) == (
         "it sent 21 receipts of 3 MiB in a day that settle nothing, and may send 20 of 0 MiB "
         "(nodes.evidence_receipts, nodes.evidence_size)"
     )

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.control.grant import Allowed, Denied, authorize, note_wait
+from pancode.control.grant import StreamDenial, StreamGrant, authorize, note_wait
 from pancode.domain.records import Decision, Node, Run
 from tests.unit.pancode.control.world import FLEET, Desk, Puppet, offered
 
@@ -40,7 +40,7 @@ def bound(desk: Desk, node: Puppet) -> AttemptId:
 def test_the_node_of_the_fence_may(desk: Desk, verb: Verb) -> None:
     node = Puppet(desk)
     who = bound(desk, node)
-    assert authorize(desk.plane.core, hello(node, who, verb), "n") == Allowed(verb, who, "demo-1234")
+    assert authorize(desk.plane.core, hello(node, who, verb), "n") == StreamGrant(verb, who, "demo-1234")
 
 
 def test_what_no_node_sends_is_no_verb(desk: Desk) -> None:
@@ -56,12 +56,12 @@ def test_nobody_else_may(desk: Desk) -> None:
     node, other = Puppet(desk), Puppet(desk, "n2")
     who = bound(desk, node)
     core = desk.plane.core
-    assert isinstance(authorize(core, hello(other, who, "fetch"), "n"), Denied)
-    assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), Denied)
-    assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), Denied)
-    assert isinstance(authorize(core, b"\xff", "n"), Denied)
+    assert isinstance(authorize(core, hello(other, who, "fetch"), "n"), StreamDenial)
+    assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), StreamDenial)
+    assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), StreamDenial)
+    assert isinstance(authorize(core, b"\xff", "n"), StreamDenial)
     stranger = AttemptId(run="r-none", attempt=1, fence=1)
-    assert isinstance(authorize(core, hello(node, stranger, "log"), "n"), Denied)
+    assert isinstance(authorize(core, hello(node, stranger, "log"), "n"), StreamDenial)
 
 
 def test_a_settled_fence_delivers_no_more(desk: Desk) -> None:
@@ -73,7 +73,7 @@ def test_a_settled_fence_delivers_no_more(desk: Desk) -> None:
     assert order is not None
     node.deliver(order)
     desk.turn()
-    assert authorize(desk.plane.core, hello(node, order.identity, "push"), "n") == Denied(
+    assert authorize(desk.plane.core, hello(node, order.identity, "push"), "n") == StreamDenial(
         f"{order.identity} has been settled"
     )
 
@@ -83,14 +83,14 @@ def test_a_lost_fence_may_still_deliver_but_not_read(desk: Desk) -> None:
     who = bound(desk, node)
     for _ in range(100):
         desk.turn(10_000)
-    assert isinstance(authorize(desk.plane.core, hello(node, who, "push"), "n"), Allowed)
-    assert isinstance(authorize(desk.plane.core, hello(node, who, "fetch"), "n"), Denied)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "push"), "n"), StreamGrant)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "fetch"), "n"), StreamDenial)
 
 
 def test_without_a_repository_there_is_no_git(desk: Desk) -> None:
     node, order = offered(desk)
-    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "push"), "n"), Denied)
-    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "log"), "n"), Allowed)
+    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "push"), "n"), StreamDenial)
+    assert isinstance(authorize(desk.plane.core, hello(node, order.identity, "log"), "n"), StreamGrant)
 
 
 def test_a_machine_that_was_removed_and_came_back_under_another_name(desk: Desk) -> None:
@@ -100,9 +100,9 @@ def test_a_machine_that_was_removed_and_came_back_under_another_name(desk: Desk)
         known = tx.get(Node, "zz")
         assert known is not None
         tx.put(replace(known, name="aa", removed="removed"))
-    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Allowed)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), StreamGrant)
     desk.plane.forget_node("zz")
-    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), Denied)
+    assert isinstance(authorize(desk.plane.core, hello(node, who, "log"), "n"), StreamDenial)
 
 
 def test_what_a_result_waits_for_is_the_runs_reason_and_is_told_once(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import FORGED, Problem, ProblemCode
+from node_agent.wire.node import FORGED, NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
@@ -28,8 +28,8 @@ from pancode.domain.records import (
     Attempt,
     Audit,
     Balance,
+    BookEntry,
     Decision,
-    Entry,
     EntryKind,
     Run,
     RunState,
@@ -245,7 +245,9 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     fleet = Fleet(ceiling="100000")
     core = fleet.desk.plane.core
     with unit_of_work(core) as work:
-        earlier = Entry("e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**9)
+        earlier = BookEntry(
+            "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**9
+        )
         work.book([earlier])
     due = taken(fleet)
     fleet.liar.start(due)
@@ -270,7 +272,7 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
     fleet = Fleet()
     for number in range(100):
         code = list(ProblemCode)[number % len(ProblemCode)]
-        problem = Problem(what=f"order {number} was not believed: late ({number} times)", code=code)
+        problem = NodeProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
         fleet.liar.facts = facts(problems=(problem,))
         fleet.liar.heartbeat()
         fleet.desk.turn()

@@ -16,7 +16,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Rejected
-from pancode.domain.records import Attempt, Closed, Entry, EntryKind, Fence, Node, Run
+from pancode.domain.records import Attempt, BookEntry, Closed, EntryKind, Fence, Node, Run
 from tests.unit.pancode.control.test_hostile_node import Fleet
 
 LIES: tuple[EventBody, ...] = (
@@ -171,6 +171,6 @@ def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     fleet.desk.turn()
     attempt = fleet.desk.row(Attempt, "r-good", 1)
     assert (attempt.outcome, attempt.usage["cost_usd"]) == (Outcome.DONE, "0.10")
-    spent = [e.usd for e in fleet.desk.rows(Entry, scope="agent:builder") if e.kind is EntryKind.SPEND]
+    spent = [e.usd for e in fleet.desk.rows(BookEntry, scope="agent:builder") if e.kind is EntryKind.SPEND]
     assert spent == [Decimal("0.10"), Decimal("0.10")]
     fleet.desk.check_books()

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from node_agent.wire.control import Acknowledge, Reject, Resend, Stop
+from node_agent.wire.control import Acknowledge, Reject, Resend, StopControl
 from node_agent.wire.event import Marked, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
@@ -289,7 +289,7 @@ def test_stop_while_running_waits_for_the_node(desk: Desk) -> None:
     assert "not confirmed" in stopped.reason
     desk.turn()
     (control,) = node.controls()
-    assert isinstance(control.body, Stop)
+    assert isinstance(control.body, StopControl)
     node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
     desk.turn()
     assert desk.row(Run, "r-0001").outcome is Outcome.INTERRUPTED

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.node import Allowed, Problem
+from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import query_fleet, turned
@@ -19,7 +19,7 @@ from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunSta
 from pancode.domain.says import MOST_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
-FULL = Problem(what="less than 512 MB free", fix="free disk there")
+FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")
 
 
 @pytest.fixture
@@ -100,7 +100,10 @@ def test_a_node_that_says_that_it_is_full_is_offered_nothing(desk: Desk) -> None
 
 def test_what_a_node_says_of_itself_stays_one_short_line_of_the_reason(desk: Desk) -> None:
     node = Puppet(desk)
-    node.facts, node.slots = facts(shut=Problem(what="a\u202e\x1b[2J\n" + "b" * 4_000, fix="c\n" * 900)), 0
+    node.facts, node.slots = (
+        facts(shut=NodeProblem(what="a\u202e\x1b[2J\n" + "b" * 4_000, fix="c\n" * 900)),
+        0,
+    )
     node.breathe()
     desk.dispatch()
     desk.turn()

@@ -11,7 +11,7 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.domain.books import Ceilings
-from pancode.domain.records import Balance, Entry, Run
+from pancode.domain.records import Balance, BookEntry, Run
 from pancode.errors import RefusedError, UsageError
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
@@ -45,11 +45,11 @@ def test_the_second_of_two_that_do_not_fit_is_refused(
 ) -> None:
     desk.plane.set_ceilings(scope, said, "test")
     desk.dispatch(**BUSY)
-    before = desk.rows(Entry)
+    before = desk.rows(BookEntry)
     with pytest.raises(RefusedError) as refused:
         desk.dispatch("r-0002", **BUSY)
     assert words in str(refused.value)
-    assert desk.rows(Entry) == before and desk.row(Run, "r-0002") is None, "all of it or nothing"
+    assert desk.rows(BookEntry) == before and desk.row(Run, "r-0002") is None, "all of it or nothing"
     desk.check_books()
 
 

@@ -20,10 +20,10 @@ from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
 from pancode.control import keyring
-from pancode.control.core import Ports, Rules
+from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
 from pancode.domain import books
-from pancode.domain.records import Balance, Entry, Node, Record, Run
+from pancode.domain.records import Balance, BookEntry, Node, Record, Run
 from pancode.ports import SnapshotRequest, SnapshotTaken
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
@@ -105,7 +105,7 @@ class Desk:
         self.archive, self.epochs = ListArchive(), MemoryEpochs()
         self.ids = CountingIds()
         self.key, self.former = SigningKey(b"c" * 32), list[SigningKey]()
-        self.rules = Rules(ceiling_usd=Decimal(ceiling))
+        self.rules = ControlSettings(ceiling_usd=Decimal(ceiling))
         self.restart()
 
     def restart(self) -> None:
@@ -134,7 +134,7 @@ class Desk:
     def check_books(self) -> None:
         """Sum of entries = balance, in every scope."""
         for balance in self.rows(Balance):
-            entries = self.rows(Entry, scope=balance.scope)
+            entries = self.rows(BookEntry, scope=balance.scope)
             assert books.total(balance.scope, entries) == balance
 
 

@@ -10,7 +10,7 @@ from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.node import NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.domain.agents import READ_TOOLS, TOOLS, Agent
-from pancode.domain.fleet import Heard, NodeState, NodeView
+from pancode.domain.fleet import LastHeartbeat, NodeState, NodeView
 from pancode.domain.records import Node
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.resolve import Resolution, resolve
@@ -25,7 +25,7 @@ def heard(
     isolation: Isolation = Isolation.NONE,
     slots: int = 4,
     **said: Any,
-) -> Heard:
+) -> LastHeartbeat:
     found = tuple(RuntimeFact(name=n, state=s, fix=f"fix {n}") for n, s in runtimes.items())  # type: ignore[arg-type]
     facts = NodeFacts(
         hostname="h",
@@ -56,7 +56,7 @@ def heard(
         obeys=(),
         facts=facts,
     )
-    return Heard(beat, "n")
+    return LastHeartbeat(beat, "n")
 
 
 def endpoint(name: str, *models: ModelFact | str, **said: Any) -> EndpointFact:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pancode.domain import books
 from pancode.domain.books import Account, Amount, Ceilings, Spent, Stamp
-from pancode.domain.records import Balance, Entry, EntryKind
+from pancode.domain.records import Balance, BookEntry, EntryKind
 
 DAY, AGENT, NODE = "day:2026-11-20", "agent:builder", "node:desk"
 CENTS = st.integers(0, 300).map(lambda cents: Decimal(cents) / 100)
@@ -31,7 +31,7 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.entries: list[Entry] = []
+        self.entries: list[BookEntry] = []
         self.balances: dict[str, Balance] = {}
         self.stamp = stamps()
         self.open: list[Account] = []
@@ -40,13 +40,13 @@ class Books(RuleBasedStateMachine):
         self.ceiling = Ceilings(Decimal(5))
         self.runs = 0
 
-    def book(self, made: list[Entry]) -> None:
+    def book(self, made: list[BookEntry]) -> None:
         for entry in made:
             self.entries.append(entry)
             before = self.balances.get(entry.scope, Balance(entry.scope))
             self.balances[entry.scope] = books.apply(before, entry)
 
-    def of(self, account: Account) -> list[Entry]:
+    def of(self, account: Account) -> list[BookEntry]:
         return [entry for entry in self.entries if entry.run == account.run]
 
     def balance(self, scope: str) -> Balance:
@@ -301,7 +301,7 @@ def test_each_currency_is_refused_in_its_own_words() -> None:
 
 @pytest.mark.parametrize("kind", list(EntryKind))
 def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind) -> None:
-    entry = Entry("e", 1, DAY, kind, "r-1", 1, 1, Decimal(1), tokens=2)
+    entry = BookEntry("e", 1, DAY, kind, "r-1", 1, 1, Decimal(1), tokens=2)
     after = books.apply(Balance(DAY, Decimal(5), Decimal(5), 1), entry)
     changed = [after.spent_usd - 5, after.held_usd - 5, after.unknown_runs - 1, after.tokens]
     expected = {
@@ -317,7 +317,7 @@ def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind)
 def test_sums_of_money_are_exact_however_large() -> None:
     """Defect 22: Decimal rounds at 28 digits, and eleven of these have 29."""
     large, stamp = Decimal("999999999999999.999999999999"), stamps()
-    entries: list[Entry] = []
+    entries: list[BookEntry] = []
     for number in range(11):
         account = Account(f"r-{number}", 1)
         held = books.hold((DAY,), account, Amount(Decimal("0.75")), stamp())
@@ -329,6 +329,7 @@ def test_sums_of_money_are_exact_however_large() -> None:
 
 def test_counts_stop_where_a_column_ends_in_any_order() -> None:
     entries = [
-        Entry(str(n), 0, DAY, EntryKind.SPEND, "r", 1, 1, Decimal(0), t) for n, t in enumerate((2**62,) * 3)
+        BookEntry(str(n), 0, DAY, EntryKind.SPEND, "r", 1, 1, Decimal(0), t)
+        for n, t in enumerate((2**62,) * 3)
     ]
     assert books.total(DAY, entries).tokens == books.total(DAY, reversed(entries)).tokens == books.MOST_SUM

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.domain.chain import Link, judge_chain, verdict_of
+from pancode.domain.chain import ChainLink, judge_chain, verdict_of
 
 A, B, C = (
-    Link("a" * 64, "r-1.1.1", None),
-    Link("b" * 64, "r-2.1.1", "a" * 64),
-    Link("c" * 64, "r-3.1.1", "b" * 64),
+    ChainLink("a" * 64, "r-1.1.1", None),
+    ChainLink("b" * 64, "r-2.1.1", "a" * 64),
+    ChainLink("c" * 64, "r-3.1.1", "b" * 64),
 )
-AFTER_A = Link("d" * 64, "r-4.1.1", "a" * 64)
-BEGINS = Link("e" * 64, "r-5.1.1", None)
+AFTER_A = ChainLink("d" * 64, "r-4.1.1", "a" * 64)
+BEGINS = ChainLink("e" * 64, "r-5.1.1", None)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ BEGINS = Link("e" * 64, "r-5.1.1", None)
     ],
 )
 def test_each_way_to_break_it_has_its_name(
-    links: tuple[Link, ...], unanswered: tuple[str, ...], bad: list[str]
+    links: tuple[ChainLink, ...], unanswered: tuple[str, ...], bad: list[str]
 ) -> None:
     judged = verdict_of(judge_chain("key k", links, unanswered))
     assert [c.what for c in judged.checks if not c.ok] == bad

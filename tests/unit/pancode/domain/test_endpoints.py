@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.node import Problem
-from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
+from node_agent.wire.node import NodeProblem
+from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.endpoints import OWN_TOKENS
 from pancode.domain.fleet import NodeView
-from pancode.domain.placement import Placed, Standing, Waits, choose, misfit
+from pancode.domain.placement import Placed, Standing, Unplaced, choose, misfit
 from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError
 from tests.unit.pancode.domain.fleets import catalogue, endpoint, node, request, resolved
@@ -22,7 +22,7 @@ OPENCODE = {"opencode": "not_logged_in", "gemini": "ok", "codex": "ok"}
 GOOD = PassportFact(
     taken_ms=1,
     took_ms=1,
-    checks=tuple(CheckFact(check=one, grade=Grade.PASSED, words="fine") for one in Check),
+    checks=tuple(CheckFact(check=one, grade=Grade.PASSED, words="fine") for one in ExamCheck),
 )
 COLD = ModelFact(id="qwen3:8b", residence=Residence.NOT_LOADED, ctx_usable=65_536)
 TRAP = ModelFact(id="qwen3:8b", residence=Residence.NOT_LOADED, ctx_usable=4_096, ctx_max=40_960)
@@ -132,7 +132,7 @@ def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
 
 @pytest.mark.parametrize("name", ["vllm", "tower"])
 def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str) -> None:
-    wrong_one = Problem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
+    wrong_one = NodeProblem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
     wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
     assert str(wrong) == f"no endpoint '{name}' can be used"
     assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired (renew it)"
@@ -191,7 +191,7 @@ def test_the_order_says_which_endpoint() -> None:
     assert (other.endpoint, other.context) == (None, None)
 
 
-def placed(*nodes: NodeView) -> Placed | Waits:
+def placed(*nodes: NodeView) -> Placed | Unplaced:
     run = asked(*nodes, untested=True).run("r-1", 1, "t", {"kind": "none"})
     (found,) = choose([run], Standing(nodes, {view.node.name: 4 for view in nodes}))
     return found
@@ -238,7 +238,7 @@ def test_what_an_endpoint_tells_only_after_the_admission_is_judged_there(
     alone = asked(box("a", free), box("b")).run("r-1", 1, "t", {"kind": "none"})
     assert alone.estimate_usd == 0 and alone.terms.items() >= {"free": True, "trusted": ["a"]}.items()
     (found,) = choose([alone], Standing((box("b", told),), {"b": 4}))
-    assert isinstance(found, Waits) and found.why.startswith(why)
+    assert isinstance(found, Unplaced) and found.why.startswith(why)
 
 
 def test_a_model_that_nobody_told_of_at_the_admission_is_tested_before_it_works() -> None:
@@ -246,7 +246,7 @@ def test_a_model_that_nobody_told_of_at_the_admission_is_tested_before_it_works(
     assert run.terms["trusted"] == [] and "free" not in run.terms and run.estimate_usd > 0
     untested = box("b", endpoint("ollama", "qwen3:8b"))
     (found,) = choose([run], Standing((untested,), {"b": 4}))
-    assert isinstance(found, Waits)
+    assert isinstance(found, Unplaced)
     assert found.why == "b has not tested qwen3:8b yet (pancode models test b/ollama/qwen3:8b)"
     (after,) = choose([run], Standing((box("b", endpoint("ollama", passed())),), {"b": 4}))
     assert isinstance(after, Placed)
@@ -273,6 +273,6 @@ def test_it_waits_while_its_endpoint_is_gone() -> None:
     run = asked(there, untested=True).run("r-1", 1, "t", {"kind": "none"})
     assert misfit(run, there) == ""
     (found,) = choose([run], Standing((box("a"),), {"a": 4}))
-    assert isinstance(found, Waits)
+    assert isinstance(found, Unplaced)
     assert found.why == "a has no endpoint ollama now (start it on a, then: pancode endpoints)"
     assert misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not speak None")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pancode.domain.inventories import Entry, Misfit, entry, hosts_of
+from pancode.domain.inventories import InventoryHost, Misfit, entry, hosts_of
 
 LISTED: dict[str, Any] = {
     "_meta": {"hostvars": {}},
@@ -32,10 +32,10 @@ def test_a_host_is_what_node_add_would_name() -> None:
         "pancode_labels": {"gpu": 24},
         "pancode_slots": 2,
     }
-    assert entry("box", told, lambda _: True) == Entry(
+    assert entry("box", told, lambda _: True) == InventoryHost(
         "box", "10.0.0.7", "worker", 2222, None, True, {"gpu": "24"}, 2
     )
-    bare = Entry("box", None, None, None, None, False)
+    bare = InventoryHost("box", None, None, None, None, False)
     assert entry("box", {"pancode_fleet_key": False}, lambda _: True) == bare
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.endpoint import Health, ModelFact
-from node_agent.wire.passport import Check, CheckFact, Grade, PassportFact
+from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
 from pancode.domain.passports import (
     MODEL_UNTESTED,
+    ModelPlace,
     Needs,
-    Place,
     Trust,
     judged,
     places_of,
@@ -19,7 +19,7 @@ from pancode.domain.passports import (
     unknowns,
     untested,
 )
-from pancode.domain.placement import Placed, Standing, Waits, choose, misfit
+from pancode.domain.placement import Placed, Standing, Unplaced, choose, misfit
 from pancode.errors import ExitCode, NotFoundError
 from tests.unit.pancode.domain.fleets import endpoint, node
 from tests.unit.pancode.domain.test_placement import run
@@ -37,7 +37,7 @@ def passport(**grades: Grade) -> PassportFact:
             words=f"{check} words",
             fix=f"mend {check}" if grades.get(check.value) is Grade.FAILED else "",
         )
-        for check in Check
+        for check in ExamCheck
     )
     return PassportFact(taken_ms=1, took_ms=1, checks=checks)
 
@@ -115,7 +115,7 @@ def test_what_no_test_could_find_out_is_told_of_those_that_could_take_it() -> No
 
 
 def test_the_refusal_names_the_place_for_programs_and_the_command_for_people() -> None:
-    error = untested(Place("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
+    error = untested(ModelPlace("gpubox", "ollama", "hf.co/qwen/x:Q4"), costs=False)
     assert error.code == MODEL_UNTESTED and error.exit_code is ExitCode.REFUSED
     assert error.problem().details == {"node": "gpubox", "endpoint": "ollama", "model": "hf.co/qwen/x:Q4"}
     assert error.fix == "pancode models test gpubox/ollama/hf.co/qwen/x:Q4; or dispatch with --untested"
@@ -171,7 +171,7 @@ def test_a_queued_run_waits_for_the_node_that_passed_and_goes_on_where_a_passpor
     def placed(*views: NodeView) -> str | None:
         standing = Standing(views, {"a": 1, "b": 0, "c": 2})
         (one,) = choose([run("r-1", **on_local())], standing)
-        assert isinstance(one, Placed | Waits)
+        assert isinstance(one, Placed | Unplaced)
         return one.node.node.name if isinstance(one, Placed) else None
 
     assert placed(there("a", GOOD), there("c", NONE)) == "a"  # though the other has more slots

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.placement import Placed, Standing, Waits, choose, in_order, is_unheld, pool_of
+from pancode.domain.placement import Placed, Standing, Unplaced, choose, in_order, is_unheld, pool_of
 from pancode.domain.records import Run, WaitReason
 from tests.unit.pancode.domain.fleets import node, resolved
 
@@ -28,7 +28,7 @@ def standing(*nodes: NodeView, free: int = 1, **options: Any) -> Standing:
 
 def said(run: Run, at: Standing) -> str:
     decision = choose([run], at)[0]
-    assert isinstance(decision, Waits)
+    assert isinstance(decision, Unplaced)
     return decision.why
 
 
@@ -100,7 +100,7 @@ def test_every_wait_has_its_reason(
     options: dict[str, Any], view: NodeView, free: int, why: str, kind: WaitReason
 ) -> None:
     decision = choose([run("r-1", **options)], standing(view, free=free))[0]
-    assert isinstance(decision, Waits) and (decision.why, decision.kind) == (why, kind)
+    assert isinstance(decision, Unplaced) and (decision.why, decision.kind) == (why, kind)
 
 
 def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
@@ -108,7 +108,7 @@ def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
     strict = node("a", allows=Allowed(safety=Safety.AUTO_EDIT))
     bold = [run(f"r-{n}", safety=Safety.FULL_AUTO, told_only=True) for n in range(2)]
     decided = choose([*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3))
-    assert [type(d) for d in decided] == [Waits, Waits, Placed]
+    assert [type(d) for d in decided] == [Unplaced, Unplaced, Placed]
 
 
 def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
@@ -116,7 +116,7 @@ def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
     asked = [replace(run(f"r-{n}"), runtime="claude", safety=Safety.FULL_AUTO) for n in range(2)]
     told = replace(asked[1], told_only=True, id="r-told")
     held, free = choose([asked[0], told], standing(bare, free=2))
-    assert isinstance(held, Waits) and "no sandbox" in held.why
+    assert isinstance(held, Unplaced) and "no sandbox" in held.why
     assert isinstance(free, Placed)
 
 
@@ -205,7 +205,7 @@ def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
     assert isinstance(choose([replace(child, told_only=True)], standing(bare))[0], Placed)
     claimed = replace(mine, id="r-3", depth=1)
     decided = choose([child, claimed], standing(bare))
-    assert [type(d) for d in decided] == [Waits, Placed], "the reason of the one is not that of the other"
+    assert [type(d) for d in decided] == [Unplaced, Placed], "the reason of the one is not that of the other"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from pancode.offline.demo_acts import forge
 from pancode.offline.demo_stage import Stage, others
-from pancode.offline.demo_told import Story
+from pancode.offline.demo_told import DemoReport
 from pancode.offline.demo_work import HONEST, LIAR, LONG
 from pancode.processes import ProcessId
 from tests.fakes.node.clock import MemoryClock
@@ -19,7 +19,7 @@ from tests.fakes.node.clock import MemoryClock
 
 def test_a_story_counts_what_held_and_shows_why_not() -> None:
     said: list[str] = []
-    story = Story(said.append, MemoryClock())
+    story = DemoReport(said.append, MemoryClock())
     assert story.good
     assert story.check("the sky is up", True, "not shown") and story.good
     assert not story.check("pigs fly", False, {"pigs": 2})

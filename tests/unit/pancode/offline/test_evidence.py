@@ -8,18 +8,18 @@ import pytest
 
 from node_agent.wire.policy import Isolation
 from pancode.errors import NotFoundError
-from pancode.offline.evidence import ACTS, Evidence, Result, matrix_here, parsed
+from pancode.offline.evidence import ACTS, SafetyMatrix, TryResult, matrix_here, parsed
 
 BY_NAME = {act.name: act for act in ACTS}
 S, N = Isolation.SANDBOX, Isolation.NONE
 
 
 def cell(wall: Isolation, rule: str, **results: tuple[str, ...]) -> dict:
-    given = {one.value: list(results.get(one.value, ())) for one in Result}
+    given = {one.value: list(results.get(one.value, ())) for one in TryResult}
     return {"runtime": "agent", "rule": rule, "wall": wall.value, **given}
 
 
-def found(*cells: dict) -> Evidence:
+def found(*cells: dict) -> SafetyMatrix:
     return parsed(json.dumps({"measured": "2026-01-02", "versions": {"agent": "1.0.0"}, "cells": cells}))
 
 

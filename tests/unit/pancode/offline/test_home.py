@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pancode.config.load import Places, load
+from pancode.config.load import ConfigPlaces, load
 from pancode.config.safety import OWN_RULES, load_rules
 from pancode.offline.doctor import examine
 from pancode.offline.init import write_files
@@ -108,9 +108,9 @@ def test_a_torn_pid_file_is_nobody(home: Path) -> None:
 
 
 def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> None:
-    before = load(Places(home), {}).settings
+    before = load(ConfigPlaces(home), {}).settings
     assert all(file["written"] for file in write_files(home)["files"])
-    assert load(Places(home), {}).settings == before
+    assert load(ConfigPlaces(home), {}).settings == before
     assert sorted(p.name for p in home.iterdir()) == [
         *("panagents.yaml", "pancode.yaml", "panpresets.yaml", "pansafety.yaml")
     ]
@@ -122,4 +122,4 @@ def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> N
         .replace("# budget:", "budget:")
     )
     (home / "pancode.yaml").write_text(text)
-    assert load(Places(home), {}).settings.budget.ceiling == 3
+    assert load(ConfigPlaces(home), {}).settings.budget.ceiling == 3

@@ -20,7 +20,7 @@ from pancode.domain.records import Node
 from pancode.errors import RefusedError
 from pancode.wiring.bringup import BringUp
 from pancode.wiring.faces import FaceFleet
-from pancode.wiring.fleet import Found
+from pancode.wiring.fleet import HostKeyOffer
 from pancode.wiring.nodes import reach_to
 from tests.unit.pancode.control.world import FLEET, Desk
 
@@ -101,7 +101,7 @@ def test_a_bring_up_that_gets_in_is_noted(desk: Desk, ghost: Node) -> None:
 
 def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned() -> None:
     key = HostKey.parse(PUBLIC)
-    found = Found("n", Target("n", "h", 22, "u"), key, key.fingerprint, True, None, {})
+    found = HostKeyOffer("n", Target("n", "h", 22, "u"), key, key.fingerprint, True, None, {})
     added: list[str] = []
     fleet: Any = SimpleNamespace(look=lambda *_: found, add=lambda found, *_: added.append(found.name))
     service: Any = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from node_agent.home.settings import Settings
+from node_agent.home.settings import NodeSettings
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.ssh.target import Target
@@ -17,7 +17,7 @@ from pancode.wiring.nodes import reach_to
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 
 
-def told(local: bool, machines: tuple[str, ...]) -> Settings:
+def told(local: bool, machines: tuple[str, ...]) -> NodeSettings:
     parts = FleetParts(
         plane=cast(Any, None),
         home=Home(Path("/h")),
@@ -32,7 +32,7 @@ def told(local: bool, machines: tuple[str, ...]) -> Settings:
     )
     reach = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=local)
     node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)
-    return Settings.model_validate(node_settings(parts, node))
+    return NodeSettings.model_validate(node_settings(parts, node))
 
 
 def test_this_machine_s_node_and_no_other() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.adapters.ssh.hostkey import Changed, HostKey, Same, Unknown, accepts, compare
+from pancode.adapters.ssh.hostkey import Changed, HostKey, Same, UnknownKey, accepts, compare
 
 ONE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
 TWO = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -22,7 +22,7 @@ def test_fingerprint_form() -> None:
 
 def test_three_answers() -> None:
     one, two = HostKey.parse(ONE), HostKey.parse(TWO)
-    assert compare(None, one) == Unknown(one)
+    assert compare(None, one) == UnknownKey(one)
     assert compare(one, HostKey.parse(ONE + " x")) == Same(one)
     assert compare(one, two) == Changed(one, two)
 

@@ -11,11 +11,11 @@ from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.probe import Python
-from pancode.adapters.ssh.steps import HomeFile, Place, Put, Script
+from pancode.adapters.ssh.steps import HomeFile, Put, RemoteScript, StepPlace
 from pancode.adapters.ssh.unit import quoted
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 
-PLACE = Place.of("f1", GOOD)
+PLACE = StepPlace.of("f1", GOOD)
 PYTHON = Python("/usr/bin/python3.11", (3, 11, 2))
 BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0", "cd" * 32, True)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9 me@desk"
@@ -25,19 +25,19 @@ def test_a_fresh_node_gets_archive_then_unpacked_then_current() -> None:
     step = steps.bundle_step(PLACE, GOOD, BUNDLE, PYTHON)
     put, unpack, point = step.acts
     assert isinstance(put, Put) and put.path == f"{PLACE.node_home}/bundles/{BUNDLE.name}.tar.gz"
-    assert isinstance(unpack, Script) and unpack.args == (
+    assert isinstance(unpack, RemoteScript) and unpack.args == (
         PLACE.node_home,
         BUNDLE.name,
         PYTHON.path,
         BUNDLE.sha256,
         "compiled",
     )
-    assert isinstance(point, Script) and point.args == (PLACE.node_home, BUNDLE.name)
+    assert isinstance(point, RemoteScript) and point.args == (PLACE.node_home, BUNDLE.name)
 
 
 def test_a_bundle_that_is_there_is_not_sent() -> None:
     there = replace(GOOD, bundles=(BUNDLE.name,), current="bundles/other")
-    assert [type(a) for a in steps.bundle_step(PLACE, there, BUNDLE, PYTHON).acts] == [Script]
+    assert [type(a) for a in steps.bundle_step(PLACE, there, BUNDLE, PYTHON).acts] == [RemoteScript]
     current = replace(there, current=f"bundles/{BUNDLE.name}")
     assert steps.bundle_step(PLACE, current, BUNDLE, PYTHON).acts == ()
 
@@ -51,11 +51,15 @@ def test_the_agent_sees_nothing_of_the_machines_packages() -> None:
 
 def test_with_and_without_user_services() -> None:
     (start,) = steps.start_step(PLACE, GOOD, "/p", restart=True).acts
-    assert isinstance(start, Script) and start.args == (PLACE.node_home, "pancode-node-f1.service", "restart")
+    assert isinstance(start, RemoteScript) and start.args == (
+        PLACE.node_home,
+        "pancode-node-f1.service",
+        "restart",
+    )
     plain = replace(GOOD, user_services="Failed to connect to bus")
     assert steps.unit_step(PLACE, plain, "/p").acts == ()
     (start,) = steps.start_step(PLACE, plain, "/p", restart=False).acts
-    assert isinstance(start, Script) and start.args[:2] == (PLACE.node_home, "keep")
+    assert isinstance(start, RemoteScript) and start.args[:2] == (PLACE.node_home, "keep")
     assert start.args[2:] == PLACE.command("/p", "run")
 
 
@@ -79,7 +83,7 @@ def test_every_change_lies_where_removal_looks() -> None:
     for path in (p for step in made for p in step.changes):
         assert path == PLACE.node_home or path.startswith(PLACE.node_home + "/") or path == unit
     removal = steps.remove_steps(PLACE, marker("f1"))
-    assert all(isinstance(a, Script) and unit.endswith(a.args[2]) for s in removal for a in s.acts)
+    assert all(isinstance(a, RemoteScript) and unit.endswith(a.args[2]) for s in removal for a in s.acts)
 
 
 def test_the_unit_leaves_attempts_alone() -> None:

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.target import Overrides, Places, Target, resolve
+from pancode.adapters.ssh.target import Overrides, SshPlaces, Target, resolve
 from pancode.errors import ConfigError
 
 NONE = Overrides()
 
 
-def places(folder: Path, config: str, **more: str) -> Places:
+def places(folder: Path, config: str, **more: str) -> SshPlaces:
     """The user's configuration `config` and further files in its ~/.ssh, and no system file."""
     ssh = folder / ".ssh"
     ssh.mkdir(exist_ok=True)
     (ssh / "config").write_text(config)
     for name, text in more.items():
         (ssh / name).write_text(text)
-    return Places(folder, "me", ((ssh / "config", ssh),), {"SSH_AUTH_SOCK": "/run/agent", "KEYS": "/keys"})
+    return SshPlaces(folder, "me", ((ssh / "config", ssh),), {"SSH_AUTH_SOCK": "/run/agent", "KEYS": "/keys"})
 
 
 def found(folder: Path, config: str, alias: str = "gpubox", given: Overrides = NONE, **more: str) -> Target:

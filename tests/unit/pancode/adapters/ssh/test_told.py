@@ -10,7 +10,7 @@ from pathlib import Path
 from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.scripts.install import UNPACK
-from pancode.adapters.ssh.steps import HomeFile, Script, StepName
+from pancode.adapters.ssh.steps import HomeFile, RemoteScript, StepName
 from pancode.adapters.ssh.told import told
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 from tests.unit.pancode.adapters.ssh.test_steps import BUNDLE, PLACE, PYTHON
@@ -49,6 +49,6 @@ def test_every_script_that_changes_something_can_be_looked_for_first() -> None:
         (step.name, act.text == UNPACK)
         for step in every
         for act in step.acts
-        if isinstance(act, Script) and not act.look
+        if isinstance(act, RemoteScript) and not act.look
     ]
     assert blind == [(StepName.BUNDLE, True), (StepName.PROVE, False)]

@@ -15,7 +15,7 @@ from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
-from pancode.domain.admission import NAMES, Verdict, first_refused, judge, refusal, task
+from pancode.domain.admission import NAMES, GateVerdict, first_refused, judge, refusal, task
 from pancode.domain.books import Ceilings
 from pancode.domain.fleet import NodeState
 from pancode.domain.orders import order_for, size_of
@@ -29,7 +29,7 @@ DAY = ScopeView(Balance("day:2026-11-20"), Ceilings(Decimal(10)))
 VIEW = AdmissionView((DAY,))
 
 
-def gate(name: str, view: AdmissionView = VIEW, **options: Any) -> Verdict:
+def gate(name: str, view: AdmissionView = VIEW, **options: Any) -> GateVerdict:
     """The verdict of one gate on `request(**options)`."""
     nodes = options.pop("nodes", ())
     settings = options.pop("settings", None)

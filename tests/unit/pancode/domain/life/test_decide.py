@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import Acknowledge, Stop, Tombstone
+from node_agent.wire.control import Acknowledge, StopControl, Tombstone
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
@@ -116,7 +116,7 @@ ROWS = (
         Outcome.INTERRUPTED,
         Closed.NEVER_ACCEPTED,
         held="0",
-        sent=(Stop,),
+        sent=(StopControl,),
     ),
     Row(
         "lost",
@@ -144,7 +144,7 @@ ROWS = (
         "stopped while it runs",
         lambda: decide(_running(), signals.Stop("enough")),
         RunState.INTERRUPTING,
-        sent=(Stop,),
+        sent=(StopControl,),
     ),
     Row(
         "stopped after it was lost",
@@ -152,7 +152,7 @@ ROWS = (
         ENDED,
         Outcome.LOST,
         Closed.LOST,
-        sent=(Stop,),
+        sent=(StopControl,),
     ),
     Row(
         "no order can be made",
@@ -250,7 +250,7 @@ ROWS = (
     ),
     Row(
         "restored",
-        lambda: decide(admitted(), signals.Unknown("n1", 7)),
+        lambda: decide(admitted(), signals.UnknownFence("n1", 7)),
         PENDING,
         sent=(Tombstone,),
         waits=WaitReason.QUEUED,
@@ -342,7 +342,9 @@ def test_events_are_applied_once_and_in_order() -> None:
     case = offered(admitted())
     once = said(case, Marked(mark=Mark.ACCEPTED)).case
     again = decide(
-        once, signals.Said(1, Marked(mark=Mark.SPAWNED), 0), signals.Said(3, Marked(mark=Mark.SPAWNED), 0)
+        once,
+        signals.NodeSaid(1, Marked(mark=Mark.SPAWNED), 0),
+        signals.NodeSaid(3, Marked(mark=Mark.SPAWNED), 0),
     )
     assert again.case == once and not again.changed and not again.new
 
