@@ -7,6 +7,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def patch(data: bytes, stream: TextIO) -> str:
     from rich.style import Style
 
     lines = harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
-    return drawn(Segments(Segment(line, Style.parse(_of_diff(line))) for line in lines), stream, wraps=False)
+    coloured = (Segment(line.rstrip("\n"), Style.parse(_of_diff(line))) for line in lines)
+    ends = (Segment("\n" if line.endswith("\n") else "") for line in lines)
+    return drawn(Segments(chain.from_iterable(zip(coloured, ends, strict=True))), stream, wraps=False)
 
 
 def _of_diff(line: str) -> str:
