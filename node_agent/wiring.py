@@ -15,25 +15,25 @@ from node_agent.agent.publish import Speaker
 from node_agent.agent.redacting import RedactingDepot
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import Gateways, NoGateways
+from node_agent.attempt.gateways import Gateways, NoGateways
 from node_agent.attempt.uplink import Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
-from node_agent.gateway.near import Near
+from node_agent.gateway.local_endpoint import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.home import layout
 from node_agent.home.gatewayfile import problems_of, read_wish
 from node_agent.home.settings import End, LinkFile, NodeHome, NodeSettings, SettingsError, current_link
 from node_agent.journal.orderlog import LoggedJournal
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.discovery import MachineProbe, Others, search_path, told_here
 from node_agent.machine.finding import Finder
+from node_agent.passport.cache import PassportCache
 from node_agent.passport.chat import HttpChat
-from node_agent.passport.desk import ExamDesk
 from node_agent.passport.exam import ExamTools
-from node_agent.passport.kept import PassportCache
+from node_agent.passport.examiner import ExamDesk
 from node_agent.passport.turns import Turns
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
@@ -48,7 +48,7 @@ from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.node import ReportedProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
@@ -181,13 +181,16 @@ class _Sign:
 
 
 def _others(
-    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: EndpointTable, files: tuple[NodeProblem, ...]
+    groups: scopes.Scopes | None,
+    sandbox: Sandbox,
+    endpoints: EndpointTable,
+    files: tuple[ReportedProblem, ...],
 ) -> Others:
     trouble, found = groups.trouble if groups else "", sandbox.find()
-    scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
+    scope = (ReportedProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
     held = groups is not None or (found.tools is not None and bool(found.tools.prlimit))
-    loose = () if held or found.tools is None else (NodeProblem(what=LOOSE, fix=LOOSE_FIX),)
+    loose = () if held or found.tools is None else (ReportedProblem(what=LOOSE, fix=LOOSE_FIX),)
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
     servers = endpoints.facts()

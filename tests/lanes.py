@@ -131,7 +131,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/adapters/valkey/* pancode/adapters/redis_bus/*", "redis"),
     ("pancode/adapters/systemd/* pancode/offline/units.py pancode/cli/units.py", "systemd ansible"),
     ("pancode/adapters/*", ""),
-    ("pancode/domain/runtimes.py pancode/domain/ruled.py pancode/domain/isolation.py", "matrix acts"),
+    ("pancode/domain/runtimes.py pancode/domain/forbidden.py pancode/domain/isolation.py", "matrix acts"),
     ("pancode/control/keyring.py", "schedules kills keys"),
     ("pancode/control/*", "schedules kills"),
     ("pancode/domain/* pancode/config/*", ""),

@@ -17,8 +17,8 @@ from pancode.api import bodies
 from pancode.api.app import VERBS
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, Verb
-from pancode.control import query_shapes
 from pancode.control.feed import MOST
+from pancode.control.query import shapes as query_shapes
 from pancode.domain.records import EventKind
 
 INTRO = """

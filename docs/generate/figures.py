@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from docs.generate.markdown import code, listed, page, table, words
-from pancode.control.query_figures import FIGURES
+from pancode.control.query.figures import FIGURES
 from pancode.domain.figures import MEDIA_TYPE, Figure
 
 INTRO = f"""
@@ -29,7 +29,7 @@ def figures_page() -> str:
     process = {name: figure for name, figure in FIGURES.items() if name not in own}
     return page(
         "Figures",
-        "`pancode/control/query_figures.py`",
+        "`pancode/control/query/figures.py`",
         words(INTRO),
         words(LABELS),
         _table(own.items()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
-from pancode.control import query_shapes
+from pancode.control.query import shapes as query_shapes
 
 PRINTED = (
     ("dispatch", "RunDetail", "with `--detach`: [Queued](#queued)"),
@@ -36,7 +36,7 @@ def json_page() -> str:
     ]
     return page(
         "JSON",
-        "`pancode/control/query_shapes.py`",
+        "`pancode/control/query/shapes.py`",
         words(INTRO),
         table(("Command", "Object", ""), rows),
         "## Objects",

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 from node_agent.agent.agent import NodeAgent
-from node_agent.agent.crew import Crew
 from node_agent.agent.follow import Follower
+from node_agent.agent.threads import Crew
 from node_agent.attempt.job import Finished, Job, Turn, Wait
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.shim.spool import RunnerError

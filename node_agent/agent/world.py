@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import Gateways
+from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.ports import (
     DepotLink,
     JournalPort,

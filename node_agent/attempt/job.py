@@ -8,8 +8,8 @@ from typing import Any
 from node_agent.attempt.plans import GATES
 from node_agent.attempt.ports import DiskFull, LinkDown
 from node_agent.attempt.procedure.closing import commit, gate
+from node_agent.attempt.procedure.context import Case, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
-from node_agent.attempt.procedure.desk import Attempt, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.procedure.setting_up import attend
 from node_agent.attempt.procedure.starting import prepare, spawn
 from node_agent.attempt.procedure.working import follow
@@ -21,7 +21,7 @@ from node_agent.wire.marks import Mark
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
-PROCEDURE: dict[Mark, Callable[[Attempt], Turn]] = {
+PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
     Mark.ACCEPTED: prepare,
     Mark.PREPARED: spawn,
     Mark.SPAWNED: attend,
@@ -49,7 +49,7 @@ STUMBLES = 5
 _UNSTARTED = (Mark.ACCEPTED, Mark.PREPARED)
 
 
-def _step(entry: JournalRecord) -> Callable[[Attempt], Turn]:
+def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
     """An entry that lost records may have come further than it says: it is never started again."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
@@ -62,7 +62,7 @@ class Job:
 
     def __init__(self, desk: Context) -> None:
         self._desk = desk
-        self._cases: dict[AttemptId, Attempt] = {}
+        self._cases: dict[AttemptId, Case] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
         """The next step of this attempt. Raises nothing: trouble becomes a Wait, then an outcome."""
@@ -91,12 +91,12 @@ class Job:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
 
-    def _case(self, identity: AttemptId) -> Attempt:
+    def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:
-            self._cases[identity] = Attempt(self._desk, identity)
+            self._cases[identity] = Case(self._desk, identity)
         return self._cases[identity]
 
-    def _stumble(self, case: Attempt, mark: Mark, exc: Exception) -> Turn:
+    def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
         """A fault of ours: try again a few times, then go on without this step rather than never."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
@@ -108,7 +108,7 @@ class Job:
         except Exception as worse:
             return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._desk.tempo.retry_ms)
 
-    def _give_up(self, case: Attempt, mark: Mark, fault: Fault) -> Turn:
+    def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
         runner = self._desk.runner
         for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
             if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
@@ -206,26 +206,20 @@ class WorkspacesPort(Protocol):
         """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""
 
     def take_back(self, identity: AttemptId) -> None:
-        """What was lent is gone, with all in the topmost folders it lay in. No effect where nothing was.
-        Only while no process of the attempt lives. Idempotent."""
+        """Remove what was lent, and its topmost folders. Only while no process lives. Idempotent."""
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
 
     def put_back(self, order: Order, log: Path) -> PutBack:
-        """Copy what an earlier set-up of the same making left, and say so in the log; or nothing lies there.
-
-        Before anything of the attempt ran; may be repeated until then.
-        """
+        """Copy what an earlier set-up left, and log it, or leave nothing there. Before anything ran; repeatable."""
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
         """Programs of gates that are nowhere: not along `path` (PATH), nor in what set-up made."""
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
-        """Keep copies of set-up's folders for later attempts. Why not, in words for a person; () when kept.
-
-        After a set-up that ended well, while no process of the attempt lives. Raises nothing.
-        """
+        """Keep copies of set-up's folders for later attempts; () when kept, else why not, for a person.
+        After a set-up that ended well, while no process of the attempt lives. Raises nothing."""
 
     def trim(self, now_ms: int) -> None:
         """Let go of what was kept and not used for long, and of what crashes left. `now_ms`: wall clock."""

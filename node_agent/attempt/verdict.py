@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import ReportedEnd
 from node_agent.attempt.records import StopKind, StopNote
 from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord, Vanished

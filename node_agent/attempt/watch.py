@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import OutputReader, ProcessEnd, ReportedEnd, ReportedUsage, RunnerPort
 
 CHUNK = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node_agent.attempt.plans import GATES, SETUP
 from node_agent.home.settings import NodeHome
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.runner.runner import Runner
 from node_agent.shim.spool import RunnerError, Running
 

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.home.settings import NodeHome, current_link
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.wire.marks import HOLDS_SLOT
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from node_agent.endpoints.asking import Http
 from node_agent.endpoints.file import FILE, USERS, Owners, read_owners
 from node_agent.endpoints.listeners import listening, stranger
-from node_agent.endpoints.looking import KnownServer, LookMoment, look
 from node_agent.endpoints.places import EndpointAddress, EndpointAddresses
-from node_agent.endpoints.telling import capped, fact, named, problems
+from node_agent.endpoints.probing import KnownServer, LookMoment, look
+from node_agent.endpoints.report import capped, fact, named, problems
 from node_agent.home.settings import SettingsError
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.node import ReportedProblem
 
 FIRST_S, BRIEF_S = 2.5, 0.25
 """So long a word waits for the first looks, and for later ones, which go on without it."""
@@ -70,11 +70,11 @@ class EndpointTable:
         self._freshen()
         return capped([found for _, _, _, found in self._said() if found is not None])
 
-    def problems(self) -> tuple[NodeProblem, ...]:
+    def problems(self) -> tuple[ReportedProblem, ...]:
         """For `fleet status`."""
-        own: tuple[NodeProblem, ...] = ()
+        own: tuple[ReportedProblem, ...] = ()
         if self._trouble:
-            own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
+            own = (ReportedProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
         return (*own, *problems(self._said()))
 
     def server(self, name: str) -> EndpointServer | None:

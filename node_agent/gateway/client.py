@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+from node_agent.gateway.admission import FIRST_S
 from node_agent.gateway.http import (
     HEAD_BYTES,
     LAST_CHUNK,
@@ -20,7 +21,6 @@ from node_agent.gateway.http import (
     read_head,
     read_whole,
 )
-from node_agent.gateway.lobby import FIRST_S
 from node_agent.gateway.routes import HOP
 from node_agent.gateway.upstream import UpstreamResponse
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from node_agent.attempt.doors import GatewayAccess, ModelCount
+from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import make_folder
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
-from node_agent.gateway.near import Lead, Near
+from node_agent.gateway.local_endpoint import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import GatewaySpec
 from node_agent.home.gatewayfile import GatewayWish

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from node_agent.gateway.admission import Lobby, Visitor
 from node_agent.gateway.allowance import Allowance, Expected, LimitReached, believed, estimate
 from node_agent.gateway.bodies import Room, check_values, largest
 from node_agent.gateway.client import AgentClient, AgentConnection
@@ -17,7 +18,6 @@ from node_agent.gateway.dialing import DialError
 from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.hosted import without_hosted
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
-from node_agent.gateway.lobby import Lobby, Visitor
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.routes import (

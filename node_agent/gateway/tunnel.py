@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from node_agent.gateway.admission import FIRST_S, Lobby, Visitor
 from node_agent.gateway.counting import Count
 from node_agent.gateway.dialing import DialError, Streams, dial
 from node_agent.gateway.hello import NotTls, server_name
 from node_agent.gateway.http import HEAD_BYTES, BadMessage, Head, head_bytes, read_head
-from node_agent.gateway.lobby import FIRST_S, Lobby, Visitor
 from node_agent.gateway.routes import NotAllowed, Stranger
 from node_agent.gateway.spec import GatewaySpec
 

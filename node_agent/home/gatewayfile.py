@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from node_agent.home.settings import SettingsError, read_owned
 from node_agent.wire.model import WireModel
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.node import ReportedProblem
 
 FILE = "gateway.json"
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
@@ -59,12 +59,12 @@ def read_wish(home: Path) -> GatewayWish:
     return read_owned(GatewayWish, home / FILE)
 
 
-def problems_of(home: Path) -> tuple[NodeProblem, ...]:
+def problems_of(home: Path) -> tuple[ReportedProblem, ...]:
     """For `fleet status`: a file that means something and cannot be read lets no gateway open."""
     try:
         read_wish(home)
     except SettingsError as wrong:
-        return (NodeProblem(what=str(wrong)[:500], fix=f"mend or remove {home / FILE}"),)
+        return (ReportedProblem(what=str(wrong)[:500], fix=f"mend or remove {home / FILE}"),)
     return ()
 
 

@@ -20,7 +20,7 @@ if not __package__:
     sys.path = list(dict.fromkeys(sys.path))
 
 from node_agent.policy.judging import Where, refused
-from node_agent.runner.held import judged
+from node_agent.runner.violations import judged
 from node_agent.runtimes.base import ToolCall
 from node_agent.runtimes.claude.tools import call_of as claude_call
 from node_agent.runtimes.codex.tools import hook_call as codex_call

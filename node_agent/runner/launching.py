@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt import ports
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences
-from node_agent.runner.brought import brought_in
-from node_agent.runner.held import Violations
+from node_agent.runner.repository_code import brought_in
+from node_agent.runner.violations import Violations
 from node_agent.runtimes.base import (
     EndedBy,
     ExitInfo,
@@ -100,7 +100,7 @@ def _served(server: EndpointFact | None, order: Order) -> Served | None:
     )
 
 
-class OutputReader:
+class StreamReader:
     """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
 
     def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
@@ -260,11 +260,11 @@ class NodeRuntimes:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> StreamReader:
         runtime = _must_find(order.runtime)
         held = Violations(with_rules(order.policy, bounds.rules), bounds.where)
         parser = runtime.parser(self._request(order, "/", "/"))
-        return OutputReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
+        return StreamReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
 
     def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
         if order.resume is None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent.files.durable import create_exclusive, make_folder, overwrite, to_json, write_atomic
-from node_agent.runner.endings import await_end, heard
-from node_agent.runner.looking import look, read_part, spawned_in
+from node_agent.runner.phase_state import look, read_part, spawned_in
 from node_agent.runner.scopes import Scope
+from node_agent.runner.waiting import await_end, heard
 from node_agent.shim import process
 from node_agent.shim.shim import (
     LOG,

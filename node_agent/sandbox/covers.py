@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from node_agent.policy.globs import covers, is_plain
-from node_agent.sandbox.known import Known, found_again
+from node_agent.sandbox.covered import Known, found_again
 from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.policy import PathAccess, PathRule
 

@@ -14,7 +14,7 @@ from node_agent.attempt.plans import DEPTH
 from node_agent.attempt.ports import StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.hooks import GUARDED, RULES
-from node_agent.sandbox import known, relay
+from node_agent.sandbox import covered, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import WallTools, detect
 from node_agent.sandbox.fence import fence, holds
@@ -138,12 +138,12 @@ class Sandbox:
         needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
         folder = Path(plan.steps[0].stdout).parent
-        before = known.read(folder)
+        before = covered.read(folder)
         covers = covers_of(allowed.paths, ground, view.writable, before)
         # What an agent adds is looked for in the result; of what was there before it nothing may be left.
         if covers.lost or (covers.left and all(step.kind is not StepKind.GATE for step in plan.steps)):
             raise StepFailed(FailureKind.SANDBOX, TOO_MANY)
-        known.write(folder, view.tree, covers, () if view.writable else before)
+        covered.write(folder, view.tree, covers, () if view.writable else before)
         return covers
 
     def _view(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> View:

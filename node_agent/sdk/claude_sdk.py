@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from node_agent.sdk.line import Channel
+from node_agent.sdk.channel import Channel
 
 sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
 

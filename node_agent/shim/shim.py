@@ -20,7 +20,7 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.files.durable import create_exclusive, from_json, preallocate, to_json, write_framed
-from node_agent.shim import process, step, taking
+from node_agent.shim import limits, process, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ class Phase:
 
     def _steps(self) -> tuple[str, str]:
         wall = self.plan["limits"]["wall_ms"]
-        limits = taking.StepLimits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        allowed = limits.StepLimits(self.plan["limits"], None if wall is None else self.began[1] + wall)
         ended, reason = "done", ""
         for index, spec in enumerate(self.plan["steps"]):
             if self.keeper.stop_asked():
                 return "stopped", f"before step {spec['name']}"
-            record = self._step(index, spec, limits)
+            record = self._step(index, spec, allowed)
             if record["ended_by"] == "stop":
                 return "stopped", f"in step {spec['name']}"
             if record["ended_by"] != "none" or record["exit_code"] != 0:
@@ -106,7 +106,7 @@ class Phase:
                     break
         return ended, reason
 
-    def _step(self, index: int, spec: dict[str, Any], limits: taking.StepLimits) -> dict[str, Any]:
+    def _step(self, index: int, spec: dict[str, Any], allowed: limits.StepLimits) -> dict[str, Any]:
         began, one = (
             (self.clock.wall_ms(), self.clock.mono_ms()),
             step.StepRun(index, spec, self.plan, self.keeper),
@@ -114,7 +114,7 @@ class Phase:
         why, error, path, at = "none", None, f"{self.folder}/{RECORDS}", index * STEP_BYTES
         try:
             write_framed(path, to_json(one.start()), at, False)
-            why = one.watch(limits)
+            why = one.watch(allowed)
         except step.CannotStart as exc:
             error = exc.record
         if spec["walled"]:

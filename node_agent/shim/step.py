@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from node_agent.shim import filling, process, taking
+from node_agent.shim import filling, limits, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class StepRun:
         self.pid, self.start_ticks = 0, 0
         self._files: list[int] = []
         self._before = [0, 0]
-        self.taking = taking.Taking(plan["limits"], keeper.members, keeper.scope)
+        self.taking = limits.Taking(plan["limits"], keeper.members, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
         self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
 
@@ -185,7 +185,7 @@ class StepRun:
         self._before = self._sizes()
         try:
             self._enter()
-            with taking.FairGame():
+            with limits.FairGame():
                 self.pid = self._execute()
         finally:
             os.chdir("/")
@@ -210,7 +210,7 @@ class StepRun:
         except OSError as exc:
             raise CannotStart("below", below, exc) from exc
 
-    def watch(self, limits: taking.StepLimits) -> str:
+    def watch(self, limits: limits.StepLimits) -> str:
         """Wait for the end, or bring it about; why it ended: none, stop, a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         limits.start(clock.mono_ms())
@@ -231,7 +231,7 @@ class StepRun:
                 return why
             keeper.pause(POLL_MS)
 
-    def _at_the_end(self, limits: taking.StepLimits) -> str:
+    def _at_the_end(self, limits: limits.StepLimits) -> str:
         why = self.taking.refused() or limits.at_the_end(sum(self.written()))
         return filling.DISK if why == "none" and self.filling.ended() else why
 

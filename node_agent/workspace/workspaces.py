@@ -17,7 +17,6 @@ from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_do
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
-from node_agent.workspace.exposing import exposed
 from node_agent.workspace.folders import (
     AttemptFolders,
     WorkspaceFolders,
@@ -41,6 +40,7 @@ from node_agent.workspace.result import (
     must_be_commit,
     survey,
 )
+from node_agent.workspace.secret_scan import exposed
 from node_agent.workspace.set_up import SetUps
 from node_agent.workspace.warm import WarmCheckouts
 

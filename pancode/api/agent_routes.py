@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.domain.agents import Agent, find_agent
 from pancode.domain.names import not_found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from pancode.api.agent_routes import AGENT_VERBS
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
-from pancode.control import query
 from pancode.control.feed import MOST, Feed
-from pancode.control.query_shapes import FeedShape
+from pancode.control.query import run as query
+from pancode.control.query.shapes import FeedShape
 from pancode.domain.names import not_found
 from pancode.domain.records import EventKind, FeedEvent
 from pancode.errors import UsageError

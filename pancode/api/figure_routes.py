@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.query_figures import FIGURES, figures
+from pancode.control.query.figures import FIGURES, figures
 from pancode.domain.figures import MEDIA_TYPE, Sample, exposition
 from pancode.errors import PancodeError
 

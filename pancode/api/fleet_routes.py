@@ -17,13 +17,13 @@ from pancode.api.bodies import (
     TrustBody,
     UpBody,
 )
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
-from pancode.control import query_fleet
 from pancode.control.core import open_fences
 from pancode.control.faces import Caller, NodeSpec, Progress
 from pancode.control.inventory import NodeChange
+from pancode.control.query import fleet as query_fleet
 from pancode.counted import counted
 from pancode.domain.logins import check_login
 from pancode.domain.records import Node

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.api.bodies import ExamBody
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
-from pancode.control import exams, query_fleet
+from pancode.control import exams
 from pancode.control.faces import Progress, ProgressLine
-from pancode.control.query_shapes import ExamShape
+from pancode.control.query import fleet as query_fleet
+from pancode.control.query.shapes import ExamShape
 from pancode.domain.passports import ModelPlace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.api.bodies import ActBody, PresetBody
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.preset import record_applied
 from pancode.domain.presets import Preset, find_preset

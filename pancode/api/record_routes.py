@@ -8,18 +8,16 @@ from typing import Any
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control import (
-    query,
-    query_chain,
-    query_fleet,
-    query_models,
-    query_money,
-    query_queue,
-    query_receipts,
-    query_story,
-)
+from pancode.control.query import chain as query_chain
+from pancode.control.query import fleet as query_fleet
+from pancode.control.query import models as query_models
+from pancode.control.query import money as query_money
+from pancode.control.query import queue as query_queue
+from pancode.control.query import receipts as query_receipts
+from pancode.control.query import run as query
+from pancode.control.query import story as query_story
 from pancode.domain.agents import find_agent
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pancode.api.bodies import Body, Empty, parse
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
 from pancode.control.inside import refuse, run_of
 from pancode.domain.names import nearest

@@ -8,15 +8,19 @@ from starlette.responses import Response
 
 from node_agent.wire.failure import Outcome
 from pancode.api.bodies import DispatchBody, LandBody, ReasonBody, RetryBody
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
-from pancode.control import query, query_log, query_runs, query_story, snapshots
-from pancode.control.again import dispatch_again
+from pancode.control import snapshots
 from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.control.inside import refuse
 from pancode.control.landed import not_landed
-from pancode.control.query_receipts import verify
+from pancode.control.query import log as query_log
+from pancode.control.query import run as query
+from pancode.control.query import runs as query_runs
+from pancode.control.query import story as query_story
+from pancode.control.query.receipts import verify
+from pancode.control.retry import dispatch_again
 from pancode.domain.networks import networks
 from pancode.domain.records import Run, RunState
 from pancode.domain.resolve import Resolution

@@ -12,12 +12,12 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.problems import body_of, problem_of
 from pancode.api.routing import ApiCall
 from pancode.control.faces import Progress, ProgressLine
-from pancode.control.query import brief
-from pancode.control.query_log import LogPlace, read_log
+from pancode.control.query.log import LogPlace, read_log
+from pancode.control.query.run import brief
 from pancode.domain.records import FeedEvent
 
 LOOK_S = 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face, here
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
@@ -20,7 +20,7 @@ from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from pancode.offline.agents import AgentFile
+    from pancode.offline.agents import UserAgents
 
 app = Commands()
 
@@ -31,10 +31,10 @@ def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-def _desk() -> AgentFile:
-    from pancode.offline.agents import AgentFile
+def _desk() -> UserAgents:
+    from pancode.offline.agents import UserAgents
 
-    return AgentFile(home_of(os.environ), Path(here()), os.environ)
+    return UserAgents(home_of(os.environ), Path(here()), os.environ)
 
 
 @app.group("agents", "pancode agents show reviewer", default="ls")
@@ -74,17 +74,17 @@ def list_agents(
     "pancode agents show reviewer --prompt --mode review --runtime claude",
 )
 def show_agent(
-    name: Annotated[str, Argument(autocompletion=known.agents)],
+    name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
     prompt: Annotated[bool, option("The whole prompt of a run, with its tokens.", "--prompt")] = False,
     mode: Annotated[
-        str | None, option("With --prompt: of a run in this mode.", "M", complete=known.modes)
+        str | None, option("With --prompt: of a run in this mode.", "M", complete=completions.modes)
     ] = None,
     safety: Annotated[
-        str | None, option("With --prompt: of a run at this level.", "S", complete=known.levels)
+        str | None, option("With --prompt: of a run at this level.", "S", complete=completions.levels)
     ] = None,
     runtime: Annotated[
-        str | None, option("With --prompt: for this program.", "R", complete=known.runtimes)
+        str | None, option("With --prompt: for this program.", "R", complete=completions.runtimes)
     ] = None,
     face: Json,
 ) -> None:
@@ -125,7 +125,7 @@ def _shown(value: object) -> str:
     "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
 )
 def set_agent(
-    name: Annotated[str, Argument(autocompletion=known.agents)], field: str, value: str, face: Json
+    name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
 ) -> None:
     """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
 
@@ -146,7 +146,9 @@ def _plain(value: object) -> str:
 def new_agent(
     name: str,
     *,
-    base: Annotated[str, option("Agent to begin with.", "--from", "A", complete=known.agents)] = "builder",
+    base: Annotated[
+        str, option("Agent to begin with.", "--from", "A", complete=completions.agents)
+    ] = "builder",
     face: Json,
 ) -> None:
     """Add an agent to your panagents.yaml, as a copy of another one to be changed."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face, here
 from pancode.cli.lazy import Commands
 from pancode.cli.matrix import by_subscription, does, evidence_of, is_local_only, matrix
@@ -126,7 +126,7 @@ def list_levels(face: Json) -> None:
 
 @safety.verb("matrix", "pancode safety matrix", "pancode safety matrix claude")
 def show_matrix(
-    *, runtime: Annotated[str | None, Argument(autocompletion=known.runtimes)] = None, face: Json
+    *, runtime: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
     """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
@@ -27,8 +27,10 @@ def events(
     *,
     follow: Annotated[bool, option("Go on with what comes, until Ctrl-C.", "-f", "--follow")] = False,
     number: Annotated[int, option("How many.", "-n", "--number", min=0, max=5_000)] = 20,
-    run: Annotated[str | None, option("Only those of this run.", "R", complete=known.runs)] = None,
-    node: Annotated[str | None, option("Only those of this machine.", "N", complete=known.nodes)] = None,
+    run: Annotated[str | None, option("Only those of this run.", "R", complete=completions.runs)] = None,
+    node: Annotated[
+        str | None, option("Only those of this machine.", "N", complete=completions.nodes)
+    ] = None,
     kind: Annotated[str | None, option("Only these kinds: run.ended, run, node, audit ...", "K,...")] = None,
     face: Json,
 ) -> int:

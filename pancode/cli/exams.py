@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face, who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
 from pancode.cli.render import advice, safe, short_time
+from pancode.cli.snapshot_progress import Snapshots
 from pancode.cli.tables import table
-from pancode.cli.taking import Snapshots
 from pancode.client import ApiError, Client
 from pancode.errors import ExitCode, UnavailableError
 
@@ -27,7 +27,7 @@ MODEL_UNTESTED = "model_untested"
     "test", "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
 )
 def test_model(
-    model: Annotated[str, Argument(autocompletion=known.models)],
+    model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
     node: Annotated[str | None, option("Only on this machine (default: wherever it is).", "N")] = None,
     again: Annotated[bool, option("Also where it was tested already.", "--again")] = False,

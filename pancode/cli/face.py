@@ -30,7 +30,7 @@ class Face:
         """
         client = Client(home_of(os.environ), starts=starts, works=works, note=self.note)
         if works:
-            from pancode.cli.unheeded import unheeded
+            from pancode.cli.ignored_variables import unheeded
 
             for warning in unheeded(client, here(), os.environ):
                 self.note(f"warning: {warning}")

@@ -206,7 +206,7 @@ def down(
 
 def _nobody_there(face: Face, home: Path, whole: bool) -> int:
     """A coordinator that was killed may have left its Valkey."""
-    from pancode.offline.left import end_left
+    from pancode.offline.leftovers import end_left
 
     pid = end_left(home)
     if whole and home.is_dir():

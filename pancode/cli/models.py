@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import here
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
@@ -25,7 +25,9 @@ _NONE = """no model server was found
 
 @app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
 def endpoints(
-    *, node: Annotated[str | None, option("Of this node only.", complete=known.nodes)] = None, face: Json
+    *,
+    node: Annotated[str | None, option("Of this node only.", complete=completions.nodes)] = None,
+    face: Json,
 ) -> None:
     """The model servers that your machines reach: what they are, how they are, what they speak."""
     answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
@@ -46,11 +48,11 @@ def models() -> None:
 @models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
 def list_models(
     *,
-    node: Annotated[str | None, option("Of this node only.", complete=known.nodes)] = None,
+    node: Annotated[str | None, option("Of this node only.", complete=completions.nodes)] = None,
     tier: Annotated[str | None, option("Of this tier only: frontier, mid or small.")] = None,
     runtime: Annotated[
         str | None,
-        option("Instead: vendors' models for this runtime, with prices.", "R", complete=known.runtimes),
+        option("Instead: vendors' models for this runtime, with prices.", "R", complete=completions.runtimes),
     ] = None,
     face: Json,
 ) -> None:

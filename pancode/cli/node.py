@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet import steps
 from pancode.cli.lazy import Commands
@@ -24,8 +24,8 @@ app = Commands()
 
 MORE = {
     "secret": ("secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
-    "steps": ("handed", "The steps of a bring-up as data, for a tool that carries them out."),
-    "import": ("imported", "Machines of an Ansible inventory into this one."),
+    "steps": ("node_steps", "The steps of a bring-up as data, for a tool that carries them out."),
+    "import": ("node_import", "Machines of an Ansible inventory into this one."),
 }
 
 
@@ -237,7 +237,9 @@ def trust(
 
 
 @node.verb("login", "pancode node login gpubox claude")
-def login(name: Node, runtime: Annotated[str, Argument(autocompletion=known.runtimes)], face: Json) -> int:
+def login(
+    name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
+) -> int:
     """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
 
     The exit status is that login's. Nothing of it passes through the coordinator; `pancode audit` has who

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.params import Label, duration, label, many, money, option, size_of
 
 Task = Annotated[str | None, Argument()]
@@ -20,18 +20,26 @@ File = Annotated[
 ]
 Agent = Annotated[
     str | None,
-    option("Agent definition (default: chosen by the task; see pancode agents).", "A", complete=known.agents),
+    option(
+        "Agent definition (default: chosen by the task; see pancode agents).",
+        "A",
+        complete=completions.agents,
+    ),
 ]
-Node = Annotated[str | None, option("Only this machine.", "N", complete=known.nodes)]
-Mode = Annotated[str | None, option("admin, plan, build (default) or review.", "M", complete=known.modes)]
+Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
+Mode = Annotated[
+    str | None, option("admin, plan, build (default) or review.", "M", complete=completions.modes)
+]
 Safety = Annotated[
     str | None,
     option(
-        "auto-edit (default) or full-auto; under suggest nothing is dispatched.", "S", complete=known.levels
+        "auto-edit (default) or full-auto; under suggest nothing is dispatched.",
+        "S",
+        complete=completions.levels,
     ),
 ]
 Model = Annotated[
-    str | None, option("Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.", "M", complete=known.models)
+    str | None, option("Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.", "M", complete=completions.models)
 ]
 Reasoning = Annotated[
     str | None,
@@ -39,10 +47,13 @@ Reasoning = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    option("Settings of this preset; none: without any (see pancode presets).", "P", complete=known.presets),
+    option(
+        "Settings of this preset; none: without any (see pancode presets).", "P", complete=completions.presets
+    ),
 ]
 Runtime = Annotated[
-    str | None, option("Program that runs it; shell runs TASK as a script.", "R", complete=known.runtimes)
+    str | None,
+    option("Program that runs it; shell runs TASK as a script.", "R", complete=completions.runtimes),
 ]
 Workspace = Annotated[
     str | None, option("A snapshot of this repository, or (to be said) an empty folder.", "git|none")

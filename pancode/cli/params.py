@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 from typer import Argument, Option
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -90,9 +90,11 @@ Json = Annotated[
     ),
 ]
 """How a command answers: words, or JSON where that was asked for."""
-Run = Annotated[str, Argument(autocompletion=known.runs)]
-Node = Annotated[str, Argument(autocompletion=known.nodes)]
-Nodes = Annotated[list[str], Argument(autocompletion=known.nodes, default_factory=list, show_default=False)]
+Run = Annotated[str, Argument(autocompletion=completions.runs)]
+Node = Annotated[str, Argument(autocompletion=completions.nodes)]
+Nodes = Annotated[
+    list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
+]
 Link = Annotated[
     Literal["ssh", "direct"] | None,
     option("How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen."),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json
@@ -41,7 +41,7 @@ def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @presets.verb("show", "pancode presets show hybrid")
-def show_preset(name: Annotated[str, Argument(autocompletion=known.presets)], face: Json) -> None:
+def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
     """What one sets, and where it is written."""
     preset = face.client().get("/v1/presets", name=name)["presets"][0]
     face.show(
@@ -56,7 +56,7 @@ def _word(value: object) -> str:
 
 
 @presets.verb("apply", "pancode presets apply local")
-def apply_preset(name: Annotated[str, Argument(autocompletion=known.presets)], face: Json) -> None:
+def apply_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
     """Make it the default of every dispatch. Your files stay as they are; `presets unset` ends it."""
     answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
     for warning in answer["warnings"]:

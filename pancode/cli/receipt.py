@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
@@ -84,9 +84,9 @@ def show(run: Run, face: Json) -> None:
 )
 def verify(
     *,
-    run: Annotated[str | None, Argument(autocompletion=known.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     chain: Annotated[
-        str | None, option("All receipts of a node: is one missing?", "NODE", complete=known.nodes)
+        str | None, option("All receipts of a node: is one missing?", "NODE", complete=completions.nodes)
     ] = None,
     keys: Annotated[
         Path | None, option("Exported public keys: no coordinator.", exists=True, dir_okay=False)
@@ -145,7 +145,7 @@ def _judged(answer: dict[str, Any]) -> str:
 )
 def export(
     *,
-    run: Annotated[str | None, Argument(autocompletion=known.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     dsse: Annotated[bool, option("The bare DSSE envelope, for tools of others.", "--dsse")] = False,
     face: Json,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import known
+from pancode.cli import completions
 from pancode.cli import landing as landings
 from pancode.cli.exams import admitted
 from pancode.cli.face import who
@@ -54,8 +54,12 @@ def runs() -> None:
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=10_000)] = 20,
-    node: Annotated[str | None, option("Only those of this machine.", "N", complete=known.nodes)] = None,
-    agent: Annotated[str | None, option("Only those of this agent.", "A", complete=known.agents)] = None,
+    node: Annotated[
+        str | None, option("Only those of this machine.", "N", complete=completions.nodes)
+    ] = None,
+    agent: Annotated[
+        str | None, option("Only those of this agent.", "A", complete=completions.agents)
+    ] = None,
     outcome: Annotated[
         str | None, option("Only those that ended so, as done or error; or are running.", "O")
     ] = None,
@@ -160,7 +164,7 @@ def _word(value: Any) -> str:
 @runs.verb("stop", "pancode runs stop last --reason 'wrong branch'")
 def stop(
     *,
-    run: Annotated[str | None, Argument(autocompletion=known.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     reason: Annotated[str, option("Goes into the run's story.")] = "",
     face: Json,
 ) -> None:

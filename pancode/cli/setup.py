@@ -123,7 +123,7 @@ def show(
 
 def _unheeded_here() -> list[str]:
     """Variables that a coordinator which runs now does not have; none where none answers."""
-    from pancode.cli.unheeded import unheeded
+    from pancode.cli.ignored_variables import unheeded
 
     try:
         return unheeded(Client(home_of(os.environ), starts=False), here(), os.environ)
@@ -181,7 +181,7 @@ def serve(
 
 
 def _in_background() -> int:
-    from pancode.offline.sole import holder_of
+    from pancode.offline.single_instance import holder_of
 
     root = home_of(os.environ)
     before = holder_of(root)
@@ -201,8 +201,8 @@ def _in_foreground() -> int:
 
 def _as_child() -> int:
     from pancode.offline.serve import serve_here
-    from pancode.offline.sole import AlreadyRunningError
-    from pancode.offline.yielding import left_to_service
+    from pancode.offline.service_check import left_to_service
+    from pancode.offline.single_instance import AlreadyRunningError
 
     by_service = "NOTIFY_SOCKET" in os.environ
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):

@@ -14,7 +14,7 @@ from pancode.cli.render import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
 
-__all__ = ["MARK", "Live", "Story", "story_for"]
+__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for"]
 
 JOIN_S = 3.0
 AGAIN_S = 1.0

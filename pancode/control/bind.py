@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.order import Order
-from pancode.control import turned
+from pancode.control import passed_over
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
@@ -14,6 +14,7 @@ from pancode.domain.life.case import Case
 from pancode.domain.life.decide import decide
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
+from pancode.domain.model_server import served
 from pancode.domain.orders import fence_of, identity_of, may_push, order_for
 from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
 from pancode.domain.records import (
@@ -27,7 +28,6 @@ from pancode.domain.records import (
     Setting,
     WaitReason,
 )
-from pancode.domain.served import served
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
 from pancode.ports import Offer, Ticket, Transaction
@@ -160,8 +160,8 @@ def _standing(
         free=free,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
-        resting=turned.resting(core),
-        shunned=turned.shunned(core),
+        resting=passed_over.resting(core),
+        shunned=passed_over.shunned(core),
         due=_due(tx, waiting),
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
     )

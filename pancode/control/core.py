@@ -12,8 +12,8 @@ from typing import Any
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
 from pancode.control.feed import Feed
-from pancode.control.lists import Lists
 from pancode.control.live import Live
+from pancode.control.model_lists import Lists
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 from pancode.domain.life.signals import Purse

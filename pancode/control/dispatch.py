@@ -10,12 +10,12 @@ from functools import cache
 from typing import TypeVar
 
 from node_agent.policy.rulefile import RuleError, together
-from pancode.control import purse, snapshots
+from pancode.control import run_budget, snapshots
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
-from pancode.control.lists import decided
+from pancode.control.model_lists import decided
 from pancode.control.work import unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
@@ -276,7 +276,7 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-        left = purse.left(tx, run)
+        left = run_budget.left(tx, run)
     rules = rules_of(run.rules)
     walled = is_walled(run)
     return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)

@@ -11,14 +11,14 @@ from node_agent.wire.endpoint import Residence
 from node_agent.wire.passport import AskFact, AskState, PassportFact
 from pancode.control.core import Core
 from pancode.control.faces import Progress, ProgressLine
-from pancode.control.query_passports import passport_shape
-from pancode.control.query_shapes import ExamShape
+from pancode.control.query.passports import passport_shape
+from pancode.control.query.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.node_advice import with_words
 from pancode.domain.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.domain.records import Node
-from pancode.domain.says import with_words
 from pancode.errors import UnavailableError
 
 START_MS = 30_000

@@ -10,7 +10,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
 from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
-from pancode.control.query_receipts import Streams
+from pancode.control.query.receipts import Streams
 from pancode.domain.agents import Agents
 from pancode.domain.place import ErrorPlace
 from pancode.domain.presets import Presets

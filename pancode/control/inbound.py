@@ -19,7 +19,7 @@ from node_agent.wire.signing import (
 )
 from pancode.control import journals, keyring
 from pancode.control.core import Core
-from pancode.control.heard import enrolled, raise_alarm
+from pancode.control.heartbeats import enrolled, raise_alarm
 from pancode.control.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide

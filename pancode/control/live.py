@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
-from pancode.domain.linked import Linked
+from pancode.domain.link_figures import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 from decimal import Decimal
 
 from node_agent.wire.signing import SigningKey
-from pancode.control import bind, heard, inbound, inventory, keyring, money, pulse, quota, turned
+from pancode.control import bind, heartbeats, inbound, inventory, keyring, liveness, money, passed_over, quota
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.enqueue import enqueue
-from pancode.control.lapse import lapse
+from pancode.control.expiry import lapse
 from pancode.control.stop import stop
 from pancode.control.tidy import tidy
 from pancode.control.work import unit_of_work
 from pancode.domain import books
 from pancode.domain.fleet import NodeView
-from pancode.domain.linked import Linked
+from pancode.domain.link_figures import Linked
 from pancode.domain.records import Node, Run, Setting
 from pancode.errors import NotFoundError, UnavailableError
 
@@ -40,9 +40,9 @@ class Plane:
             self.core.enter(epoch)
             with unit_of_work(self.core) as work:
                 work.audit("fleet", "info", "coordinator started", epoch=epoch)
-                turned.recall(self.core, work.tx)
+                passed_over.recall(self.core, work.tx)
                 for node in work.tx.find(Node):
-                    heard.say_settings(work, node)
+                    heartbeats.say_settings(work, node)
 
     def listen(self, wait_ms: int) -> bool:
         """Wait, without holding anything up, until a node has written or the time is over."""
@@ -58,16 +58,16 @@ class Plane:
         with self.core.lock:
             try:
                 quota.enforce(self.core)
-                heard.hear(self.core)
+                heartbeats.hear(self.core)
                 taken = inbound.take_in(self.core, 500)
             except UnavailableError:
-                pulse.look(self.core, reached=False)
+                liveness.look(self.core, reached=False)
                 raise
-            pulse.look(self.core, reached=True)
-            pulse.tell_states(self.core)
-            pulse.give_up_lost(self.core)
+            liveness.look(self.core, reached=True)
+            liveness.tell_states(self.core)
+            liveness.give_up_lost(self.core)
             self.act()
-            pulse.beat(self.core)
+            liveness.beat(self.core)
             self._record()
             tidy(self.core)
             lapse(self.core)
@@ -84,7 +84,7 @@ class Plane:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""
         with self.core.lock:
             bind.bind(self.core)
-            pulse.flush_controls(
+            liveness.flush_controls(
                 self.core
             )  # first: a node that is back in service must know it before it gets work
             bind.push_offers(self.core)

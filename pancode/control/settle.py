@@ -12,7 +12,7 @@ from node_agent.wire.failure import FAILURES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import evidence, turned
+from pancode.control import evidence, passed_over
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.domain.life.decide import decide
@@ -140,7 +140,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
         stored=_stored(core, letter, text),
         answer=_acknowledge(core, letter, countersigned),
         nodes=core.views(work.tx) if elsewhere else (),
-        passed_over=turned.shunned(core).get(claims.identity.run, {}),
+        passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
     )
     work.apply(decide(case, signal))
 

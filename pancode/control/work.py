@@ -9,7 +9,7 @@ from functools import partial
 from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
-from pancode.control import reminding, turned
+from pancode.control import passed_over, reminding
 from pancode.control.core import Core
 from pancode.control.feed import MOST
 from pancode.domain import books
@@ -210,7 +210,7 @@ class Work:
             ms = max(0, self.core.wall_ms() - fence.bound_ms)
             OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
         for passed in changes.passed_over:
-            turned.note(self.core, passed)
+            passed_over.note(self.core, passed)
 
 
 @contextmanager

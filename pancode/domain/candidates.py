@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
+from node_agent.wire.node import NodeFacts, ProblemCode, ReportedProblem
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.names import nearest
+from pancode.domain.node_advice import in_a_sentence, with_words
 from pancode.domain.records import Node
-from pancode.domain.says import in_a_sentence, with_words
 
 NOT_WALLED = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
@@ -30,7 +30,7 @@ class Candidate:
     why: str
     fix: str = ""
     isolation: Isolation | None = None
-    no_sandbox: NodeProblem | None = None
+    no_sandbox: ReportedProblem | None = None
     """Why there is none, as the node says it."""
     other: bool = False
     """The request names another node."""
@@ -131,7 +131,7 @@ def _unserved(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
     return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
 
 
-def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
+def _no_sandbox(facts: NodeFacts) -> ReportedProblem | None:
     return next((one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX), None)
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
-from pancode.domain.absent import check_somewhere
 from pancode.domain.agents import Agent, Speed, Tier
 from pancode.domain.endpoints import check_known, endpoint_names, endpoint_of, serving
 from pancode.domain.fleet import NodeView
+from pancode.domain.missing_model import check_somewhere
 from pancode.domain.models import ModelRef, known, model_ref
 from pancode.domain.names import nearest, not_found
 from pancode.domain.request import Catalogue, DispatchRequest, VendorList

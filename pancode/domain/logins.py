@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.domain.names import not_found
+from pancode.domain.node_advice import with_words
 from pancode.domain.runtimes import RUNTIMES
-from pancode.domain.says import with_words
 from pancode.errors import NotFoundError
 
 

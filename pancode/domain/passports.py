@@ -12,7 +12,7 @@ from pancode.domain.candidates import Candidate
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
-from pancode.domain.says import with_words
+from pancode.domain.node_advice import with_words
 from pancode.domain.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.errors import NotFoundError, RefusedError
 

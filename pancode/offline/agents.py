@@ -30,7 +30,7 @@ _LISTS = {"tools", "runtime_args", "env", "secrets", "tags"}
 
 
 @dataclass(frozen=True, slots=True)
-class AgentFile:
+class UserAgents:
     """Whose file it is, and where its settings count."""
 
     home: Path
@@ -48,7 +48,7 @@ class AgentFile:
         return check_agents(self.home, load(places, self.environ).settings, self.environ, document)
 
 
-def check_file(desk: AgentFile, path: Path | None) -> Json:
+def check_file(desk: UserAgents, path: Path | None) -> Json:
     """`{"file", "agents", "disabled", "problems", "remarks"}`: everything at once, each with file and line.
 
     `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
@@ -84,7 +84,7 @@ def _no_file(file: Path) -> NotFoundError:
     return NotFoundError(f"there is no file {file}", why=why, fix=f"ls -l {file.parent}")
 
 
-def set_field(desk: AgentFile, name: str, field: str, text: str) -> Json:
+def set_field(desk: UserAgents, name: str, field: str, text: str) -> Json:
     """One field of one agent; a shipped agent gets an entry that is laid over it."""
     _by_a_person(desk)
     steps = _steps(field)
@@ -97,7 +97,7 @@ def set_field(desk: AgentFile, name: str, field: str, text: str) -> Json:
     return {"agent": known, "field": field, "value": value, "file": str(desk.file), "line": line}
 
 
-def new_agent(desk: AgentFile, name: str, base: str) -> Json:
+def new_agent(desk: UserAgents, name: str, base: str) -> Json:
     """A copy of another agent under its own name, to be changed."""
     _by_a_person(desk)
     file = _File(desk)
@@ -122,7 +122,7 @@ def new_agent(desk: AgentFile, name: str, base: str) -> Json:
 class _File:
     """The file as it was read; written only when nothing new is wrong with it, and nobody else wrote."""
 
-    def __init__(self, desk: AgentFile) -> None:
+    def __init__(self, desk: UserAgents) -> None:
         self._desk = desk
         self._stamp = _stamp(desk.file)
         self.document = read_document(desk.file)
@@ -157,7 +157,7 @@ class _File:
             raise ConfigError(f"{real} cannot be written", why=str(exc), fix=f"ls -l {real.parent}") from exc
 
 
-def _by_a_person(desk: AgentFile) -> None:
+def _by_a_person(desk: UserAgents) -> None:
     run = desk.environ.get("PANCODE_RUN")
     if run:
         raise RefusedError(

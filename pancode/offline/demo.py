@@ -13,8 +13,8 @@ from typing import Any
 from node_agent.wire.clock import Clock, SystemClock
 from pancode.errors import PancodeError
 from pancode.offline.demo_acts import ACTS, OPENING, Play
+from pancode.offline.demo_report import DemoReport, Write
 from pancode.offline.demo_stage import Stage, new_stage, others
-from pancode.offline.demo_told import DemoReport, Write
 from pancode.offline.demo_work import FILES
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)

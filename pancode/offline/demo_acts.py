@@ -19,8 +19,8 @@ from pancode.domain import books
 from pancode.domain.records import Balance, BookEntry
 from pancode.errors import UnavailableError
 from pancode.offline import demo_work as work
+from pancode.offline.demo_report import DemoReport
 from pancode.offline.demo_stage import FACTOR, NODES, CommandDone, Stage
-from pancode.offline.demo_told import DemoReport
 
 CALM, DOOMED = NODES
 _AGENT = "scripted/program.py"

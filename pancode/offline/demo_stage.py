@@ -21,7 +21,7 @@ import psutil
 from node_agent.wire.clock import Clock, Ids, SystemIds
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError, UnavailableError
-from pancode.offline.sole import holder_of
+from pancode.offline.single_instance import holder_of
 from pancode.processes import ProcessId
 
 PREFIX = "pancode-demo-"

@@ -17,7 +17,7 @@ from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.doctor_ledger import ledger
 from pancode.offline.doctor_openings import DIRECT, FIGURES, opening
-from pancode.offline.sole import holder_of
+from pancode.offline.single_instance import holder_of
 
 if TYPE_CHECKING:
     from pancode.adapters.valkey.external import ExternalRedis

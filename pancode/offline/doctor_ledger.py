@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.store.look import REVISIONS, look_at
+from pancode.adapters.store.inspection import REVISIONS, look_at
 from pancode.adapters.store.migrations import HEAD
 from pancode.config.load import ConfigPlaces, load
 from pancode.counted import counted

@@ -15,7 +15,7 @@ from pancode.connection import ask
 from pancode.domain.place import Doorway, ErrorPlace
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
-from pancode.offline.sole import holder_of
+from pancode.offline.single_instance import holder_of
 from pancode.wiring.home import Home
 
 CONNECT_S = 5.0

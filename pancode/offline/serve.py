@@ -23,15 +23,15 @@ from pancode import __version__, down
 from pancode.adapters.open_files import raise_limit
 from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.connection import SOCKET, home_of, reachable
 from pancode.control.faces import CoordinatorApi
-from pancode.control.query import at
+from pancode.control.query.run import at
 from pancode.offline.answering import QUIET, Answering
+from pancode.offline.coordinator_thread import Rounds
+from pancode.offline.metrics_server import Shown
 from pancode.offline.peers import PeerProtocol
-from pancode.offline.rounds import Rounds
-from pancode.offline.shown import Shown
-from pancode.offline.sole import Sole
+from pancode.offline.single_instance import Sole
 
 log = logging.getLogger("pancode.serve")
 

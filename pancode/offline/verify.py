@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
-from pancode.control.query_receipts import EXPORT, shape
-from pancode.control.query_shapes import VerdictShape
+from pancode.control.query.receipts import EXPORT, shape
+from pancode.control.query.shapes import VerdictShape
 from pancode.domain.verification import (
     ReceiptVerdict,
     TrustedKey,

@@ -12,11 +12,11 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
-from pancode.adapters.alone import Alone
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.direct.entrance import Rooms
-from pancode.adapters.ends import End, TlsEnd
 from pancode.adapters.files import FileArchive, FileEpochs
+from pancode.adapters.fleet_lock import Alone
+from pancode.adapters.forward_targets import End, TlsEnd
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import LogStreams

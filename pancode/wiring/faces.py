@@ -12,7 +12,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
 from pancode.adapters.git.streams import LogStreams
-from pancode.adapters.itself import Itself
+from pancode.adapters.process_metrics import Itself
 from pancode.adapters.ssh.target import Overrides
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.postgres import Database, database_of

@@ -13,7 +13,7 @@ from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import BringUpStep, HomeFile, RemoteScript, StepPlace
-from pancode.adapters.ssh.told import told, told_act
+from pancode.adapters.ssh.steps_json import told, told_act
 from pancode.domain.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError, UsageError

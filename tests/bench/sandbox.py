@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway import places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.sandbox.policy import Network

@@ -13,7 +13,7 @@ import pytest
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import JournalError, JournalState, Note, PendingStop, StopKind, StopNote
 from node_agent.journal.journal import Journal, JournalStorage
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import ORDER, Mark

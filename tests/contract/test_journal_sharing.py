@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from tests.contract.test_journal import accept, on, say

@@ -15,8 +15,8 @@ import redis
 
 from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
-from node_agent.journal.shelf import FileShelf
-from node_agent.runner.looking import spawned_in
+from node_agent.journal.storage import FileShelf
+from node_agent.runner.phase_state import spawned_in
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
 from tests.crowd import crowded

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.records import JournalRecord
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl

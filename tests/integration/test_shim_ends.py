@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runner.looking import look
+from node_agent.runner.phase_state import look
 from node_agent.runner.runner import Runner
 from node_agent.shim import process
 from node_agent.shim.process import AGENT_ONLY

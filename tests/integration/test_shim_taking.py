@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.shim import taking, unmapped
+from node_agent.shim import limits, memory_files
+from node_agent.shim.limits import MEMORY, PROCESSES, Taking
 from node_agent.shim.process import Proc
 from node_agent.shim.spool import PhaseEnd, PhaseLimits, StepEndedBy
-from node_agent.shim.taking import MEMORY, PROCESSES, Taking
 from tests.integration.shim_phases import Phases, phases_in, until
 
 HOG = """
@@ -85,11 +85,13 @@ def test_what_is_mapped_of_a_file_in_memory_is_not_counted_twice() -> None:
             for at in range(0, size, mmap.PAGESIZE):
                 shared[at] = 1
             mine = [os.getpid()]
-            assert unmapped.nameless(mine) == size
-            assert taking._apportioned(mine, size) == pytest.approx(taking._apportioned(mine, 0), rel=0.1)
+            assert memory_files.nameless(mine) == size
+            assert limits._apportioned(mine, size) == pytest.approx(limits._apportioned(mine, 0), rel=0.1)
     finally:
         os.close(kept)
-    assert unmapped.nameless(mine) == 0 and unmapped.in_folders(mine) == 0, "the machine's own are nobody's"
+    assert memory_files.nameless(mine) == 0 and memory_files.in_folders(mine) == 0, (
+        "the machine's own are nobody's"
+    )
 
 
 FILLED = "head -c 20000000 /dev/zero > /tmp/kept-by-a-test; echo full; exec sleep 60"
@@ -104,7 +106,7 @@ def test_of_a_programs_own_sandbox_only_what_it_has_of_its_own(own: tuple[str, .
         try:
             assert started.stdout is not None and started.stdout.readline() == "full\n"
             below = [pid for pid, parent in _parents().items() if _is_below(pid, started.pid)]
-            held = unmapped.in_folders(below)
+            held = memory_files.in_folders(below)
         finally:
             started.kill()
     assert (20_000_000 <= held <= most) if own else held == most
@@ -162,8 +164,8 @@ def test_when_memory_runs_out_attempts_end_before_those_who_watch_them(phases: P
     phases.runner.start(folder, plan)
     seen = phases.running(folder)
     until(lambda: (folder.parent / "out0").read_text().strip() or None)
-    assert int((folder.parent / "out0").read_text()) == taking.FAIR_GAME
-    assert int(Path(f"/proc/{seen.shim}/oom_score_adj").read_text()) < taking.FAIR_GAME
+    assert int((folder.parent / "out0").read_text()) == limits.FAIR_GAME
+    assert int(Path(f"/proc/{seen.shim}/oom_score_adj").read_text()) < limits.FAIR_GAME
     phases.runner.stop(folder, "enough")
     phases.finish(folder)
 
@@ -228,8 +230,8 @@ def test_a_process_that_lets_nobody_look_closely_is_counted_in_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it could share with its children all that it takes, and have taken nothing."""
-    whole = taking._read
-    monkeypatch.setattr(taking, "_read", lambda path: b"" if "smaps" in path else whole(path))
+    whole = limits._read
+    monkeypatch.setattr(limits, "_read", lambda path: b"" if "smaps" in path else whole(path))
     size = 256 << 20
     with mmap.mmap(-1, size) as shared:
         for at in range(0, size, mmap.PAGESIZE):

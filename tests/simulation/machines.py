@@ -11,7 +11,7 @@ from node_agent.agent.publish import Speaker
 from node_agent.agent.world import World
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import NoGateways
+from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.ports import LinkDown
 from node_agent.attempt.uplink import Claimed, News, Sent
 from node_agent.journal.journal import Journal

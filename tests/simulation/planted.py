@@ -11,12 +11,12 @@ import pytest
 from node_agent.agent import control, intake
 from node_agent.attempt import accept, job
 from node_agent.attempt.plans import setup_plan
-from node_agent.attempt.procedure import delivering, desk, setting_up, starting
+from node_agent.attempt.procedure import context, delivering, setting_up, starting
 from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
-from pancode.control import bind, heard, inbound, inventory, journals, plane, settle
+from pancode.control import bind, heartbeats, inbound, inventory, journals, plane, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, placement, settlement
 from pancode.domain.fleet import Listening
@@ -82,7 +82,7 @@ _set_up = setting_up._set_up
 
 def _ask_only_the_ledger(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryEpochs, "last", lambda epochs: 0)
-    patch.setattr(heard, "_catch_up", _nothing)
+    patch.setattr(heartbeats, "_catch_up", _nothing)
 
 
 def _believe_everything(patch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,12 @@ BUGS = (
         60,
     ),
     Bug("a new epoch makes everybody silent", "hostile", _to(fleet, "silence", _silent_in_a_new_epoch), 80),
-    Bug("an old heartbeat is as good as a new one", "enemy", _to(heard, "_note_echo", _heard_is_heard), 80),
+    Bug(
+        "an old heartbeat is as good as a new one",
+        "enemy",
+        _to(heartbeats, "_note_echo", _heard_is_heard),
+        80,
+    ),
     Bug("nothing is lost on a node that was taken out", "removal", _lost_by_state, 25, 7),
     Bug(
         "the next attempt stays when the lost one comes back",
@@ -253,7 +258,7 @@ BUGS = (
     Bug(
         "what lay ready before a power cut is started",
         "clocks",
-        _to(desk.Attempt, "was_prepared_before", property(lambda case: False)),
+        _to(context.Case, "was_prepared_before", property(lambda case: False)),
     ),
     Bug(
         "a plan of before a power cut is used",

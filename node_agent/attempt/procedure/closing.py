@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from node_agent.attempt.claims import MAX_NAMES, clipped, such_as
 from node_agent.attempt.plans import gates_plan
 from node_agent.attempt.ports import AttemptResult, StepFailed
-from node_agent.attempt.procedure.desk import Attempt, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.procedure.starting import runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process
 from node_agent.attempt.verdict import (
@@ -40,7 +40,7 @@ from node_agent.wire.receipt import GateResult
 AS_FOUND = "what is put aside may be empty or old in part"
 
 
-def commit(case: Attempt) -> Turn:
+def commit(case: Case) -> Turn:
     """exited → committed: whatever the end was, what the agent left is kept."""
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
@@ -80,7 +80,7 @@ class _Exposed:
     findings: list[str] = field(default_factory=list)
 
 
-def _exposed(case: Attempt, result: AttemptResult) -> _Exposed:
+def _exposed(case: Case, result: AttemptResult) -> _Exposed:
     hidden, clean = case.desk.runtimes.hidden(case.order), case.cleaner()
     if result.commit is None or not hidden:
         return _Exposed()
@@ -94,9 +94,7 @@ def _exposed(case: Attempt, result: AttemptResult) -> _Exposed:
     )
 
 
-def _judged(
-    case: Attempt, result: AttemptResult, fault: Fault | None
-) -> tuple[Fault | None, tuple[str, ...]]:
+def _judged(case: Case, result: AttemptResult, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:
     """The result against the policy and the node owner's rules, and what broke them in words."""
     policy, owner = case.order.policy, case.desk.ceiling()
     broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
@@ -107,7 +105,7 @@ def _judged(
     return rules_fault(broken, fault) if changed is fault else changed, broken
 
 
-def _not_committed(case: Attempt, fault: Fault, failed: StepFailed) -> Turn:
+def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
     """What it left is put aside, unless that is what filled the disk: then it goes with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
@@ -116,14 +114,14 @@ def _not_committed(case: Attempt, fault: Fault, failed: StepFailed) -> Turn:
     return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
 
 
-def _cut_off(case: Attempt, fault: Fault) -> Turn:
+def _cut_off(case: Case, fault: Fault) -> Turn:
     """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
 
 
-def salvaged(case: Attempt) -> tuple[str, ...]:
+def salvaged(case: Case) -> tuple[str, ...]:
     """Keep what can be kept; where, or why not, in words for a person."""
     try:
         return case.desk.workspaces.salvage(
@@ -133,7 +131,7 @@ def salvaged(case: Attempt) -> tuple[str, ...]:
         return (f"what it left could not be put aside: {failed}"[:1000],)
 
 
-def gate(case: Attempt) -> Turn:
+def gate(case: Case) -> Turn:
     """committed → gated. Each phase of the gates is started once."""
     fault, stop = case.fault, case.entry.stop
     if not case.is_gated(fault):
@@ -155,7 +153,7 @@ def gate(case: Attempt) -> Turn:
             assert_never(seen)
 
 
-def _start_gates(case: Attempt) -> Turn:
+def _start_gates(case: Case) -> Turn:
     work = case.desk.runner.planned(case.work)
     if work is None:
         return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
@@ -177,7 +175,7 @@ def _start_gates(case: Attempt) -> Turn:
     return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
 
 
-def _gated(case: Attempt, record: ExitRecord) -> Turn:
+def _gated(case: Case, record: ExitRecord) -> Turn:
     results = gate_results(case.order.gates, record)
     findings = _changed_by_gates(case)
     data: dict[str, Any] = {"gates": [one.model_dump(mode="json") for one in results], "findings": findings}
@@ -185,7 +183,7 @@ def _gated(case: Attempt, record: ExitRecord) -> Turn:
     return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
 
 
-def _changed_by_gates(case: Attempt) -> list[str]:
+def _changed_by_gates(case: Case) -> list[str]:
     committed = case.entry.data[Mark.COMMITTED]
     commit = committed.get("commit") or case.order.workspace.snapshot
     if commit is None or committed["kind"] == "none":

@@ -9,7 +9,7 @@ from node_agent.attempt.claims import ClaimTime, claims_of
 from node_agent.attempt.plans import KEPT, STREAMS
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.closing import salvaged
-from node_agent.attempt.procedure.desk import Attempt, Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Finished, Progressed, Turn, Wait
 from node_agent.attempt.records import Note
 from node_agent.attempt.verdict import Fault
 from node_agent.wire import keys
@@ -20,7 +20,7 @@ from node_agent.wire.receipt import receipt_of
 MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"
 
 
-def push(case: Attempt) -> Turn:
+def push(case: Case) -> Turn:
     """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
     fault, commit = case.fault, case.entry.data.get(Mark.COMMITTED, {}).get("commit")
     findings: list[str] = []
@@ -42,7 +42,7 @@ def push(case: Attempt) -> Turn:
     return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
 
 
-def upload(case: Attempt) -> tuple[list[dict[str, Any]], list[str]]:
+def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
     """Every output that there is, and words for those that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
@@ -57,7 +57,7 @@ def upload(case: Attempt) -> tuple[list[dict[str, Any]], list[str]]:
     return blobs, lost
 
 
-def seal(case: Attempt) -> Turn:
+def seal(case: Case) -> Turn:
     """pushed → receipted: signed and on disk before anybody sees it."""
     desk = case.desk
     now = ClaimTime(desk.clock.wall_ms(), desk.now(), desk.journal.last_receipt())
@@ -67,7 +67,7 @@ def seal(case: Attempt) -> Turn:
     return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
 
 
-def publish(case: Attempt) -> Turn:
+def publish(case: Case) -> Turn:
     """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
     desk, now = case.desk, case.desk.clock.mono_ms()
     if case.resend:
@@ -84,7 +84,7 @@ def publish(case: Attempt) -> Turn:
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
 
 
-def _send_again(case: Attempt) -> None:
+def _send_again(case: Case) -> None:
     """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
     data = case.entry.data
     commit = data.get(Mark.COMMITTED, {}).get("commit")
@@ -94,7 +94,7 @@ def _send_again(case: Attempt) -> None:
     upload(case)
 
 
-def clean_up(case: Attempt) -> Turn:
+def clean_up(case: Case) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
     entry, desk = case.entry, case.desk
     desk.journal.settle(case.identity)

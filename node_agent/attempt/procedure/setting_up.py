@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from node_agent.attempt.claims import NEVER_RAN
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.desk import Attempt, Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait
 from node_agent.attempt.procedure.starting import LAID_OUT_BEFORE, must_have_gates, reopen, runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process, follow
 from node_agent.attempt.records import Note
@@ -18,7 +18,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 
 
-def attend(case: Attempt) -> Turn:
+def attend(case: Case) -> Turn:
     """spawned → exited: set-up if there is one, then the agent. The baseline says that set-up is over."""
     if not case.order.setup or case.entry.damaged:
         return follow(case)
@@ -29,7 +29,7 @@ def attend(case: Attempt) -> Turn:
     return follow(case)
 
 
-def _setting_up(case: Attempt) -> Turn:
+def _setting_up(case: Case) -> Turn:
     seen, stop = case.desk.runner.look(case.setup), case.entry.stop
     match seen:
         case Running():
@@ -46,7 +46,7 @@ def _setting_up(case: Attempt) -> Turn:
             assert_never(seen)
 
 
-def _set_up(case: Attempt, record: ExitRecord, rebooted: bool) -> Turn:
+def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     """What it made in a boot of before may be lost in part: no agent starts on it, and no copy is kept."""
     fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
@@ -63,19 +63,19 @@ def _set_up(case: Attempt, record: ExitRecord, rebooted: bool) -> Turn:
     return Progressed()
 
 
-def _took(case: Attempt, record: ExitRecord, why_not: tuple[str, ...]) -> str:
+def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
     key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
     kept = "; what it made is kept for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
 
 
-def _kept(case: Attempt) -> tuple[str, ...]:
+def _kept(case: Case) -> tuple[str, ...]:
     """Before the agent can lay its hands on them. The key is of before set-up, which may change lockfiles."""
     key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
     return () if key is None else case.desk.workspaces.keep(case.order, key)
 
 
-def _start_agent(case: Attempt) -> Turn:
+def _start_agent(case: Case) -> Turn:
     """Its own exclusive record keeps it from starting twice, as every phase's does."""
     stop, left = case.entry.stop, case.time_left()
     if stop is not None:
@@ -99,7 +99,7 @@ def _start_agent(case: Attempt) -> Turn:
     return Progressed()
 
 
-def _renewed(case: Attempt, planned: PhasePlan, left: int) -> PhasePlan:
+def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """What set-up could write is as it was; the sandbox covers what rules name by now. StepFailed."""
     door = reopen(case)
     case.desk.workspaces.renew(case.identity)
@@ -108,7 +108,7 @@ def _renewed(case: Attempt, planned: PhasePlan, left: int) -> PhasePlan:
     return case.enclosed(plan, plan, door)
 
 
-def _withhold(case: Attempt, fault: Fault) -> Turn:
+def _withhold(case: Case, fault: Fault) -> Turn:
     """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
     case.desk.runner.stop(case.work, fault.reason)
     if not isinstance(case.desk.runner.look(case.work), NotStarted):
@@ -116,12 +116,12 @@ def _withhold(case: Attempt, fault: Fault) -> Turn:
     return _never_ran(case, fault)
 
 
-def _gone(case: Attempt, fault: Fault) -> Turn:
+def _gone(case: Case, fault: Fault) -> Turn:
     swept = case.desk.runner.sweep(str(case.identity))
     return _never_ran(case, fault, [f"{swept} processes were left behind and killed"] if swept else [])
 
 
-def _never_ran(case: Attempt, fault: Fault, findings: list[str] | None = None) -> Turn:
+def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
     """The agent never ran, so its cost is known."""
     data: dict[str, Any] = {**NEVER_RAN, "findings": findings or []}
     record = case.record(case.setup)

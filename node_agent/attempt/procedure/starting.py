@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, StepFailed
-from node_agent.attempt.procedure.desk import Attempt, Progressed, Turn, Wait, digest_of
+from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait, digest_of
 from node_agent.attempt.records import Note, PutBack
 from node_agent.attempt.sessions import NotYet
 from node_agent.attempt.verdict import Fault
@@ -24,12 +24,12 @@ NOT_CACHED = "set-up runs: the repository names no folders of it to keep (cache:
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
 
 
-def prepare(case: Attempt) -> Turn:
+def prepare(case: Case) -> Turn:
     """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
     return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
 
 
-def _prepare(case: Attempt, anew: bool) -> Turn:
+def _prepare(case: Case, anew: bool) -> Turn:
     """`anew`: nothing that lies there can be relied on. Again and again while the depot is away."""
     try:
         if anew:
@@ -70,7 +70,7 @@ def _prepare(case: Attempt, anew: bool) -> Turn:
     return case.mark(Mark.PREPARED, None, data, *words, baseline=baseline)
 
 
-def _set_up(case: Attempt, work: PhasePlan) -> tuple[PutBack, str | None]:
+def _set_up(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
     """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
     desk, order = case.desk, case.order
     cached = order.setup and order.cache
@@ -82,7 +82,7 @@ def _set_up(case: Attempt, work: PhasePlan) -> tuple[PutBack, str | None]:
     return ready, None
 
 
-def must_have_gates(case: Attempt, plan: PhasePlan) -> None:
+def must_have_gates(case: Case, plan: PhasePlan) -> None:
     """When set-up is over, and before anything was paid for. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
     absent = case.desk.workspaces.absent(case.order, path)
@@ -99,7 +99,7 @@ def _uncached(order: Order) -> PutBack:
     return PutBack(None, told=NOT_CACHED if order.setup else "")
 
 
-def spawn(case: Attempt) -> Turn:
+def spawn(case: Case) -> Turn:
     """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
     runner, first = case.desk.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
@@ -121,12 +121,12 @@ def spawn(case: Attempt) -> Turn:
     return case.mark(Mark.SPAWNED, None)
 
 
-def reopen(case: Attempt) -> GatewayAccess | None:
+def reopen(case: Case) -> GatewayAccess | None:
     """Its gateway, should it have died before the agent's start. StepFailed."""
     return case.desk.gateways.open(case.order, case.folder) if case.has_gateway else None
 
 
-def unstarted(case: Attempt, after_wait: bool = False) -> Turn | None:
+def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     """Whether what was accepted must not be started any more; None when it may.
 
     Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
@@ -144,7 +144,7 @@ def unstarted(case: Attempt, after_wait: bool = False) -> Turn | None:
     return _withdraw(case, Refused(why=OrderRefusal.TOO_LATE, detail=detail), detail)
 
 
-def _withdraw(case: Attempt, word: EventBody, why: str) -> Turn:
+def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
     """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
         first = case.before_gates[0]
@@ -155,13 +155,13 @@ def _withdraw(case: Attempt, word: EventBody, why: str) -> Turn:
     return Progressed()
 
 
-def _clear(case: Attempt) -> None:
+def _clear(case: Case) -> None:
     """Of what an earlier try left, no plan is used, nor a stop heard that it was left with. RunnerError."""
     for phase in case.phases:
         case.desk.runner.discard(phase)
 
 
-def _lay_out(case: Attempt) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAccess | None]:
+def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAccess | None]:
     desk, order = case.desk, case.order
     desk.sessions.go_on(order)
     work = desk.workspaces.prepare(case.identity, order.workspace)
@@ -194,13 +194,13 @@ def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...
     return (NO_LAST_TURN,) if order.limits.wrap_up else ()
 
 
-def _hand_over(case: Attempt, launch: Launch) -> None:
+def _hand_over(case: Case, launch: Launch) -> None:
     """When all lies there that we write: from now on the files are whose the agent will be."""
     if launch.inside and launch.owner is not None:
         case.desk.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
 
 
-def _not_spawned(case: Attempt, failed: RunnerError) -> Turn:
+def _not_spawned(case: Case, failed: RunnerError) -> Turn:
     """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
     first = case.before_gates[0]
     case.desk.runner.stop(first, "the start failed")

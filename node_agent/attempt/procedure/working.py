@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
-from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.plans import ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
-from node_agent.attempt.procedure.desk import Attempt, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.records import Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -36,7 +36,7 @@ CUT_OFF = "the node was restarted before what it wrote was safe on the disk"
 _UNKNOWN_END = ProcessEnd(None, None, "none")
 
 
-def follow(case: Attempt) -> Turn:
+def follow(case: Case) -> Turn:
     """spawned → exited, or nothing new yet."""
     if case.entry.damaged:
         return _abandon(case)
@@ -54,7 +54,7 @@ def follow(case: Attempt) -> Turn:
             assert_never(seen)
 
 
-def watch_of(case: Attempt) -> OutputWatch:
+def watch_of(case: Case) -> OutputWatch:
     """The reader of this attempt's output; made anew after a restart."""
     if case.watch is None:
         bounds = Bounds(_place(case), case.desk.ceiling().rules)
@@ -63,13 +63,13 @@ def watch_of(case: Attempt) -> OutputWatch:
     return case.watch
 
 
-def _place(case: Attempt) -> Where:
+def _place(case: Case) -> Where:
     """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
     plan = case.desk.runner.planned(case.work)
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
-def end_process(case: Attempt, folder: Path, reason: str) -> None:
+def end_process(case: Case, folder: Path, reason: str) -> None:
     """Ask once per life of this node agent: the request itself lies on disk."""
     watch = watch_of(case)
     if not watch.asked_to_stop:
@@ -77,7 +77,7 @@ def end_process(case: Attempt, folder: Path, reason: str) -> None:
         watch.asked_to_stop = True
 
 
-def _running(case: Attempt) -> Turn:
+def _running(case: Case) -> Turn:
     watch, desk = watch_of(case), case.desk
     watch.seen_wall_ms = desk.clock.wall_ms()
     done = watch.pull(desk.runner)
@@ -98,7 +98,7 @@ def _running(case: Attempt) -> Turn:
     return Wait("running", desk.tempo.look_ms if done else 1, case.work)
 
 
-def _gateway_gone(case: Attempt, watch: OutputWatch) -> StopNote | None:
+def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
     if not case.has_gateway:
         return None
@@ -108,7 +108,7 @@ def _gateway_gone(case: Attempt, watch: OutputWatch) -> StopNote | None:
     return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
 
 
-def _over(case: Attempt, watch: OutputWatch) -> StopNote | None:
+def _over(case: Case, watch: OutputWatch) -> StopNote | None:
     """By the runtime's own figures; where a last turn may follow, the gateway alone ends it, if it can."""
     limits = case.order.limits
     late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
@@ -120,11 +120,11 @@ def _over(case: Attempt, watch: OutputWatch) -> StopNote | None:
     return over_limit(limits, watch.spent.usage)
 
 
-def _is_metered(case: Attempt, watch: OutputWatch) -> bool:
+def _is_metered(case: Case, watch: OutputWatch) -> bool:
     return case.has_gateway and watch.count is not None and not watch.count.calls.subscription
 
 
-def _last_count(case: Attempt) -> ModelCount | None:
+def _last_count(case: Case) -> ModelCount | None:
     """The agent is gone: what its gateway has counted is all there is."""
     if not case.has_gateway:
         return None
@@ -137,7 +137,7 @@ def _broken(watch: OutputWatch) -> StopNote | None:
     return None if ending is None else StopNote(StopKind.RULE, ending)
 
 
-def _tell_wrap_up(case: Attempt, watch: OutputWatch) -> None:
+def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
     """When it happens, once in the life of this node agent; in the receipt it stands with the last count."""
     if watch.count is None or not watch.count.wrapped or watch.told_wrap_up:
         return
@@ -147,7 +147,7 @@ def _tell_wrap_up(case: Attempt, watch: OutputWatch) -> None:
         watch.told_wrap_up = True
 
 
-def _tell_offences(case: Attempt, watch: OutputWatch) -> None:
+def _tell_offences(case: Case, watch: OutputWatch) -> None:
     """At once, and for the receipt: what happens to the program after this does not undo it."""
     new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
     if new:
@@ -156,7 +156,7 @@ def _tell_offences(case: Attempt, watch: OutputWatch) -> None:
             case.desk.journal.write(case.identity, Note(findings=new, say=words))
 
 
-def _tell_progress(case: Attempt, watch: OutputWatch) -> None:
+def _tell_progress(case: Case, watch: OutputWatch) -> None:
     spent = watch.spent
     body = Progress(
         input_tokens=spent.usage.input_tokens,
@@ -174,14 +174,14 @@ def _agent_in(record: ExitRecord) -> StepRecord | None:
     return next((step for step in record.steps if step.kind is StepKind.AGENT), None)
 
 
-def _lived_ms(case: Attempt) -> int:
+def _lived_ms(case: Case) -> int:
     """Of the agent, without the record of its end. A wall clock that was set has no say beyond the limit."""
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.desk.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.order.limits.wall_ms)
 
 
-def _ended(case: Attempt, record: ExitRecord) -> Turn:
+def _ended(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
@@ -191,7 +191,7 @@ def _ended(case: Attempt, record: ExitRecord) -> Turn:
     return _mark_ended(case, record, fault, told, count)
 
 
-def _cut_off(case: Attempt, record: ExitRecord) -> Turn:
+def _cut_off(case: Case, record: ExitRecord) -> Turn:
     """It ended in a boot of before, and nobody had looked: its record is durable, what it wrote may be not.
 
     What it is said to have done is no result then. A limit, or who asked for its end, stands.
@@ -206,7 +206,7 @@ def _cut_off(case: Attempt, record: ExitRecord) -> Turn:
 
 
 def _mark_ended(
-    case: Attempt, record: ExitRecord, fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None
+    case: Case, record: ExitRecord, fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None
 ) -> Turn:
     agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
@@ -223,13 +223,13 @@ def _mark_ended(
     return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
 
 
-def _with_session_kept(case: Attempt, told: ReportedEnd) -> ReportedEnd:
+def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
     """Before what its login brought is taken away, and folders with it."""
     why = case.desk.sessions.keep(case.order, told.session, told.spent.usage)
     return replace(told, findings=(*told.findings, why)) if why else told
 
 
-def _path_of(case: Attempt) -> str:
+def _path_of(case: Case) -> str:
     """Where programs were looked for."""
     plan = case.desk.runner.planned(case.work)
     return "not known" if plan is None else plan.env.get("PATH", "")
@@ -260,7 +260,7 @@ def _with_told(
     }
 
 
-def _gone(case: Attempt, fault: Fault) -> Turn:
+def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.desk.runner.sweep(str(case.identity))
     told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
@@ -269,7 +269,7 @@ def _gone(case: Attempt, fault: Fault) -> Turn:
     return case.mark(Mark.EXITED, fault, data)
 
 
-def _abandon(case: Attempt) -> Turn:
+def _abandon(case: Case) -> Turn:
     """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
     for phase in case.before_gates:
         case.desk.runner.stop(phase, "the node's journal of this attempt was damaged")

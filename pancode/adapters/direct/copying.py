@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from pancode.adapters.ends import SHUT_S, End, reached
+from pancode.adapters.forward_targets import SHUT_S, End, reached
 
 PIECE = 1 << 16
 Seen = Callable[[bytes], None]

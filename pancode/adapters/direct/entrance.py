@@ -18,7 +18,7 @@ from pancode.adapters.direct.authority import Authority, key_of
 from pancode.adapters.direct.copying import both, closed, copy, opened
 from pancode.adapters.direct.login import LoginError, OneLogin
 from pancode.adapters.direct.port import AGAIN_S, Port
-from pancode.adapters.ends import End
+from pancode.adapters.forward_targets import End
 from pancode.adapters.ssh.door import MOST
 from pancode.domain.place import Doorway
 from pancode.errors import PancodeError

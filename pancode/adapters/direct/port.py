@@ -11,7 +11,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from pancode.adapters.direct.copying import spoken
-from pancode.adapters.ends import SHUT_S
+from pancode.adapters.forward_targets import SHUT_S
 from pancode.adapters.open_files import is_spare, most
 from pancode.domain.place import ErrorPlace
 

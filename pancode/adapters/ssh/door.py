@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import asyncssh
 
-from pancode.adapters.ends import End, TlsEnd, reached
+from pancode.adapters.forward_targets import End, TlsEnd, reached
 
 MOST = 64
 """A node agent needs about five; one more for each attempt that delivers."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncssh
 
-from pancode.adapters.ends import End
+from pancode.adapters.forward_targets import End
 from pancode.adapters.ssh.door import ForwardedPort
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
+from pancode.domain.forbidden import forbidden
+from pancode.domain.node_advice import with_words
 from pancode.domain.resolve import Resolution
-from pancode.domain.ruled import forbidden
 from pancode.domain.runtimes import HeldBy, HoldRequest, held
-from pancode.domain.says import with_words
 from pancode.domain.snapshot import AdmissionView, Parent
 
 NAME = "safety"

@@ -16,7 +16,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.adapters.direct.authority import Authority
 from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
-from pancode.adapters.ends import End
+from pancode.adapters.forward_targets import End
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.redis_bus.rights import node_user

@@ -19,7 +19,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import DepotAddress
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.ends import TlsEnd
+from pancode.adapters.forward_targets import TlsEnd
 from pancode.adapters.valkey.access import connect
 from pancode.adapters.valkey.tls import TlsFiles
 from pancode.wiring.loop import LoopThread

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.cli import known
+from pancode.cli import completions
 from tests.crowd import crowded
 from tests.integration.faces.conftest import Shell
 from tests.integration.faces.listening import Listening
@@ -162,7 +162,7 @@ def test_a_coordinator_that_does_not_answer_holds_no_shell_up(tmp_path: Path, pe
     begun = time.monotonic()
     done = _ask({**person, "PANCODE_HOME": str(tmp_path)}, "pancode runs show ", 3)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
-    assert time.monotonic() - begun < (known.PATIENCE_S + 8) * crowded()
+    assert time.monotonic() - begun < (completions.PATIENCE_S + 8) * crowded()
     assert mute.asked == [b"/v1/runs?limit=50"]
     mute.end()
     for peer in mute.kept:

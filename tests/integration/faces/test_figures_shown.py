@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api.desk import ApiContext as ApiDesk
+from pancode.api.context import ApiContext as ApiDesk
 from pancode.domain.place import ErrorPlace, figures_place_of
 from pancode.errors import ConfigError
-from pancode.offline.shown import Shown
+from pancode.offline.metrics_server import Shown
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk, Puppet

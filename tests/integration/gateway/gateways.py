@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.doors import GatewayAccess, ModelCount
+from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses

@@ -17,7 +17,7 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
-from node_agent.gateway.near import Near
+from node_agent.gateway.local_endpoint import Near
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.gateway.slots import Full, SlotLocks, is_taken
 from node_agent.wire.clock import SystemClock, SystemIds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway.tunnel import MOST_OPEN
 from node_agent.home.gatewayfile import GatewayWish
 from node_agent.link.trusting import believing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.workspace import exposing
+from node_agent.workspace import secret_scan
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.gitrun import NodeGit
 from tests.integration.git.repos import Repo
@@ -28,7 +28,7 @@ def repo(tmp_path: Path) -> Repo:
 def _found(repo: Repo, tmp_path: Path) -> list[tuple[str, str]]:
     before = repo.head
     out = NodeGit(repo.path / ".git")
-    return exposing.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
+    return secret_scan.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
 
 
 def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> N
 
 
 def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposing, "MOST_BYTES", 10)
+    monkeypatch.setattr(secret_scan, "MOST_BYTES", 10)
     repo.write("b", "x" * 11)
     with pytest.raises(WorkspaceFailure, match="not looked through"):
         _found(repo, tmp_path)

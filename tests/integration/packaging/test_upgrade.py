@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from node_agent.journal.shelf import FileShelf
+from node_agent.journal.storage import FileShelf
 from node_agent.wire.node import HOME_LAYOUT
+from pancode.adapters.store.inspection import look_at
 from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.look import look_at
 from pancode.adapters.store.migrate import Revisions
 from pancode.adapters.store.migrations import HEAD
 from pancode.adapters.store.migrations.script import SHIPPED

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from node_agent.passport.desk import MOST_ASKS, TOLD_MS, ExamDesk
-from node_agent.passport.kept import PassportCache
+from node_agent.passport.cache import PassportCache
+from node_agent.passport.examiner import MOST_ASKS, TOLD_MS, ExamDesk
 from node_agent.passport.replies import Reply
 from node_agent.wire.passport import AskState
 from tests.crowd import crowded

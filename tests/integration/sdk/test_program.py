@@ -29,7 +29,7 @@ from tests.unit.node_agent.runtimes.asked import ask
 HEAD = f"""
 import asyncio, json, os, sys, time
 sys.path.append({str(Path(PACKAGE).parent)!r})
-from node_agent.sdk.line import Line
+from node_agent.sdk.channel import Line
 line = Line()
 told = line.first()
 line.tell("session", session="s-1", version="9")

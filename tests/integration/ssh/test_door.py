@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.adapters.ends import TlsEnd
+from pancode.adapters.forward_targets import TlsEnd
 from pancode.adapters.ssh.door import MOST
 from pancode.adapters.ssh.link import LinkKind
 from pancode.adapters.valkey.tls import TlsFiles

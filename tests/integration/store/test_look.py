@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pancode.adapters.store.inspection import REVISIONS, look_at
 from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.look import REVISIONS, look_at
 from pancode.adapters.store.migrations import HEAD
 from pancode.domain.records import Setting
 from pancode.offline.doctor import examine

@@ -13,7 +13,7 @@ from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.publish import Speaker
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import NoGateways
+from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.uplink import Claimed, Sent
 from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.doors import GatewayAccess, ModelCount, NoGateways
+from node_agent.attempt.gateways import GatewayAccess, ModelCount, NoGateways
 from node_agent.attempt.ports import ReportedEnd, ReportedUsage
 from node_agent.attempt.verdict import GATEWAY_GONE, Fault, gateway_fault
 from node_agent.wire.failure import FailureKind as K

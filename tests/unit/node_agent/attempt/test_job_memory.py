@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from node_agent.attempt.procedure.desk import Attempt
+from node_agent.attempt.procedure.context import Case
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
 from tests.unit.node_agent.stage import LONG, Stage, identity, order_of
@@ -23,4 +23,4 @@ def test_of_a_run_that_is_over_nothing_is_kept() -> None:
 
 def _cases_of(one: AttemptId) -> int:
     gc.collect()
-    return sum(isinstance(each, Attempt) and each.identity == one for each in gc.get_objects())
+    return sum(isinstance(each, Case) and each.identity == one for each in gc.get_objects())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.doors import ModelCount
+from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import ReportedEnd
 from node_agent.attempt.records import StopKind, StopNote
 from node_agent.attempt.verdict import (

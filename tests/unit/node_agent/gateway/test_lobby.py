@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 
-from node_agent.gateway.lobby import Visitor, surplus, users_by_ports
+from node_agent.gateway.admission import Visitor, surplus, users_by_ports
 
 
 class NoTask(asyncio.Future):

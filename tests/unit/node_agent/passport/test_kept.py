@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.passport.kept import (
+from node_agent.passport.cache import (
     FILE,
     MOST,
     NAMED_MS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runner.brought import MOST, brought_in
+from node_agent.runner.repository_code import MOST, brought_in
 from node_agent.runtimes.opencode.runtime import BROUGHT
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.doors import GatewayAccess
+from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import ProcessEnd, StepFailed
 from node_agent.runner.launching import NAME_CHARS, LaunchSurroundings, NodeRuntimes, network_of

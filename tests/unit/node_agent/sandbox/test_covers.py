@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import covers as room
+from node_agent.sandbox.covered import read, write
 from node_agent.sandbox.covers import Ground, covers_of
-from node_agent.sandbox.known import read, write
 from node_agent.sandbox.policy import Covers
 from node_agent.wire.policy import PathAccess, PathRule
 

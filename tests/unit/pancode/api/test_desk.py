@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.api.desk import Nudges
+from pancode.api.context import Nudges
 
 
 def test_a_turn_that_has_not_begun_serves_all_who_ask() -> None:

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from pancode.api.bodies import Empty
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.routing import ApiCall
 from pancode.errors import NotFoundError, UsageError

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api.desk import ApiContext as ApiDesk
+from pancode.api.context import ApiContext as ApiDesk
 from pancode.api.figure_routes import figures_app
-from pancode.control.query_figures import FIGURES
+from pancode.control.query.figures import FIGURES
 from pancode.errors import UnavailableError
 from tests.unit.pancode.api.world import FACTS, Http, MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.control.query_runs import moment_ms
+from pancode.control.query.runs import moment_ms
 from pancode.errors import UsageError
 from tests.unit.pancode.api.world import World
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
-from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
+from node_agent.wire.node import ReportedProblem, RuntimeFact, no_sandbox
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.api.app import VERBS
 from pancode.cli.render import advice
@@ -38,7 +38,7 @@ def world(tmp_path: Path) -> World:
     made.node.facts = facts(
         problems=(
             no_sandbox("none", EVIL),
-            NodeProblem(what="endpoint x (h:2) is away", fix=EVIL),
+            ReportedProblem(what="endpoint x (h:2) is away", fix=EVIL),
         ),
         runtimes=(
             RuntimeFact(name="shell", state="ok"),
@@ -46,7 +46,7 @@ def world(tmp_path: Path) -> World:
             RuntimeFact(name="codex", state="missing", fix=EVIL),
         ),
         endpoints=(server,),
-        shut=NodeProblem(what="full", fix=EVIL),
+        shut=ReportedProblem(what="full", fix=EVIL),
     )
     made.node.breathe()
     return made

@@ -10,8 +10,8 @@ import pytest
 
 from node_agent.wire.endpoint import ModelFact, Residence
 from node_agent.wire.passport import Grade
+from pancode.domain.model_server import served
 from pancode.domain.records import Run
-from pancode.domain.served import served
 from tests.unit.pancode.api.test_exams import Local, passport
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.domain.fleets import endpoint, node

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.streaming import steps
 from pancode.control.faces import Progress, ProgressLine
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator

@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import SigningKey
 from pancode.api.app import build_app
-from pancode.api.desk import ApiContext as ApiDesk
+from pancode.api.context import ApiContext as ApiDesk
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,

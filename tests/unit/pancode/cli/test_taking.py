@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.cli.face import Face
-from pancode.cli.taking import Snapshots
+from pancode.cli.snapshot_progress import Snapshots
 
 
 def _one(project: str, done: int, of: int) -> dict[str, Any]:

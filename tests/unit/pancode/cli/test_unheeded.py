@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.cli.unheeded import unheeded
+from pancode.cli.ignored_variables import unheeded
 from pancode.client import Client
 from pancode.errors import ConfigError
 from pancode.offline.settings import settings_here

@@ -14,11 +14,11 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
+from pancode.cli.completions import agents as known_agents
 from pancode.cli.dispatch import task_text
 from pancode.cli.face import Face
 from pancode.cli.fleet import steps
 from pancode.cli.follow import summary
-from pancode.cli.known import agents as known_agents
 from pancode.cli.lazy import Group
 from pancode.cli.params import duration, label, money
 from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, size, took, usd, width

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.order import Reasoning, Resumed
-from pancode.control.again import going_on, request_of
+from pancode.control.retry import going_on, request_of
 from pancode.domain.orders import order_for
 from pancode.domain.records import Run
 from pancode.domain.request import DispatchRequest

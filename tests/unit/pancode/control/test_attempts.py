@@ -11,8 +11,8 @@ from node_agent.wire.event import Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
-from pancode.control import query
 from pancode.control.dispatch import past
+from pancode.control.query import run as query
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
 from tests.unit.pancode.control.world import Desk, Puppet, failed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.node import NodeProblem, ProblemCode
+from node_agent.wire.node import ProblemCode, ReportedProblem
 from pancode.domain.records import Audit
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
@@ -21,15 +21,15 @@ def test_it_is_on_record_once_for_each_kind_whatever_an_enemy_varies() -> None:
     node.breathe()
     assert _raised(desk) == []
     for number in range(1, 4):
-        told = NodeProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_ORDER)
-        other = NodeProblem(what="it was not believed: words alone raise no alarm", fix="free disk")
+        told = ReportedProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_ORDER)
+        other = ReportedProblem(what="it was not believed: words alone raise no alarm", fix="free disk")
         node.heartbeat(facts=facts().model_copy(update={"problems": (told, other)}))
         desk.turn()
     (row,) = _raised(desk)
     assert (row.level, row.detail["node"]) == ("error", "n1")
     assert row.detail["code"] == "forged_order" and "key1" in str(row.detail["why"])
     words = "a control message was not believed: tampered: the signature of 12 does not fit (1 times)"
-    stop = NodeProblem(what=words, code=ProblemCode.FORGED_CONTROL)
+    stop = ReportedProblem(what=words, code=ProblemCode.FORGED_CONTROL)
     node.heartbeat(facts=facts().model_copy(update={"problems": (stop,)}))
     desk.turn()
     assert len(_raised(desk)) == 2

@@ -16,11 +16,11 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import FORGED, NodeProblem, ProblemCode
+from node_agent.wire.node import FORGED, ProblemCode, ReportedProblem
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
-from pancode.control.heard import MOST_RAISES
+from pancode.control.heartbeats import MOST_RAISES
 from pancode.control.settle import REASON_CHARS
 from pancode.control.work import MOST_TOLD, TOLD_CHARS, unit_of_work
 from pancode.domain import books
@@ -272,7 +272,7 @@ def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
     fleet = Fleet()
     for number in range(100):
         code = list(ProblemCode)[number % len(ProblemCode)]
-        problem = NodeProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
+        problem = ReportedProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
         fleet.liar.facts = facts(problems=(problem,))
         fleet.liar.heartbeat()
         fleet.desk.turn()

@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
-from pancode.control import query
 from pancode.control.landed import LandWay, give_up, land_asked, landed
+from pancode.control.query import run as query
 from pancode.domain.records import Action, Audit, Run
 from pancode.errors import UnavailableError, WorkspaceError
 from tests.unit.pancode.control.test_lost_told import silence

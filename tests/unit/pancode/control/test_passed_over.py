@@ -9,17 +9,18 @@ import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.node import Allowed, NodeProblem
+from node_agent.wire.node import Allowed, ReportedProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
-from pancode.control import query_fleet, turned
+from pancode.control import passed_over
+from pancode.control.query import fleet as query_fleet
 from pancode.domain.books import Ceilings
 from pancode.domain.life.moves import MAX_BINDINGS
+from pancode.domain.node_advice import MOST_CHARS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
-from pancode.domain.says import MOST_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
-FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")
+FULL = ReportedProblem(what="less than 512 MB free", fix="free disk there")
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_a_node_that_says_that_it_is_full_is_offered_nothing(desk: Desk) -> None
 def test_what_a_node_says_of_itself_stays_one_short_line_of_the_reason(desk: Desk) -> None:
     node = Puppet(desk)
     node.facts, node.slots = (
-        facts(shut=NodeProblem(what="a\u202e\x1b[2J\n" + "b" * 4_000, fix="c\n" * 900)),
+        facts(shut=ReportedProblem(what="a\u202e\x1b[2J\n" + "b" * 4_000, fix="c\n" * 900)),
         0,
     )
     node.breathe()
@@ -312,4 +313,4 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     desk.plane.act()
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None
-    assert turned.of_node(desk.plane.core, "n1") == []
+    assert passed_over.of_node(desk.plane.core, "n1") == []

@@ -12,7 +12,7 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
-from pancode.control import purse
+from pancode.control import run_budget
 from pancode.domain.records import Run
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
@@ -54,7 +54,7 @@ def end(desk: Desk, node: Puppet, order: Order, usd: str | None, **more: Any) ->
 
 def left(desk: Desk, run: str = "r-paren") -> Decimal | None:
     with desk.ledger.transaction() as tx:
-        return purse.left(tx, desk_run(tx.get(Run, run)))
+        return run_budget.left(tx, desk_run(tx.get(Run, run)))
 
 
 def desk_run(found: Run | None) -> Run:

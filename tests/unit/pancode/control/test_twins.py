@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.control.twins import TWINS
+from pancode.control.clones import TWINS
 from pancode.domain.records import Audit, Node, Run, RunState
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -13,24 +13,24 @@ from pancode.config.agentedit import set_value
 from pancode.config.documents import read_document
 from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.offline import agents as offline
-from pancode.offline.agents import AgentFile, check_file, new_agent, set_field
+from pancode.offline.agents import UserAgents, check_file, new_agent, set_field
 from pancode.offline.init import write_files
 
 MINE = "# mine\nagents:\n  fixer:   # the fixer\n    readonly: false\n    tools: [read, edit]\n"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> AgentFile:
+def desk(tmp_path: Path) -> UserAgents:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    return AgentFile(home, tmp_path, {"HOME": str(tmp_path)})
+    return UserAgents(home, tmp_path, {"HOME": str(tmp_path)})
 
 
-def agent(desk: AgentFile, name: str) -> Any:
+def agent(desk: UserAgents, name: str) -> Any:
     return desk.check(read_document(desk.file)).loaded.agents[name]
 
 
-def test_a_field_is_set_and_the_rest_stays(desk: AgentFile) -> None:
+def test_a_field_is_set_and_the_rest_stays(desk: UserAgents) -> None:
     desk.file.write_text(MINE)
     told = set_field(desk, "fixer", "tier", "frontier")
     assert told == {
@@ -60,7 +60,7 @@ def test_a_field_is_set_and_the_rest_stays(desk: AgentFile) -> None:
     ],
 )
 def test_values_as_a_person_types_them(
-    desk: AgentFile, field: str, text: str, name: str, value: object
+    desk: UserAgents, field: str, text: str, name: str, value: object
 ) -> None:
     desk.file.write_text(MINE)
     set_field(desk, "fixer", field, text)
@@ -70,7 +70,7 @@ def test_values_as_a_person_types_them(
     assert (str(found) if isinstance(value, str) else found) == value
 
 
-def test_a_shipped_agent_gets_an_entry_that_is_laid_over_it(desk: AgentFile) -> None:
+def test_a_shipped_agent_gets_an_entry_that_is_laid_over_it(desk: UserAgents) -> None:
     told = set_field(desk, "dev", "model", "opus")
     assert (told["agent"], told["line"]) == ("builder", 3)
     assert desk.file.read_text() == "agents:\n  builder:\n    model: opus\n"
@@ -78,7 +78,7 @@ def test_a_shipped_agent_gets_an_entry_that_is_laid_over_it(desk: AgentFile) -> 
     assert agent(desk, "builder").prompt.startswith("You are a builder.")
 
 
-def test_the_file_that_init_writes_can_be_set_in(desk: AgentFile) -> None:
+def test_the_file_that_init_writes_can_be_set_in(desk: UserAgents) -> None:
     write_files(desk.home)
     before = desk.file.read_text()
     set_field(desk, "scout", "model", "haiku")
@@ -96,7 +96,7 @@ def test_the_file_that_init_writes_can_be_set_in(desk: AgentFile) -> None:
         ("model", "a/${NOPE}", "which is not set"),
     ],
 )
-def test_what_does_not_fit_is_not_written(desk: AgentFile, field: str, value: str, words: str) -> None:
+def test_what_does_not_fit_is_not_written(desk: UserAgents, field: str, value: str, words: str) -> None:
     desk.file.write_text(MINE)
     with pytest.raises(ConfigError, match="nothing is written") as caught:
         set_field(desk, "fixer", field, value)
@@ -105,13 +105,13 @@ def test_what_does_not_fit_is_not_written(desk: AgentFile, field: str, value: st
     assert os.listdir(desk.home) == ["panagents.yaml"]
 
 
-def test_a_field_can_be_mended_while_another_one_is_wrong(desk: AgentFile) -> None:
+def test_a_field_can_be_mended_while_another_one_is_wrong(desk: UserAgents) -> None:
     desk.file.write_text("agents:\n  a: {tier: huge}\n  b: {speed: slow}\n")
     set_field(desk, "a", "tier", "mid")
     assert desk.file.read_text() == "agents:\n  a: {tier: mid}\n  b: {speed: slow}\n"
 
 
-def test_unknown_names_are_told_with_the_nearest(desk: AgentFile) -> None:
+def test_unknown_names_are_told_with_the_nearest(desk: UserAgents) -> None:
     with pytest.raises(NotFoundError, match="no agent 'bilder'") as agent_:
         set_field(desk, "bilder", "tier", "mid")
     assert agent_.value.why == "did you mean builder?"
@@ -123,7 +123,7 @@ def test_unknown_names_are_told_with_the_nearest(desk: AgentFile) -> None:
     assert not desk.file.exists()
 
 
-def test_mode_and_link_of_the_file_stay(desk: AgentFile, tmp_path: Path) -> None:
+def test_mode_and_link_of_the_file_stay(desk: UserAgents, tmp_path: Path) -> None:
     real = tmp_path / "dotfiles.yaml"
     real.write_text(MINE)
     real.chmod(0o640)
@@ -134,7 +134,7 @@ def test_mode_and_link_of_the_file_stay(desk: AgentFile, tmp_path: Path) -> None
 
 
 def test_a_file_that_changes_meanwhile_is_left_alone(
-    desk: AgentFile, monkeypatch: pytest.MonkeyPatch
+    desk: UserAgents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.file.write_text(MINE)
 
@@ -151,14 +151,14 @@ def test_a_file_that_changes_meanwhile_is_left_alone(
 @pytest.mark.parametrize(
     "verb", [lambda d: set_field(d, "builder", "tier", "mid"), lambda d: new_agent(d, "x", "builder")]
 )
-def test_a_run_does_not_change_what_runs_may_do(desk: AgentFile, verb: Any) -> None:
+def test_a_run_does_not_change_what_runs_may_do(desk: UserAgents, verb: Any) -> None:
     inside: Mapping[str, str] = {**desk.environ, "PANCODE_RUN": "r-1"}
     with pytest.raises(RefusedError, match="from inside r-1"):
-        verb(AgentFile(desk.home, desk.cwd, inside))
+        verb(UserAgents(desk.home, desk.cwd, inside))
     assert not desk.file.exists()
 
 
-def test_a_new_agent_is_a_copy_to_be_changed(desk: AgentFile) -> None:
+def test_a_new_agent_is_a_copy_to_be_changed(desk: UserAgents) -> None:
     desk.file.write_text(MINE)
     told = new_agent(desk, "migrator", "builder")
     assert (told["agent"], told["from"], told["line"]) == ("migrator", "builder", 6)
@@ -169,7 +169,7 @@ def test_a_new_agent_is_a_copy_to_be_changed(desk: AgentFile) -> None:
     assert [getattr(mine, name) for name in same] == [getattr(builder, name) for name in same]
 
 
-def test_new_agents_need_a_new_name_and_a_known_base(desk: AgentFile) -> None:
+def test_new_agents_need_a_new_name_and_a_known_base(desk: UserAgents) -> None:
     with pytest.raises(UsageError, match="there is an agent reviewer already"):
         new_agent(desk, "reviewer", "builder")
     with pytest.raises(NotFoundError, match="no agent 'bulider'"):
@@ -179,14 +179,14 @@ def test_new_agents_need_a_new_name_and_a_known_base(desk: AgentFile) -> None:
     assert not desk.file.exists()
 
 
-def test_every_shipped_agent_can_be_copied(desk: AgentFile) -> None:
+def test_every_shipped_agent_can_be_copied(desk: UserAgents) -> None:
     for name in ("scout", "planner", "builder", "reviewer", "plan-reviewer", "documenter", "red-team"):
         new_agent(desk, f"my-{name}", name)
         assert agent(desk, f"my-{name}").prompt == agent(desk, name).prompt
     assert check_file(desk, None)["problems"] == []
 
 
-def test_check_tells_everything_with_its_place(desk: AgentFile, tmp_path: Path) -> None:
+def test_check_tells_everything_with_its_place(desk: UserAgents, tmp_path: Path) -> None:
     assert check_file(desk, None)["file"] is None
     other = tmp_path / "other.yaml"
     other.write_text("agents:\n  a: {tools: [gerp]}\n  b: {tier: huge}\n  c: {token_budget: 4000}\n")
@@ -201,7 +201,9 @@ def test_check_tells_everything_with_its_place(desk: AgentFile, tmp_path: Path) 
     assert caught.value.why == "in that folder there are other.yaml"
 
 
-def test_check_takes_a_folder_and_says_which_agents_are_switched_off(desk: AgentFile, tmp_path: Path) -> None:
+def test_check_takes_a_folder_and_says_which_agents_are_switched_off(
+    desk: UserAgents, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine"
     with pytest.raises(NotFoundError, match=f"there is no folder {folder}"):
         check_file(desk, folder / "panagents.yaml")

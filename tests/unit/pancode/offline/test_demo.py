@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pancode.offline.demo_acts import forge
+from pancode.offline.demo_report import DemoReport
 from pancode.offline.demo_stage import Stage, others
-from pancode.offline.demo_told import DemoReport
 from pancode.offline.demo_work import HONEST, LIAR, LONG
 from pancode.processes import ProcessId
 from tests.fakes.node.clock import MemoryClock

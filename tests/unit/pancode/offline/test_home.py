@@ -14,7 +14,7 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.safety import OWN_RULES, load_rules
 from pancode.offline.doctor import examine
 from pancode.offline.init import write_files
-from pancode.offline.sole import AlreadyRunningError, Sole, holder_of
+from pancode.offline.single_instance import AlreadyRunningError, Sole, holder_of
 from pancode.processes import ProcessId
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.offline.rounds import ALONE_MS, BUSY_MS, GATHER_MS, LISTEN_MS, pause_ms
+from pancode.offline.coordinator_thread import ALONE_MS, BUSY_MS, GATHER_MS, LISTEN_MS, pause_ms
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ends import TlsEnd
+from pancode.adapters.forward_targets import TlsEnd
 from pancode.adapters.valkey.access import access_from_url
 from pancode.errors import ConfigError
 from pancode.wiring.coordinator import redis_end

@@ -11,7 +11,7 @@ from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.scripts.install import UNPACK
 from pancode.adapters.ssh.steps import HomeFile, RemoteScript, StepName
-from pancode.adapters.ssh.told import told
+from pancode.adapters.ssh.steps_json import told
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 from tests.unit.pancode.adapters.ssh.test_steps import BUNDLE, PLACE, PYTHON
 

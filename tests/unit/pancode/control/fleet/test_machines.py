@@ -20,7 +20,7 @@ from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.control.fleet.machines import Machines
 from pancode.control.fleet.ports import unwatched
 from pancode.domain.fleet import NodeState
-from pancode.domain.linked import Linked
+from pancode.domain.link_figures import Linked
 from pancode.domain.reach import Reach
 from pancode.domain.records import Node
 from pancode.wiring.hands import SshHands

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from node_agent.wire.passport import Grade, PassportFact
-from pancode.control.query import iso
-from pancode.control.query_shapes import GradeShape, PassportShape
+from pancode.control.query.run import iso
+from pancode.control.query.shapes import GradeShape, PassportShape
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:

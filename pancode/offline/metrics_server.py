@@ -8,7 +8,7 @@ import threading
 import uvicorn
 
 from pancode.adapters.listening import listening_at
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.api.figure_routes import figures_app
 from pancode.domain.place import ErrorPlace
 from pancode.offline.answering import QUIET, Answering

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from node_agent.shim import process, unmapped
+from node_agent.shim import memory_files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Taking:
     def _files(self, pids: list[int], now: int) -> int:
         """Bytes in files that lie in memory alone."""
         if now >= self._next_nameless:
-            self._nameless, self._next_nameless = unmapped.nameless(pids), now + NAMELESS_MS
-        return unmapped.in_folders(pids) + self._nameless
+            self._nameless, self._next_nameless = memory_files.nameless(pids), now + NAMELESS_MS
+        return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
         """What the kernel has refused it since it began, where the kernel holds it."""

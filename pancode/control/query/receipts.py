@@ -10,8 +10,8 @@ from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.query import at, find_run, iso
-from pancode.control.query_shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.control.query.run import at, find_run, iso
+from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.verification import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pancode.adapters.systemd.system_unit import SystemService
-from pancode.offline.sole import holder_of
+from pancode.offline.single_instance import holder_of
 from pancode.wiring.reboot import service_of, unit_of
 
 _LOOK_S, _LOOKS = 0.2, 100

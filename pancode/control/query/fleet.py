@@ -6,21 +6,21 @@ import re
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode, RuntimeFact
+from node_agent.wire.node import NodeFacts, ProblemCode, ReportedProblem, RuntimeFact
 from pancode import __version__
-from pancode.control import turned
+from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
-from pancode.control.query import at
-from pancode.control.query_models import endpoint_shape
-from pancode.control.query_shapes import FleetShape, Json, NodeShape
+from pancode.control.query.models import endpoint_shape
+from pancode.control.query.run import at
+from pancode.control.query.shapes import FleetShape, Json, NodeShape
 from pancode.domain.endpoints import asks
 from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
 from pancode.domain.isolation import holds
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
+from pancode.domain.node_advice import apart
 from pancode.domain.records import Node, Setting
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES
-from pancode.domain.says import apart
 from pancode.ports import Transaction
 
 SKEW_S = 30.0
@@ -90,7 +90,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
 
 
 def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
+    wall = ReportedProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     told = apart([one.model_dump() for one in (wall, *problems)])
     return [{"node": name, "ok": True, **one} for one in told]
@@ -205,7 +205,7 @@ def _is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
 
 def _passed_over(core: Core, name: str) -> list[Json]:
     """What it could not take a while ago, which its own word may not tell yet."""
-    return [{"what": shun.why, "fix": shun.fix} for shun in turned.of_node(core, name)]
+    return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
 
 
 def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:

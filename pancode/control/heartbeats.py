@@ -8,14 +8,14 @@ from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control import keyring, twins
+from pancode.control import clones, keyring
 from pancode.control.core import Core
 from pancode.control.reminding import reminders
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import LastHeartbeat, NodeState
+from pancode.domain.node_advice import quoted
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
-from pancode.domain.says import quoted
 from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
@@ -66,7 +66,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         said = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", said)
         return
-    if twins.look(core, node, beat):
+    if clones.look(core, node, beat):
         return
     last = core.live.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):

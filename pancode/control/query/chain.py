@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 from pancode.control.core import Core
-from pancode.control.query_receipts import shape
-from pancode.control.query_shapes import VerdictShape
+from pancode.control.query.receipts import shape
+from pancode.control.query.shapes import VerdictShape
 from pancode.domain.chain import ChainLink, judge_chain, verdict_of
 from pancode.domain.names import not_found
 from pancode.domain.records import Closed, Fence, KnownKey, StoredReceipt

@@ -7,7 +7,7 @@ from pathlib import Path
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.process import read_record
-from pancode.offline.sole import AlreadyRunningError, Sole
+from pancode.offline.single_instance import AlreadyRunningError, Sole
 
 
 def end_left(home: Path) -> int | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
-from pancode.control.query import at
-from pancode.control.query_shapes import BudgetShape, ScopeShape
+from pancode.control.query.run import at
+from pancode.control.query.shapes import BudgetShape, ScopeShape
 from pancode.domain import books
 from pancode.domain.records import Balance, Setting
 from pancode.ports import Transaction

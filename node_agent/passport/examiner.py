@@ -6,8 +6,8 @@ import logging
 import threading
 from collections import deque
 
+from node_agent.passport.cache import KeptPassport, PassportCache, stamped
 from node_agent.passport.exam import Exam, ExamTools, NotNow
-from node_agent.passport.kept import KeptPassport, PassportCache, stamped
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.passport import AskFact, AskState

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.control.core import Core, open_fences
-from pancode.control.query_shapes import OrderShape, QueueShape, QueuesShape
+from pancode.control.query.shapes import OrderShape, QueueShape, QueuesShape
 from pancode.domain.names import not_found
 from pancode.domain.placement import in_order, pool_of
 from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting

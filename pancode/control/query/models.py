@@ -8,11 +8,11 @@ from typing import cast
 
 from node_agent.wire.endpoint import EndpointFact, ModelFact
 from pancode.control.core import Core
-from pancode.control.query_passports import passport_shape
-from pancode.control.query_shapes import EndpointShape, Json, ModelShape
+from pancode.control.query.passports import passport_shape
+from pancode.control.query.shapes import EndpointShape, Json, ModelShape
 from pancode.domain.models import ModelRef
 from pancode.domain.names import nearest, not_found
-from pancode.domain.says import apart
+from pancode.domain.node_advice import apart
 from pancode.domain.tiers import ModelTier, tier_of
 from pancode.errors import UsageError
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from pancode.control.core import Core
-from pancode.control.query import HEARD
-from pancode.control.query_fleet import Since, fleet
-from pancode.control.query_queue import queues
-from pancode.control.query_shapes import Json, NodeShape
+from pancode.control.query.fleet import Since, fleet
+from pancode.control.query.queue import queues
+from pancode.control.query.run import HEARD
+from pancode.control.query.shapes import Json, NodeShape
 from pancode.domain import books
 from pancode.domain.figures import Figure, Sample
 from pancode.domain.fleet import NodeState

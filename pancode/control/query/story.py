@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from pancode.control.core import Core
-from pancode.control.query import at, find_run
-from pancode.control.query_shapes import AuditRow, DecisionShape, WhyShape
+from pancode.control.query.run import at, find_run
+from pancode.control.query.shapes import AuditRow, DecisionShape, WhyShape
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
 from pancode.domain.records import Audit, Decision, Run, RunState

@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
-from node_agent.attempt.doors import GatewayAccess, Gateways
+from node_agent.attempt.gateways import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
 from node_agent.attempt.ports import CommitStamp, DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
 from node_agent.attempt.records import Data, JournalRecord, Note
@@ -76,7 +76,7 @@ class Context:
     """Which start of the machine this is."""
 
 
-class Attempt:
+class Case:
     """One attempt on the desk: its order, read once, and what is known of it in memory only."""
 
     def __init__(self, desk: Context, identity: AttemptId) -> None:

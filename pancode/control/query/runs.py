@@ -9,8 +9,8 @@ from datetime import datetime
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.query import MOST, node_of, run_shape
-from pancode.control.query_shapes import RunShape
+from pancode.control.query.run import MOST, node_of, run_shape
+from pancode.control.query.shapes import RunShape
 from pancode.domain.names import not_found
 from pancode.domain.records import Run, RunState
 from pancode.errors import UsageError

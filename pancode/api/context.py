@@ -12,7 +12,7 @@ from typing import Any
 
 from pancode.control.core import Core
 from pancode.control.faces import CoordinatorApi
-from pancode.control.query_fleet import Since
+from pancode.control.query.fleet import Since
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.desk")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from pancode.api.desk import ApiContext
+from pancode.api.context import ApiContext
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.rounds")

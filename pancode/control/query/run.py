@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.query_shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
+from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.landing import LANDED, NOTHING
 from pancode.domain.life.stages import stage_of

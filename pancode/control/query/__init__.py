@@ -1,0 +1,1 @@
+"""What the coordinator answers: reading, never changing."""
