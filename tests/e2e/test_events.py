@@ -49,6 +49,10 @@ def test_it_goes_on_where_it_was_when_the_coordinator_comes_back(fleet: Owner) -
     assert numbers == sorted(set(numbers)), "each once, in order"
     os.kill(follower.pid, signal.SIGINT)
     assert follower.wait(20 * crowded()) == ExitCode.DETACHED
+    reader.join(20 * crowded())
+    for pipe in (follower.stdout, follower.stderr):
+        assert pipe is not None
+        pipe.close()
 
 
 def _read(out: IO[str], told: list[dict[str, Any]]) -> None:
