@@ -212,7 +212,7 @@ class WorkspacesPort(Protocol):
         """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
 
     def put_back(self, order: Order, log: Path) -> PutBack:
-        """Copy what an earlier set-up left, and log it, or leave nothing there. Before anything ran; repeatable."""
+        """Copy what an earlier set-up left, log it; or leave nothing. Before anything ran; repeatable."""
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
         """Programs of gates that are nowhere: not along `path` (PATH), nor in what set-up made."""
