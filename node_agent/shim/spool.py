@@ -111,9 +111,9 @@ def _plain(value: Any) -> Any:
 
 
 _LATER: dict[str, dict[str, object]] = {
-    "Plan": {"below": ""},
+    "PhasePlan": {"below": ""},
     "Step": {"walled": False, "wall": (), "calls": ""},
-    "Limits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
+    "PhaseLimits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
 """What earlier versions did not write, and meant: a run outlives an upgrade."""
 
@@ -370,7 +370,7 @@ def forgotten(data: bytes) -> str | None:
         raw = json.loads(data)
     except ValueError:
         return None
-    if not isinstance(raw, dict) or raw.keys() | _LATER["Plan"].keys() != set(_fields_of(PhasePlan)):
+    if not isinstance(raw, dict) or raw.keys() | _LATER["PhasePlan"].keys() != set(_fields_of(PhasePlan)):
         return None
     return str(raw["id"]) if isinstance(raw["env"], list) else None
 
@@ -387,9 +387,9 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "tuple[str, ...]": lambda value: tuple(map(_text, _items(value))),
     "dict[str, str]": _environment,
     "StepKind": StepKind,
-    "EndedBy": StepEndedBy,
+    "StepEndedBy": StepEndedBy,
     "PhaseEnd": PhaseEnd,
-    "Limits": PhaseLimits.from_dict,
+    "PhaseLimits": PhaseLimits.from_dict,
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
     "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
