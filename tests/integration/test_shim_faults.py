@@ -28,10 +28,10 @@ STARTER = """
 import sys, time
 from pathlib import Path
 from node_agent.runner.runner import Runner
-from node_agent.shim.spool import Plan
+from node_agent.shim.spool import PhasePlan
 from node_agent.wire.clock import SystemClock
 folder = Path(sys.argv[1])
-plan = Plan.from_json((folder.parent / "given.json").read_bytes())
+plan = PhasePlan.from_json((folder.parent / "given.json").read_bytes())
 Runner(sys.argv[2], Path(sys.argv[3]), SystemClock()).start(folder, plan)
 print("started", flush=True)
 time.sleep(60)

@@ -89,9 +89,9 @@ def test_a_server_of_a_run_is_not_used_whatever_it_wipes(table: Look, phases: Ph
 QUIET = """
 import json, sys
 from pathlib import Path
-from node_agent.endpoints.table import Table
+from node_agent.endpoints.table import EndpointTable
 from node_agent.wire.clock import SystemClock
-table = Table(Path(sys.argv[1]), SystemClock(), lambda: {})
+table = EndpointTable(Path(sys.argv[1]), SystemClock(), lambda: {})
 table.look()
 assert table.facts() == () and table.problems() == ()
 print([name for name in ("httpx2", "http.client") if name in sys.modules])

@@ -29,8 +29,8 @@ from tests.unit.node_agent.runtimes.asked import ask
 HEAD = f"""
 import asyncio, json, os, sys, time
 sys.path.append({str(Path(PACKAGE).parent)!r})
-from node_agent.sdk.channel import Line
-line = Line()
+from node_agent.sdk.channel import Channel
+line = Channel()
 told = line.first()
 line.tell("session", session="s-1", version="9")
 def used(): line.tell("used", input=10, cached=5, output=3)
@@ -144,12 +144,12 @@ for name in theirs.split():
     sys.modules[name] = Any(name)
 before = list(sys.path)
 made = runpy.run_path({f"{PACKAGE}/sdk/{driver}"!r})
-print(sys.path == before, made["Line"].__name__)
+print(sys.path == before, made["Channel"].__name__)
 """
     said = subprocess.run(
         [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, timeout=60
     )
-    assert said.stdout == "True Line\n", said.stderr
+    assert said.stdout == "True Channel\n", said.stderr
 
 
 def test_the_key_comes_by_the_line_and_is_in_no_environment(stage: Stage) -> None:
