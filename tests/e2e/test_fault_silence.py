@@ -103,7 +103,7 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
 def test_frozen_for_longer_than_every_deadline_nothing_is_declared_lost(owner: Owner) -> None:
     short, long = (
         owner.dispatch("--runtime", "shell", "--node", node, "--workspace", "none", f"sleep {s}; echo ok")
-        for node, s in (("node1", 4), ("node2", 16))
+        for node, s in (("node1", 9), ("node2", 20))
     )
     for run in (short, long):
         owner.running(run)

@@ -31,7 +31,7 @@ print(json.dumps({"loaded": len(ours), "bare": bare}))
 AGENT = ("node_agent.cli.main", "node_agent.cli.foreground", "yaml", "re2", "tree_sitter_bash")
 NATIVE = ("node_agent.native.program", "httpx2", "anyio._backends._asyncio")
 PROGRAMS = (
-    *("node_agent.shim.shim", "node_agent.shim.template", "node_agent.gateway.program"),
+    *("node_agent.shim.shim", "node_agent.gateway.program"),
     *("node_agent.sandbox.relay", "node_agent.sandbox.landlock", "node_agent.sandbox.grammar"),
 )
 MOST_FILES, MOST_UNPACKED = 1_500, 45_000_000
