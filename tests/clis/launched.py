@@ -138,11 +138,14 @@ class Bench:
             policy=compile_policy(safety, read_only),
         )
 
+    python = sys.executable
+    """The node agent's own, which also asks the policy before a tool call."""
+
     def launch(self, request: LaunchRequest) -> CommandLine:
-        """As the node makes it, with this Python."""
+        """As the node makes it."""
         place = Place(
             self.path,
-            sys.executable,
+            self.python,
             self.is_root,
             self.isolation,
             self.cli.env(self.url),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Safety
 from tests.clis.install import cache
@@ -30,6 +31,7 @@ def bench_on(lab: Lab, path: str, url: str) -> Bench:
     """A bench in the home of host 1, owned by its user."""
     root = Path(lab.path(1, "disk", "home", "b"))
     bench = Bench(CLAUDE, root, path, url, is_root=False, prefix=tuple(lab.enter(1)), seen=SEEN)
+    bench.python = "/usr/bin/python3"  # ours may be where that user cannot go
     (bench.home / "claude").mkdir()
     (bench.home / "tmp").mkdir()
     uid = lab.hosts[1]["uid"]
@@ -39,7 +41,7 @@ def bench_on(lab: Lab, path: str, url: str) -> Bench:
 
 @pytest.mark.parametrize("safety", [Safety.AUTO_EDIT, Safety.FULL_AUTO])
 def test_it_works_on_a_host_as_a_plain_user(claude_path: str, safety: Safety) -> None:
-    spec = Spec(share=(str(cache()),))
+    spec = Spec(share=(str(cache()), PACKAGE, LIBRARIES))
     with (
         Lab(own_name("c"), owned=True).up(1, spec, replace=True) as lab,
         FakeModel({**preset("edit"), "cwd": f"{SEEN}/work"}, host=lab.state["coordinator"]) as model,
