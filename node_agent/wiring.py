@@ -48,12 +48,12 @@ from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import Address, DepotAddress
+from node_agent.workspace.depot_stream import Address, DepotAccess
 from node_agent.workspace.recipe import machine as machine_name
 from node_agent.workspace.sessions import KeptSessions
 from node_agent.workspace.workspaces import Workspaces
@@ -121,7 +121,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         others,
         lambda fact: told_here(fact, home.root, settings.name, vault.trouble()),
     )
-    depot = DepotClient(DepotAddress(lambda: _depot_end(home), _Sign(node, key)))
+    depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
     seen = replace(around, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
@@ -184,13 +184,13 @@ def _others(
     groups: scopes.Scopes | None,
     sandbox: Sandbox,
     endpoints: EndpointTable,
-    files: tuple[ReportedProblem, ...],
+    files: tuple[NodeProblem, ...],
 ) -> Others:
     trouble, found = groups.trouble if groups else "", sandbox.find()
-    scope = (ReportedProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
+    scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
     held = groups is not None or (found.tools is not None and bool(found.tools.prlimit))
-    loose = () if held or found.tools is None else (ReportedProblem(what=LOOSE, fix=LOOSE_FIX),)
+    loose = () if held or found.tools is None else (NodeProblem(what=LOOSE, fix=LOOSE_FIX),)
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
     servers = endpoints.facts()

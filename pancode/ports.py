@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
-from pancode.domain.quota import NodeUsage
+from pancode.domain.quota import RedisUsage
 from pancode.domain.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -88,7 +88,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaExceeded:
+class JobToClose:
     """A job that is to leave its node's queue."""
 
     tag: str
@@ -100,7 +100,7 @@ class QuotaExceeded:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedJob:
+class NamedJobs:
     """One page of the jobs that a node's queue and its registry of started jobs name."""
 
     waiting: tuple[str, ...]
@@ -125,14 +125,14 @@ class Bus(Protocol):
         After an UnavailableError some of them may be there.
         """
 
-    def close_jobs(self, jobs: Sequence[QuotaExceeded]) -> dict[str, str]:
+    def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
         """Each RQ job is finished (ok) or failed with the reason, out of the queue. Unknown: no effect.
 
         By tag: what a node has written there that no node agent writes, in words; its jobs are closed all the
         same. After an UnavailableError some of them may be.
         """
 
-    def named_jobs(self, tag: str, cursor: int) -> NamedJob:
+    def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
         """A bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
@@ -168,7 +168,7 @@ class Bus(Protocol):
     def used(self) -> int:
         """Bytes that the whole server holds now; one cheap question."""
 
-    def weigh(self) -> dict[str, NodeUsage]:
+    def weigh(self) -> dict[str, RedisUsage]:
         """What each node keeps, by tag: looks at every key, so not often. Works on a full server."""
 
     def queues(self) -> list[QueueView]:

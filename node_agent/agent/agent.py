@@ -22,7 +22,7 @@ from node_agent.attempt.uplink import Sent
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, ProblemCode, ReportedProblem
+from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.signing import WireRefusal
 
 
@@ -37,7 +37,7 @@ class NodeAgent:
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, speaker.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn; may raise LinkDown."""
-        self.job = Job(self._desk())
+        self.job = Job(self._context())
         self.drive: Drive = drive(self.job) if drive else self._inline()
         acts = Acts(self.job.resend, self._examine)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
@@ -47,7 +47,7 @@ class NodeAgent:
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
-        self.counts: Counter[ReportedProblem] = Counter()
+        self.counts: Counter[NodeProblem] = Counter()
         """Refused orders by reason, and what was sent in the coordinator's name."""
         moment = Moment(self.now, self.free_slots, self._ready)
         self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
@@ -91,7 +91,7 @@ class NodeAgent:
 
     # -- inside
 
-    def _desk(self) -> Context:
+    def _context(self) -> Context:
         w = self.world
         return Context(
             node=w.node,
@@ -215,12 +215,12 @@ class NodeAgent:
 
     def _note(self, words: str, code: ProblemCode = ProblemCode.OTHER) -> None:
         """Told with the facts, with how often it has happened."""
-        self.counts[ReportedProblem(what=words[:480], code=code)] += 1
+        self.counts[NodeProblem(what=words[:480], code=code)] += 1
 
-    def _own_problems(self) -> list[ReportedProblem]:
+    def _own_problems(self) -> list[NodeProblem]:
         counted = sorted(self.counts.items(), key=lambda one: one[0].what)
         told = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
-        return told + [ReportedProblem(what=words[:500]) for words in self.world.journal.troubles()]
+        return told + [NodeProblem(what=words[:500]) for words in self.world.journal.troubles()]
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()

@@ -11,8 +11,8 @@ from node_agent.agent.world import World
 from node_agent.attempt.accept import (
     Accept,
     AcceptView,
+    AlreadyAccepted,
     Judgement,
-    KnownEndpoints,
     Opened,
     Refuse,
     judge,
@@ -98,7 +98,7 @@ class Intake:
         match verdict:
             case Accept():
                 self._accept(opened)
-            case KnownEndpoints():
+            case AlreadyAccepted():
                 self._outbox.again(identity)
                 self._answer_known(identity, verdict.mark)
             case Refuse():

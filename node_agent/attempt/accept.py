@@ -30,7 +30,7 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownEndpoints:
+class AlreadyAccepted:
     """These very bytes are in the journal: answer with the mark, start nothing."""
 
     mark: Mark
@@ -45,7 +45,7 @@ class Refuse:
     identity: AttemptId | None
 
 
-Judgement = Accept | KnownEndpoints | Refuse
+Judgement = Accept | AlreadyAccepted | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ Why = tuple[OrderRefusal, str] | None
 
 def _again(opened: Opened, known: JournalRecord) -> Judgement:
     if known.digest == opened.digest:
-        return KnownEndpoints(known.mark)
+        return AlreadyAccepted(known.mark)
     detail = f"fence {opened.order.identity} was given to another order ({known.digest[:10]})"
     return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
 

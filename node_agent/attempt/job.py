@@ -60,26 +60,26 @@ class Job:
     One attempt is advanced by one thread at a time; different ones by as many as wanted.
     """
 
-    def __init__(self, desk: Context) -> None:
-        self._desk = desk
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._cases: dict[AttemptId, Case] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
         """The next step of this attempt. Raises nothing: trouble becomes a Wait, then an outcome."""
-        entry = self._desk.journal.get(identity)
+        entry = self._context.journal.get(identity)
         if entry is None or entry.cleaned:
             self._cases.pop(identity, None)
             return Finished()
         try:
             case = self._case(identity)
         except (OSError, ValueError, KeyError) as exc:
-            return Wait(f"the order of {identity} cannot be read: {exc}", self._desk.tempo.publish_most_ms)
+            return Wait(f"the order of {identity} cannot be read: {exc}", self._context.tempo.publish_most_ms)
         try:
             turn = _step(entry)(case)
         except LinkDown:
-            return Wait("the coordinator cannot be reached", self._desk.tempo.retry_ms)
+            return Wait("the coordinator cannot be reached", self._context.tempo.retry_ms)
         except DiskFull:
-            return Wait("the disk is full", self._desk.tempo.retry_ms)
+            return Wait("the disk is full", self._context.tempo.retry_ms)
         except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
             return self._stumble(case, entry.mark, exc)
         case.stumbles = 0
@@ -93,7 +93,7 @@ class Job:
 
     def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:
-            self._cases[identity] = Case(self._desk, identity)
+            self._cases[identity] = Case(self._context, identity)
         return self._cases[identity]
 
     def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
@@ -101,15 +101,15 @@ class Job:
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
-            return Wait(f"a fault of this node at {mark}: {why}", self._desk.tempo.retry_ms)
+            return Wait(f"a fault of this node at {mark}: {why}", self._context.tempo.retry_ms)
         case.stumbles = 0
         try:
             return self._give_up(case, mark, Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}"))
         except Exception as worse:
-            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._desk.tempo.retry_ms)
+            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._context.tempo.retry_ms)
 
     def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
-        runner = self._desk.runner
+        runner = self._context.runner
         for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
             if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):
                 runner.stop(phase, fault.reason)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from node_agent.home.settings import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.link.client import Access, connect, words
 from node_agent.wire.clock import Clock
-from node_agent.workspace.depot_stream import Address, DepotAddress, hang_up
+from node_agent.workspace.depot_stream import Address, DepotAccess, hang_up
 from node_agent.workspace.errors import DepotUnavailable
 
 PATIENCE_S = 8.0
@@ -70,7 +70,7 @@ def _redis(access: Access) -> str:
 def _depot(end: End, patience_s: float) -> str:
     address: Address = Path(end) if isinstance(end, str) else end
     try:
-        peer, _ = DepotAddress(lambda: address, lambda *_: b"", patience_s).greeted()
+        peer, _ = DepotAccess(lambda: address, lambda *_: b"", patience_s).greeted()
     except DepotUnavailable as exc:
         return str(exc)
     hang_up(peer)

@@ -54,7 +54,7 @@ class ServerReply:
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 
-class ServerQuery(Protocol):
+class ServerClient(Protocol):
     """Asks one server. Raises Silent."""
 
     def get(self, path: str) -> ServerReply:

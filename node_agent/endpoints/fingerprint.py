@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from node_agent.endpoints.answers import ServerQuery, ServerReply
+from node_agent.endpoints.answers import ServerClient, ServerReply
 from node_agent.wire.endpoint import Dialect
 
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
@@ -27,7 +27,7 @@ class ServerKind:
     locked: bool = False
 
 
-def identify(ask: ServerQuery, port: int, known: bool = False) -> ServerKind | None:
+def identify(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
     """None: no model server. `known`: its owner says that it is one. Raises Silent."""
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from node_agent.endpoints.answers import (
     Mismatch,
-    ServerQuery,
+    ServerClient,
     ServerReply,
     Silent,
     flag,
@@ -27,7 +27,7 @@ _WIRES = (("/v1/responses", ModelWire.RESPONSES), ("/v1/messages", ModelWire.MES
 _RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
 
 
-def read(ask: ServerQuery, memory: Memory) -> ServerReading:
+def read(ask: ServerClient, memory: Memory) -> ServerReading:
     """Raises Silent, Mismatch."""
     listed = ask.get(ROUTED)
     if listed.status == 401:
@@ -44,7 +44,7 @@ def read(ask: ServerQuery, memory: Memory) -> ServerReading:
 
 
 def _single(
-    ask: ServerQuery, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
+    ask: ServerClient, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
 ) -> ServerReading:
     said, asleep = props.fields, flag(props.fields, "is_sleeping") is True
     total = number(said, "total_slots")
@@ -64,7 +64,7 @@ def _single(
     )
 
 
-def _router(ask: ServerQuery, models: list[Mapping[str, Any]]) -> ServerReading:
+def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
     """Each loaded one is asked for itself; `autoload=false`, or the question would load it."""
     found = []
     for one in models:
@@ -78,7 +78,7 @@ def _router(ask: ServerQuery, models: list[Mapping[str, Any]]) -> ServerReading:
     return ServerReading(models=tuple(found))
 
 
-def _slots(ask: ServerQuery, path: str, total: int) -> SlotCount | None:
+def _slots(ask: ServerClient, path: str, total: int) -> SlotCount | None:
     """None where it does not show them."""
     try:
         answer = ask.get(path)
@@ -97,7 +97,7 @@ def _slot(one: Mapping[str, Any]) -> Slot:
     return Slot(task or 0, processed or 0, number(first, "n_decoded") or 0)
 
 
-def _wires(ask: ServerQuery) -> tuple[ModelWire, ...]:
+def _wires(ask: ServerClient) -> tuple[ModelWire, ...]:
     """An empty question, once: a wire that is there says what it misses, before any model hears of it."""
     there = [wire for path, wire in _WIRES if "is required" in str(inner(ask.post(path, {}).value, "error"))]
     return (ModelWire.CHAT, *there)

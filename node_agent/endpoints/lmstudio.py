@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.endpoints.answers import (
     Mismatch,
-    ServerQuery,
+    ServerClient,
     ServerReply,
     flag,
     inner,
@@ -22,7 +22,7 @@ from node_agent.endpoints.reading import Memory, ServerReading
 from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 
-def read(ask: ServerQuery, memory: Memory) -> ServerReading:
+def read(ask: ServerClient, memory: Memory) -> ServerReading:
     """One question with a new server. Raises Silent, Mismatch."""
     answer = ask.get(LM1)
     if answer.status == 401:
@@ -33,7 +33,7 @@ def read(ask: ServerQuery, memory: Memory) -> ServerReading:
     return ServerReading(None, _older(ask.get(LM0), ask))
 
 
-def _older(answer: ServerReply, ask: ServerQuery) -> tuple[ModelFact, ...]:
+def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
     if isinstance(answer.fields.get("data"), list):
         return tuple(_old(one) for one in items(answer.fields, "data") if word(one, "id"))
     listed = ask.get(LIST).fields

@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.endpoints.answers import (
     Mismatch,
-    ServerQuery,
+    ServerClient,
     ServerReply,
     inner,
     items,
@@ -27,7 +27,7 @@ MOST_SHOWN = 40
 _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
-def read(ask: ServerQuery, memory: Memory) -> ServerReading:
+def read(ask: ServerClient, memory: Memory) -> ServerReading:
     """Nothing of this loads a model. Raises Silent, Mismatch."""
     version = word(ask.get("/api/version").fields, "version")
     if version is None:
@@ -50,7 +50,7 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
 
 
-def _shown(ask: ServerQuery, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
+def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
     """What it says of one model: read from its files, so that it is asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:

@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.endpoints.answers import (
     Mismatch,
-    ServerQuery,
+    ServerClient,
     Silent,
     inner,
     items,
@@ -22,7 +22,7 @@ from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
 _WIRES = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.MESSAGES}
 
 
-def read(ask: ServerQuery, memory: Memory, dialect: Dialect) -> ServerReading:
+def read(ask: ServerClient, memory: Memory, dialect: Dialect) -> ServerReading:
     """Raises Silent, Mismatch."""
     answer = ask.get(LIST)
     if answer.status in (401, 403):
@@ -44,7 +44,7 @@ def _model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
-def _wires(ask: ServerQuery) -> tuple[ModelWire, ...]:
+def _wires(ask: ServerClient) -> tuple[ModelWire, ...]:
     """By the description of itself that such a server gives; once, as it is long."""
     try:
         paths = inner(ask.get("/openapi.json").fields, "paths")
@@ -53,7 +53,7 @@ def _wires(ask: ServerQuery) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, *(wire for path, wire in _WIRES.items() if path in paths))
 
 
-def _version(ask: ServerQuery) -> str | None:
+def _version(ask: ServerClient) -> str | None:
     try:
         return word(ask.get("/version").fields, "version")
     except Silent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from node_agent.endpoints import llamacpp, lmstudio, ollama, openai
-from node_agent.endpoints.answers import Mismatch, ServerQuery, Silent
+from node_agent.endpoints.answers import Mismatch, ServerClient, Silent
 from node_agent.endpoints.fingerprint import ServerKind, identify
 from node_agent.endpoints.progress import DecodeProgress
 from node_agent.endpoints.reading import Memory, ServerReading, SlotCount
@@ -35,7 +35,7 @@ class KnownServer:
 
 
 @dataclass(frozen=True, slots=True)
-class LookMoment:
+class ProbeContext:
     """`listed`: its owner says that a server is there; `in_use`: calls of ours are under way there."""
 
     now_ms: int
@@ -44,7 +44,7 @@ class LookMoment:
     in_use: bool = False
 
 
-def look(known: KnownServer, ask: ServerQuery, moment: LookMoment) -> KnownServer:
+def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
     """What is known afterwards. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
@@ -55,7 +55,7 @@ def look(known: KnownServer, ask: ServerQuery, moment: LookMoment) -> KnownServe
         return _unheard(known, exc, now_ms)
 
 
-def _asked(known: KnownServer, ask: ServerQuery, moment: LookMoment) -> KnownServer:
+def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
     now_ms = moment.now_ms
     for _ in range(2):
         if known.identity is None:
@@ -89,7 +89,7 @@ def _unheard(known: KnownServer, exc: Silent, now_ms: int) -> KnownServer:
     return replace(known, progress=progress, trouble=str(exc))
 
 
-def read(dialect: Dialect, ask: ServerQuery, memory: Memory) -> ServerReading:
+def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
     """By the dialect. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from node_agent.endpoints.places import EndpointAddress
 from node_agent.endpoints.probing import KnownServer
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, troubled
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 
 MOST_MODELS = 40
 """Of all endpoints together."""
@@ -87,21 +87,19 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 
 def problems(
     said: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
-) -> tuple[ReportedProblem, ...]:
+) -> tuple[NodeProblem, ...]:
     """For `fleet status`: what is listed and not there, and what is there and not well, or not used."""
     told = []
     for name, place, known, found in said:
         if found is None and place.listed:
             what = troubled(name, place.at, known.trouble or "was not looked at yet")
             fix = known.fix or f"start it, or take it out of {_where(place)}"
-            told.append(ReportedProblem(what=what[:500], fix=fix))
+            told.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
             what = f"a model server at {place.at} is there and not used: {known.unused}"
-            told.append(ReportedProblem(what=what[:500], fix=TRUST))
+            told.append(NodeProblem(what=what[:500], fix=TRUST))
         elif found is not None and found.health is not Health.OK:
-            told.append(
-                ReportedProblem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix)
-            )
+            told.append(NodeProblem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
     return tuple(told)
 
 

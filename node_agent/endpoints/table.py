@@ -12,12 +12,12 @@ from node_agent.endpoints.asking import Http
 from node_agent.endpoints.file import FILE, USERS, Owners, read_owners
 from node_agent.endpoints.listeners import listening, stranger
 from node_agent.endpoints.places import EndpointAddress, EndpointAddresses
-from node_agent.endpoints.probing import KnownServer, LookMoment, look
+from node_agent.endpoints.probing import KnownServer, ProbeContext, look
 from node_agent.endpoints.report import capped, fact, named, problems
 from node_agent.home.settings import SettingsError
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 
 FIRST_S, BRIEF_S = 2.5, 0.25
 """So long a word waits for the first looks, and for later ones, which go on without it."""
@@ -70,11 +70,11 @@ class EndpointTable:
         self._freshen()
         return capped([found for _, _, _, found in self._said() if found is not None])
 
-    def problems(self) -> tuple[ReportedProblem, ...]:
+    def problems(self) -> tuple[NodeProblem, ...]:
         """For `fleet status`."""
-        own: tuple[ReportedProblem, ...] = ()
+        own: tuple[NodeProblem, ...] = ()
         if self._trouble:
-            own = (ReportedProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
+            own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
         return (*own, *problems(self._said()))
 
     def server(self, name: str) -> EndpointServer | None:
@@ -97,7 +97,7 @@ class EndpointTable:
             known = before[place] if before[place].key == key else KnownServer(key=key)
             name = self._names.get(place)
             in_use = name is not None and self._in_use(name)
-            moment = LookMoment(self._clock.mono_ms(), place.port, place.listed, in_use)
+            moment = ProbeContext(self._clock.mono_ms(), place.port, place.listed, in_use)
             if not place.listed and place.is_here and not listening(place.port):
                 found[place] = KnownServer(trouble="nothing listens there", key=key)
                 return

@@ -27,7 +27,7 @@ Ports = tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)
-class Visitor:
+class OpenConnection:
     """One connection. `ports`: its own end's and ours, on TCP; `uid`: whose it is, if looked at."""
 
     task: asyncio.Task[object]
@@ -35,12 +35,12 @@ class Visitor:
     uid: int | None = None
 
 
-def surplus(waiting: Sequence[Visitor], room: int) -> list[Visitor]:
+def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
     """Who has to go, so that no more than `room` are left. `waiting`: the oldest first.
 
     Of the user who has most, the one that has waited longest: whoever means it shows the key at once.
     """
-    by_user: defaultdict[int | None, deque[Visitor]] = defaultdict(deque)
+    by_user: defaultdict[int | None, deque[OpenConnection]] = defaultdict(deque)
     for caller in waiting:
         by_user[caller.uid].append(caller)
     return [max(by_user.values(), key=len).popleft() for _ in range(len(waiting) - room)]
@@ -51,11 +51,11 @@ class Lobby:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: dict[Visitor, None] = {}
-        self._known: set[Visitor] = set()
+        self._waiting: dict[OpenConnection, None] = {}
+        self._known: set[OpenConnection] = set()
 
     @contextlib.contextmanager
-    def visit(self, writer: asyncio.StreamWriter) -> Iterator[Visitor]:
+    def visit(self, writer: asyncio.StreamWriter) -> Iterator[OpenConnection]:
         """While the connection is served by this task, which is cancelled when it has to go."""
         task = asyncio.current_task()
         assert task is not None
@@ -69,7 +69,7 @@ class Lobby:
             self._waiting.pop(caller, None)
             self._known.discard(caller)
 
-    def knows(self, caller: Visitor) -> bool:
+    def knows(self, caller: OpenConnection) -> bool:
         """It has shown the key. False: too many have, and this one cannot stay."""
         if caller not in self._known and len(self._known) >= self._most:
             return False
@@ -108,11 +108,11 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2], 16)
 
 
-def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> Visitor:
+def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
     """A unix socket tells whose it is; of TCP the kernel's table does, which is looked at when it matters."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
         told = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        return Visitor(task, (0, 0), _UCRED.unpack(told)[1])
+        return OpenConnection(task, (0, 0), _UCRED.unpack(told)[1])
     near, far = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
-    return Visitor(task, (far[1] if far else 0, near[1]))
+    return OpenConnection(task, (far[1] if far else 0, near[1]))

@@ -22,7 +22,7 @@ from node_agent.gateway.counting import Count
 from node_agent.gateway.local_endpoint import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import GatewaySpec
-from node_agent.home.gatewayfile import GatewayWish
+from node_agent.home.gatewayfile import GatewaySettings
 from node_agent.home.settings import SettingsError
 from node_agent.runtimes.vendors import Way, tunnel_of, way_of
 from node_agent.shim import process
@@ -85,7 +85,7 @@ class GatewayProcesses:
         ids: Ids,
         values: Callable[[], Mapping[str, str]],
         prices: Callable[[], Mapping[str, str]] = dict,
-        wish: Callable[[], GatewayWish] = GatewayWish,
+        wish: Callable[[], GatewaySettings] = GatewaySettings,
         near: Near | None = None,
     ) -> None:
         self._python, self._ids, self._values, self._near = python, ids, values, near

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from node_agent.gateway.admission import Lobby, Visitor
+from node_agent.gateway.admission import Lobby, OpenConnection
 from node_agent.gateway.allowance import Allowance, Expected, LimitReached, believed, estimate
 from node_agent.gateway.bodies import Room, check_values, largest
 from node_agent.gateway.client import AgentClient, AgentConnection
@@ -101,7 +101,7 @@ class Gateway:
         await self._lobby.close()
         self._upstream.close()
 
-    async def _one(self, client: AgentClient, caller: Visitor) -> bool:
+    async def _one(self, client: AgentClient, caller: OpenConnection) -> bool:
         """Whether the connection may have another request."""
         wire, head = Wire.CHAT, None
         try:
@@ -128,7 +128,7 @@ class Gateway:
             return False
         return head is not None and not (head.closes or head.is_old)
 
-    async def _judged(self, client: AgentClient, caller: Visitor, head: Head) -> RequestTarget | None:
+    async def _judged(self, client: AgentClient, caller: OpenConnection, head: Head) -> RequestTarget | None:
         """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
         wire = wire_of(head.start)
         try:

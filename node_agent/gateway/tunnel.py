@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from node_agent.gateway.admission import FIRST_S, Lobby, Visitor
+from node_agent.gateway.admission import FIRST_S, Lobby, OpenConnection
 from node_agent.gateway.counting import Count
 from node_agent.gateway.dialing import DialError, Streams, dial
 from node_agent.gateway.hello import NotTls, server_name
@@ -76,7 +76,7 @@ class ProxyTunnels:
         writer.close()
         self._saved(self.count)
 
-    async def _serve(self, near: Streams, caller: Visitor) -> None:
+    async def _serve(self, near: Streams, caller: OpenConnection) -> None:
         """One connection, to its end."""
         reader, writer = near
         try:

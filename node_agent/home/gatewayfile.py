@@ -12,13 +12,13 @@ from pydantic import Field, field_validator
 
 from node_agent.home.settings import SettingsError, read_owned
 from node_agent.wire.model import WireModel
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 
 FILE = "gateway.json"
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
-class GatewayWish(WireModel):
+class GatewaySettings(WireModel):
     """`https_proxy`: on the way to servers behind TLS; `proxy_login`: the name of a secret, `user:password`.
 
     `no_proxy`: hosts, domains with all below them, and networks that are reached directly. `hosted_tools`:
@@ -54,17 +54,17 @@ class GatewayWish(WireModel):
         return names
 
 
-def read_wish(home: Path) -> GatewayWish:
+def read_wish(home: Path) -> GatewaySettings:
     """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
-    return read_owned(GatewayWish, home / FILE)
+    return read_owned(GatewaySettings, home / FILE)
 
 
-def problems_of(home: Path) -> tuple[ReportedProblem, ...]:
+def problems_of(home: Path) -> tuple[NodeProblem, ...]:
     """For `fleet status`: a file that means something and cannot be read lets no gateway open."""
     try:
         read_wish(home)
     except SettingsError as wrong:
-        return (ReportedProblem(what=str(wrong)[:500], fix=f"mend or remove {home / FILE}"),)
+        return (NodeProblem(what=str(wrong)[:500], fix=f"mend or remove {home / FILE}"),)
     return ()
 
 

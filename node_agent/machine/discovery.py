@@ -14,7 +14,7 @@ from node_agent.machine.finding import Finder
 from node_agent.shim import process
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import Allowed, NodeFacts, ReportedProblem, RuntimeFact
+from node_agent.wire.node import Allowed, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -51,7 +51,7 @@ class Others:
     """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
 
     isolation: Isolation = Isolation.NONE
-    problems: tuple[ReportedProblem, ...] = ()
+    problems: tuple[NodeProblem, ...] = ()
     endpoints: tuple[EndpointFact, ...] = ()
 
 
@@ -117,22 +117,22 @@ class MachineProbe:
             return None
         return seen.f_bavail * seen.f_frsize
 
-    def _problems(self) -> list[ReportedProblem]:
-        told: list[ReportedProblem] = []
+    def _problems(self) -> list[NodeProblem]:
+        told: list[NodeProblem] = []
         shut, ceiling = self._shut(), self.ceiling()
         if shut is not None:
             told.append(shut)
         if ceiling.closed:
-            told.append(ReportedProblem(what=ceiling.closed, fix="mend or remove that file"))
+            told.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            told.append(ReportedProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
+            told.append(NodeProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
         return told
 
-    def _shut(self) -> ReportedProblem | None:
+    def _shut(self) -> NodeProblem | None:
         if self.disk_ok():
             return None
-        return ReportedProblem(
+        return NodeProblem(
             what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there"
         )
 

@@ -23,7 +23,7 @@ NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
 _log = logging.getLogger("pancode.node")
 
 
-class KeptPassport(WireModel):
+class StoredPassport(WireModel):
     """A passport, and what must still be so of its model and server."""
 
     endpoint: str
@@ -40,7 +40,7 @@ class KeptPassport(WireModel):
     fact: PassportFact
 
     @classmethod
-    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> KeptPassport:
+    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> StoredPassport:
         return cls(
             endpoint=endpoint.name,
             model=model.id,
@@ -92,7 +92,7 @@ class KeptPassport(WireModel):
 
 
 class _File(WireModel):
-    passports: tuple[KeptPassport, ...] = Field(default=(), max_length=MOST)
+    passports: tuple[StoredPassport, ...] = Field(default=(), max_length=MOST)
 
 
 class PassportCache:
@@ -107,7 +107,7 @@ class PassportCache:
         fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
-    def put(self, kept: KeptPassport) -> None:
+    def put(self, kept: StoredPassport) -> None:
         """In the place of the model's older ones of the same server; the oldest of all go first."""
         others = [one for one in self._kept if (one.endpoint, one.model) != (kept.endpoint, kept.model)]
         self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
@@ -117,7 +117,7 @@ class PassportCache:
             _log.warning("a model's passport could not be kept: %s", exc)
 
 
-def _read(path: Path) -> tuple[KeptPassport, ...]:
+def _read(path: Path) -> tuple[StoredPassport, ...]:
     try:
         return _File.model_validate_json(path.read_bytes()).passports
     except FileNotFoundError:

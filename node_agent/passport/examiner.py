@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import deque
 
-from node_agent.passport.cache import KeptPassport, PassportCache, stamped
+from node_agent.passport.cache import PassportCache, StoredPassport, stamped
 from node_agent.passport.exam import Exam, ExamTools, NotNow
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import EndpointFact
@@ -86,7 +86,7 @@ class ExamDesk:
         exam = Exam(self._tools, ask.endpoint, ask.model, lambda state, words: self._tell(ask, state, words))
         endpoint, model, fact = exam.take()
         with self._lock:
-            self._shelf.put(KeptPassport.of(endpoint, model, fact))
+            self._shelf.put(StoredPassport.of(endpoint, model, fact))
         self._tell(ask, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
 
     def _known(self, ask: Examine) -> bool:

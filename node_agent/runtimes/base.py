@@ -98,7 +98,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandLine:
+class ProcessSpec:
     """A process as a value. `files`: path relative to the run's home -> bytes, written before the start.
 
     `login`: such files, too, but there while the agent runs, and neither for set-up nor for gates.
@@ -352,7 +352,7 @@ def how_it_ended(end: ExitInfo) -> str:
     return "end unknown" if end.status is None else f"exit {end.status}"
 
 
-Launcher = Callable[[LaunchRequest, Place], CommandLine]
+Launcher = Callable[[LaunchRequest, Place], ProcessSpec]
 ParserFactory = Callable[[LaunchRequest], Parser]
 Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from node_agent.runtimes.base import (
     BASE_FILES,
     Capabilities,
-    CommandLine,
     LaunchRequest,
     Place,
+    ProcessSpec,
     base_env,
 )
 from node_agent.runtimes.providers import (
@@ -58,7 +58,7 @@ _OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags
 """As the node agent itself runs: its libraries are compiled for that."""
 
 
-def started(program: str, request: LaunchRequest, place: Place, *more: str) -> CommandLine:
+def started(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
     """Nothing of the machine's own Python packages, nothing of the repository's; the one key it needs.
 
     `program`: in the node agent's own code; `more`: its arguments behind the spec's.
@@ -75,12 +75,12 @@ def started(program: str, request: LaunchRequest, place: Place, *more: str) -> C
 
 def made(
     program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
-) -> CommandLine:
+) -> ProcessSpec:
     """Its argument list and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *_OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    return CommandLine(argv, env, task_of(request), files)
+    return ProcessSpec(argv, env, task_of(request), files)
 
 
 def spec_of(

@@ -14,7 +14,7 @@ from pathlib import Path
 from node_agent.files.durable import write_atomic
 from node_agent.sandbox.policy import BLANK, INSIDE_UID, Network, System, Tools, View, prefix
 from node_agent.sandbox.syscalls import FILTER, program
-from node_agent.wire.node import ReportedProblem, no_sandbox
+from node_agent.wire.node import NodeProblem, no_sandbox
 
 TRIAL_S = 10
 UID = 60_706
@@ -83,7 +83,7 @@ class WallTools:
     """
 
     tools: Tools | None
-    problem: ReportedProblem | None = None
+    problem: NodeProblem | None = None
     passing: bool = False
     landlock: bool = False
 

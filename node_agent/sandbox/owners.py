@@ -26,7 +26,7 @@ def living() -> set[int]:
     return found
 
 
-class FileOwners:
+class UserIdPool:
     """Thread-safe, and kept over a restart: a file for each id, with the attempt that has it.
 
     Two attempts with one id could end each other's processes and would share one limit of them.

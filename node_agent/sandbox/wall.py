@@ -18,7 +18,7 @@ from node_agent.sandbox import covered, relay
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import WallTools, detect
 from node_agent.sandbox.fence import fence, holds
-from node_agent.sandbox.owners import FOLDER, FileOwners
+from node_agent.sandbox.owners import FOLDER, UserIdPool
 from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
 from node_agent.sandbox.syscalls import FILTER, MACHINES
@@ -73,7 +73,7 @@ class Sandbox:
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
-        self._owners = FileOwners(home / FOLDER)
+        self._owners = UserIdPool(home / FOLDER)
         self._lock = threading.Lock()
         self._found: WallTools | None = None
         self._tried_ms = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import Clock
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 
 FRESH_MS = 60_000
 """So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
@@ -74,13 +74,13 @@ class Vault:
         """Why nothing of the owner's file counts; empty where it can be read."""
         return self._look().trouble
 
-    def problems(self) -> tuple[ReportedProblem, ...]:
+    def problems(self) -> tuple[NodeProblem, ...]:
         """What is wrong with the file or its sources."""
         found = self._look()
         told = [found.trouble] if found.trouble else []
         told += [f"secret {name}: {why}" for name, why in found.missing.items()]
         fix = FIX.replace("secrets.json of this node", str(self._path))
-        return tuple(ReportedProblem(what=what[:500], fix=fix) for what in told)
+        return tuple(NodeProblem(what=what[:500], fix=fix) for what in told)
 
     def _look(self) -> VaultValues:
         with self._lock:

@@ -67,7 +67,7 @@ FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, Proble
 """Something that the coordinator did not sign was sent to the node in its name."""
 
 
-class ReportedProblem(WireModel):
+class NodeProblem(WireModel):
     """Something that is wrong and the command that mends it."""
 
     what: Line
@@ -75,9 +75,9 @@ class ReportedProblem(WireModel):
     code: ProblemCode = ProblemCode.OTHER
 
 
-def no_sandbox(why: str, fix: str = "") -> ReportedProblem:
+def no_sandbox(why: str, fix: str = "") -> NodeProblem:
     """Why a node has no sandbox."""
-    return ReportedProblem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
+    return NodeProblem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
 
 
 class Allowed(WireModel):
@@ -117,8 +117,8 @@ class NodeFacts(WireModel):
     endpoints: Annotated[tuple[EndpointFact, ...], Few(32)] = ()
     asks: Annotated[tuple[AskFact, ...], Few(MOST_ASKS)] = ()
     """Tests of models that were asked for."""
-    problems: Annotated[tuple[ReportedProblem, ...], Few(MOST_PROBLEMS)] = ()
-    shut: ReportedProblem | None = None
+    problems: Annotated[tuple[NodeProblem, ...], Few(MOST_PROBLEMS)] = ()
+    shut: NodeProblem | None = None
     """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
     wall_ms: WallMillis

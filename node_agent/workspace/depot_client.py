@@ -15,7 +15,7 @@ from node_agent.wire.gitsafe import GitCall, GitDone, git_env
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Blob
-from node_agent.workspace.depot_stream import DepotAddress, ask, hang_up, must_agree, read_line, send
+from node_agent.workspace.depot_stream import DepotAccess, ask, hang_up, must_agree, read_line, send
 from node_agent.workspace.errors import (
     DepotRefused,
     DepotUnavailable,
@@ -44,7 +44,7 @@ _BROKEN = (
 class DepotClient:
     """The node's end of the depot: `Transport` for git, `DepotLink` for logs. Every call may be repeated."""
 
-    def __init__(self, door: DepotAddress, git_s: float = GIT_S) -> None:
+    def __init__(self, door: DepotAccess, git_s: float = GIT_S) -> None:
         self._door = door
         self._git_s = git_s
 

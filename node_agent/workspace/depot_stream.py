@@ -23,7 +23,7 @@ SignHello = Callable[[str, Verb, AttemptId], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class DepotAddress:
+class DepotAccess:
     """Where the depot is now (None: no link is up), how to sign, how long to wait for its words (seconds)."""
 
     address: Callable[[], Address | None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 
 
-def listening_at(place: ErrorPlace) -> socket.socket:
+def listening_at(place: ListenAddress) -> socket.socket:
     """Bound and listening; OSError where the address is not this machine's, is taken, or may not be had."""
     family, kind, proto, _, address = socket.getaddrinfo(
         place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

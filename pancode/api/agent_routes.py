@@ -17,8 +17,8 @@ from pancode.domain.runtimes import RUNTIMES, canonical
 E = TypeVar("E", bound=StrEnum)
 
 
-def _agents(desk: ApiContext, call: ApiCall) -> Any:
-    agents = desk.coordinator.around({}).agents(desk.project_of(call.query.get("cwd")))
+def _agents(context: ApiContext, call: ApiCall) -> Any:
+    agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
     name = call.query.get("name")
     chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
     return {"agents": [_plain(agent) for agent in chosen]}
@@ -38,9 +38,9 @@ def _plain(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _prompt(desk: ApiContext, call: ApiCall) -> Any:
+def _prompt(context: ApiContext, call: ApiCall) -> Any:
     """As `dispatch` would compile it here; the repository's AGENTS.md comes to it on the node."""
-    around, project = desk.coordinator.around({}), desk.project_of(call.query.get("cwd"))
+    around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)
     runtime = canonical(call.query.get("runtime") or agent.runtime or defaults.runtime)
     if runtime not in RUNTIMES:

@@ -28,6 +28,6 @@ VERBS: tuple[Verb, ...] = (
 )
 
 
-def build_app(desk: ApiContext) -> Starlette:
+def build_app(context: ApiContext) -> Starlette:
     """The application; whoever may connect to its socket may do everything."""
-    return Starlette(routes=[verb.route(desk) for verb in VERBS], exception_handlers=HANDLERS)
+    return Starlette(routes=[verb.route(context) for verb in VERBS], exception_handlers=HANDLERS)

@@ -15,7 +15,7 @@ from pancode.control.faces import CoordinatorApi
 from pancode.control.query.fleet import Since
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
-log = logging.getLogger("pancode.desk")
+log = logging.getLogger("pancode.api")
 
 
 class Bell:

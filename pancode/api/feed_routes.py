@@ -26,7 +26,7 @@ class Wanted:
     node: str | None = None
 
     @classmethod
-    def of(cls, desk: ApiContext, call: ApiCall) -> Wanted:
+    def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
         """`kind` is one, several with commas, or the part before the dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
         known = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
@@ -35,7 +35,7 @@ class Wanted:
                 raise not_found("kind of event", kind, known, f"one of {', '.join(known)}")
         run = call.query.get("run")
         if run is not None:
-            with desk.core.ports.ledger.transaction() as tx:
+            with context.core.ports.ledger.transaction() as tx:
                 run = query.find_run(tx, run).id
         return cls(kinds, run, call.query.get("node"))
 
@@ -46,22 +46,22 @@ class Wanted:
         return self.run in (None, one.run) and self.node in (None, one.node)
 
 
-def _events(desk: ApiContext, call: ApiCall) -> Any:
-    wanted, tail = Wanted.of(desk, call), call.number("tail", 0, MOST)
+def _events(context: ApiContext, call: ApiCall) -> Any:
+    wanted, tail = Wanted.of(context, call), call.number("tail", 0, MOST)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
-    return sse(_stream(desk, wanted, (int(since) if since else None, tail), call.flag("end")))
+    return sse(_stream(context, wanted, (int(since) if since else None, tail), call.flag("end")))
 
 
 async def _stream(
-    desk: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
+    context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
     """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
-    feed, (since, tail) = desk.core.feed, begin
+    feed, (since, tail) = context.core.feed, begin
     place, found = _begun(feed, wanted, tail) if since is None else (since, [])
     while True:
-        seen = desk.bell.count
+        seen = context.bell.count
         news = feed.since(place)
         if news is None:
             place = feed.last
@@ -71,9 +71,9 @@ async def _stream(
             if wanted.fits(one):
                 yield event(one.kind.value, shape_of(one), str(one.number))
         found = []
-        if ends or desk.closing.is_set():
+        if ends or context.closing.is_set():
             return
-        if not await desk.bell.wait(seen, QUIET_S):
+        if not await context.bell.wait(seen, QUIET_S):
             yield ": still here\n\n"
 
 

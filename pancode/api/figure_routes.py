@@ -19,13 +19,13 @@ from pancode.errors import PancodeError
 PATH = "/metrics"
 
 
-def _samples(desk: ApiContext) -> list[Sample]:
-    facts = {**desk.facts, "trouble": desk.trouble.shape()}
-    return figures(desk.core, desk.since, facts, desk.coordinator.process_figures())
+def _samples(context: ApiContext) -> list[Sample]:
+    facts = {**context.facts, "trouble": context.trouble.shape()}
+    return figures(context.core, context.since, facts, context.coordinator.process_figures())
 
 
-def _figures(desk: ApiContext, call: ApiCall) -> Any:
-    samples = _samples(desk)
+def _figures(context: ApiContext, call: ApiCall) -> Any:
+    samples = _samples(context)
     told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
     return {"figures": told, "text": exposition(FIGURES, samples)}
 
@@ -33,16 +33,16 @@ def _figures(desk: ApiContext, call: ApiCall) -> Any:
 FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
 
 
-def figures_app(desk: ApiContext) -> Starlette:
+def figures_app(context: ApiContext) -> Starlette:
     """An application of one page, which changes nothing; whatever fails has no words of ours in it."""
 
-    place = desk.coordinator.figures_at
+    place = context.coordinator.figures_at
 
     async def page(request: Request) -> Response:
         if place is not None and not place.is_called(request.headers.get("host", "")):
             return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
         try:
-            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(desk)))
+            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(context)))
         except PancodeError:
             return PlainTextResponse("the ledger cannot be read now\n", 503)
         return Response(text, media_type=MEDIA_TYPE)

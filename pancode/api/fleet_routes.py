@@ -30,52 +30,52 @@ from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 
 
-def _status(desk: ApiContext, call: ApiCall) -> Any:
+def _status(context: ApiContext, call: ApiCall) -> Any:
     known = {
-        "after_reboot": desk.coordinator.after_reboot(),
-        "trouble": desk.trouble.shape(),
-        "closed": [*desk.coordinator.closed(), *desk.closed],
+        "after_reboot": context.coordinator.after_reboot(),
+        "trouble": context.trouble.shape(),
+        "closed": [*context.coordinator.closed(), *context.closed],
     }
-    return query_fleet.fleet(desk.core, desk.since, {**desk.facts, **known})
+    return query_fleet.fleet(context.core, context.since, {**context.facts, **known})
 
 
-def _node(desk: ApiContext, call: ApiCall) -> Any:
-    return query_fleet.node(desk.core, desk.since, call.path["node"])
+def _node(context: ApiContext, call: ApiCall) -> Any:
+    return query_fleet.node(context.core, context.since, call.path["node"])
 
 
-def _check_names(desk: ApiContext, names: tuple[str, ...]) -> None:
-    with desk.core.ports.ledger.transaction() as tx:
+def _check_names(context: ApiContext, names: tuple[str, ...]) -> None:
+    with context.core.ports.ledger.transaction() as tx:
         for name in names:
             query_fleet.known_node(tx, name)
 
 
-def _up(desk: ApiContext, call: ApiCall) -> Any:
+def _up(context: ApiContext, call: ApiCall) -> Any:
     body: UpBody = call.body
-    _check_names(desk, body.nodes)
+    _check_names(context, body.nodes)
 
     def work(progress: Progress) -> Any:
-        results = desk.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
-        desk.poke()
-        return {"results": [asdict(r) for r in results], **_status(desk, call)}
+        results = context.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
+        context.poke()
+        return {"results": [asdict(r) for r in results], **_status(context, call)}
 
-    return sse(steps(desk, work))
+    return sse(steps(context, work))
 
 
-def _down(desk: ApiContext, call: ApiCall) -> Any:
+def _down(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    _check_names(desk, body.nodes)
+    _check_names(context, body.nodes)
     if not body.now:
-        _refuse_while_running(desk, body.nodes)
+        _refuse_while_running(context, body.nodes)
 
     def work(progress: Progress) -> Any:
-        results = desk.coordinator.fleet.down(body.nodes, _caller(body), progress)
+        results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
         return {"results": [asdict(r) for r in results]}
 
-    return sse(steps(desk, work))
+    return sse(steps(context, work))
 
 
-def _refuse_while_running(desk: ApiContext, names: tuple[str, ...]) -> None:
-    with desk.core.ports.ledger.transaction() as tx:
+def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
+    with context.core.ports.ledger.transaction() as tx:
         busy = sorted({f.run for f in open_fences(tx) if not names or f.node in names})
     if busy:
         listed = ", ".join(busy[:8])
@@ -87,109 +87,109 @@ def _refuse_while_running(desk: ApiContext, names: tuple[str, ...]) -> None:
         )
 
 
-def _drain(desk: ApiContext, call: ApiCall) -> Any:
+def _drain(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    _check_names(desk, body.nodes)
+    _check_names(context, body.nodes)
     reason = body.reason or f"drained by {body.by}"
-    return _set_drain(desk, body, reason)
+    return _set_drain(context, body, reason)
 
 
-def _resume(desk: ApiContext, call: ApiCall) -> Any:
+def _resume(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    _check_names(desk, body.nodes)
+    _check_names(context, body.nodes)
     if not body.nodes:
-        desk.coordinator.plane.put_setting("paused", None, body.by)
-    answer = _set_drain(desk, body, None)
-    freed = [name for name in body.nodes if desk.coordinator.plane.release(name, body.by)]
-    desk.coordinator.fleet.let_in(freed)
+        context.coordinator.plane.put_setting("paused", None, body.by)
+    answer = _set_drain(context, body, None)
+    freed = [name for name in body.nodes if context.coordinator.plane.release(name, body.by)]
+    context.coordinator.fleet.let_in(freed)
     return {**answer, "let_in": freed}
 
 
-def _set_drain(desk: ApiContext, body: DrainBody, reason: str | None) -> Any:
+def _set_drain(context: ApiContext, body: DrainBody, reason: str | None) -> Any:
     """No names: the fleet itself takes no new work, and every node of it."""
-    plane = desk.coordinator.plane
+    plane = context.coordinator.plane
     if not body.nodes:
         plane.put_setting("draining", reason, body.by)
-    for name in body.nodes or _names(desk):
+    for name in body.nodes or _names(context):
         plane.drain(name, reason, body.by)
-    return {"nodes": list(body.nodes or _names(desk)), "draining": reason}
+    return {"nodes": list(body.nodes or _names(context)), "draining": reason}
 
 
-def _names(desk: ApiContext) -> list[str]:
-    with desk.core.ports.ledger.transaction() as tx:
+def _names(context: ApiContext) -> list[str]:
+    with context.core.ports.ledger.transaction() as tx:
         return [node.name for node in tx.find(Node) if node.removed is None]
 
 
-def _doctor(desk: ApiContext, call: ApiCall) -> Any:
+def _doctor(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    _check_names(desk, body.nodes)
-    checks = desk.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*query_fleet.walls(desk.core, body.nodes), *checks]}
+    _check_names(context, body.nodes)
+    checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
+    return {"checks": [*query_fleet.walls(context.core, body.nodes), *checks]}
 
 
-def _probe(desk: ApiContext, call: ApiCall) -> Any:
+def _probe(context: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
-    probed = desk.coordinator.fleet.probe(_spec(body), _caller(body))
+    probed = context.coordinator.fleet.probe(_spec(body), _caller(body))
     questions = [asdict(question) for question in probed.questions]
     return {"target": probed.target, "questions": questions, "warnings": list(probed.warnings)}
 
 
-def _add(desk: ApiContext, call: ApiCall) -> Any:
+def _add(context: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
-    node = desk.coordinator.fleet.add(_spec(body), _caller(body))
-    return query_fleet.node(desk.core, desk.since, node.name)
+    node = context.coordinator.fleet.add(_spec(body), _caller(body))
+    return query_fleet.node(context.core, context.since, node.name)
 
 
-def _set(desk: ApiContext, call: ApiCall) -> Any:
+def _set(context: ApiContext, call: ApiCall) -> Any:
     body: SetBody = call.body
     name = call.path["node"]
-    _check_names(desk, (name,))
+    _check_names(context, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    desk.coordinator.plane.adjust_node(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
-    return query_fleet.node(desk.core, desk.since, name)
+    context.coordinator.plane.adjust_node(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
+    return query_fleet.node(context.core, context.since, name)
 
 
-def _login(desk: ApiContext, call: ApiCall) -> Any:
+def _login(context: ApiContext, call: ApiCall) -> Any:
     body: LoginBody = call.body
-    told = query_fleet.node(desk.core, desk.since, call.path["node"])
+    told = query_fleet.node(context.core, context.since, call.path["node"])
     if body.outcome is None:
         check_login(told, body.runtime)
-    desk.coordinator.plane.note_login(told["name"], body.runtime, body.by, body.outcome)
+    context.coordinator.plane.note_login(told["name"], body.runtime, body.by, body.outcome)
     return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
 
 
-def _remove(desk: ApiContext, call: ApiCall) -> Any:
+def _remove(context: ApiContext, call: ApiCall) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
-    _check_names(desk, (name,))
+    _check_names(context, (name,))
 
     def work(progress: Progress) -> Any:
-        return asdict(desk.coordinator.fleet.remove(name, _caller(body), progress))
+        return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
 
-    return sse(steps(desk, work))
+    return sse(steps(context, work))
 
 
-def _handed(desk: ApiContext, call: ApiCall) -> Any:
+def _handed(context: ApiContext, call: ApiCall) -> Any:
     body: HandedBody = call.body
-    return desk.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
+    return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-def _cleaned(desk: ApiContext, call: ApiCall) -> Any:
-    return {"forgotten": desk.coordinator.fleet.cleaned(call.path["node"])}
+def _cleaned(context: ApiContext, call: ApiCall) -> Any:
+    return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
-def _trust(desk: ApiContext, call: ApiCall) -> Any:
+def _trust(context: ApiContext, call: ApiCall) -> Any:
     body: TrustBody = call.body
     name = call.path["node"]
-    _check_names(desk, (name,))
-    return asdict(desk.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
+    _check_names(context, (name,))
+    return asdict(context.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
 
 
-def _shutdown(desk: ApiContext, call: ApiCall) -> Any:
+def _shutdown(context: ApiContext, call: ApiCall) -> Any:
     body: ShutdownBody = call.body
-    desk.shutdown(body.by)
-    return {"stopping": True, "pid": desk.facts.get("pid")}
+    context.shutdown(body.by)
+    return {"stopping": True, "pid": context.facts.get("pid")}
 
 
 def _caller(body: CallerBody) -> Caller:

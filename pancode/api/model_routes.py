@@ -15,25 +15,25 @@ from pancode.control.query.shapes import ExamShape
 from pancode.domain.passports import ModelPlace
 
 
-def _test(desk: ApiContext, call: ApiCall) -> Any:
+def _test(context: ApiContext, call: ApiCall) -> Any:
     body: ExamBody = call.body
     if body.node is not None:
-        with desk.core.ports.ledger.transaction() as tx:
+        with context.core.ports.ledger.transaction() as tx:
             query_fleet.known_node(tx, body.node)
-    places = exams.where(desk.core, body.model, body.node)
+    places = exams.where(context.core, body.model, body.node)
 
     def work(progress: Progress) -> Any:
-        return {"tests": [_one(desk, place, body.again, progress) for place in places]}
+        return {"tests": [_one(context, place, body.again, progress) for place in places]}
 
-    return sse(steps(desk, work))
+    return sse(steps(context, work))
 
 
-def _one(desk: ApiContext, place: ModelPlace, again: bool, progress: Progress) -> ExamShape:
-    progress(ProgressLine(place.node, place.model, "started", exams.begun(desk.core, place)))
+def _one(context: ApiContext, place: ModelPlace, again: bool, progress: Progress) -> ExamShape:
+    progress(ProgressLine(place.node, place.model, "started", exams.begun(context.core, place)))
     try:
-        asked = exams.ask(desk.core, place, again)
-        desk.poke()
-        return exams.follow(desk.core, asked, progress, desk.closing.wait)
+        asked = exams.ask(context.core, place, again)
+        context.poke()
+        return exams.follow(context.core, asked, progress, context.closing.wait)
     except exams.NotTested as no:  # the other places are tested all the same
         return exams.given_up(place, no)
 

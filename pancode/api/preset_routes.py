@@ -12,8 +12,8 @@ from pancode.domain.presets import Preset, find_preset
 from pancode.errors import NotFoundError
 
 
-def _presets(desk: ApiContext, call: ApiCall) -> Any:
-    around = desk.coordinator.around({})
+def _presets(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
     loaded, applied = around.presets(), around.applied()
     name = call.query.get("name")
     chosen = [find_preset(loaded.presets, name)] if name is not None else loaded.presets.values()
@@ -34,24 +34,24 @@ def _shape(preset: Preset, origin: str, applied: bool) -> dict[str, Any]:
     }
 
 
-def _apply(desk: ApiContext, call: ApiCall) -> Any:
+def _apply(context: ApiContext, call: ApiCall) -> Any:
     """Kept by the coordinator, beside the user's files; every dispatch from now on has it."""
     body: PresetBody = call.body
-    preset = find_preset(desk.coordinator.around({}).presets().presets, body.name)
-    before = desk.coordinator.applied_preset(preset.name)
-    record_applied(desk.core, preset.name, before, body.by)
-    around = desk.coordinator.around({})
+    preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
+    before = context.coordinator.applied_preset(preset.name)
+    record_applied(context.core, preset.name, before, body.by)
+    around = context.coordinator.around({})
     rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
     raised = around.defaults(None).raised
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
 
-def _unset(desk: ApiContext, call: ApiCall) -> Any:
+def _unset(context: ApiContext, call: ApiCall) -> Any:
     body: ActBody = call.body
-    before = desk.coordinator.applied_preset(None)
+    before = context.coordinator.applied_preset(None)
     if before is None:
         raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
-    record_applied(desk.core, None, before, body.by)
+    record_applied(context.core, None, before, body.by)
     return {"preset": None, "before": before}
 
 

@@ -26,53 +26,53 @@ from pancode.domain.runtimes import RUNTIMES, matrix
 from pancode.errors import UsageError
 
 
-def _ping(desk: ApiContext, call: ApiCall) -> Any:
-    return desk.facts
+def _ping(context: ApiContext, call: ApiCall) -> Any:
+    return context.facts
 
 
 # -- queues ----------------------------------------------------------------------------------------
 
 
-def _queues(desk: ApiContext, call: ApiCall) -> Any:
-    return query_queue.queues(desk.core, call.query.get("name"))
+def _queues(context: ApiContext, call: ApiCall) -> Any:
+    return query_queue.queues(context.core, call.query.get("name"))
 
 
-def _pause(desk: ApiContext, call: ApiCall) -> Any:
+def _pause(context: ApiContext, call: ApiCall) -> Any:
     body: QueueBody = call.body
-    return _set_pause(desk, body, body.reason or f"paused by {body.by}")
+    return _set_pause(context, body, body.reason or f"paused by {body.by}")
 
 
-def _resume(desk: ApiContext, call: ApiCall) -> Any:
-    return _set_pause(desk, call.body, None)
+def _resume(context: ApiContext, call: ApiCall) -> Any:
+    return _set_pause(context, call.body, None)
 
 
-def _set_pause(desk: ApiContext, body: QueueBody, reason: str | None) -> Any:
+def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Any:
     """The whole fleet, one node's queue, or one pool."""
-    plane = desk.coordinator.plane
-    node = _node_of_queue(desk, body.queue)
+    plane = context.coordinator.plane
+    node = _node_of_queue(context, body.queue)
     if body.queue is None:
         plane.put_setting(query_queue.PAUSED, reason, body.by)
     elif node is not None:
         plane.pause(node, reason, body.by)
     else:
-        with desk.core.ports.ledger.transaction() as tx:
+        with context.core.ports.ledger.transaction() as tx:
             key = query_queue.pause_key(tx, body.queue)
         plane.put_setting(key, reason, body.by)
     return {"queue": body.queue, "paused": reason}
 
 
-def _node_of_queue(desk: ApiContext, name: str | None) -> str | None:
+def _node_of_queue(context: ApiContext, name: str | None) -> str | None:
     """The node whose queue is meant, by its name or by the queue's."""
-    with desk.core.ports.ledger.transaction() as tx:
+    with context.core.ports.ledger.transaction() as tx:
         for node in tx.find(Node):
             if name is not None and name in (node.name, f"node.{node.tag}"):
                 return node.name
     return None
 
 
-def _take_out(desk: ApiContext, call: ApiCall) -> Any:
+def _take_out(context: ApiContext, call: ApiCall) -> Any:
     """Only what still waits: what a node holds must be stopped there, and that is another word."""
-    with desk.core.ports.ledger.transaction() as tx:
+    with context.core.ports.ledger.transaction() as tx:
         run = query.find_run(tx, call.path["run"])
     if run.state is not RunState.PENDING:
         raise UsageError(
@@ -81,31 +81,31 @@ def _take_out(desk: ApiContext, call: ApiCall) -> Any:
             code="not_waiting",
         )
     body: ReasonBody = call.body
-    stopped = desk.coordinator.plane.stop(run.id, body.reason or f"taken out of the queue by {body.by}")
-    return query.brief(desk.core, stopped.id)
+    stopped = context.coordinator.plane.stop(run.id, body.reason or f"taken out of the queue by {body.by}")
+    return query.brief(context.core, stopped.id)
 
 
 # -- money -----------------------------------------------------------------------------------------
 
 
-def _budget(desk: ApiContext, call: ApiCall) -> Any:
-    around = desk.coordinator.around({})
+def _budget(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
     said = next(row for row in around.origins(None) if row["key"] == "budget.ceiling")
     estimate = around.defaults(None).estimate_usd
     configured = query_money.Configured(Decimal(said["value"]), said["origin"], estimate)
-    return query_money.budget(desk.core, configured, call.flag("all"))
+    return query_money.budget(context.core, configured, call.flag("all"))
 
 
-def _ceiling(desk: ApiContext, call: ApiCall) -> Any:
+def _ceiling(context: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
     said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
-        with desk.core.ports.ledger.transaction() as tx:
+        with context.core.ports.ledger.transaction() as tx:
             query_fleet.known_node(tx, name)
     if kind == "agent":
-        find_agent(desk.coordinator.around({}).agents(None), name)
-    desk.coordinator.plane.set_ceilings(body.scope, said, body.by)
-    return _budget(desk, call)
+        find_agent(context.coordinator.around({}).agents(None), name)
+    context.coordinator.plane.set_ceilings(body.scope, said, body.by)
+    return _budget(context, call)
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
@@ -120,61 +120,61 @@ def _budget_scope(scope: str) -> tuple[str, str]:
     return kind, name
 
 
-def _unset(desk: ApiContext, call: ApiCall) -> Any:
+def _unset(context: ApiContext, call: ApiCall) -> Any:
     """A machine or agent that is gone may have left a ceiling: it is not looked for."""
     body: ScopeBody = call.body
     _budget_scope(body.scope)
-    desk.coordinator.plane.unset_ceiling(body.scope, body.by)
-    return _budget(desk, call)
+    context.coordinator.plane.unset_ceiling(body.scope, body.by)
+    return _budget(context, call)
 
 
-def _settle(desk: ApiContext, call: ApiCall) -> Any:
+def _settle(context: ApiContext, call: ApiCall) -> Any:
     body: SettleBody = call.body
-    with desk.core.ports.ledger.transaction() as tx:
+    with context.core.ports.ledger.transaction() as tx:
         run = query.find_run(tx, body.run)
-    settled = desk.coordinator.plane.settle_by_hand(run.id, body.usd, body.by)
+    settled = context.coordinator.plane.settle_by_hand(run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
 
 # -- receipts and records --------------------------------------------------------------------------
 
 
-def _receipts(desk: ApiContext, call: ApiCall) -> Any:
-    return {"receipts": query_receipts.receipts(desk.core, call.number("limit", 20, query.MOST))}
+def _receipts(context: ApiContext, call: ApiCall) -> Any:
+    return {"receipts": query_receipts.receipts(context.core, call.number("limit", 20, query.MOST))}
 
 
-def _receipt(desk: ApiContext, call: ApiCall) -> Any:
-    return query_receipts.receipt(desk.core, call.path["run"])
+def _receipt(context: ApiContext, call: ApiCall) -> Any:
+    return query_receipts.receipt(context.core, call.path["run"])
 
 
-def _export(desk: ApiContext, call: ApiCall) -> Any:
-    return query_receipts.export(desk.core, call.query.get("run"))
+def _export(context: ApiContext, call: ApiCall) -> Any:
+    return query_receipts.export(context.core, call.query.get("run"))
 
 
-def _keys(desk: ApiContext, call: ApiCall) -> Any:
-    return {"keys": query_receipts.keys(desk.core)}
+def _keys(context: ApiContext, call: ApiCall) -> Any:
+    return {"keys": query_receipts.keys(context.core)}
 
 
-def _rotate(desk: ApiContext, call: ApiCall) -> Any:
-    desk.coordinator.rotate_key(call.body.by)
-    return _keys(desk, call)
+def _rotate(context: ApiContext, call: ApiCall) -> Any:
+    context.coordinator.rotate_key(call.body.by)
+    return _keys(context, call)
 
 
-def _chain(desk: ApiContext, call: ApiCall) -> Any:
-    return query_chain.chain(desk.core, call.path["node"])
+def _chain(context: ApiContext, call: ApiCall) -> Any:
+    return query_chain.chain(context.core, call.path["node"])
 
 
-def _audit(desk: ApiContext, call: ApiCall) -> Any:
+def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, query.MOST)
-    return {"audit": query_story.audit(desk.core, call.query.get("about"), limit)}
+    return {"audit": query_story.audit(context.core, call.query.get("about"), limit)}
 
 
 # -- what there is to choose from ------------------------------------------------------------------
 
 
-def _runtimes(desk: ApiContext, call: ApiCall) -> Any:
+def _runtimes(context: ApiContext, call: ApiCall) -> Any:
     """What PanCode knows, and where it was found."""
-    fleet = query_fleet.fleet(desk.core, desk.since, {})
+    fleet = query_fleet.fleet(context.core, context.since, {})
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
     for node in fleet["nodes"]:
         for fact in node["runtimes"]:
@@ -196,20 +196,20 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "reasoning": levels}
 
 
-def _endpoints(desk: ApiContext, call: ApiCall) -> Any:
+def _endpoints(context: ApiContext, call: ApiCall) -> Any:
     """Every model server of every node that is heard, or of one."""
-    return {"endpoints": query_models.endpoints(desk.core, call.query.get("node"))}
+    return {"endpoints": query_models.endpoints(context.core, call.query.get("node"))}
 
 
-def _models(desk: ApiContext, call: ApiCall) -> Any:
+def _models(context: ApiContext, call: ApiCall) -> Any:
     """Every model of theirs, with its tier."""
-    tiers = desk.coordinator.around({}).tiers(desk.project_of(call.query.get("cwd")))
+    tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
     asked = query_models.ModelFilter(call.query.get("node"), call.query.get("tier"))
-    return query_models.models(desk.core, asked, tiers)
+    return query_models.models(context.core, asked, tiers)
 
 
-def _modes(desk: ApiContext, call: ApiCall) -> Any:
-    default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).mode
+def _modes(context: ApiContext, call: ApiCall) -> Any:
+    default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
     modes = [
         {
             "name": m.value,
@@ -222,8 +222,8 @@ def _modes(desk: ApiContext, call: ApiCall) -> Any:
     return {"modes": modes}
 
 
-def _safety(desk: ApiContext, call: ApiCall) -> Any:
-    default = desk.coordinator.around({}).defaults(desk.project_of(call.query.get("cwd"))).safety
+def _safety(context: ApiContext, call: ApiCall) -> Any:
+    default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety
     levels = [
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
         for s in Safety
@@ -235,8 +235,8 @@ def _safety(desk: ApiContext, call: ApiCall) -> Any:
     return {"safety": levels, "matrix": held}
 
 
-def _config(desk: ApiContext, call: ApiCall) -> Any:
-    return {"settings": desk.coordinator.around({}).origins(desk.project_of(call.query.get("cwd")))}
+def _config(context: ApiContext, call: ApiCall) -> Any:
+    return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
 
 
 RECORD_VERBS: tuple[Verb, ...] = (

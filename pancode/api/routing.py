@@ -76,46 +76,46 @@ class Verb:
     status: int = 200
     for_runs: bool = False
 
-    def route(self, desk: ApiContext) -> Route:
+    def route(self, context: ApiContext) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
                 call = await read(request, self.body, self.query)
-                answer = await run_in_threadpool(self._done, desk, call, request.client)
+                answer = await run_in_threadpool(self._done, context, call, request.client)
                 return answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
             except Exception as error:  # before any server's own words on it, which have no code, why and fix
                 return response_of(error)
 
         return Route(self.path, endpoint, methods=[self.method])
 
-    def _done(self, desk: ApiContext, call: ApiCall, caller: Address | None) -> Any:
+    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
         """Answered, and acted upon by the same thread: another would have to be waited for."""
-        answer = self._answered(desk, call, caller)
+        answer = self._answered(context, call, caller)
         if self.pokes and not isinstance(answer, Response):
-            desk.poke()
+            context.poke()
         return answer
 
-    def _answered(self, desk: ApiContext, call: ApiCall, caller: Address | None) -> Any:
+    def _answered(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
         """InsideRunError for a run that asks for more than it may."""
         if self.method == "GET":
-            return self.answer(desk, call)
-        run = _inside(desk, caller)
+            return self.answer(context, call)
+        run = _inside(context, caller)
         if run is not None and not self.for_runs:
-            refuse(desk.core, run, f"{self.method} {self.path}")
-        return self.answer(desk, replace(call, inside=run))
+            refuse(context.core, run, f"{self.method} {self.path}")
+        return self.answer(context, replace(call, inside=run))
 
 
-def _inside(desk: ApiContext, caller: Address | None) -> Run | None:
+def _inside(context: ApiContext, caller: Address | None) -> Run | None:
     """By the process at the other end: `serve` gives its start and pid in the place of an address."""
     if caller is None:
         return None
-    attempts = desk.coordinator.attempts_of(caller.port, caller.host)
+    attempts = context.coordinator.attempts_of(caller.port, caller.host)
     if attempts is None:
         raise RefusedError(
             "the process that asked has ended, so nobody can tell whether it may",
             fix="ask again, and wait for the answer",
             code="caller_gone",
         )
-    return run_of(desk.core.ports.ledger, attempts)
+    return run_of(context.core.ports.ledger, attempts)
 
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:

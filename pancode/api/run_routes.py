@@ -27,17 +27,17 @@ from pancode.domain.resolve import Resolution
 from pancode.errors import WorkspaceError
 
 
-def _dispatch(desk: ApiContext, call: ApiCall) -> Any:
-    body = call.body if call.inside is None else _childs(desk, call.inside, call.body)
+def _dispatch(context: ApiContext, call: ApiCall) -> Any:
+    body = call.body if call.inside is None else _childs(context, call.inside, call.body)
     callers: dict[str, object] = dict(body.settings.items())
-    around = desk.coordinator.around(callers, body.preset)
+    around = context.coordinator.around(callers, body.preset)
     if body.dry_run:
-        judged = dry_run(desk.core, around, body.request(), body.parent)
+        judged = dry_run(context.core, around, body.request(), body.parent)
         project = judged.resolution.project
         told = (judged.resolution.request.folder, judged.resolution.allowed_files)
-        taken = desk.coordinator.code.preview(project, *told) if project else None
+        taken = context.coordinator.code.preview(project, *told) if project else None
         return {**_report(judged), "snapshot": taken}
-    done = dispatch(desk.core, around, body.request(), body.parent)
+    done = dispatch(context.core, around, body.request(), body.parent)
     return _queued(done)
 
 
@@ -45,10 +45,10 @@ def _queued(done: Dispatched) -> Any:
     return {**query.queued(done.run, done.chosen), "warnings": list(done.warnings)}
 
 
-def _childs(desk: ApiContext, parent: Run, body: DispatchBody) -> DispatchBody:
+def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBody:
     """From inside a run: its child, whatever the request claims, and no more urgent than it."""
     if body.land:
-        refuse(desk.core, parent, "to land a change")
+        refuse(context.core, parent, "to land a change")
     priority = min(body.priority, parent.priority)
     update = {"parent": parent.id, "by": parent.id, "priority": priority, "secret_files": False}
     return body.model_copy(update=update)
@@ -105,73 +105,75 @@ def _plan(resolution: Resolution) -> dict[str, Any]:
     }
 
 
-def _runs(desk: ApiContext, call: ApiCall) -> Any:
-    wanted = query_runs.Filter.of(call.query, desk.core.wall_ms())
-    return {"runs": query_runs.runs(desk.core, call.number("limit", 20, query.MOST), wanted)}
+def _runs(context: ApiContext, call: ApiCall) -> Any:
+    wanted = query_runs.Filter.of(call.query, context.core.wall_ms())
+    return {"runs": query_runs.runs(context.core, call.number("limit", 20, query.MOST), wanted)}
 
 
-def _snapshots(desk: ApiContext, call: ApiCall) -> Any:
-    return {"snapshots": snapshots.under_way(desk.core)}
+def _snapshots(context: ApiContext, call: ApiCall) -> Any:
+    return {"snapshots": snapshots.under_way(context.core)}
 
 
-def _show(desk: ApiContext, call: ApiCall) -> Any:
-    return query.show(desk.core, call.path["run"])
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return query.show(context.core, call.path["run"])
 
 
-def _brief(desk: ApiContext, call: ApiCall) -> Any:
-    return query.brief(desk.core, call.path["run"])
+def _brief(context: ApiContext, call: ApiCall) -> Any:
+    return query.brief(context.core, call.path["run"])
 
 
-def _why(desk: ApiContext, call: ApiCall) -> Any:
-    return query_story.why(desk.core, call.path["run"])
+def _why(context: ApiContext, call: ApiCall) -> Any:
+    return query_story.why(context.core, call.path["run"])
 
 
-def _events(desk: ApiContext, call: ApiCall) -> Any:
-    query.brief(desk.core, call.path["run"])  # an unknown run is an answer of its own, not an event
-    return sse(run_events(desk, call))
+def _events(context: ApiContext, call: ApiCall) -> Any:
+    query.brief(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
+    return sse(run_events(context, call))
 
 
-def _log(desk: ApiContext, call: ApiCall) -> Any:
+def _log(context: ApiContext, call: ApiCall) -> Any:
     place = query_log.LogPlace.of(call.query)
-    piece = query_log.read_log(desk.core, desk.coordinator.streams, call.path["run"], place)
+    piece = query_log.read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
-        return sse(log_events(desk, call))
+        return sse(log_events(context, call))
     told = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     told["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
     return Response(piece.data, media_type="application/octet-stream", headers=told)
 
 
-def _streams(desk: ApiContext, call: ApiCall) -> Any:
-    return {"streams": query_log.stream_names(desk.core, desk.coordinator.streams, call.path["run"])}
+def _streams(context: ApiContext, call: ApiCall) -> Any:
+    return {"streams": query_log.stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
 
-def _meant(desk: ApiContext, call: ApiCall) -> Run:
-    with desk.core.ports.ledger.transaction() as tx:
+def _meant(context: ApiContext, call: ApiCall) -> Run:
+    with context.core.ports.ledger.transaction() as tx:
         return query.find_run(tx, call.path["run"])
 
 
-def _stop(desk: ApiContext, call: ApiCall) -> Any:
+def _stop(context: ApiContext, call: ApiCall) -> Any:
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
-    run = desk.coordinator.plane.stop(_meant(desk, call).id, reason)
+    run = context.coordinator.plane.stop(_meant(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
-        desk.coordinator.code.call_off(run)  # the one that is being written just now
-    return query.brief(desk.core, run.id)
+        context.coordinator.code.call_off(run)  # the one that is being written just now
+    return query.brief(context.core, run.id)
 
 
-def _retry(desk: ApiContext, call: ApiCall) -> Any:
-    around = desk.coordinator.around({})
-    return _queued(dispatch_again(desk.core, around, _meant(desk, call), call.body.by, call.body.resume))
+def _retry(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
+    return _queued(
+        dispatch_again(context.core, around, _meant(context, call), call.body.by, call.body.resume)
+    )
 
 
-def _diff(desk: ApiContext, call: ApiCall) -> Any:
-    change = desk.coordinator.code.diff(_meant(desk, call), call.flag("stat"))
+def _diff(context: ApiContext, call: ApiCall) -> Any:
+    change = context.coordinator.code.diff(_meant(context, call), call.flag("stat"))
     return Response(change, media_type="application/octet-stream")
 
 
-def _land(desk: ApiContext, call: ApiCall) -> Any:
+def _land(context: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
-    run = _meant(desk, call)
+    run = _meant(context, call)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
         raise WorkspaceError(
@@ -181,19 +183,19 @@ def _land(desk: ApiContext, call: ApiCall) -> Any:
             code="not_done",
         )
     try:
-        return {"run": run.id, **desk.coordinator.code.land(run, body.landing())}
+        return {"run": run.id, **context.coordinator.code.land(run, body.landing())}
     except WorkspaceError as error:
-        not_landed(desk.core, run, error, body.by)
+        not_landed(context.core, run, error, body.by)
         raise
 
 
-def _call_off(desk: ApiContext, call: ApiCall) -> Any:
-    run = _meant(desk, call)
-    return {"run": run.id, "landings": desk.coordinator.code.call_off(run)}
+def _call_off(context: ApiContext, call: ApiCall) -> Any:
+    run = _meant(context, call)
+    return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
 
 
-def _verify(desk: ApiContext, call: ApiCall) -> Any:
-    return verify(desk.core, call.path["run"], desk.coordinator.streams)
+def _verify(context: ApiContext, call: ApiCall) -> Any:
+    return verify(context.core, call.path["run"], context.coordinator.streams)
 
 
 RUN_VERBS: tuple[Verb, ...] = (

@@ -35,19 +35,19 @@ def event(kind: str, data: Any, mark: str = "") -> str:
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-async def run_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
+async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """`run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
 
     It is read when the feed tells of it or of the fleet, and each `QUIET_S`.
     """
     last: Any = None
     place = -1
-    while not desk.closing.is_set():
-        seen, news = desk.bell.count, desk.core.feed.since(place)
-        place = desk.core.feed.last if news is None else news[-1].number if news else place
+    while not context.closing.is_set():
+        seen, news = context.bell.count, context.core.feed.since(place)
+        place = context.core.feed.last if news is None else news[-1].number if news else place
         if last is None or _tells_of(news, last["run"]):
             try:
-                shape = await run_in_threadpool(brief, desk.core, call.path["run"])
+                shape = await run_in_threadpool(brief, context.core, call.path["run"])
             except Exception as error:
                 yield event("problem", body_of(problem_of(error), 500))
                 return
@@ -56,7 +56,7 @@ async def run_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
                 yield event("run", shape)
             if shape["state"] == "ended":
                 return
-        if not await desk.bell.wait(seen, QUIET_S):
+        if not await context.bell.wait(seen, QUIET_S):
             place = -1  # and look, whatever was told
             yield ": still here\n\n"
 
@@ -65,18 +65,18 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
     return news is None or any(one.run in (None, run) for one in news)
 
 
-async def log_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
+async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """`log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can follow.
 
     Each `log` carries where the next one begins: whoever comes back with that misses and repeats nothing.
     """
     place = LogPlace.of(call.query)
     quiet = 0.0
-    while not desk.closing.is_set():
-        seen = desk.bell.count
+    while not context.closing.is_set():
+        seen = context.bell.count
         try:
             piece = await run_in_threadpool(
-                read_log, desk.core, desk.coordinator.streams, call.path["run"], place
+                read_log, context.core, context.coordinator.streams, call.path["run"], place
             )
         except Exception as error:
             yield event("problem", body_of(problem_of(error), 500))
@@ -97,11 +97,11 @@ async def log_events(desk: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             if quiet >= QUIET_S:
                 quiet = 0.0
                 yield ": still here\n\n"
-            await desk.bell.wait(seen, LOOK_S)
+            await context.bell.wait(seen, LOOK_S)
 
 
 async def steps(
-    desk: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
+    context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
 ) -> AsyncIterator[str]:
     """`progress` for each step while `work` runs in its own thread, then `result` or `problem`.
 

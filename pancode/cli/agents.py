@@ -20,7 +20,7 @@ from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from pancode.offline.agents import UserAgents
+    from pancode.offline.agents import AgentsFile
 
 app = Commands()
 
@@ -31,10 +31,10 @@ def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-def _desk() -> UserAgents:
-    from pancode.offline.agents import UserAgents
+def _agents_file() -> AgentsFile:
+    from pancode.offline.agents import AgentsFile
 
-    return UserAgents(home_of(os.environ), Path(here()), os.environ)
+    return AgentsFile(home_of(os.environ), Path(here()), os.environ)
 
 
 @app.group("agents", "pancode agents show reviewer", default="ls")
@@ -133,7 +133,7 @@ def set_agent(
     """
     from pancode.offline.agents import set_field
 
-    answer = set_field(_desk(), name, field, value)
+    answer = set_field(_agents_file(), name, field, value)
     words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
     face.show(answer, lambda: safe(words.rstrip("\n")) + "\n")
 
@@ -154,7 +154,7 @@ def new_agent(
     """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
     from pancode.offline.agents import new_agent as made
 
-    answer = made(_desk(), name, base)
+    answer = made(_agents_file(), name, base)
     where = f"{answer['file']}:{answer['line']}"
     words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
     face.show(answer, lambda: safe(words) + "\n")
@@ -168,7 +168,7 @@ def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json)
     """
     from pancode.offline.agents import check_file
 
-    answer = check_file(_desk(), file)
+    answer = check_file(_agents_file(), file)
     face.show(answer, lambda: _checked(answer))
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 

@@ -16,7 +16,7 @@ from pancode.cli.exams import admitted
 from pancode.cli.face import Face, here, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.landing import landed, unless_landed
-from pancode.cli.lazy import Commands, LazyCommand
+from pancode.cli.lazy import Commands, RichHelpCommand
 from pancode.cli.params import Json
 from pancode.cli.render import safe, safe_block
 from pancode.cli.tables import table
@@ -46,7 +46,7 @@ _SETTINGS = {
 }
 
 
-class _WithArgv(LazyCommand):
+class _WithArgv(RichHelpCommand):
     """Keeps what comes after `--` apart: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

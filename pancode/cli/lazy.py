@@ -51,7 +51,7 @@ class Commands(typer.Typer):
         self, name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any
     ) -> Callable[[F], F]:
         """The function is the command: its parameters are options and arguments, its docstring the help."""
-        return self.command(name, cls=cls or LazyCommand, epilog=example(*examples), **more)
+        return self.command(name, cls=cls or RichHelpCommand, epilog=example(*examples), **more)
 
     def group(self, name: str, *examples: str, **below: Any) -> Callable[[Callable[[], None]], Commands]:
         """A group with the function's docstring as help; `below` is what `Group` declares."""
@@ -75,7 +75,7 @@ def example(*lines: str) -> str:
     return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)
 
 
-class LazyCommand(TyperCommand):
+class RichHelpCommand(TyperCommand):
     """Its help is drawn by Rich on a terminal, and plain text in a pipe."""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pancode.config.load import Loaded
-from pancode.domain.place import Doorway, ErrorPlace, doorway_of, figures_place_of, place_of
+from pancode.domain.place import Doorway, ListenAddress, doorway_of, figures_place_of, place_of
 
 
 def direct_in(loaded: Loaded) -> Doorway | None:
@@ -16,7 +16,7 @@ def direct_in(loaded: Loaded) -> Doorway | None:
     return doorway_of(listen, shown)
 
 
-def figures_in(loaded: Loaded) -> ErrorPlace | None:
+def figures_in(loaded: Loaded) -> ListenAddress | None:
     """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
     metrics = loaded.settings.metrics
     if metrics.listen is None:

@@ -12,7 +12,7 @@ from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.control.query.receipts import Streams
 from pancode.domain.agents import Agents
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
@@ -265,7 +265,7 @@ class CoordinatorApi(Protocol):
         """Those that this process of this machine is part of, the outermost last. None: it is gone."""
 
     @property
-    def figures_at(self) -> ErrorPlace | None:
+    def figures_at(self) -> ListenAddress | None:
         """Where its figures are read by others; None: nowhere."""
 
     def closed(self) -> Sequence[Mapping[str, str]]:

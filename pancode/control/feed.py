@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from itertools import islice
 
 from pancode.domain.records import FeedEvent
 from pancode.ports import Transaction
@@ -69,4 +68,4 @@ class Feed:
             place = bisect_left(self._events, number, key=lambda event: event.number)
             if place == len(self._events) or self._events[place].number != number:
                 return None
-            return list(islice(self._events, place + 1, None))
+            return self._events[place + 1 :]

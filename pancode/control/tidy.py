@@ -17,7 +17,7 @@ from pancode.control.quarantine import shut_out
 from pancode.control.work import unit_of_work
 from pancode.domain.quota import too_many
 from pancode.domain.records import Closed, Fence, FenceState
-from pancode.ports import NamedJob, QuotaExceeded, Transaction
+from pancode.ports import JobToClose, NamedJobs, Transaction
 
 EVERY_MS = 60_000
 NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
@@ -69,7 +69,7 @@ def _look_through(core: Core, tag: str) -> None:
         _blame(core, {tag: odd or NOT_ITS_OWN})
 
 
-def _close(core: Core, over: list[QuotaExceeded]) -> None:
+def _close(core: Core, over: list[JobToClose]) -> None:
     _blame(core, core.ports.bus.close_jobs(over) if over else {})
 
 
@@ -83,19 +83,19 @@ def _blame(core: Core, odd: dict[str, str]) -> None:
                 shut_out(work, node, why)
 
 
-def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> QuotaExceeded:
+def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
     ok = fence is not None and fence.closed is Closed.RECEIPT
     why = "receipt delivered" if ok else f"closed: {fence.closed if fence else 'unknown fence'}"
-    return QuotaExceeded(tag, identity, ok, why)
+    return JobToClose(tag, identity, ok, why)
 
 
-def _closed(core: Core, tx: Transaction) -> list[QuotaExceeded]:
+def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
     """What was said to be closed and is: the commit that closed it may have failed."""
     found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 
 
-def _over(tx: Transaction, tag: str, page: NamedJob) -> tuple[list[QuotaExceeded], list[bytes]]:
+def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
     """Jobs of the page whose fence is closed or unknown here; and entries that are no names of its jobs."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
@@ -107,7 +107,7 @@ def _over(tx: Transaction, tag: str, page: NamedJob) -> tuple[list[QuotaExceeded
     return over, [entry for entry in strange if entry in page.started]
 
 
-def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> QuotaExceeded | None:
+def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
     """None while the ledger has an open fence of it for this node."""
     fence = tx.get(Fence, identity.run, identity.fence)
     mine = fence if fence is not None and fence.tag == tag else None

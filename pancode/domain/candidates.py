@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.node import NodeFacts, ProblemCode, ReportedProblem
+from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
 from pancode.domain.fleet import NodeState, NodeView
@@ -30,14 +30,14 @@ class Candidate:
     why: str
     fix: str = ""
     isolation: Isolation | None = None
-    no_sandbox: ReportedProblem | None = None
+    no_sandbox: NodeProblem | None = None
     """Why there is none, as the node says it."""
     other: bool = False
     """The request names another node."""
 
 
 @dataclass(frozen=True, slots=True)
-class NodeWish:
+class NodeRequirements:
     """What a request asks of a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
 
     node: str | None
@@ -51,7 +51,7 @@ class NodeWish:
     """Only where there is a sandbox."""
 
 
-def candidates(nodes: Sequence[NodeView], wish: NodeWish) -> tuple[Candidate, ...]:
+def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
     """Every node of the fleet, by name, each with its reason."""
     return tuple(_judge(view, wish) for view in sorted(nodes, key=lambda v: v.node.name))
 
@@ -69,7 +69,7 @@ def _unlabelled(node: Node, key: str, value: str) -> tuple[str, str]:
     )
 
 
-def _judge(view: NodeView, wish: NodeWish) -> Candidate:
+def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
     name = view.node.name
     if wish.node is not None and wish.node != name:
         return Candidate(name, False, False, "not the pinned node", other=True)
@@ -101,7 +101,7 @@ def is_looking(facts: NodeFacts, runtime: str) -> bool:
     return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
-def _without(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
+def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     """At an endpoint nobody has to log in."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
@@ -114,24 +114,24 @@ def _without(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
     return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")
 
 
-def _unwalled(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
+def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     if not wish.walled or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
     return Lack(with_words(NOT_WALLED, "" if missing is None else missing.fix), "pancode fleet doctor")
 
 
-def _beyond(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
+def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
     fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
     return Lack(f"may not take it: {beyond}", fix) if beyond else None
 
 
-def _unserved(facts: NodeFacts, wish: NodeWish, name: str) -> Lack | None:
+def _unserved(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
 
 
-def _no_sandbox(facts: NodeFacts) -> ReportedProblem | None:
+def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
     return next((one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX), None)
 
 

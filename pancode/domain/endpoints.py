@@ -16,7 +16,7 @@ from node_agent.wire.endpoint import (
     Residence,
     troubled_name,
 )
-from node_agent.wire.node import NodeFacts, ReportedProblem
+from node_agent.wire.node import NodeFacts, NodeProblem
 from node_agent.wire.widening import widen
 from pancode.domain.fleet import NodeView
 from pancode.domain.models import LOCAL, ModelRef
@@ -246,7 +246,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
     )
 
 
-def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, ReportedProblem]]:
+def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
     """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
     for view in nodes:
         told = view.heard.heartbeat.facts.problems if view.heard is not None else ()

@@ -11,7 +11,7 @@ EXAMPLE = "10.0.0.5:7843"
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorPlace:
+class ListenAddress:
     """Where we listen; `origin`: where its owner said so."""
 
     host: str
@@ -39,11 +39,11 @@ class ErrorPlace:
 class Doorway:
     """`place`: where we listen; `shown`: where nodes go to, which a router may forward to the other."""
 
-    place: ErrorPlace
-    shown: ErrorPlace
+    place: ListenAddress
+    shown: ListenAddress
 
 
-def doorway_of(place: ErrorPlace | None, shown: ErrorPlace | None) -> Doorway | None:
+def doorway_of(place: ListenAddress | None, shown: ListenAddress | None) -> Doorway | None:
     """None: nowhere. ConfigError where nodes would go to what leads to nothing."""
     if place is not None:
         return Doorway(place, shown or place)
@@ -56,7 +56,7 @@ def doorway_of(place: ErrorPlace | None, shown: ErrorPlace | None) -> Doorway | 
     )
 
 
-def place_of(text: str, origin: str) -> ErrorPlace:
+def place_of(text: str, origin: str) -> ListenAddress:
     """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError; also for all addresses at once, as
     nodes need one to go to."""
     place = _read(text, origin)
@@ -69,7 +69,7 @@ def place_of(text: str, origin: str) -> ErrorPlace:
     return place
 
 
-def figures_place_of(text: str, origin: str) -> ErrorPlace:
+def figures_place_of(text: str, origin: str) -> ListenAddress:
     """Where figures are read; every address of the machine is one, too. ConfigError."""
     place = _read(text, origin)
     if place is None:
@@ -81,12 +81,12 @@ def figures_place_of(text: str, origin: str) -> ErrorPlace:
     return place
 
 
-def _read(text: str, origin: str) -> ErrorPlace | None:
+def _read(text: str, origin: str) -> ListenAddress | None:
     host, _, port = text.strip().rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or (":" in bare and bare == host):
         return None
-    return ErrorPlace(bare, int(port), origin)
+    return ListenAddress(bare, int(port), origin)
 
 
 def _is_address(host: str) -> bool:

@@ -16,7 +16,7 @@ from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.node_advice import in_a_sentence, with_words
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
-from pancode.domain.runtimes import RUNTIMES, HeldBy, HoldRequest, held
+from pancode.domain.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, held
 from pancode.domain.values import replace
 
 
@@ -252,10 +252,10 @@ def is_walled(run: Run) -> bool:
     return bool(run.terms.get("walled"))
 
 
-def needs_of(run: Run) -> HeldBy:
+def needs_of(run: Run) -> EnforcedRule:
     """What a queued run must be held to. A child has on record whether anything may go unheld at all."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
-    asked = HoldRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
+    asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
     return held(RUNTIMES[run.runtime], asked)
 
 

@@ -8,7 +8,7 @@ from pancode.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
-class NodeUsage:
+class RedisUsage:
     """What one node keeps in Redis: in keys that it may write, and in its connections."""
 
     size: int = 0
@@ -17,7 +17,7 @@ class NodeUsage:
     """Bytes of `size` that are buffers and names of its connections."""
 
 
-NOTHING = NodeUsage()
+NOTHING = RedisUsage()
 
 
 def worth_weighing(used: int, seen: int, quota: int) -> bool:
@@ -55,7 +55,7 @@ def too_many(named: int, given: int) -> str:
     return f"it named {named} jobs as started in Redis, and was given {given}"
 
 
-def too_much(kept: NodeUsage, quota: int, owed: int) -> str:
+def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
     """In words what is too much; empty when it is not. `owed`: bytes of orders that we put there."""
     if kept.size <= quota + owed:
         return ""

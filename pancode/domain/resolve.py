@@ -13,7 +13,7 @@ from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
 from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
 from pancode.domain.books import Amount
-from pancode.domain.candidates import Candidate, NodeWish, candidates
+from pancode.domain.candidates import Candidate, NodeRequirements, candidates
 from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
 from pancode.domain.estimate import estimate, is_free
@@ -229,7 +229,7 @@ def _put_together(
     )
     rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
-    wish = NodeWish(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     able = candidates(catalogue.nodes, wish)
     return Resolution(
         request=request,

@@ -92,7 +92,7 @@ ALIASES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class HoldRequest:
+class EnforcementRequest:
     """What decides who must hold a run. `workspace`: git or none.
 
     `may_allow`: whoever asks may accept that nothing holds it; a run that is itself held may not.
@@ -143,7 +143,7 @@ def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBy:
+class EnforcedRule:
     """What a run must be held to, and whether being told is enough. `outside`: about the node itself."""
 
     kind: RuntimeKind
@@ -176,12 +176,12 @@ class HeldBy:
         return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
 
 
-def held(kind: RuntimeKind, asked: HoldRequest) -> HeldBy:
+def held(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
     """The rule of a run, and what is enough for it."""
     rule = rule_of(asked.mode, asked.safety, asked.read_only)
     writes = rule == asked.safety.value
     outside = is_on_the_machine(kind.name, asked.workspace, asked.safety, writes, asked.depth)
-    return HeldBy(kind, rule, asked.told_only, outside, asked.may_allow)
+    return EnforcedRule(kind, rule, asked.told_only, outside, asked.may_allow)
 
 
 def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
@@ -189,7 +189,7 @@ def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
     rows = []
     for kind in RUNTIMES.values():
         for rule in RULES:
-            needs = HeldBy(kind, rule, told_only=False)
+            needs = EnforcedRule(kind, rule, told_only=False)
             rows.append((kind.name, rule, needs.by(Isolation.SANDBOX), needs.by(Isolation.NONE)))
     return rows
 

@@ -30,7 +30,7 @@ _LISTS = {"tools", "runtime_args", "env", "secrets", "tags"}
 
 
 @dataclass(frozen=True, slots=True)
-class UserAgents:
+class AgentsFile:
     """Whose file it is, and where its settings count."""
 
     home: Path
@@ -48,17 +48,17 @@ class UserAgents:
         return check_agents(self.home, load(places, self.environ).settings, self.environ, document)
 
 
-def check_file(desk: UserAgents, path: Path | None) -> Json:
+def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
     """`{"file", "agents", "disabled", "problems", "remarks"}`: everything at once, each with file and line.
 
     `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
     """
-    file = desk.file if path is None else _named(path)
+    file = agents_file.file if path is None else _named(path)
     try:
         document = read_document(file)
         if document is None and path is not None:
             raise _no_file(file)
-        found = desk.check(document)
+        found = agents_file.check(document)
     except ConfigError as wrong:
         return {"file": str(file), "agents": [], "disabled": [], "problems": [_told(wrong)], "remarks": []}
     agents = found.loaded.agents
@@ -84,23 +84,23 @@ def _no_file(file: Path) -> NotFoundError:
     return NotFoundError(f"there is no file {file}", why=why, fix=f"ls -l {file.parent}")
 
 
-def set_field(desk: UserAgents, name: str, field: str, text: str) -> Json:
+def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
     """One field of one agent; a shipped agent gets an entry that is laid over it."""
-    _by_a_person(desk)
+    _by_a_person(agents_file)
     steps = _steps(field)
-    file = _File(desk)
+    file = _File(agents_file)
     agents = file.before.loaded.agents
     written = name in agents or name in _names(file.document)
     known = name if written else find_agent(agents, name).name  # an alias, or an error
     value = _value(steps, text)
     line = file.change(("agents", known, *steps), value)
-    return {"agent": known, "field": field, "value": value, "file": str(desk.file), "line": line}
+    return {"agent": known, "field": field, "value": value, "file": str(agents_file.file), "line": line}
 
 
-def new_agent(desk: UserAgents, name: str, base: str) -> Json:
+def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
     """A copy of another agent under its own name, to be changed."""
-    _by_a_person(desk)
-    file = _File(desk)
+    _by_a_person(agents_file)
+    file = _File(agents_file)
     agents = file.before.loaded.agents
     if name in agents or name in _names(file.document):
         fix = f"pancode agents set {name} FIELD VALUE, or take another name"
@@ -116,26 +116,26 @@ def new_agent(desk: UserAgents, name: str, base: str) -> Json:
         "system_prompt": like.prompt,
     }
     line = file.change(("agents", name), entry)
-    return {"agent": name, "from": like.name, "file": str(desk.file), "line": line}
+    return {"agent": name, "from": like.name, "file": str(agents_file.file), "line": line}
 
 
 class _File:
     """The file as it was read; written only when nothing new is wrong with it, and nobody else wrote."""
 
-    def __init__(self, desk: UserAgents) -> None:
-        self._desk = desk
-        self._stamp = _stamp(desk.file)
-        self.document = read_document(desk.file)
-        self._text = desk.file.read_bytes().decode() if self.document is not None else ""
-        self.before = desk.check(self.document)
+    def __init__(self, agents_file: AgentsFile) -> None:
+        self._agents_file = agents_file
+        self._stamp = _stamp(agents_file.file)
+        self.document = read_document(agents_file.file)
+        self._text = agents_file.file.read_bytes().decode() if self.document is not None else ""
+        self.before = agents_file.check(self.document)
 
     def change(self, path: tuple[str, ...], value: object) -> int:
         """The line in which the changed value stands now. ConfigError, and the file as it was."""
-        place = str(self._desk.file)
+        place = str(self._agents_file.file)
         edited = set_value(self._text, path, value, place)
         document = parse_document(edited, place)
         had = {_words(one) for one in self.before.problems}
-        new = [one for one in self._desk.check(document).problems if _words(one) not in had]
+        new = [one for one in self._agents_file.check(document).problems if _words(one) not in had]
         if new:
             raise ConfigError(f"nothing is written: {_words(new[0])}", why=new[0].why, fix=new[0].fix)
         self._write(edited)
@@ -143,11 +143,11 @@ class _File:
 
     def _write(self, text: str) -> None:
         """Through a link to the file that it leads to; its mode stays."""
-        real = Path(os.path.realpath(self._desk.file))
+        real = Path(os.path.realpath(self._agents_file.file))
         mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
-        if _stamp(self._desk.file) != self._stamp:
+        if _stamp(self._agents_file.file) != self._stamp:
             raise ConflictError(
-                f"{self._desk.file} was changed meanwhile; nothing is written", fix="try again"
+                f"{self._agents_file.file} was changed meanwhile; nothing is written", fix="try again"
             )
         try:
             write_durable(real, text.encode())
@@ -157,8 +157,8 @@ class _File:
             raise ConfigError(f"{real} cannot be written", why=str(exc), fix=f"ls -l {real.parent}") from exc
 
 
-def _by_a_person(desk: UserAgents) -> None:
-    run = desk.environ.get("PANCODE_RUN")
+def _by_a_person(agents_file: AgentsFile) -> None:
+    run = agents_file.environ.get("PANCODE_RUN")
     if run:
         raise RefusedError(
             f"agents are not for a run to change, and this was asked from inside {run}",

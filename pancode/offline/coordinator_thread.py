@@ -25,7 +25,7 @@ class Rounds:
 
     def __init__(
         self,
-        desk: ApiContext,
+        context: ApiContext,
         held: Callable[[], bool] = lambda: True,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -34,14 +34,14 @@ class Rounds:
         `beat`: called after each round, a failed one too: to start us anew would not mend what it failed of.
         """
         self._beat = beat
-        self._desk = desk
+        self._context = context
         self._held = held
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
-        beat_ms = desk.core.rules.beat_ms
+        beat_ms = context.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
         self._ended_ms = 0
-        self._looked_ms = desk.core.ports.clock.mono_ms()
+        self._looked_ms = context.core.ports.clock.mono_ms()
 
     def start(self) -> None:
         self._thread.start()
@@ -51,14 +51,14 @@ class Rounds:
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):
-            self._desk.coordinator.plane.turn()  # the last word: what was asked just now still goes out
+            self._context.coordinator.plane.turn()  # the last word: what was asked just now still goes out
 
     def _go(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             if not self._held():
                 log.error("the home was removed or replaced under this coordinator: it ends")
-                self._desk.shutdown("")
+                self._context.shutdown("")
                 return
             try:
                 self._round()
@@ -71,7 +71,7 @@ class Rounds:
 
     def _round(self) -> None:
         self._look_after_redis()
-        plane, clock = self._desk.coordinator.plane, self._desk.core.ports.clock
+        plane, clock = self._context.coordinator.plane, self._context.core.ports.clock
         began = clock.mono_ms()
         heard = plane.listen(self._wait_ms)
         now = clock.mono_ms()
@@ -79,7 +79,7 @@ class Rounds:
         if pause > 0:
             self._stopping.wait(pause / 1000)
         if plane.turn() or heard:
-            self._desk.bell.ring()
+            self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
     def _failed(self, error: Exception, failures: int) -> None:
@@ -92,25 +92,25 @@ class Rounds:
 
     def _tell(self, error: PancodeError) -> None:
         """Once, until it is another one or all was well in between; the status shows it all the time."""
-        before, self._desk.trouble.now = self._desk.trouble.now, error
+        before, self._context.trouble.now = self._context.trouble.now, error
         if before is None or str(before) != str(error):
             log.warning("%s (%s); fix: %s", error, error.why, error.fix)
 
     def _well(self) -> None:
-        before, self._desk.trouble.now = self._desk.trouble.now, None
+        before, self._context.trouble.now = self._context.trouble.now, None
         if before is not None:
             log.info("it works again, after: %s", before)
 
     def _look_after_redis(self) -> None:
         """A fleet without nodes never speaks to Redis, and should find it alive when it does."""
-        now = self._desk.core.ports.clock.mono_ms()
+        now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
             self._mend(failed=False)
 
     def _mend(self, *, failed: bool) -> None:
         try:
-            done = self._desk.coordinator.mend(failed)
+            done = self._context.coordinator.mend(failed)
         except PancodeError:
             return
         except Exception as error:  # as where the home is gone: the next look finds that out

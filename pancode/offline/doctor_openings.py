@@ -12,7 +12,7 @@ from pancode.adapters.listening import listening_at
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, figures_in
 from pancode.connection import ask
-from pancode.domain.place import Doorway, ErrorPlace
+from pancode.domain.place import Doorway, ListenAddress
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.single_instance import holder_of
@@ -28,7 +28,7 @@ class Opening:
     what: str
     setting: str
     log: str
-    read: Callable[[Loaded], Doorway | ErrorPlace | None]
+    read: Callable[[Loaded], Doorway | ListenAddress | None]
     needs: Callable[[Path], object] = lambda home: None
     """Reads what else has to be in order there. PancodeError."""
 
@@ -63,7 +63,7 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
     return good(of.what, f"{seen['detail']}; nodes go to {door.shown} ({door.shown.origin})")
 
 
-def _running(of: Opening, home: Path, place: ErrorPlace) -> Check:
+def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     told = _told(home, place)
     if told is not None:
         return bad(of.what, "error", f"{told['what']}: {told['why']}", told["fix"])
@@ -75,13 +75,13 @@ def _running(of: Opening, home: Path, place: ErrorPlace) -> Check:
     return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
 
 
-def _told(home: Path, place: ErrorPlace) -> dict[str, str] | None:
+def _told(home: Path, place: ListenAddress) -> dict[str, str] | None:
     """What the coordinator says of that address, if anything is wrong there: another may answer at it."""
     said = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     return next((one for one in said if f" at {place}" in one["what"]), None)
 
 
-def _refusal(place: ErrorPlace) -> str:
+def _refusal(place: ListenAddress) -> str:
     try:
         with socket.create_connection((place.host, place.port), CONNECT_S):
             return ""
@@ -89,7 +89,7 @@ def _refusal(place: ErrorPlace) -> str:
         return str(exc)
 
 
-def _at_rest(of: Opening, place: ErrorPlace) -> Check:
+def _at_rest(of: Opening, place: ListenAddress) -> Check:
     """By opening it for a moment, as the coordinator will."""
     try:
         listening_at(place).close()

@@ -10,7 +10,7 @@ import uvicorn
 from pancode.adapters.listening import listening_at
 from pancode.api.context import ApiContext
 from pancode.api.figure_routes import figures_app
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 from pancode.offline.answering import QUIET, Answering
 
 log = logging.getLogger("pancode.metrics")
@@ -29,9 +29,9 @@ FIX = (
 class Shown:
     """Nothing listens where no address was named. What goes wrong here stops no coordinator."""
 
-    def __init__(self, desk: ApiContext, again_s: float = AGAIN_S) -> None:
-        self._desk = desk
-        self._place = desk.coordinator.figures_at
+    def __init__(self, context: ApiContext, again_s: float = AGAIN_S) -> None:
+        self._context = context
+        self._place = context.coordinator.figures_at
         self._again_s = again_s
         self._stopping = threading.Event()
         self._trying: threading.Thread | None = None
@@ -52,22 +52,22 @@ class Shown:
         if self._answering is not None:
             self._answering.stop()
 
-    def _try(self, place: ErrorPlace) -> None:
+    def _try(self, place: ListenAddress) -> None:
         while not self._stopping.wait(self._again_s) and not self._opened(place):
             pass
 
-    def _opened(self, place: ErrorPlace) -> bool:
+    def _opened(self, place: ListenAddress) -> bool:
         try:
             socket = listening_at(place)
         except OSError as exc:
             what = f"figures are not shown at {place}, which {place.origin} names"
-            if not self._desk.closed:
+            if not self._context.closed:
                 log.error("%s: %s; fix: %s", what, exc, FIX)
-            self._desk.closed[:] = [{"what": what, "why": str(exc), "fix": FIX}]
+            self._context.closed[:] = [{"what": what, "why": str(exc), "fix": FIX}]
             return False
-        self._desk.closed.clear()
+        self._context.closed.clear()
         config = uvicorn.Config(
-            figures_app(self._desk),
+            figures_app(self._context),
             limit_concurrency=MOST_AT_ONCE,
             timeout_keep_alive=65,  # beyond the minute in which most ask again
             timeout_graceful_shutdown=1,

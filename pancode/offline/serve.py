@@ -89,10 +89,10 @@ class Serving:
             down.clear(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
-            desk = ApiContext(coordinator, self._facts(), self.end)
+            context = ApiContext(coordinator, self._facts(), self.end)
             beat = self._watch.beat
-            rounds = Rounds(desk, held, lambda: beat(ROUNDS))
-            api, shown = _api(desk, lambda: beat(API)), Shown(desk)
+            rounds = Rounds(context, held, lambda: beat(ROUNDS))
+            api, shown = _api(context, lambda: beat(API)), Shown(context)
             rounds.start()
             shown.start()
             try:
@@ -103,8 +103,8 @@ class Serving:
             finally:
                 log.info("stopping")
                 self._watch.stopping()
-                desk.closing.set()
-                desk.bell.ring()
+                context.closing.set()
+                context.bell.ring()
                 api.stop()
                 shown.stop()
                 rounds.stop()
@@ -122,10 +122,10 @@ class Serving:
         }
 
 
-def _api(desk: ApiContext, beat: Callable[[], None]) -> Answering:
+def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
     """On a socket that was never open to others."""
     config = uvicorn.Config(
-        build_app(desk),
+        build_app(context),
         http=PeerProtocol,
         timeout_graceful_shutdown=2,
         headers=[("Pancode-Version", __version__)],

@@ -54,9 +54,9 @@ def plist_text(root: Path, environ: Mapping[str, str]) -> str:
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
     """The unit of the node agent in `node_home`, as `fleet up` writes it, or one for the system's manager."""
-    from pancode.adapters.ssh.steps import StepPlace
+    from pancode.adapters.ssh.steps import NodeLocation
 
-    place = StepPlace(
+    place = NodeLocation(
         node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid()
     )
     argv = place.command(python, "run")

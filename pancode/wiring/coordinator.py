@@ -32,7 +32,7 @@ from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
-from pancode.domain.place import Doorway, ErrorPlace
+from pancode.domain.place import Doorway, ListenAddress
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
 from pancode.ports import Ledger
@@ -66,7 +66,7 @@ class CoordinatorSettings:
     database: Database | None = None
     direct: Doorway | None = None
     """Where nodes may come in without a tunnel; None: nowhere."""
-    figures: ErrorPlace | None = None
+    figures: ListenAddress | None = None
     """Where its figures are shown; None: nowhere."""
 
 

@@ -12,7 +12,7 @@ from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
-from pancode.adapters.ssh.steps import BringUpStep, HomeFile, RemoteScript, StepPlace
+from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
 from pancode.adapters.ssh.steps_json import told, told_act
 from pancode.domain.reach import Reach
 from pancode.domain.records import Node
@@ -37,7 +37,7 @@ class Handed:
 
     def removal(self, probe: str) -> Json:
         """What takes everything of this fleet off that login."""
-        place = StepPlace.of(self._fleet, _found(probe))
+        place = NodeLocation.of(self._fleet, _found(probe))
         return {"steps": [told(step) for step in steps.remove_steps(place, marker(self._fleet))]}
 
     def plan(self, node: Node, probe: str) -> Json:
@@ -45,7 +45,7 @@ class Handed:
         found = _fit(node.name, _found(probe), self._bringup.parts.clock.wall_ms())
         self._bringup.note_reached(node)
         bundle, python = bundle_for(self._bringup.bundles, found)
-        place = StepPlace.of(self._fleet, found)
+        place = NodeLocation.of(self._fleet, found)
         wanted = [told(step) for step in steps.first_steps(place, found, bundle, python)]
         if node.public_key is None or not found.has_key:
             return {"steps": wanted, "key": None}
@@ -60,7 +60,7 @@ class Handed:
         return {"steps": self._later(node, found, python.path, files), "key": key}
 
     def _later(self, node: Node, found: NodeProbe, python: str, files: list[HomeFile]) -> list[Json]:
-        place = StepPlace.of(self._fleet, found)
+        place = NodeLocation.of(self._fleet, found)
         told_steps = [told(step) for step in steps.enrolled_steps(place, found, python, files)]
         start = steps.start_step(place, found, python, restart=False)
         told_steps.append(told(start, steps.start_step(place, found, python, restart=True)))

@@ -215,7 +215,7 @@ class Links:
         found = await probe(remote, self.settings.fleet, reach.node_home)
         fit = pythons(found)
         if found.agent == "stopped" and found.current and fit:
-            place = steps.StepPlace.of(self.settings.fleet, found)
+            place = steps.NodeLocation.of(self.settings.fleet, found)
             await perform(remote, steps.start_step(place, found, fit[0].path, restart=False))
 
 

@@ -79,7 +79,7 @@ def room_changes(files: Iterable[str]) -> int:
 
 def _dispatch(world: World) -> None:
     """A run with a workspace whose agent answers at once."""
-    plane = world.desk.awake
+    plane = world.coordinator.awake
     assert plane is not None
     first = SimpleNamespace(random=lambda: 0.1, choice=lambda options: options[0], randint=lambda low, _: low)
     world.random, before = cast(Any, first), world.random
@@ -111,7 +111,7 @@ def _entered() -> Iterator[dict[str, None]]:
 
 
 def _over(world: World) -> bool:
-    with world.desk.seen() as tx:
+    with world.coordinator.seen() as tx:
         return all(run.state is RunState.ENDED for run in tx.find(Run))
 
 

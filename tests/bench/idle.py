@@ -18,8 +18,8 @@ from tests.fakemodel.server import FakeModel
 
 NODES = 10
 PEER = "one stock `rq worker`, idle"
-SETTLE_S = 70
-"""The shim template goes after a minute without work."""
+SETTLE_S = 10
+"""Until what the burst began has ended on both sides."""
 
 
 def idle(tell: Callable[[str], None], seconds: float) -> list[Row]:

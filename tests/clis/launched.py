@@ -19,12 +19,12 @@ from typing import Any
 from node_agent.attempt.watch import COMPLAINTS
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.runtimes.base import (
-    CommandLine,
     EndedBy,
     ExitInfo,
     LaunchRequest,
     Place,
     Probe,
+    ProcessSpec,
     Resume,
     RuntimeVerdict,
 )
@@ -141,7 +141,7 @@ class Bench:
     python = sys.executable
     """The node agent's own, which also asks the policy before a tool call."""
 
-    def launch(self, request: LaunchRequest) -> CommandLine:
+    def launch(self, request: LaunchRequest) -> ProcessSpec:
         """As the node makes it."""
         place = Place(
             self.path,

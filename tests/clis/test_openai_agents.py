@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runtimes.base import CommandLine, LaunchRequest, Place
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec
 from node_agent.runtimes.openai_agents import command
 from node_agent.runtimes.openai_agents.runtime import RUNTIME
 from node_agent.runtimes.registry import RUNTIMES
@@ -73,7 +73,7 @@ def test_the_calls_of_an_answer_that_was_cut_off_are_not_done(bench: Any) -> Non
     assert names(b.work) == [".git", "notes.txt"]
 
 
-def _by_responses(request: LaunchRequest, place: Place) -> CommandLine:
+def _by_responses(request: LaunchRequest, place: Place) -> ProcessSpec:
     """As to OpenAI's own servers, which no test asks."""
     made = command.launch(request, place)
     spec = {**json.loads(made.files[FILE]), "newest": True}

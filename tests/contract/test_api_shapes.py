@@ -89,20 +89,20 @@ PROMISES: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def http(tmp_path: Path) -> Http:
     """A fleet with one finished run, one that waits, one node."""
-    desk = Desk()
-    puppet = Puppet(desk)
+    context = Desk()
+    puppet = Puppet(context)
     puppet.breathe()
-    run: Run = desk.dispatch("r-0001", workspace={"kind": "git", "repo": "repo-1", "snapshot": "a" * 40})
-    desk.turn()
+    run: Run = context.dispatch("r-0001", workspace={"kind": "git", "repo": "repo-1", "snapshot": "a" * 40})
+    context.turn()
     order = puppet.claim()
     assert order is not None
     puppet.start(order)
-    desk.depot.commits.add(COMMIT)
-    coordinator = MemoryCoordinator(desk, tmp_path)
+    context.depot.commits.add(COMMIT)
+    coordinator = MemoryCoordinator(context, tmp_path)
     coordinator.streams.put(order.identity, "out", b"hello\n")
     puppet.deliver(
         order,
-        started_wall_ms=desk.clock.wall_ms(),
+        started_wall_ms=context.clock.wall_ms(),
         exit_code=0,
         commit=COMMIT,
         change="change",
@@ -111,9 +111,9 @@ def http(tmp_path: Path) -> Http:
         gates=(),
         blobs=(Blob(name="out", size=6, sha256="0" * 64),),
     )
-    desk.turn()
-    desk.dispatch("r-0002", node="n9")
-    desk.turn()
+    context.turn()
+    context.dispatch("r-0002", node="n9")
+    context.turn()
     assert run.id == "r-0001"
     return client_of(coordinator)
 

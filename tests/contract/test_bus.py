@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
-from pancode.ports import Offer, QuotaExceeded, Ticket, UpMessage
+from pancode.ports import JobToClose, Offer, Ticket, UpMessage
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
 
 ONE, TWO = TAGS
@@ -103,9 +103,9 @@ def test_a_closed_job_is_nowhere_waiting_or_started(world: BusWorld) -> None:
         world.bus.push_orders([Offer(ONE, identity(number), "order")])
     node = world.node(ONE)
     assert node.claim() is not None
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(1), True, "done")])
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(2), False, "revoked")])
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(9), True, "never heard of")])
+    world.bus.close_jobs([JobToClose(ONE, identity(1), True, "done")])
+    world.bus.close_jobs([JobToClose(ONE, identity(2), False, "revoked")])
+    world.bus.close_jobs([JobToClose(ONE, identity(9), True, "never heard of")])
     assert started(world, keys.node_queue(ONE)) == ()
     assert waiting(world, keys.node_queue(ONE)) == (keys.job_id(ONE, identity(3)),)
     assert world.state(keys.job_id(ONE, identity(1))) == "finished"
@@ -118,9 +118,9 @@ def test_a_closed_job_is_nowhere_waiting_or_started(world: BusWorld) -> None:
 def test_closing_twice_is_harmless_and_the_last_word_holds(world: BusWorld) -> None:
     world.bus.push_orders([Offer(ONE, identity(1), "order")])
     world.node(ONE).claim()
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(1), True, "")])
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(1), True, "")])
-    world.bus.close_jobs([QuotaExceeded(ONE, identity(1), False, "not after all")])
+    world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")])
+    world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")])
+    world.bus.close_jobs([JobToClose(ONE, identity(1), False, "not after all")])
     assert world.state(keys.job_id(ONE, identity(1))) == "failed"
 
 
@@ -211,7 +211,7 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
     world.set_down(True)
     calls = [
         lambda: world.bus.push_orders([Offer(ONE, identity(1), "order")]),
-        lambda: world.bus.close_jobs([QuotaExceeded(ONE, identity(1), True, "")]),
+        lambda: world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")]),
         lambda: world.bus.show_tickets([]),
         lambda: world.bus.send_controls(ONE, [(1, "control")]),
         lambda: world.bus.set_beat(ONE, "beat"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from node_agent.runtimes.base import CommandLine, EndedBy, ExitInfo
+from node_agent.runtimes.base import EndedBy, ExitInfo, ProcessSpec
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Limits
@@ -21,7 +21,7 @@ TURNS: dict[str, str] = {"claude": "--max-turns 7", "qwen": "--max-session-turns
 """By its command line; Gemini is told in its settings."""
 
 
-def whole(made: CommandLine) -> str:
+def whole(made: ProcessSpec) -> str:
     """All that a launch tells its program."""
     files = {name: text.decode() for name, text in made.files.items()}
     return json.dumps([" ".join(made.argv), dict(made.env), files], sort_keys=True)

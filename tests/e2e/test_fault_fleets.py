@@ -22,8 +22,8 @@ def test_two_fleets_on_one_machine_and_one_node_know_nothing_of_each_other(fleet
         owner.run("fleet", "up", timeout_s=180).ok()  # this machine, too, as in the other fleet
         here, there = Ground(owner, healed, 1), Ground(fleet, healed, 1)
         assert here.fleet != there.fleet and here.tag != there.tag and here.agent() != there.agent()
-        desk = next(name for name in owner.nodes() if name != "node1")
-        pairs = [(who, node) for who in (owner, fleet) for node in ("node1", desk)]
+        coordinator = next(name for name in owner.nodes() if name != "node1")
+        pairs = [(who, node) for who in (owner, fleet) for node in ("node1", coordinator)]
         runs = [who.dispatch(*NONE, "--node", node, "sleep 1; pwd") for who, node in pairs]
         places = set()
         for (who, _), run in zip(pairs, runs, strict=True):

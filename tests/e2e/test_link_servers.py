@@ -259,7 +259,7 @@ def test_the_fleet_key_opens_links_and_nothing_more_until_it_is_taken_out(
         async with coordinator(healed, tmp_path) as it, it.remote(3) as node:
             private = make_key()
             before = await it.back_door(3, "cat /home/ops/.ssh/authorized_keys")
-            place = steps.StepPlace.of("e2e", await probe(node, "e2e"))
+            place = steps.NodeLocation.of("e2e", await probe(node, "e2e"))
             await perform(node, steps.home_step(place))
             step = steps.install_key_step(authorized_line(_public(private, tmp_path), "e2e"), marker("e2e"))
             assert (await perform(node, step)).changed and not (await perform(node, step)).changed

@@ -51,90 +51,93 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Desk]:
+def coordinator() -> Iterator[Desk]:
     if lacks := "; ".join(missing()) or systemd.why_not():
         pytest.skip(lacks)
     reap()
     spec = Spec(home_mb=1024, systemd=True, share=(str(ROOT), sys.base_prefix, sys.prefix))
     with Lab(own_name("v"), owned=True).up(1, spec, replace=True) as lab:
-        desk = Desk(lab)
+        coordinator = Desk(lab)
         until(lambda: "running" in lab.run(1, "systemctl is-system-running --wait").stdout, "a manager", 60)
-        desk.ops("pancode", "serve", "--background")
-        desk.ops("pancode", "fleet", "down")
-        yield desk
+        coordinator.ops("pancode", "serve", "--background")
+        coordinator.ops("pancode", "fleet", "down")
+        yield coordinator
 
 
 @pytest.fixture(scope="module")
-def unit(desk: Desk) -> str:
+def unit(coordinator: Desk) -> str:
     """Installed, and started as at a boot: `systemctl start` comes back when it is ready."""
-    said = desk.root("pancode", "service", "install", "--system", "--user", "ops")
+    said = coordinator.root("pancode", "service", "install", "--system", "--user", "ops")
     name = said.split("service ")[1].splitlines()[0]
-    desk.root("systemctl", "start", name)
+    coordinator.root("systemctl", "start", name)
     return name
 
 
-def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(desk: Desk, unit: str) -> None:
-    said = desk.ops("pancode", "fleet", "status")
-    assert f"pid {desk.shows('MainPID', unit)} " in said
+def test_it_answers_as_soon_as_it_is_started_and_says_what_it_is(coordinator: Desk, unit: str) -> None:
+    said = coordinator.ops("pancode", "fleet", "status")
+    assert f"pid {coordinator.shows('MainPID', unit)} " in said
     assert f"restarted at boot; runs as the system's service {unit}" in said
-    kept = desk.root("cat", f"/proc/{desk.shows('MainPID', unit)}/status")
+    kept = coordinator.root("cat", f"/proc/{coordinator.shows('MainPID', unit)}/status")
     assert "CapBnd:\t0000000000000000" in kept and "NoNewPrivs:\t1" in kept and "Seccomp:\t2" in kept
-    assert desk.root("pancode", "service", "install", "--system", "--user", "ops").count(unit) == 2
+    assert coordinator.root("pancode", "service", "install", "--system", "--user", "ops").count(unit) == 2
 
 
-def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(desk: Desk, unit: str) -> None:
-    assert "online" in desk.ops("pancode", "fleet", "up")
+def test_a_fleet_comes_up_from_it_and_its_node_agent_is_not_closed_in(coordinator: Desk, unit: str) -> None:
+    assert "online" in coordinator.ops("pancode", "fleet", "up")
     told = ("cat", "/proc/self/cgroup", "/proc/self/status")
-    said = desk.ops("pancode", "dispatch", "--runtime", "shell", "--workspace", "none", "--", *told)
+    said = coordinator.ops("pancode", "dispatch", "--runtime", "shell", "--workspace", "none", "--", *told)
     assert "done" in said and "user.slice" in said and unit not in said, said
     assert "CapBnd:\t0000000000000000" not in said
-    assert not desk.root("find", "/home/ops/.config/systemd/user", "-name", unit), "one service is enough"
+    assert not coordinator.root("find", "/home/ops/.config/systemd/user", "-name", unit), (
+        "one service is enough"
+    )
 
 
 @pytest.mark.parametrize("how", ["restarted", "fallen"])
-def test_who_asks_while_it_starts_is_answered_by_it(desk: Desk, unit: str, how: str) -> None:
+def test_who_asks_while_it_starts_is_answered_by_it(coordinator: Desk, unit: str, how: str) -> None:
     """30 s at times: a service that has fallen is started again after 15 s."""
-    before = desk.shows("MainPID", unit)
+    before = coordinator.shows("MainPID", unit)
     if how == "restarted":
-        desk.root("systemctl", "restart", "--no-block", unit)
+        coordinator.root("systemctl", "restart", "--no-block", unit)
     else:
-        desk.root("kill", "-KILL", before)
-    until(lambda: desk.shows("MainPID", unit) != before, "it has ended", 30)
-    said = desk.ops("pancode", "fleet", "status")
-    pid = desk.shows("MainPID", unit)
+        coordinator.root("kill", "-KILL", before)
+    until(lambda: coordinator.shows("MainPID", unit) != before, "it has ended", 30)
+    said = coordinator.ops("pancode", "fleet", "status")
+    pid = coordinator.shows("MainPID", unit)
     assert (
         pid not in ("0", before) and f"pid {pid} " in said and f"runs as the system's service {unit}" in said
     )
 
 
-def test_one_that_hangs_is_ended_and_started_again(desk: Desk, unit: str) -> None:
+def test_one_that_hangs_is_ended_and_started_again(coordinator: Desk, unit: str) -> None:
     folder = f"/etc/systemd/system/{unit}.d"
     patience = "[Service]\nWatchdogSec=8\nTimeoutAbortSec=1\nRestartSec=1\n"
-    desk.root("sh", "-c", f"mkdir {folder}; printf %s {shlex.quote(patience)} > {folder}/soon.conf")
+    coordinator.root("sh", "-c", f"mkdir {folder}; printf %s {shlex.quote(patience)} > {folder}/soon.conf")
     try:
-        desk.root("systemctl", "daemon-reload")
-        desk.root("systemctl", "restart", unit)
-        pid = desk.shows("MainPID", unit)
-        desk.root("kill", "-STOP", pid)
+        coordinator.root("systemctl", "daemon-reload")
+        coordinator.root("systemctl", "restart", unit)
+        pid = coordinator.shows("MainPID", unit)
+        coordinator.root("kill", "-STOP", pid)
         until(
             lambda: (
-                desk.shows("MainPID", unit) not in ("0", pid) and desk.shows("ActiveState", unit) == "active"
+                coordinator.shows("MainPID", unit) not in ("0", pid)
+                and coordinator.shows("ActiveState", unit) == "active"
             ),
             "systemd starts it again",
             60,
         )
-        assert desk.shows("NRestarts", unit) == "1"
+        assert coordinator.shows("NRestarts", unit) == "1"
     finally:
-        desk.root("rm", "-r", folder)
-        desk.root("systemctl", "daemon-reload")
-        desk.root("systemctl", "restart", unit)
-    assert "online" in desk.ops("pancode", "fleet", "up")
+        coordinator.root("rm", "-r", folder)
+        coordinator.root("systemctl", "daemon-reload")
+        coordinator.root("systemctl", "restart", unit)
+    assert "online" in coordinator.ops("pancode", "fleet", "up")
 
 
-def test_it_is_taken_out_and_what_runs_goes_on(desk: Desk, unit: str) -> None:
-    pid = desk.shows("MainPID", unit)
-    desk.root("pancode", "service", "remove", "--system", "--user", "ops")
-    assert not desk.root("find", "/etc/systemd/system", "-name", f"{unit}*")
-    assert f"pid {pid} " in desk.ops("pancode", "fleet", "status")
-    desk.ops("pancode", "node", "rm", "node1", "--yes")
-    desk.ops("pancode", "fleet", "down", "--now")
+def test_it_is_taken_out_and_what_runs_goes_on(coordinator: Desk, unit: str) -> None:
+    pid = coordinator.shows("MainPID", unit)
+    coordinator.root("pancode", "service", "remove", "--system", "--user", "ops")
+    assert not coordinator.root("find", "/etc/systemd/system", "-name", f"{unit}*")
+    assert f"pid {pid} " in coordinator.ops("pancode", "fleet", "status")
+    coordinator.ops("pancode", "node", "rm", "node1", "--yes")
+    coordinator.ops("pancode", "fleet", "down", "--now")

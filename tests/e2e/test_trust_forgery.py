@@ -255,10 +255,10 @@ def test_a_forged_acknowledgement_makes_the_node_forget_nothing(
 ) -> None:
     """Node and coordinator stand still between the receipt and its answer, and the lie comes first."""
     one = Ground(fleet, lab, 1)
-    tag, known, desk = one.tag, one.names(), coordinator_pid(fleet)
+    tag, known, coordinator = one.tag, one.names(), coordinator_pid(fleet)
     asked = fleet.begin("dispatch", "--detach", "--json", *NONE, "--node", "node1", "sleep 0.5; echo kept")
     agent, entry = one.stop_at("receipted", known)
-    os.kill(desk, signal.SIGSTOP)
+    os.kill(coordinator, signal.SIGSTOP)
     try:
         assert entry.mark is Mark.RECEIPTED and entry.receipt is not None
         for key in (STRANGER, one_key(one)):
@@ -270,7 +270,7 @@ def test_a_forged_acknowledgement_makes_the_node_forget_nothing(
         assert one.mark(entry.identity.run) == "receipted" and not one.cleaned(entry.identity.run)
     finally:
         os.kill(agent, signal.SIGCONT)
-        os.kill(desk, signal.SIGCONT)
+        os.kill(coordinator, signal.SIGCONT)
     run = json.loads(asked.communicate(timeout=60 * crowded())[0])["run"]
     assert fleet.ended(run, 40)["outcome"] == "done"
     until(lambda: one.cleaned(run), "the real one comes", 40)

@@ -21,7 +21,7 @@ from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message
-from node_agent.workspace.depot_stream import DepotAddress, hang_up
+from node_agent.workspace.depot_stream import DepotAccess, hang_up
 from node_agent.workspace.errors import DepotRefused
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, held, money, raised
@@ -46,7 +46,7 @@ class Rogue:
             password=self._here(settings["password_file"]).read_text().strip(),
             socket_timeout=10 * crowded(),
         )
-        self.door = DepotAddress(lambda: self._way("depot"), self._hello)
+        self.door = DepotAccess(lambda: self._way("depot"), self._hello)
 
     def _here(self, inside: str) -> Path:
         """Where this machine sees a file of the host's home."""

@@ -14,9 +14,9 @@ from typing import Any
 
 from node_agent.wire import keys
 from pancode.adapters.redis_bus.fair import take_fairly
-from pancode.domain.quota import NodeUsage
+from pancode.domain.quota import RedisUsage
 from pancode.errors import UnavailableError
-from pancode.ports import NamedJob, Offer, QueueView, QuotaExceeded, Ticket, UpMessage
+from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from tests.fakes.store import JobState, MemoryJob, Store
 from tests.fakes.weighing import weighed
 
@@ -182,14 +182,14 @@ class MemoryBus(_End):
             return False
         return self._redis.now_ms() - job.at_ms < self._redis.claim_lease_ms
 
-    def close_jobs(self, jobs: Sequence[QuotaExceeded]) -> dict[str, str]:
+    def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
         for one in jobs:
             with self._call("close_job", one.tag):
                 _close(self._redis, keys.job_id(one.tag, one.identity), one.ok, one.reason)
                 self._redis.store.named.get(one.tag, set()).discard(one.entry)
         return {one.tag: odd for one in jobs if (odd := self._redis.store.odd.get(one.tag))}
 
-    def named_jobs(self, tag: str, cursor: int) -> NamedJob:
+    def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
         with self._call("named_jobs", tag):
             store, queue = self._redis.store, keys.node_queue(tag)
             started = [
@@ -198,7 +198,7 @@ class MemoryBus(_End):
             every = [*started, *sorted(store.named.get(tag, ()))]
             after = cursor + PAGE if cursor + PAGE < len(every) else 0
             page = tuple(every[cursor : cursor + PAGE])
-            return NamedJob(tuple(store.queues.get(queue, ())[:PAGE]), page, len(every), after)
+            return NamedJobs(tuple(store.queues.get(queue, ())[:PAGE]), page, len(every), after)
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         with self._call("drop_named", tag):
@@ -264,11 +264,11 @@ class MemoryBus(_End):
         with self._call("used", ""):
             return sum(kept.size for kept in self._weighed().values())
 
-    def weigh(self) -> dict[str, NodeUsage]:
+    def weigh(self) -> dict[str, RedisUsage]:
         with self._call("weigh", ""):
             return self._weighed()
 
-    def _weighed(self) -> dict[str, NodeUsage]:
+    def _weighed(self) -> dict[str, RedisUsage]:
         store = self._redis.store
         jobs = [(name, len(job.envelope) + len(job.reason)) for name, job in store.jobs.items()]
         return weighed(store.up, store.heartbeats, jobs)

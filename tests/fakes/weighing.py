@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pancode.domain.quota import NOTHING, NodeUsage
+from pancode.domain.quota import NOTHING, RedisUsage
 
 
 def weighed(
     up: Mapping[str, Sequence[tuple[object, bytes]]],
     heartbeats: Mapping[str, bytes],
     jobs: Iterable[tuple[str, int]],
-) -> dict[str, NodeUsage]:
+) -> dict[str, RedisUsage]:
     """By tag; `jobs`: names, and bytes of what is stored of each."""
-    found: dict[str, NodeUsage] = {}
+    found: dict[str, RedisUsage] = {}
 
     def add(tag: str, size: int) -> None:
         before = found.get(tag, NOTHING)
-        found[tag] = NodeUsage(before.size + size, before.keys + 1)
+        found[tag] = RedisUsage(before.size + size, before.keys + 1)
 
     for tag, entries in up.items():
         add(tag, sum(len(data) for _, data in entries))

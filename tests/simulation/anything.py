@@ -12,7 +12,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
 from pancode.domain.records import Fence
-from tests.simulation.desk import FLEET
+from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.onlooker import every_look_is_answered
 from tests.simulation.world import World
@@ -39,7 +39,7 @@ def any_value(w: World, machine: Machine, own: list[Fence]) -> None:
 
 def _told(w: World, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
     """None where it has nothing to lie of."""
-    heard, plane = w.channel.heartbeats.get(machine.tag), w.desk.plane
+    heard, plane = w.channel.heartbeats.get(machine.tag), w.coordinator.plane
     if not heard or plane is None:
         return None
     ours = parse_message(Heartbeat, parse_envelope(heard[-1]).body()).model_dump(mode="json")

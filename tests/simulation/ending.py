@@ -32,7 +32,7 @@ from tests.simulation.world import World
 
 def at_the_end(world: World) -> None:
     """Every invariant of the end."""
-    with world.desk.seen() as tx:
+    with world.coordinator.seen() as tx:
         every_run_has_ended(tx)
         at_most_one_attempt_won(tx, world)
         every_fence_is_closed(tx)
@@ -103,8 +103,8 @@ def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
 
 def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> None:
     """What is held for an unknown cost of another day is held in that day alone."""
-    assert world.desk.plane is not None
-    core = world.desk.plane.core
+    assert world.coordinator.plane is not None
+    core = world.coordinator.plane.core
     today = books.day_scope(world.clock.wall_ms(), core.tz)
     held: Counter[tuple[str, int, str]] = Counter()
     days: dict[tuple[str, int, str], list[str]] = {}
@@ -224,7 +224,7 @@ def the_node_is_at_rest(tx: Transaction, machine: Machine, restored: set[str]) -
 def nothing_went_wrong_by_itself(world: World) -> None:
     """Without a fault there is no refusal but for a stop, a drain or fewer slots, and nothing is lost."""
     fine = {OrderRefusal.STOPPED, OrderRefusal.DRAINING}
-    with world.desk.seen() as tx:
+    with world.coordinator.seen() as tx:
         for run in tx.find(Run):
             must(run.outcome is not Outcome.LOST, f"{run.id} was lost in calm weather")
     for machine in world.machines:
@@ -245,7 +245,7 @@ def nothing_went_wrong_by_itself(world: World) -> None:
 def no_job_is_a_phantom(world: World) -> None:
     """What Redis shows is what there is."""
     gone = {machine.tag for machine in world.machines if machine.gone}
-    for queue in world.desk.redis.bus().queues():
+    for queue in world.coordinator.redis.bus().queues():
         left = [*queue.waiting, *queue.started]
         mine = queue.name.removeprefix("node.") not in gone
         must(not left or not mine, f"queue {queue.name} still shows {left}")
@@ -255,7 +255,7 @@ def reasons_are_true(world: World) -> None:
     """A wait names a cause that is there: pause, drain, ceiling, a node that could really not be heard."""
     if not world.truth.turned:
         return
-    with world.desk.seen() as tx:
+    with world.coordinator.seen() as tx:
         bound = {f.run for f in open_fences(tx)}
         for run in tx.find(Run, {"state": RunState.PENDING}):
             due = run.retry_at_ms is None or run.retry_at_ms <= world.clock.wall_ms()
@@ -276,14 +276,14 @@ def _true_reason(world: World, tx: Transaction, run: Run) -> None:
 
 def _barely_silent(world: World, node: Node) -> bool:
     """Two beats of five seconds, each seen a step of three late, are a little more than an ask is valid."""
-    assert world.desk.plane is not None
-    silent = world.desk.plane.core.view_of(node).silent_ms or 0
-    return silent <= world.desk.rules.deadlines.ask_ms + max(world.kind.paces)
+    assert world.coordinator.plane is not None
+    silent = world.coordinator.plane.core.view_of(node).silent_ms or 0
+    return silent <= world.coordinator.rules.deadlines.ask_ms + max(world.kind.paces)
 
 
 def _fits(world: World, tx: Transaction, run: Run) -> bool:
-    assert world.desk.plane is not None
-    core = world.desk.plane.core
+    assert world.coordinator.plane is not None
+    core = world.coordinator.plane.core
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
         balance, ceilings = tx.get(Balance, scope) or Balance(scope), core.ceilings(tx, scope)
         sums = (

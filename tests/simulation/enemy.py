@@ -18,7 +18,7 @@ from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, p
 from pancode.domain.records import Fence
 from pancode.ports import Offer
 from tests.simulation.anything import any_value
-from tests.simulation.desk import FLEET
+from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
 
@@ -63,7 +63,7 @@ def spoil(what: str, data: bytes, stranger: SigningKey) -> bytes:
 
 def _order(w: World, machine: Machine, what: str, card: float) -> None:
     """An order that was signed for some fence, some node, some time ago, under a new job id."""
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         fences = tx.find(Fence)
     if not fences:
         return
@@ -77,7 +77,7 @@ def _order(w: World, machine: Machine, what: str, card: float) -> None:
     if what == "forged order":
         text = order.signed(w.stranger()).model_dump_json()
     elif what == "other fleet":
-        text = order.model_copy(update={"fleet": "f-neighbours"}).signed(w.desk.key).model_dump_json()
+        text = order.model_copy(update={"fleet": "f-neighbours"}).signed(w.coordinator.key).model_dump_json()
     w.redis.bus().push_orders([Offer(machine.tag, identity, text)])
 
 
@@ -151,7 +151,7 @@ def hostile(w: World) -> None:
     """Rightly signed and wrong. It may spoil its own work, never another's, nor the coordinator."""
     machine, what = w.machine(), w.random.choice(LIES)
     w.say(f"{machine.name} lies: {what}")
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         fences = tx.find(Fence)
     own = [f for f in fences if f.tag == machine.tag]
     others = [f for f in fences if f.tag != machine.tag]

@@ -26,7 +26,7 @@ def restart_node(w: World) -> None:
 def crash_coordinator(w: World) -> None:
     calls = w.random.randint(1, 30)
     w.say(f"coordinator will crash in {calls} calls")
-    w.desk.crash_in(calls)
+    w.coordinator.crash_in(calls)
 
 
 def cut(w: World) -> None:
@@ -42,7 +42,7 @@ def mend(w: World) -> None:
         machine.frozen = False
         machine.host.full = machine.shelf.full = False
     w.redis.down = False
-    w.desk.frozen = False
+    w.coordinator.frozen = False
 
 
 def silence(w: World) -> None:
@@ -78,10 +78,10 @@ def freeze_node(w: World) -> None:
 def sleep_coordinator(w: World) -> None:
     ms = w.random.choice((20_000, 60_000, 400_000))
     w.say(f"coordinator sleeps {ms} ms")
-    w.desk.frozen = True
+    w.coordinator.frozen = True
     for _ in range(4):
         w.step(ms // 4)
-    w.desk.frozen = False
+    w.coordinator.frozen = False
 
 
 def redis_away(w: World) -> None:
@@ -130,7 +130,7 @@ def lose_disk(w: World) -> None:
 
 def lose_bytes(w: World) -> None:
     """The depot loses what it had of attempts that are not settled yet."""
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         unsettled = {f"{f.run}.{f.attempt}.{f.fence}" for f in tx.find(Fence) if f.receipt is None}
     some = [name for name in sorted(unsettled) if w.random.random() < 0.7]
     w.say(f"the depot loses {some}")
@@ -151,7 +151,7 @@ def swallow(w: World) -> None:
 
 def reboot_coordinator(w: World) -> None:
     w.say("the coordinator's machine reboots")
-    w.desk.reboot()
+    w.coordinator.reboot()
 
 
 def wall(w: World) -> None:
@@ -164,7 +164,7 @@ def wall(w: World) -> None:
 
 def backup(w: World) -> None:
     w.say(f"backup {len(w.backups)} of the ledger")
-    w.backups.append(w.desk.backup())
+    w.backups.append(w.coordinator.backup())
 
 
 def restore(w: World) -> None:
@@ -173,16 +173,16 @@ def restore(w: World) -> None:
         return
     number = w.random.randrange(len(w.backups))
     w.say(f"backup {number} of the ledger is put back")
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         under_way = {r.id for r in tx.find(Run)}
-    w.desk.kill()
+    w.coordinator.kill()
     w.pass_time(w.random.choice((137, 5_311, 33_000)))
-    w.desk.restore(w.backups[number])
+    w.coordinator.restore(w.backups[number])
     if w.random.random() < 0.4:
         w.say("what was kept beside the ledger is lost as well")
-        w.desk.epochs.lose()
+        w.coordinator.epochs.lose()
     w.truth.backup_put_back(under_way)
     w.ledger_is_another()
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         w.runs = [r.id for r in tx.find(Run) if r.state in RunState]
-    w.desk.start()
+    w.coordinator.start()

@@ -48,7 +48,7 @@ class Invariants:
     """Keeps what it has seen, to tell a change that must never be."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.desk, self.truth = world, world.desk, world.truth
+        self.world, self.coordinator, self.truth = world, world.coordinator, world.truth
         self.ceilings: dict[str, Decimal] = {}
         self.work: dict[str, Any] = {}
         self._accepted: dict[str, str] = {}
@@ -66,7 +66,7 @@ class Invariants:
         self._running: dict[str, Balance] = {}
 
     def after_step(self) -> None:
-        with self.desk.seen() as tx:
+        with self.coordinator.seen() as tx:
             runs, fences = tx.find(Run), tx.find(Fence)
             self.each_wait_has_a_reason(runs)
             self.an_outcome_is_left_by_lost_only(runs)
@@ -152,7 +152,7 @@ class Invariants:
 
     def bound_only_to_a_node_that_is_heard(self, fence: Fence) -> None:
         """Nothing is offered to a node that has been silent for longer than an ask is valid."""
-        away, ask = self.truth.away_ms[fence.node], self.desk.rules.deadlines.ask_ms
+        away, ask = self.truth.away_ms[fence.node], self.coordinator.rules.deadlines.ask_ms
         must(away <= ask + 6_000, f"{fence.run} was bound to {fence.node}, silent for {away} ms")
 
     def a_stop_is_never_followed_by_a_new_order(self, fence: Fence) -> None:
@@ -167,7 +167,7 @@ class Invariants:
             return
         if fence.run in self.truth.restored:
             return
-        silent, due = self.truth.silent_ms[fence.node], self.desk.rules.deadlines.lost_ms
+        silent, due = self.truth.silent_ms[fence.node], self.coordinator.rules.deadlines.lost_ms
         must(silent >= due - SLACK_MS, f"{fence.run}: {fence.node} was lost after {silent} ms of silence")
 
     def never_more_orders_than_slots(self, tx: Transaction, fences: list[Fence]) -> None:
@@ -198,7 +198,7 @@ class Invariants:
     def _ceiling_of(self, scope: str) -> Decimal | None:
         """As people have set it: for this scope, else for all of its kind; days have one by themselves."""
         kind = scope.partition(":")[0]
-        usual = self.desk.rules.ceiling_usd if kind == "day" else None
+        usual = self.coordinator.rules.ceiling_usd if kind == "day" else None
         return self.ceilings.get(f"ceiling:{scope}", self.ceilings.get(f"ceiling:{kind}", usual))
 
     def books_balance(self, entries: list[BookEntry], balances: list[Balance]) -> None:

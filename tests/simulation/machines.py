@@ -38,7 +38,7 @@ from tests.fakes.node import (
     Tripwire,
     die,
 )
-from tests.simulation.desk import FLEET
+from tests.simulation.coordinator import FLEET
 
 SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)
 TEMPO = Tempo(inventory_ms=60_000, publish_most_ms=20_000)

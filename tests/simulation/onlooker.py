@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.simulation.desk import Desk
+from tests.simulation.coordinator import Desk
 from tests.simulation.invariants import must
 from tests.unit.pancode.api.lies import gets
 from tests.unit.pancode.api.world import Http, MemoryCoordinator, app_of
@@ -18,16 +18,16 @@ NO_HOME = Path("/nonexistent/pancode")
 
 def every_look_is_answered(w: World, runs: list[str], node: str) -> None:
     """No GET breaks on what a node has said; the coordinator is there to answer."""
-    if w.desk.awake is None or w.redis.down or not runs:
+    if w.coordinator.awake is None or w.redis.down or not runs:
         return
-    with w.desk.unharmed():
-        http = _http(w.desk)
+    with w.coordinator.unharmed():
+        http = _http(w.coordinator)
         answers = {path: http.get(path) for path in gets(runs, node)}
     broken = {path: told.text[:200] for path, told in answers.items() if told.status_code >= 500}
     must(not broken, f"GETs that do not answer: {broken}")
 
 
-def _http(desk: Desk) -> Http:
-    app, api = app_of(MemoryCoordinator(cast(Any, desk), NO_HOME))
+def _http(coordinator: Desk) -> Http:
+    app, api = app_of(MemoryCoordinator(cast(Any, coordinator), NO_HOME))
     api.closing.set()  # a stream of events ends at once
     return Http(app)

@@ -28,7 +28,7 @@ class Postman:
         """One order that was signed at some time, closed or not; the ledger that signed it may be gone."""
         if not self.works or w.redis.down or self.random.random() >= SHARE:
             return
-        with w.desk.seen() as tx:
+        with w.coordinator.seen() as tx:
             there = {machine.tag for machine in w.machines}  # who has a new key has another queue
             fences = [fence for fence in tx.find(Fence) if fence.tag in there]
         if not fences:

@@ -62,7 +62,7 @@ class Schedule(World):
 
     def digest(self) -> str:
         """Of the ledger but its logs, which tell of forgeries: what two runs of one seed must agree on."""
-        with self.desk.seen() as tx:
+        with self.coordinator.seen() as tx:
             rows = [repr(record) for kind in ALL if kind not in LOGS for record in tx.find(kind)]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
@@ -70,16 +70,16 @@ class Schedule(World):
         self.say("faults stop")
         self.channel.chaos, self.postman.works = 0.0, False
         self.redis.down = False
-        self.desk.frozen, self.desk.wire.at = False, None
+        self.coordinator.frozen, self.coordinator.wire.at = False, None
         for machine in self.machines:
             machine.cut(False)
             machine.frozen, machine.wire.at = False, None
             machine.host.full = machine.shelf.full = False
             if machine.agent is None and not machine.gone:
                 self.start(machine)
-        if self.desk.plane is None:
-            self.desk.start()
-        if self.desk.plane is None:
+        if self.coordinator.plane is None:
+            self.coordinator.start()
+        if self.coordinator.plane is None:
             raise Broken("the coordinator does not start without faults")
         work.wind_up(self)
 
@@ -95,6 +95,6 @@ class Schedule(World):
                 return
 
     def _at_rest(self) -> bool:
-        with self.desk.seen() as tx:
+        with self.coordinator.seen() as tx:
             ended = all(r.state is RunState.ENDED for r in tx.find(Run))
         return ended and not any(m.journal.live() for m in self.machines if not m.gone)

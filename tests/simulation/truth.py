@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.domain.records import Fence
 from tests.fakes.node import MemoryDepot
-from tests.simulation.desk import Desk
+from tests.simulation.coordinator import Desk
 from tests.simulation.machines import Machine
 
 HEARD_MS = 15_000
@@ -20,8 +20,8 @@ HEARD_MS = 15_000
 class Truth:
     """`silent_ms`: time in which the coordinator was awake and looking and the node could not be heard."""
 
-    def __init__(self, desk: Desk, machines: list[Machine]) -> None:
-        self.desk, self.machines = desk, machines
+    def __init__(self, coordinator: Desk, machines: list[Machine]) -> None:
+        self.coordinator, self.machines = coordinator, machines
         self.contact_ms: dict[str, int] = defaultdict(int)
         self.silent_ms: dict[str, int] = defaultdict(int)
         self.away_ms: dict[str, int] = defaultdict(int)
@@ -45,19 +45,19 @@ class Truth:
         """By countersigned receipt: whether all that it names was there when it was archived."""
         self.turned = False
         self._life, self._awake = 0, False
-        store = desk.archive.store
+        store = coordinator.archive.store
 
         def watched(receipts: Any) -> None:
             for _, envelope in receipts:
-                self.evidence[envelope] = evidence_of(envelope, desk.depot.arrived)
+                self.evidence[envelope] = evidence_of(envelope, coordinator.depot.arrived)
             store(receipts)
 
-        desk.archive.store = watched  # type: ignore[method-assign]
+        coordinator.archive.store = watched  # type: ignore[method-assign]
 
     def after_step(self, ms: int, turned: bool) -> None:
         """One step of `ms` is over; `turned`: the coordinator came through its turn."""
-        if self._life != self.desk.lives:
-            self._life, self._awake = self.desk.lives, False
+        if self._life != self.coordinator.lives:
+            self._life, self._awake = self.coordinator.lives, False
             self.silent_ms.clear()
             self.contact_ms.clear()
             self.away_ms.clear()
@@ -87,7 +87,7 @@ class Truth:
             self.held.add(identity)
 
     def _note_fences(self) -> None:
-        with self.desk.seen() as tx:
+        with self.coordinator.seen() as tx:
             for fence in tx.find(Fence):
                 self.lives.setdefault(fence.digest, self._life)
                 self.top[fence.run] = max(self.top.get(fence.run, 0), fence.fence)

@@ -20,7 +20,7 @@ from tests.simulation.world import World
 
 
 def dispatch(w: World) -> None:
-    plane = w.desk.awake
+    plane = w.coordinator.awake
     if plane is None or w.number >= w.kind.most_runs:
         return
     w.number += 1
@@ -30,7 +30,7 @@ def dispatch(w: World) -> None:
         machine.scripts[run_id] = script
     w.say(f"dispatch {run_id} on {run.node} ro={run.read_only} lost={run.on_lost} {script.duration_ms} ms")
     w.runs.append(run_id)
-    if not w.desk.ask(lambda p: p.enqueue(run)):
+    if not w.coordinator.ask(lambda p: p.enqueue(run)):
         w.say(f"{run_id} was not queued")
 
 
@@ -55,7 +55,7 @@ def a_script(w: World) -> Script:
 def a_run(w: World, run_id: str) -> Run:
     r = w.random
     git = r.random() < 0.6
-    snapshot = w.desk.depot.snapshot(SnapshotRequest("p", run_id)).snapshot
+    snapshot = w.coordinator.depot.snapshot(SnapshotRequest("p", run_id)).snapshot
     workspace: dict[str, object] = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": snapshot}
     fields: dict[str, Any] = {
         "id": run_id,
@@ -102,8 +102,8 @@ def stop(w: World) -> None:
 def stop_run(w: World, run_id: str) -> None:
     """Taken down as a wish only when it got an answer: a caller who got none asks again."""
     w.say(f"stop {run_id}")
-    if w.desk.ask(lambda p: p.stop(run_id, "by the simulation")):
-        with w.desk.seen() as tx:
+    if w.coordinator.ask(lambda p: p.stop(run_id, "by the simulation")):
+        with w.coordinator.seen() as tx:
             run = tx.get(Run, run_id)
         if run is not None and run.stop_asked is not None:
             w.truth.asked_to_stop(run_id)
@@ -113,7 +113,7 @@ def retry(w: World) -> None:
     if not w.runs or w.number >= w.kind.most_runs:
         return
     run_id = w.random.choice(w.runs)
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         lost = [r.id for r in tx.find(Run, {"state": RunState.ENDED}) if r.outcome is Outcome.LOST]
     if lost and w.random.random() < 0.8:
         run_id = w.random.choice(lost)
@@ -124,8 +124,8 @@ def retry(w: World) -> None:
     w.number += 1
     for machine in w.machines:
         machine.scripts[fresh.id] = replace(machine.scripts[run_id], duration_ms=500)
-    w.desk.ask(lambda p: p.enqueue(fresh))
-    with w.desk.seen() as tx:
+    w.coordinator.ask(lambda p: p.enqueue(fresh))
+    with w.coordinator.seen() as tx:
         queued = tx.get(Run, fresh.id) is not None
     if queued:
         w.runs.append(fresh.id)
@@ -135,7 +135,7 @@ def retry(w: World) -> None:
 
 def a_retry(w: World, run_id: str) -> Run | None:
     """The same request once more, as the gates let it pass; None while the old one has not ended."""
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         old = tx.get(Run, run_id)
     if old is None or old.state is not RunState.ENDED:
         return None
@@ -147,20 +147,20 @@ def a_retry(w: World, run_id: str) -> Run | None:
 def drain(w: World) -> None:
     machine, reason = w.machine(), w.random.choice((None, "sim"))
     w.say(f"drain {machine.name} {reason}")
-    w.desk.ask(lambda p: p.drain(machine.name, reason, "sim"))
+    w.coordinator.ask(lambda p: p.drain(machine.name, reason, "sim"))
 
 
 def pause(w: World) -> None:
     value = w.random.choice((None, "sim"))
     w.say(f"pause {value}")
-    w.desk.ask(lambda p: p.put_setting("paused", value, "sim"))
+    w.coordinator.ask(lambda p: p.put_setting("paused", value, "sim"))
 
 
 def resize(w: World) -> None:
     machine, slots = w.machine(), w.random.choice((1, 2, 3))
     w.say(f"{machine.name} gets {slots} slots")
     machine.most_slots = max(machine.most_slots, slots)
-    if w.desk.ask(lambda p: p.change_node(machine.name, lambda n: replace(n, slots=slots))):
+    if w.coordinator.ask(lambda p: p.change_node(machine.name, lambda n: replace(n, slots=slots))):
         machine.slots = min(machine.slots, slots)
 
 
@@ -170,7 +170,7 @@ def ceiling(w: World) -> None:
     work = (Ceilings(tokens=2_000), Ceilings(ms=1_800_000), Ceilings(usd, 3_000))
     said = w.random.choice((Ceilings(usd), *work))
     w.say(f"ceiling of {scope} {said}")
-    w.desk.ask(lambda p: p.set_ceilings(scope, said, "sim"))
+    w.coordinator.ask(lambda p: p.set_ceilings(scope, said, "sim"))
 
 
 def owner(w: World) -> None:
@@ -194,18 +194,18 @@ def revoke(w: World) -> None:
     """`node rm`, first half: at once, whether the node is there or not."""
     machine = w.machine()
     w.say(f"revoke {machine.name}")
-    w.desk.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.revoke(machine.name))
 
 
 def forget(w: World) -> None:
     """`node rm`, second half: it was cleaned, which was proven."""
     machine = w.machine()
-    if machine.gone or w.desk.awake is None:
+    if machine.gone or w.coordinator.awake is None:
         return
     w.say(f"{machine.name} is cleaned and forgotten")
-    w.desk.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.revoke(machine.name))
     take_away(w, machine)
-    w.desk.ask(lambda p: p.forget_node(machine.name))
+    w.coordinator.ask(lambda p: p.forget_node(machine.name))
 
 
 def vanish(w: World) -> None:
@@ -213,7 +213,7 @@ def vanish(w: World) -> None:
     machine = w.machine()
     w.say(f"{machine.name} vanishes")
     take_away(w, machine)
-    w.desk.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.revoke(machine.name))
 
 
 def take_away(w: World, machine: Machine) -> None:
@@ -227,19 +227,19 @@ def take_away(w: World, machine: Machine) -> None:
 
 def wind_up(w: World) -> None:
     """What people do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
-    plane = w.desk.plane
+    plane = w.coordinator.plane
     assert plane is not None
     for machine in w.machines:
         machine.allow(Ceiling())
         if not machine.gone:
-            w.desk.ask(lambda p, name=machine.name: p.drain(name, None, "sim"))  # type: ignore[misc]
+            w.coordinator.ask(lambda p, name=machine.name: p.drain(name, None, "sim"))  # type: ignore[misc]
     plane.put_setting("paused", None, "sim")
     _be_generous(w)
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         may_run = [r for r in tx.find(Run) if r.state is not RunState.ENDED or r.outcome is Outcome.LOST]
     for machine in w.machines:
         if machine.gone:
-            w.desk.ask(lambda p, name=machine.name: p.revoke(name))  # type: ignore[misc]
+            w.coordinator.ask(lambda p, name=machine.name: p.revoke(name))  # type: ignore[misc]
     for run in may_run:
         endless = any(m.scripts.get(run.id, Script()).duration_ms >= ENDLESS for m in w.machines)
         done_with = run.id in w.truth.stops or run.id in w.truth.given_up
@@ -248,16 +248,16 @@ def wind_up(w: World) -> None:
 
 
 def _be_generous(w: World) -> None:
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
     much = Ceilings(Decimal(10_000), 10**12, 10**15)
     for scope in sorted({"day", *(name.partition(":")[2] for name in names)}):
-        w.desk.ask(lambda p, scope=scope: p.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
+        w.coordinator.ask(lambda p, scope=scope: p.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
 
 
 def stop_homeless(w: World) -> None:
     """What waits for nodes that have left the fleet waits for ever, and says so, until somebody ends it."""
-    with w.desk.seen() as tx:
+    with w.coordinator.seen() as tx:
         bound = {f.run for f in tx.find(Fence) if f.state is not FenceState.CLOSED}
         nodes = tx.find(Node)
         waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]

@@ -10,7 +10,7 @@ from node_agent.wire.signing import SigningKey
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation.channel import Channel
-from tests.simulation.desk import Desk, Rows
+from tests.simulation.coordinator import Desk, Rows
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
 from tests.simulation.postman import Postman
@@ -29,14 +29,14 @@ class World:
         self.postman = Postman(Random(seed + 2))
         self.redis = MemoryRedis(self.server.boot_ms)
         self.redis.carry = self.channel.carry
-        self.desk = Desk(self.redis, self.arrived, self.clock)
+        self.coordinator = Desk(self.redis, self.arrived, self.clock)
         count = self.random.choice(kind.nodes)
         self.machines = [
             Machine(f"n{i}", self.redis, self.arrived, self.random.choice((1, 2, 3))) for i in range(count)
         ]
         for machine in self.machines:
             machine.tempo = replace(TEMPO, **kind.tempo)
-        self.truth = Truth(self.desk, self.machines)
+        self.truth = Truth(self.coordinator, self.machines)
         self.unenrolled: set[str] = set()
         self.runs: list[str] = []
         self.backups: list[Rows] = []
@@ -44,21 +44,21 @@ class World:
         self.number = 0
         self.after_this_step: list[Callable[[], None]] = []
         self.quiet_enemy = False
-        """The enemy draws his cards and plays none that only a believer would notice (see test_twins)."""
+        """The enemy draws his cards and plays none that only a believer would notice (see test_clones)."""
 
     # -- time ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self.desk.start()
+        self.coordinator.start()
         for machine in self.machines:
-            if self.desk.plane is not None:
-                self.desk.plane.add_node(machine.row({"name": machine.name, "half": machine.name}))
+            if self.coordinator.plane is not None:
+                self.coordinator.plane.add_node(machine.row({"name": machine.name, "half": machine.name}))
             self.start(machine)
         for _ in range(4):
             self.step(1_000)
 
     def start(self, machine: Machine) -> None:
-        keys = {self.desk.key.public.keyid: self.desk.key.public}
+        keys = {self.coordinator.key.public.keyid: self.coordinator.key.public}
         machine.start(keys)
 
     def step(self, ms: int) -> None:
@@ -66,11 +66,11 @@ class World:
         self.pass_time(ms)
         turned = False
 
-        def desk() -> None:
+        def coordinator() -> None:
             nonlocal turned
-            turned = self.desk.turn()
+            turned = self.coordinator.turn()
 
-        actors: list[Callable[[], None]] = [desk, *(m.tick for m in self.machines)]
+        actors: list[Callable[[], None]] = [coordinator, *(m.tick for m in self.machines)]
         self.random.shuffle(actors)
         for act in actors:
             act()
@@ -96,12 +96,12 @@ class World:
 
     def _restarts(self) -> None:
         """What died comes back after a while, as its supervisor would see to it."""
-        for name in sorted(self.unenrolled) if self.desk.awake is not None else ():
+        for name in sorted(self.unenrolled) if self.coordinator.awake is not None else ():
             self.unenrolled.discard(name)
             self.enrol(next(m for m in self.machines if m.name == name))
-        if self.desk.plane is None and self.random.random() < 0.4:
+        if self.coordinator.plane is None and self.random.random() < 0.4:
             self.say("coordinator starts")
-            self.desk.start()
+            self.coordinator.start()
         for machine in self.machines:
             if machine.agent is None and not machine.gone and self.random.random() < 0.4:
                 self.say(f"{machine.name} starts")
@@ -109,7 +109,7 @@ class World:
 
     def enrol(self, machine: Machine) -> None:
         """A person has the node's new key enrolled, as soon as the coordinator answers."""
-        if not self.desk.ask(lambda plane: plane.enrol(machine.name, machine.key.public.text())):
+        if not self.coordinator.ask(lambda plane: plane.enrol(machine.name, machine.key.public.text())):
             self.unenrolled.add(machine.name)
 
     def ledger_is_another(self) -> None:

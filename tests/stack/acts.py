@@ -23,11 +23,11 @@ def told(one: Running, *words: str, timeout_s: float = 120) -> str:
 
 def enrol(stack: Mapping[str, Running], nodes: Sequence[str] = NODES) -> str:
     """As docs/howto/compose.md says it."""
-    desk = stack["coordinator"]
-    pin = told(desk, "ssh-keygen", "-lf", "/run/secrets/node_host_key_public").split()[1]
+    coordinator = stack["coordinator"]
+    pin = told(coordinator, "ssh-keygen", "-lf", "/run/secrets/node_host_key_public").split()[1]
     for node in nodes:
-        told(desk, "pancode", "node", "add", node, "--accept-fingerprint", pin, "--no-fleet-key")
-    return told(desk, "pancode", "fleet", "up", *nodes, timeout_s=300)
+        told(coordinator, "pancode", "node", "add", node, "--accept-fingerprint", pin, "--no-fleet-key")
+    return told(coordinator, "pancode", "fleet", "up", *nodes, timeout_s=300)
 
 
 def figure(stack: Mapping[str, Running], expression: str) -> list[str]:

@@ -48,12 +48,12 @@ def commit(case: Case) -> Turn:
     if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
         kind = "empty" if case.order.workspace.kind == "git" else "none"
         return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
-    if case.was_prepared_before and isinstance(case.desk.runner.look(case.work), NotStarted):
+    if case.was_prepared_before and isinstance(case.context.runner.look(case.work), NotStarted):
         return case.mark(Mark.COMMITTED, fault, {"kind": "none"})  # its files are whatever the cut left
     if case.was_cut_off:
         return _cut_off(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
-        result = case.desk.workspaces.commit(
+        result = case.context.workspaces.commit(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
         )
     except StepFailed as failed:
@@ -81,11 +81,11 @@ class _Exposed:
 
 
 def _exposed(case: Case, result: AttemptResult) -> _Exposed:
-    hidden, clean = case.desk.runtimes.hidden(case.order), case.cleaner()
+    hidden, clean = case.context.runtimes.hidden(case.order), case.cleaner()
     if result.commit is None or not hidden:
         return _Exposed()
     try:
-        found = case.desk.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
+        found = case.context.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
     except StepFailed as failed:
         return _Exposed(findings=[f"{failed}"[:1000]])
     pairs = [[name, clean(file)] for name, file in found]
@@ -96,7 +96,7 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
 
 def _judged(case: Case, result: AttemptResult, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:
     """The result against the policy and the node owner's rules, and what broke them in words."""
-    policy, owner = case.order.policy, case.desk.ceiling()
+    policy, owner = case.order.policy, case.context.ceiling()
     broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
         broken = (f"it cannot be said whether the result keeps them: {owner.closed}", *broken)
@@ -124,7 +124,7 @@ def _cut_off(case: Case, fault: Fault) -> Turn:
 def salvaged(case: Case) -> tuple[str, ...]:
     """Keep what can be kept; where, or why not, in words for a person."""
     try:
-        return case.desk.workspaces.salvage(
+        return case.context.workspaces.salvage(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
         )
     except (StepFailed, OSError) as failed:
@@ -136,25 +136,25 @@ def gate(case: Case) -> Turn:
     fault, stop = case.fault, case.entry.stop
     if not case.is_gated(fault):
         return case.mark(Mark.GATED, fault)
-    seen = case.desk.runner.look(case.gates)
+    seen = case.context.runner.look(case.gates)
     match seen:
         case NotStarted():
             return _start_gates(case) if stop is None else case.mark(Mark.GATED, stop_fault(stop))
         case Running():
             if stop is not None:
                 end_process(case, case.gates, stop.reason)
-            return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+            return Wait("gates are running", case.context.tempo.look_ms, case.gates)
         case Ended(record):
             return _gated(case, record)
         case Vanished():
-            case.desk.runner.sweep(str(case.identity))
+            case.context.runner.sweep(str(case.identity))
             return case.mark(Mark.GATED, vanished_fault(seen, stop))
         case _:
             assert_never(seen)
 
 
 def _start_gates(case: Case) -> Turn:
-    work = case.desk.runner.planned(case.work)
+    work = case.context.runner.planned(case.work)
     if work is None:
         return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
     if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
@@ -162,17 +162,19 @@ def _start_gates(case: Case) -> Turn:
     left = case.time_left()
     if left == 0:
         return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
-    plan = case.desk.runner.planned(case.gates)
+    plan = case.context.runner.planned(case.gates)
     try:
-        plan = plan or case.enclosed(gates_plan(case.order, work, case.folder, case.desk.tempo, left), work)
-        case.desk.workspaces.take_back(case.identity)
-        case.desk.runner.start(case.gates, plan)
+        plan = plan or case.enclosed(
+            gates_plan(case.order, work, case.folder, case.context.tempo, left), work
+        )
+        case.context.workspaces.take_back(case.identity)
+        case.context.runner.start(case.gates, plan)
     except StepFailed as failed:
         return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
-        case.desk.runner.stop(case.gates, "the start failed")
+        case.context.runner.stop(case.gates, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
-    return Wait("gates are running", case.desk.tempo.look_ms, case.gates)
+    return Wait("gates are running", case.context.tempo.look_ms, case.gates)
 
 
 def _gated(case: Case, record: ExitRecord) -> Turn:
@@ -189,7 +191,9 @@ def _changed_by_gates(case: Case) -> list[str]:
     if commit is None or committed["kind"] == "none":
         return []
     try:
-        names, more = clipped(case.desk.workspaces.changed_since(case.identity, commit, case.entry.baseline))
+        names, more = clipped(
+            case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
+        )
     except StepFailed as failed:
         return [f"what the gates changed could not be found out: {failed}"[:1000]]
     told = such_as(list(map(case.cleaner(), names)), more)

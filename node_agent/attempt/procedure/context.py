@@ -77,17 +77,17 @@ class Context:
 
 
 class Case:
-    """One attempt on the desk: its order, read once, and what is known of it in memory only."""
+    """One attempt of this node: its order, read once, and what is known of it in memory only."""
 
-    def __init__(self, desk: Context, identity: AttemptId) -> None:
-        self.desk, self.identity = desk, identity
-        self.order = desk.journal.order(identity)
-        self.folder = self.work = desk.journal.folder(identity)
+    def __init__(self, context: Context, identity: AttemptId) -> None:
+        self.context, self.identity = context, identity
+        self.order = context.journal.order(identity)
+        self.folder = self.work = context.journal.folder(identity)
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
         """When the receipt went out last, and how long to wait for its answer."""
-        self.backoff_ms = desk.tempo.publish_first_ms
+        self.backoff_ms = context.tempo.publish_first_ms
         self.resend = False
         """The coordinator misses bytes that the receipt names."""
         self.stumbles = 0
@@ -95,7 +95,7 @@ class Case:
 
     @property
     def entry(self) -> JournalRecord:
-        found = self.desk.journal.get(self.identity)
+        found = self.context.journal.get(self.identity)
         if found is None:
             raise KeyError(str(self.identity))
         return found
@@ -119,30 +119,30 @@ class Case:
 
     def record(self, phase: Path) -> ExitRecord | None:
         """How a phase ended; None while it has not."""
-        seen = self.desk.runner.look(phase)
+        seen = self.context.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
 
     @property
     def was_accepted_before(self) -> bool:
         """Whether another start of the node agent took it, and may have left anything half laid out."""
-        return bool(self.entry.data[Mark.ACCEPTED].get("session") != self.desk.session)
+        return bool(self.entry.data[Mark.ACCEPTED].get("session") != self.context.session)
 
     @property
     def was_prepared_before(self) -> bool:
         """Whether it was laid out in a boot of before: its files were not synced."""
         prepared = self.entry.data.get(Mark.PREPARED, {})
-        return bool(prepared.get("boot", self.desk.boot) != self.desk.boot)
+        return bool(prepared.get("boot", self.context.boot) != self.context.boot)
 
     @property
     def was_cut_off(self) -> bool:
         """Whether its work ended in a boot of before: what nobody synced since may be lost."""
-        seen = self.desk.runner.look(self.work)
+        seen = self.context.runner.look(self.work)
         return isinstance(seen, Ended | Vanished) and seen.rebooted
 
     @property
     def limits(self) -> PhaseLimits:
         """What ends the attempt, as it was given to it; the time is for all its phases together."""
-        return limits_of(self.order, self.desk.ceiling())
+        return limits_of(self.order, self.context.ceiling())
 
     def time_left(self) -> int:
         """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
@@ -180,7 +180,7 @@ class Case:
         new = [each for each, _ in left if each not in self.entry.data]
         words = (*say, *(Marked(mark=each, detail=told) for each in new))
         note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _TAKEN_AGAIN)
-        self.desk.journal.write(self.identity, note)
+        self.context.journal.write(self.identity, note)
         return Progressed()
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
@@ -197,8 +197,8 @@ class Case:
 
     def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
         """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
-        shown = self.desk.workspaces.repository(self.identity, self.order.workspace)
-        return self.desk.runtimes.enclosed(self.order, plan, shown, door, self.desk.ceiling().rules)
+        shown = self.context.workspaces.repository(self.identity, self.order.workspace)
+        return self.context.runtimes.enclosed(self.order, plan, shown, door, self.context.ceiling().rules)
 
     def enclosed(self, plan: PhasePlan, work: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
         """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
@@ -206,7 +206,7 @@ class Case:
 
     def cleaner(self) -> Callable[[str], str]:
         """Takes the values of secrets out of a text: a file's name may hold one, too."""
-        hidden = self.desk.runtimes.hidden(self.order)
+        hidden = self.context.runtimes.hidden(self.order)
         return lambda text: redacted(text, hidden)
 
     def prompt_digest(self) -> str:

@@ -26,9 +26,9 @@ def push(case: Case) -> Turn:
     findings: list[str] = []
     delivered = False
     if commit is not None:
-        case.desk.journal.settle(case.identity)  # it stays this commit
+        case.context.journal.settle(case.identity)  # it stays this commit
         try:
-            case.desk.workspaces.push(case.identity, case.order.workspace, commit)
+            case.context.workspaces.push(case.identity, case.order.workspace, commit)
             delivered = True
         except StepFailed as failed:
             fault = fault or Fault(failed.kind, f"the result was not taken: {failed}")
@@ -47,11 +47,11 @@ def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
     blobs, lost = [], []
     for name in STREAMS:
         path = case.folder / name
-        if not case.desk.runner.tail(path, 0, 1):
+        if not case.context.runner.tail(path, 0, 1):
             continue
-        case.desk.journal.settle(case.identity)
+        case.context.journal.settle(case.identity)
         try:
-            blobs.append(case.desk.depot.upload(case.identity, name, path).model_dump(mode="json"))
+            blobs.append(case.context.depot.upload(case.identity, name, path).model_dump(mode="json"))
         except StepFailed as failed:
             lost.append(f"the depot did not take {name}: {failed}"[:1000])
     return blobs, lost
@@ -59,27 +59,27 @@ def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
 
 def seal(case: Case) -> Turn:
     """pushed → receipted: signed and on disk before anybody sees it."""
-    desk = case.desk
-    now = ClaimTime(desk.clock.wall_ms(), desk.now(), desk.journal.last_receipt())
-    claims = claims_of(desk.node, case.order, case.entry, case.prompt_digest(), now)
-    envelope = receipt_of(claims).signed(desk.key)
-    desk.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
+    context = case.context
+    now = ClaimTime(context.clock.wall_ms(), context.now(), context.journal.last_receipt())
+    claims = claims_of(context.node, case.order, case.entry, case.prompt_digest(), now)
+    envelope = receipt_of(claims).signed(context.key)
+    context.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
     return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
 
 
 def publish(case: Case) -> Turn:
     """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
-    desk, now = case.desk, case.desk.clock.mono_ms()
+    context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
-        case.resend, case.sent_ms, case.backoff_ms = False, None, desk.tempo.publish_first_ms
+        case.resend, case.sent_ms, case.backoff_ms = False, None, context.tempo.publish_first_ms
     if case.sent_ms is None or now - case.sent_ms >= case.backoff_ms:
-        receipt = desk.journal.receipt(case.identity)
+        receipt = context.journal.receipt(case.identity)
         if receipt is None:
-            return Wait("the sealed receipt cannot be read", desk.tempo.publish_most_ms)
-        desk.deliver(receipt)
+            return Wait("the sealed receipt cannot be read", context.tempo.publish_most_ms)
+        context.deliver(receipt)
         if case.sent_ms is not None:
-            case.backoff_ms = min(case.backoff_ms * 2, desk.tempo.publish_most_ms)
+            case.backoff_ms = min(case.backoff_ms * 2, context.tempo.publish_most_ms)
         case.sent_ms = now
     return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
 
@@ -90,23 +90,23 @@ def _send_again(case: Case) -> None:
     commit = data.get(Mark.COMMITTED, {}).get("commit")
     if commit is not None and data.get(Mark.PUSHED, {}).get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
-            case.desk.workspaces.push(case.identity, case.order.workspace, commit)
+            case.context.workspaces.push(case.identity, case.order.workspace, commit)
     upload(case)
 
 
 def clean_up(case: Case) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
-    entry, desk = case.entry, case.desk
-    desk.journal.settle(case.identity)
+    entry, context = case.entry, case.context
+    context.journal.settle(case.identity)
     why = str(entry.data.get(entry.mark, {}).get("why", ""))
     if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
         ok = entry.mark is not Mark.REFUSED
-        desk.uplink.settle_job(keys.job_id(desk.node.tag, case.identity), ok, why)
-    desk.gateways.close(case.folder)
+        context.uplink.settle_job(keys.job_id(context.node.tag, case.identity), ok, why)
+    context.gateways.close(case.folder)
     for phase in case.phases:
-        desk.runner.forget(phase)
+        context.runner.forget(phase)
     if entry.mark is not Mark.REJECTED:
-        desk.workspaces.remove(case.identity, case.order.workspace)
-        desk.journal.drop(case.identity, KEPT)
-    desk.journal.write(case.identity, Note(cleaned=True, lazy=True))
+        context.workspaces.remove(case.identity, case.order.workspace)
+        context.journal.drop(case.identity, KEPT)
+    context.journal.write(case.identity, Note(cleaned=True, lazy=True))
     return Finished()

@@ -24,18 +24,18 @@ def attend(case: Case) -> Turn:
         return follow(case)
     if case.entry.baseline is None:
         return _setting_up(case)
-    if isinstance(case.desk.runner.look(case.work), NotStarted):
+    if isinstance(case.context.runner.look(case.work), NotStarted):
         return _start_agent(case)
     return follow(case)
 
 
 def _setting_up(case: Case) -> Turn:
-    seen, stop = case.desk.runner.look(case.setup), case.entry.stop
+    seen, stop = case.context.runner.look(case.setup), case.entry.stop
     match seen:
         case Running():
             if stop is not None:
                 end_process(case, case.setup, stop.reason)
-            return Wait("set-up is running", case.desk.tempo.look_ms, case.setup)
+            return Wait("set-up is running", case.context.tempo.look_ms, case.setup)
         case Ended(record, rebooted):
             return _set_up(case, record, rebooted)
         case Vanished():
@@ -55,11 +55,11 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
         return _never_ran(case, fault)
     try:
         kept = _kept(case)
-        baseline = case.desk.workspaces.baseline(case.identity, case.order.workspace)
+        baseline = case.context.workspaces.baseline(case.identity, case.order.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
     words = (Finding(level="info", text=_took(case, record, kept)),)
-    case.desk.journal.write(case.identity, Note(baseline=baseline, findings=kept, say=words))
+    case.context.journal.write(case.identity, Note(baseline=baseline, findings=kept, say=words))
     return Progressed()
 
 
@@ -72,7 +72,7 @@ def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
 def _kept(case: Case) -> tuple[str, ...]:
     """Before the agent can lay its hands on them. The key is of before set-up, which may change lockfiles."""
     key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
-    return () if key is None else case.desk.workspaces.keep(case.order, key)
+    return () if key is None else case.context.workspaces.keep(case.order, key)
 
 
 def _start_agent(case: Case) -> Turn:
@@ -85,13 +85,13 @@ def _start_agent(case: Case) -> Turn:
     if left == 0:
         return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up took all of its time"))
     try:
-        planned = case.desk.runner.planned(case.work)
+        planned = case.context.runner.planned(case.work)
         if planned is None:
             return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
         must_have_gates(case, planned)
         plan = _renewed(case, planned, left)
-        case.desk.runner.amend(case.work, plan)
-        case.desk.runner.start(case.work, plan)
+        case.context.runner.amend(case.work, plan)
+        case.context.runner.start(case.work, plan)
     except RunnerError as failed:
         return _withhold(case, runner_fault(failed))
     except StepFailed as failed:
@@ -102,22 +102,22 @@ def _start_agent(case: Case) -> Turn:
 def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """What set-up could write is as it was; the sandbox covers what rules name by now. StepFailed."""
     door = reopen(case)
-    case.desk.workspaces.renew(case.identity)
-    case.desk.sessions.put_back(case.order)
+    case.context.workspaces.renew(case.identity)
+    case.context.sessions.put_back(case.order)
     plan = replace(planned, limits=replace(planned.limits, wall_ms=left))
     return case.enclosed(plan, plan, door)
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:
     """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
-    case.desk.runner.stop(case.work, fault.reason)
-    if not isinstance(case.desk.runner.look(case.work), NotStarted):
+    case.context.runner.stop(case.work, fault.reason)
+    if not isinstance(case.context.runner.look(case.work), NotStarted):
         return Progressed()  # it had been started
     return _never_ran(case, fault)
 
 
 def _gone(case: Case, fault: Fault) -> Turn:
-    swept = case.desk.runner.sweep(str(case.identity))
+    swept = case.context.runner.sweep(str(case.identity))
     return _never_ran(case, fault, [f"{swept} processes were left behind and killed"] if swept else [])
 
 

@@ -35,20 +35,22 @@ def _prepare(case: Case, anew: bool) -> Turn:
         if anew:
             _clear(case)
         plan, launch, findings, door = _lay_out(case)
-        case.desk.runner.prepare(case.work, plan, launch.stdin or b"")
+        case.context.runner.prepare(case.work, plan, launch.stdin or b"")
         ready, baseline = _set_up(case, plan)
         if ready.restored:  # what rules name of it is there only now
-            case.desk.runner.amend(case.work, case.enclosed(plan, plan, door))
+            case.context.runner.amend(case.work, case.enclosed(plan, plan, door))
         if ready.restored or not case.order.setup:
             must_have_gates(case, plan)
-        case.desk.workspaces.lend(case.identity, launch.login, bool(case.order.setup) and not ready.restored)
+        case.context.workspaces.lend(
+            case.identity, launch.login, bool(case.order.setup) and not ready.restored
+        )
         _hand_over(case, launch)
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(
-            "the depot cannot be reached", case.desk.tempo.retry_ms
+            "the depot cannot be reached", case.context.tempo.retry_ms
         )
     except NotYet as held:
-        return unstarted(case, after_wait=True) or Wait(str(held), case.desk.tempo.retry_ms)
+        return unstarted(case, after_wait=True) or Wait(str(held), case.context.tempo.retry_ms)
     except StepFailed as failed:
         return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     except RunnerError as failed:
@@ -61,7 +63,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         "served": launch.served.model_dump(mode="json") if launch.served is not None else None,
         "prompt": digest_of(launch.prompt),
         "gateway": door is not None,
-        "boot": case.desk.boot,
+        "boot": case.context.boot,
         "cache": ready.key,
         "restored": ready.restored,
         "findings": [*findings, *ready.findings],
@@ -72,26 +74,26 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 def _set_up(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
     """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
-    desk, order = case.desk, case.order
+    context, order = case.context, case.order
     cached = order.setup and order.cache
-    ready = desk.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
+    ready = context.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
     if ready.restored:
-        return ready, desk.workspaces.baseline(case.identity, order.workspace)
+        return ready, context.workspaces.baseline(case.identity, order.workspace)
     if order.setup:
-        desk.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
+        context.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
     return ready, None
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
     """When set-up is over, and before anything was paid for. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
-    absent = case.desk.workspaces.absent(case.order, path)
+    absent = case.context.workspaces.absent(case.order, path)
     if absent:
         named = ", ".join(absent)[:500]
         where = f"PATH there: {path[:1000]}"
         raise StepFailed(
             FailureKind.GATE_MISSING,
-            f"no agent was started: a gate's program is not on {case.desk.node.name}: {named} ({where})",
+            f"no agent was started: a gate's program is not on {case.context.node.name}: {named} ({where})",
         )
 
 
@@ -101,7 +103,7 @@ def _uncached(order: Order) -> PutBack:
 
 def spawn(case: Case) -> Turn:
     """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
-    runner, first = case.desk.runner, case.before_gates[0]
+    runner, first = case.context.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
         held = unstarted(case)
         if held is not None:
@@ -123,7 +125,7 @@ def spawn(case: Case) -> Turn:
 
 def reopen(case: Case) -> GatewayAccess | None:
     """Its gateway, should it have died before the agent's start. StepFailed."""
-    return case.desk.gateways.open(case.order, case.folder) if case.has_gateway else None
+    return case.context.gateways.open(case.order, case.folder) if case.has_gateway else None
 
 
 def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
@@ -131,13 +133,13 @@ def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
 
     Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
     """
-    entry, now = case.entry, case.desk.now()
+    entry, now = case.entry, case.context.now()
     if entry.stop is not None:
         return _withdraw(case, Revoked(reason=entry.stop.reason), entry.stop.reason)
     if not after_wait and not case.was_accepted_before:
         return None
     if now is None:
-        return Wait("no fleet time yet", case.desk.tempo.retry_ms)
+        return Wait("no fleet time yet", case.context.tempo.retry_ms)
     if not case.order.start_by.is_past(now):
         return None
     detail = "start-by passed before it could be started"
@@ -148,32 +150,32 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
     """The stop lies there before we look again: a shim that wakes only now finds it and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
         first = case.before_gates[0]
-        case.desk.runner.stop(first, why)
-        if not isinstance(case.desk.runner.look(first), NotStarted):
+        case.context.runner.stop(first, why)
+        if not isinstance(case.context.runner.look(first), NotStarted):
             return case.mark(Mark.SPAWNED, None)
-    case.desk.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
+    case.context.journal.write(case.identity, Note(mark=Mark.REFUSED, data={"why": why}, say=(word,)))
     return Progressed()
 
 
 def _clear(case: Case) -> None:
     """Of what an earlier try left, no plan is used, nor a stop heard that it was left with. RunnerError."""
     for phase in case.phases:
-        case.desk.runner.discard(phase)
+        case.context.runner.discard(phase)
 
 
 def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAccess | None]:
-    desk, order = case.desk, case.order
-    desk.sessions.go_on(order)
-    work = desk.workspaces.prepare(case.identity, order.workspace)
-    home = desk.workspaces.home(case.identity, {})
-    desk.sessions.put_back(order)
-    guide = desk.workspaces.guide(case.identity, order.workspace) or Guide("")
-    door = desk.gateways.open(order, case.folder)
+    context, order = case.context, case.order
+    context.sessions.go_on(order)
+    work = context.workspaces.prepare(case.identity, order.workspace)
+    home = context.workspaces.home(case.identity, {})
+    context.sessions.put_back(order)
+    guide = context.workspaces.guide(case.identity, order.workspace) or Guide("")
+    door = context.gateways.open(order, case.folder)
     told = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
-    launch = desk.runtimes.launch(order, work, home, guide.text, door)
-    desk.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
-    planned = desk.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
-    fresh = planned or work_plan(order, launch, work, case.folder, desk.tempo, desk.ceiling())
+    launch = context.runtimes.launch(order, work, home, guide.text, door)
+    context.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
+    planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
+    fresh = planned or work_plan(order, launch, work, case.folder, context.tempo, context.ceiling())
     if planned is not None and is_walled(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:
@@ -197,14 +199,14 @@ def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...
 def _hand_over(case: Case, launch: Launch) -> None:
     """When all lies there that we write: from now on the files are whose the agent will be."""
     if launch.inside and launch.owner is not None:
-        case.desk.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
+        case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
 
 
 def _not_spawned(case: Case, failed: RunnerError) -> Turn:
     """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
     first = case.before_gates[0]
-    case.desk.runner.stop(first, "the start failed")
-    if not isinstance(case.desk.runner.look(first), NotStarted):
+    case.context.runner.stop(first, "the start failed")
+    if not isinstance(case.context.runner.look(first), NotStarted):
         return case.mark(Mark.SPAWNED, None)
     return case.mark(Mark.EXITED, runner_fault(failed))
 

@@ -40,7 +40,7 @@ def follow(case: Case) -> Turn:
     """spawned → exited, or nothing new yet."""
     if case.entry.damaged:
         return _abandon(case)
-    seen = case.desk.runner.look(case.work)
+    seen = case.context.runner.look(case.work)
     match seen:
         case Running():
             return _running(case)
@@ -57,15 +57,15 @@ def follow(case: Case) -> Turn:
 def watch_of(case: Case) -> OutputWatch:
     """The reader of this attempt's output; made anew after a restart."""
     if case.watch is None:
-        bounds = Bounds(_place(case), case.desk.ceiling().rules)
-        reader = case.desk.runtimes.reader(case.order, bounds)
+        bounds = Bounds(_place(case), case.context.ceiling().rules)
+        reader = case.context.runtimes.reader(case.order, bounds)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
     return case.watch
 
 
 def _place(case: Case) -> Where:
     """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
-    plan = case.desk.runner.planned(case.work)
+    plan = case.context.runner.planned(case.work)
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
@@ -73,14 +73,14 @@ def end_process(case: Case, folder: Path, reason: str) -> None:
     """Ask once per life of this node agent: the request itself lies on disk."""
     watch = watch_of(case)
     if not watch.asked_to_stop:
-        case.desk.runner.stop(folder, reason)
+        case.context.runner.stop(folder, reason)
         watch.asked_to_stop = True
 
 
 def _running(case: Case) -> Turn:
-    watch, desk = watch_of(case), case.desk
-    watch.seen_wall_ms = desk.clock.wall_ms()
-    done = watch.pull(desk.runner)
+    watch, context = watch_of(case), case.context
+    watch.seen_wall_ms = context.clock.wall_ms()
+    done = watch.pull(context.runner)
     entry = case.entry
     _tell_offences(case, watch)
     if entry.stop is None:
@@ -90,20 +90,20 @@ def _running(case: Case) -> Turn:
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
-            entry = desk.journal.write(case.identity, note)
+            entry = context.journal.write(case.identity, note)
     if entry.stop is not None:
         end_process(case, case.work, entry.stop.reason)
-    if watch.is_news(desk.clock.mono_ms(), desk.tempo.progress_ms):
+    if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
         _tell_progress(case, watch)
-    return Wait("running", desk.tempo.look_ms if done else 1, case.work)
+    return Wait("running", context.tempo.look_ms if done else 1, case.work)
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
     if not case.has_gateway:
         return None
-    watch.count = case.desk.gateways.count(case.folder)
-    if case.desk.gateways.is_alive(case.folder) or (watch.count is not None and watch.count.ended):
+    watch.count = case.context.gateways.count(case.folder)
+    if case.context.gateways.is_alive(case.folder) or (watch.count is not None and watch.count.ended):
         return None  # it ends with the work's shim, and we have not looked at that since
     return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
 
@@ -128,8 +128,8 @@ def _last_count(case: Case) -> ModelCount | None:
     """The agent is gone: what its gateway has counted is all there is."""
     if not case.has_gateway:
         return None
-    case.desk.gateways.close(case.folder)
-    return case.desk.gateways.count(case.folder)
+    case.context.gateways.close(case.folder)
+    return case.context.gateways.count(case.folder)
 
 
 def _broken(watch: OutputWatch) -> StopNote | None:
@@ -143,7 +143,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
         return
     word = Finding(level="warning", text=watch.count.wrapped)
     with contextlib.suppress(DiskFull):
-        case.desk.journal.write(case.identity, Note(say=(word,), lossy=True))
+        case.context.journal.write(case.identity, Note(say=(word,), lossy=True))
         watch.told_wrap_up = True
 
 
@@ -153,7 +153,7 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
     if new:
         words = tuple(Finding(level="warning", text=word) for word in new)
         with contextlib.suppress(DiskFull):  # they come again, with the program's end
-            case.desk.journal.write(case.identity, Note(findings=new, say=words))
+            case.context.journal.write(case.identity, Note(findings=new, say=words))
 
 
 def _tell_progress(case: Case, watch: OutputWatch) -> None:
@@ -167,7 +167,7 @@ def _tell_progress(case: Case, watch: OutputWatch) -> None:
         agent_ms=_lived_ms(case),
     )
     with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
-        case.desk.journal.write(case.identity, Note(say=(body,), lossy=True))
+        case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
 
 
 def _agent_in(record: ExitRecord) -> StepRecord | None:
@@ -177,14 +177,14 @@ def _agent_in(record: ExitRecord) -> StepRecord | None:
 def _lived_ms(case: Case) -> int:
     """Of the agent, without the record of its end. A wall clock that was set has no say beyond the limit."""
     outputs = (case.folder / OUT, case.folder / ERR)
-    lived = case.desk.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
+    lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.order.limits.wall_ms)
 
 
 def _ended(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
-    told = watch_of(case).finish(case.desk.runner, _end_of(agent)) if agent is not None and ran else None
+    told = watch_of(case).finish(case.context.runner, _end_of(agent)) if agent is not None and ran else None
     told = None if told is None else _with_session_kept(case, told)
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
@@ -198,7 +198,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
-    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END) if ran else None
+    told = watch_of(case).finish(case.context.runner, _UNKNOWN_END) if ran else None
     fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
@@ -211,7 +211,7 @@ def _mark_ended(
     agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
     if status is not None:
-        fault = own_fault(case.order.argv or (), status, case.desk.node.name, _path_of(case))
+        fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
     before = case.record(case.setup) if case.order.setup else None
     data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
@@ -225,13 +225,13 @@ def _mark_ended(
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
     """Before what its login brought is taken away, and folders with it."""
-    why = case.desk.sessions.keep(case.order, told.session, told.spent.usage)
+    why = case.context.sessions.keep(case.order, told.session, told.spent.usage)
     return replace(told, findings=(*told.findings, why)) if why else told
 
 
 def _path_of(case: Case) -> str:
     """Where programs were looked for."""
-    plan = case.desk.runner.planned(case.work)
+    plan = case.context.runner.planned(case.work)
     return "not known" if plan is None else plan.env.get("PATH", "")
 
 
@@ -262,8 +262,8 @@ def _with_told(
 
 def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
-    swept = case.desk.runner.sweep(str(case.identity))
-    told = watch_of(case).finish(case.desk.runner, _UNKNOWN_END)
+    swept = case.context.runner.sweep(str(case.identity))
+    told = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data = _with_told({"findings": findings}, told, _lived_ms(case), _last_count(case))
     return case.mark(Mark.EXITED, fault, data)
@@ -272,6 +272,6 @@ def _gone(case: Case, fault: Fault) -> Turn:
 def _abandon(case: Case) -> Turn:
     """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
     for phase in case.before_gates:
-        case.desk.runner.stop(phase, "the node's journal of this attempt was damaged")
+        case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
     fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
     return _gone(case, fault)

@@ -6,7 +6,7 @@ import json
 
 from node_agent.runtimes import hooks
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
@@ -45,10 +45,10 @@ _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
-    return CommandLine(_argv(request, place), _env(request, place), task_of(request), files)
+    return ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:

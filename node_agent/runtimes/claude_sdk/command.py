@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, quiet_env
-from node_agent.runtimes.base import CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.providers import PROVIDERS
 from node_agent.runtimes.starting import held_but_full_auto, keyed
@@ -14,7 +14,7 @@ DRIVER = "claude_sdk.py"
 PROBE = keyed(PROGRAM, LOGINS)
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """It asks on its vendor's wire, by whatever logs Claude's program in."""
     env = quiet_env(request, base_env(request, place))
     limits = request.limits
@@ -29,7 +29,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         }
     )
     launch = made(SDK_HOST, request, place, env, spec, PROGRAM.name, DRIVER)
-    return CommandLine(launch.argv, launch.env, launch.stdin, {**launch.files, "claude/.keep": b""})
+    return ProcessSpec(launch.argv, launch.env, launch.stdin, {**launch.files, "claude/.keep": b""})
 
 
 enforcement = held_but_full_auto

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
 from node_agent.runtimes.openai_login import VARIABLE as LOGIN
 from node_agent.runtimes.openai_login import for_run
@@ -37,7 +37,7 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 """It hands any word on, also to models that it does not know."""
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     files |= hooks.files("codex", request, place)
@@ -49,7 +49,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
     argv = _argv(request, {**provider, **_hook(request, place)}, walled)
-    return CommandLine(argv, env, task_of(request), files, login)
+    return ProcessSpec(argv, env, task_of(request), files, login)
 
 
 def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:

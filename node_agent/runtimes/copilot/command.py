@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
@@ -69,7 +69,7 @@ _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     own = _hooks(request, place)
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
@@ -90,7 +90,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         argv += ["--agent", "pancode"]
     if request.resume:
         argv.append(f"--resume={request.resume.session}")
-    return CommandLine(tuple(argv), _env(request, place), task_of(request), files)
+    return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:

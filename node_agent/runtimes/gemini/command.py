@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.gemini.alone import alone
 from node_agent.runtimes.gemini.thinking import overrides
 from node_agent.runtimes.hiding import guarded
@@ -58,7 +58,7 @@ _RULES = {
 }
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
@@ -79,7 +79,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         files[POLICY] = "\n".join(rules).encode()
     if request.resume:
         argv += ["--resume", request.resume.session]
-    return CommandLine(tuple(argv), _env(request, place), task_of(request), files)
+    return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
 
 
 def _settings(request: LaunchRequest) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import CommandLine, LaunchRequest, Place, Probe
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec
 from node_agent.runtimes.probing import Said, any_given
 from node_agent.runtimes.providers import LOGINS
 from node_agent.runtimes.starting import held_but_full_auto
@@ -16,7 +16,7 @@ PROGRAM = "native/program.py"
 """In the node agent's own code."""
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """With the one key that it needs."""
     return started(PROGRAM, request, place)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import CommandLine, LaunchRequest, Place
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.providers import LOGINS
 from node_agent.runtimes.starting import held_but_full_auto, keyed
@@ -13,7 +13,7 @@ DRIVER = "openai_agents.py"
 PROBE = keyed(PROGRAM, LOGINS)
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """As the native worker, and with the name of the link that leads to the SDK."""
     return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
 from node_agent.runtimes.openai_login import OPENCODE as LOGIN
 from node_agent.runtimes.openai_login import for_opencode
@@ -70,7 +70,7 @@ _FOLDERS = ("config", "data", "state", "cache")
 _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that set-up leaves nothing in them
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
     env = base_env(request, place)
@@ -85,7 +85,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
     if request.resume:
         argv += ["--session", request.resume.session]
     quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
-    return CommandLine(
+    return ProcessSpec(
         tuple(argv), {**quiet, **_env(request, place, env, model)}, task_of(request), files, login
     )
 

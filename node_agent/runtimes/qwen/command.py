@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, base_env, may_write
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env, may_write
 from node_agent.runtimes.hiding import guard, guarded
 from node_agent.runtimes.probing import Program
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
@@ -64,7 +64,7 @@ _RULES = {
 }
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, without = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     model = request.model or "default"
@@ -82,7 +82,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         argv += ["--resume", request.resume.session]
     own = {".qwen/settings.json": _settings(request, place), **hooks.files("qwen", request, place)}
     files = {**BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
-    return CommandLine(tuple(argv), _env(request, place, model), task_of(request), files)
+    return ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
 
 
 def _settings(request: LaunchRequest, place: Place) -> bytes:

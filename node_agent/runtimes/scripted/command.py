@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
@@ -13,7 +13,7 @@ PROMPT = "prompt.md"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """`python3 -I -S program.py`: no site packages, nothing of the user's Python settings."""
     argv = [place.python, "-I", "-S", PROGRAM]
     if not request.may_write:
@@ -27,7 +27,7 @@ def launch(request: LaunchRequest, place: Place) -> CommandLine:
         files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
         argv += ["--prompt", f"{request.home}/{PROMPT}"]
     stdin = request.task.encode("utf-8", "surrogateescape")
-    return CommandLine(tuple(argv), base_env(request, place), stdin, files)
+    return ProcessSpec(tuple(argv), base_env(request, place), stdin, files)
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, CommandLine, LaunchRequest, Place, Probe, base_env, may_write
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 SCRIPT = "task.sh"
 
 
-def launch(request: LaunchRequest, place: Place) -> CommandLine:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
     env = base_env(request, place)
     if request.argv is not None:
-        return CommandLine(request.argv, env, b"", BASE_FILES)
+        return ProcessSpec(request.argv, env, b"", BASE_FILES)
     script = request.task if request.task.endswith("\n") else request.task + "\n"
     files = {**BASE_FILES, SCRIPT: script.encode("utf-8", "surrogateescape")}
-    return CommandLine(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
+    return ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pancode.adapters.direct.copying import spoken
 from pancode.adapters.forward_targets import SHUT_S
 from pancode.adapters.open_files import is_spare, most
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 
 WAITING = 128
 """On their way in at once, each a file of ours. One more, and the one that waits longest gives way: a node is
@@ -31,7 +31,7 @@ class Port:
     """`async with` it: open. What has come in by then ends by itself; what is still on its way is cut."""
 
     def __init__(
-        self, place: ErrorPlace, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
+        self, place: ListenAddress, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
     ) -> None:
         """`short` is told why those who come are turned away; nothing as soon as one is not."""
         self._place, self._context, self._enter, self._short = place, context, enter, short

@@ -23,8 +23,8 @@ from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, 
 from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
-from pancode.domain.quota import NodeUsage
-from pancode.ports import NamedJob, Offer, QueueView, QuotaExceeded, Ticket, UpMessage
+from pancode.domain.quota import RedisUsage
+from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
@@ -119,7 +119,7 @@ class RedisBus:
                 self._retake(args=args, client=pipe)
             return [one for one, free in zip(orders, pipe.execute(), strict=True) if free]
 
-    def close_jobs(self, jobs: Sequence[QuotaExceeded]) -> dict[str, str]:
+    def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
         odd: dict[str, str] = {}
         for start in range(0, len(jobs), CHUNK):
             chunk = jobs[start : start + CHUNK]
@@ -130,7 +130,7 @@ class RedisBus:
             odd |= {one.tag: ODD[said] for one, said in zip(chunk, answers, strict=True) if said in ODD}
         return odd
 
-    def _closing(self, over: QuotaExceeded) -> list[Any]:
+    def _closing(self, over: JobToClose) -> list[Any]:
         """A node may have written anything into its jobs: no class of RQ reads one here."""
         tag, tempo = over.tag, self._tempo
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
@@ -145,7 +145,7 @@ class RedisBus:
         entry = result_entry(over.ok, over.reason)
         return [*head, *kept, *(word for pair in entry.items() for word in pair)]
 
-    def named_jobs(self, tag: str, cursor: int) -> NamedJob:
+    def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
         with self._together("named_jobs") as pipe:
             queue = JsonQueue(keys.node_queue(tag), pipe)
             registry = queue.started_job_registry.key
@@ -153,7 +153,7 @@ class RedisBus:
             pipe.zcard(registry)
             pipe.zscan(registry, cursor, count=PAGE)
             waiting, total, (after, pairs) = pipe.execute()
-        return NamedJob(_names(waiting), tuple(name for name, _ in pairs), total, int(after))
+        return NamedJobs(_names(waiting), tuple(name for name, _ in pairs), total, int(after))
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         if entries:
@@ -269,7 +269,7 @@ class RedisBus:
         with self._doing("used") as client:
             return int(client.info("memory")["used_memory"])
 
-    def weigh(self) -> dict[str, NodeUsage]:
+    def weigh(self) -> dict[str, RedisUsage]:
         with self._doing("weigh") as client:
             return weighed(client)
 

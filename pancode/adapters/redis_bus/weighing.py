@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.adapters.redis_bus.rights import JOB_KEYS, USER_PREFIX
-from pancode.domain.quota import NodeUsage
+from pancode.domain.quota import RedisUsage
 
 STEP = 1_000
 """Keys that one step looks at: others are served between two steps."""
@@ -63,25 +63,25 @@ def sweep(client: Any, tag: str) -> None:
             return
 
 
-def weighed(client: Any) -> dict[str, NodeUsage]:
+def weighed(client: Any) -> dict[str, RedisUsage]:
     """By tag, whoever it is. A key may be counted twice while the server makes room for more of them."""
     step = client.register_script(WEIGH)
-    found: dict[str, NodeUsage] = {}
+    found: dict[str, RedisUsage] = {}
     cursor = b"0"
     while True:
         cursor, *sums = step(args=[cursor, STEP])
         for at in range(0, len(sums), 3):
-            _add(found, sums[at].decode(), NodeUsage(int(sums[at + 1]), int(sums[at + 2])))
+            _add(found, sums[at].decode(), RedisUsage(int(sums[at + 1]), int(sums[at + 2])))
         if cursor == b"0":
             break
     for tag, size in _connected(client):
-        _add(found, tag, NodeUsage(size=size, connected=size))
+        _add(found, tag, RedisUsage(size=size, connected=size))
     return found
 
 
-def _add(found: dict[str, NodeUsage], tag: str, more: NodeUsage) -> None:
-    known = found.get(tag, NodeUsage())
-    found[tag] = NodeUsage(known.size + more.size, known.keys + more.keys, known.connected + more.connected)
+def _add(found: dict[str, RedisUsage], tag: str, more: RedisUsage) -> None:
+    known = found.get(tag, RedisUsage())
+    found[tag] = RedisUsage(known.size + more.size, known.keys + more.keys, known.connected + more.connected)
 
 
 def _connected(client: Any) -> list[tuple[str, int]]:

@@ -13,9 +13,9 @@ from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.fleetkey import marker
 from pancode.adapters.ssh.perform import StepDone, perform
 from pancode.adapters.ssh.probe import NodeProbe, Python, probe
-from pancode.adapters.ssh.readiness import NodeProblem, Weight, platforms, problems, stops
+from pancode.adapters.ssh.readiness import NotReady, Weight, platforms, problems, stops
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import BringUpStep, HomeFile, Put, RemoteScript, StepName, StepPlace
+from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
 from pancode.errors import PancodeError
 
 
@@ -65,7 +65,7 @@ class BroughtUp:
     """How it ended. `failed` names the step that stopped it; problems have their fixes."""
 
     probe: NodeProbe | None
-    problems: tuple[NodeProblem, ...]
+    problems: tuple[NotReady, ...]
     public_key: str = ""
     bundle: Bundle | None = None
     changed: tuple[StepName, ...] = ()
@@ -170,7 +170,7 @@ async def _install(
     remote: Remote, plan: BringUpPlan, found: NodeProbe, bundle: Bundle, python: Python, run: _Run
 ) -> str:
     """From the first folder to the first heartbeat; returns the node's public key."""
-    place = StepPlace.of(plan.fleet, found)
+    place = NodeLocation.of(plan.fleet, found)
     made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
     key = made[-1].output.decode("ascii", "replace").strip()
     for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
@@ -183,18 +183,18 @@ async def _install(
     return key
 
 
-def _with(known: tuple[NodeProblem, ...], name: StepName, error: Exception) -> tuple[NodeProblem, ...]:
+def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tuple[NotReady, ...]:
     if isinstance(error, _Stopped):
         return known
     why, fix = getattr(error, "why", ""), getattr(error, "fix", "")
     what = f"{error}: {why}" if why else str(error)
-    return (NodeProblem(name, what, fix, Weight.STOP), *known)
+    return (NotReady(name, what, fix, Weight.STOP), *known)
 
 
 async def stop(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> bool:
     """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
     run = _Run(report)
-    place = StepPlace.of(fleet, await probe(remote, fleet, node_home))
+    place = NodeLocation.of(fleet, await probe(remote, fleet, node_home))
     return (await run.act(remote, steps.stop_step(place))).changed
 
 
@@ -202,7 +202,7 @@ async def remove(remote: Remote, fleet: str, report: Report, node_home: str | No
     """Take everything of this fleet off the node, then prove it. SshError when a step fails; repeatable."""
     run = _Run(report)
     found = await probe(remote, fleet, node_home)
-    place = StepPlace.of(fleet, found)
+    place = NodeLocation.of(fleet, found)
     changed, left, owners = False, tuple[str, ...](), tuple[str, ...]()
     for step in steps.remove_steps(place, marker(fleet)):
         done = await run.act(remote, step)

@@ -12,7 +12,7 @@ MOST = 64
 """A node agent needs about five; one more for each attempt that delivers."""
 
 
-class ForwardedPort:
+class LimitedForward:
     """One end that a node may reach. What is one too many is refused, and opens again as others close."""
 
     def __init__(self, end: End, most: int = MOST) -> None:

@@ -9,7 +9,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.probe import probe
 from pancode.adapters.ssh.readiness import pythons
 from pancode.adapters.ssh.remote import Completed, Remote
-from pancode.adapters.ssh.steps import StepPlace
+from pancode.adapters.ssh.steps import NodeLocation
 from pancode.adapters.ssh.tunnel import Pass
 
 TRY_S = 30
@@ -25,7 +25,7 @@ async def prove(remote: Remote, fleet: str, node_home: str | None, pointer: str,
     fit = pythons(found)
     if not found.current or not fit:
         raise _wrong(by, "no node agent is installed there", f"pancode fleet up {by.node}")
-    argv = StepPlace.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
+    argv = NodeLocation.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
     check(await remote.run(argv, TRY_S, pointer.encode()), by)
 
 

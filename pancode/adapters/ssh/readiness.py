@@ -32,7 +32,7 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeProblem:
+class NotReady:
     """One thing that is wrong with a node, and what mends it."""
 
     code: str
@@ -41,14 +41,14 @@ class NodeProblem:
     weight: Weight = Weight.STOP
 
 
-def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NodeProblem, ...]:
+def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
     """All that is wrong, the worst first. `now_ms` is our wall clock at the probe, for the clock's skew."""
     fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
     found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
-def stops(found: tuple[NodeProblem, ...]) -> tuple[NodeProblem, ...]:
+def stops(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
     """Those that keep the node from being brought up."""
     return tuple(p for p in found if p.weight is Weight.STOP)
 
@@ -73,10 +73,10 @@ def _usable(python: Python) -> bool:
     return standard and python.minor in MINORS
 
 
-def _system(probe: NodeProbe) -> list[NodeProblem]:
+def _system(probe: NodeProbe) -> list[NotReady]:
     if probe.os != "Linux":
         return [
-            NodeProblem(
+            NotReady(
                 "os",
                 f"it runs {probe.os}; nodes are Linux machines",
                 "use a Linux machine or virtual machine",
@@ -84,22 +84,20 @@ def _system(probe: NodeProbe) -> list[NodeProblem]:
         ]
     out = []
     if probe.arch not in MACHINES:
-        out.append(
-            NodeProblem("machine", f"its processor is {probe.arch}", f"use one of {', '.join(MACHINES)}")
-        )
+        out.append(NotReady("machine", f"its processor is {probe.arch}", f"use one of {', '.join(MACHINES)}"))
     libc = probe.libc
     if libc.kind is not LibcKind.GLIBC or libc.version[:2] < OLDEST_GLIBC:
         said = f"{libc.kind} {'.'.join(map(str, libc.version))}".strip()
-        out.append(NodeProblem("libc", f"its C library is {said}", "use a system with glibc 2.17 or newer"))
+        out.append(NotReady("libc", f"its C library is {said}", "use a system with glibc 2.17 or newer"))
     return out
 
 
-def _python(probe: NodeProbe) -> list[NodeProblem]:
+def _python(probe: NodeProbe) -> list[NotReady]:
     if pythons(probe):
         return []
     have = ", ".join(sorted({p.text for p in probe.pythons})) or "none"
     return [
-        NodeProblem(
+        NotReady(
             "python",
             f"no CPython 3.11 to 3.13 was found (found: {have})",
             "install one there, e.g. `apt install python3` (Debian 12 or newer) or `uv python install 3.12`",
@@ -107,9 +105,9 @@ def _python(probe: NodeProbe) -> list[NodeProblem]:
     ]
 
 
-def _programs(probe: NodeProbe) -> list[NodeProblem]:
+def _programs(probe: NodeProbe) -> list[NotReady]:
     out = [
-        NodeProblem(
+        NotReady(
             f"tool_{name}",
             f"the program {name} is missing",
             f"install {package} there, e.g. `apt install {package}`",
@@ -118,31 +116,29 @@ def _programs(probe: NodeProbe) -> list[NodeProblem]:
         if probe.tool(name) is None
     ]
     if probe.git is None:
-        out.append(NodeProblem("git", "git is missing", "install git there, e.g. `apt install git`"))
+        out.append(NotReady("git", "git is missing", "install git there, e.g. `apt install git`"))
     elif probe.git < OLDEST_GIT:
         version = ".".join(map(str, probe.git))
-        out.append(NodeProblem("git", f"git {version} is too old", "install git 2.31 or newer"))
+        out.append(NotReady("git", f"git {version} is too old", "install git 2.31 or newer"))
     return out
 
 
-def _home(probe: NodeProbe) -> list[NodeProblem]:
+def _home(probe: NodeProbe) -> list[NotReady]:
     where = probe.home
     if probe.home_state is HomeState.READ_ONLY:
         why = f" ({probe.home_detail})" if probe.home_detail else ""
-        return [NodeProblem("home", f"{where} cannot be written{why}", "make the home folder writable")]
+        return [NotReady("home", f"{where} cannot be written{why}", "make the home folder writable")]
     if probe.home_state is HomeState.NOEXEC:
         fix = "mount it without noexec, or set PANCODE_NODE_HOME there to a folder that is not"
-        return [NodeProblem("home", f"{where} is mounted noexec", fix)]
+        return [NotReady("home", f"{where} is mounted noexec", fix)]
     full = probe.home_state is HomeState.FULL
     if full or (probe.disk_free is not None and probe.disk_free < NEEDED_DISK):
         free = "nothing" if full or not probe.disk_free else f"{probe.disk_free >> 20} MB"
-        return [
-            NodeProblem("disk", f"{free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")
-        ]
+        return [NotReady("disk", f"{free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")]
     return []
 
 
-def _layout(probe: NodeProbe) -> list[NodeProblem]:
+def _layout(probe: NodeProbe) -> list[NotReady]:
     """Said before anything there is touched: the newer node agent goes on."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
@@ -151,10 +147,10 @@ def _layout(probe: NodeProbe) -> list[NodeProblem]:
         "bring this fleet up with the version of PanCode that was here last, or a newer one; "
         "or take the node out (pancode node rm NAME) and add it anew"
     )
-    return [NodeProblem("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
+    return [NotReady("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
 
 
-def _notes(probe: NodeProbe, now_ms: int | None) -> list[NodeProblem]:
+def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
@@ -168,5 +164,5 @@ def _notes(probe: NodeProbe, now_ms: int | None) -> list[NodeProblem]:
     return out
 
 
-def _note(code: str, what: str, fix: str) -> NodeProblem:
-    return NodeProblem(code, what, fix, Weight.NOTE)
+def _note(code: str, what: str, fix: str) -> NotReady:
+    return NotReady(code, what, fix, Weight.NOTE)

@@ -99,7 +99,7 @@ class HomeFile:
 
 
 @dataclass(frozen=True, slots=True)
-class StepPlace:
+class NodeLocation:
     """Where one fleet lives on one node."""
 
     fleet: str
@@ -109,7 +109,7 @@ class StepPlace:
     uid: int
 
     @classmethod
-    def of(cls, fleet: str, probe: NodeProbe) -> StepPlace:
+    def of(cls, fleet: str, probe: NodeProbe) -> NodeLocation:
         return cls(fleet, probe.home, probe.node_home, probe.uid)
 
     @property
@@ -128,13 +128,13 @@ class StepPlace:
         return Unit(self.fleet, self.node_home, self.command(python, "run"))
 
 
-def home_step(place: StepPlace) -> BringUpStep:
+def home_step(place: NodeLocation) -> BringUpStep:
     """The node home's folders, ours alone; a folder that is not ours is refused."""
     act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
     return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
-def bundle_step(place: StepPlace, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
+def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
     """Upload, check, unpack, try and point to the bundle; nothing when it is there and current."""
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
@@ -149,13 +149,13 @@ def bundle_step(place: StepPlace, probe: NodeProbe, bundle: Bundle, python: Pyth
     return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
 
 
-def key_step(place: StepPlace, python: str) -> BringUpStep:
+def key_step(place: NodeLocation, python: str) -> BringUpStep:
     """The node makes its own key, if it has none, and prints the public half."""
     act = Command(place.command(python, "key"), 60)
     return BringUpStep(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
 
 
-def enrol_step(place: StepPlace, files: Sequence[HomeFile]) -> BringUpStep:
+def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
     """The coordinator's public key, the settings, the owner's ceiling if there is none."""
     acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
     return BringUpStep(
@@ -163,7 +163,7 @@ def enrol_step(place: StepPlace, files: Sequence[HomeFile]) -> BringUpStep:
     )
 
 
-def unit_step(place: StepPlace, probe: NodeProbe, python: str) -> BringUpStep:
+def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep:
     """The systemd user unit, where a user manager answers; nothing elsewhere."""
     if not probe.services_usable:
         return BringUpStep(StepName.UNIT, "no user services there")
@@ -173,7 +173,7 @@ def unit_step(place: StepPlace, probe: NodeProbe, python: str) -> BringUpStep:
     return BringUpStep(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
 
 
-def start_step(place: StepPlace, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
+def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
     """Start the node agent so that it outlives SSH; `restart` when bundle, settings or unit have changed."""
     again = "restart" if restart else "keep"
     if probe.services_usable:
@@ -186,7 +186,7 @@ def start_step(place: StepPlace, probe: NodeProbe, python: str, restart: bool) -
 
 
 def first_steps(
-    place: StepPlace, probe: NodeProbe, bundle: Bundle, python: Python
+    place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
 ) -> tuple[BringUpStep, ...]:
     """Up to the node's own key, which the fleet must believe before there is more to do."""
     return (
@@ -197,13 +197,13 @@ def first_steps(
 
 
 def enrolled_steps(
-    place: StepPlace, probe: NodeProbe, python: str, files: Sequence[HomeFile]
+    place: NodeLocation, probe: NodeProbe, python: str, files: Sequence[HomeFile]
 ) -> tuple[BringUpStep, ...]:
     """What is there before its node agent is started."""
     return (enrol_step(place, files), unit_step(place, probe, python))
 
 
-def stop_step(place: StepPlace) -> BringUpStep:
+def stop_step(place: NodeLocation) -> BringUpStep:
     """End the node agent alone: running attempts belong to their shims and go on."""
     unit = f"pancode-node-{place.fleet}.service"
     act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
@@ -216,7 +216,7 @@ def install_key_step(line: str, marker: str) -> BringUpStep:
     return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
 
-def remove_steps(place: StepPlace, marker: str) -> tuple[BringUpStep, ...]:
+def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
     """Take out every process, unit, key and file of this fleet, then look for leftovers."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets)
@@ -235,7 +235,7 @@ def remove_steps(place: StepPlace, marker: str) -> tuple[BringUpStep, ...]:
     )
 
 
-def prove_step(place: StepPlace, marker: str) -> BringUpStep:
+def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
     """List what is left of us; an empty list is the proof."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)

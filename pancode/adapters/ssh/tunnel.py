@@ -13,7 +13,7 @@ from typing import Any
 import asyncssh
 
 from pancode.adapters.forward_targets import End
-from pancode.adapters.ssh.door import ForwardedPort
+from pancode.adapters.ssh.door import LimitedForward
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, translated
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
@@ -137,7 +137,7 @@ class Tunnels:
     def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
         # One of each for all generations: what is open through an older one still counts.
-        self._doors = {name: ForwardedPort(ends.of(name)) for name in _NAMES}
+        self._doors = {name: LimitedForward(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
@@ -187,7 +187,7 @@ class Tunnels:
             os.symlink(end, path)
         return f"unix:{path}"
 
-    async def _forward(self, path: str, door: ForwardedPort) -> str:
+    async def _forward(self, path: str, door: LimitedForward) -> str:
         """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
         conn = self._remote.conn
         with translated():
@@ -205,6 +205,6 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
     return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
-def _entered(door: ForwardedPort) -> Any:
+def _entered(door: LimitedForward) -> Any:
     """What asyncssh takes for a session is any forwarder, which its types do not know."""
     return door.enter()

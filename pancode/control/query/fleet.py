@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NodeFacts, ProblemCode, ReportedProblem, RuntimeFact
+from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
@@ -90,7 +90,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
 
 
 def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    wall = ReportedProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
+    wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     told = apart([one.model_dump() for one in (wall, *problems)])
     return [{"node": name, "ok": True, **one} for one in told]

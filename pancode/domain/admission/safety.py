@@ -10,7 +10,7 @@ from pancode.domain.candidates import Candidate
 from pancode.domain.forbidden import forbidden
 from pancode.domain.node_advice import with_words
 from pancode.domain.resolve import Resolution
-from pancode.domain.runtimes import HeldBy, HoldRequest, held
+from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, held
 from pancode.domain.snapshot import AdmissionView, Parent
 
 NAME = "safety"
@@ -77,7 +77,7 @@ def _held(resolution: Resolution, may_allow: bool) -> GateVerdict:
     return warned(NAME, f"{rule}: only told to {needs.kind.name}, as you allowed")
 
 
-def _without_shell(needs: HeldBy, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
+def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
     """Where no sandbox bounds its commands, a program runs none at auto-edit: not a test either."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
@@ -89,11 +89,11 @@ def _without_shell(needs: HeldBy, enough: Sequence[Candidate], words: str) -> Ga
     return warned(NAME, f"{words}; {cannot}", more)
 
 
-def _needs(resolution: Resolution, may_allow: bool) -> HeldBy:
+def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
     asked = resolution.request
     return held(
         resolution.runtime,
-        HoldRequest(
+        EnforcementRequest(
             resolution.mode,
             resolution.safety,
             resolution.agent.read_only,
@@ -105,7 +105,7 @@ def _needs(resolution: Resolution, may_allow: bool) -> HeldBy:
     )
 
 
-def _nobody(needs: HeldBy, fitting: Sequence[Candidate]) -> GateVerdict:
+def _nobody(needs: EnforcedRule, fitting: Sequence[Candidate]) -> GateVerdict:
     """With what the nodes themselves say of their missing sandbox, and what mends it."""
     missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
     why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)

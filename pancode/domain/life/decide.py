@@ -14,8 +14,11 @@ from pancode.domain.life.signals import (
     CalledOff,
     Doubted,
     Due,
+    Ended,
     GivenUp,
+    Heard,
     Landed,
+    Landing,
     LandingOver,
     Lost,
     NodeSaid,
@@ -23,6 +26,7 @@ from pancode.domain.life.signals import (
     NotTaken,
     Priced,
     Quarantined,
+    Queued,
     Rejected,
     Signal,
     Stop,
@@ -45,22 +49,24 @@ def decide(case: Case, *signals: Signal) -> Changes:
 
 
 def _step(made: Changes, signal: Signal) -> Changes:
+    if isinstance(signal, Queued):
+        return _queued(made, signal)
+    if isinstance(signal, Heard):
+        return _heard(made, signal)
+    if isinstance(signal, Ended):
+        return _ended(made, signal)
+    if isinstance(signal, Landing):
+        return _landed(made, signal)
     match signal:
-        case NodeSaid() | NotTaken() | Doubted() | Unheard() | Quarantined() | UnknownFence():
-            return _heard(made, signal)
-        case Admitted() | Due() | Waits() | Bound():
-            return _queued(made, signal)
         case Believed():
             return receipts.believed(made, signal)
         case Rejected():
             return receipts.rejected(made, signal)
-        case CalledOff() | LandingOver() | Landed() | NotLanded():
-            return _landed(made, signal)
         case _:
-            return _ended(made, signal)
+            assert_never(signal)
 
 
-def _queued(made: Changes, signal: Admitted | Due | Waits | Bound) -> Changes:
+def _queued(made: Changes, signal: Queued) -> Changes:
     match signal:
         case Admitted():
             return binding.admitted(made, signal)
@@ -74,9 +80,7 @@ def _queued(made: Changes, signal: Admitted | Due | Waits | Bound) -> Changes:
             assert_never(signal)
 
 
-def _heard(
-    made: Changes, signal: NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
-) -> Changes:
+def _heard(made: Changes, signal: Heard) -> Changes:
     match signal:
         case NodeSaid():
             return events.said(made, signal)
@@ -94,7 +98,7 @@ def _heard(
             assert_never(signal)
 
 
-def _ended(made: Changes, signal: Lost | Stop | GivenUp | Unbindable | Priced) -> Changes:
+def _ended(made: Changes, signal: Ended) -> Changes:
     match signal:
         case Lost():
             return ends.lost(made, signal)
@@ -110,7 +114,7 @@ def _ended(made: Changes, signal: Lost | Stop | GivenUp | Unbindable | Priced) -
             assert_never(signal)
 
 
-def _landed(made: Changes, signal: CalledOff | LandingOver | Landed | NotLanded) -> Changes:
+def _landed(made: Changes, signal: Landing) -> Changes:
     match signal:
         case CalledOff():
             return landing.called_off(made, signal)

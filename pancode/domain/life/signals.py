@@ -198,26 +198,8 @@ class NotLanded:
     why: str
 
 
-Signal = (
-    Admitted
-    | Due
-    | Bound
-    | Waits
-    | Unbindable
-    | NodeSaid
-    | NotTaken
-    | Doubted
-    | Lost
-    | Unheard
-    | Quarantined
-    | UnknownFence
-    | Believed
-    | Rejected
-    | Stop
-    | GivenUp
-    | Priced
-    | CalledOff
-    | LandingOver
-    | Landed
-    | NotLanded
-)
+Queued = Admitted | Due | Waits | Bound
+Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
+Ended = Lost | Stop | GivenUp | Unbindable | Priced
+Landing = CalledOff | LandingOver | Landed | NotLanded
+Signal = Queued | Heard | Believed | Rejected | Ended | Landing

@@ -21,7 +21,7 @@ from node_agent.attempt.ports import (
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.node import NodeFacts, ReportedProblem, RuntimeFact
+from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Usage
@@ -129,7 +129,7 @@ class MemoryFacts:
             isolation=Isolation.NONE,
             runtimes=tuple(self.finds(name) for name in self._runtimes),
             wall_ms=self._host.clock.wall_ms(),
-            shut=ReportedProblem(what="the disk is full", fix="free disk") if self._host.full else None,
+            shut=NodeProblem(what="the disk is full", fix="free disk") if self._host.full else None,
             allows=self.top.told(),
         )
 

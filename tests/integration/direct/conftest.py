@@ -20,7 +20,7 @@ from pancode.adapters.forward_targets import End
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.redis_bus.rights import node_user
-from pancode.domain.place import Doorway, ErrorPlace
+from pancode.domain.place import Doorway, ListenAddress
 from pancode.wiring.loop import LoopThread
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import World
@@ -70,7 +70,7 @@ class House:
     """One coordinator's side; `open` its entrance before nodes come."""
 
     folder: Path
-    place: ErrorPlace
+    place: ListenAddress
     server: Server
     bus: RedisBus
     depot: World
@@ -83,7 +83,7 @@ class House:
     away: Exception | None = None
     """What the ledger says instead of an answer."""
     asked: int = 0
-    listens: ErrorPlace | None = None
+    listens: ListenAddress | None = None
     """Where its entrance is, when nodes go to another place."""
 
     def authority(self, clock: Shifted | None = None, name: str = "direct") -> Authority:
@@ -148,7 +148,7 @@ class Visitor:
 def house(tmp_path: Path) -> Iterator[House]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        place = ErrorPlace("127.0.0.1", free.getsockname()[1], "a test")
+        place = ListenAddress("127.0.0.1", free.getsockname()[1], "a test")
     server = open_server("valkey", tmp_path)
     bus, loop = RedisBus(server.access, SystemClock()), LoopThread("direct")
     depot = World(tmp_path, Depot(tmp_path / "depots"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.direct.test_told import Trial
 
@@ -48,7 +48,7 @@ class Street:
         self.router("tee", "/proc/sys/net/ipv4/ip_forward", text="1")
         self.router("iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "rc", "-j", "MASQUERADE")
 
-    def forward(self, place: ErrorPlace) -> None:
+    def forward(self, place: ListenAddress) -> None:
         rule = (
             "-d",
             self.shown,
@@ -95,7 +95,7 @@ def test_by_a_forwarded_port_and_by_one_that_a_firewall_drops(
 ) -> None:
     """A node's own program tries three times, once into the void."""
     house.listens = replace(house.place, host=street.here)
-    house.place = ErrorPlace(street.shown, PORT, "x.yaml:3")
+    house.place = ListenAddress(street.shown, PORT, "x.yaml:3")
     street.forward(house.listens)
     assert house.open().trouble == ""
     trial = Trial(anna, ("ip", "netns", "exec", f"{street.name}n"))

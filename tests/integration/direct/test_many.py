@@ -13,7 +13,7 @@ from node_agent.link.direct import NotLetInError, _context, dial
 from pancode.adapters.direct import port
 from pancode.adapters.direct.port import WAITING
 from pancode.adapters.ssh.door import MOST
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 from pancode.errors import UnavailableError
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until
@@ -84,5 +84,5 @@ def test_no_connection_is_taken_up_again_without_its_certificate(house: House, a
 
 
 def test_every_address_is_none_to_listen_at_whatever_it_is_called(house: House) -> None:
-    house.place = ErrorPlace("0", house.place.port, "a test")
+    house.place = ListenAddress("0", house.place.port, "a test")
     assert "every address" in house.open().trouble

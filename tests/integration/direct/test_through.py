@@ -17,7 +17,7 @@ from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAddress
+from node_agent.workspace.depot_stream import DepotAccess
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.forward_targets import TlsEnd
 from pancode.adapters.valkey.access import connect
@@ -60,7 +60,7 @@ def test_an_answer_of_many_pieces_and_a_word_of_many(house: House, anna: Visitor
 def test_git_travels_both_ways_and_logs_arrive(house: House, anna: Visitor, tmp_path: Path) -> None:
     house.open()
     place = anna.end("depot")
-    client = DepotClient(DepotAddress(lambda: place, house.depot.sign, 5.0))
+    client = DepotClient(DepotAccess(lambda: place, house.depot.sign, 5.0))
     spaces, order = Workspaces(tmp_path / "node", client), workspace_of(house.depot.taken)
     tree = spaces.prepare(attempt(), order)
     assert (tree / "big.bin").read_bytes() == (house.depot.repo.path / "big.bin").read_bytes()
@@ -122,7 +122,7 @@ def test_a_node_that_hangs_up_leaves_nothing_open(house: House, anna: Visitor) -
     house.open()
     place = anna.end("depot")
     for _ in range(70):  # more than may be open at once
-        peer, _nonce = DepotAddress(lambda: place, house.depot.sign, 5.0).greeted()
+        peer, _nonce = DepotAccess(lambda: place, house.depot.sign, 5.0).greeted()
         peer.close()
         house.depot.ended(1)
     until(lambda: len(house.depot.ends) >= 70)
@@ -131,7 +131,7 @@ def test_a_node_that_hangs_up_leaves_nothing_open(house: House, anna: Visitor) -
 def test_the_coordinator_is_away_and_comes_back(house: House, anna: Visitor) -> None:
     house.open()
     place = anna.end("depot")
-    door = DepotAddress(lambda: place, house.depot.sign, 5.0)
+    door = DepotAccess(lambda: place, house.depot.sign, 5.0)
     house.loop.stop()
     with pytest.raises(LinkDown, match="refused"):
         door.greeted()

@@ -27,7 +27,7 @@ class Code(DepotCode):
     """Production's, but for git: it answers or raises what a test wants, and waits as a gate would."""
 
     def __init__(self, world: World, folder: Path, *answers: object) -> None:
-        super().__init__(Depot(folder), world.desk.plane)
+        super().__init__(Depot(folder), world.coordinator.plane)
         self.answers, self.begun = list(answers), threading.Event()
 
     def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
@@ -44,12 +44,12 @@ class Code(DepotCode):
 
 
 def _landing(world: World) -> dict[str, Any]:
-    return dict(query.brief(world.desk.plane.core, "last")["landing"] or {})
+    return dict(query.brief(world.coordinator.plane.core, "last")["landing"] or {})
 
 
 @contextmanager
 def _going(world: World, code: Code) -> Iterator[FollowOn]:
-    core = world.desk.plane.core
+    core = world.coordinator.plane.core
     landings = FollowOn(core, {ActionKind.LAND: AskedLandings(core, code)}, again_s=0.05)
     landings.start()
     try:
@@ -76,7 +76,7 @@ def test_what_the_ledger_did_not_take_is_tried_again(tmp_path: Path) -> None:
 def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
     world = World()
     world.end()
-    code, run = Code(world, tmp_path), world.desk.row(Run, "r-0001")
+    code, run = Code(world, tmp_path), world.coordinator.row(Run, "r-0001")
     assert code.call_off(run) == [{"status": "called off", "queued": True}]
     assert code.call_off(run) == [] and _landing(world)["status"] == "called off"
     with _going(world, code):
@@ -91,9 +91,9 @@ def test_one_under_way_is_called_off_for_good_and_by_our_own_end_until_the_next_
     with _going(world, code):
         assert code.begun.wait(30 * crowded())
     assert world.kept() and _landing(world)["status"] == "waiting", "our own end"
-    world.desk.restart()
+    world.coordinator.restart()
     code = Code(world, tmp_path, "waits")
     with _going(world, code):
         assert code.begun.wait(30 * crowded())
-        assert code.call_off(world.desk.row(Run, "r-0001")) == [{"status": "called off"}]
+        assert code.call_off(world.coordinator.row(Run, "r-0001")) == [{"status": "called off"}]
     assert not world.kept() and _landing(world)["status"] == "called off"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def desk(pancode: Shell) -> Iterator[Shell]:
+def coordinator(pancode: Shell) -> Iterator[Shell]:
     """A command line on a home of its own; what it started is ended."""
     yield pancode
     pancode("fleet", "down", "--now")
@@ -40,155 +40,160 @@ def _processes(word: str) -> list[int]:
     return found
 
 
-def _holder(desk: Shell) -> ProcessId:
-    holder = holder_of(desk.home)
+def _holder(coordinator: Shell) -> ProcessId:
+    holder = holder_of(coordinator.home)
     assert holder is not None
     return holder
 
 
-def test_two_commands_at_once_start_one_coordinator(desk: Shell) -> None:
-    both = [desk.begin("fleet", "status", "--json") for _ in range(4)]
+def test_two_commands_at_once_start_one_coordinator(coordinator: Shell) -> None:
+    both = [coordinator.begin("fleet", "status", "--json") for _ in range(4)]
     told = [json.loads(process.communicate(timeout=3 * PATIENCE_S * crowded())[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0, 0, 0]
     assert (
         len({t["coordinator"]["pid"] for t in told}) == 1
         and len({t["coordinator"]["epoch"] for t in told}) == 1
     )
-    assert told[0]["coordinator"]["pid"] == _holder(desk).pid
-    assert stat.S_IMODE(desk.home.stat().st_mode) == 0o700
+    assert told[0]["coordinator"]["pid"] == _holder(coordinator).pid
+    assert stat.S_IMODE(coordinator.home.stat().st_mode) == 0o700
     for private in ("api.sock", "key/coordinator.key", "run/coordinator.log"):
-        assert stat.S_IMODE((desk.home / private).stat().st_mode) == 0o600
+        assert stat.S_IMODE((coordinator.home / private).stat().st_mode) == 0o600
 
 
-def test_a_second_start_says_so(desk: Shell) -> None:
-    first = desk("serve", "--background")
-    assert first.status == 0 and first.out == f"running, pid {_holder(desk).pid}\n"
-    again = desk("serve", "--background")
-    assert again.status == 0 and again.out == f"already running, pid {_holder(desk).pid}\n"
-    foreground = desk("serve")
+def test_a_second_start_says_so(coordinator: Shell) -> None:
+    first = coordinator("serve", "--background")
+    assert first.status == 0 and first.out == f"running, pid {_holder(coordinator).pid}\n"
+    again = coordinator("serve", "--background")
+    assert again.status == 0 and again.out == f"already running, pid {_holder(coordinator).pid}\n"
+    foreground = coordinator("serve")
     assert (
-        foreground.status == 6 and f"pid {_holder(desk).pid}" in foreground.err and "fix:" in foreground.err
+        foreground.status == 6
+        and f"pid {_holder(coordinator).pid}" in foreground.err
+        and "fix:" in foreground.err
     )
 
 
-def test_a_killed_coordinator_is_followed_by_the_next_command(desk: Shell) -> None:
-    desk("budget", "set", "7")
-    first = _holder(desk)
+def test_a_killed_coordinator_is_followed_by_the_next_command(coordinator: Shell) -> None:
+    coordinator("budget", "set", "7")
+    first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: not first.alive(), "it is gone")
-    assert (desk.home / "api.sock").exists() and (desk.home / "run/coordinator.pid").exists()
-    after = desk("budget", "--json")
+    assert (coordinator.home / "api.sock").exists() and (coordinator.home / "run/coordinator.pid").exists()
+    after = coordinator("budget", "--json")
     assert after.status == 0 and after.data["scopes"][0]["ceiling_usd"] == "7"
-    assert _holder(desk).pid != first.pid
-    assert desk("fleet", "status", "--json").data["coordinator"]["epoch"] == 2
+    assert _holder(coordinator).pid != first.pid
+    assert coordinator("fleet", "status", "--json").data["coordinator"]["epoch"] == 2
 
 
-def test_who_waits_outlives_a_killed_coordinator(desk: Shell) -> None:
+def test_who_waits_outlives_a_killed_coordinator(coordinator: Shell) -> None:
     """The one who waits says that the coordinator is away, starts it again, and goes on waiting."""
-    assert desk("node", "add", "here", "--local").status == 0
-    waiting = desk.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
-    until(lambda: bool(desk("runs", "--json").data["runs"]), "the run waits")
-    first = _holder(desk)
+    assert coordinator("node", "add", "here", "--local").status == 0
+    waiting = coordinator.begin("dispatch", "--runtime", "shell", "--workspace", "none", "--json", "true")
+    until(lambda: bool(coordinator("runs", "--json").data["runs"]), "the run waits")
+    first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: _another(desk, first), "the next coordinator")
-    assert desk("queue", "rm", "last", "--reason", "enough").status == 0
+    until(lambda: _another(coordinator, first), "the next coordinator")
+    assert coordinator("queue", "rm", "last", "--reason", "enough").status == 0
     out, err = waiting.communicate(timeout=2 * PATIENCE_S * crowded())
     assert (waiting.returncode, json.loads(out)["outcome"]) == (19, "interrupted"), err
 
 
-def _another(desk: Shell, first: ProcessId) -> bool:
-    now = holder_of(desk.home)
+def _another(coordinator: Shell, first: ProcessId) -> bool:
+    now = holder_of(coordinator.home)
     return now is not None and now.pid != first.pid
 
 
-def test_a_clean_stop_leaves_nothing_running(desk: Shell) -> None:
-    assert desk("serve", "--background").status == 0
-    assert _processes(str(desk.home / "valkey"))
-    holder = _holder(desk)
+def test_a_clean_stop_leaves_nothing_running(coordinator: Shell) -> None:
+    assert coordinator("serve", "--background").status == 0
+    assert _processes(str(coordinator.home / "valkey"))
+    holder = _holder(coordinator)
     os.kill(holder.pid, signal.SIGTERM)
     until(lambda: not holder.alive(), "it ends")
-    assert not (desk.home / "api.sock").exists() and not (desk.home / "run/coordinator.pid").exists()
-    assert not _processes(str(desk.home / "valkey"))
-    assert "Traceback" not in (desk.home / "run/coordinator.log").read_text()
+    assert (
+        not (coordinator.home / "api.sock").exists()
+        and not (coordinator.home / "run/coordinator.pid").exists()
+    )
+    assert not _processes(str(coordinator.home / "valkey"))
+    assert "Traceback" not in (coordinator.home / "run/coordinator.log").read_text()
 
 
-def test_it_ends_when_its_home_is_taken_away(desk: Shell) -> None:
-    desk("fleet", "status")
-    pid = _holder(desk).pid
-    take_away(desk.home)
+def test_it_ends_when_its_home_is_taken_away(coordinator: Shell) -> None:
+    coordinator("fleet", "status")
+    pid = _holder(coordinator).pid
+    take_away(coordinator.home)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the coordinator has ended")
-    until(lambda: not _processes(str(desk.home)), "its Redis has ended too")
-    desk.home.mkdir(mode=0o700)
+    until(lambda: not _processes(str(coordinator.home)), "its Redis has ended too")
+    coordinator.home.mkdir(mode=0o700)
 
 
-def test_its_own_redis_is_started_again_when_it_dies(desk: Shell) -> None:
-    assert desk("serve", "--background").status == 0
-    (server,) = _processes(str(desk.home / "valkey"))
+def test_its_own_redis_is_started_again_when_it_dies(coordinator: Shell) -> None:
+    assert coordinator("serve", "--background").status == 0
+    (server,) = _processes(str(coordinator.home / "valkey"))
     os.kill(server, signal.SIGKILL)
-    until(lambda: _processes(str(desk.home / "valkey")) not in ([], [server]), "Valkey is back")
-    assert desk("fleet", "status").status == 0
-    log = (desk.home / "run/coordinator.log").read_text()
+    until(lambda: _processes(str(coordinator.home / "valkey")) not in ([], [server]), "Valkey is back")
+    assert coordinator("fleet", "status").status == 0
+    log = (coordinator.home / "run/coordinator.log").read_text()
     assert "started again" in log and "Traceback" not in log
 
 
-def test_what_keeps_it_from_starting_is_told_by_the_command(desk: Shell) -> None:
-    (desk.home / "pancode.yaml").write_text("budget:\n  cieling: 3\n")
-    said = desk("runs", "--json")
+def test_what_keeps_it_from_starting_is_told_by_the_command(coordinator: Shell) -> None:
+    (coordinator.home / "pancode.yaml").write_text("budget:\n  cieling: 3\n")
+    said = coordinator("runs", "--json")
     assert said.status == 3 and said.out == ""
     assert "pancode.yaml:2" in said.error["message"] + said.error["why"]
     assert "ceiling" in said.error["why"] + said.error["fix"] + said.error["message"]
-    assert desk("config", "show").status == 3
-    doctor = desk("doctor", "--json")
+    assert coordinator("config", "show").status == 3
+    doctor = coordinator("doctor", "--json")
     assert doctor.status == 6
     assert [c["what"] for c in doctor.data["checks"] if c["level"] == "error"] == ["settings"]
-    (desk.home / "pancode.yaml").unlink()
-    assert desk("runs").status == 0
+    (coordinator.home / "pancode.yaml").unlink()
+    assert coordinator("runs").status == 0
 
 
-def test_a_start_that_a_damaged_key_prevents_leaves_no_process(desk: Shell) -> None:
-    desk("runs")
-    desk("fleet", "down", "--now")
-    key = desk.home / "key/coordinator.key"
+def test_a_start_that_a_damaged_key_prevents_leaves_no_process(coordinator: Shell) -> None:
+    coordinator("runs")
+    coordinator("fleet", "down", "--now")
+    key = coordinator.home / "key/coordinator.key"
     good = key.read_text()
     key.write_text("rubbish")
-    assert desk("serve", "--background").status == 3
-    assert not _processes(str(desk.home))
+    assert coordinator("serve", "--background").status == 3
+    assert not _processes(str(coordinator.home))
     key.write_text(good)
 
 
-def test_a_lost_ledger_is_not_taken_for_a_new_fleet(desk: Shell) -> None:
-    desk("runs")
-    desk("fleet", "down", "--now")
-    ledger, kept = desk.home / "ledger.db", desk.home / "kept.db"
+def test_a_lost_ledger_is_not_taken_for_a_new_fleet(coordinator: Shell) -> None:
+    coordinator("runs")
+    coordinator("fleet", "down", "--now")
+    ledger, kept = coordinator.home / "ledger.db", coordinator.home / "kept.db"
     ledger.rename(kept)
-    said = desk("fleet", "up", "--json")
+    said = coordinator("fleet", "up", "--json")
     assert (said.status, said.error["code"]) == (6, "ledger_lost")
     assert str(ledger) in said.error["message"] and "ledger.db back" in said.error["fix"]
-    assert not _processes(str(desk.home))
+    assert not _processes(str(coordinator.home))
     kept.rename(ledger)
-    assert desk("serve", "--background").status == 0
+    assert coordinator("serve", "--background").status == 0
 
 
-def test_a_home_with_a_long_path_works(desk: Shell) -> None:
-    deep = desk.home / ("d" * 60) / ("e" * 60)
-    there = Shell(deep, desk.cwd)
+def test_a_home_with_a_long_path_works(coordinator: Shell) -> None:
+    deep = coordinator.home / ("d" * 60) / ("e" * 60)
+    there = Shell(deep, coordinator.cwd)
     try:
         assert there("runs").status == 0
     finally:
         assert there("fleet", "down", "--now").status == 0
 
 
-def test_files_of_the_user_are_written_once(desk: Shell) -> None:
-    first = desk("init", "--json").data["files"]
+def test_files_of_the_user_are_written_once(coordinator: Shell) -> None:
+    first = coordinator("init", "--json").data["files"]
     assert [f["written"] for f in first] == [True] * 4
-    mine = desk.home / "pancode.yaml"
+    mine = coordinator.home / "pancode.yaml"
     mine.write_text("budget:\n  ceiling: 3\n")
-    assert [f["written"] for f in desk("init", "--json").data["files"]] == [False] * 4
+    assert [f["written"] for f in coordinator("init", "--json").data["files"]] == [False] * 4
     assert mine.read_text() == "budget:\n  ceiling: 3\n"
-    shown = {row["key"]: row for row in desk("config", "show", "--origin", "--json").data["settings"]}
+    shown = {row["key"]: row for row in coordinator("config", "show", "--origin", "--json").data["settings"]}
     assert shown["budget.ceiling"]["value"] == "3" and "pancode.yaml:2" in shown["budget.ceiling"]["origin"]
     assert shown["dispatch.agent"]["origin"] == "built-in"
-    assert desk("budget", "--json").data["scopes"][0]["ceiling_usd"] == "3"
+    assert coordinator("budget", "--json").data["scopes"][0]["ceiling_usd"] == "3"
 
 
 WAITERS = {
@@ -198,25 +203,25 @@ WAITERS = {
 }
 
 
-def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(desk: Shell) -> None:
-    assert desk("node", "add", "here", "--local").status == 0
-    assert desk(*WAITERS["dispatch"], "--detach").status == 0
-    assert desk("queue", "rm", "last").status == 0
-    waiting = {"retry": desk.begin(*WAITERS["retry"])}
-    until(lambda: len(desk("runs", "--json").data["runs"]) == 2, "the second run waits")
-    waiting |= {name: desk.begin(*WAITERS[name]) for name in ("dispatch", "logs")}
-    until(lambda: len(desk("runs", "--json").data["runs"]) == 3, "the third one too")
-    first = _holder(desk)
-    assert desk("fleet", "down").status == 0
+def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(coordinator: Shell) -> None:
+    assert coordinator("node", "add", "here", "--local").status == 0
+    assert coordinator(*WAITERS["dispatch"], "--detach").status == 0
+    assert coordinator("queue", "rm", "last").status == 0
+    waiting = {"retry": coordinator.begin(*WAITERS["retry"])}
+    until(lambda: len(coordinator("runs", "--json").data["runs"]) == 2, "the second run waits")
+    waiting |= {name: coordinator.begin(*WAITERS[name]) for name in ("dispatch", "logs")}
+    until(lambda: len(coordinator("runs", "--json").data["runs"]) == 3, "the third one too")
+    first = _holder(coordinator)
+    assert coordinator("fleet", "down").status == 0
     for name, process in waiting.items():
         out, err = process.communicate(timeout=2 * PATIENCE_S * crowded())
         told = json.loads(err.decode().splitlines()[-1])["error"]
         assert (process.returncode, told["code"], out) == (6, "fleet_down", b""), (name, err)
         assert "pancode fleet up" in told["fix"] and "ana took it down" in told["why"]
     for words in (("runs",), ("fleet", "status"), ("why", "last"), ("runs", "stop", "last")):
-        said = desk(*words, "--json")
+        said = coordinator(*words, "--json")
         assert (said.status, said.error["code"], said.error["fix"]) == (6, "fleet_down", "pancode fleet up")
-    assert holder_of(desk.home) is None and not _processes(str(desk.home))
+    assert holder_of(coordinator.home) is None and not _processes(str(coordinator.home))
     assert not first.alive()
 
 
@@ -224,19 +229,19 @@ def test_a_fleet_that_was_taken_down_stays_down_while_somebody_waits(desk: Shell
     "words",
     [("serve", "--background"), ("node", "add", "there", "--local"), (*WAITERS["dispatch"], "--detach")],
 )
-def test_who_means_work_brings_it_up_again(desk: Shell, words: tuple[str, ...]) -> None:
-    assert desk("node", "add", "here", "--local").status == 0
-    assert desk("fleet", "down").status == 0
-    assert desk("runs").status == 6
-    assert desk(*words).status == 0
-    assert desk("runs").status == 0
+def test_who_means_work_brings_it_up_again(coordinator: Shell, words: tuple[str, ...]) -> None:
+    assert coordinator("node", "add", "here", "--local").status == 0
+    assert coordinator("fleet", "down").status == 0
+    assert coordinator("runs").status == 6
+    assert coordinator(*words).status == 0
+    assert coordinator("runs").status == 0
 
 
-def test_down_counts_where_the_coordinator_had_died(desk: Shell) -> None:
-    assert desk("serve", "--background").status == 0
-    first = _holder(desk)
+def test_down_counts_where_the_coordinator_had_died(coordinator: Shell) -> None:
+    assert coordinator("serve", "--background").status == 0
+    first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: not first.alive(), "it is gone")
-    assert "no coordinator runs here" in desk("fleet", "down").out
-    assert desk("fleet", "status", "--json").error["code"] == "fleet_down"
-    assert desk("serve", "--background").status == 0  # so that its Redis ends with it
+    assert "no coordinator runs here" in coordinator("fleet", "down").out
+    assert coordinator("fleet", "status", "--json").error["code"] == "fleet_down"
+    assert coordinator("serve", "--background").status == 0  # so that its Redis ends with it

@@ -40,8 +40,8 @@ def _copy(of: Shell, to: Shell) -> None:
     subprocess.run(["cp", "-a", str(of.home), str(to.home)], check=True)
 
 
-def _holder(desk: Shell) -> ProcessId:
-    holder = holder_of(desk.home)
+def _holder(coordinator: Shell) -> ProcessId:
+    holder = holder_of(coordinator.home)
     assert holder is not None
     return holder
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.domain.place import ErrorPlace, figures_place_of
+from pancode.domain.place import ListenAddress, figures_place_of
 from pancode.errors import ConfigError
 from pancode.offline.metrics_server import Shown
 from tests.integration.faces.conftest import until
@@ -19,21 +19,21 @@ from tests.unit.pancode.control.world import Desk, Puppet
 
 
 @pytest.fixture
-def place() -> Iterator[ErrorPlace]:
+def place() -> Iterator[ListenAddress]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    yield ErrorPlace("127.0.0.1", port, "metrics.listen of a test")
+    yield ListenAddress("127.0.0.1", port, "metrics.listen of a test")
 
 
-def api_desk(home: Path, place: ErrorPlace | None) -> ApiDesk:
-    desk = Desk()
-    Puppet(desk).breathe()
-    coordinator = MemoryCoordinator(desk, home)
+def api_context(home: Path, place: ListenAddress | None) -> ApiDesk:
+    context = Desk()
+    Puppet(context).breathe()
+    coordinator = MemoryCoordinator(context, home)
     coordinator.figures_at = place
     return ApiDesk(coordinator, dict(FACTS), lambda by: None)
 
 
-def asked(place: ErrorPlace, method: str, path: str, host: str | None = None) -> tuple[int, str]:
+def asked(place: ListenAddress, method: str, path: str, host: str | None = None) -> tuple[int, str]:
     connection = http.client.HTTPConnection(place.host, place.port, timeout=10)
     try:
         connection.request(method, path, headers={} if host is None else {"Host": host})
@@ -44,9 +44,9 @@ def asked(place: ErrorPlace, method: str, path: str, host: str | None = None) ->
 
 
 def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(
-    tmp_path: Path, place: ErrorPlace
+    tmp_path: Path, place: ListenAddress
 ) -> None:
-    shown = Shown(api_desk(tmp_path, place))
+    shown = Shown(api_context(tmp_path, place))
     shown.start()
     try:
         status, text = asked(place, "GET", "/metrics")
@@ -63,36 +63,36 @@ def test_figures_are_read_by_whoever_may_connect_and_nothing_else_is(
         asked(place, "GET", "/metrics")
 
 
-def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, place: ErrorPlace) -> None:
-    desk = api_desk(tmp_path, place)
+def test_an_address_that_is_taken_is_told_and_stops_nothing(tmp_path: Path, place: ListenAddress) -> None:
+    context = api_context(tmp_path, place)
     with socket.create_server((place.host, place.port)):
-        shown = Shown(desk)
+        shown = Shown(context)
         shown.start()
         shown.stop()
-    (trouble,) = desk.closed
+    (trouble,) = context.closed
     assert str(place) in trouble["what"] and "metrics.listen of a test" in trouble["what"]
     assert "in use" in trouble["why"] and "metrics.listen" in trouble["fix"]
 
 
-def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, place: ErrorPlace) -> None:
-    desk = api_desk(tmp_path, place)
-    shown = Shown(desk, again_s=0.05)
+def test_an_address_that_is_free_a_moment_later_is_opened_then(tmp_path: Path, place: ListenAddress) -> None:
+    context = api_context(tmp_path, place)
+    shown = Shown(context, again_s=0.05)
     with socket.create_server((place.host, place.port)):
         shown.start()
-        assert desk.closed
+        assert context.closed
     try:
-        until(lambda: not desk.closed, "it is opened")
+        until(lambda: not context.closed, "it is opened")
         assert asked(place, "GET", "/metrics")[0] == 200
     finally:
         shown.stop()
 
 
 def test_nothing_listens_where_nothing_was_named(tmp_path: Path) -> None:
-    desk = api_desk(tmp_path, None)
-    shown = Shown(desk)
+    context = api_context(tmp_path, None)
+    shown = Shown(context)
     shown.start()
     shown.stop()
-    assert desk.closed == []
+    assert context.closed == []
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_one_that_is_none_says_what_to_write(text: str) -> None:
     ],
 )
 def test_by_which_names_it_is_called(host: str, ours: bool) -> None:
-    assert ErrorPlace("gpubox", 9464, "a test", names=("coordinator",)).is_called(host) is ours
+    assert ListenAddress("gpubox", 9464, "a test", names=("coordinator",)).is_called(host) is ours

@@ -33,13 +33,13 @@ class World:
     """A run that is done, with a gate; its depot has one tree."""
 
     def __init__(self, folder: Path, **result: Any) -> None:
-        self.desk, self.depot = Desk(), Depot(folder)
+        self.coordinator, self.depot = Desk(), Depot(folder)
         self.depot.ensure("repo-1")
         self.tree = self.depot.git("repo-1").must("mktree", stdin=b"").text()
-        self.node = Puppet(self.desk)
+        self.node = Puppet(self.coordinator)
         self.node.breathe()
-        self.desk.dispatch(project="/p", workspace=GIT, gates=(GATE,), setup=(("sh", "prepare.sh"),))
-        self.desk.turn()
+        self.coordinator.dispatch(project="/p", workspace=GIT, gates=(GATE,), setup=(("sh", "prepare.sh"),))
+        self.coordinator.turn()
         self._end(self.claimed(), **{"commit": COMMIT, "change": "change", "gates": (PASSED,), **result})
 
     def claimed(self) -> Order:
@@ -48,16 +48,16 @@ class World:
         return order
 
     def _end(self, order: Order, **told: Any) -> None:
-        self.desk.depot.commits.add(COMMIT)
+        self.coordinator.depot.commits.add(COMMIT)
         self.node.start(order)
         self.node.deliver(order, **told)
-        self.desk.turn()
+        self.coordinator.turn()
 
     def judged(
         self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any
     ) -> LandingGates:
-        run = self.desk.row(Run, "r-0001")
-        judge = LandingJudge(self.desk.plane, self.depot, run, LandWay(by="ana", **said), off)
+        run = self.coordinator.row(Run, "r-0001")
+        judge = LandingJudge(self.coordinator.plane, self.depot, run, LandWay(by="ana", **said), off)
         return judge(Merged(self.tree, files or ("a.txt",), tested))
 
     def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:
@@ -65,8 +65,8 @@ class World:
         answers: list[LandingGates] = []
         thread = threading.Thread(target=lambda: answers.append(self.judged()))
         thread.start()
-        until(lambda: len(self.desk.rows(Run)) == 2, "its run is queued")
-        self.desk.turn()
+        until(lambda: len(self.coordinator.rows(Run)) == 2, "its run is queued")
+        self.coordinator.turn()
         order = self.claimed()
         self._end(order, **told)
         thread.join(20 * crowded())
@@ -84,7 +84,7 @@ def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None
 def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: dict[str, Any]) -> None:
     world = World(tmp_path, **result)
     assert "stopped" in world.judged(tested=True, off=lambda: True).detail
-    assert len(world.desk.rows(Run)) == 2, "it was to be judged anew"
+    assert len(world.coordinator.rows(Run)) == 2, "it was to be judged anew"
 
 
 def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path) -> None:
@@ -98,11 +98,11 @@ def test_another_tree_is_prepared_and_judged_by_a_run_of_its_own(tmp_path: Path)
         "repo-1", f"refs/pancode/snap/{order.identity.run}"
     )
     assert said.ok and order.identity.run in said.detail and "n1" in said.detail
-    judging = world.desk.row(Run, order.identity.run)
+    judging = world.coordinator.row(Run, order.identity.run)
     assert (judging.created_by, judging.land, judging.estimate_usd) == ("ana", False, 0)
-    told = [one for one in world.desk.rows(Decision, run="r-0001") if one.kind == "land"]
+    told = [one for one in world.coordinator.rows(Decision, run="r-0001") if one.kind == "land"]
     assert order.identity.run in told[0].what
-    world.desk.check_books()
+    world.coordinator.check_books()
 
 
 def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_gates_that_fail_there_say_where_to_look(tmp_path: Path) -> None:
 def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert not world.judged(off=lambda: True).ok
-    (judging,) = [run for run in world.desk.rows(Run) if run.id != "r-0001"]
+    (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
     assert judging.stop_asked is not None and "called off" in judging.stop_asked
 
 
@@ -129,9 +129,9 @@ def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
 
 def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.desk.plane.pause("n1", "away", "ana")
+    world.coordinator.plane.pause("n1", "away", "ana")
     world.judged(off=lambda: True)
-    (judging,) = [run for run in world.desk.rows(Run) if run.id != "r-0001"]
+    (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
     assert judging.node is None
 
 

@@ -74,9 +74,9 @@ class Worker(threading.Thread):
     """A node that does what the task says: an outcome's name, `slow N` lines, `hang` until it is stopped,
     `held FILE` until that file is there."""
 
-    def __init__(self, coordinator: MemoryCoordinator, desk: Desk, puppet: Puppet) -> None:
+    def __init__(self, coordinator: MemoryCoordinator, context: Desk, puppet: Puppet) -> None:
         super().__init__(name="worker", daemon=True)
-        self.coordinator, self.desk, self.puppet = coordinator, desk, puppet
+        self.coordinator, self.context, self.puppet = coordinator, context, puppet
         self.stopped: set[str] = set()
         self.over = threading.Event()
 
@@ -133,9 +133,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     home: Path = parser.parse_args().home
-    desk = LiveDesk()
-    coordinator = MemoryCoordinator(desk, home)
-    worker = Worker(coordinator, desk, Puppet(desk, slots=1))
+    context = LiveDesk()
+    coordinator = MemoryCoordinator(context, home)
+    worker = Worker(coordinator, context, Puppet(context, slots=1))
     worker.start()
     serve(home, lambda: coordinator)
     worker.over.set()

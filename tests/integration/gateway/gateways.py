@@ -18,7 +18,7 @@ from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.gateway import places
 from node_agent.gateway.counting import Count
 from node_agent.gateway.opening import GatewayProcesses
-from node_agent.home.gatewayfile import GatewayWish
+from node_agent.home.gatewayfile import GatewaySettings
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.crowd import crowded
@@ -57,7 +57,7 @@ class Lab:
     values: dict[str, str] = field(default_factory=dict)
     prices: dict[str, str] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
-    wish: GatewayWish = field(default_factory=GatewayWish)
+    wish: GatewaySettings = field(default_factory=GatewaySettings)
 
     def __post_init__(self) -> None:
         self.gateways = self.fresh()

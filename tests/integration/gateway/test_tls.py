@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.home.gatewayfile import GatewayWish
+from node_agent.home.gatewayfile import GatewaySettings
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Lab, order_of
 from tests.integration.gateway.tls import authority, proxy_to
@@ -53,7 +53,7 @@ def test_through_the_owner_s_proxy_by_name_over_one_connection(
     with behind_tls(context) as model, proxy_to(model.port) as proxy:
         lab.point("opencode", f"https://{NAME}")
         lab.values |= {"SSL_CERT_FILE": str(ca), "PROXY": "me:word"}
-        lab.wish = GatewayWish(https_proxy=proxy.url, proxy_login="PROXY")
+        lab.wish = GatewaySettings(https_proxy=proxy.url, proxy_login="PROXY")
         agent = lab.open(order_of("opencode"))
         assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
         assert proxy.asked == [f"{NAME}:443"], "kept for the next request, and its name found by the proxy"
@@ -65,7 +65,7 @@ def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
     path, body = request("chat", True)
     with FakeModel(preset("text")) as model, proxy_to(model.port) as proxy:
         lab.point("opencode", model.url)
-        lab.wish = GatewayWish(https_proxy=proxy.url)
+        lab.wish = GatewaySettings(https_proxy=proxy.url)
         agent = lab.open(order_of("opencode"))
         assert agent.post(path, body)[0] == 200 and proxy.asked == []
 
@@ -82,7 +82,7 @@ def test_a_proxy_that_does_not_let_it_through_is_named(lab: Lab, answer: str, wo
     path, body = request("chat", True)
     with proxy_to(1, answer) as proxy:
         lab.point("opencode", f"https://{NAME}")
-        lab.wish = GatewayWish(https_proxy=proxy.url)
+        lab.wish = GatewaySettings(https_proxy=proxy.url)
         agent = lab.open(order_of("opencode"))
         status, said = agent.post(path, body)
         assert status == 502 and words in said.decode(), said
@@ -93,10 +93,10 @@ def test_a_proxy_that_does_not_let_it_through_is_named(lab: Lab, answer: str, wo
 def test_a_proxy_that_is_not_there_and_a_login_that_is_none(lab: Lab) -> None:
     path, body = request("chat", True)
     lab.point("opencode", f"https://{NAME}")
-    lab.wish = GatewayWish(https_proxy="http://127.0.0.1:1")
+    lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1")
     status, said = lab.open(order_of("opencode")).post(path, body)
     assert status == 502 and b"the proxy 127.0.0.1:1 of gateway.json cannot be reached" in said
-    lab.wish = GatewayWish(https_proxy="http://127.0.0.1:1", proxy_login="GONE")
+    lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1", proxy_login="GONE")
     with pytest.raises(StepFailed, match="names GONE, which is no user:password here"):
         lab.open(order_of("opencode"), "b")
 
@@ -107,7 +107,7 @@ def test_tools_of_the_vendor_s_as_the_owner_has_it(lab: Lab, owner: str, status:
     body["tools"] = [*body["tools"], {"type": "web_search_20250305", "name": "web_search"}]
     with FakeModel(preset("text")) as model:
         lab.point("claude", model.url)
-        lab.wish = GatewayWish.model_validate({"hosted_tools": owner})
+        lab.wish = GatewaySettings.model_validate({"hosted_tools": owner})
         assert lab.open(order_of("claude")).post(path, body)[0] == status
         asked = int(status == 200)
         assert model.wait_for(asked) and len(model.requests) == asked
@@ -120,7 +120,7 @@ def test_addresses_that_the_vendor_would_fetch_as_the_owner_has_it(lab: Lab, own
     body["messages"] = [{"role": "user", "content": [image]}]
     with FakeModel(preset("text")) as model:
         lab.point("opencode", model.url)
-        lab.wish = GatewayWish.model_validate({"fetched_urls": owner})
+        lab.wish = GatewaySettings.model_validate({"fetched_urls": owner})
         assert lab.open(order_of("opencode")).post(path, body)[0] == status
         asked = int(status == 200)
         assert model.wait_for(asked) and len(model.requests) == asked

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway.tunnel import MOST_OPEN
-from node_agent.home.gatewayfile import GatewayWish
+from node_agent.home.gatewayfile import GatewaySettings
 from node_agent.link.trusting import believing
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
@@ -31,7 +31,7 @@ def vendor(tmp_path: Path, lab: Lab) -> Iterator[tuple[FakeModel, ConnectProxy, 
     model.httpd.socket = context.wrap_socket(model.httpd.socket, server_side=True)
     with model, proxy_to(model.port) as proxy:
         lab.values["CLAUDE_CODE_OAUTH_TOKEN"] = TOKEN
-        lab.wish = GatewayWish(https_proxy=proxy.url)
+        lab.wish = GatewaySettings(https_proxy=proxy.url)
         yield model, proxy, ca
 
 
@@ -133,7 +133,7 @@ def test_who_does_not_show_the_run_s_word_is_led_nowhere(
 
 def test_a_vendor_that_cannot_be_reached_is_said(lab: Lab) -> None:
     lab.values["CLAUDE_CODE_OAUTH_TOKEN"] = TOKEN
-    lab.wish = GatewayWish(https_proxy="http://127.0.0.1:1")
+    lab.wish = GatewaySettings(https_proxy="http://127.0.0.1:1")
     agent = opened(lab)
     line, said = knock(agent.door, f"{VENDOR}:443")
     with line:

@@ -10,8 +10,8 @@ import pytest
 from node_agent.workspace.workspaces import Workspaces
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.snapshot import Snapshot
+from tests.integration.git.coordinator import Desk
 from tests.integration.git.depot_world import World
-from tests.integration.git.desk import Desk
 from tests.integration.git.repos import PathTransport, Repo, attempt, leave_a_mess, simple, snap, workspace_of
 
 
@@ -36,7 +36,7 @@ def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, depot: Depot) -> Desk:
+def coordinator(tmp_path: Path, depot: Depot) -> Desk:
     """A user's dirty tree with a snapshot."""
     return Desk(tmp_path, depot)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAddress
+from node_agent.workspace.depot_stream import DepotAccess
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
@@ -51,7 +51,7 @@ class World:
         self.max_bytes = 50_000_000
         parts = DepotParts(depot, self.streams, self.authorize, CountingIds(), self.ends.append)
         self.server = DepotServer(self.socket, parts, ServerLimits(hello_s=1.0, idle_s=2.0))
-        self.client = DepotClient(DepotAddress(lambda: self.socket, self.sign, 5.0))
+        self.client = DepotClient(DepotAccess(lambda: self.socket, self.sign, 5.0))
 
     def sign(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
         return json.dumps({"signed": nonce, "verb": verb, "identity": str(identity)}).encode()

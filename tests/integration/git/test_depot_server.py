@@ -16,7 +16,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.gitsafe import git_env
 from node_agent.wire.hello import Verb
 from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAddress, ask, read_line
+from node_agent.workspace.depot_stream import DepotAccess, ask, read_line
 from node_agent.workspace.mirror import make_bare
 from node_agent.workspace.workspaces import Workspaces
 from tests.integration.git.depot_world import World, git_children, until
@@ -215,7 +215,7 @@ def test_a_client_that_says_nothing_holds_nothing(world: World) -> None:
 
 
 def test_a_replayed_or_foreign_hello_is_refused(world: World) -> None:
-    stale = DepotClient(DepotAddress(lambda: world.socket, lambda n, v, i: world.sign("0", v, i), 5.0))
+    stale = DepotClient(DepotAccess(lambda: world.socket, lambda n, v, i: world.sign("0", v, i), 5.0))
     with pytest.raises(StepFailed, match="replayed"):
         stale.follow(attempt(), "out", Path(__file__))
     with pytest.raises(StepFailed, match="not granted"):
@@ -226,7 +226,7 @@ def test_a_replayed_or_foreign_hello_is_refused(world: World) -> None:
 
 def test_no_link_and_no_server_mean_later(world: World, tmp_path: Path) -> None:
     for address in (None, tmp_path / "nothing.sock", ("127.0.0.1", 1)):
-        away = DepotClient(DepotAddress(lambda a=address: a, world.sign, 2.0))  # type: ignore[misc]
+        away = DepotClient(DepotAccess(lambda a=address: a, world.sign, 2.0))  # type: ignore[misc]
         with pytest.raises(LinkDown):
             away.follow(attempt(), "out", Path(__file__))
 
@@ -268,7 +268,7 @@ def test_a_depot_that_hangs_means_later_and_leaves_no_git(world: World, tmp_path
     thread.start()
     bare = tmp_path / "bare"
     make_bare(bare, "sha1")
-    away = DepotClient(DepotAddress(lambda: tmp_path / "hung.sock", world.sign, 2.0), git_s=0.5)
+    away = DepotClient(DepotAccess(lambda: tmp_path / "hung.sock", world.sign, 2.0), git_s=0.5)
     with pytest.raises(LinkDown, match="did not end"):
         away.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")
     assert git_children() == set()
@@ -293,7 +293,7 @@ def test_over_loopback_tcp_where_unix_sockets_cannot_be_forwarded(world: World, 
 
     thread = threading.Thread(target=relay)
     thread.start()
-    client = DepotClient(DepotAddress(lambda: ("127.0.0.1", listener.getsockname()[1]), world.sign, 5.0))
+    client = DepotClient(DepotAccess(lambda: ("127.0.0.1", listener.getsockname()[1]), world.sign, 5.0))
     bare = tmp_path / "bare"
     make_bare(bare, "sha1")
     client.fetch(attempt(), bare, "refs/pancode/snap/r-aaaa")

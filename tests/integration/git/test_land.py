@@ -15,53 +15,53 @@ from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.land import LandingGates, LandReport, LandRequest, LandStatus, Merged, land
 from pancode.adapters.git.land_steps import Conflict
 from pancode.adapters.git.merge import commit_of, offer
-from tests.integration.git.desk import Act, Desk, edit_a_line, edit_c, everything
+from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps
 
 
-def unchanged(desk: Desk, report: LandReport, *names: str) -> None:
+def unchanged(coordinator: Desk, report: LandReport, *names: str) -> None:
     assert report.status is LandStatus.CONFLICT
     assert tuple(conflict.path for conflict in report.conflicts) == names
     assert all(conflict.why for conflict in report.conflicts)
 
 
-def test_everything_lands_beside_the_users_edits(desk: Desk) -> None:
-    request = desk.result(everything)
-    text = (desk.user.path / "a").read_text().replace("10\n", "later10\n", 1)
-    desk.user.write("a", text)
-    before = desk.user.git("diff", "--cached"), desk.user.head
-    index = fingerprint(desk.user.path / ".git")
-    report = desk.land(request)
+def test_everything_lands_beside_the_users_edits(coordinator: Desk) -> None:
+    request = coordinator.result(everything)
+    text = (coordinator.user.path / "a").read_text().replace("10\n", "later10\n", 1)
+    coordinator.user.write("a", text)
+    before = coordinator.user.git("diff", "--cached"), coordinator.user.head
+    index = fingerprint(coordinator.user.path / ".git")
+    report = coordinator.land(request)
     assert report == LandReport(LandStatus.LANDED, ("a", "b", "dd/inner", "dir/sub/z", "ln", "new", "x.sh"))
-    lines = (desk.user.path / "a").read_text().splitlines()
+    lines = (coordinator.user.path / "a").read_text().splitlines()
     assert (lines[0], lines[9], lines[-1]) == ("agent1", "later10", "user20")
-    assert not (desk.user.path / "b").exists()
-    assert not (desk.user.path / "dd").exists()
-    assert (desk.user.path / "dir/sub/z").read_text() == "z\n"
-    assert (desk.user.path / "x.sh").stat().st_mode & 0o777 == 0o755
-    assert (desk.user.path / "new").stat().st_mode & 0o777 == 0o644
-    assert (desk.user.path / "ln").readlink() == Path("a")
-    assert (desk.user.path / "u").read_text() == "untracked\n"
-    assert fingerprint(desk.user.path / ".git") == index
-    assert (desk.user.git("diff", "--cached"), desk.user.head) == before
-    assert os.stat(desk.user.path / "new").st_nlink == 1
+    assert not (coordinator.user.path / "b").exists()
+    assert not (coordinator.user.path / "dd").exists()
+    assert (coordinator.user.path / "dir/sub/z").read_text() == "z\n"
+    assert (coordinator.user.path / "x.sh").stat().st_mode & 0o777 == 0o755
+    assert (coordinator.user.path / "new").stat().st_mode & 0o777 == 0o644
+    assert (coordinator.user.path / "ln").readlink() == Path("a")
+    assert (coordinator.user.path / "u").read_text() == "untracked\n"
+    assert fingerprint(coordinator.user.path / ".git") == index
+    assert (coordinator.user.git("diff", "--cached"), coordinator.user.head) == before
+    assert os.stat(coordinator.user.path / "new").st_nlink == 1
 
 
-def test_landed_twice_is_nothing_to_land(desk: Desk) -> None:
-    request = desk.result(everything)
-    assert desk.land(request).status is LandStatus.LANDED
-    before = desk.tree()
-    assert desk.land(request).status is LandStatus.NOTHING
-    assert desk.tree() == before
+def test_landed_twice_is_nothing_to_land(coordinator: Desk) -> None:
+    request = coordinator.result(everything)
+    assert coordinator.land(request).status is LandStatus.LANDED
+    before = coordinator.tree()
+    assert coordinator.land(request).status is LandStatus.NOTHING
+    assert coordinator.tree() == before
 
 
-def test_landing_after_the_user_committed(desk: Desk) -> None:
-    request = desk.result(edit_c)
-    desk.user.commit("moved on")
-    assert desk.land(request).files == ("c",)
-    desk.user.commit("landed")
-    assert desk.land(request).status is LandStatus.NOTHING
+def test_landing_after_the_user_committed(coordinator: Desk) -> None:
+    request = coordinator.result(edit_c)
+    coordinator.user.commit("moved on")
+    assert coordinator.land(request).files == ("c",)
+    coordinator.user.commit("landed")
+    assert coordinator.land(request).status is LandStatus.NOTHING
 
 
 def _user_edits_the_same_line(user: Repo) -> None:
@@ -102,45 +102,51 @@ CLASHES = [
 
 
 @pytest.mark.parametrize(("agent", "user", "name"), CLASHES)
-def test_a_clash_names_the_file_and_changes_nothing(agent: Act, user: Act, name: str, desk: Desk) -> None:
-    request = desk.result(lambda repo: (agent(repo), repo.write("also", "fine\n")))
-    user(desk.user)
-    before = desk.tree()
-    report = desk.land(request)
+def test_a_clash_names_the_file_and_changes_nothing(
+    agent: Act, user: Act, name: str, coordinator: Desk
+) -> None:
+    request = coordinator.result(lambda repo: (agent(repo), repo.write("also", "fine\n")))
+    user(coordinator.user)
+    before = coordinator.tree()
+    report = coordinator.land(request)
     assert report.status is LandStatus.CONFLICT
     assert any(conflict.path.startswith(name.split("/")[0]) and conflict.why for conflict in report.conflicts)
-    assert desk.tree() == before
+    assert coordinator.tree() == before
     assert not Path("/tmp/f").exists()
-    assert desk.user.git("status", "--porcelain", "also") == ""
+    assert coordinator.user.git("status", "--porcelain", "also") == ""
 
 
-def test_a_submodule_change_is_not_landed(desk: Desk) -> None:
+def test_a_submodule_change_is_not_landed(coordinator: Desk) -> None:
     def act(agent: Repo) -> None:
         agent.git("update-index", "--add", "--cacheinfo", f"160000,{agent.head},sub")
         (agent.path / "sub").mkdir()
 
-    before = desk.tree()
-    desk.agent.git("update-index", "--add", "--cacheinfo", f"160000,{desk.agent.head},sub")
-    desk.agent.git("commit", "-q", "-m", "sub")
-    target = str(desk.depot.path(desk.taken.repo_id))
-    desk.agent.git("push", "-q", target, "HEAD:refs/pancode/r-aaaa/1.1")
-    report = desk.land(LandRequest(desk.taken.repo_id, desk.taken.snapshot_commit, desk.agent.head, {}))
-    unchanged(desk, report, "sub")
-    assert desk.tree() == before
+    before = coordinator.tree()
+    coordinator.agent.git("update-index", "--add", "--cacheinfo", f"160000,{coordinator.agent.head},sub")
+    coordinator.agent.git("commit", "-q", "-m", "sub")
+    target = str(coordinator.depot.path(coordinator.taken.repo_id))
+    coordinator.agent.git("push", "-q", target, "HEAD:refs/pancode/r-aaaa/1.1")
+    report = coordinator.land(
+        LandRequest(coordinator.taken.repo_id, coordinator.taken.snapshot_commit, coordinator.agent.head, {})
+    )
+    unchanged(coordinator, report, "sub")
+    assert coordinator.tree() == before
 
 
-def test_a_tree_with_a_git_folder_is_not_written(desk: Desk) -> None:
-    git = desk.depot.git(desk.taken.repo_id)
+def test_a_tree_with_a_git_folder_is_not_written(coordinator: Desk) -> None:
+    git = coordinator.depot.git(coordinator.taken.repo_id)
     blob = git.must("hash-object", "-w", "--stdin", stdin=b"[core]\n\tfsmonitor = evil\n").text()
     inner = git.must("mktree", stdin=f"100644 blob {blob}\tconfig\n".encode()).text()
-    listed = git.must("ls-tree", desk.taken.snapshot_commit).out
+    listed = git.must("ls-tree", coordinator.taken.snapshot_commit).out
     tree = git.must("mktree", stdin=listed + f"040000 tree {inner}\t.GIT\n".encode()).text()
     signed = git.having(**stamp_env("a", "b@c", NOW_MS))
-    evil = signed.must("commit-tree", tree, "-p", desk.taken.snapshot_commit, stdin=b"evil").text()
-    before = fingerprint(desk.user.path)
-    report = desk.land(LandRequest(desk.taken.repo_id, desk.taken.snapshot_commit, evil, {}))
-    unchanged(desk, report, ".GIT/config")
-    assert fingerprint(desk.user.path) == before
+    evil = signed.must("commit-tree", tree, "-p", coordinator.taken.snapshot_commit, stdin=b"evil").text()
+    before = fingerprint(coordinator.user.path)
+    report = coordinator.land(
+        LandRequest(coordinator.taken.repo_id, coordinator.taken.snapshot_commit, evil, {})
+    )
+    unchanged(coordinator, report, ".GIT/config")
+    assert fingerprint(coordinator.user.path) == before
 
 
 def _file_to_folder(agent: Repo) -> None:
@@ -155,131 +161,133 @@ def _folder_to_file(agent: Repo) -> None:
 
 
 @pytest.mark.parametrize(("act", "path"), [(_file_to_folder, "b/inside"), (_folder_to_file, "dd")])
-def test_files_and_folders_change_places(act: Act, path: str, desk: Desk) -> None:
-    request = desk.result(act)
-    assert desk.land(request).status is LandStatus.LANDED
-    assert "now a" in (desk.user.path / path).read_text()
+def test_files_and_folders_change_places(act: Act, path: str, coordinator: Desk) -> None:
+    request = coordinator.result(act)
+    assert coordinator.land(request).status is LandStatus.LANDED
+    assert "now a" in (coordinator.user.path / path).read_text()
 
 
-def test_line_ends_are_written_as_the_repository_asks(desk: Desk) -> None:
-    desk.user.write(".gitattributes", "*.txt text eol=crlf\n")
-    desk.user.write("w.txt", b"one\r\ntwo\r\n")
-    desk.taken = snap(desk.user, desk.depot)
-    desk.agent.git("fetch", "-q", str(desk.depot.path(desk.taken.repo_id)), "refs/pancode/snap/r-aaaa")
-    desk.agent.git("checkout", "-q", "-f", "--detach", "FETCH_HEAD")
-    request = desk.result(lambda agent: agent.write("w.txt", b"one\r\ntwo\r\nthree\r\n"))
-    assert desk.land(request).status is LandStatus.LANDED
-    assert (desk.user.path / "w.txt").read_bytes() == b"one\r\ntwo\r\nthree\r\n"
+def test_line_ends_are_written_as_the_repository_asks(coordinator: Desk) -> None:
+    coordinator.user.write(".gitattributes", "*.txt text eol=crlf\n")
+    coordinator.user.write("w.txt", b"one\r\ntwo\r\n")
+    coordinator.taken = snap(coordinator.user, coordinator.depot)
+    coordinator.agent.git(
+        "fetch", "-q", str(coordinator.depot.path(coordinator.taken.repo_id)), "refs/pancode/snap/r-aaaa"
+    )
+    coordinator.agent.git("checkout", "-q", "-f", "--detach", "FETCH_HEAD")
+    request = coordinator.result(lambda agent: agent.write("w.txt", b"one\r\ntwo\r\nthree\r\n"))
+    assert coordinator.land(request).status is LandStatus.LANDED
+    assert (coordinator.user.path / "w.txt").read_bytes() == b"one\r\ntwo\r\nthree\r\n"
 
 
-def test_gates_see_the_merged_tree_and_can_refuse_it(desk: Desk) -> None:
-    request = desk.result(edit_a_line)
-    desk.user.write("only-mine", "m\n")
+def test_gates_see_the_merged_tree_and_can_refuse_it(coordinator: Desk) -> None:
+    request = coordinator.result(edit_a_line)
+    coordinator.user.write("only-mine", "m\n")
     seen: list[tuple[str, list[str], tuple[str, ...], bool]] = []
 
     def gates(merged: Merged) -> LandingGates:
-        git = desk.depot.git(request.repo_id)
+        git = coordinator.depot.git(request.repo_id)
         lines = git.text("cat-file", "blob", f"{merged.tree}:a").splitlines()
         mine = git.text("cat-file", "blob", f"{merged.tree}:only-mine").splitlines()
         seen.append((lines[0] + lines[-1], mine, merged.files, merged.tested))
         return LandingGates(len(seen) > 1, "first no, then yes")
 
-    before = desk.tree()
-    report = desk.land(request, gates=gates)
+    before = coordinator.tree()
+    report = coordinator.land(request, gates=gates)
     assert (report.status, report.gate) == (LandStatus.GATE_FAILED, LandingGates(False, "first no, then yes"))
-    assert desk.tree() == before
-    assert desk.land(request, gates=gates).status is LandStatus.LANDED
+    assert coordinator.tree() == before
+    assert coordinator.land(request, gates=gates).status is LandStatus.LANDED
     assert seen == [("agent1user20", ["m"], ("a",), False)] * 2
-    assert (desk.user.path / "a").read_text().startswith("agent1\n")
+    assert (coordinator.user.path / "a").read_text().startswith("agent1\n")
 
 
-def test_the_very_tree_that_was_tested_is_told_apart(desk: Desk) -> None:
-    request, seen = desk.result(everything), list[bool]()
+def test_the_very_tree_that_was_tested_is_told_apart(coordinator: Desk) -> None:
+    request, seen = coordinator.result(everything), list[bool]()
 
     def gates(merged: Merged) -> LandingGates:
         seen.append(merged.tested)
         return LandingGates(False)
 
-    desk.land(request, gates=gates)
-    desk.user.write("mine", "m\n")
-    desk.land(request, gates=gates)
+    coordinator.land(request, gates=gates)
+    coordinator.user.write("mine", "m\n")
+    coordinator.land(request, gates=gates)
     assert seen == [True, False]
 
 
-def test_what_a_person_has_to_say_yes_to_is_held(desk: Desk) -> None:
-    request, before = desk.result(edit_c), desk.tree()
+def test_what_a_person_has_to_say_yes_to_is_held(coordinator: Desk) -> None:
+    request, before = coordinator.result(edit_c), coordinator.tree()
     why = (Conflict("c", "a gate names it", "--with-commands"),)
-    report = desk.land(request, gates=lambda merged: LandingGates(False, "ask", why))
+    report = coordinator.land(request, gates=lambda merged: LandingGates(False, "ask", why))
     assert (report.status, report.conflicts) == (LandStatus.HELD, why)
-    assert desk.tree() == before
+    assert coordinator.tree() == before
 
 
-def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(desk: Desk) -> None:
-    request, made = desk.result(edit_c), list[str]()
+def test_a_merged_tree_becomes_a_snapshot_that_a_node_may_have(coordinator: Desk) -> None:
+    request, made = coordinator.result(edit_c), list[str]()
 
     def gates(merged: Merged) -> LandingGates:
-        base = desk.taken.base_commit
-        made.append(commit_of(desk.depot, request.repo_id, merged.tree, base))
-        offer(desk.depot, request.repo_id, "r-gate", made[-1], base)
+        base = coordinator.taken.base_commit
+        made.append(commit_of(coordinator.depot, request.repo_id, merged.tree, base))
+        offer(coordinator.depot, request.repo_id, "r-gate", made[-1], base)
         return LandingGates(False)
 
-    desk.land(request, gates=gates)
-    desk.land(request, gates=gates)
-    git = desk.depot.git(request.repo_id)
-    assert made[0] == made[1] == desk.depot.commit_at(request.repo_id, "refs/pancode/snap/r-gate")
-    assert git.text("rev-parse", f"{made[0]}^") == desk.taken.base_commit
+    coordinator.land(request, gates=gates)
+    coordinator.land(request, gates=gates)
+    git = coordinator.depot.git(request.repo_id)
+    assert made[0] == made[1] == coordinator.depot.commit_at(request.repo_id, "refs/pancode/snap/r-gate")
+    assert git.text("rev-parse", f"{made[0]}^") == coordinator.taken.base_commit
 
 
-def test_an_edit_while_the_gates_run_is_kept(desk: Desk) -> None:
-    request = desk.result(everything)
+def test_an_edit_while_the_gates_run_is_kept(coordinator: Desk) -> None:
+    request = coordinator.result(everything)
 
     def gates(merged: Merged) -> LandingGates:
-        desk.user.write("a", "edited meanwhile\n")
+        coordinator.user.write("a", "edited meanwhile\n")
         return LandingGates(True)
 
-    report = desk.land(request, gates=gates)
-    unchanged(desk, report, "a")
-    assert (desk.user.path / "a").read_text() == "edited meanwhile\n"
-    assert (desk.user.path / "b").exists()
-    assert not (desk.user.path / "new").exists()
+    report = coordinator.land(request, gates=gates)
+    unchanged(coordinator, report, "a")
+    assert (coordinator.user.path / "a").read_text() == "edited meanwhile\n"
+    assert (coordinator.user.path / "b").exists()
+    assert not (coordinator.user.path / "new").exists()
 
 
 @pytest.mark.parametrize("moment", ["take b", "put new", "put ln", "write done"])
-def test_an_edit_or_error_in_the_middle_rolls_back(moment: str, desk: Desk) -> None:
-    request = desk.result(everything)
-    before = desk.tree()
+def test_an_edit_or_error_in_the_middle_rolls_back(moment: str, coordinator: Desk) -> None:
+    request = coordinator.result(everything)
+    before = coordinator.tree()
 
     def checkpoint(name: str) -> None:
         if name == moment:
             raise OSError("disk gone")
 
     with pytest.raises(GitRefusal, match="landing failed") as caught:
-        desk.land(request, checkpoint=checkpoint)
+        coordinator.land(request, checkpoint=checkpoint)
     assert "disk gone" in caught.value.why
-    assert desk.tree() == before
-    assert desk.land(request).status is LandStatus.LANDED
+    assert coordinator.tree() == before
+    assert coordinator.land(request).status is LandStatus.LANDED
 
 
-def test_a_file_that_appears_in_the_middle_is_kept(desk: Desk) -> None:
-    request = desk.result(everything)
-    before = desk.contents()
+def test_a_file_that_appears_in_the_middle_is_kept(coordinator: Desk) -> None:
+    request = coordinator.result(everything)
+    before = coordinator.contents()
 
     def checkpoint(name: str) -> None:
         if name == "put new":
-            desk.user.write("new", "mine\n")
+            coordinator.user.write("new", "mine\n")
 
-    unchanged(desk, desk.land(request, checkpoint=checkpoint), "new")
-    assert (desk.user.path / "new").read_text() == "mine\n"
-    (desk.user.path / "new").unlink()
-    assert desk.contents() == before
+    unchanged(coordinator, coordinator.land(request, checkpoint=checkpoint), "new")
+    assert (coordinator.user.path / "new").read_text() == "mine\n"
+    (coordinator.user.path / "new").unlink()
+    assert coordinator.contents() == before
 
 
-def test_one_landing_at_a_time(desk: Desk) -> None:
-    request = desk.result(edit_c)
-    handle = os.open(desk.user.path, os.O_RDONLY)
+def test_one_landing_at_a_time(coordinator: Desk) -> None:
+    request = coordinator.result(edit_c)
+    handle = os.open(coordinator.user.path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     done: list[LandReport] = []
-    thread = threading.Thread(target=lambda: done.append(desk.land(request)))
+    thread = threading.Thread(target=lambda: done.append(coordinator.land(request)))
     thread.start()
     thread.join(0.3)
     assert done == []
@@ -288,20 +296,20 @@ def test_one_landing_at_a_time(desk: Desk) -> None:
     assert done[0].status is LandStatus.LANDED
 
 
-def test_a_hostile_repository_lands_without_running_anything(desk: Desk, tmp_path: Path) -> None:
+def test_a_hostile_repository_lands_without_running_anything(coordinator: Desk, tmp_path: Path) -> None:
     def act(agent: Repo) -> None:
         everything(agent)
         agent.write(".gitattributes", "* filter=evil\n")
 
-    request = desk.result(act)
+    request = coordinator.result(act)
     traps = Traps(tmp_path / "traps")
-    traps.arm(desk.user.path / ".git", desk.user)
+    traps.arm(coordinator.user.path / ".git", coordinator.user)
     traps.reset()
 
     def gates(merged: Merged) -> LandingGates:
         return LandingGates("new" in merged.files)
 
-    desk.land(request, gates=gates)
+    coordinator.land(request, gates=gates)
     assert traps.sprung() == []
 
 
@@ -324,18 +332,18 @@ def test_landing_in_a_linked_worktree(tmp_path: Path, depot: Depot) -> None:
     assert linked.git("status", "--porcelain") == " M f"
 
 
-def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(desk: Desk) -> None:
-    desk.user.write(".env", "MINE=1\n")
+def test_what_was_held_back_for_its_name_is_neither_merged_nor_overwritten(coordinator: Desk) -> None:
+    coordinator.user.write(".env", "MINE=1\n")
     seen: list[tuple[str, ...]] = []
 
     def gates(merged: Merged) -> LandingGates:
-        listed = desk.depot.git(request.repo_id).text("ls-tree", "-r", "--name-only", merged.tree)
+        listed = coordinator.depot.git(request.repo_id).text("ls-tree", "-r", "--name-only", merged.tree)
         seen.append((*merged.files, str(".env" in listed.splitlines())))
         return LandingGates(True)
 
-    request = desk.result(edit_c)
-    assert desk.land(request, gates=gates).status is LandStatus.LANDED
+    request = coordinator.result(edit_c)
+    assert coordinator.land(request, gates=gates).status is LandStatus.LANDED
     assert seen == [("c", "False")], "it goes to no node with the merged tree either"
-    theirs = desk.result(lambda agent: agent.write(".env", "THEIRS=1\n"))
-    unchanged(desk, desk.land(theirs), ".env")
-    assert (desk.user.path / ".env").read_text() == "MINE=1\n"
+    theirs = coordinator.result(lambda agent: agent.write(".env", "THEIRS=1\n"))
+    unchanged(coordinator, coordinator.land(theirs), ".env")
+    assert (coordinator.user.path / ".env").read_text() == "MINE=1\n"

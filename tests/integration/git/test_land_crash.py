@@ -10,7 +10,7 @@ import pytest
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.land import LandRequest, LandStatus, recover
-from tests.integration.git.desk import LINES, Desk, edit_c, everything
+from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo
 
 
@@ -24,22 +24,22 @@ class Crash(BaseException):
     """The process ends here, and nothing that it had planned for errors happens."""
 
 
-def _names_of_checkpoints(desk: Desk, request: LandRequest) -> list[str]:
+def _names_of_checkpoints(coordinator: Desk, request: LandRequest) -> list[str]:
     names: list[str] = []
-    desk.land(request, checkpoint=names.append)
+    coordinator.land(request, checkpoint=names.append)
     return names
 
 
 def test_a_crash_at_any_point_is_mended_by_the_next_call(tmp_path: Path) -> None:
     """Every effect of a landing is one point. The tree is the old one or the new one, never a mixture."""
-    desk = Desk(tmp_path / "count", Depot(tmp_path / "count" / "depots"))
-    total = len(_names_of_checkpoints(desk, desk.result(_one_of_each)))
+    coordinator = Desk(tmp_path / "count", Depot(tmp_path / "count" / "depots"))
+    total = len(_names_of_checkpoints(coordinator, coordinator.result(_one_of_each)))
     assert total == 12
     for point in range(total):
-        desk = Desk(tmp_path / f"at{point}", Depot(tmp_path / f"at{point}" / "depots"))
-        request = desk.result(_one_of_each)
+        coordinator = Desk(tmp_path / f"at{point}", Depot(tmp_path / f"at{point}" / "depots"))
+        request = coordinator.result(_one_of_each)
         passed: list[str] = []
-        old = desk.contents()
+        old = coordinator.contents()
 
         def checkpoint(name: str, passed: list[str] = passed, point: int = point) -> None:
             passed.append(name)
@@ -47,53 +47,53 @@ def test_a_crash_at_any_point_is_mended_by_the_next_call(tmp_path: Path) -> None
                 raise Crash
 
         with pytest.raises(Crash):
-            desk.land(request, checkpoint=checkpoint)
-        told = recover(desk.user.path, {})
-        mended = desk.contents()
+            coordinator.land(request, checkpoint=checkpoint)
+        told = recover(coordinator.user.path, {})
+        mended = coordinator.contents()
         over = passed[-1] in ("finish", "forget", "remove")
         assert (mended == old) is not over, passed[-1]
-        assert recover(desk.user.path, {}) is None
+        assert recover(coordinator.user.path, {}) is None
         assert (told is None) == (passed[-1] in ("write plan.json", "write applying", "remove")), passed[-1]
         expected = LandStatus.NOTHING if over else LandStatus.LANDED
-        assert desk.land(request).status is expected
-        assert not list((desk.user.path / ".git").glob("pancode-land*"))
+        assert coordinator.land(request).status is expected
+        assert not list((coordinator.user.path / ".git").glob("pancode-land*"))
 
 
-def test_a_crash_while_rolling_back_is_mended_too(desk: Desk) -> None:
-    request, old = desk.result(everything), desk.contents()
+def test_a_crash_while_rolling_back_is_mended_too(coordinator: Desk) -> None:
+    request, old = coordinator.result(everything), coordinator.contents()
 
     def crash(name: str) -> None:
         if name == "put a":
             raise Crash
 
     with pytest.raises(Crash):
-        desk.land(request, checkpoint=crash)
-    kept = desk.user.path / ".git" / "pancode-land" / "old"
+        coordinator.land(request, checkpoint=crash)
+    kept = coordinator.user.path / ".git" / "pancode-land" / "old"
     first = sorted(kept.iterdir())[0]
-    os.link(first, desk.user.path / "a")
-    assert recover(desk.user.path, {}) is not None
-    assert desk.contents() == old
+    os.link(first, coordinator.user.path / "a")
+    assert recover(coordinator.user.path, {}) is not None
+    assert coordinator.contents() == old
 
 
-def test_what_the_user_did_after_a_crash_is_never_overwritten(desk: Desk) -> None:
-    request = desk.result(everything)
+def test_what_the_user_did_after_a_crash_is_never_overwritten(coordinator: Desk) -> None:
+    request = coordinator.result(everything)
 
     def crash(name: str) -> None:
         if name == "write done":
             raise Crash
 
     with pytest.raises(Crash):
-        desk.land(request, checkpoint=crash)
-    with (desk.user.path / "a").open("a") as file:
+        coordinator.land(request, checkpoint=crash)
+    with (coordinator.user.path / "a").open("a") as file:
         file.write("typed after the crash\n")
-    (desk.user.path / "x.sh").unlink()
-    desk.user.write("x.sh", "another file\n")
+    (coordinator.user.path / "x.sh").unlink()
+    coordinator.user.write("x.sh", "another file\n")
     with pytest.raises(GitRefusal) as caught:
-        recover(desk.user.path, {})
+        recover(coordinator.user.path, {})
     assert set(caught.value.paths) == {"a", "x.sh"}
-    assert (desk.user.path / "a").read_text().endswith("typed after the crash\n")
-    assert (desk.user.path / "x.sh").read_text() == "another file\n"
-    assert (desk.user.path / "b").read_text() == LINES
-    (aside,) = (desk.user.path / ".git").glob("pancode-land.kept-*")
+    assert (coordinator.user.path / "a").read_text().endswith("typed after the crash\n")
+    assert (coordinator.user.path / "x.sh").read_text() == "another file\n"
+    assert (coordinator.user.path / "b").read_text() == LINES
+    (aside,) = (coordinator.user.path / ".git").glob("pancode-land.kept-*")
     assert any("user20" in path.read_text() for path in (aside / "old").iterdir())
-    assert recover(desk.user.path, {}) is None
+    assert recover(coordinator.user.path, {}) is None

@@ -11,46 +11,48 @@ import pytest
 from pancode.adapters.git.land import LandingGates, LandReport, LandStatus, Merged
 from pancode.wiring.landings import Landings
 from tests.crowd import crowded
-from tests.integration.git.desk import Desk, everything
+from tests.integration.git.coordinator import Desk, everything
 
 
-def test_before_its_gates_have_passed(desk: Desk) -> None:
-    request, before = desk.result(everything), desk.tree()
+def test_before_its_gates_have_passed(coordinator: Desk) -> None:
+    request, before = coordinator.result(everything), coordinator.tree()
     asked: list[Merged] = []
 
     def gates(merged: Merged) -> LandingGates:
         asked.append(merged)
         return LandingGates(True)
 
-    report = desk.land(request, gates=gates, called_off=lambda: bool(asked))
-    assert report.status is LandStatus.CALLED_OFF and report.tree == str(desk.user.path)
-    assert desk.tree() == before
-    assert desk.land(request).status is LandStatus.LANDED, "it can be asked for again"
+    report = coordinator.land(request, gates=gates, called_off=lambda: bool(asked))
+    assert report.status is LandStatus.CALLED_OFF and report.tree == str(coordinator.user.path)
+    assert coordinator.tree() == before
+    assert coordinator.land(request).status is LandStatus.LANDED, "it can be asked for again"
 
 
 @pytest.mark.parametrize("looks", range(1, 4))
-def test_at_every_look(desk: Desk, looks: int) -> None:
+def test_at_every_look(coordinator: Desk, looks: int) -> None:
     """Called off at the first look, the second ...: whole or not at all."""
-    request, before, count = desk.result(everything), desk.tree(), 0
+    request, before, count = coordinator.result(everything), coordinator.tree(), 0
 
     def called_off() -> bool:
         nonlocal count
         count += 1
         return count >= looks
 
-    report = desk.land(request, gates=lambda merged: LandingGates(True), called_off=called_off)
+    report = coordinator.land(request, gates=lambda merged: LandingGates(True), called_off=called_off)
     if report.status is LandStatus.CALLED_OFF:
-        assert desk.tree() == before and not (desk.user.path / ".git/pancode-land").exists()
+        assert coordinator.tree() == before and not (coordinator.user.path / ".git/pancode-land").exists()
     else:
-        assert looks == 3 and (desk.user.path / "new").read_text() == "n\n"
+        assert looks == 3 and (coordinator.user.path / "new").read_text() == "n\n"
 
 
-def test_while_it_waits_for_another_one(desk: Desk) -> None:
-    request, off = desk.result(everything), threading.Event()
-    handle = os.open(desk.user.path, os.O_RDONLY)
+def test_while_it_waits_for_another_one(coordinator: Desk) -> None:
+    request, off = coordinator.result(everything), threading.Event()
+    handle = os.open(coordinator.user.path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     reports: list[LandReport] = []
-    waiting = threading.Thread(target=lambda: reports.append(desk.land(request, called_off=off.is_set)))
+    waiting = threading.Thread(
+        target=lambda: reports.append(coordinator.land(request, called_off=off.is_set))
+    )
     waiting.start()
     off.set()
     waiting.join(10 * crowded())

@@ -32,10 +32,10 @@ def rules() -> dict[str, str]:
 def test_the_figures_are_what_prometheus_reads(tmp_path: Path) -> None:
     """Also of a fleet whose owner thinks little of letters."""
     world = World(tmp_path)
-    Puppet(world.desk, 'n "2"\\\n').breathe()
+    Puppet(world.context, 'n "2"\\\n').breathe()
     world.dispatch(node=world.node.name)
     world.node.deliver(world.claim())
-    world.desk.turn()
+    world.context.turn()
     text = world.http.get("/v1/metrics").json()["text"]
     assert 'node="n \\"2\\"\\\\\\n"' in text and "pancode_runs_ended_total{" in text
     judged = promtool("check", "metrics", told=text)

@@ -130,10 +130,10 @@ def test_every_setting_that_there_was_is_understood(state: Kept, tmp_path: Path)
 class Person:
     """Somebody who has installed the newer version over the older one's state."""
 
-    def __init__(self, root: Path, desk: Path) -> None:
+    def __init__(self, root: Path, coordinator: Path) -> None:
         (root / "own").mkdir()
         self.env = {"HOME": str(root / "own"), "TMPDIR": str(root), "PATH": PATH, "LANG": "C.UTF-8"}
-        self.env["PANCODE_HOME"] = str(desk)
+        self.env["PANCODE_HOME"] = str(coordinator)
         self.folder = root / "own"
 
     def __call__(self, *words: str) -> str:

@@ -32,7 +32,7 @@ class Held(Box):
         return super().ask(body, ms)
 
 
-def desk(box: Box, home: Path) -> ExamDesk:
+def coordinator(box: Box, home: Path) -> ExamDesk:
     return ExamDesk(box.tools(), PassportCache(home))
 
 
@@ -49,7 +49,7 @@ def states(one: ExamDesk) -> list[AskState]:
 
 def test_a_test_gives_the_model_its_passport(tmp_path: Path) -> None:
     box = Box()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     assert not one.news() and one.stamped((FACT,)) == (FACT,)
     one.examine(asking())
     until(lambda: states(one) == [AskState.DONE])
@@ -60,7 +60,7 @@ def test_a_test_gives_the_model_its_passport(tmp_path: Path) -> None:
 
 def test_what_has_a_passport_is_not_tested_unless_again(tmp_path: Path) -> None:
     box = Box()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     for number, again in enumerate((False, False, True)):
         one.examine(asking(f"{number}" * 8, again=again))
         until(lambda: states(one)[-1] is AskState.DONE)
@@ -69,7 +69,7 @@ def test_what_has_a_passport_is_not_tested_unless_again(tmp_path: Path) -> None:
 
 def test_the_same_ask_twice_is_one(tmp_path: Path) -> None:
     box = Box()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     for _ in range(3):
         one.examine(asking(again=True))
     until(lambda: states(one) == [AskState.DONE])
@@ -78,7 +78,7 @@ def test_the_same_ask_twice_is_one(tmp_path: Path) -> None:
 
 def test_one_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
     box = Held()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     for number in range(3):
         one.examine(asking(f"{number}" * 8, again=True))
         assert "another test" not in one.asks()[0].words
@@ -92,7 +92,7 @@ def test_one_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
 
 def test_too_many_are_refused_with_words(tmp_path: Path) -> None:
     box = Held()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     for number in range(MOST_ASKS + 1):
         one.examine(asking(f"{number:08d}"))
     assert one.asks()[-1].state is AskState.GIVEN_UP and one.asks()[-1].fix == "try again later"
@@ -102,7 +102,7 @@ def test_too_many_are_refused_with_words(tmp_path: Path) -> None:
 
 def test_what_cannot_be_tested_says_why_and_gives_no_passport(tmp_path: Path) -> None:
     box = Box(reachable=False)
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     one.examine(asking())
     until(lambda: states(one) == [AskState.GIVEN_UP])
     (ask,) = one.asks()
@@ -112,7 +112,7 @@ def test_what_cannot_be_tested_says_why_and_gives_no_passport(tmp_path: Path) ->
 def test_a_fault_of_ours_costs_the_test_and_not_the_node(tmp_path: Path) -> None:
     box = Box()
     del box.replies["tool"]
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     one.examine(asking())
     until(lambda: states(one) == [AskState.GIVEN_UP])
     assert one.asks()[0].words.startswith("a fault of ours")
@@ -122,7 +122,7 @@ def test_a_fault_of_ours_costs_the_test_and_not_the_node(tmp_path: Path) -> None
 
 
 def test_a_heartbeat_stays_small_whatever_is_asked(tmp_path: Path) -> None:
-    one = desk(Box(), tmp_path)
+    one = coordinator(Box(), tmp_path)
     for number in range(3 * MOST_ASKS):
         one.examine(asking(f"{number:08d}"))
         until(lambda: AskState.WAITING not in states(one) and AskState.TESTING not in states(one))
@@ -133,7 +133,7 @@ def test_a_heartbeat_stays_small_whatever_is_asked(tmp_path: Path) -> None:
 
 def test_an_end_is_told_for_a_while(tmp_path: Path) -> None:
     box = Box()
-    one = desk(box, tmp_path)
+    one = coordinator(box, tmp_path)
     one.examine(asking())
     until(lambda: states(one) == [AskState.DONE])
     box.clock.advance(TOLD_MS)

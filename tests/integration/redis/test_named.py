@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.control.core import ControlSettings
 from pancode.control.tidy import EVERY_MS
 from pancode.domain.records import Audit
-from pancode.ports import Offer, QuotaExceeded
+from pancode.ports import JobToClose, Offer
 from tests.integration.redis.conftest import TAG, Site
 from tests.integration.redis.test_quota import Fleet
 from tests.integration.redis.test_rights import as_node
@@ -24,13 +24,13 @@ ROUND_S = 10
 def turns(fleet: Fleet) -> float:
     """Two rounds, in the first of which everything is looked at; how long they took."""
     began = time.monotonic()
-    fleet.desk.turn(EVERY_MS)
-    fleet.desk.turn()
+    fleet.coordinator.turn(EVERY_MS)
+    fleet.coordinator.turn()
     return time.monotonic() - began
 
 
 def culprits(fleet: Fleet) -> list[Any]:
-    return [a.detail["node"] for a in fleet.desk.rows(Audit) if a.what == "node quarantined"]
+    return [a.detail["node"] for a in fleet.coordinator.rows(Audit) if a.what == "node quarantined"]
 
 
 def many(client: Any, key: str, members: list[str]) -> None:
@@ -40,7 +40,7 @@ def many(client: Any, key: str, members: list[str]) -> None:
 
 def test_200_000_names_of_jobs_that_run(valkey_site: Site) -> None:
     fleet = Fleet(valkey_site)
-    fleet.desk.plane.core.rules = ControlSettings()  # far below the shipped quota
+    fleet.coordinator.plane.core.rules = ControlSettings()  # far below the shipped quota
     tag = fleet.bad.tag
     members = [f"{tag}_r-zz{number:07d}_1_1:x" for number in range(200_000)]
     many(as_node(valkey_site, tag), f"rq:wip:{keys.node_queue(tag)}", members)
@@ -84,19 +84,19 @@ def test_a_few_names_of_jobs_that_are_over_go_and_nobody_is_blamed(site: Site) -
 
 
 def running(fleet: Fleet) -> Any:
-    fleet.desk.dispatch("r-bad0", node="bad")
+    fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()
     due = fleet.bad.claim()
     assert due is not None
     fleet.bad.start(due)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     return due
 
 
 def waiting(fleet: Fleet) -> str:
     """The id of a job that waits in the honest node's queue."""
-    fleet.desk.dispatch("r-wait", node="good")
+    fleet.coordinator.dispatch("r-wait", node="good")
     for _ in range(2):
         fleet.good.breathe()
     (job,) = fleet.site.admin.lrange(f"rq:queue:{keys.node_queue(fleet.good.tag)}", 0, -1)
@@ -112,6 +112,6 @@ def test_closing_puts_a_counter_right_and_says_whose_it_was(site: Site, value: s
     uplink.set_heartbeat("heart")
     assert uplink.claim() and uplink.claim()
     as_node(site, TAG).hset(f"rq:worker:{TAG}", "successful_job_count", value)
-    odd = site.bus.close_jobs([QuotaExceeded(TAG, one, True, ""), QuotaExceeded(TAG, two, True, "")])
+    odd = site.bus.close_jobs([JobToClose(TAG, one, True, ""), JobToClose(TAG, two, True, "")])
     assert list(odd) == [TAG]
     assert site.admin.zcard(f"rq:finished:{keys.node_queue(TAG)}") == 2

@@ -19,7 +19,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UsageError
 from pancode.offline import queue_look
-from pancode.ports import Offer, QuotaExceeded
+from pancode.ports import JobToClose, Offer
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_tools import url
 
@@ -161,7 +161,7 @@ def test_the_coordinator_reads_none_of_it(mined: tuple[Site, Path]) -> None:
     site, place = mined
     site.bus.queues()
     site.bus.named_jobs(TAG, 0)
-    site.bus.close_jobs([QuotaExceeded(TAG, IDENTITY, True, "")])
+    site.bus.close_jobs([JobToClose(TAG, IDENTITY, True, "")])
     site.bus.push_orders([Offer(TAG, IDENTITY, "order")])
     site.bus.weigh()
     site.bus.expel_node(TAG)

@@ -66,33 +66,33 @@ class Fleet:
     def __init__(self, site: Site, folder: Path | None = None) -> None:
         """`folder`: for ledger and archive, which else are in memory."""
         self.site = site
-        self.desk = desk = Desk(redis=RealRedis(site))
+        self.coordinator = coordinator = Desk(redis=RealRedis(site))
         if folder is not None:
-            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", desk.clock)
-            desk.ledger, desk.archive = real
-            site.opened.append(desk.ledger)
-        self.desk.rules = replace(self.desk.rules, node_quota=QUOTA)
-        self.desk.restart()
-        self.bad, self.good = Puppet(self.desk, "bad"), Puppet(self.desk, "good")
+            real: Any = SqlLedger(folder / "ledger.db"), FileArchive(folder / "receipts", coordinator.clock)
+            coordinator.ledger, coordinator.archive = real
+            site.opened.append(coordinator.ledger)
+        self.coordinator.rules = replace(self.coordinator.rules, node_quota=QUOTA)
+        self.coordinator.restart()
+        self.bad, self.good = Puppet(self.coordinator, "bad"), Puppet(self.coordinator, "good")
         for node in (self.bad, self.good):
             site.bus.admit_node(node.tag, PASSWORD)
             node.breathe()
 
     def quarantined(self) -> str | None:
-        found: Node = self.desk.row(Node, "bad")
+        found: Node = self.coordinator.row(Node, "bad")
         return found.quarantined
 
     def settles(self) -> None:
         """A run of the honest node, from dispatch to receipt."""
-        self.desk.dispatch("r-good", node="good")
+        self.coordinator.dispatch("r-good", node="good")
         for _ in range(3):
             self.good.breathe()
         due = self.good.claim()
         assert due is not None
         self.good.start(due)
         self.good.deliver(due)
-        self.desk.turn()
-        assert self.desk.row(Run, "r-good").outcome is Outcome.DONE
+        self.coordinator.turn()
+        assert self.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
     def left(self) -> list[bytes]:
         """Keys that the flooding node made, or could have made."""
@@ -108,7 +108,7 @@ def test_every_key_that_it_may_write_is_weighed(path: str, site: Site) -> None:
     client = as_node(site, fleet.bad.tag)
     for number in range(24):
         FLOODS[path](client, fleet.bad.tag, number)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert re.match(
         r"it kept \d+ MiB in Redis \(\d+ keys?.*\), and may keep 4 MiB", fleet.quarantined() or ""
     )
@@ -151,7 +151,7 @@ def test_a_server_that_is_full_to_the_last_byte(site: Site) -> None:
             client.execute_command("XADD", keys.up_stream(fleet.bad.tag), "*", "e", PIECE)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         as_node(site, fleet.good.tag).execute_command("XADD", keys.up_stream(fleet.good.tag), "*", "e", PIECE)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert fleet.quarantined() is not None
     assert fleet.left() == []
     fleet.settles()
@@ -174,7 +174,7 @@ def test_connections_that_hold_much_are_weighed_or_cut(valkey_site: Site) -> Non
             line.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$16000000\r\n" + b"y" * 12_000_000)
     try:
         assert site.bus.used() < 100 * 2**20, "the server cuts the largest"
-        fleet.desk.turn()
+        fleet.coordinator.turn()
         assert "and its connections" in (fleet.quarantined() or "")
         fleet.settles()
     finally:
@@ -192,7 +192,7 @@ def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
     """RQ's tools show a closed job for a week; the order itself is in the ledger."""
     fleet = Fleet(site)
     noise = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(8_000))
-    fleet.desk.dispatch("r-0001", node="good", task=noise)
+    fleet.coordinator.dispatch("r-0001", node="good", task=noise)
     for _ in range(2):
         fleet.good.breathe()
     due = fleet.good.claim()
@@ -200,8 +200,8 @@ def test_a_large_order_that_ended_is_not_kept(site: Site) -> None:
     before = site.bus.weigh()[fleet.good.tag].size
     fleet.good.start(due)
     fleet.good.deliver(due)
-    fleet.desk.turn()
-    assert fleet.desk.row(Run, "r-0001").outcome is Outcome.DONE
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
     assert site.bus.weigh()[fleet.good.tag].size < before / 5
 
 
@@ -209,11 +209,11 @@ def test_weighing_is_not_done_while_there_is_room(site: Site) -> None:
     fleet = Fleet(site)
     site.admin.config_resetstat()
     for _ in range(5):
-        fleet.desk.turn(1_000)
+        fleet.coordinator.turn(1_000)
     told = site.admin.info("commandstats")
     assert told["cmdstat_info"]["calls"] <= 6
     assert not {"cmdstat_scan", "cmdstat_memory|usage", "cmdstat_client|list"} & set(told)
-    quota.enforce(fleet.desk.plane.core)
+    quota.enforce(fleet.coordinator.plane.core)
 
 
 def _words(*words: str) -> bytes:
@@ -223,8 +223,8 @@ def _words(*words: str) -> bytes:
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
     """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
     fleet = Fleet(valkey_site, tmp_path)
-    fleet.desk.plane.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
-    fleet.desk.dispatch("r-bad0", node="bad")
+    fleet.coordinator.plane.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
+    fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()
     due = fleet.bad.claim()
@@ -235,7 +235,7 @@ def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site
         identity = AttemptId(run=f"r-no{sent:04d}", attempt=1, fence=1)
         fleet.bad.deliver(due, identity=identity, answer="x" * 4_000)
         if sent % 40 == 0:
-            fleet.desk.turn()
+            fleet.coordinator.turn()
     assert "receipts of 1 MiB in a day" in (fleet.quarantined() or "")
     assert size_of(tmp_path) - before < 8 * 2**20
     fleet.settles()

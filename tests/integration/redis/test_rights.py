@@ -16,7 +16,7 @@ from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
-from pancode.ports import Offer, QuotaExceeded
+from pancode.ports import JobToClose, Offer
 from tests.integration.redis.conftest import OTHER, PASSWORD, TAG, Site
 
 MINE = AttemptId(run="r-mine", attempt=1, fence=1)
@@ -305,7 +305,7 @@ def test_keys_that_a_node_has_spoilt_stop_nobody(kind: str, site: Site) -> None:
         node.execute_command("XADD", names["worker"], "*", "e", "x")
     node.execute_command("DEL", names["executions"])
     node.execute_command("XADD", names["executions"], "*", "e", "x")
-    site.bus.close_jobs([QuotaExceeded(TAG, MINE, True, "done")])
+    site.bus.close_jobs([JobToClose(TAG, MINE, True, "done")])
     assert site.admin.hget(names["job"], "status") == b"finished"
     site.bus.push_orders([Offer(TAG, MINE, "{}")])
 

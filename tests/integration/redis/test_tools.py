@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
-from pancode.ports import Offer, QuotaExceeded, Ticket
+from pancode.ports import JobToClose, Offer, Ticket
 from tests.integration.redis.conftest import TAG, Site
 
 QUEUE = keys.node_queue(TAG)
@@ -146,7 +146,7 @@ def test_closed_jobs_do_not_pile_up(valkey_site: Site) -> None:
     site.opened.append(bus)
     for number in range(8):
         bus.push_orders([Offer(TAG, identity(number), "order")])
-        bus.close_jobs([QuotaExceeded(TAG, identity(number), True, "")])
+        bus.close_jobs([JobToClose(TAG, identity(number), True, "")])
     kept = FinishedJobRegistry(QUEUE, connection=site.admin).get_job_ids()
     assert kept == [keys.job_id(TAG, identity(number)) for number in (5, 6, 7)]
     assert len(list(site.admin.scan_iter(match="rq:job:*"))) == 3

@@ -24,7 +24,7 @@ from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.readiness import platforms
 from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, StepName, StepPlace
+from pancode.adapters.ssh.steps import HomeFile, NodeLocation, StepName
 from tests.integration.ssh.world import KEYS, World, remote, world
 
 FLEET = "f1"
@@ -174,9 +174,9 @@ def test_the_bundle_runs_alone(tmp_path: Path, store: BundleStore) -> None:
     asyncio.run(go())
 
 
-async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, StepPlace, str]:
+async def _unpacked(it: World, node: Remote, store: BundleStore) -> tuple[Bundle, NodeLocation, str]:
     found = await probe(node, FLEET)
-    place = StepPlace.of(FLEET, found)
+    place = NodeLocation.of(FLEET, found)
     fit = platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     python = next(p for p, wheels in fit if wheels == platform)
@@ -212,7 +212,7 @@ def test_an_agent_that_does_not_start_is_reported_with_its_words(tmp_path: Path,
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             fleet = Fleet(store)
-            place = StepPlace.of(FLEET, await probe(node, FLEET))
+            place = NodeLocation.of(FLEET, await probe(node, FLEET))
             await perform(node, steps.home_step(place))
             (home(it) / "broken").write_text("")
             out = await fleet.up(node)
@@ -295,7 +295,7 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
             rotated = steps.install_key_step(line.replace("IMtL8", "IMtL9"), marker(FLEET))
             await perform(node, rotated)
             assert keys.read_text().count(marker(FLEET)) == 1
-            found = StepPlace.of(FLEET, await probe(node, FLEET))
+            found = NodeLocation.of(FLEET, await probe(node, FLEET))
             proof = steps.prove_step(found, marker(FLEET))
             assert (await perform(node, proof)).values("left") == (f"key {keys}",)
             done = [await perform(node, s) for s in steps.remove_steps(found, marker(FLEET))]
@@ -311,7 +311,7 @@ def test_the_fleet_key_comes_and_goes_and_nothing_else_moves(tmp_path: Path, bef
 def test_removal_finds_what_hides(tmp_path: Path, store: BundleStore) -> None:
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
-            place = StepPlace.of(FLEET, await probe(node, FLEET))
+            place = NodeLocation.of(FLEET, await probe(node, FLEET))
             await perform(node, steps.home_step(place))
             deaf = "trap '' TERM INT; cd work; mkdir -m 500 locked; : > locked/x 2>/dev/null; sleep 302"
             await node.run(
@@ -347,7 +347,7 @@ def test_two_fleets_on_one_node_do_not_touch_each_other(tmp_path: Path, store: B
     async def go() -> None:
         async with world(tmp_path) as it, remote(it) as node:
             for name in ("f1", "f2"):
-                await perform(node, steps.home_step(StepPlace.of(name, await probe(node, name))))
+                await perform(node, steps.home_step(NodeLocation.of(name, await probe(node, name))))
             assert (await Fleet(store).remove(node)).left == ()
             assert [p.name for p in (it.home / ".pancode-node").iterdir()] == ["f2"]
 

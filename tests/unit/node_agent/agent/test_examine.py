@@ -50,55 +50,55 @@ def heard(stage: Stage) -> Heartbeat:
 
 
 def staged() -> tuple[Stage, Desk]:
-    desk = Desk()
-    stage = Stage(exams=desk)
+    coordinator = Desk()
+    stage = Stage(exams=coordinator)
     stage.go(2_000)
-    return stage, desk
+    return stage, coordinator
 
 
 def test_it_is_asked_once_and_told_at_once() -> None:
-    stage, desk = staged()
+    stage, coordinator = staged()
     ask = asking(stage)
     stage.tell(ask)
     stage.tell(ask, seq=1)
     assert stage.go(1_500, lambda: bool(heard(stage).facts.asks))  # not only with the next heartbeat
-    assert desk.asked == [ask]
-    desk.become(AskState.DONE)
+    assert coordinator.asked == [ask]
+    coordinator.become(AskState.DONE)
     assert stage.go(1_500, lambda: heard(stage).facts.asks[0].state is AskState.DONE)
 
 
 def test_a_restart_does_not_ask_again() -> None:
-    stage, desk = staged()
+    stage, coordinator = staged()
     stage.tell(asking(stage))
     stage.go(2_000)
     stage.agent = stage.start()
     stage.go(10_000)
-    assert len(desk.asked) == 1
+    assert len(coordinator.asked) == 1
 
 
 def test_too_late_it_is_not_begun_and_counts_as_seen() -> None:
     """A node that was away must not load a model for somebody who has gone."""
-    stage, desk = staged()
+    stage, coordinator = staged()
     stage.tell(asking(stage, in_ms=-1))
     stage.tell(Drain(on=True))
     stage.go(10_000)
-    assert desk.asked == [] and heard(stage).control_seen == 2 and heard(stage).draining
+    assert coordinator.asked == [] and heard(stage).control_seen == 2 and heard(stage).draining
 
 
 def test_a_node_that_is_no_longer_of_the_fleet_tests_nothing() -> None:
-    stage, desk = staged()
+    stage, coordinator = staged()
     stage.tell(Revoke(reason="removed"))
     stage.go(2_000)
     stage.tell(asking(stage))
     stage.go(5_000)
-    assert desk.asked == []
+    assert coordinator.asked == []
 
 
 def test_a_stranger_asks_for_nothing() -> None:
-    stage, desk = staged()
+    stage, coordinator = staged()
     stage.tell(asking(stage), key=STRANGER)
     stage.go(10_000)
-    assert desk.asked == []
+    assert coordinator.asked == []
 
 
 def test_a_node_agent_without_model_servers_says_so() -> None:

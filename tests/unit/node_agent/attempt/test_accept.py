@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.accept import Accept, AcceptView, KnownEndpoints, Opened, Refuse, judge, open_order
+from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.clock import FleetTime
@@ -106,7 +106,7 @@ def test_not_for_us_is_answered_to_nobody(changes: dict[str, Any], why: OrderRef
 def test_the_same_bytes_again_are_known_whatever_else_holds() -> None:
     mine = opened(order())
     bad = replace(VIEW, known=entry(mine.digest), now=None, epoch_seen=9, revoked=True, free_slots=0)
-    assert judge(mine, bad) == KnownEndpoints(Mark.SPAWNED)
+    assert judge(mine, bad) == AlreadyAccepted(Mark.SPAWNED)
 
 
 def test_other_bytes_for_a_fence_are_a_conflict() -> None:

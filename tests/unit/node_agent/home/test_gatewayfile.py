@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from node_agent.gateway.dialing import Proxy
-from node_agent.home.gatewayfile import FILE, GatewayWish, problems_of, read_wish
+from node_agent.home.gatewayfile import FILE, GatewaySettings, problems_of, read_wish
 from node_agent.home.settings import SettingsError
 
 
 def test_without_a_file_the_vendor_goes_nowhere_and_there_is_no_proxy(tmp_path: Path) -> None:
-    assert read_wish(tmp_path) == GatewayWish() and problems_of(tmp_path) == ()
-    assert (GatewayWish().hosted_tools, GatewayWish().fetched_urls, GatewayWish().https_proxy) == (
+    assert read_wish(tmp_path) == GatewaySettings() and problems_of(tmp_path) == ()
+    assert (
+        GatewaySettings().hosted_tools,
+        GatewaySettings().fetched_urls,
+        GatewaySettings().https_proxy,
+    ) == (
         "refuse",
         "refuse",
         None,

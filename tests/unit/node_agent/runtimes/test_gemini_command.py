@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from node_agent.runtimes.base import CommandLine, Resume
+from node_agent.runtimes.base import ProcessSpec, Resume
 from node_agent.runtimes.gemini.command import PROBE, launch
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
@@ -18,7 +18,7 @@ EDIT = {"run_shell_command"} | NETWORK
 READ = EDIT | {"replace", "write_file", "enter_plan_mode", "exit_plan_mode"}
 
 
-def denied(made: CommandLine) -> set[str]:
+def denied(made: ProcessSpec) -> set[str]:
     rules = tomllib.loads(made.files.get("policy.toml", b"").decode()).get("rule", [])
     assert all(rule["decision"] == "deny" and rule["priority"] == 900 for rule in rules)
     return {rule["toolName"] for rule in rules}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runtimes.base import CommandLine, Place
+from node_agent.runtimes.base import Place, ProcessSpec
 from node_agent.runtimes.codex.command import launch
 from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.openai_login import for_opencode, for_run, secrets_in
@@ -21,7 +21,7 @@ TEXT = json.dumps(LOGIN)
 PLACE = Place(path="/bin", python="/usr/bin/python3", is_root=False, isolation=Isolation.NONE)
 
 
-def launched(**env: str) -> CommandLine:
+def launched(**env: str) -> ProcessSpec:
     return launch(ask(model="m"), replace(PLACE, env=env))
 
 

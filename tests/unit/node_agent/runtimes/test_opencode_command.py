@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runtimes.base import CommandLine, Resume
+from node_agent.runtimes.base import ProcessSpec, Resume
 from node_agent.runtimes.opencode.command import PROBE, launch
 from node_agent.runtimes.starting import held_but_full_auto
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
@@ -19,7 +19,7 @@ EDIT = {**READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
 FULL = {**EDIT, "bash": "allow"}
 
 
-def settings(made: CommandLine) -> dict[str, Any]:
+def settings(made: ProcessSpec) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(made.env["OPENCODE_CONFIG_CONTENT"])
     return told
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox.detect import UID
-from node_agent.sandbox.owners import FileOwners
+from node_agent.sandbox.owners import UserIdPool
 
 
 def nobody() -> set[int]:
@@ -16,16 +16,16 @@ def nobody() -> set[int]:
 
 
 def test_no_two_attempts_have_one(tmp_path: Path) -> None:
-    owners = FileOwners(tmp_path / "owners", 8, nobody)
+    owners = UserIdPool(tmp_path / "owners", 8, nobody)
     given = [owners.owner_of(f"r{number}.1.1") for number in range(8)]
     assert sorted(given) == [UID + number for number in range(8)]
-    again = FileOwners(tmp_path / "owners", 8, nobody)
+    again = UserIdPool(tmp_path / "owners", 8, nobody)
     assert [again.owner_of(f"r{number}.1.1") for number in range(8)] == given, "after a restart"
 
 
 def test_the_one_given_longest_ago_is_given_again_unless_it_has_a_process(tmp_path: Path) -> None:
     busy = set[int]()
-    owners = FileOwners(tmp_path, 3, lambda: busy)
+    owners = UserIdPool(tmp_path, 3, lambda: busy)
     given = [owners.owner_of(name) for name in ("a", "b", "c")]
     for age, uid in enumerate(given):
         os.utime(tmp_path / str(uid), ns=(age + 1, age + 1))
@@ -39,5 +39,5 @@ def test_the_one_given_longest_ago_is_given_again_unless_it_has_a_process(tmp_pa
 
 def test_who_has_processes_without_a_file_is_passed_over(tmp_path: Path) -> None:
     """Of another fleet's node on the same machine."""
-    owners = FileOwners(tmp_path, 3, lambda: {UID, UID + 2})
+    owners = UserIdPool(tmp_path, 3, lambda: {UID, UID + 2})
     assert owners.owner_of("a") == UID + 1

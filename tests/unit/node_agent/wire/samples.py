@@ -14,7 +14,7 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, ReportedProblem, RuntimeFact
+from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
 from node_agent.wire.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.policy import (
@@ -249,8 +249,8 @@ def facts() -> NodeFacts:
                 words="tools?",
             ),
         ),
-        problems=(ReportedProblem(what="low disk", fix="free some"),),
-        shut=ReportedProblem(what="low disk", fix="free some"),
+        problems=(NodeProblem(what="low disk", fix="free some"),),
+        shut=NodeProblem(what="low disk", fix="free some"),
         allows=Allowed(
             safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
         ),

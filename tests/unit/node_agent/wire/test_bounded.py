@@ -15,7 +15,7 @@ from node_agent.wire.event import Events, Finding
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.hello import Hello
 from node_agent.wire.inventory import Inventory
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 from node_agent.wire.receipt import Claims, Receipt, Usage
 from node_agent.wire.signing import Envelope, Message, Signature, Signed
 from tests.unit.node_agent.wire import samples
@@ -92,7 +92,7 @@ def test_what_an_honest_node_has_too_much_of_is_cut_and_still_believed() -> None
     assert Claims.model_validate_json(big.canonical()) == big
     assert len(big.answer) == 4_000 and big.usage.input_tokens == MOST_TOKENS
     assert big.finished_wall_ms == YEAR_3000_MS and "\0" not in big.reason
-    assert len(ReportedProblem(what="w" * 10**5).what) == 1_000
+    assert len(NodeProblem(what="w" * 10**5).what) == 1_000
     assert len(Finding(level="info", text="t" * 10**5).text) == 4_000
 
 

@@ -39,10 +39,10 @@ class Fleet(World):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        app, desk = app_of(self.coordinator)
-        desk.closing.set()  # a stream of events ends at once
+        app, context = app_of(self.coordinator)
+        context.closing.set()  # a stream of events ends at once
         self.http = Http(app)
-        self.honest = Puppet(self.desk, "honest")
+        self.honest = Puppet(self.context, "honest")
         self._earlier()
         self.breathe()
         self.lies = self._order(self.node)
@@ -54,7 +54,7 @@ class Fleet(World):
             node.breathe()
 
     def _earlier(self) -> None:
-        core = self.desk.plane.core
+        core = self.context.plane.core
         with unit_of_work(core) as work:
             for number, scope in enumerate(("agent:builder", "agent:shell", "node:n1", "node:honest")):
                 work.book([BookEntry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
@@ -65,7 +65,7 @@ class Fleet(World):
         order = node.claim()
         assert order is not None and order.identity.run == run
         node.start(order)
-        self.desk.turn()
+        self.context.turn()
         return order
 
     def lie(self, kind: type[Signed], seed: int) -> None:
@@ -79,7 +79,7 @@ class Fleet(World):
             self.node.uplink.set_heartbeat(envelope)
         else:
             self.node.uplink.send(envelope)
-        self.desk.turn()
+        self.context.turn()
         assert process_time() - began < MOST_S, f"{kind.__name__} of {len(envelope)} bytes took too long"
         grown = self.stored() - before
         assert grown <= LEDGER_FOR_A_BYTE * len(envelope) + LEDGER_MORE, f"{kind.__name__}: {grown} bytes"
@@ -127,20 +127,20 @@ class Fleet(World):
 
     def stored(self) -> int:
         """Bytes in the ledger, roughly."""
-        return sum(len(str(shape_of(kind).to_row(row))) for kind in ALL for row in self.desk.rows(kind))
+        return sum(len(str(shape_of(kind).to_row(row))) for kind in ALL for row in self.context.rows(kind))
 
     def check(self) -> None:
         paths = gets([self.lies.identity.run, self.due.identity.run], self.node.name)
         answers = {path: self.http.get(path) for path in paths}
         assert not {path: told.text[:300] for path, told in answers.items() if told.status_code >= 500}
-        self.desk.check_books()
+        self.context.check_books()
         if self.honest.events.get(str(self.due.identity)) == 3:
             self.honest.heartbeat()
             self.honest.deliver(self.due, exit_code=0)
-            self.desk.turn()
-        run = self.desk.row(Run, self.due.identity.run)
+            self.context.turn()
+        run = self.context.row(Run, self.due.identity.run)
         assert run.state is RunState.ENDED and run.result["usage"]["input_tokens"] == 10
-        self.desk.check_books()
+        self.context.check_books()
 
 
 _ZERO = Decimal(0)
@@ -163,7 +163,7 @@ def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Signed], int
 def test_most_of_what_is_tried_is_believed(kind: type[Signed], tmp_path: Path) -> None:
     """Or the property would hold of nothing."""
     fleet = Fleet(tmp_path)
-    told = fleet.desk.plane.core.live.refusals
+    told = fleet.context.plane.core.live.refusals
     for seed in range(12):
         fleet.lie(kind, seed)
     # What the node says was sent to it is believed: that is no refusal of its own words.

@@ -90,11 +90,11 @@ def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.desk.plane, "act", act)
+        patch.setattr(world.context.plane, "act", act)
         run = world.dispatch()["run"]
-    (fence,) = world.desk.rows(Fence, run=run)
+    (fence,) = world.context.rows(Fence, run=run)
     assert fence.state is FenceState.OFFERED and world.node.claim() is None
-    world.desk.turn()
+    world.context.turn()
     assert world.claim().identity.run == run
 
 
@@ -102,14 +102,14 @@ def test_a_refusal_names_its_gate_and_nothing_is_left(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(mode="plan"))
     assert (told["exit_code"], told["code"], told["status"]) == (5, "refused_mode", 409)
     assert told["why"] == "gate 1 of 10: mode"
-    assert world.desk.rows(Run) == [] and world.desk.rows(Balance) == []
+    assert world.context.rows(Run) == [] and world.context.rows(Balance) == []
     assert world.http.get("/v1/audit", about="admission").json()["audit"][0]["what"] == "refused"
 
 
 def test_an_unknown_node_is_not_found_with_the_nearest_name(world: World) -> None:
     told = world.problem("POST", "/v1/runs", world.shell(node="n11"))
     assert told["exit_code"] == 4 and "did you mean n1?" in told["why"]
-    assert world.desk.rows(Run) == []
+    assert world.context.rows(Run) == []
 
 
 def test_a_dry_run_shows_all_ten_gates_and_changes_nothing(world: World) -> None:
@@ -118,7 +118,7 @@ def test_a_dry_run_shows_all_ten_gates_and_changes_nothing(world: World) -> None
         "mode mutation drain recursion task paths safety budget agent routing".split()
     )
     assert answer["admitted"] is False and answer["nodes"][0]["node"] == "n1"
-    assert answer["snapshot"] is None and world.desk.rows(Run) == []
+    assert answer["snapshot"] is None and world.context.rows(Run) == []
 
 
 def test_a_dry_run_names_the_files_that_would_travel(world: World, tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_settings_of_one_call_count_less_than_its_flags(world: World) -> None:
 
 
 def test_a_prefix_is_enough_while_it_is_unambiguous(world: World) -> None:
-    world.desk.dispatch("r-0001")
-    world.desk.dispatch("r-0012")
-    world.desk.dispatch("r-0123")
+    world.context.dispatch("r-0001")
+    world.context.dispatch("r-0012")
+    world.context.dispatch("r-0123")
     assert world.http.get("/v1/runs/012/brief").json()["run"] == "r-0123"
     assert world.http.get("/v1/runs/last/brief").json()["run"] in ("r-0001", "r-0012", "r-0123")
     told = world.problem("GET", "/v1/runs/r-00/brief")
@@ -151,21 +151,21 @@ def test_a_prefix_is_enough_while_it_is_unambiguous(world: World) -> None:
 def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> None:
     run = world.dispatch()["run"]
     world.node.start(world.claim())
-    world.desk.turn(200)
-    world.desk.clock.ms += 60_000
+    world.context.turn(200)
+    world.context.clock.ms += 60_000
     shown = world.http.get(f"/v1/runs/{run}/brief").json()
     assert shown["state"] == "running" and "unknown since" in shown["notes"][0] and "n1" in shown["notes"][0]
 
 
 def test_the_fleet_says_since_when_and_what_to_do(world: World) -> None:
-    world.desk.plane.add_node(Node("n2", world.desk.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
+    world.context.plane.add_node(Node("n2", world.context.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
     nodes = {n["name"]: n for n in world.http.get("/v1/fleet").json()["nodes"]}
     assert nodes["n1"]["state"] == "online" and nodes["n1"]["clock_skew_s"] < -1e9
     assert ["its clock is" in p["what"] for p in nodes["n1"]["problems"]] == [True]
     assert nodes["n2"]["state"] == "new" and nodes["n2"]["labels"] == {"gpu": "24g"}
     assert nodes["n2"]["problems"][0]["fix"] == "pancode fleet up n2"
     since = nodes["n1"]["since"]
-    world.desk.clock.ms += 1_000
+    world.context.clock.ms += 1_000
     assert world.http.get("/v1/fleet").json()["nodes"][0]["since"] == since
 
 
@@ -179,7 +179,7 @@ def test_a_paused_queue_says_so_to_those_who_wait(world: World) -> None:
     assert shown["paused"] == "disk full" and shown["orders"][0]["run"] == run
     assert "disk full" in world.http.get(f"/v1/runs/{run}/brief").json()["reason"]
     world.http.post("/v1/queues/resume", {"queue": "pool.any"})
-    assert world.claim().identity.run == run and world.desk.rows(Setting, name="pause:any") == []
+    assert world.claim().identity.run == run and world.context.rows(Setting, name="pause:any") == []
 
 
 @pytest.mark.parametrize("queue", [None, "n1"])
@@ -202,7 +202,7 @@ def test_a_waiting_run_is_taken_out_a_running_one_is_not(world: World) -> None:
     world.http.post("/v1/queues/resume", {})
     running = world.dispatch()["run"]
     world.node.start(world.claim())
-    world.desk.turn()
+    world.context.turn()
     told = world.problem("POST", f"/v1/queues/runs/{running}/remove", {})
     assert told["code"] == "not_waiting" and told["fix"] == f"pancode runs stop {running}"
 
@@ -210,7 +210,7 @@ def test_a_waiting_run_is_taken_out_a_running_one_is_not(world: World) -> None:
 def test_a_stop_waits_for_the_nodes_own_word(world: World) -> None:
     run = world.dispatch()["run"]
     world.node.start(world.claim())
-    world.desk.turn()
+    world.context.turn()
     told = world.http.post(f"/v1/runs/{run}/stop", {"by": "ana", "reason": "wrong"}).json()
     assert told["state"] == "interrupting" and "not confirmed" in told["reason"]
     assert [c.body.kind for c in world.node.controls()][-1] == "stop"
@@ -222,7 +222,7 @@ def test_a_drained_fleet_refuses_and_a_resumed_one_takes(world: World) -> None:
     refused = world.problem("POST", "/v1/runs", world.shell())
     assert refused["code"] == "refused_drain" and "new disk" in refused["message"]
     world.http.post("/v1/fleet/resume", {})
-    assert world.desk.row(Node, "n1").draining is None
+    assert world.context.row(Node, "n1").draining is None
     world.dispatch()
 
 
@@ -231,7 +231,7 @@ def test_ceilings_and_costs_by_hand(world: World) -> None:
     assert shown["scopes"][0]["ceiling_usd"] == "20"
     node = world.http.post("/v1/budget/ceiling", {"usd": "5", "scope": "node:n1"}).json()
     assert {"node:n1", "5"} <= {v for s in node["scopes"] for v in s.values() if isinstance(v, str)}
-    run = world.desk.dispatch("r-0009").id
+    run = world.context.dispatch("r-0009").id
     told = world.problem("POST", "/v1/budget/settle", {"run": run, "usd": "1"})
     assert "not unknown" in told["message"]
 
@@ -241,9 +241,9 @@ def test_retry_is_admitted_anew(world: World) -> None:
     assert world.problem("POST", f"/v1/runs/{run}/retry", {})["code"] == "not_ended"
     world.http.post(f"/v1/runs/{run}/stop", {})
     world.node.say(world.claim().identity, _revoked())
-    world.desk.turn()
+    world.context.turn()
     again = world.http.post(f"/v1/runs/{run}/retry", {"by": "ana"}).json()
-    fresh = world.desk.row(Run, again["run"])
+    fresh = world.context.row(Run, again["run"])
     assert fresh.retry_of == run and fresh.state is RunState.PENDING and fresh.created_by == "ana"
     assert fresh.gates[0]["argv"] == ["grep", "-q", "a b", "x"] and fresh.limits["wall_ms"] == 5_000
 
@@ -260,7 +260,7 @@ def test_progress_is_told_to_its_end(world: World) -> None:
     order = world.claim()
     world.node.start(order)
     world.node.deliver(order, exit_code=0)
-    world.desk.turn()
+    world.context.turn()
     events = events_of(world.http.get(f"/v1/runs/{run}/events"))
     assert events[-1][0] == "run" and events[-1][1]["outcome"] == "done"
 
@@ -272,7 +272,7 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
     whole = bytes(range(256)) * 600
     world.coordinator.streams.put(order.identity, "out", whole)
     world.node.deliver(order)
-    world.desk.turn()
+    world.context.turn()
     got, offset, state = b"", 0, "more"
     while state == "more":
         piece = world.http.get(f"/v1/runs/{run}/log", offset=str(offset))
@@ -291,18 +291,18 @@ def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
     world.coordinator.streams.put(first.identity, "out", b"first\n")
     world.node.start(first)
     world.node.deliver(first, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    world.desk.turn()
-    world.desk.turn(world.desk.rules.retry_pause_ms)
+    world.context.turn()
+    world.context.turn(world.context.rules.retry_pause_ms)
     world.node.breathe()
     second = world.claim()
     world.coordinator.streams.put(second.identity, "out", b"second\n")
     world.node.start(second)
     world.node.deliver(second)
-    world.desk.turn()
+    world.context.turn()
     kinds = [kind for kind, _ in events_of(world.http.get(f"/v1/runs/{run}/log", attempt="1.1", follow="1"))]
     assert kinds == ["log", "attempt", "log", "end"]
     assert world.http.get(f"/v1/runs/{run}/log").content == b"second\n"
-    assert world.desk.row(Fence, run, 2).attempt == 2
+    assert world.context.row(Fence, run, 2).attempt == 2
 
 
 def test_a_streams_name_cannot_leave_its_folder(world: World) -> None:
@@ -321,7 +321,7 @@ def test_a_stream_that_no_node_has_is_an_error_and_not_an_empty_one(world: World
 
 
 def test_bring_up_tells_its_steps_and_who_failed(world: World) -> None:
-    world.desk.plane.add_node(Node("n2", 0, {}, {}, 1))
+    world.context.plane.add_node(Node("n2", 0, {}, {}, 1))
     world.coordinator.fleet.sick.add("n2")
     events = events_of(world.http.post("/v1/fleet/up", {"by": "ana"}))
     assert [e[1]["state"] for e in events if e[0] == "progress"] == ["started", "done", "started", "failed"]
@@ -350,7 +350,7 @@ def test_a_removed_machine_that_another_tool_cleaned_is_forgotten(world: World) 
         return bool(answer["forgotten"])
 
     assert not cleaned("n1") and world.http.get("/v1/nodes/n1").status_code == 200, "nobody removed it"
-    world.desk.plane.revoke("n1")
+    world.context.plane.revoke("n1")
     assert cleaned("n1") and not cleaned("n1")
     assert world.problem("GET", "/v1/nodes/n1")["exit_code"] == 4
 
@@ -376,7 +376,7 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
 def test_what_did_not_end_well_lands_only_anyway(world: World) -> None:
     run = world.dispatch()["run"]
     world.node.deliver(world.claim(), **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
-    world.desk.turn()
+    world.context.turn()
     told = world.problem("POST", f"/v1/runs/{run}/land", {})
     assert told["code"] == "not_done" and "--anyway" in told["fix"] and told["exit_code"] == 7
     assert world.http.post(f"/v1/runs/{run}/land", {"anyway": True}).json()["status"] == "landed"

@@ -33,7 +33,7 @@ def test_what_was_set_says_by_whom_and_is_taken_back(world: World) -> None:
     answer = world.http.post("/v1/budget/ceiling/unset", {"by": "ana"}).json()
     assert (answer["scopes"][0]["ceiling_usd"], answer["scopes"][0]["origin"]) == ("10", "built-in")
     assert answer["notes"] == []
-    (entry,) = [a for a in world.desk.rows(Audit) if a.what == "ceiling unset"]
+    (entry,) = [a for a in world.context.rows(Audit) if a.what == "ceiling unset"]
     assert entry.detail == {"scope": "day", "old": "20", "by": "ana"}
 
 

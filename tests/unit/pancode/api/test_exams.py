@@ -87,17 +87,17 @@ class Follow:
 
     def __init__(self, world: Local, *steps: Callable[[str], None]) -> None:
         self.world, self.steps, self.lines = world, list(steps), list[ProgressLine]()
-        self.asked = exams.ask(world.desk.plane.core, PLACE, False)
+        self.asked = exams.ask(world.context.plane.core, PLACE, False)
 
     def pause(self, seconds: float) -> bool:
         if not self.steps:
-            self.world.desk.clock.ms += 1_000
+            self.world.context.clock.ms += 1_000
             return False
         self.steps.pop(0)(self.asked.ask)
         return False
 
     def go(self) -> Any:
-        return exams.follow(self.world.desk.plane.core, self.asked, self.lines.append, self.pause)
+        return exams.follow(self.world.context.plane.core, self.asked, self.lines.append, self.pause)
 
 
 def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
@@ -141,11 +141,11 @@ def test_what_could_not_be_tested_has_no_verdict(world: Local) -> None:
 
 @pytest.mark.parametrize(("begins", "least"), [(False, START_MS), (True, LAST_MS)])
 def test_a_node_that_says_nothing_is_waited_for_no_longer(world: Local, begins: bool, least: int) -> None:
-    began = world.desk.clock.ms
+    began = world.context.clock.ms
     steps = [lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words"))] if begins else []
     with pytest.raises(NotTested, match="n1 does not say how it goes") as no:
         Follow(world, *steps).go()
-    assert least < world.desk.clock.ms - began < least + 60_000 and "fleet status" in no.value.fix
+    assert least < world.context.clock.ms - began < least + 60_000 and "fleet status" in no.value.fix
 
 
 def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> None:
@@ -153,24 +153,24 @@ def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> N
         world.node.session, world.node.nonce, world.node.seq = "s2", "nonce-2", 0
         world.tell()
 
-    began = world.desk.clock.ms
+    began = world.context.clock.ms
     with pytest.raises(NotTested, match="n1 was started anew in the midst of the test") as no:
         Follow(world, lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words")), anew).go()
-    assert world.desk.clock.ms - began < START_MS
+    assert world.context.clock.ms - began < START_MS
     assert no.value.fix.endswith("pancode models test n1/ollama/qwen3")
 
 
 def test_a_coordinator_that_ends_leaves_the_test_to_the_node(world: Local) -> None:
-    asked = exams.ask(world.desk.plane.core, PLACE, False)
+    asked = exams.ask(world.context.plane.core, PLACE, False)
     with pytest.raises(UnavailableError, match="the test goes on"):
-        exams.follow(world.desk.plane.core, asked, lambda line: None, lambda seconds: True)
+        exams.follow(world.context.plane.core, asked, lambda line: None, lambda seconds: True)
 
 
 def test_a_node_that_is_away_is_not_asked(world: Local) -> None:
     for _ in range(200):
-        world.desk.turn(1_000)
+        world.context.turn(1_000)
     with pytest.raises(NotTested, match="n1 is unreachable"):
-        exams.ask(world.desk.plane.core, PLACE, False)
+        exams.ask(world.context.plane.core, PLACE, False)
     assert world.asked() == []
     kinds = events_of(world.http.post("/v1/models/test", {"model": "qwen3"}))
     (test,) = kinds[-1][1]["tests"]
@@ -216,7 +216,7 @@ def test_a_dispatch_to_an_untested_model_is_refused_for_programs_and_people(worl
     told = world.problem("POST", "/v1/runs", world.body())
     assert (told["code"], told["exit_code"]) == ("model_untested", 5)
     assert told["details"] == {"node": "n1", "endpoint": "ollama", "model": "qwen3"}
-    assert "--untested" in told["fix"] and world.desk.rows(Run) == []
+    assert "--untested" in told["fix"] and world.context.rows(Run) == []
 
 
 @pytest.mark.parametrize("how", [{"free": False}, {"remote": True}])
@@ -225,12 +225,12 @@ def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, 
     world.tell(None, **how)
     told = world.problem("POST", "/v1/runs", world.body())
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
-    assert "costs" in told["message"] and world.desk.rows(Run) == []
+    assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "in no budget" in exams.begun(world.desk.plane.core, PLACE)
+    assert "in no budget" in exams.begun(world.context.plane.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "in no budget" not in exams.begun(world.desk.plane.core, PLACE)
+    assert "in no budget" not in exams.begun(world.context.plane.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:
@@ -246,7 +246,7 @@ def test_a_model_that_failed_is_refused_with_the_fix(world: Local) -> None:
     assert "model qwen3 did not pass its test: context: 4096 tokens" in told["message"]
     assert "(n1 says: OLLAMA_CONTEXT_LENGTH=32768)" in told["message"]
     assert told["fix"].startswith("pancode models test n1/")
-    assert world.desk.rows(Run) == []
+    assert world.context.rows(Run) == []
 
 
 def test_a_model_that_passed_gets_the_run(world: Local) -> None:
@@ -275,7 +275,7 @@ def test_what_could_not_be_found_out_is_a_warning(world: Local) -> None:
 
 def test_where_a_model_is_nowhere(world: Local) -> None:
     with pytest.raises(NotFoundError):
-        exams.where(world.desk.plane.core, "llama", None)
+        exams.where(world.context.plane.core, "llama", None)
 
 
 def test_a_tier_that_is_none_names_the_nearest(world: Local) -> None:

@@ -25,10 +25,10 @@ class Watched:
 
     def __init__(self, tmp_path: Path) -> None:
         self.memory = MemoryDesk()
-        self.desk = ApiContext(MemoryCoordinator(self.memory, tmp_path), FACTS, lambda by: None)
+        self.context = ApiContext(MemoryCoordinator(self.memory, tmp_path), FACTS, lambda by: None)
 
     def stream(self, last: str = "", **query: str) -> AsyncIterator[str]:
-        answer = FEED_VERBS[0].answer(self.desk, ApiCall({}, query, Empty(), last))
+        answer = FEED_VERBS[0].answer(self.context, ApiCall({}, query, Empty(), last))
         assert isinstance(answer, StreamingResponse)
         return answer.body_iterator  # type: ignore[return-value]
 
@@ -62,11 +62,11 @@ def test_the_newest_come_first_and_fit_what_is_asked_for(watched: Watched) -> No
 
 
 def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> None:
-    last = watched.desk.core.feed.last
+    last = watched.context.core.feed.last
     watched.memory.dispatch("r-0001")
     for told in (watched.all(last=str(last)), watched.all(since=str(last))):
         assert [kind for kind, _ in told] == ["run.queued"]
-    now = watched.desk.core.feed.last
+    now = watched.context.core.feed.last
     assert watched.all(last=str(now + 5)) == [("reset", {"last": now})]
     assert watched.all(last=str(now)) == []
 
@@ -74,7 +74,7 @@ def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> N
 def test_watchers_are_woken_by_the_commit_and_ask_no_ledger(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core, last = watched.desk.core, watched.desk.core.feed.last
+    core, last = watched.context.core, watched.context.core.feed.last
 
     async def go() -> list[str]:
         streams = [watched.stream(str(last)) for _ in range(20)]

@@ -18,13 +18,13 @@ LINE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+-]
 
 
 @pytest.fixture
-def desk() -> Desk:
+def context() -> Desk:
     return Desk()
 
 
 @pytest.fixture
-def coordinator(desk: Desk, tmp_path: Path) -> MemoryCoordinator:
-    return MemoryCoordinator(desk, tmp_path)
+def coordinator(context: Desk, tmp_path: Path) -> MemoryCoordinator:
+    return MemoryCoordinator(context, tmp_path)
 
 
 def values(coordinator: MemoryCoordinator) -> dict[str, float]:
@@ -34,23 +34,23 @@ def values(coordinator: MemoryCoordinator) -> dict[str, float]:
 
 
 def test_a_run_is_counted_where_it_stands_and_where_it_ends(
-    desk: Desk, coordinator: MemoryCoordinator
+    context: Desk, coordinator: MemoryCoordinator
 ) -> None:
-    node = Puppet(desk, "n1", slots=2)
+    node = Puppet(context, "n1", slots=2)
     node.breathe()
-    desk.dispatch()
+    context.dispatch()
     waiting = values(coordinator)
     assert waiting["pancode_runs pending"] == waiting["pancode_queue_waiting pool.any"] == 1
     assert waiting["pancode_budget_held_usd"] == 0.75
-    desk.turn()
+    context.turn()
     order = node.claim()
     assert order is not None
     node.start(order)
-    desk.turn()
+    context.turn()
     working = values(coordinator)
     assert (working["pancode_runs running"], working["pancode_node_slots_used n1"]) == (1, 1)
     node.deliver(order)
-    desk.turn()
+    context.turn()
     over = values(coordinator)
     assert over["pancode_runs running"] == over["pancode_budget_held_usd"] == 0
     assert over["pancode_runs_ended_total done shell n1"] == over["pancode_agent_runs_total builder"] == 1
@@ -60,19 +60,19 @@ def test_a_run_is_counted_where_it_stands_and_where_it_ends(
 
 
 def test_a_run_that_is_stopped_before_anybody_had_it_has_ended_nowhere(
-    desk: Desk, coordinator: MemoryCoordinator
+    context: Desk, coordinator: MemoryCoordinator
 ) -> None:
-    run = desk.dispatch()
-    desk.plane.stop(run.id, "not needed")
-    desk.plane.stop(run.id, "not needed")
+    run = context.dispatch()
+    context.plane.stop(run.id, "not needed")
+    context.plane.stop(run.id, "not needed")
     assert values(coordinator)["pancode_runs_ended_total interrupted shell"] == 1
 
 
 def test_every_figure_is_in_the_catalogue_with_its_labels_and_is_text_that_can_be_read(
-    desk: Desk, coordinator: MemoryCoordinator
+    context: Desk, coordinator: MemoryCoordinator
 ) -> None:
-    Puppet(desk, "n1").breathe()
-    desk.dispatch()
+    Puppet(context, "n1").breathe()
+    context.dispatch()
     answer = client_of(coordinator).get("/v1/metrics").json()
     for one in answer["figures"]:
         assert tuple(one["labels"]) == FIGURES[one["name"]].labels, one
@@ -83,11 +83,11 @@ def test_every_figure_is_in_the_catalogue_with_its_labels_and_is_text_that_can_b
         assert (figure.kind == "counter") == name.endswith("_total"), name
 
 
-def test_what_is_not_known_is_left_out(desk: Desk, coordinator: MemoryCoordinator) -> None:
+def test_what_is_not_known_is_left_out(context: Desk, coordinator: MemoryCoordinator) -> None:
     def away() -> int:
         raise UnavailableError("Redis is away")
 
-    desk.plane.core.ports.bus.used = away  # type: ignore[method-assign]
+    context.plane.core.ports.bus.used = away  # type: ignore[method-assign]
     found = values(coordinator)
     assert "pancode_redis_used_bytes" not in found
     assert "process_resident_memory_bytes" not in found
@@ -95,20 +95,20 @@ def test_what_is_not_known_is_left_out(desk: Desk, coordinator: MemoryCoordinato
 
 
 def test_a_link_that_goes_by_itself_has_broken_and_one_that_is_closed_has_not(
-    desk: Desk, coordinator: MemoryCoordinator
+    context: Desk, coordinator: MemoryCoordinator
 ) -> None:
-    Puppet(desk, "n1").breathe()
+    Puppet(context, "n1").breathe()
     assert "pancode_node_link_up n1 ssh" not in values(coordinator), "nobody has tried yet"
     story = [(False, True), (True, False), (False, True), (False, True), (True, False), (False, False)]
     told = []
     for up, broken in story:  # refused at first; up; broken; refused; up; closed
-        desk.plane.put_link_state("n1", up, broken)
+        context.plane.put_link_state("n1", up, broken)
         found = values(coordinator)
         told.append((found["pancode_node_link_up n1 ssh"], found["pancode_node_link_breaks_total n1"]))
     assert told == [(0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (0, 1)]
 
 
-def test_the_port_has_one_page_which_changes_nothing(desk: Desk, coordinator: MemoryCoordinator) -> None:
+def test_the_port_has_one_page_which_changes_nothing(context: Desk, coordinator: MemoryCoordinator) -> None:
     shown = Http(figures_app(ApiDesk(coordinator, dict(FACTS), lambda by: None)))
     page = shown.get("/metrics")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -119,8 +119,8 @@ def test_the_port_has_one_page_which_changes_nothing(desk: Desk, coordinator: Me
 
 
 def test_a_ledger_that_cannot_be_read_is_no_page_and_no_story(
-    desk: Desk, coordinator: MemoryCoordinator
+    context: Desk, coordinator: MemoryCoordinator
 ) -> None:
-    desk.ledger.close()
+    context.ledger.close()
     page = Http(figures_app(ApiDesk(coordinator, dict(FACTS), lambda by: None))).get("/metrics")
     assert (page.status_code, page.text) == (503, "the ledger cannot be read now\n")

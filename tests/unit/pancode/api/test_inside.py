@@ -54,7 +54,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         )
         assert (told["code"], told["exit_code"]) == ("inside_run", 5), (verb.path, told)
         assert run in told["message"] and "started" in told["fix"]
-    with world.desk.ledger.transaction() as tx:
+    with world.context.ledger.transaction() as tx:
         told_of = [a for a in tx.find(Audit, {"domain": "trust"}) if a.run == run]
     assert len(told_of) == len(others) and {a.what for a in told_of} == {"refused from inside a run"}
     assert {verb.path for verb in VERBS if verb.for_runs} == {"/v1/runs"}
@@ -67,7 +67,7 @@ def test_what_it_dispatches_is_its_child_whatever_it_claims(world: World) -> Non
     other = world.dispatch()["run"]
     _inside(world, parent)
     child = world.dispatch(by="ana", priority=900, parent=other)["run"]
-    row: Run = world.desk.row(Run, child)
+    row: Run = world.context.row(Run, child)
     assert (row.parent, row.depth, row.priority, row.created_by) == (parent, 1, 3, parent)
     _inside(world, child)
     told = _asked(world, depth=0, parent=None)
@@ -88,7 +88,7 @@ def test_the_outermost_mark_counts_for_it_is_the_one_that_cannot_be_forged(world
 def test_marks_of_another_fleet_are_none_of_ours(world: World) -> None:
     _inside(world, "r-another")
     assert world.http.post("/v1/budget/ceiling", {"usd": "20"}).status_code == 200
-    assert world.desk.row(Run, world.dispatch()["run"]).parent is None
+    assert world.context.row(Run, world.dispatch()["run"]).parent is None
 
 
 @pytest.mark.parametrize("asked", [{}, {"told_only": True}])
@@ -96,15 +96,15 @@ def test_what_a_held_run_starts_goes_only_where_something_holds_it(
     world: World, asked: dict[str, Any]
 ) -> None:
     """The node without a sandbox has more room, and takes people's scripts; admission sees that one fits."""
-    walled = Puppet(world.desk, "walled", slots=2)
+    walled = Puppet(world.context, "walled", slots=2)
     walled.facts = facts(isolation=Isolation.SANDBOX)
     walled.breathe()
     parent = world.dispatch(safety="full-auto")["run"]
     _inside(world, parent)
     child = world.dispatch(**asked)["run"]
-    assert not world.desk.row(Run, child).told_only
-    world.desk.turn()
-    bound = {fence.run: fence.node for fence in world.desk.rows(Fence)}
+    assert not world.context.row(Run, child).told_only
+    world.context.turn()
+    bound = {fence.run: fence.node for fence in world.context.rows(Fence)}
     assert bound == {parent: "walled", child: "walled"}
 
 
@@ -112,8 +112,8 @@ def test_a_script_of_a_run_that_nothing_holds_may_go_where_it_went(world: World)
     parent = world.dispatch()["run"]
     _inside(world, parent)
     child = world.dispatch()["run"]
-    world.desk.turn()
-    assert {fence.run for fence in world.desk.rows(Fence)} == {parent, child}
+    world.context.turn()
+    assert {fence.run for fence in world.context.rows(Fence)} == {parent, child}
     order = next(o for o in (world.claim(), world.claim()) if o.identity.run == child)
     assert (order.depth, order.policy.told_only) == (1, True), "the node is told, too"
 
@@ -127,8 +127,8 @@ def test_who_has_ended_before_the_answer_may_not_change_anything(world: World) -
 def test_children_get_no_more_money_than_their_parent_has_left(world: World) -> None:
     parent = world.dispatch(budget="1")["run"]
     _inside(world, parent)
-    first = world.desk.row(Run, world.dispatch(budget="0.75")["run"])
-    second = world.desk.row(Run, world.dispatch(budget="500")["run"])
+    first = world.context.row(Run, world.dispatch(budget="0.75")["run"])
+    second = world.context.row(Run, world.dispatch(budget="500")["run"])
     assert (first.estimate_usd, second.estimate_usd) == (Decimal("0.75"), Decimal("0.25"))
     assert (first.limits["usd"], second.limits["usd"]) == ("0.75", "0.25")
     told = _asked(world, runtime="claude")
@@ -141,7 +141,7 @@ def test_a_child_has_its_whole_limit_from_the_start(world: World) -> None:
     agent = {"runtime": "claude", "told_only": True}
     world.node.facts = facts(runtimes=tuple(RuntimeFact(name=n, state="ok") for n in ("shell", "claude")))
     world.node.breathe()
-    first = world.desk.row(Run, world.dispatch(**agent)["run"])
+    first = world.context.row(Run, world.dispatch(**agent)["run"])
     assert (first.estimate_usd, first.limits["usd"]) == (Decimal("0.75"), "1")
     assert "nothing left" in _asked(world, **agent)["message"]
 
@@ -165,11 +165,11 @@ def test_a_child_of_a_run_behind_a_wall_has_one_too(world: World) -> None:
     world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=claude)
     world.node.breathe()
     parent = world.dispatch(agent="builder", runtime="claude")["run"]
-    assert world.desk.row(Run, parent).terms["walled"] is True
+    assert world.context.row(Run, parent).terms["walled"] is True
     assert world.claim().policy.walled is True
     _inside(world, parent)
     child = world.dispatch(agent="scout", runtime="claude")["run"]
-    assert world.desk.row(Run, child).terms["walled"] is True
+    assert world.context.row(Run, child).terms["walled"] is True
     world.node.facts = facts(isolation=Isolation.LANDLOCK, runtimes=claude)
     world.node.breathe()
     told = _asked(world, agent="scout", runtime="claude")

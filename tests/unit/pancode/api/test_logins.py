@@ -16,7 +16,7 @@ def world(tmp_path: Path) -> World:
 
 
 def logins(world: World) -> list[tuple[str, dict]]:
-    return [(a.what, dict(a.detail)) for a in world.desk.rows(Audit) if a.what.startswith("login ")]
+    return [(a.what, dict(a.detail)) for a in world.context.rows(Audit) if a.what.startswith("login ")]
 
 
 def test_a_login_is_on_record_when_it_is_opened_and_when_it_ends(world: World) -> None:

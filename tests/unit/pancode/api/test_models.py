@@ -17,13 +17,13 @@ LARGE = ModelFact(id="large", parameters=120 * 10**9, ctx_usable=32_768)
 
 @pytest.fixture
 def http(tmp_path: Path) -> Http:
-    desk = Desk()
-    puppet = Puppet(desk, "gpubox")
+    context = Desk()
+    puppet = Puppet(context, "gpubox")
     puppet.facts = puppet.facts.model_copy(update={"endpoints": (endpoint("ollama", SMALL, LARGE),)})
     puppet.breathe()
-    Puppet(desk, "desk").breathe()
+    Puppet(context, "desk").breathe()
     (tmp_path / "pancode.yaml").write_text('models: {tiers: {"ollama/tiny": mid}}\n')
-    return Http(app_of(MemoryCoordinator(desk, tmp_path))[0])
+    return Http(app_of(MemoryCoordinator(context, tmp_path))[0])
 
 
 def test_endpoints_by_node(http: Http) -> None:

@@ -20,8 +20,8 @@ def test_labels_are_set_replaced_and_taken_away_and_the_rest_stays(world: World)
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "8g", "disk": "ssd"}})
     answer = world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}, "unlabel": ["disk"]}).json()
     assert answer["labels"] == {"os": "linux", "gpu": "24g"} and answer["slots"]["total"] == 2
-    assert world.desk.row(Node, "n1").labels == answer["labels"]
-    assert [a.what for a in world.desk.rows(Audit)].count("node set") == 2
+    assert world.context.row(Node, "n1").labels == answer["labels"]
+    assert [a.what for a in world.context.rows(Audit)].count("node set") == 2
 
 
 def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> None:
@@ -31,17 +31,17 @@ def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> 
     told = [control.body for control in world.node.controls() if isinstance(control.body, SetSlots)]
     assert told[-1] == SetSlots(slots=1)
     assert world.claim().identity.run == first and world.node.claim() is None
-    assert world.desk.row(Run, second).fence == 0
+    assert world.context.row(Run, second).fence == 0
 
 
 def test_a_waiting_run_goes_to_a_machine_that_gets_its_label(world: World) -> None:
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})
-    world.desk.plane.put_setting("paused", "for a while", "test")
+    world.context.plane.put_setting("paused", "for a while", "test")
     run = world.dispatch(require={"gpu": "24g"})["run"]
     world.http.post("/v1/nodes/n1/set", {"unlabel": ["gpu"]})
-    world.desk.plane.put_setting("paused", None, "test")
+    world.context.plane.put_setting("paused", None, "test")
     world.node.breathe()
-    assert world.node.claim() is None and "gpu" in world.desk.row(Run, run).reason
+    assert world.node.claim() is None and "gpu" in world.context.row(Run, run).reason
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})
     world.node.breathe()
     assert world.claim().identity.run == run
@@ -69,10 +69,10 @@ def test_a_label_that_is_taken_away_leaves_what_is_bound(world: World) -> None:
 def test_what_is_asked_wrongly_changes_nothing(
     world: World, body: dict[str, object], status: int, words: str
 ) -> None:
-    before = world.desk.row(Node, "n1")
+    before = world.context.row(Node, "n1")
     told = world.problem("POST", "/v1/nodes/n1/set", body)
     assert told["exit_code"] == status and words in told["message"]
-    assert world.desk.row(Node, "n1") == before
+    assert world.context.row(Node, "n1") == before
 
 
 def test_a_machine_that_is_not_there(world: World) -> None:

@@ -28,8 +28,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def send(world: World, method: str, path: str, body: bytes = b"", **headers: str) -> httpx2.Response:
     async def go() -> httpx2.Response:
-        app, desk = app_of(world.coordinator)
-        desk.closing.set()
+        app, context = app_of(world.coordinator)
+        context.closing.set()
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://pancode") as client:
             return await client.request(method, path, content=body, headers=headers)

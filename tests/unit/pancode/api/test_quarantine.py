@@ -11,13 +11,13 @@ from tests.unit.pancode.api.world import World
 
 def test_a_quarantine_ends_for_who_is_named(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.desk.plane.change_node("n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
-    world.desk.turn()
+    world.context.plane.change_node("n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
+    world.context.turn()
     assert world.http.get("/v1/nodes/n1").json()["state"] == "quarantined"
     everybody = world.http.post("/v1/fleet/resume", {"by": "me"}).json()
-    assert everybody["let_in"] == [] and world.desk.row(Node, "n1").quarantined == "it kept 90 MiB"
+    assert everybody["let_in"] == [] and world.context.row(Node, "n1").quarantined == "it kept 90 MiB"
     named = world.http.post("/v1/fleet/resume", {"by": "me", "nodes": ["n1"]}).json()
-    assert named["let_in"] == ["n1"] and world.desk.row(Node, "n1").quarantined is None
+    assert named["let_in"] == ["n1"] and world.context.row(Node, "n1").quarantined is None
     assert world.coordinator.fleet.told[-1] == ("let_in", ("n1",))
-    (entry,) = [a for a in world.desk.rows(Audit) if a.what == "node let in again"]
+    (entry,) = [a for a in world.context.rows(Audit) if a.what == "node let in again"]
     assert entry.detail == {"node": "n1", "by": "me", "why": "it kept 90 MiB"}

@@ -27,31 +27,31 @@ class Done:
     """One run with its countersigned receipt."""
 
     def __init__(self, home: Path) -> None:
-        self.desk = Desk()
-        node = Puppet(self.desk)
+        self.context = Desk()
+        node = Puppet(self.context)
         node.breathe()
-        self.run = self.desk.dispatch("r-0001").id
-        self.desk.turn()
+        self.run = self.context.dispatch("r-0001").id
+        self.context.turn()
         order = node.claim()
         assert order is not None
         node.start(order)
-        self.coordinator = MemoryCoordinator(self.desk, home)
+        self.coordinator = MemoryCoordinator(self.context, home)
         self.coordinator.streams.put(order.identity, "out", b"hello\n")
         node.deliver(order, exit_code=0, blobs=(Blob(name="out", size=6, sha256="0" * 64),))
-        self.desk.turn()
+        self.context.turn()
         self.http = client_of(self.coordinator)
 
     @property
     def stored(self) -> StoredReceipt:
-        (row,) = self.desk.rows(StoredReceipt)
+        (row,) = self.context.rows(StoredReceipt)
         assert isinstance(row, StoredReceipt)
         return row
 
     def verdict(self, change: Change) -> dict[str, Any]:
         """After the ledger's copy was changed."""
         stored = self.stored
-        envelope = change(Envelope.model_validate_json(stored.envelope), self.desk)
-        with self.desk.ledger.transaction() as tx:
+        envelope = change(Envelope.model_validate_json(stored.envelope), self.context)
+        with self.context.ledger.transaction() as tx:
             tx.put(replace(stored, envelope=envelope.model_dump_json()))
         return dict(self.http.get(f"/v1/runs/{self.run}/verify").json())
 
@@ -61,36 +61,36 @@ def done(tmp_path: Path) -> Done:
     return Done(tmp_path)
 
 
-def _same(envelope: Envelope, desk: Desk) -> Envelope:
+def _same(envelope: Envelope, context: Desk) -> Envelope:
     return envelope
 
 
-def _edited(envelope: Envelope, desk: Desk) -> Envelope:
+def _edited(envelope: Envelope, context: Desk) -> Envelope:
     """The same signatures over other content."""
     body = json.loads(envelope.body())
     body["predicate"]["outcome"] = Outcome.ERROR
     return envelope.model_copy(update={"payload": base64.b64encode(json.dumps(body).encode()).decode()})
 
 
-def _garbage(envelope: Envelope, desk: Desk) -> Envelope:
+def _garbage(envelope: Envelope, context: Desk) -> Envelope:
     return envelope.model_copy(update={"payload": "not base64"})
 
 
-def _bare(envelope: Envelope, desk: Desk) -> Envelope:
+def _bare(envelope: Envelope, context: Desk) -> Envelope:
     return envelope.model_copy(update={"signatures": ()})
 
 
-def _uncountersigned(envelope: Envelope, desk: Desk) -> Envelope:
-    kept = tuple(s for s in envelope.signatures if s.keyid != desk.key.public.keyid)
+def _uncountersigned(envelope: Envelope, context: Desk) -> Envelope:
+    kept = tuple(s for s in envelope.signatures if s.keyid != context.key.public.keyid)
     return envelope.model_copy(update={"signatures": kept})
 
 
-def _stranger(envelope: Envelope, desk: Desk) -> Envelope:
+def _stranger(envelope: Envelope, context: Desk) -> Envelope:
     return SigningKey(b"x" * 32).sign(envelope.payloadType, envelope.body())
 
 
-def _node_and_stranger(envelope: Envelope, desk: Desk) -> Envelope:
-    return SigningKey(b"x" * 32).countersign(_uncountersigned(envelope, desk))
+def _node_and_stranger(envelope: Envelope, context: Desk) -> Envelope:
+    return SigningKey(b"x" * 32).countersign(_uncountersigned(envelope, context))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_bytes_that_are_gone_are_not_a_pass(done: Done) -> None:
 
 
 def test_a_receipt_of_another_run_proves_nothing_here(done: Done) -> None:
-    done.desk.dispatch("r-0002")
+    done.context.dispatch("r-0002")
     other = replace(done.stored, run="r-0002")
-    with done.desk.ledger.transaction() as tx:
+    with done.context.ledger.transaction() as tx:
         tx.put(other)
     told = done.http.get("/v1/runs/r-0002/verify").json()
     assert told["verdict"] == "TAMPERED"
@@ -161,7 +161,7 @@ def test_a_receipt_of_another_run_proves_nothing_here(done: Done) -> None:
 
 
 def test_no_receipt_is_not_found(done: Done) -> None:
-    done.desk.dispatch("r-0002")
+    done.context.dispatch("r-0002")
     told = done.http.get("/v1/runs/r-0002/verify").json()
     assert told["verdict"] == "NOT_FOUND" and "r-0002" in told["checks"][0]["detail"]
     assert done.http.get("/v1/receipts/r-0002").json()["code"] == "receipt_not_found"

@@ -19,12 +19,12 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.dispatch(task="echo Export")
     world.node.deliver(world.claim())
-    world.desk.clock.ms += 3_600_000
+    world.context.clock.ms += 3_600_000
     world.node.breathe()
     world.dispatch(task="echo import", priority=1)
     world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
-    world.desk.turn()
-    world.desk.plane.put_setting("paused", "for a while", "test")
+    world.context.turn()
+    world.context.plane.put_setting("paused", "for a while", "test")
     world.dispatch(task="echo later", require={"os": "linux"})
     return world
 

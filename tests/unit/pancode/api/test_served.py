@@ -85,7 +85,7 @@ def test_a_program_of_ones_own_has_none(tmp_path: Path) -> None:
 def test_how_long_its_calls_waited_for_a_slot(world: Local) -> None:
     world.tell(passport())
     run = queued(world)
-    with world.desk.ledger.transaction() as tx:
+    with world.context.ledger.transaction() as tx:
         row = tx.get(Run, run)
         assert row is not None
         tx.put(replace(row, result={"calls": {"waited_ms": 3_240}}))
@@ -99,7 +99,7 @@ def test_how_long_its_calls_waited_for_a_slot(world: Local) -> None:
 )
 def test_how_old_a_test_is(world: Local, ms: int, words: str) -> None:
     world.tell(passport())
-    run = world.desk.row(Run, queued(world))
+    run = world.context.row(Run, queued(world))
     model = ModelFact(id="qwen3", passport=passport(), residence=Residence.ASLEEP, ctx_usable=8, ctx_max=9)
     view = node("n1", endpoints=(endpoint("ollama", model, slots=2, slots_free=1),))
     about = served(run, view, passport().taken_ms + ms)

@@ -19,7 +19,7 @@ def begun(world: World) -> str:
     """The oldest waiting run is started."""
     order = world.claim()
     world.node.start(order)
-    world.desk.turn()
+    world.context.turn()
     return order.identity.run
 
 
@@ -44,9 +44,9 @@ def test_of_two_that_run_the_one_that_was_started_last(world: World) -> None:
     other = world.claim()
     by_run = {order.identity.run: order, other.identity.run: other}
     for run in (early, late):
-        world.desk.clock.ms += 1_000
+        world.context.clock.ms += 1_000
         world.node.start(by_run[run])
-        world.desk.turn()
+        world.context.turn()
     assert stopped(world) == late
     assert stopped(world) == early, "one that was asked to end already is not meant"
 
@@ -54,7 +54,7 @@ def test_of_two_that_run_the_one_that_was_started_last(world: World) -> None:
 def test_when_none_runs_it_is_said_what_waits(world: World) -> None:
     world.http.post("/v1/queues/pause", {"by": "ana", "reason": "lunch"})
     run = world.dispatch()["run"]
-    world.desk.turn()
+    world.context.turn()
     told = world.problem("POST", "/v1/runs/running/stop", {"by": "ana"})
     assert (told["exit_code"], told["message"]) == (4, "no run is running")
     assert told["why"] == f"{run} is pending: the fleet is paused: lunch"
@@ -66,7 +66,7 @@ def test_when_none_runs_it_is_said_what_waits(world: World) -> None:
 def test_who_paused_what_and_why_is_on_record(world: World, name: str | None) -> None:
     world.http.post("/v1/queues/pause", {"queue": name, "by": "ana", "reason": "keys"})
     world.http.post("/v1/queues/resume", {"queue": name, "by": "ben"})
-    paused, resumed = world.desk.rows(Audit)[-2:]
+    paused, resumed = world.context.rows(Audit)[-2:]
     assert (paused.detail["by"], resumed.detail["by"]) == ("ana", "ben")
     assert "keys" in paused.detail.values() and None in resumed.detail.values()
     assert paused.at_ms

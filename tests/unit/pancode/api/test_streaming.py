@@ -14,7 +14,7 @@ from tests.unit.pancode.control.world import Desk as MemoryDesk
 
 
 def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
-    desk = ApiContext(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda by: None)
+    context = ApiContext(MemoryCoordinator(MemoryDesk(), tmp_path), FACTS, lambda by: None)
     going_on = threading.Event()
 
     def work(progress: Progress) -> dict[str, bool]:
@@ -24,7 +24,7 @@ def test_a_step_that_takes_long_is_not_silent(tmp_path: Path) -> None:
 
     async def go() -> list[str]:
         said = []
-        async for text in steps(desk, work, quiet_s=0.01):
+        async for text in steps(context, work, quiet_s=0.01):
             said.append(text)
             if text.startswith(":"):
                 going_on.set()

@@ -56,7 +56,7 @@ def test_another_try_begins_there_too(top: Path, tmp_path: Path) -> None:
     world = World(tmp_path / "home")
     first = queued(world, cwd=str(top / "web"))["run"]
     world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
-    world.desk.turn()
+    world.context.turn()
     again = world.http.post(f"/v1/runs/{first}/retry")
     assert again.status_code == 201, again.text
     assert world.claim().workspace.folder == "web"
@@ -67,7 +67,7 @@ def test_another_try_does_not_begin_elsewhere(top: Path, tmp_path: Path) -> None
     world = World(tmp_path / "home")
     first = queued(world, cwd=str(top / "web"))["run"]
     world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
-    world.desk.turn()
+    world.context.turn()
     (top / "web").rename(tmp_path / "moved")
     for target in (tmp_path / "moved", top):
         (top / "web").symlink_to(target)

@@ -30,7 +30,7 @@ from pancode.control.faces import (
 from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
-from pancode.domain.place import ErrorPlace
+from pancode.domain.place import ListenAddress
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.home import Home
@@ -69,8 +69,8 @@ class MemoryStreams:
 class ToldFleet:
     """Bring-up as a test wants it; `sick` nodes fail."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, context: Desk) -> None:
+        self.context = context
         self.sick: set[str] = set()
         self.callers: list[Caller] = []
         self.told: list[tuple[str, tuple[str, ...]]] = []
@@ -85,8 +85,8 @@ class ToldFleet:
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         if spec.fingerprint != FINGERPRINT:
             raise UsageError("not accepted", code="fingerprint_not_accepted")
-        node = Node(spec.name, self.desk.clock.wall_ms(), {}, dict(spec.labels), spec.slots or 4)
-        self.desk.plane.add_node(node)
+        node = Node(spec.name, self.context.clock.wall_ms(), {}, dict(spec.labels), spec.slots or 4)
+        self.context.plane.add_node(node)
         return node
 
     def up(
@@ -94,7 +94,7 @@ class ToldFleet:
     ) -> list[NodeResult]:
         if link is not None:
             self.told.append(("link", (link, *names)))
-        with self.desk.ledger.transaction() as tx:
+        with self.context.ledger.transaction() as tx:
             known = list(names) or [node.name for node in tx.find(Node)]
         for name in known:
             progress(ProgressLine(name, "connect", "started"))
@@ -107,8 +107,8 @@ class ToldFleet:
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         progress(ProgressLine(name, "remove", "done"))
-        self.desk.plane.revoke(name)
-        self.desk.plane.forget_node(name)
+        self.context.plane.revoke(name)
+        self.context.plane.forget_node(name)
         return NodeResult(name, True, changed=("removed",))
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
@@ -118,10 +118,10 @@ class ToldFleet:
         return {"steps": [], "key": key}
 
     def cleaned(self, name: str) -> bool:
-        with self.desk.ledger.transaction() as tx:
+        with self.context.ledger.transaction() as tx:
             known = any(node.name == name and node.removed == NodeState.NOT_CLEANED for node in tx.find(Node))
         if known:
-            self.desk.plane.forget_node(name)
+            self.context.plane.forget_node(name)
         return known
 
     def let_in(self, names: Sequence[str]) -> None:
@@ -158,20 +158,20 @@ class ToldCode:
 class MemoryCoordinator:
     """pancode.control.faces.Coordinator on memory."""
 
-    def __init__(self, desk: Desk, home: Path) -> None:
-        self.desk = desk
+    def __init__(self, context: Desk, home: Path) -> None:
+        self.context = context
         self.home = home
-        self.fleet = ToldFleet(desk)
+        self.fleet = ToldFleet(context)
         self.code = ToldCode()
         self.streams = MemoryStreams()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
-        self.figures_at: ErrorPlace | None = None
+        self.figures_at: ListenAddress | None = None
         self.shut: list[Mapping[str, str]] = []
 
     @property
     def plane(self) -> Plane:
-        return self.desk.plane
+        return self.context.plane
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset)
@@ -189,7 +189,7 @@ class MemoryCoordinator:
         return self.shut
 
     def rotate_key(self, by: str) -> None:
-        self.desk.plane.rotate_key(SigningKey(b"r" * 32), by)
+        self.context.plane.rotate_key(SigningKey(b"r" * 32), by)
 
     def after_reboot(self) -> str:
         return "restarted by the test"
@@ -209,8 +209,8 @@ class MemoryCoordinator:
 
 
 def app_of(coordinator: MemoryCoordinator) -> tuple[Starlette, ApiDesk]:
-    desk = ApiDesk(coordinator, dict(FACTS), lambda by: coordinator.story.append(f"shutdown by {by}"))
-    return build_app(desk), desk
+    context = ApiDesk(coordinator, dict(FACTS), lambda by: coordinator.story.append(f"shutdown by {by}"))
+    return build_app(context), context
 
 
 class Http:
@@ -246,10 +246,10 @@ class World:
     """A coordinator with one node that listens, and its API."""
 
     def __init__(self, home: Path) -> None:
-        self.desk = Desk()
-        self.node = Puppet(self.desk)
+        self.context = Desk()
+        self.node = Puppet(self.context)
         self.node.breathe()
-        self.coordinator = MemoryCoordinator(self.desk, home)
+        self.coordinator = MemoryCoordinator(self.context, home)
         self.http: Http = client_of(self.coordinator)
 
     def shell(self, **more: Any) -> dict[str, Any]:

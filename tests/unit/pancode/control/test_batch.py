@@ -31,18 +31,18 @@ class Pair:
     """Two nodes with a run each; the words of the first are read before those of the second."""
 
     def __init__(self) -> None:
-        self.desk = Desk()
-        self.good, self.bad = Puppet(self.desk, "a-good"), Puppet(self.desk, "bad")
+        self.coordinator = Desk()
+        self.good, self.bad = Puppet(self.coordinator, "a-good"), Puppet(self.coordinator, "bad")
         self.orders = [self.started(self.good, "r-good"), self.started(self.bad, "r-bad0")]
 
     def started(self, node: Puppet, run: str) -> Order:
         node.breathe()
-        self.desk.dispatch(run, node=node.name)
-        self.desk.turn()
+        self.coordinator.dispatch(run, node=node.name)
+        self.coordinator.turn()
         order = node.claim()
         assert order is not None
         node.start(order)
-        self.desk.turn()
+        self.coordinator.turn()
         return order
 
     def spoil(self, patch: pytest.MonkeyPatch) -> None:
@@ -63,8 +63,8 @@ class Pair:
         envelope = self.good.deliver(self.orders[0], **changes)
         with pytest.MonkeyPatch.context() as patch:
             self.spoil(patch)
-            self.desk.turn()
-        told = self.desk.rows(Decision, run="r-bad0")
+            self.coordinator.turn()
+        told = self.coordinator.rows(Decision, run="r-bad0")
         assert self.spoilt and told[-1].detail == "spoilt", "the commit failed, then each went alone"
         return envelope
 
@@ -78,10 +78,10 @@ def pair() -> Pair:
 
 
 def test_bytes_are_asked_for_again(pair: Pair) -> None:
-    pair.desk.depot.missing_blobs = {"out"}
+    pair.coordinator.depot.missing_blobs = {"out"}
     envelope = pair.deliver(blobs=(BLOB,))
     assert pair.said()[-1] is Resend
-    assert pair.desk.plane.core.live.asked[envelope.digest()][1] == 1, "counted once"
+    assert pair.coordinator.plane.core.live.asked[envelope.digest()][1] == 1, "counted once"
 
 
 def test_a_lie_is_rejected(pair: Pair) -> None:
@@ -91,15 +91,15 @@ def test_a_lie_is_rejected(pair: Pair) -> None:
 
 def test_a_receipt_that_comes_again_is_answered_again(pair: Pair) -> None:
     envelope = pair.good.deliver(pair.orders[0])
-    pair.desk.turn()
+    pair.coordinator.turn()
     pair.good.uplink.send(envelope.model_dump_json())
-    pair.desk.turn(ANSWER_AGAIN_MS)
+    pair.coordinator.turn(ANSWER_AGAIN_MS)
     pair.said()
-    pair.desk.clock.ms += ANSWER_AGAIN_MS
+    pair.coordinator.clock.ms += ANSWER_AGAIN_MS
     pair.good.uplink.send(envelope.model_dump_json())
     with pytest.MonkeyPatch.context() as patch:
         pair.spoil(patch)
-        pair.desk.turn()
+        pair.coordinator.turn()
     assert pair.said() == [Acknowledge]
 
 
@@ -119,30 +119,33 @@ class Disk:
 
 
 def test_receipts_of_one_round_wait_once_for_the_disk_and_are_settled_after_it(pair: Pair) -> None:
-    core, disk = pair.desk.plane.core, Disk()
+    core, disk = pair.coordinator.plane.core, Disk()
     core.ports = replace(core.ports, archive=disk)
     pair.good.deliver(pair.orders[0])
     pair.bad.deliver(pair.orders[1])
     with pytest.raises(UnavailableError):
-        pair.desk.turn()
-    assert [run.outcome for run in pair.desk.rows(Run)] == [None, None] and Acknowledge not in pair.said()
-    pair.desk.turn()
+        pair.coordinator.turn()
+    assert [run.outcome for run in pair.coordinator.rows(Run)] == [
+        None,
+        None,
+    ] and Acknowledge not in pair.said()
+    pair.coordinator.turn()
     assert disk.waits == [["r-good", "r-bad0"]] * 2
-    assert [run.outcome for run in pair.desk.rows(Run)] == [Outcome.DONE] * 2
+    assert [run.outcome for run in pair.coordinator.rows(Run)] == [Outcome.DONE] * 2
     assert Acknowledge in pair.said()
-    pair.desk.check_books()
+    pair.coordinator.check_books()
 
 
 def test_a_foreign_receipt_is_on_record(pair: Pair) -> None:
     pair.deliver(fleet="f-other")
-    dropped = [a for a in pair.desk.rows(Audit) if a.what == "foreign receipt dropped"]
+    dropped = [a for a in pair.coordinator.rows(Audit) if a.what == "foreign receipt dropped"]
     assert len(dropped) == 1
 
 
 def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> None:
     """It doubts the run that is open there, and names a number that was never signed."""
-    core = pair.desk.plane.core
-    pair.desk.clock.ms += pair.desk.rules.start_by_ms
+    core = pair.coordinator.plane.core
+    pair.coordinator.clock.ms += pair.coordinator.rules.start_by_ms
     pair.good.breathe()
     since = dict(core.live.doubted)
     assert since
@@ -151,11 +154,13 @@ def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> No
         JournalEntry(identity=strange, order="2" * 64, mark=Mark.ACCEPTED, last_event=0),
         JournalEntry(
             identity=pair.orders[0].identity,
-            order=pair.orders[0].signed(pair.desk.key).digest(),
+            order=pair.orders[0].signed(pair.coordinator.key).digest(),
             mark=Mark.ACCEPTED,
             last_event=0,
         ),
     ]
     pair.good.breathe()
     assert core.live.doubted == since
-    assert [a.detail["node"] for a in pair.desk.rows(Audit) if a.what == "message refused"] == ["a-good"]
+    assert [a.detail["node"] for a in pair.coordinator.rows(Audit) if a.what == "message refused"] == [
+        "a-good"
+    ]

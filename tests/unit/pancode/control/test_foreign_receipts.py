@@ -24,20 +24,20 @@ class Theft:
     """A run on the node `vm`, and the node `nb`, which signs receipts of it with its own key."""
 
     def __init__(self, home: Path) -> None:
-        self.desk, self.home = Desk(), home
-        self.vm, self.nb = Puppet(self.desk, "vm"), Puppet(self.desk, "nb")
+        self.coordinator, self.home = Desk(), home
+        self.vm, self.nb = Puppet(self.coordinator, "vm"), Puppet(self.coordinator, "nb")
         for node in (self.vm, self.nb):
             node.breathe()
-        self.desk.dispatch("r-0001", node="vm")
-        self.desk.turn()
+        self.coordinator.dispatch("r-0001", node="vm")
+        self.coordinator.turn()
         self.order = self.claimed()
-        self.http = client_of(MemoryCoordinator(self.desk, home))
+        self.http = client_of(MemoryCoordinator(self.coordinator, home))
 
     def claimed(self) -> Order:
         order = self.vm.claim()
         assert order is not None
         self.vm.start(order)
-        self.desk.turn()
+        self.coordinator.turn()
         return order
 
     def forge(self, **changes: Any) -> Envelope:
@@ -46,7 +46,7 @@ class Theft:
         return self.nb.deliver(self.order, **{**said, **changes})
 
     def answers(self) -> list[Any]:
-        self.desk.turn()
+        self.coordinator.turn()
         return [c.body for c in self.nb.controls() if isinstance(c.body, Acknowledge | Orphaned | Reject)]
 
     def verdict(self) -> str:
@@ -81,38 +81,40 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
     envelope = theft.forge(**forged(theft))
     (answer,) = theft.answers()
     assert not isinstance(answer, Acknowledge)
-    ours = theft.desk.key.public.keyid
-    assert ours not in "".join(row.envelope for row in theft.desk.rows(StoredReceipt))
-    assert ours not in "".join(text for _, text in theft.desk.archive.stored)
+    ours = theft.coordinator.key.public.keyid
+    assert ours not in "".join(row.envelope for row in theft.coordinator.rows(StoredReceipt))
+    assert ours not in "".join(text for _, text in theft.coordinator.archive.stored)
     assert theft.verdict() == "NOT_FOUND", "while it runs there is no receipt of it"
     assert theft.offline(envelope)["verdict"] == "UNSIGNED"
     theft.vm.deliver(theft.order, exit_code=0)
-    theft.desk.turn()
+    theft.coordinator.turn()
     assert theft.verdict() == "PASS"
-    assert theft.desk.row(Run, "r-0001").result["node"] == "vm"
+    assert theft.coordinator.row(Run, "r-0001").result["node"] == "vm"
 
 
 def test_a_forged_receipt_of_another_fence_is_on_record_and_is_not_kept(theft: Theft) -> None:
     theft.forge(epoch=77)
     (answer,) = theft.answers()
     assert isinstance(answer, Reject) and "was ordered from vm" in answer.reason
-    assert theft.desk.rows(StoredReceipt) == []
-    assert [a.detail["node"] for a in theft.desk.rows(Audit) if a.what == "foreign receipt dropped"] == ["nb"]
+    assert theft.coordinator.rows(StoredReceipt) == []
+    assert [
+        a.detail["node"] for a in theft.coordinator.rows(Audit) if a.what == "foreign receipt dropped"
+    ] == ["nb"]
 
 
 def test_an_orphan_is_kept_and_answered_again_without_a_signature_over_it(theft: Theft) -> None:
     envelope = theft.forge(**_unknown_run(theft))
     assert [type(a) for a in theft.answers()] == [Orphaned]
     theft.nb.uplink.send(envelope.model_dump_json())
-    theft.desk.clock.ms += 10_000
+    theft.coordinator.clock.ms += 10_000
     assert [type(a) for a in theft.answers()] == [Orphaned]
-    (stored,) = theft.desk.rows(StoredReceipt)
+    (stored,) = theft.coordinator.rows(StoredReceipt)
     assert stored.orphan and parse_envelope(stored.envelope) == envelope
 
 
 def test_a_countersigned_forgery_is_no_pass_where_its_key_has_another_name(theft: Theft) -> None:
     """The sample of the review: nb's key, vm's name, and a coordinator that had countersigned it."""
-    forged = theft.desk.key.countersign(theft.forge(**_unknown_fence(theft)))
+    forged = theft.coordinator.key.countersign(theft.forge(**_unknown_fence(theft)))
     told = theft.offline(forged)
     assert told["verdict"] == "TAMPERED"
     (bad,) = [c for c in told["checks"] if not c["ok"]]
@@ -123,8 +125,8 @@ def test_a_countersigned_forgery_is_no_pass_where_its_key_has_another_name(theft
 @pytest.mark.parametrize("name", ["nb", "vm" + "x" * 98, "\u0475m"])
 def test_a_node_that_gives_itself_another_name_is_rejected(theft: Theft, name: str) -> None:
     theft.vm.deliver(theft.order, node_name=name)
-    theft.desk.turn()
-    run = theft.desk.row(Run, "r-0001")
+    theft.coordinator.turn()
+    run = theft.coordinator.row(Run, "r-0001")
     assert run.failure == "receipt_rejected" and "is enrolled for 'vm'" in run.reason
     assert theft.verdict() != "PASS"
 
@@ -138,8 +140,8 @@ def test_what_is_signed_often_is_kept_signed_once(theft: Theft, more: int) -> No
     for extra in (own, alike):
         sent = envelope.model_copy(update={"signatures": (*([extra] * more), own)})
         theft.vm.uplink.send(sent.model_dump_json())
-        theft.desk.turn()
-    (stored,) = theft.desk.rows(StoredReceipt)
+        theft.coordinator.turn()
+    (stored,) = theft.coordinator.rows(StoredReceipt)
     assert len(parse_envelope(stored.envelope).signatures) == 2
     assert theft.verdict() == "PASS"
     assert theft.http.get("/v1/receipts/r-0001").status_code == 200
@@ -155,10 +157,10 @@ def test_countersigning_never_makes_an_envelope_that_nobody_can_read() -> None:
 
 def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
-    theft.desk.turn()
-    old = parse_envelope(theft.desk.rows(StoredReceipt)[0].envelope)
-    theft.desk.clock.ms += 1_000
-    theft.desk.plane.enrol("vm", SigningKey(b"2" * 32).public.text())
+    theft.coordinator.turn()
+    old = parse_envelope(theft.coordinator.rows(StoredReceipt)[0].envelope)
+    theft.coordinator.clock.ms += 1_000
+    theft.coordinator.plane.enrol("vm", SigningKey(b"2" * 32).public.text())
     assert theft.verdict() == "PASS"
     assert theft.offline(old)["verdict"] == "PASS"
     keys = json.loads((theft.home / "keys.json").read_text())["keys"]
@@ -169,11 +171,11 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
 
 def test_a_removed_node_s_receipts_stay_verifiable_and_a_late_one_is_found(theft: Theft) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
-    theft.desk.turn()
-    theft.desk.plane.forget_node("vm")
+    theft.coordinator.turn()
+    theft.coordinator.plane.forget_node("vm")
     assert theft.verdict() == "PASS"
-    (stored,) = theft.desk.rows(StoredReceipt)
-    with theft.desk.ledger.transaction() as tx:
+    (stored,) = theft.coordinator.rows(StoredReceipt)
+    with theft.coordinator.ledger.transaction() as tx:
         tx.put(replace(stored, stored_ms=stored.stored_ms + 3_600_000))
     told = theft.http.get("/v1/runs/r-0001/verify").json()
     assert [c["what"] for c in told["checks"] if not c["ok"]] == ["its key was in use when it was accepted"]
@@ -194,17 +196,17 @@ def test_the_chain_of_a_node_s_receipts(theft: Theft) -> None:
 
     assert chain()["verdict"] == "NOT_FOUND"
     first = theft.vm.deliver(theft.order, exit_code=0)
-    theft.desk.turn()
+    theft.coordinator.turn()
     assert chain()["verdict"] == "PASS"
-    theft.desk.dispatch("r-0002", node="vm")
+    theft.coordinator.dispatch("r-0002", node="vm")
     theft.vm.breathe()
     theft.vm.deliver(theft.claimed(), exit_code=0, previous=first.digest())
-    theft.desk.turn()
+    theft.coordinator.turn()
     assert chain()["verdict"] == "PASS"
-    theft.desk.dispatch("r-0003", node="vm")
+    theft.coordinator.dispatch("r-0003", node="vm")
     theft.vm.breathe()
     theft.vm.deliver(theft.claimed(), exit_code=0, previous="f" * 64)
-    theft.desk.turn()
+    theft.coordinator.turn()
     told = chain()
     assert told["verdict"] == "BROKEN"
     assert [c["what"] for c in told["checks"] if not c["ok"]] == ["no invented digest"]

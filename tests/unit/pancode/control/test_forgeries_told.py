@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.node import ProblemCode, ReportedProblem
+from node_agent.wire.node import NodeProblem, ProblemCode
 from pancode.domain.records import Audit
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
@@ -11,25 +11,25 @@ FORGED = (
 )
 
 
-def _raised(desk: Desk) -> list[Audit]:
-    return [row for row in desk.rows(Audit, domain="trust") if "sent to the node" in row.what]
+def _raised(coordinator: Desk) -> list[Audit]:
+    return [row for row in coordinator.rows(Audit, domain="trust") if "sent to the node" in row.what]
 
 
 def test_it_is_on_record_once_for_each_kind_whatever_an_enemy_varies() -> None:
-    desk = Desk()
-    node = Puppet(desk)
+    coordinator = Desk()
+    node = Puppet(coordinator)
     node.breathe()
-    assert _raised(desk) == []
+    assert _raised(coordinator) == []
     for number in range(1, 4):
-        told = ReportedProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_ORDER)
-        other = ReportedProblem(what="it was not believed: words alone raise no alarm", fix="free disk")
+        told = NodeProblem(what=FORGED.format(f"key{number}", number), code=ProblemCode.FORGED_ORDER)
+        other = NodeProblem(what="it was not believed: words alone raise no alarm", fix="free disk")
         node.heartbeat(facts=facts().model_copy(update={"problems": (told, other)}))
-        desk.turn()
-    (row,) = _raised(desk)
+        coordinator.turn()
+    (row,) = _raised(coordinator)
     assert (row.level, row.detail["node"]) == ("error", "n1")
     assert row.detail["code"] == "forged_order" and "key1" in str(row.detail["why"])
     words = "a control message was not believed: tampered: the signature of 12 does not fit (1 times)"
-    stop = ReportedProblem(what=words, code=ProblemCode.FORGED_CONTROL)
+    stop = NodeProblem(what=words, code=ProblemCode.FORGED_CONTROL)
     node.heartbeat(facts=facts().model_copy(update={"problems": (stop,)}))
-    desk.turn()
-    assert len(_raised(desk)) == 2
+    coordinator.turn()
+    assert len(_raised(coordinator)) == 2

@@ -16,7 +16,7 @@ from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import JournalEntry
 from node_agent.wire.marks import Mark
-from node_agent.wire.node import FORGED, ProblemCode, ReportedProblem
+from node_agent.wire.node import FORGED, NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
@@ -44,8 +44,8 @@ class Fleet:
     """A liar and an honest node."""
 
     def __init__(self, ceiling: str = "10") -> None:
-        self.desk = Desk(ceiling)
-        self.liar, self.honest = Puppet(self.desk, "liar"), Puppet(self.desk, "honest")
+        self.coordinator = Desk(ceiling)
+        self.liar, self.honest = Puppet(self.coordinator, "liar"), Puppet(self.coordinator, "honest")
         self.breathe()
 
     def breathe(self) -> None:
@@ -53,53 +53,53 @@ class Fleet:
             node.breathe()
 
     def alarms(self) -> list[Any]:
-        return [a for a in self.desk.rows(Audit) if a.domain == "trust" and a.level == "error"]
+        return [a for a in self.coordinator.rows(Audit) if a.domain == "trust" and a.level == "error"]
 
     def still_works(self) -> None:
         """A run that is for the honest node alone comes to its end."""
-        run = self.desk.dispatch("r-good", node="honest")
+        run = self.coordinator.dispatch("r-good", node="honest")
         for _ in range(3):
             self.honest.breathe()
         due = self.honest.claim()
         assert due is not None and due.identity.run == run.id
         self.honest.start(due)
         self.honest.deliver(due, exit_code=0)
-        self.desk.turn()
-        assert self.desk.row(Run, run.id).state is RunState.ENDED
+        self.coordinator.turn()
+        assert self.coordinator.row(Run, run.id).state is RunState.ENDED
 
 
 @pytest.mark.parametrize("seen", [2**53 - 1, 30_000_000])
 def test_an_epoch_that_never_was(seen: int) -> None:
     fleet = Fleet()
-    before = fleet.desk.plane.core.epoch
+    before = fleet.coordinator.plane.core.epoch
     fleet.liar.heartbeat(epoch_seen=seen)
-    fleet.desk.turn()
-    assert fleet.desk.plane.core.epoch == before and len(fleet.alarms()) == 1
+    fleet.coordinator.turn()
+    assert fleet.coordinator.plane.core.epoch == before and len(fleet.alarms()) == 1
     fleet.still_works()
 
 
 def test_a_control_number_that_never_was() -> None:
     fleet = Fleet()
     fleet.liar.heartbeat(control_seen=2**53 - 1)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert len(fleet.alarms()) == 1
     fleet.still_works()
 
 
 def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
     fleet = Fleet()
-    before = fleet.desk.plane.core.epoch
+    before = fleet.coordinator.plane.core.epoch
     for _ in range(4 * MOST_RAISES):
-        fleet.liar.heartbeat(epoch_seen=fleet.desk.plane.core.epoch + 1)
-        fleet.desk.turn()
-    assert fleet.desk.plane.core.epoch <= before + 2 * MOST_RAISES
+        fleet.liar.heartbeat(epoch_seen=fleet.coordinator.plane.core.epoch + 1)
+        fleet.coordinator.turn()
+    assert fleet.coordinator.plane.core.epoch <= before + 2 * MOST_RAISES
     assert [a.detail["code"] for a in fleet.alarms()] == ["impossible"]
     fleet.still_works()
 
 
 def taken(fleet: Fleet) -> Order:
     """A run of the liar's, accepted by it."""
-    fleet.desk.dispatch("r-bad0", node="liar")
+    fleet.coordinator.dispatch("r-bad0", node="liar")
     fleet.liar.breathe()
     due = fleet.liar.claim()
     assert due is not None
@@ -115,7 +115,7 @@ def test_a_fence_that_never_was_leaves_the_run_its_numbers(fence: int) -> None:
     fleet.liar.journal = [JournalEntry(identity=strange, order="1" * 64, mark=Mark.REFUSED, last_event=1)]
     for _ in range(4):
         fleet.liar.breathe()
-    assert fleet.desk.row(Run, due.identity.run).fence < 10
+    assert fleet.coordinator.row(Run, due.identity.run).fence < 10
     assert len(fleet.alarms()) == 1
     fleet.still_works()
 
@@ -125,7 +125,7 @@ def test_nesting_without_end_in_a_signed_message(kind: type[Events] | type[Recei
     fleet = Fleet()
     fleet.liar.uplink.send(fleet.liar.key.sign(kind.payload_type(), NESTED).model_dump_json())
     fleet.liar.uplink.send('{"payloadType":"x","payload":"é","signatures":[]}')
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     fleet.still_works()
 
 
@@ -133,9 +133,9 @@ def test_nesting_without_end_in_a_signed_heartbeat() -> None:
     fleet = Fleet()
     envelope = fleet.liar.key.sign(Heartbeat.payload_type(), NESTED)
     fleet.liar.uplink.set_heartbeat(envelope.model_dump_json())
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     fleet.liar.uplink.set_heartbeat(envelope.model_copy(update={"payload": "é"}).model_dump_json())
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     fleet.still_works()
 
 
@@ -150,11 +150,11 @@ def test_a_receipt_that_is_about_something_else_than_it_claims() -> None:
     with pytest.raises(WireRefusal, match="subjects"):
         open_as(Receipt, forged, {fleet.liar.key.public.keyid: fleet.liar.key.public})
     fleet.liar.uplink.send(forged.model_dump_json())
-    fleet.desk.turn()
-    assert fleet.desk.rows(StoredReceipt) == [] and len(fleet.alarms()) == 1
+    fleet.coordinator.turn()
+    assert fleet.coordinator.rows(StoredReceipt) == [] and len(fleet.alarms()) == 1
     fleet.liar.uplink.send(honest.model_dump_json())
-    fleet.desk.turn()
-    assert len(fleet.desk.rows(StoredReceipt)) == 1
+    fleet.coordinator.turn()
+    assert len(fleet.coordinator.rows(StoredReceipt)) == 1
 
 
 def test_what_a_liar_says_of_costs_stays_a_number() -> None:
@@ -167,9 +167,9 @@ def test_what_a_liar_says_of_costs_stays_a_number() -> None:
         fleet.liar.uplink.send(
             fleet.liar.key.sign(Receipt.payload_type(), json.dumps(body).encode()).model_dump_json()
         )
-        fleet.desk.turn()
-    assert fleet.desk.rows(StoredReceipt) == []
-    fleet.desk.check_books()
+        fleet.coordinator.turn()
+    assert fleet.coordinator.rows(StoredReceipt) == []
+    fleet.coordinator.check_books()
     fleet.still_works()
 
 
@@ -177,21 +177,23 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
     fleet = Fleet()
     due = taken(fleet)
     fleet.liar.start(due)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     for _ in range(3):
         fleet.liar.say(due.identity, Finding(level="info", text="x" * 1_000_000))
-    fleet.desk.turn()
-    told = fleet.desk.rows(Decision, run=due.identity.run)
+    fleet.coordinator.turn()
+    told = fleet.coordinator.rows(Decision, run=due.identity.run)
     assert max(len(one.detail) for one in told) == TOLD_CHARS
-    core = fleet.desk.plane.core
+    core = fleet.coordinator.plane.core
     with core.ports.ledger.transaction() as tx:
         tx.insert(Decision(due.identity.run, MOST_TOLD, 0, "node", "n", "v", ""))
     for _ in range(3):
         fleet.liar.say(due.identity, Finding(level="info", text="one more"))
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     fleet.liar.deliver(due)
-    fleet.desk.turn()
-    kinds = [one.kind for one in fleet.desk.rows(Decision, run=due.identity.run) if one.number > MOST_TOLD]
+    fleet.coordinator.turn()
+    kinds = [
+        one.kind for one in fleet.coordinator.rows(Decision, run=due.identity.run) if one.number > MOST_TOLD
+    ]
     assert kinds == ["settle"]
     fleet.still_works()
 
@@ -207,7 +209,7 @@ def test_a_number_that_no_column_holds_is_not_believed(what: str) -> None:
     with pytest.raises(WireRefusal, match=what):
         open_as(Receipt, forged, {fleet.liar.key.public.keyid: fleet.liar.key.public})
     fleet.liar.uplink.send(forged.model_dump_json())
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert len(fleet.alarms()) == 1
     fleet.still_works()
 
@@ -220,14 +222,14 @@ def test_a_claim_beyond_its_order_is_cut_and_on_record() -> None:
     due = taken(fleet)
     fleet.liar.start(due)
     fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
-    fleet.desk.turn()
-    run = fleet.desk.row(Run, due.identity.run)
+    fleet.coordinator.turn()
+    run = fleet.coordinator.row(Run, due.identity.run)
     assert run.state is RunState.ENDED and run.outcome is Outcome.DONE
-    spent = fleet.desk.row(Balance, "node:liar")
+    spent = fleet.coordinator.row(Balance, "node:liar")
     assert (spent.spent_usd, spent.agent_ms) == (10_000, 10 * 60_000 + 3_600_000)
     assert [a.what for a in fleet.alarms()] == ["claim cut"]
-    assert any(one.verdict == "claim cut" for one in fleet.desk.rows(Decision, run=run.id))
-    fleet.desk.check_books()
+    assert any(one.verdict == "claim cut" for one in fleet.coordinator.rows(Decision, run=run.id))
+    fleet.coordinator.check_books()
     fleet.still_works()
 
 
@@ -236,14 +238,14 @@ def test_what_is_told_on_the_way_is_cut_too() -> None:
     due = taken(fleet)
     fleet.liar.start(due)
     fleet.liar.say(due.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=MOST_USD))
-    fleet.desk.turn()
-    assert fleet.desk.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "10000"
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "10000"
 
 
 def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     """Defect 4: 512 receipts of one node brought a scope to 2^63, and the 513th, of another, was dropped."""
     fleet = Fleet(ceiling="100000")
-    core = fleet.desk.plane.core
+    core = fleet.coordinator.plane.core
     with unit_of_work(core) as work:
         earlier = BookEntry(
             "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**9
@@ -252,10 +254,10 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     due = taken(fleet)
     fleet.liar.start(due)
     fleet.liar.deliver(due, usage=MOST_COST)
-    fleet.desk.turn()
-    assert fleet.desk.row(Balance, "agent:builder").tokens == books.MOST_SUM
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Balance, "agent:builder").tokens == books.MOST_SUM
     fleet.still_works()
-    fleet.desk.check_books()
+    fleet.coordinator.check_books()
 
 
 def test_a_rejection_quotes_no_more_than_a_line_of_a_long_claim() -> None:
@@ -264,18 +266,18 @@ def test_a_rejection_quotes_no_more_than_a_line_of_a_long_claim() -> None:
     fleet.liar.start(due)
     gate = GateResult(name="g", argv=("x" * 500_000,), passed=True, exit_code=0, duration_ms=1)
     fleet.liar.deliver(due, gates=(gate,))
-    fleet.desk.turn()
-    assert len(fleet.desk.row(Run, due.identity.run).reason) <= REASON_CHARS
+    fleet.coordinator.turn()
+    assert len(fleet.coordinator.row(Run, due.identity.run).reason) <= REASON_CHARS
 
 
 def test_a_node_finds_no_end_of_reasons_for_the_record() -> None:
     fleet = Fleet()
     for number in range(100):
         code = list(ProblemCode)[number % len(ProblemCode)]
-        problem = ReportedProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
+        problem = NodeProblem(what=f"order {number} was not believed: late ({number} times)", code=code)
         fleet.liar.facts = facts(problems=(problem,))
         fleet.liar.heartbeat()
-        fleet.desk.turn()
+        fleet.coordinator.turn()
     assert len(fleet.alarms()) == len(FORGED)
     fleet.still_works()
 
@@ -296,8 +298,8 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
     envelope = invalid(fleet, due, **changes)
     for _ in range(3):
         fleet.liar.uplink.send(envelope.model_dump_json())
-        fleet.desk.turn()
-    run = fleet.desk.row(Run, due.identity.run)
+        fleet.coordinator.turn()
+    run = fleet.coordinator.row(Run, due.identity.run)
     assert (run.state, run.outcome, run.failure) == (
         RunState.ENDED,
         Outcome.INFRA,
@@ -307,9 +309,9 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
     told = [c.body for c in fleet.liar.controls() if isinstance(c.body, Reject)]
     assert [(one.identity, one.receipt) for one in told] == [(due.identity, envelope.digest())]
     assert [(a.what, a.detail["code"]) for a in fleet.alarms()] == [("message refused", "invalid_field")]
-    assert fleet.desk.rows(StoredReceipt) == []
+    assert fleet.coordinator.rows(StoredReceipt) == []
     fleet.still_works()
-    fleet.desk.check_books()
+    fleet.coordinator.check_books()
 
 
 def test_an_invalid_receipt_ends_nothing_of_another_and_nothing_that_is_over() -> None:
@@ -317,18 +319,21 @@ def test_an_invalid_receipt_ends_nothing_of_another_and_nothing_that_is_over() -
     due = taken(fleet)
     fleet.liar.start(due)
     fleet.liar.deliver(due, exit_code=0)
-    fleet.desk.turn()
-    before = fleet.desk.row(Run, due.identity.run)
-    fleet.desk.dispatch("r-hers", node="honest")
+    fleet.coordinator.turn()
+    before = fleet.coordinator.row(Run, due.identity.run)
+    fleet.coordinator.dispatch("r-hers", node="honest")
     fleet.honest.breathe()
     hers = fleet.honest.claim()
     assert hers is not None
     fleet.honest.start(hers)
-    fleet.desk.turn()
-    running = fleet.desk.row(Run, "r-hers")
+    fleet.coordinator.turn()
+    running = fleet.coordinator.row(Run, "r-hers")
     for identity in (due.identity.model_dump(), hers.identity.model_dump(), {"run": 7}, None):
         envelope = invalid(fleet, due, reason=None, identity=identity)
         fleet.liar.uplink.send(envelope.model_dump_json())
-    fleet.desk.turn()
-    assert (fleet.desk.row(Run, due.identity.run), fleet.desk.row(Run, "r-hers")) == (before, running)
+    fleet.coordinator.turn()
+    assert (fleet.coordinator.row(Run, due.identity.run), fleet.coordinator.row(Run, "r-hers")) == (
+        before,
+        running,
+    )
     assert not [c for c in fleet.honest.controls() if isinstance(c.body, Reject)]

@@ -21,22 +21,22 @@ class Fleet:
     """A node, and a coordinator whose key is replaced."""
 
     def __init__(self, home: Path) -> None:
-        self.desk = Desk()
-        self.node = Puppet(self.desk)
+        self.coordinator = Desk()
+        self.node = Puppet(self.coordinator)
         self.node.breathe()
-        self.http = client_of(MemoryCoordinator(self.desk, home))
+        self.http = client_of(MemoryCoordinator(self.coordinator, home))
 
     def run(self, name: str) -> Order:
         """From dispatch to the acknowledgement, which the node believes."""
-        self.desk.dispatch(name)
+        self.coordinator.dispatch(name)
         self.node.breathe()
         order = self.node.claim()
         assert order is not None, "the node believes the order"
         self.node.start(order)
         self.node.deliver(order, exit_code=0)
-        self.desk.turn()
+        self.coordinator.turn()
         assert [type(c.body) for c in self.node.controls()][-1] is Acknowledge
-        assert self.desk.row(Run, name).state is RunState.ENDED
+        assert self.coordinator.row(Run, name).state is RunState.ENDED
         return order
 
     def bring_up(self, *keys: PublicKey) -> None:
@@ -45,7 +45,7 @@ class Fleet:
         self.node.breathe()
 
     def signer(self, run: str) -> str:
-        return parse_envelope(self.desk.row(Fence, run, 1).order).signatures[0].keyid
+        return parse_envelope(self.coordinator.row(Fence, run, 1).order).signatures[0].keyid
 
     def verdict(self, run: str) -> str:
         return str(self.http.get(f"/v1/runs/{run}/verify").json()["verdict"])
@@ -61,55 +61,55 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
-    old = fleet.desk.key.public
+    old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.desk.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.plane.rotate_key(FRESH, "ana")
     fleet.run("r-0002")
     assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
     assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
-    assert fleet.desk.plane.retire_keys() == ()
+    assert fleet.coordinator.plane.retire_keys() == ()
     fleet.bring_up(FRESH.public, old)
     fleet.run("r-0003")
     assert fleet.signer("r-0003") == FRESH.public.keyid
-    assert fleet.desk.plane.retire_keys() == (old.keyid,)
+    assert fleet.coordinator.plane.retire_keys() == (old.keyid,)
     fleet.bring_up(FRESH.public)
     fleet.run("r-0004")
     assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
     assert fleet.keys()[old.keyid]["until"] is not None and fleet.keys()[FRESH.public.keyid]["until"] is None
-    said = [a.what for a in fleet.desk.rows(Audit) if "coordinator key" in a.what]
+    said = [a.what for a in fleet.coordinator.rows(Audit) if "coordinator key" in a.what]
     assert said == ["coordinator key rotated", "former coordinator key retired"]
 
 
 def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fleet) -> None:
-    old, fleet.desk.key = fleet.desk.key, FRESH
-    fleet.desk.plane.rotate_key(FRESH, "ana")
-    fleet.desk.former.append(old)
-    fleet.desk.restart()
+    old, fleet.coordinator.key = fleet.coordinator.key, FRESH
+    fleet.coordinator.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.former.append(old)
+    fleet.coordinator.restart()
     fleet.run("r-0001")
     assert fleet.signer("r-0001") == old.public.keyid
 
 
 def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet: Fleet) -> None:
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
-    old = fleet.desk.key.public
+    old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.desk.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.plane.rotate_key(FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
-    (stored,) = fleet.desk.rows(StoredReceipt)
+    (stored,) = fleet.coordinator.rows(StoredReceipt)
     sent = parse_envelope(stored.envelope)
     own = sent.model_copy(update={"signatures": sent.signatures[:1]})
     fleet.node.uplink.send(own.model_dump_json())
-    fleet.desk.turn(10_000)
+    fleet.coordinator.turn(10_000)
     last = fleet.node.controls()[-1].body
     assert isinstance(last, Acknowledge) and last.countersignature.keyid == FRESH.public.keyid
-    assert fleet.desk.rows(StoredReceipt) == [stored]
+    assert fleet.coordinator.rows(StoredReceipt) == [stored]
 
 
 def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Fleet) -> None:
     fleet.node.heartbeat(obeys=(SigningKey(b"x" * 32).public.keyid,))
-    fleet.desk.turn()
-    assert fleet.desk.row(Node, "n1").obeys is None
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Node, "n1").obeys is None
 
 
 def test_rotation_over_the_api(fleet: Fleet) -> None:

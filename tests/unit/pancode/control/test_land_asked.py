@@ -38,29 +38,29 @@ class World:
     """A run with `--land`, offered to a node."""
 
     def __init__(self, land: bool = True) -> None:
-        self.desk = Desk()
-        self.node = Puppet(self.desk)
+        self.coordinator = Desk()
+        self.node = Puppet(self.coordinator)
         self.node.breathe()
-        self.desk.dispatch(project="/p", workspace=GIT, land=land)
-        self.desk.turn()
+        self.coordinator.dispatch(project="/p", workspace=GIT, land=land)
+        self.coordinator.turn()
         order = self.node.claim()
         assert order is not None
         self.order: Order = order
 
     def end(self, **changes: Any) -> None:
-        self.desk.depot.commits.add(COMMIT)
+        self.coordinator.depot.commits.add(COMMIT)
         done = {"commit": COMMIT, "change": "change", "files_changed": ("a.txt",)}
         self.node.start(self.order)
         self.node.deliver(self.order, **{**done, **changes})
-        self.desk.turn()
+        self.coordinator.turn()
 
     def waiting(self) -> list[str]:
-        return [action.run for action in self.desk.rows(Action)]
+        return [action.run for action in self.coordinator.rows(Action)]
 
     def land(self, lander: Lander, stopping: bool = False) -> dict[str, Any]:
         for run in self.waiting():
-            land_asked(self.desk.plane.core, run, lander, lambda: stopping)
-        return dict(query.brief(self.desk.plane.core, "last")["landing"] or {})
+            land_asked(self.coordinator.plane.core, run, lander, lambda: stopping)
+        return dict(query.brief(self.coordinator.plane.core, "last")["landing"] or {})
 
     def kept(self) -> bool:
         return bool(self.waiting())
@@ -70,19 +70,19 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
     world, lander = World(), Lander()
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
-    assert query.brief(world.desk.plane.core, "last")["notes"] == ["unverified", "landing"]
+    assert query.brief(world.coordinator.plane.core, "last")["notes"] == ["unverified", "landing"]
     told = world.land(lander)
     assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])
-    land_asked(world.desk.plane.core, "r-0001", lander, lambda: False)
+    land_asked(world.coordinator.plane.core, "r-0001", lander, lambda: False)
     assert lander.landed == ["r-0001"] and not world.kept()
 
 
 def test_the_next_coordinator_lands_what_this_one_has_not() -> None:
     world, lander = World(), Lander()
     world.end()
-    world.desk.restart()
+    world.coordinator.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == ["r-0001"]
-    world.desk.restart()
+    world.coordinator.restart()
     assert world.waiting() == []
 
 
@@ -96,37 +96,37 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
         over.append(True)
         return {"status": "called off"}
 
-    land_asked(world.desk.plane.core, run, cut, lambda: bool(over))
+    land_asked(world.coordinator.plane.core, run, cut, lambda: bool(over))
     assert world.kept()
-    world.desk.restart()
+    world.coordinator.restart()
     assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
     assert not world.kept()
 
 
 def _landing(world: World) -> dict[str, Any]:
-    return dict(query.brief(world.desk.plane.core, "last")["landing"] or {})
+    return dict(query.brief(world.coordinator.plane.core, "last")["landing"] or {})
 
 
 def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
     world, lander = World(), Lander()
-    world.desk.plane.stop("r-0001", "wrong branch")
+    world.coordinator.plane.stop("r-0001", "wrong branch")
     world.end()
     told = world.land(lander)
     assert (told["status"], told["why"]) == ("called off", "wrong branch")
     assert lander.landed == [] and not world.kept() and "runs land r-0001" in told["fix"]
-    assert world.desk.row(Run, "r-0001").outcome is Outcome.DONE
+    assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
 def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
     world, lander = World(), Lander()
     world.end()
-    stopped = world.desk.plane.stop("r-0001", "wrong branch")
+    stopped = world.coordinator.plane.stop("r-0001", "wrong branch")
     assert stopped.landing["status"] == "called off" and not world.kept()
     told = world.land(lander)
     assert (told["status"], told["why"], lander.landed) == ("called off", "wrong branch", [])
-    world.desk.restart()
+    world.coordinator.restart()
     assert world.waiting() == []
-    assert world.desk.plane.stop("r-0001", "again").landing == stopped.landing
+    assert world.coordinator.plane.stop("r-0001", "again").landing == stopped.landing
 
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
@@ -134,12 +134,12 @@ def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world.node.start(world.order)
     world.node.open = [world.order.identity]
     world.node.breathe()
-    silence(world.desk)
-    assert world.desk.row(Run, "r-0001").outcome is Outcome.LOST
-    world.desk.plane.stop("r-0001", "given up")
+    silence(world.coordinator)
+    assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST
+    world.coordinator.plane.stop("r-0001", "given up")
     world.node.breathe()
     world.end()
-    assert world.desk.row(Run, "r-0001").outcome is Outcome.DONE
+    assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
     assert world.land(lander)["status"] == "called off" and lander.landed == []
 
 
@@ -151,12 +151,12 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         (run,) = world.waiting()
 
         def stopped(meant: Run, world: World = world, answer: str = answer) -> dict[str, Any]:
-            world.desk.plane.stop(meant.id, "now")
+            world.coordinator.plane.stop(meant.id, "now")
             return Lander(answer)(meant)
 
-        land_asked(world.desk.plane.core, run, stopped, lambda: False)
+        land_asked(world.coordinator.plane.core, run, stopped, lambda: False)
         assert _landing(world)["status"] == answer and not world.kept()
-        off = [a for a in world.desk.rows(Audit) if "called off" in a.what]
+        off = [a for a in world.coordinator.rows(Audit) if "called off" in a.what]
         assert len(off) == 1
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_written_down_stays_asked_for() -> None:
     with pytest.raises(UnavailableError):
         world.land(Lander(full))
     assert world.kept() and _landing(world)["status"] == "waiting"
-    world.desk.restart()
+    world.coordinator.restart()
     assert world.land(Lander("nothing to land"))["why"] == "your tree has it already"
 
 
@@ -176,7 +176,7 @@ def test_one_that_broke_is_said_to_have_failed() -> None:
     world.end()
     with pytest.raises(ZeroDivisionError):
         world.land(Lander(ZeroDivisionError("by zero")))
-    give_up(world.desk.plane.core, "r-0001", ZeroDivisionError("by zero"))
+    give_up(world.coordinator.plane.core, "r-0001", ZeroDivisionError("by zero"))
     told = _landing(world)
     assert (told["status"], told["why"]) == ("failed", "ZeroDivisionError: by zero")
     assert "pancode runs land r-0001" in told["fix"] and not world.kept()
@@ -186,8 +186,8 @@ def test_a_coordinator_that_died_after_the_landing_lands_nothing_twice() -> None
     world, lander = World(), Lander()
     world.end()
     report = {"commit": COMMIT, "files": ("a.txt",), "gate": None}
-    landed(world.desk.plane.core, world.desk.row(Run, "r-0001"), report, LandWay("ana"))
-    world.desk.restart()
+    landed(world.coordinator.plane.core, world.coordinator.row(Run, "r-0001"), report, LandWay("ana"))
+    world.coordinator.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == []
 
 
@@ -196,9 +196,9 @@ def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
     world.end()
     told = world.land(Lander(WorkspaceError("not landed", why="a.txt", fix="look", code="conflict")))
     assert (told["status"], told["fix"]) == ("conflict", "look") and "a.txt" in told["why"]
-    assert "not landed: conflict" in query.brief(world.desk.plane.core, "last")["notes"]
-    assert any(a.level == "warning" and "conflict" in a.what for a in world.desk.rows(Audit))
-    world.desk.restart()
+    assert "not landed: conflict" in query.brief(world.coordinator.plane.core, "last")["notes"]
+    assert any(a.level == "warning" and "conflict" in a.what for a in world.coordinator.rows(Audit))
+    world.coordinator.restart()
     assert world.waiting() == [], "it is not tried again by itself"
 
 

@@ -30,18 +30,18 @@ LIES: tuple[EventBody, ...] = (
 
 def on_honest(fleet: Fleet, starts: bool = True) -> Order:
     """A run that the honest node has; the liar knows its id, and how far its events have come."""
-    fleet.desk.dispatch("r-good", node="honest")
+    fleet.coordinator.dispatch("r-good", node="honest")
     fleet.honest.breathe()
     due = fleet.honest.claim()
     assert due is not None
     if starts:
         fleet.honest.start(due)
-        fleet.desk.turn()
+        fleet.coordinator.turn()
     return due
 
 
 def state(fleet: Fleet, who: AttemptId) -> tuple[Any, ...]:
-    row = fleet.desk.row
+    row = fleet.coordinator.row
     return row(Fence, who.run, who.fence), row(Run, who.run), row(Attempt, who.run, who.attempt)
 
 
@@ -53,14 +53,14 @@ def test_an_event_of_anothers_fence(body: EventBody, starts: bool) -> None:
     before = state(fleet, due.identity)
     fleet.liar.events[str(due.identity)] = before[0].cursor
     fleet.liar.say(due.identity, body)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert state(fleet, due.identity) == before
     assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [("foreign events dropped", "liar")]
     if not starts:
         fleet.honest.start(due)
     fleet.honest.deliver(due, exit_code=0)
-    fleet.desk.turn()
-    assert fleet.desk.row(Run, "r-good").outcome is Outcome.DONE
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
 
 def test_a_rejected_receipt_ends_no_fence_of_another() -> None:
@@ -68,8 +68,8 @@ def test_a_rejected_receipt_ends_no_fence_of_another() -> None:
     fleet = Fleet()
     due = on_honest(fleet)
     before = state(fleet, due.identity)
-    core, liar = fleet.desk.plane.core, fleet.desk.row(Node, "liar")
-    fence = fleet.desk.row(Fence, "r-good", 1)
+    core, liar = fleet.coordinator.plane.core, fleet.coordinator.row(Node, "liar")
+    fence = fleet.coordinator.row(Fence, "r-good", 1)
     with unit_of_work(core) as work:
         work.signal_fence(fence, Rejected(liar.name, liar.tag, "lie"))
     assert state(fleet, due.identity) == before
@@ -79,17 +79,17 @@ def test_a_second_false_receipt_ends_nothing_that_was_settled() -> None:
     fleet = Fleet()
     due = on_honest(fleet)
     fleet.honest.deliver(due, exit_code=0)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     before = state(fleet, due.identity)
     fleet.honest.deliver(due, exit_code=1, reason="exit 1")
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert state(fleet, due.identity) == before
-    fleet.desk.check_books()
+    fleet.coordinator.check_books()
 
 
 def test_what_was_lost_is_ended_where_it_may_still_run() -> None:
     fleet = Fleet()
-    fleet.desk.dispatch("r-good", read_only=True, require={"os": "linux"})
+    fleet.coordinator.dispatch("r-good", read_only=True, require={"os": "linux"})
     for _ in range(2):
         fleet.breathe()
     first, second = fleet.liar, fleet.honest
@@ -98,10 +98,10 @@ def test_what_was_lost_is_ended_where_it_may_still_run() -> None:
         first, second, due = second, first, second.claim()
     assert due is not None
     first.start(due)
-    lost_ms = fleet.desk.rules.deadlines.lost_ms
+    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
     for _ in range(lost_ms // 5_000 + 10):
         second.breathe()
-    assert fleet.desk.row(Fence, "r-good", due.identity.fence).closed is Closed.LOST
+    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is Closed.LOST
     again = second.claim()
     assert again is not None and again.identity.attempt == 2
     told = [c.body for c in first.controls() if isinstance(c.body, Tombstone)]
@@ -115,43 +115,43 @@ def test_a_journal_that_began_anew_and_refuses_the_order_has_forgotten_it(marks:
     due = on_honest(fleet, starts=False)
     for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED)[:marks]:
         fleet.honest.say(due.identity, Marked(mark=mark))
-    fleet.desk.turn()
-    digest = fleet.desk.row(Fence, "r-good", due.identity.fence).digest
+    fleet.coordinator.turn()
+    digest = fleet.coordinator.row(Fence, "r-good", due.identity.fence).digest
     entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
     fleet.honest.journal = [entry]
     fleet.honest.events[str(due.identity)] = 0
     fleet.honest.say(due.identity, Refused(why=OrderRefusal.STOPPED, detail="again"))
-    lost_ms = fleet.desk.rules.deadlines.lost_ms
-    for _ in range((lost_ms + fleet.desk.rules.start_by_ms) // 5_000 + 10):
+    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
+    for _ in range((lost_ms + fleet.coordinator.rules.start_by_ms) // 5_000 + 10):
         fleet.honest.breathe()
-    assert fleet.desk.row(Fence, "r-good", due.identity.fence).closed is not None
+    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is not None
 
 
 def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:
     """The run goes on elsewhere, as the node's own journal says that it refused it."""
     fleet = Fleet()
     due = on_honest(fleet, starts=False)
-    digest = fleet.desk.row(Fence, "r-good", due.identity.fence).digest
+    digest = fleet.coordinator.row(Fence, "r-good", due.identity.fence).digest
     fleet.honest.say(due.identity, Marked(mark=Mark.REFUSED))
     entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
     fleet.honest.journal = [entry]
-    for _ in range(fleet.desk.rules.start_by_ms // 5_000 + 3):
+    for _ in range(fleet.coordinator.rules.start_by_ms // 5_000 + 3):
         fleet.honest.breathe()
-    assert fleet.desk.row(Fence, "r-good", due.identity.fence).closed is Closed.NEVER_ACCEPTED
+    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is Closed.NEVER_ACCEPTED
 
 
 def test_a_node_that_gives_no_reason_for_its_end_is_named_as_the_reason() -> None:
     fleet = Fleet()
     due = on_honest(fleet)
     fleet.honest.say(due.identity, Interrupting(reason=""))
-    fleet.desk.turn()
-    assert fleet.desk.row(Run, "r-good").reason == "honest ends it"
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, "r-good").reason == "honest ends it"
 
 
 def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     """The first had refused it, and has forgotten that; what it used is booked all the same."""
     fleet = Fleet()
-    fleet.desk.dispatch("r-good", require={"os": "linux"})
+    fleet.coordinator.dispatch("r-good", require={"os": "linux"})
     for _ in range(2):
         fleet.breathe()
     first, second = fleet.liar, fleet.honest
@@ -166,11 +166,13 @@ def test_an_attempt_keeps_how_it_ended_when_a_second_node_ran_it_too() -> None:
     assert again is not None and (again.identity.attempt, again.identity.fence) == (1, 2)
     second.start(again)
     second.deliver(again, exit_code=0)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     first.deliver(due, exit_code=0)
-    fleet.desk.turn()
-    attempt = fleet.desk.row(Attempt, "r-good", 1)
+    fleet.coordinator.turn()
+    attempt = fleet.coordinator.row(Attempt, "r-good", 1)
     assert (attempt.outcome, attempt.usage["cost_usd"]) == (Outcome.DONE, "0.10")
-    spent = [e.usd for e in fleet.desk.rows(BookEntry, scope="agent:builder") if e.kind is EntryKind.SPEND]
+    spent = [
+        e.usd for e in fleet.coordinator.rows(BookEntry, scope="agent:builder") if e.kind is EntryKind.SPEND
+    ]
     assert spent == [Decimal("0.10"), Decimal("0.10")]
-    fleet.desk.check_books()
+    fleet.coordinator.check_books()

@@ -23,8 +23,8 @@ def test_done_without_change_and_gate_says_both(
     change: str, gates: tuple[dict[str, object], ...], notes: list[str]
 ) -> None:
     """`no change, unverified` stands beside `done` wherever a run is told of."""
-    desk = Desk()
-    node = Puppet(desk)
+    coordinator = Desk()
+    node = Puppet(coordinator)
     node.breathe()
     workspace = {
         "kind": "git",
@@ -33,18 +33,18 @@ def test_done_without_change_and_gate_says_both(
         "snapshot": "a" * 40,
         "object_format": "sha1",
     }
-    desk.dispatch(project="/p", workspace=workspace, gates=gates)
-    desk.turn()
+    coordinator.dispatch(project="/p", workspace=workspace, gates=gates)
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     passed = tuple(
         GateResult(name="g", argv=("true",), passed=True, exit_code=0, duration_ms=1) for _ in gates
     )
     commit = "c" * 40 if change == "change" else None
-    desk.depot.commits.add("c" * 40)
+    coordinator.depot.commits.add("c" * 40)
     node.start(order)
     node.deliver(order, change=change, gates=passed, commit=commit)
-    desk.turn()
-    shape = query.brief(desk.plane.core, "last")
+    coordinator.turn()
+    shape = query.brief(coordinator.plane.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
     assert f"done ({', '.join(notes)})" in summary({**shape, "findings": []})

@@ -18,18 +18,18 @@ from tests.unit.pancode.control.world import Desk, Puppet
     ],
 )
 def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> None:
-    desk = Desk()
-    node = Puppet(desk, "n1")
+    coordinator = Desk()
+    node = Puppet(coordinator, "n1")
     node.breathe()
-    assert problems(desk) == []
+    assert problems(coordinator) == []
     node.heartbeat(version=version)
-    desk.turn(0)
-    ((what, said),) = problems(desk)
+    coordinator.turn(0)
+    ((what, said),) = problems(coordinator)
     assert what == f"its node agent is of PanCode {version}, the coordinator of {__version__}"
     assert said.startswith(fix)
 
 
-def problems(desk: Desk) -> list[tuple[str, str]]:
-    shown = query_fleet.node(desk.plane.core, query_fleet.Since(), "n1")
+def problems(coordinator: Desk) -> list[tuple[str, str]]:
+    shown = query_fleet.node(coordinator.plane.core, query_fleet.Since(), "n1")
     told = [(one["what"], one["fix"]) for one in shown["problems"]]
     return [one for one in told if "clock" not in one[0]]

@@ -6,30 +6,30 @@ from pancode.control.query import story as query_story
 from tests.unit.pancode.control.world import Desk, Puppet
 
 
-def told(desk: Desk, run: str) -> list[str]:
-    lines = query_story.why(desk.plane.core, run)["decisions"]
+def told(coordinator: Desk, run: str) -> list[str]:
+    lines = query_story.why(coordinator.plane.core, run)["decisions"]
     return [f"{d['what']} {d['verdict']}" for d in lines if d["kind"] == "node"]
 
 
 def test_the_node_was_away_and_came_back_while_the_run_was_at_work() -> None:
-    desk = Desk()
-    node = Puppet(desk)
+    coordinator = Desk()
+    node = Puppet(coordinator)
     node.breathe()
-    desk.dispatch("r-0001", node="n1")
-    desk.turn()
+    coordinator.dispatch("r-0001", node="n1")
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     node.start(order)
     node.open = [order.identity]
     node.breathe()
-    assert "n1 not heard" not in told(desk, "r-0001")
+    assert "n1 not heard" not in told(coordinator, "r-0001")
     for _ in range(6):
-        desk.turn(10_000)
-    assert told(desk, "r-0001")[-1:] == ["n1 not heard"]
-    assert told(desk, "r-0001").count("n1 not heard") == 1
+        coordinator.turn(10_000)
+    assert told(coordinator, "r-0001")[-1:] == ["n1 not heard"]
+    assert told(coordinator, "r-0001").count("n1 not heard") == 1
     node.breathe()
-    desk.turn()
-    assert told(desk, "r-0001")[-2:] == ["n1 not heard", "n1 heard again"]
+    coordinator.turn()
+    assert told(coordinator, "r-0001")[-2:] == ["n1 not heard", "n1 heard again"]
     node.deliver(order)
-    desk.turn()
-    assert told(desk, "r-0001").count("n1 heard again") == 1
+    coordinator.turn()
+    assert told(coordinator, "r-0001").count("n1 heard again") == 1

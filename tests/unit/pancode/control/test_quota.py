@@ -25,10 +25,10 @@ class Fleet:
     """A node that floods, an honest one, and little room for each."""
 
     def __init__(self) -> None:
-        self.desk = Desk()
-        self.desk.rules = replace(self.desk.rules, node_quota=QUOTA)
-        self.desk.restart()
-        self.bad, self.good = Puppet(self.desk, "bad"), Puppet(self.desk, "good")
+        self.coordinator = Desk()
+        self.coordinator.rules = replace(self.coordinator.rules, node_quota=QUOTA)
+        self.coordinator.restart()
+        self.bad, self.good = Puppet(self.coordinator, "bad"), Puppet(self.coordinator, "good")
         self.breathe()
 
     def breathe(self) -> None:
@@ -36,29 +36,29 @@ class Fleet:
             node.breathe()
 
     def running_on_bad(self, run: str = "r-0001") -> Order:
-        self.desk.dispatch(run, node="bad")
+        self.coordinator.dispatch(run, node="bad")
         self.bad.breathe()
         due = self.bad.claim()
         assert due is not None
         self.bad.start(due)
-        self.desk.turn()
+        self.coordinator.turn()
         return due
 
     def flood(self) -> None:
         for _ in range(600):  # more than one round takes in
             self.bad.uplink.send("x" * 1_000)
-        self.desk.turn()
+        self.coordinator.turn()
 
     def node(self, name: str = "bad") -> Node:
-        found: Node = self.desk.row(Node, name)
+        found: Node = self.coordinator.row(Node, name)
         return found
 
     def shown(self, name: str = "bad") -> dict[str, Any]:
-        return query_fleet.node(self.desk.plane.core, query_fleet.Since(), name)
+        return query_fleet.node(self.coordinator.plane.core, query_fleet.Since(), name)
 
     def let_in(self) -> None:
-        assert self.desk.plane.release("bad", "me")
-        self.desk.plane.let_in(self.bad.tag, "password")
+        assert self.coordinator.plane.release("bad", "me")
+        self.coordinator.plane.let_in(self.bad.tag, "password")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def fleet() -> Fleet:
 def test_who_keeps_little_is_left_alone(fleet: Fleet) -> None:
     for _ in range(40):
         fleet.bad.uplink.send("x" * 1_000)
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert fleet.node().quarantined is None
 
 
@@ -79,8 +79,8 @@ def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
     assert why is not None and "may keep 0 MiB (nodes.redis_quota)" in why
     with pytest.raises(MemoryLinkDown):
         fleet.bad.uplink.send("more")
-    assert fleet.desk.redis.store.up.get(fleet.bad.tag) is None, "its messages are gone"
-    (entry,) = [a for a in fleet.desk.rows(Audit) if a.what == "node quarantined"]
+    assert fleet.coordinator.redis.store.up.get(fleet.bad.tag) is None, "its messages are gone"
+    (entry,) = [a for a in fleet.coordinator.rows(Audit) if a.what == "node quarantined"]
     assert (entry.domain, entry.level, entry.detail["node"]) == ("trust", "error", "bad")
     shown = fleet.shown()
     assert shown["state"] == "quarantined" and shown["quarantined"] == why
@@ -94,22 +94,22 @@ def test_it_is_shut_out_named_and_on_record(fleet: Fleet) -> None:
 
 def test_the_others_go_on(fleet: Fleet) -> None:
     fleet.flood()
-    fleet.desk.dispatch("r-good")
+    fleet.coordinator.dispatch("r-good")
     for _ in range(3):
         fleet.good.breathe()
     due = fleet.good.claim()
     assert due is not None
     fleet.good.start(due)
     fleet.good.deliver(due)
-    fleet.desk.turn()
-    assert fleet.desk.row(Run, "r-good").outcome is Outcome.DONE
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
 
 
 def test_work_for_it_waits_with_the_reason_and_the_command(fleet: Fleet) -> None:
     fleet.flood()
-    fleet.desk.dispatch("r-0009", node="bad")
+    fleet.coordinator.dispatch("r-0009", node="bad")
     fleet.good.breathe()
-    run = fleet.desk.row(Run, "r-0009")
+    run = fleet.coordinator.row(Run, "r-0009")
     assert run.state is RunState.PENDING and run.reason.startswith("bad is quarantined: it kept")
 
 
@@ -117,79 +117,81 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     due = fleet.running_on_bad()
     fleet.flood()
     for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
-        fleet.desk.turn(10_000)
-    run = query.brief(fleet.desk.plane.core, "r-0001")
+        fleet.coordinator.turn(10_000)
+    run = query.brief(fleet.coordinator.plane.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
-    told = query_story.why(fleet.desk.plane.core, "r-0001")["decisions"]
+    told = query_story.why(fleet.coordinator.plane.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     fleet.let_in()
     fleet.bad.breathe()
     fleet.bad.deliver(due)
     fleet.bad.breathe()
-    assert fleet.desk.row(Run, "r-0001").outcome is Outcome.DONE, "it delivers when it is let in"
+    assert fleet.coordinator.row(Run, "r-0001").outcome is Outcome.DONE, "it delivers when it is let in"
     assert fleet.shown()["state"] == "online"
 
 
 def test_it_was_heard_until_it_was_shut_out_however_long_we_listen_already(fleet: Fleet) -> None:
     """Its silence begins with the quarantine, which is none of its making, and not with our own start."""
     fleet.running_on_bad()
-    lost_ms = fleet.desk.rules.deadlines.lost_ms
+    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
     for _ in range(lost_ms // 10_000 + 2):
         for node in (fleet.bad, fleet.good):
             node.breathe(inventory=False)
-        fleet.desk.turn(10_000)
+        fleet.coordinator.turn(10_000)
     fleet.flood()
     for _ in range(lost_ms // 10_000 + 2):
         fleet.good.breathe()
-        fleet.desk.turn(10_000)
-    run = fleet.desk.row(Run, "r-0001")
+        fleet.coordinator.turn(10_000)
+    run = fleet.coordinator.row(Run, "r-0001")
     assert (run.state, run.outcome) == (RunState.RUNNING, None), run.reason
     assert fleet.shown()["state"] == NodeState.QUARANTINED.value
 
 
 def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
-    fleet.desk.dispatch("r-0002", node="bad")
+    fleet.coordinator.dispatch("r-0002", node="bad")
     fleet.bad.breathe()
-    assert fleet.desk.row(Run, "r-0002").reason == "offered to bad"
+    assert fleet.coordinator.row(Run, "r-0002").reason == "offered to bad"
     fleet.flood()
-    assert fleet.desk.row(Run, "r-0002").reason.startswith("offered to bad, which is quarantined: it kept")
-    assert [f.state for f in fleet.desk.rows(Fence)] == [FenceState.OFFERED]
+    assert fleet.coordinator.row(Run, "r-0002").reason.startswith(
+        "offered to bad, which is quarantined: it kept"
+    )
+    assert [f.state for f in fleet.coordinator.rows(Fence)] == [FenceState.OFFERED]
 
 
 def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
     fleet.flood()
     with pytest.raises(RefusedError) as caught:
-        fleet.desk.plane.let_in(fleet.bad.tag, "password")
+        fleet.coordinator.plane.let_in(fleet.bad.tag, "password")
     assert caught.value.fix == "pancode fleet resume bad"
-    fleet.desk.plane.drain("bad", None, "me")  # `fleet resume` without a name does this to every node
+    fleet.coordinator.plane.drain("bad", None, "me")  # `fleet resume` without a name does this to every node
     assert fleet.node().quarantined is not None
-    fleet.desk.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
-    fleet.desk.restart()
-    fleet.desk.turn()
-    assert fleet.bad.tag not in fleet.desk.redis.admitted
-    assert fleet.desk.plane.view("bad").state is NodeState.QUARANTINED
+    fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
+    fleet.coordinator.restart()
+    fleet.coordinator.turn()
+    assert fleet.bad.tag not in fleet.coordinator.redis.admitted
+    assert fleet.coordinator.plane.view("bad").state is NodeState.QUARANTINED
 
 
 def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
     fleet.flood()
     fleet.let_in()
-    assert fleet.desk.plane.release("bad", "me") is False
+    assert fleet.coordinator.plane.release("bad", "me") is False
     fleet.flood()
-    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.desk.redis.admitted
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
 
 
 def test_one_that_is_let_in_behind_our_back_is_found(fleet: Fleet) -> None:
     fleet.flood()
-    fleet.desk.redis.bus().admit_node(fleet.bad.tag, "password")
+    fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")
     fleet.flood()
-    assert fleet.bad.tag not in fleet.desk.redis.admitted
+    assert fleet.bad.tag not in fleet.coordinator.redis.admitted
 
 
 def test_no_orders_of_ours_are_held_against_it(fleet: Fleet) -> None:
-    fleet.desk.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
+    fleet.coordinator.dispatch("r-0003", node="bad", task="x" * (2 * QUOTA))
     fleet.bad.breathe()
-    fleet.desk.turn()
+    fleet.coordinator.turn()
     assert fleet.node().quarantined is None
 
 
@@ -199,18 +201,18 @@ def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
 ) -> None:
     """With a home of its own again, or with the old one, where the key is the same."""
     fleet.flood()
-    fleet.desk.plane.revoke("bad")
+    fleet.coordinator.plane.revoke("bad")
     if forgotten_before:
-        fleet.desk.plane.forget_node("bad")
-    fleet.desk.plane.add_node(Node("bad", 0, {}, {}, 2))
-    fleet.desk.plane.enrol("bad", fleet.bad.key.public.text())
-    fleet.desk.plane.let_in(fleet.bad.tag, "password")
+        fleet.coordinator.plane.forget_node("bad")
+    fleet.coordinator.plane.add_node(Node("bad", 0, {}, {}, 2))
+    fleet.coordinator.plane.enrol("bad", fleet.bad.key.public.text())
+    fleet.coordinator.plane.let_in(fleet.bad.tag, "password")
     fleet.breathe()
     assert fleet.shown()["state"] == "online"
     fleet.running_on_bad("r-0010")
     for _ in range(100):
-        fleet.desk.turn(10_000)
-    assert fleet.desk.row(Run, "r-0010").outcome is Outcome.LOST, "its silence counts again"
+        fleet.coordinator.turn(10_000)
+    assert fleet.coordinator.row(Run, "r-0010").outcome is Outcome.LOST, "its silence counts again"
     fleet.bad.breathe()
     fleet.flood()
-    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.desk.redis.admitted
+    assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted

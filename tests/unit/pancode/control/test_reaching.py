@@ -17,112 +17,116 @@ MINUTE_MS = 60_000
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
-def working(desk: Desk, name: str = "n1") -> Puppet:
+def working(coordinator: Desk, name: str = "n1") -> Puppet:
     """A node on which a run has started."""
-    node = Puppet(desk, name)
+    node = Puppet(coordinator, name)
     node.breathe()
-    desk.dispatch(run=f"r-00{name}", node=name)
-    desk.turn()
+    coordinator.dispatch(run=f"r-00{name}", node=name)
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     node.start(order)
-    desk.turn()
+    coordinator.turn()
     return node
 
 
-def wait(desk: Desk, minutes: int) -> None:
+def wait(coordinator: Desk, minutes: int) -> None:
     for _ in range(minutes * 6):
-        desk.turn(10_000)
+        coordinator.turn(10_000)
 
 
-def state(desk: Desk, name: str = "n1") -> NodeState:
-    return desk.plane.view(name).state
+def state(coordinator: Desk, name: str = "n1") -> NodeState:
+    return coordinator.plane.view(name).state
 
 
-def outcome(desk: Desk, name: str = "n1") -> Outcome | None:
-    found: Outcome | None = desk.row(Run, f"r-00{name}").outcome
+def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
+    found: Outcome | None = coordinator.row(Run, f"r-00{name}").outcome
     return found
 
 
-def shown(desk: Desk) -> tuple[str, list[dict[str, object]]]:
+def shown(coordinator: Desk) -> tuple[str, list[dict[str, object]]]:
     """State and problems of the one node, but for its clock, which stands still here."""
-    (node,) = query_fleet.fleet(desk.plane.core, query_fleet.Since(), {})["nodes"]
+    (node,) = query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"]
     return node["state"], [p for p in node["problems"] if "clock" not in str(p["what"])]
 
 
-def stop_link(desk: Desk) -> None:
-    desk.plane.put_link("n1", trying=False, why="the host key of n1 has changed", fix="pancode node trust n1")
+def stop_link(coordinator: Desk) -> None:
+    coordinator.plane.put_link(
+        "n1", trying=False, why="the host key of n1 has changed", fix="pancode node trust n1"
+    )
 
 
-def halt(desk: Desk) -> None:
-    desk.plane.put_halted("n1", True)
+def halt(coordinator: Desk) -> None:
+    coordinator.plane.put_halted("n1", True)
 
 
 @pytest.mark.parametrize("idle", [stop_link, halt])
 def test_nothing_is_lost_by_time_while_nobody_tries_to_reach_it(
-    desk: Desk, idle: Callable[[Desk], None]
+    coordinator: Desk, idle: Callable[[Desk], None]
 ) -> None:
-    working(desk)
-    working(desk, "n2")
-    wait(desk, 10)
-    idle(desk)
-    wait(desk, 120)
-    assert outcome(desk) is None, "it could not have been heard"
-    assert outcome(desk, "n2") is Outcome.LOST and state(desk, "n2") is NodeState.LOST
-    desk.plane.put_link("n1", trying=True)
-    desk.plane.put_halted("n1", False)
-    assert state(desk) is NodeState.UNREACHABLE
-    wait(desk, 4)
-    assert outcome(desk) is None, "ten minutes and four are not fifteen"
-    wait(desk, 2)
-    assert outcome(desk) is Outcome.LOST and state(desk) is NodeState.LOST
-    desk.check_books()
+    working(coordinator)
+    working(coordinator, "n2")
+    wait(coordinator, 10)
+    idle(coordinator)
+    wait(coordinator, 120)
+    assert outcome(coordinator) is None, "it could not have been heard"
+    assert outcome(coordinator, "n2") is Outcome.LOST and state(coordinator, "n2") is NodeState.LOST
+    coordinator.plane.put_link("n1", trying=True)
+    coordinator.plane.put_halted("n1", False)
+    assert state(coordinator) is NodeState.UNREACHABLE
+    wait(coordinator, 4)
+    assert outcome(coordinator) is None, "ten minutes and four are not fifteen"
+    wait(coordinator, 2)
+    assert outcome(coordinator) is Outcome.LOST and state(coordinator) is NodeState.LOST
+    coordinator.check_books()
 
 
-def test_a_stopped_link_says_so_and_binds_nothing(desk: Desk) -> None:
-    working(desk)
-    stop_link(desk)
-    wait(desk, 1)
-    desk.dispatch(run="r-0002", node="n1")
-    wait(desk, 60)
-    assert state(desk) is NodeState.UNREACHABLE
-    assert desk.row(Run, "r-0002").reason == "n1 is unreachable"
-    assert shown(desk) == (
+def test_a_stopped_link_says_so_and_binds_nothing(coordinator: Desk) -> None:
+    working(coordinator)
+    stop_link(coordinator)
+    wait(coordinator, 1)
+    coordinator.dispatch(run="r-0002", node="n1")
+    wait(coordinator, 60)
+    assert state(coordinator) is NodeState.UNREACHABLE
+    assert coordinator.row(Run, "r-0002").reason == "n1 is unreachable"
+    assert shown(coordinator) == (
         "unreachable",
         [{"what": "n1 is unreachable: the host key of n1 has changed", "fix": "pancode node trust n1"}],
     )
 
 
-def test_a_halted_node_is_halted_and_no_alarm(desk: Desk) -> None:
-    node = working(desk)
-    halt(desk)
-    assert state(desk) is NodeState.HALTED
+def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
+    node = working(coordinator)
+    halt(coordinator)
+    assert state(coordinator) is NodeState.HALTED
     node.breathe()
-    desk.dispatch(run="r-0002", node="n1")
-    desk.turn()
-    assert state(desk) is NodeState.HALTED and not desk.plane.view("n1").asks, "also while it is still heard"
-    wait(desk, 60)
-    assert state(desk) is NodeState.HALTED and outcome(desk) is None
-    assert shown(desk) == ("halted", [])
-    assert desk.row(Run, "r-0002").reason == "n1 is halted (pancode fleet up n1)"
-    desk.plane.put_halted("n1", False)
+    coordinator.dispatch(run="r-0002", node="n1")
+    coordinator.turn()
+    assert state(coordinator) is NodeState.HALTED and not coordinator.plane.view("n1").asks, (
+        "also while it is still heard"
+    )
+    wait(coordinator, 60)
+    assert state(coordinator) is NodeState.HALTED and outcome(coordinator) is None
+    assert shown(coordinator) == ("halted", [])
+    assert coordinator.row(Run, "r-0002").reason == "n1 is halted (pancode fleet up n1)"
+    coordinator.plane.put_halted("n1", False)
     node.breathe()
-    desk.turn()
-    assert state(desk) is NodeState.ONLINE and node.claim() is not None
+    coordinator.turn()
+    assert state(coordinator) is NodeState.ONLINE and node.claim() is not None
 
 
-def test_what_is_removed_or_new_is_never_shown_as_halted(desk: Desk) -> None:
-    working(desk)
-    halt(desk)
-    desk.plane.revoke("n1")
-    assert state(desk) is NodeState.NOT_CLEANED
-    desk.plane.add_node(Node("n3", 0, {}, {}, 1))
-    desk.plane.put_halted("n3", True)
-    assert state(desk, "n3") is NodeState.NEW
+def test_what_is_removed_or_new_is_never_shown_as_halted(coordinator: Desk) -> None:
+    working(coordinator)
+    halt(coordinator)
+    coordinator.plane.revoke("n1")
+    assert state(coordinator) is NodeState.NOT_CLEANED
+    coordinator.plane.add_node(Node("n3", 0, {}, {}, 1))
+    coordinator.plane.put_halted("n3", True)
+    assert state(coordinator, "n3") is NodeState.NEW
 
 
 def test_time_that_is_missing_for_two_reasons_is_missing_once() -> None:

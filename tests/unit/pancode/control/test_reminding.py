@@ -12,48 +12,48 @@ from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
-def begin_anew(desk: Desk, node: Puppet, emptied: bool) -> list[tuple[str, int]]:
+def begin_anew(coordinator: Desk, node: Puppet, emptied: bool) -> list[tuple[str, int]]:
     """A new session of its node agent; what it finds beside the answer to its first heartbeat."""
     node.heartbeat()
-    desk.turn(0)
+    coordinator.turn(0)
     node.controls()
     node.heartbeat()
-    desk.turn(0)
+    coordinator.turn(0)
     node.session, node.nonce, node.seq = f"{node.session}+", f"{node.nonce}+", 0
     seen, node.control_seen = node.control_seen, 0 if emptied else node.control_seen
     node.heartbeat()
     node.control_seen = seen
-    desk.turn(0)
+    coordinator.turn(0)
     beat = node.beat()
     assert beat is not None and beat.answers == node.nonce
     return [(c.body.run, c.body.up_to_fence) for c in node.controls() if isinstance(c.body, Tombstone)]
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_what_it_refused(desk: Desk, emptied: bool) -> None:
-    node, order = offered(desk)
+def test_what_it_refused(coordinator: Desk, emptied: bool) -> None:
+    node, order = offered(coordinator)
     node.say(order.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
-    desk.turn()
-    told = [begin_anew(desk, node, emptied) for _ in range(MOST_TIMES + 2)]
+    coordinator.turn()
+    told = [begin_anew(coordinator, node, emptied) for _ in range(MOST_TIMES + 2)]
     assert told == [[("r-0001", 1)]] * MOST_TIMES + [[], []], "as often as is of use, and no more"
 
 
-def test_what_it_delivered_only_when_its_disk_was_emptied(desk: Desk) -> None:
-    node, order = offered(desk)
+def test_what_it_delivered_only_when_its_disk_was_emptied(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
     node.start(order)
     node.deliver(order)
-    desk.turn()
-    assert begin_anew(desk, node, emptied=False) == []
-    assert begin_anew(desk, node, emptied=True) == [("r-0001", 1)]
+    coordinator.turn()
+    assert begin_anew(coordinator, node, emptied=False) == []
+    assert begin_anew(coordinator, node, emptied=True) == [("r-0001", 1)]
 
 
-def test_nothing_of_what_nobody_could_start_any_more(desk: Desk) -> None:
-    node, order = offered(desk)
+def test_nothing_of_what_nobody_could_start_any_more(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
     node.say(order.identity, Refused(why=OrderRefusal.DISK_FULL, detail="full"))
-    desk.turn()
-    desk.clock.ms += desk.rules.start_by_ms
-    assert begin_anew(desk, node, emptied=True) == []
+    coordinator.turn()
+    coordinator.clock.ms += coordinator.rules.start_by_ms
+    assert begin_anew(coordinator, node, emptied=True) == []

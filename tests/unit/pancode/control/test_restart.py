@@ -13,69 +13,71 @@ from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
-def test_a_restarted_coordinator_offers_nothing_twice(desk: Desk) -> None:
-    node, order = offered(desk)
-    desk.restart()
+def test_a_restarted_coordinator_offers_nothing_twice(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
+    coordinator.restart()
     node.journal = [entry_of(order)]
     node.breathe()
     assert node.claim() is None
     node.start(order)
     node.deliver(order)
     node.breathe()
-    assert desk.row(Run, "r-0001").outcome is Outcome.DONE
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
-def test_every_decision_is_told(desk: Desk) -> None:
-    node, order = offered(desk)
+def test_every_decision_is_told(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
     node.deliver(order)
-    desk.turn()
-    kinds = [d.kind for d in desk.rows(Decision, run="r-0001")]
+    coordinator.turn()
+    kinds = [d.kind for d in coordinator.rows(Decision, run="r-0001")]
     assert kinds == ["gate", "placement", "settle"]
 
 
-def test_no_phantom_stays_in_redis(desk: Desk) -> None:
-    node = Puppet(desk)
+def test_no_phantom_stays_in_redis(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
     node.breathe()
     for number in (1, 2):
-        desk.dispatch(f"r-000{number}")
-    desk.turn()
+        coordinator.dispatch(f"r-000{number}")
+    coordinator.turn()
     first, second = node.claim(), node.claim()
     assert first is not None and second is not None
     node.deliver(first)
     node.say(second.identity, Refused(why=OrderRefusal.STOPPED, detail="x"))
-    desk.turn()
-    jobs = {name: desk.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))}
+    coordinator.turn()
+    jobs = {
+        name: coordinator.redis.job(job_id(node.tag, o.identity)) for name, o in (("a", first), ("b", second))
+    }
     states = {name: job.state for name, job in jobs.items() if job is not None}
     assert states == {"a": JobState.FINISHED, "b": JobState.FAILED}
 
 
-def test_pauses_and_priority_outlive_the_coordinator(desk: Desk) -> None:
-    first, second = Puppet(desk, "n1", slots=1), Puppet(desk, "n2", slots=1)
-    desk.plane.put_setting("paused", "moving house", "ana")
-    desk.plane.put_setting("pause:any", "bad prompt", "ben")
-    desk.plane.pause("n2", "its fan", "eve")
-    desk.dispatch("r-late", node="n1")
-    desk.dispatch("r-soon", node="n1", priority=7)
-    desk.dispatch("r-pool")
-    desk.dispatch("r-hurt", node="n2", priority=9)
-    desk.restart()
+def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
+    first, second = Puppet(coordinator, "n1", slots=1), Puppet(coordinator, "n2", slots=1)
+    coordinator.plane.put_setting("paused", "moving house", "ana")
+    coordinator.plane.put_setting("pause:any", "bad prompt", "ben")
+    coordinator.plane.pause("n2", "its fan", "eve")
+    coordinator.dispatch("r-late", node="n1")
+    coordinator.dispatch("r-soon", node="n1", priority=7)
+    coordinator.dispatch("r-pool")
+    coordinator.dispatch("r-hurt", node="n2", priority=9)
+    coordinator.restart()
     breathe(first, second)
-    reasons = {run.id: run.reason for run in desk.rows(Run)}
+    reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert set(reasons.values()) == {"the fleet is paused: moving house"}
-    desk.plane.put_setting("paused", None, "ana")
-    desk.restart()
+    coordinator.plane.put_setting("paused", None, "ana")
+    coordinator.restart()
     breathe(first, second)
     order = first.claim()
     assert order is not None and order.identity.run == "r-soon", "the higher priority, not the older run"
     assert second.claim() is None
-    reasons = {run.id: run.reason for run in desk.rows(Run)}
+    reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert reasons["r-pool"] == "queue any is paused: bad prompt"
     assert reasons["r-hurt"] == "n2 is paused: its fan"
-    said = [(a.what, a.detail["by"]) for a in desk.rows(Audit) if a.detail.get("by")]
+    said = [(a.what, a.detail["by"]) for a in coordinator.rows(Audit) if a.detail.get("by")]
     told = [("setting paused", "ana"), ("setting pause:any", "ben"), ("node paused", "eve")]
     assert said == [*told, ("setting paused", "ana")]
 

@@ -14,15 +14,15 @@ from tests.unit.pancode.domain.fleets import node, resolved
 class Slow(HonestDepot):
     """Looks at what is told from within."""
 
-    def __init__(self, desk: Desk, fails: bool = False) -> None:
+    def __init__(self, coordinator: Desk, fails: bool = False) -> None:
         super().__init__()
-        self.desk, self.fails = desk, fails
+        self.coordinator, self.fails = coordinator, fails
         self.seen: list[list[snapshots.UnderWay]] = []
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        self.seen.append(snapshots.under_way(self.desk.plane.core))
+        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
         wanted.progress(40_000, 100_000)
-        self.seen.append(snapshots.under_way(self.desk.plane.core))
+        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
         if self.fails:
             raise WorkspaceError("no", fix="x")
         return super().snapshot(wanted)
@@ -30,10 +30,10 @@ class Slow(HonestDepot):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_is_told_while_it_lasts(fails: bool) -> None:
-    desk = Desk()
-    desk.depot = depot = Slow(desk, fails)
-    desk.restart()
-    core, asked = desk.plane.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
+    coordinator = Desk()
+    coordinator.depot = depot = Slow(coordinator, fails)
+    coordinator.restart()
+    core, asked = coordinator.plane.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
     if fails:
         with pytest.raises(WorkspaceError):
             snapshots.take(core, asked, "r-0001")
@@ -45,5 +45,5 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
 
 
 def test_without_a_project_there_is_none() -> None:
-    desk = Desk()
-    assert snapshots.take(desk.plane.core, resolved(node("desk"), workspace="none"), "r-0001") is None
+    coordinator = Desk()
+    assert snapshots.take(coordinator.plane.core, resolved(node("desk"), workspace="none"), "r-0001") is None

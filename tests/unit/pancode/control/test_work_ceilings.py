@@ -20,12 +20,12 @@ BUSY: dict[str, Any] = {"estimate_tokens": 400, "estimate_ms": 10 * MINUTE}
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
-def balance(desk: Desk, scope: str) -> Balance:
-    found: list[Balance] = [b for b in desk.rows(Balance) if b.scope.startswith(scope)]
+def balance(coordinator: Desk, scope: str) -> Balance:
+    found: list[Balance] = [b for b in coordinator.rows(Balance) if b.scope.startswith(scope)]
     return found[0]
 
 
@@ -41,47 +41,49 @@ def balance(desk: Desk, scope: str) -> Balance:
 )
 @pytest.mark.parametrize("scope", ["day", "agent:builder"])
 def test_the_second_of_two_that_do_not_fit_is_refused(
-    desk: Desk, said: Ceilings, words: str, scope: str
+    coordinator: Desk, said: Ceilings, words: str, scope: str
 ) -> None:
-    desk.plane.set_ceilings(scope, said, "test")
-    desk.dispatch(**BUSY)
-    before = desk.rows(BookEntry)
+    coordinator.plane.set_ceilings(scope, said, "test")
+    coordinator.dispatch(**BUSY)
+    before = coordinator.rows(BookEntry)
     with pytest.raises(RefusedError) as refused:
-        desk.dispatch("r-0002", **BUSY)
+        coordinator.dispatch("r-0002", **BUSY)
     assert words in str(refused.value)
-    assert desk.rows(BookEntry) == before and desk.row(Run, "r-0002") is None, "all of it or nothing"
-    desk.check_books()
+    assert coordinator.rows(BookEntry) == before and coordinator.row(Run, "r-0002") is None, (
+        "all of it or nothing"
+    )
+    coordinator.check_books()
 
 
-def test_what_was_used_takes_the_place_of_what_was_held(desk: Desk) -> None:
-    desk.plane.set_ceilings("day", Ceilings(tokens=700, ms=15 * MINUTE), "test")
-    node = Puppet(desk)
+def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> None:
+    coordinator.plane.set_ceilings("day", Ceilings(tokens=700, ms=15 * MINUTE), "test")
+    node = Puppet(coordinator)
     node.breathe()
-    desk.dispatch(**BUSY)
-    desk.turn()
+    coordinator.dispatch(**BUSY)
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     for scope in ("day:", "agent:", "node:"):
-        held = balance(desk, scope)
+        held = balance(coordinator, scope)
         assert (held.held_tokens, held.held_ms) == (400, 10 * MINUTE)
     usage = Usage(
         input_tokens=200, output_tokens=50, agent_ms=MINUTE, cost_usd=Decimal("0.1"), cost_source="reported"
     )
     node.deliver(order, usage=usage)
-    desk.turn()
+    coordinator.turn()
     for scope in ("day:", "agent:", "node:"):
-        now = balance(desk, scope)
+        now = balance(coordinator, scope)
         assert (now.tokens, now.held_tokens, now.agent_ms, now.held_ms) == (250, 0, MINUTE, 0)
-    desk.dispatch("r-0002", **BUSY)
-    desk.check_books()
+    coordinator.dispatch("r-0002", **BUSY)
+    coordinator.check_books()
 
 
-def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(desk: Desk) -> None:
-    desk.plane.set_ceilings("day", Ceilings(tokens=700), "test")
-    node = Puppet(desk)
+def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coordinator: Desk) -> None:
+    coordinator.plane.set_ceilings("day", Ceilings(tokens=700), "test")
+    node = Puppet(coordinator)
     node.breathe()
-    desk.dispatch(**BUSY)
-    desk.turn()
+    coordinator.dispatch(**BUSY)
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     spent = Usage(input_tokens=600, output_tokens=0, cost_usd=Decimal(0), cost_source="local")
@@ -90,87 +92,89 @@ def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(desk:
     )
     for _ in range(3):
         node.breathe()
-        desk.turn(20_000)
-    assert "Token ceiling would be exceeded (used: 600," in desk.row(Run, "r-0001").reason
+        coordinator.turn(20_000)
+    assert "Token ceiling would be exceeded (used: 600," in coordinator.row(Run, "r-0001").reason
     assert node.claim() is None
-    desk.plane.set_ceilings("day", Ceilings(tokens=1_000), "test")
+    coordinator.plane.set_ceilings("day", Ceilings(tokens=1_000), "test")
     node.breathe()
-    desk.turn()
+    coordinator.turn()
     again = node.claim()
     assert again is not None and again.identity.attempt == 2
-    desk.check_books()
+    coordinator.check_books()
 
 
-def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(desk: Desk) -> None:
-    first, other = Puppet(desk), Puppet(desk, "n2")
+def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(coordinator: Desk) -> None:
+    first, other = Puppet(coordinator), Puppet(coordinator, "n2")
     for node in (first, other):
         node.breathe()
-    desk.plane.set_ceilings("node:n1", Ceilings(ms=5 * MINUTE), "test")
-    desk.dispatch(**BUSY)
-    desk.dispatch("r-0002", node="n1", **BUSY)
-    desk.turn()
+    coordinator.plane.set_ceilings("node:n1", Ceilings(ms=5 * MINUTE), "test")
+    coordinator.dispatch(**BUSY)
+    coordinator.dispatch("r-0002", node="n1", **BUSY)
+    coordinator.turn()
     assert first.claim() is None and other.claim() is not None
-    assert desk.row(Run, "r-0002").reason.startswith("node:n1: Dispatch blocked: Ceiling of agent-minutes")
+    assert coordinator.row(Run, "r-0002").reason.startswith(
+        "node:n1: Dispatch blocked: Ceiling of agent-minutes"
+    )
 
 
-def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(desk: Desk) -> None:
-    desk.plane.set_ceilings("day", Ceilings(Decimal(3), 700), "ana")
-    desk.plane.set_ceilings("day", Ceilings(ms=MINUTE), "ana")
-    with desk.ledger.transaction() as tx:
-        assert desk.plane.core.ceilings(tx, "day:x") == Ceilings(Decimal(3), 700, MINUTE)
-    desk.plane.unset_ceiling("day", "ana")
-    with desk.ledger.transaction() as tx:
-        assert desk.plane.core.ceilings(tx, "day:x") == Ceilings(desk.rules.ceiling_usd)
+def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(coordinator: Desk) -> None:
+    coordinator.plane.set_ceilings("day", Ceilings(Decimal(3), 700), "ana")
+    coordinator.plane.set_ceilings("day", Ceilings(ms=MINUTE), "ana")
+    with coordinator.ledger.transaction() as tx:
+        assert coordinator.plane.core.ceilings(tx, "day:x") == Ceilings(Decimal(3), 700, MINUTE)
+    coordinator.plane.unset_ceiling("day", "ana")
+    with coordinator.ledger.transaction() as tx:
+        assert coordinator.plane.core.ceilings(tx, "day:x") == Ceilings(coordinator.rules.ceiling_usd)
     for wrong in (Ceilings(tokens=-1), Ceilings(ms=-1), Ceilings(Decimal(-1))):
         with pytest.raises(UsageError, match="negative"):
-            desk.plane.set_ceilings("day", wrong, "ana")
+            coordinator.plane.set_ceilings("day", wrong, "ana")
 
 
-def test_tokens_that_nobody_told_do_not_pass_the_ceiling(desk: Desk) -> None:
-    desk.plane.set_ceilings("day", Ceilings(tokens=700), "test")
-    node = Puppet(desk)
+def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> None:
+    coordinator.plane.set_ceilings("day", Ceilings(tokens=700), "test")
+    node = Puppet(coordinator)
     node.breathe()
-    desk.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
+    coordinator.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
     node.breathe()
-    desk.turn()
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     node.start(order)
     usage = Usage(agent_ms=MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(order, outcome=Outcome.TIMEOUT, failure=FailureKind.WALL_LIMIT, reason="late", usage=usage)
-    desk.turn()
-    assert balance(desk, "day").held_tokens == 400 and balance(desk, "day").agent_ms == MINUTE
+    coordinator.turn()
+    assert balance(coordinator, "day").held_tokens == 400 and balance(coordinator, "day").agent_ms == MINUTE
     with pytest.raises(RefusedError, match="Token ceiling would be exceeded"):
-        desk.dispatch("r-0002", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
+        coordinator.dispatch("r-0002", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
 
 
-def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(desk: Desk) -> None:
-    node, order = offered(desk)
+def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
     node.start(order)
     for _ in range(100):
-        desk.turn(10_000)
-    assert desk.row(Run, "r-0001").outcome is Outcome.LOST
-    held = balance(desk, "day").held_usd
+        coordinator.turn(10_000)
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
+    held = balance(coordinator, "day").held_usd
     usage = Usage(input_tokens=5_000, agent_ms=60 * MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(order, usage=usage)
     node.breathe()
-    now = balance(desk, "day")
+    now = balance(coordinator, "day")
     assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 60 * MINUTE, held)
     assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
-    desk.plane.settle_by_hand("r-0001", Decimal(4), "ana")
-    assert (balance(desk, "day").spent_usd, balance(desk, "day").tokens) == (Decimal(4), 5_000)
-    desk.check_books()
+    coordinator.plane.settle_by_hand("r-0001", Decimal(4), "ana")
+    assert (balance(coordinator, "day").spent_usd, balance(coordinator, "day").tokens) == (Decimal(4), 5_000)
+    coordinator.check_books()
 
 
-def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(desk: Desk) -> None:
-    node, order = offered(desk)
+def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(coordinator: Desk) -> None:
+    node, order = offered(coordinator)
     node.start(order)
     node.say(order.identity, Progress(input_tokens=30, output_tokens=0, agent_ms=4 * MINUTE))
     for _ in range(100):
-        desk.turn(10_000)
-    assert desk.row(Run, "r-0001").outcome is Outcome.LOST
-    assert (balance(desk, "day").tokens, balance(desk, "day").agent_ms) == (30, 4 * MINUTE)
-    desk.plane.settle_by_hand("r-0001", Decimal(4), "ana")
-    now = balance(desk, "day")
+        coordinator.turn(10_000)
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
+    assert (balance(coordinator, "day").tokens, balance(coordinator, "day").agent_ms) == (30, 4 * MINUTE)
+    coordinator.plane.settle_by_hand("r-0001", Decimal(4), "ana")
+    now = balance(coordinator, "day")
     assert (now.spent_usd, now.tokens, now.agent_ms, now.held_ms) == (Decimal(4), 30, 4 * MINUTE, 0)
-    desk.check_books()
+    coordinator.check_books()

@@ -177,22 +177,22 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
 class Puppet:
     """A node that speaks only when told."""
 
-    def __init__(self, desk: Desk, name: str = "n1", slots: int = 2) -> None:
-        self.desk, self.name, self.slots = desk, name, slots
+    def __init__(self, coordinator: Desk, name: str = "n1", slots: int = 2) -> None:
+        self.coordinator, self.name, self.slots = coordinator, name, slots
         self.key = SigningKey(name.encode().ljust(32, b"n"))
         self.tag = self.key.public.tag
-        self.uplink = desk.redis.uplink(self.tag)
+        self.uplink = coordinator.redis.uplink(self.tag)
         self.session, self.nonce, self.seq = "s1", "nonce-1", 0
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
         self.events: dict[str, int] = {}
-        self.obeys = {desk.key.public.keyid: desk.key.public}
+        self.obeys = {coordinator.key.public.keyid: coordinator.key.public}
         self.facts = facts()
         self.journal: list[JournalEntry] = []
-        desk.redis.bus().admit_node(self.tag, "password")
-        desk.plane.add_node(
+        coordinator.redis.bus().admit_node(self.tag, "password")
+        coordinator.plane.add_node(
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
         )
-        with desk.ledger.transaction() as tx:
+        with coordinator.ledger.transaction() as tx:
             keyring.begin(tx, keyring.NODE, name, self.key.public, 0)
 
     def beat(self) -> Beat | None:
@@ -208,11 +208,11 @@ class Puppet:
 
     def breathe(self, inventory: bool = True) -> None:
         """Two rounds: a heartbeat that echoes the newest beat, and an inventory."""
-        self.desk.turn(self.desk.rules.beat_ms)
+        self.coordinator.turn(self.coordinator.rules.beat_ms)
         self.heartbeat()
         if inventory:
             self.inventory()
-        self.desk.turn(0)
+        self.coordinator.turn(0)
 
     def heartbeat(self, echo: FleetTime | None = None, **changes: Any) -> Heartbeat:
         beat = self.beat()
@@ -223,7 +223,7 @@ class Puppet:
             "session": self.session,
             "boot_id": "b",
             "seq": self.seq,
-            "boot_ms": self.desk.clock.ms,
+            "boot_ms": self.coordinator.clock.ms,
             "nonce": self.nonce,
             "echo": echo or (beat.time if beat else None),
             "epoch_seen": beat.time.epoch if beat else 0,
@@ -245,7 +245,7 @@ class Puppet:
                 node=self.tag,
                 session=self.session,
                 nonce=self.nonce,
-                at=self.desk.plane.core.now(),
+                at=self.coordinator.plane.core.now(),
                 epoch_seen=beat.time.epoch,
                 entries=tuple(self.journal),
             )
@@ -259,7 +259,7 @@ class Puppet:
 
     def say(self, identity: AttemptId, body: EventBody, key: SigningKey | None = None) -> None:
         seq = self.events[str(identity)] = self.events.get(str(identity), 0) + 1
-        event = Event(identity=identity, seq=seq, wall_ms=self.desk.clock.wall_ms(), body=body)
+        event = Event(identity=identity, seq=seq, wall_ms=self.coordinator.clock.wall_ms(), body=body)
         told = Events(fleet=FLEET, node=self.tag, events=(event,))
         self.uplink.send(told.signed(key or self.key).model_dump_json())
 
@@ -268,7 +268,7 @@ class Puppet:
             self.say(order.identity, Marked(mark=mark))
 
     def receipt(self, due: Order, /, **changes: Any) -> Envelope:
-        digest = due.signed(self.desk.key).digest()
+        digest = due.signed(self.coordinator.key).digest()
         fields: dict[str, Any] = {
             "fleet": FLEET,
             "epoch": due.epoch,
@@ -289,7 +289,7 @@ class Puppet:
             "usage": Usage(cost_usd=Decimal("0.10"), cost_source="reported", input_tokens=10),
             "tool_calls": {},
             "gates": (),
-            "finished_wall_ms": self.desk.clock.wall_ms(),
+            "finished_wall_ms": self.coordinator.clock.wall_ms(),
             "files_changed": (),
             "change": "none",
             "blobs": (),
@@ -337,12 +337,12 @@ def entry_of(order: Order, mark: Mark = Mark.ACCEPTED) -> JournalEntry:
     return JournalEntry(identity=order.identity, order="0" * 64, mark=mark, last_event=0)
 
 
-def offered(desk: Desk) -> tuple[Puppet, Order]:
+def offered(coordinator: Desk) -> tuple[Puppet, Order]:
     """A node that has taken the order of the desk's first run."""
-    node = Puppet(desk)
+    node = Puppet(coordinator)
     node.breathe()
-    desk.dispatch()
-    desk.turn()
+    coordinator.dispatch()
+    coordinator.turn()
     order = node.claim()
     assert order is not None
     return node, order

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.node import ReportedProblem
+from node_agent.wire.node import NodeProblem
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.endpoints import OWN_TOKENS
 from pancode.domain.fleet import NodeView
@@ -132,9 +132,7 @@ def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
 
 @pytest.mark.parametrize("name", ["vllm", "tower"])
 def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str) -> None:
-    wrong_one = ReportedProblem(
-        what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it"
-    )
+    wrong_one = NodeProblem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
     wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
     assert str(wrong) == f"no endpoint '{name}' can be used"
     assert wrong.why == f"gpubox: endpoint {name} (10.0.0.5:8000) is not believed: expired (renew it)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.domain.place import Doorway, ErrorPlace, doorway_of, place_of
+from pancode.domain.place import Doorway, ListenAddress, doorway_of, place_of
 from pancode.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ from pancode.errors import ConfigError
 )
 def test_addresses(text: str, host: str, port: int) -> None:
     place = place_of(text, "pancode.yaml:2")
-    assert place == ErrorPlace(host, port, "pancode.yaml:2") and str(place) == text
+    assert place == ListenAddress(host, port, "pancode.yaml:2") and str(place) == text
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_address_is_none_that_a_node_could_go_to(text: str) -> None:
 
 
 def test_where_nodes_go_is_where_we_listen_unless_it_is_said() -> None:
-    ours, theirs = ErrorPlace("10.0.0.5", 7843, "a"), ErrorPlace("fleet.example", 443, "b")
+    ours, theirs = ListenAddress("10.0.0.5", 7843, "a"), ListenAddress("fleet.example", 443, "b")
     assert doorway_of(ours, None) == Doorway(ours, ours)
     assert doorway_of(ours, theirs) == Doorway(ours, theirs)
     assert doorway_of(None, None) is None

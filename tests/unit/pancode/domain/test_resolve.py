@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.node import Allowed, ReportedProblem
+from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.sampling import Sampling
@@ -263,7 +263,7 @@ def test_what_its_owner_allows_decides_whether_a_node_fits(
 
 
 def test_a_node_that_is_shut_fits_and_takes_nothing_now() -> None:
-    shut = ReportedProblem(what="less than 512 MB free", fix="free disk there")
+    shut = NodeProblem(what="less than 512 MB free", fix="free disk there")
     (found,) = resolved(node("a", shut=shut)).candidates
     assert (found.fits, found.ready) == (True, False)
     assert (found.why, found.fix) == (

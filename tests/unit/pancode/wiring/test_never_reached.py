@@ -50,53 +50,53 @@ class NoWay:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
-def bring_up(desk: Desk, links: Any) -> BringUp:
+def bring_up(coordinator: Desk, links: Any) -> BringUp:
     home = SimpleNamespace(forget_node=lambda name, tag: None)
-    parts: Any = SimpleNamespace(plane=desk.plane, clock=desk.clock, fleet=FLEET, home=home)
+    parts: Any = SimpleNamespace(plane=coordinator.plane, clock=coordinator.clock, fleet=FLEET, home=home)
     bundles: Any = None
     return BringUp(parts, links, bundles)
 
 
-def removed(desk: Desk, made: BringUp) -> NodeResult:
-    desk.plane.revoke("ghost")
-    return asyncio.run(made.remove(desk.row(Node, "ghost"), unwatched, None))
+def removed(coordinator: Desk, made: BringUp) -> NodeResult:
+    coordinator.plane.revoke("ghost")
+    return asyncio.run(made.remove(coordinator.row(Node, "ghost"), unwatched, None))
 
 
 @pytest.fixture
-def ghost(desk: Desk) -> Node:
+def ghost(coordinator: Desk) -> Node:
     node = Node("ghost", 0, reach_to(Target("ghost", "h", 22, "typo")).data(), {}, 1)
-    desk.plane.add_node(node)
+    coordinator.plane.add_node(node)
     return node
 
 
-def test_one_that_never_let_us_in_is_forgotten(desk: Desk, ghost: Node) -> None:
-    result = removed(desk, bring_up(desk, NoWay()))
+def test_one_that_never_let_us_in_is_forgotten(coordinator: Desk, ghost: Node) -> None:
+    result = removed(coordinator, bring_up(coordinator, NoWay()))
     assert result.ok and result.changed == ("never_reached",)
-    assert desk.row(Node, "ghost").removed == NodeState.REMOVED
+    assert coordinator.row(Node, "ghost").removed == NodeState.REMOVED
 
 
-def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(desk: Desk, ghost: Node) -> None:
+def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(coordinator: Desk, ghost: Node) -> None:
     links = NoWay()
-    made = bring_up(desk, links)
+    made = bring_up(coordinator, links)
     made.note_reached(ghost)
-    result = removed(desk, made)
-    assert not result.ok and desk.row(Node, "ghost").removed == NodeState.NOT_CLEANED
+    result = removed(coordinator, made)
+    assert not result.ok and coordinator.row(Node, "ghost").removed == NodeState.NOT_CLEANED
 
 
-def test_one_that_is_enrolled_is_cleaned_when_it_is_back(desk: Desk, ghost: Node) -> None:
-    desk.plane.enrol("ghost", SigningKey(b"g" * 32).public.text())
-    assert not removed(desk, bring_up(desk, NoWay())).ok
+def test_one_that_is_enrolled_is_cleaned_when_it_is_back(coordinator: Desk, ghost: Node) -> None:
+    coordinator.plane.enrol("ghost", SigningKey(b"g" * 32).public.text())
+    assert not removed(coordinator, bring_up(coordinator, NoWay())).ok
 
 
-def test_a_bring_up_that_gets_in_is_noted(desk: Desk, ghost: Node) -> None:
+def test_a_bring_up_that_gets_in_is_noted(coordinator: Desk, ghost: Node) -> None:
     links = NoWay()
     links.refuses = False
-    asyncio.run(bring_up(desk, links).up(ghost, unwatched, None))
-    assert desk.row(Node, "ghost").facts["reached"] is True
+    asyncio.run(bring_up(coordinator, links).up(ghost, unwatched, None))
+    assert coordinator.row(Node, "ghost").facts["reached"] is True
 
 
 def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned() -> None:

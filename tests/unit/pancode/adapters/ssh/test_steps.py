@@ -11,11 +11,11 @@ from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.probe import Python
-from pancode.adapters.ssh.steps import HomeFile, Put, RemoteScript, StepPlace
+from pancode.adapters.ssh.steps import HomeFile, NodeLocation, Put, RemoteScript
 from pancode.adapters.ssh.unit import quoted
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 
-PLACE = StepPlace.of("f1", GOOD)
+PLACE = NodeLocation.of("f1", GOOD)
 PYTHON = Python("/usr/bin/python3.11", (3, 11, 2))
 BUNDLE = Bundle("ab" * 32, Path("/bundles/x.tar.gz"), (3, 11), "0.1.0", "cd" * 32, True)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9 me@desk"

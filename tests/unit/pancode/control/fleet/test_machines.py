@@ -33,9 +33,9 @@ from tests.unit.pancode.control.world import Desk
 class Works:
     """Bring-up of which nothing but its end is real; `bad` ends in a way that nobody foresaw."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, coordinator: Desk) -> None:
         self.did: list[tuple[str, str]] = []
-        here = partial(_this_machine, desk)
+        here = partial(_this_machine, coordinator)
         self.parts = SimpleNamespace(this_machine=here)
         self.cleaned = self.remove
 
@@ -55,20 +55,24 @@ class Works:
         return NodeResult(node.name, True)
 
 
-def _this_machine(desk: Desk, name: str) -> Node:
+def _this_machine(coordinator: Desk, name: str) -> Node:
     return Node(
-        name, desk.clock.wall_ms(), reach_to(Target(name, "127.0.0.1", 0, ""), local=True).data(), {}, 4
+        name,
+        coordinator.clock.wall_ms(),
+        reach_to(Target(name, "127.0.0.1", 0, ""), local=True).data(),
+        {},
+        4,
     )
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
 @pytest.fixture
-def bringup(desk: Desk) -> Works:
-    return Works(desk)
+def bringup(coordinator: Desk) -> Works:
+    return Works(coordinator)
 
 
 @pytest.fixture
@@ -79,17 +83,17 @@ def loop() -> Iterator[LoopThread]:
 
 
 @pytest.fixture
-def fleet(desk: Desk, bringup: Works, loop: LoopThread) -> Machines:
+def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
     def node_of(name: str) -> Node | None:
-        return next((row for row in desk.rows(Node) if row.name == name), None)
+        return next((row for row in coordinator.rows(Node) if row.name == name), None)
 
     links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60, node_of=node_of))
     hands = SshHands(cast(Any, bringup), links, loop)
-    made = Machines(desk.plane, cast(Any, desk.clock), hands)
+    made = Machines(coordinator.plane, cast(Any, coordinator.clock), hands)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
-        desk.plane.add_node(Node(name, 0, reach.data(), {}, 1))
-        desk.plane.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
+        coordinator.plane.add_node(Node(name, 0, reach.data(), {}, 1))
+        coordinator.plane.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
     return made
 
 
@@ -120,32 +124,32 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
 
 
 def test_two_first_bring_ups_at_once_add_this_machine_once(
-    fleet: Machines, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    fleet: Machines, coordinator: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = desk.plane.add_node
+    add = coordinator.plane.add_node
 
     def late(node: Node) -> None:
         add(node)  # the other one was quicker
         add(node)
 
-    monkeypatch.setattr(desk.plane, "add_node", late)
+    monkeypatch.setattr(coordinator.plane, "add_node", late)
     results = fleet.up([], unwatched)
     assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
 
-def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, desk: Desk) -> None:
+def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
     result = fleet.remove("bad", unwatched)
     assert not result.ok and result.problems
-    assert desk.plane.view("bad").state is NodeState.NOT_CLEANED
+    assert coordinator.plane.view("bad").state is NodeState.NOT_CLEANED
 
 
 def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(
-    fleet: Machines, desk: Desk, bringup: Works, loop: LoopThread
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
     hands: Any = bringup
-    desk.plane.revoke("c")
+    coordinator.plane.revoke("c")
     for ms in (0, 1_000, 58_000, 2_000, 500):
-        desk.clock.ms += ms
+        coordinator.clock.ms += ms
         fleet.contact("c")
         loop.call(_all_else())
     assert hands.did == [("remove", "c"), ("remove", "c")]
@@ -157,7 +161,7 @@ async def _all_else() -> None:
 
 
 def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
-    fleet: Machines, desk: Desk, bringup: Works, loop: LoopThread
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
     """On one machine each would find the other's scripts, and end them."""
     hands: Any = bringup
@@ -175,7 +179,7 @@ def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
 
 
 def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
-    fleet: Machines, desk: Desk, bringup: Works, loop: LoopThread
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
     hands: Any = bringup
     once, begun, go = hands.remove, threading.Event(), asyncio.Event()
@@ -183,14 +187,14 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
     async def carried_out(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         begun.set()
         await go.wait()
-        await asyncio.to_thread(desk.plane.forget_node, node.name)
+        await asyncio.to_thread(coordinator.plane.forget_node, node.name)
         return await once(node, progress, agent_path)
 
     async def let_go() -> None:
         go.set()
 
     hands.remove = carried_out
-    desk.plane.revoke("c")
+    coordinator.plane.revoke("c")
     fleet.contact("c")
     assert begun.wait(30)
     hands.remove = once
@@ -206,23 +210,25 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
     assert hands.did == [("remove", "c")]
 
 
-def test_down_halts_each_also_the_one_that_fails(fleet: Machines, desk: Desk) -> None:
+def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
     fleet.down([], unwatched)
-    assert {desk.plane.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
-    assert all(Reach.of(desk.row(Node, name)).halted for name in ("a", "bad", "c"))
+    assert {coordinator.plane.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
 
 
-def test_a_stopped_link_is_not_tried_and_says_why(fleet: Machines, desk: Desk) -> None:
+def test_a_stopped_link_is_not_tried_and_says_why(fleet: Machines, coordinator: Desk) -> None:
     changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "the host key of a has changed", fix="look")
-    told = desk.plane.core.reaching
+    told = coordinator.plane.core.reaching
     tell = fleet.tried
     tell("a", news_of("a", LinkState(LinkKind.STOPPED, error=changed)))
     assert (told("a").trying, told("a").why, told("a").fix) == (False, changed.message, "look")
     for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
         tell("a", news_of("a", LinkState(kind)))
         assert told("a").trying is trying
-    assert desk.plane.core.live.links["a"] == Linked(up=False, breaks=0), "it was closed before it was down"
+    assert coordinator.plane.core.live.links["a"] == Linked(up=False, breaks=0), (
+        "it was closed before it was down"
+    )
     for kind in (LinkKind.UP, LinkKind.DOWN, LinkKind.CONNECTING):
         tell("a", news_of("a", LinkState(kind)))
-    assert desk.plane.core.live.links["a"] == Linked(up=False, breaks=1)
+    assert coordinator.plane.core.live.links["a"] == Linked(up=False, breaks=1)
     assert told("c").trying

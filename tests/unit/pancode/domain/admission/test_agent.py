@@ -132,9 +132,9 @@ def test_a_model_below_the_tier_of_its_agent(
 def test_a_model_of_the_fleet_is_judged_by_what_its_server_tells(
     model: ModelFact, passes: bool, words: str
 ) -> None:
-    desk = node("desk", {"native": "ok"}, endpoints=(endpoint("ollama", model),))
+    strong = node("desk", {"native": "ok"}, endpoints=(endpoint("ollama", model),))
     settings = {**own(tier=Tier.FRONTIER), "defaults": Defaults(strict_tiers=True)}
-    verdict = gate("agent", settings=settings, model="ollama/gpt-5-tiny", runtime="native", nodes=(desk,))
+    verdict = gate("agent", settings=settings, model="ollama/gpt-5-tiny", runtime="native", nodes=(strong,))
     assert verdict.passed is passes, verdict.words
     assert words in verdict.words
 

@@ -6,22 +6,22 @@ import asyncio
 import os
 import socket
 
-from node_agent.gateway.admission import Visitor, surplus, users_by_ports
+from node_agent.gateway.admission import OpenConnection, surplus, users_by_ports
 
 
 class NoTask(asyncio.Future):
     """Stands for the task of a connection that nobody serves."""
 
 
-def callers(*uids: int | None) -> list[Visitor]:
+def callers(*uids: int | None) -> list[OpenConnection]:
     loop = asyncio.new_event_loop()
     try:
-        return [Visitor(NoTask(loop=loop), (number, 1), uid) for number, uid in enumerate(uids)]  # type: ignore[arg-type]
+        return [OpenConnection(NoTask(loop=loop), (number, 1), uid) for number, uid in enumerate(uids)]  # type: ignore[arg-type]
     finally:
         loop.close()
 
 
-def ports(gone: list[Visitor]) -> list[int]:
+def ports(gone: list[OpenConnection]) -> list[int]:
     return [caller.ports[0] for caller in gone]
 
 

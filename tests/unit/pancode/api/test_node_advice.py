@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
-from node_agent.wire.node import ReportedProblem, RuntimeFact, no_sandbox
+from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.api.app import VERBS
 from pancode.cli.render import advice
@@ -38,7 +38,7 @@ def world(tmp_path: Path) -> World:
     made.node.facts = facts(
         problems=(
             no_sandbox("none", EVIL),
-            ReportedProblem(what="endpoint x (h:2) is away", fix=EVIL),
+            NodeProblem(what="endpoint x (h:2) is away", fix=EVIL),
         ),
         runtimes=(
             RuntimeFact(name="shell", state="ok"),
@@ -46,7 +46,7 @@ def world(tmp_path: Path) -> World:
             RuntimeFact(name="codex", state="missing", fix=EVIL),
         ),
         endpoints=(server,),
-        shut=ReportedProblem(what="full", fix=EVIL),
+        shut=NodeProblem(what="full", fix=EVIL),
     )
     made.node.breathe()
     return made
@@ -62,8 +62,8 @@ def fixes(data: Any) -> Iterator[str]:
 
 
 def test_no_answer_has_it_as_our_fix(world: World) -> None:
-    app, desk = app_of(world.coordinator)
-    desk.closing.set()  # a stream of events ends at once
+    app, context = app_of(world.coordinator)
+    context.closing.set()  # a stream of events ends at once
     http, seen = Http(app), 0
     run = world.dispatch(node="n1")["run"]
     for verb in VERBS:

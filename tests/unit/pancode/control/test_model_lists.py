@@ -53,16 +53,16 @@ class Watched(Mapping[str, VendorList]):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
-    puppet = Puppet(desk)
+def coordinator() -> Desk:
+    coordinator = Desk()
+    puppet = Puppet(coordinator)
     puppet.breathe()
-    return desk
+    return coordinator
 
 
 @pytest.fixture
-def kept(desk: Desk) -> Watched:
-    core = desk.plane.core
+def kept(coordinator: Desk) -> Watched:
+    core = coordinator.plane.core
     watched = Watched(core)
     core.ports = replace(core.ports, vendors=watched)
     core.lists = Lists(watched)
@@ -79,26 +79,26 @@ def asked(model: str | None = None, runtime: str | None = None) -> DispatchReque
 
 
 def test_each_list_is_read_once_and_without_the_lock(
-    desk: Desk, kept: Watched, around: FileSurroundings
+    coordinator: Desk, kept: Watched, around: FileSurroundings
 ) -> None:
-    core = desk.plane.core
+    core = coordinator.plane.core
     for _ in range(2):
         with pytest.raises(NotFoundError) as wrong:
             dispatch(core, around, asked("gpt-5.5"))
         assert wrong.value.fix == "--model openai/gpt-5.5, which is openai's", "both lists were looked into"
     assert kept.free == [("anthropic", True), ("openai", True)]
-    assert desk.rows(Run) == []
+    assert coordinator.rows(Run) == []
 
 
-def test_a_dry_run_reads_them_too(desk: Desk, kept: Watched, around: FileSurroundings) -> None:
+def test_a_dry_run_reads_them_too(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
     with pytest.raises(NotFoundError, match="gpt"):
-        dry_run(desk.plane.core, around, asked("gpt-5.5"))
+        dry_run(coordinator.plane.core, around, asked("gpt-5.5"))
     assert kept.free == [("anthropic", True), ("openai", True)]
 
 
-def test_what_needs_none_reads_none(desk: Desk, kept: Watched, around: FileSurroundings) -> None:
-    done = dispatch(desk.plane.core, around, asked(runtime="shell"))
-    assert [run.id for run in desk.rows(Run)] == [done.run.id]
+def test_what_needs_none_reads_none(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
+    done = dispatch(coordinator.plane.core, around, asked(runtime="shell"))
+    assert [run.id for run in coordinator.rows(Run)] == [done.run.id]
     assert kept.free == []
 
 

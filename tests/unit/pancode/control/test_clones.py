@@ -11,7 +11,7 @@ from tests.unit.pancode.control.world import Desk, Puppet
 
 
 @pytest.fixture
-def desk() -> Desk:
+def coordinator() -> Desk:
     return Desk()
 
 
@@ -23,65 +23,67 @@ class Clone(Puppet):
         self.session, self.nonce, self.journal, self.open = "clone", "nonce-clone", [], []
 
 
-def _node(desk: Desk) -> Node:
-    found: Node = desk.row(Node, "n1")
+def _node(coordinator: Desk) -> Node:
+    found: Node = coordinator.row(Node, "n1")
     return found
 
 
-def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(desk: Desk) -> None:
-    node = Puppet(desk)
+def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
     clone = Clone(node)
     for machine in (node, clone, node):
-        assert _node(desk).quarantined is None
+        assert _node(coordinator).quarantined is None
         machine.breathe()
-    assert _node(desk).quarantined == TWINS
-    desk.dispatch("r-0001", node="n1")
-    desk.turn(desk.rules.beat_ms)
-    run: Run = desk.row(Run, "r-0001")
+    assert _node(coordinator).quarantined == TWINS
+    coordinator.dispatch("r-0001", node="n1")
+    coordinator.turn(coordinator.rules.beat_ms)
+    run: Run = coordinator.row(Run, "r-0001")
     assert run.state is RunState.PENDING and "two machines" in run.reason
     with pytest.raises(MemoryLinkDown):
         clone.claim()
-    with desk.ledger.transaction() as tx:
+    with coordinator.ledger.transaction() as tx:
         assert [a.detail["why"] for a in tx.find(Audit) if a.what == "node quarantined"] == [TWINS]
 
-    assert desk.plane.release("n1", "me")
-    desk.plane.let_in(node.tag, "password")
+    assert coordinator.plane.release("n1", "me")
+    coordinator.plane.let_in(node.tag, "password")
     for _ in range(4):
         node.breathe()
-    assert _node(desk).quarantined is None and node.claim()
+    assert _node(coordinator).quarantined is None and node.claim()
 
 
-def test_a_node_agent_that_starts_again_and_again_is_one_machine(desk: Desk) -> None:
-    node = Puppet(desk)
+def test_a_node_agent_that_starts_again_and_again_is_one_machine(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
     for life in range(40):
         node.session = f"life {life}"
         node.breathe()
         node.breathe()
-    assert _node(desk).quarantined is None and len(desk.plane.core.live.sessions[node.tag]) <= 16
+    assert (
+        _node(coordinator).quarantined is None and len(coordinator.plane.core.live.sessions[node.tag]) <= 16
+    )
 
 
-def test_old_words_of_a_session_that_is_over_prove_nothing(desk: Desk) -> None:
+def test_old_words_of_a_session_that_is_over_prove_nothing(coordinator: Desk) -> None:
     """Late, or put there again by whoever can write to Redis."""
-    node = Puppet(desk)
+    node = Puppet(coordinator)
     node.breathe()
     last = node.heartbeat()
-    desk.turn(0)
+    coordinator.turn(0)
     node.session = "next"
     for _ in range(3):
         node.breathe()
         node.uplink.set_heartbeat(last.signed(node.key).model_dump_json())
-        desk.turn(0)
-    assert _node(desk).quarantined is None
+        coordinator.turn(0)
+    assert _node(coordinator).quarantined is None
 
 
-def test_neither_does_one_that_was_over_before_the_coordinator_started(desk: Desk) -> None:
+def test_neither_does_one_that_was_over_before_the_coordinator_started(coordinator: Desk) -> None:
     """Its last word is still in Redis, and is the first that a new coordinator hears of the node."""
-    node = Puppet(desk)
+    node = Puppet(coordinator)
     node.breathe()
-    desk.restart()
+    coordinator.restart()
     node.heartbeat()
-    desk.turn(0)
+    coordinator.turn(0)
     node.session = "next"
     for _ in range(3):
         node.breathe()
-    assert _node(desk).quarantined is None
+    assert _node(coordinator).quarantined is None

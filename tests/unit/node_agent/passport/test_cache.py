@@ -12,8 +12,8 @@ from node_agent.passport.cache import (
     NAMED_MS,
     NUMBERED_MS,
     SICK_MS,
-    KeptPassport,
     PassportCache,
+    StoredPassport,
     stamped,
 )
 from node_agent.wire.endpoint import EndpointFact, Residence
@@ -46,7 +46,7 @@ def fact(grade: Grade = Grade.PASSED, taken_ms: int = AT) -> PassportFact:
     ],
 )
 def test_another_model_or_server_than_was_tested(now: EndpointFact) -> None:
-    kept = KeptPassport.of(FACT, MODEL, fact())
+    kept = StoredPassport.of(FACT, MODEL, fact())
     assert kept.fits(FACT, MODEL, AT)
     assert not kept.fits(now, now.models[0], AT)
 
@@ -55,14 +55,14 @@ def test_another_model_or_server_than_was_tested(now: EndpointFact) -> None:
 def test_the_context_of_an_unloaded_model_is_only_assumed(residence: Residence) -> None:
     """It was loaded for the test, and will be again: what is told in between changes nothing."""
     now = with_model(residence=residence, ctx_usable=4_096)
-    assert KeptPassport.of(FACT, MODEL, fact()).fits(now, now.models[0], AT)
+    assert StoredPassport.of(FACT, MODEL, fact()).fits(now, now.models[0], AT)
 
 
 def test_that_it_did_not_answer_counts_for_a_while() -> None:
     """A restart of the server, which mends it, changes nothing that is told of it."""
-    sick = KeptPassport.of(FACT, MODEL, fact(Grade.FAILED))
+    sick = StoredPassport.of(FACT, MODEL, fact(Grade.FAILED))
     assert sick.fits(FACT, MODEL, AT + SICK_MS - 1) and not sick.fits(FACT, MODEL, AT + SICK_MS)
-    assert KeptPassport.of(FACT, MODEL, fact()).fits(FACT, MODEL, AT + 100 * SICK_MS)
+    assert StoredPassport.of(FACT, MODEL, fact()).fits(FACT, MODEL, AT + 100 * SICK_MS)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_without_a_digest_it_counts_for_so_long(told: dict[str, object], lasts: 
     """Another model may stand behind the same name, and the server does not say so."""
     bare = {"digest": None, "size": None, "parameters": None}
     here = with_model(**{**bare, **told})
-    kept = KeptPassport.of(here, here.models[0], fact())
+    kept = StoredPassport.of(here, here.models[0], fact())
     last = AT + (lasts or 1_000 * NUMBERED_MS)
     assert kept.fits(here, here.models[0], last - 1)
     assert kept.fits(here, here.models[0], last) is (lasts is None)
@@ -87,18 +87,18 @@ def test_without_a_digest_it_counts_for_so_long(told: dict[str, object], lasts: 
 def test_of_a_model_that_is_not_loaded_a_server_tells_less() -> None:
     """A router of llama.cpp says of those only their names: that alone takes no passport away."""
     bare = with_model(residence=Residence.NOT_LOADED, ctx_usable=None, size=None, tools=None, ctx_max=None)
-    kept = KeptPassport.of(FACT, MODEL, fact())
+    kept = StoredPassport.of(FACT, MODEL, fact())
     assert kept.fits(bare, bare.models[0], AT)
     other = with_model(residence=Residence.NOT_LOADED, size=1)
     assert not kept.fits(other, other.models[0], AT)
 
 
 def test_they_outlive_a_restart(tmp_path: Path) -> None:
-    PassportCache(tmp_path).put(KeptPassport.of(FACT, MODEL, fact()))
+    PassportCache(tmp_path).put(StoredPassport.of(FACT, MODEL, fact()))
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
     again = PassportCache(tmp_path)
     assert again.find(FACT, MODEL, AT) == fact()
-    again.put(KeptPassport.of(FACT, MODEL, fact(taken_ms=AT + 1)))
+    again.put(StoredPassport.of(FACT, MODEL, fact(taken_ms=AT + 1)))
     assert PassportCache(tmp_path).find(FACT, MODEL, AT) == fact(taken_ms=AT + 1)
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, data: bytes) -
     (tmp_path / FILE).write_bytes(data)
     shelf = PassportCache(tmp_path)
     assert shelf.find(FACT, MODEL, AT) is None
-    shelf.put(KeptPassport.of(FACT, MODEL, fact()))
+    shelf.put(StoredPassport.of(FACT, MODEL, fact()))
     assert PassportCache(tmp_path).find(FACT, MODEL, AT) == fact()
 
 
@@ -115,7 +115,7 @@ def test_the_file_stays_small(tmp_path: Path) -> None:
     shelf = PassportCache(tmp_path)
     for number in range(MOST + 5):
         shelf.put(
-            KeptPassport.of(FACT, MODEL.model_copy(update={"id": f"m{number}"}), fact(taken_ms=AT + number))
+            StoredPassport.of(FACT, MODEL.model_copy(update={"id": f"m{number}"}), fact(taken_ms=AT + number))
         )
     first, last = (MODEL.model_copy(update={"id": name}) for name in ("m0", f"m{MOST + 4}"))
     assert shelf.find(FACT, first, AT) is None and shelf.find(FACT, last, AT) is not None
@@ -123,7 +123,7 @@ def test_the_file_stays_small(tmp_path: Path) -> None:
 
 def test_where_it_cannot_be_written_it_counts_for_now(tmp_path: Path) -> None:
     shelf = PassportCache(tmp_path / "gone")
-    shelf.put(KeptPassport.of(FACT, MODEL, fact()))
+    shelf.put(StoredPassport.of(FACT, MODEL, fact()))
     assert shelf.find(FACT, MODEL, AT) == fact()
 
 
@@ -131,6 +131,6 @@ def test_models_are_told_with_their_passports(tmp_path: Path) -> None:
     shelf = PassportCache(tmp_path)
     both = FACT.model_copy(update={"models": (MODEL, MODEL.model_copy(update={"id": "other"}))})
     assert stamped(shelf, (both,), AT) == (both,)
-    shelf.put(KeptPassport.of(FACT, MODEL, fact()))
+    shelf.put(StoredPassport.of(FACT, MODEL, fact()))
     (told,) = stamped(shelf, (both,), AT)
     assert [one.passport for one in told.models] == [fact(), None]
