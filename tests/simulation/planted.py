@@ -142,7 +142,7 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
         ready, _ = put_back(case, work)
         if not ready.restored:
             return ready, None
-        case.coordinator.runner.prepare(case.setup, setup_plan(case.order, work, case.folder))
+        case.context.runner.prepare(case.setup, setup_plan(case.order, work, case.folder))
         return replace(ready, restored=False), None
 
     patch.setattr(starting, "_set_up", forgetful)
