@@ -227,6 +227,9 @@ class DepotPort(Protocol):
         So does one whose folder is not below the top. The progress is told between, if at all.
         """
 
+    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+        """Make a commit of the depot the snapshot of a run. WorkspaceError where it is gone. Idempotent."""
+
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
 

@@ -31,6 +31,9 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "runs land", "object"),
     "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
     "GET /v1/runs/{run}/verify": Told("judge its receipt", "receipt verify", "VerdictShape"),
+    "POST /v1/runs/{run}/continue": Told(
+        "a new run that goes on from its result", "runs continue", "Queued, with `warnings`"
+    ),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

@@ -41,8 +41,8 @@ it does not count.
 
 
 _GOES_ON = (
-    "We go on with our conversation. The files are a new checkout at the same place: what you changed before "
-    "is there only if it was landed since. Look before you rely on it."
+    "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
+    "changes are there before you rely on them."
 )
 
 

@@ -10,6 +10,7 @@ from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
 from pancode.api.model_routes import MODEL_VERBS
+from pancode.api.people_routes import PEOPLE_VERBS
 from pancode.api.preset_routes import PRESET_VERBS
 from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
@@ -18,6 +19,7 @@ from pancode.api.run_routes import RUN_VERBS
 
 VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
+    *PEOPLE_VERBS,
     *FLEET_VERBS,
     *FEED_VERBS,
     *FIGURE_VERBS,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.wire.model import MOST
-from node_agent.wire.order import Reasoning
+from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.control.faces import LinkWay
 from pancode.control.landed import LandWay
@@ -121,6 +121,12 @@ class RetryBody(ReasonBody):
     """`resume`: with the session of the run, on its node."""
 
     resume: bool = False
+
+
+class ContinueBody(ReasonBody):
+    """`text`: the remark with which a run is continued; empty: it goes on with its work."""
+
+    text: Annotated[str, Field(max_length=MAX_TASK_BYTES)] = ""
 
 
 class QueueBody(ReasonBody):

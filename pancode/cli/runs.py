@@ -9,11 +9,11 @@ from typer import Argument
 
 from pancode.cli import completions
 from pancode.cli import landing as landings
-from pancode.cli.exams import admitted
 from pancode.cli.face import who
-from pancode.cli.follow import cost, lasted, summary, wait
+from pancode.cli.follow import cost, lasted, summary
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
+from pancode.cli.people.newrun import follow_new
 from pancode.cli.render import (
     at_head,
     clip,
@@ -28,7 +28,6 @@ from pancode.cli.render import (
     zone,
 )
 from pancode.cli.tables import table
-from pancode.cli.tell import exit_of
 from pancode.client import path_of
 from pancode.counted import counted
 from pancode.errors import ExitCode, UsageError
@@ -116,7 +115,7 @@ def _shown(run: dict[str, Any]) -> str:
         for key in ("created", "started", "finished")
         if run[f"{key}_at"]
     ]
-    lines += [f"  {key:<10} {safe(words)}" for key, words in _of_model(run)]
+    lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
     lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
@@ -131,6 +130,12 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
     if about:
         lines.append(("endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}"))
     return lines
+
+
+def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """The runs that it goes on from, and those that go on from it."""
+    told = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    return [*told, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 
 def _calls(run: dict[str, Any]) -> str:
@@ -187,18 +192,24 @@ def retry(
 ) -> int:
     """The same work as a new run; a lost one is given up for good."""
     body = {"by": who(), "resume": resume}
-    answer = admitted(face, face.client(works=True), path_of("runs", run, "retry"), body)
-    for warning in answer.pop("warnings", []):
-        face.note(f"warning: {safe(warning)}")
-    if detach:
-        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
-        return ExitCode.DONE
-    client = face.client()
-    ended = wait(face, client, answer["run"])
-    if ended is None:
-        return ExitCode.DETACHED
-    findings = client.get(path_of("runs", ended["run"]))["findings"]
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary({**ended, "findings": findings}))
+    return follow_new(face, path_of("runs", run, "retry"), body, detach)
+
+
+@runs.verb(
+    "continue",
+    "pancode runs continue last 'also update the changelog'",
+    "pancode runs continue r-zd43pq --detach",
+)
+def continue_(
+    run: Run,
+    text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
+    *,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """A new run that goes on from the result of an old one, in its conversation where that is kept."""
+    path = path_of("runs", run, "continue")
+    return follow_new(face, path, {"by": who(), "text": text}, detach)
 
 
 @runs.verb("diff", "pancode runs diff last | git apply --stat")

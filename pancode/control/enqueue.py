@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
-from pancode.domain.life.signals import Admitted, GivenUp
+from pancode.domain.life.signals import Admitted, Continued, GivenUp
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 
@@ -22,4 +22,8 @@ def admit(work: Work, run: Run) -> Run:
     old = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
     if old is not None:
         work.signal(old, GivenUp(run.id))
+    before = run.terms.get("continues")
+    old = work.tx.get(Run, before) if isinstance(before, str) else None
+    if old is not None:
+        work.signal(old, Continued(run.id, run.created_by, sole="answers" in run.terms))
     return admitted

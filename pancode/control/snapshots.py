@@ -1,4 +1,4 @@
-"""Takes a run's snapshot, and says meanwhile how far it is."""
+"""Takes a run's snapshot, or takes up another run's result; says meanwhile how far it is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
     project, taking = resolution.project, core.live.taking
     if project is None:
         return None
+
+    begins = resolution.request.begins
+    if begins is not None:
+        known = SnapshotTaken(begins.repo, begins.base, begins.commit, begins.object_format)
+        core.ports.depot.begin_at(run, known)
+        return known
 
     def told(done: int, of: int) -> None:
         taking[run] = (project, done, of)

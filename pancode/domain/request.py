@@ -19,6 +19,20 @@ Worker = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """A commit of the depot as the beginning of a run's workspace.
+
+    `run`: whose result it is. `base`: the commit on which the user stood at the first dispatch.
+    """
+
+    run: str
+    repo: str
+    commit: str
+    base: str | None
+    object_format: str
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchRequest:
     """One dispatch as asked. None: not said, so the agent's, the project's or the fleet's own applies.
 
@@ -76,6 +90,12 @@ class DispatchRequest:
     """The run from inside which it was asked for."""
     resume: Mapping[str, str] = field(default_factory=dict)
     """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
+    begins: Beginning | None = None
+    """At which commit its workspace begins; None: at a snapshot of the working tree."""
+    continues: str | None = None
+    """The run that it goes on from."""
+    answers: str | None = None
+    """What a person answered to the question of that run; nobody else can answer it then."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False

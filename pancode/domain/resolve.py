@@ -150,6 +150,9 @@ class Resolution:
         said["allowed_files"] = list(self.allowed_files)
         said["sampling"] = sampling and sampling.model_dump(mode="json")
         said["resume"] = dict(self.request.resume)
+        said["continues"] = self.request.continues
+        said["answers"] = self.request.answers
+        said["begins"] = self.request.begins.run if self.request.begins is not None else None
         terms = {name: value for name, value in said.items() if value}
         return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
 

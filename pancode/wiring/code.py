@@ -16,6 +16,7 @@ from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.landed import LandWay, call_off, landed
 from pancode.control.plane import Plane
+from pancode.control.query.continued import change_begins
 from pancode.domain.life.landing import CALLED_OFF
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
@@ -45,7 +46,7 @@ class DepotCode:
         return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
 
     def diff(self, run: Run, stat: bool) -> bytes:
-        repo, snapshot, commit = _commits(run)
+        repo, snapshot, commit = self._commits(run)
         if commit is None:
             return b""
         if stat:
@@ -57,7 +58,7 @@ class DepotCode:
 
         `wanted`: asked once it can be called off, so that nothing falls between the two.
         """
-        repo, snapshot, commit = _commits(run)
+        repo, snapshot, commit = self._commits(run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
         request = LandRequest(repo, snapshot, commit, dict(os.environ), _allowed(run))
@@ -72,6 +73,15 @@ class DepotCode:
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report.status, asdict(report))
         return landing.ended
+
+    def _commits(self, run: Run) -> tuple[str, str, str | None]:
+        """As its own, but counted from where the first of the runs began that it goes on from.
+
+        Where it changed nothing itself, the result is that of the run before it.
+        """
+        repo, snapshot, commit = _commits(run)
+        begins = change_begins(self._plane.core, run) or snapshot
+        return repo, begins, commit or (snapshot if begins != snapshot else None)
 
     def _landed(self, run: Run, request: LandRequest, asked: LandWay, off: Callable[[], bool]) -> LandReport:
         judge = LandingJudge(self._plane, self._depot, run, asked, off)

@@ -126,6 +126,22 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
     assert none.code == 2 and "no session to go on with" in none.err
 
 
+def test_a_run_is_continued_in_its_conversation_with_its_files(logged_in: Owner, lab: Lab) -> None:
+    """On its machine while that is there; a session that is gone is told the story instead."""
+    fleet, top = logged_in, project(logged_in, "continued")
+    words = ("--node", "node1", "--model", MODEL, "--json")
+    with model_on(lab, 1, preset("edit")):
+        first = fleet.run("dispatch", *words, "remember the word plum", cwd=top, timeout_s=180).ok().json()
+    with model_on(lab, 1, preset("text")) as log:
+        said = fleet.run("runs", "continue", first["run"], "and pears", "--json", cwd=top, timeout_s=180)
+        last = max((log.parent / "bodies").iterdir()).read_text()
+    second = said.ok().json()
+    assert (second["outcome"], second["node"], second["files_changed"]) == ("done", "node1", [])
+    assert last.count("remember the word plum") == 1 and "and pears" in last
+    assert fleet.show(second["run"])["session"] == "same"
+    assert "+BETA" in fleet.run("runs", "diff", second["run"]).ok().out, "the change of the chain"
+
+
 def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
     fleet = logged_in
     with model_on(lab, 1, preset("stall")):

@@ -41,6 +41,9 @@ class SimDepot:
             "repo-1", None, hashlib.sha1(wanted.run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )
 
+    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+        """It has every commit."""
+
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         return self.arrived.commits.get(str(identity)) == commit
 

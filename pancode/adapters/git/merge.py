@@ -8,7 +8,7 @@ from pathlib import Path
 from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
 from node_agent.wire.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitFailure
+from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git, safe_env
 
@@ -60,10 +60,18 @@ def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
 
 
 def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
-    """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
+    """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent.
+
+    GitRefusal where the depot does not have that commit any more.
+    """
+    git = depot.git(repo_id)
+    if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
+        raise GitRefusal(
+            f"the depot does not have the commit {commit[:12]} any more", fix="dispatch the work anew"
+        )
     moves = [f"update {snap_ref(checked_run(run))} {commit}\n"]
     moves += [f"update {base_ref(run)} {base}\n"] if base else []
-    depot.git(repo_id).must("update-ref", "--stdin", stdin="".join(moves).encode())
+    git.must("update-ref", "--stdin", stdin="".join(moves).encode())
 
 
 def line_ends(project: GitProject) -> dict[str, str]:

@@ -11,6 +11,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import ListingLimits
+from pancode.adapters.git.merge import offer
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import LogStreams
 from pancode.ports import SnapshotRequest, SnapshotTaken
@@ -43,6 +44,11 @@ class GitDepot:
             untracked=taken.untracked,
             warnings=taken.warnings,
         )
+
+    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+        """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
+        self._must_have_room()
+        offer(self.depot, taken.repo, run, taken.snapshot, taken.base)
 
     def _must_have_room(self) -> None:
         """No work is sent out whose result could not be taken in."""

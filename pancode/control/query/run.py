@@ -8,12 +8,14 @@ from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.query.continued import before
 from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.landing import LANDED, NOTHING
 from pancode.domain.life.stages import stage_of
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
+from pancode.domain.people.continuing import nexts
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
@@ -90,10 +92,10 @@ def show(core: Core, text: str) -> RunDetail:
         run = find_run(tx, text)
         attempts = tx.find(Attempt, {"run": run.id})
         fences = tx.find(Fence, {"run": run.id})
-        detail: RunDetail = {**run_shape(core, tx, run), **_details(run), "attempts": [], "fences": []}  # type: ignore[typeddict-item]
-    detail["attempts"] = [_attempt(a) for a in attempts]
-    detail["fences"] = [_fence(f) for f in fences]
-    return detail
+        chain = [old.id for old in before(tx, run)]
+        shape = run_shape(core, tx, run)
+    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
+    return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain})
 
 
 def queued(run: Run, chosen: str) -> Queued:
@@ -166,10 +168,16 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "started_at": iso(run.started_ms),
         "finished_at": iso(run.finished_ms),
         "retry_of": run.retry_of,
+        "continues": _text_of(run.terms.get("continues")),
+        "continued_by": list(nexts(run)),
         "parent": run.parent,
         "landed": run.landed,
         "landing": landing_of(run),
     }
+
+
+def _text_of(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def landing_of(run: Run) -> LandingShape | None:
@@ -182,7 +190,7 @@ def landing_of(run: Run) -> LandingShape | None:
         return {"status": "waiting", "why": "the run has not ended"}
     if run.outcome is not Outcome.DONE:
         return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
-    if run.result.get("commit") is None:
+    if run.result.get("commit") is None and "begins" not in run.terms:
         return {"status": NOTHING, "why": "the run changed no file"}
     return {"status": "waiting", "why": "it is being landed, gates first"}
 
@@ -274,6 +282,7 @@ def _details(run: Run) -> Json:
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
+        "session": "same" if run.terms.get("resume") else "new",
     }
 
 

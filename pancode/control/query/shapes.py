@@ -71,6 +71,9 @@ class RunShape(TypedDict):
     started_at: str | None
     finished_at: str | None
     retry_of: str | None
+    continues: str | None
+    """The run from whose result it goes on."""
+    continued_by: list[str]
     parent: str | None
     landed: str | None
     landing: LandingShape | None
@@ -101,6 +104,10 @@ class RunDetail(RunShape):
     claimed: UsageShape | None
     attempts: list[Json]
     fences: list[Json]
+    chain: list[str]
+    """The runs that it goes on from, newest first."""
+    session: str
+    """`same`: it goes on with the conversation of the run before; else `new`."""
     model_from: str | None
     """In words, who chose its model."""
     served: Json | None

@@ -12,6 +12,7 @@ from pancode.domain.life.signals import (
     Believed,
     Bound,
     CalledOff,
+    Continued,
     Doubted,
     Due,
     Ended,
@@ -40,7 +41,7 @@ from pancode.domain.life.signals import (
 def decide(case: Case, *signals: Signal) -> Changes:
     """All that these signals change, one after the other. Pure: it reads the case, and nothing else.
 
-    RefusedError for an admission that a ceiling has no room for.
+    RefusedError for an admission that a ceiling has no room for, and for a second answer.
     """
     made = Changes.of(case)
     for signal in signals:
@@ -106,6 +107,8 @@ def _ended(made: Changes, signal: Ended) -> Changes:
             return ends.stop(made, signal)
         case GivenUp():
             return ends.given_up(made, signal)
+        case Continued():
+            return ends.continued(made, signal)
         case Unbindable():
             return ends.unbindable(made, signal)
         case Priced():

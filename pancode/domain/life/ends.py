@@ -12,8 +12,9 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
+from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
+from pancode.domain.people.continuing import NEXT, must_be_free, nexts
 from pancode.domain.records import Closed, RunState, WaitReason
 from pancode.domain.settlement import retry_after_lost
 from pancode.domain.values import replace
@@ -152,6 +153,18 @@ def given_up(made: Changes, signal: GivenUp) -> Changes:
     made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
     made = bury(made, f"given up for {signal.by}")
     return made.tell("retry", signal.by, "given up", f"replaced by {signal.by}")
+
+
+def continued(made: Changes, signal: Continued) -> Changes:
+    """RefusedError where it is to be the only one, and somebody was faster."""
+    if signal.sole:
+        must_be_free(made.run)
+    result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
+    made = made.put(replace(made.run, result=result))
+    made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
+    return made.record(
+        "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run
+    )
 
 
 def bury(made: Changes, reason: str) -> Changes:

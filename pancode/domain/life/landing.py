@@ -22,7 +22,8 @@ def follow(made: Changes) -> Changes:
     Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.
     """
     run = made.run
-    if not run.land or run.outcome is not Outcome.DONE or run.result.get("commit") is None:
+    changed = run.result.get("commit") is not None or "begins" in run.terms
+    if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
     if run.stop_asked is not None or made.fence.stop_sent:
         return _written(made, _off(made, run.stop_asked or "its stop was asked for"))

@@ -155,6 +155,15 @@ class GivenUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Continued:
+    """A new run goes on from its result. `sole`: it is to be the only one, as with an answer."""
+
+    run: str
+    by: str
+    sole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Priced:
     """A person says what an attempt of unknown cost has cost."""
 
@@ -200,6 +209,6 @@ class NotLanded:
 
 Queued = Admitted | Due | Waits | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
-Ended = Lost | Stop | GivenUp | Unbindable | Priced
+Ended = Lost | Stop | GivenUp | Continued | Unbindable | Priced
 Landing = CalledOff | LandingOver | Landed | NotLanded
 Signal = Queued | Heard | Believed | Rejected | Ended | Landing

@@ -73,6 +73,9 @@ class HonestDepot:
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
 
+    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+        """It has every commit."""
+
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         return commit in self.commits
 

@@ -1,0 +1,25 @@
+"""`runs continue`: a new run goes on from the result of an old one, in its session where that is kept."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.dispatch import Dispatched, dispatch
+from pancode.control.faces import Surroundings
+from pancode.control.retry import request_of
+from pancode.domain.people.continuing import continued, must_have_ended
+from pancode.domain.placement import can_be_had
+from pancode.domain.records import Node, Run
+
+
+def continue_run(core: Core, around: Surroundings, old: Run, remark: str, by: str) -> Dispatched:
+    """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
+    must_have_ended(old)
+    return dispatch(core, around, continued(old, request_of(old, by), remark, _reachable(core, old)))
+
+
+def _reachable(core: Core, old: Run) -> bool:
+    """Whether the node that had it takes work now."""
+    name = old.result.get("node")
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, name) if isinstance(name, str) else None
+        return node is not None and node.removed is None and can_be_had(core.view_of(node))

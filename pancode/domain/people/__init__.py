@@ -1,0 +1,1 @@
+"""What people have a say in while work goes on: continuing, questions, approvals."""
