@@ -12,8 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.control.faces import LinkWay
-from pancode.control.landed import LandWay
+from pancode.control.faces import LandWay, LinkWay
 from pancode.domain.books import MINUTE_MS, Ceilings
 from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest

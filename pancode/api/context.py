@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pancode.control.core import Core
-from pancode.control.faces import CoordinatorApi
-from pancode.control.query.fleet import Since
+from pancode.control.coordinator_api import CoordinatorApi
+from pancode.control.plane import Plane
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.api")
@@ -91,7 +90,6 @@ class ApiContext:
     shutdown: Callable[[str], None]
     """Told by whom; by nobody where it ends because its home is gone."""
     bell: Bell = field(default_factory=Bell)
-    since: Since = field(default_factory=Since)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
     trouble: RoundTrouble = field(default_factory=RoundTrouble)
@@ -99,11 +97,11 @@ class ApiContext:
     """What was to be open to others and is not: what, why, fix."""
 
     def __post_init__(self) -> None:
-        self.core.feed.listen(self.bell.ring)
+        self.plane.feed.listen(self.bell.ring)
 
     @property
-    def core(self) -> Core:
-        return self.coordinator.plane.core
+    def plane(self) -> Plane:
+        return self.coordinator.plane
 
     def project_of(self, cwd: str | None) -> str | None:
         """Top of the repository in which somebody stands who asks; None outside of one."""
@@ -116,10 +114,10 @@ class ApiContext:
         """
         if not self.nudges.take():
             return
-        with self.core.lock:
+        with self.plane.lock:
             self.nudges.begun()
             try:
-                self.coordinator.plane.act()
+                self.plane.act()
             except (UnavailableError, ConfigError):  # the loop tells, and mends
                 pass
             except Exception:

@@ -9,9 +9,6 @@ from typing import Any
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
-from pancode.control.feed import MOST, Feed
-from pancode.control.query import run as query
-from pancode.control.query.shapes import FeedShape
 from pancode.domain.names import not_found
 from pancode.domain.records import EventKind, FeedEvent
 from pancode.errors import UsageError
@@ -35,8 +32,7 @@ class Wanted:
                 raise not_found("kind of event", kind, known, f"one of {', '.join(known)}")
         run = call.query.get("run")
         if run is not None:
-            with context.core.ports.ledger.transaction() as tx:
-                run = query.find_run(tx, run).id
+            run = context.plane.runs.find(run).id
         return cls(kinds, run, call.query.get("node"))
 
     def fits(self, one: FeedEvent) -> bool:
@@ -47,7 +43,7 @@ class Wanted:
 
 
 def _events(context: ApiContext, call: ApiCall) -> Any:
-    wanted, tail = Wanted.of(context, call), call.number("tail", 0, MOST)
+    wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.plane.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
@@ -58,8 +54,8 @@ async def _stream(
     context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
     """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
-    feed, (since, tail) = context.core.feed, begin
-    place, found = _begun(feed, wanted, tail) if since is None else (since, [])
+    feed, (since, tail) = context.plane.feed, begin
+    place, found = _begun(context, wanted, tail) if since is None else (since, [])
     while True:
         seen = context.bell.count
         news = feed.since(place)
@@ -69,7 +65,7 @@ async def _stream(
         for one in [*found, *(news or ())]:
             place = max(place, one.number)
             if wanted.fits(one):
-                yield event(one.kind.value, shape_of(one), str(one.number))
+                yield event(one.kind.value, context.plane.records.event(one), str(one.number))
         found = []
         if ends or context.closing.is_set():
             return
@@ -77,22 +73,11 @@ async def _stream(
             yield ": still here\n\n"
 
 
-def _begun(feed: Feed, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
+def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
     """The newest event, and so many that fit before it."""
-    known = feed.newest(MOST)
+    known = context.plane.feed.newest(context.plane.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
-
-
-def shape_of(one: FeedEvent) -> FeedShape:
-    return {
-        "number": one.number,
-        "at": query.at(one.at_ms),
-        "kind": one.kind.value,
-        "run": one.run,
-        "node": one.node,
-        "data": dict(one.data),
-    }
 
 
 FEED_VERBS: tuple[Verb, ...] = (

@@ -12,8 +12,7 @@ from starlette.routing import Route
 
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.query.figures import FIGURES, figures
-from pancode.domain.figures import MEDIA_TYPE, Sample, exposition
+from pancode.domain.figures import MEDIA_TYPE, Sample
 from pancode.errors import PancodeError
 
 PATH = "/metrics"
@@ -21,13 +20,13 @@ PATH = "/metrics"
 
 def _samples(context: ApiContext) -> list[Sample]:
     facts = {**context.facts, "trouble": context.trouble.shape()}
-    return figures(context.core, context.since, facts, context.coordinator.process_figures())
+    return context.plane.nodes.figures(facts, context.coordinator.process_figures())
 
 
 def _figures(context: ApiContext, call: ApiCall) -> Any:
     samples = _samples(context)
     told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
-    return {"figures": told, "text": exposition(FIGURES, samples)}
+    return {"figures": told, "text": context.plane.nodes.exposition(samples)}
 
 
 FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
@@ -42,7 +41,7 @@ def figures_app(context: ApiContext) -> Starlette:
         if place is not None and not place.is_called(request.headers.get("host", "")):
             return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
         try:
-            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(context)))
+            text = await run_in_threadpool(lambda: context.plane.nodes.exposition(_samples(context)))
         except PancodeError:
             return PlainTextResponse("the ledger cannot be read now\n", 503)
         return Response(text, media_type=MEDIA_TYPE)

@@ -20,13 +20,9 @@ from pancode.api.bodies import (
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
-from pancode.control.core import open_fences
-from pancode.control.faces import Caller, NodeSpec, Progress
-from pancode.control.inventory import NodeChange
-from pancode.control.query import fleet as query_fleet
+from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
 from pancode.counted import counted
 from pancode.domain.logins import check_login
-from pancode.domain.records import Node
 from pancode.errors import RefusedError, UsageError
 
 
@@ -36,22 +32,16 @@ def _status(context: ApiContext, call: ApiCall) -> Any:
         "trouble": context.trouble.shape(),
         "closed": [*context.coordinator.closed(), *context.closed],
     }
-    return query_fleet.fleet(context.core, context.since, {**context.facts, **known})
+    return context.plane.nodes.fleet({**context.facts, **known})
 
 
 def _node(context: ApiContext, call: ApiCall) -> Any:
-    return query_fleet.node(context.core, context.since, call.path["node"])
-
-
-def _check_names(context: ApiContext, names: tuple[str, ...]) -> None:
-    with context.core.ports.ledger.transaction() as tx:
-        for name in names:
-            query_fleet.known_node(tx, name)
+    return context.plane.nodes.show(call.path["node"])
 
 
 def _up(context: ApiContext, call: ApiCall) -> Any:
     body: UpBody = call.body
-    _check_names(context, body.nodes)
+    context.plane.nodes.must_exist(body.nodes)
 
     def work(progress: Progress) -> Any:
         results = context.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
@@ -63,7 +53,7 @@ def _up(context: ApiContext, call: ApiCall) -> Any:
 
 def _down(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    _check_names(context, body.nodes)
+    context.plane.nodes.must_exist(body.nodes)
     if not body.now:
         _refuse_while_running(context, body.nodes)
 
@@ -75,8 +65,7 @@ def _down(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
-    with context.core.ports.ledger.transaction() as tx:
-        busy = sorted({f.run for f in open_fences(tx) if not names or f.node in names})
+    busy = context.plane.nodes.busy_runs(names)
     if busy:
         listed = ", ".join(busy[:8])
         raise RefusedError(
@@ -89,42 +78,37 @@ def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
 
 def _drain(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    _check_names(context, body.nodes)
+    context.plane.nodes.must_exist(body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return _set_drain(context, body, reason)
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    _check_names(context, body.nodes)
+    context.plane.nodes.must_exist(body.nodes)
     if not body.nodes:
-        context.coordinator.plane.put_setting("paused", None, body.by)
+        context.plane.queues.pause(None, None, body.by)
     answer = _set_drain(context, body, None)
-    freed = [name for name in body.nodes if context.coordinator.plane.release(name, body.by)]
+    freed = [name for name in body.nodes if context.plane.nodes.release(name, body.by)]
     context.coordinator.fleet.let_in(freed)
     return {**answer, "let_in": freed}
 
 
 def _set_drain(context: ApiContext, body: DrainBody, reason: str | None) -> Any:
     """No names: the fleet itself takes no new work, and every node of it."""
-    plane = context.coordinator.plane
+    plane = context.plane
     if not body.nodes:
-        plane.put_setting("draining", reason, body.by)
-    for name in body.nodes or _names(context):
-        plane.drain(name, reason, body.by)
-    return {"nodes": list(body.nodes or _names(context)), "draining": reason}
-
-
-def _names(context: ApiContext) -> list[str]:
-    with context.core.ports.ledger.transaction() as tx:
-        return [node.name for node in tx.find(Node) if node.removed is None]
+        plane.nodes.drain_fleet(reason, body.by)
+    for name in body.nodes or context.plane.nodes.names():
+        plane.nodes.drain(name, reason, body.by)
+    return {"nodes": list(body.nodes or context.plane.nodes.names()), "draining": reason}
 
 
 def _doctor(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    _check_names(context, body.nodes)
+    context.plane.nodes.must_exist(body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*query_fleet.walls(context.core, body.nodes), *checks]}
+    return {"checks": [*context.plane.nodes.sandbox_checks(body.nodes), *checks]}
 
 
 def _probe(context: ApiContext, call: ApiCall) -> Any:
@@ -137,32 +121,32 @@ def _probe(context: ApiContext, call: ApiCall) -> Any:
 def _add(context: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
     node = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return query_fleet.node(context.core, context.since, node.name)
+    return context.plane.nodes.show(node.name)
 
 
 def _set(context: ApiContext, call: ApiCall) -> Any:
     body: SetBody = call.body
     name = call.path["node"]
-    _check_names(context, (name,))
+    context.plane.nodes.must_exist((name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    context.coordinator.plane.adjust_node(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
-    return query_fleet.node(context.core, context.since, name)
+    context.plane.nodes.adjust(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
+    return context.plane.nodes.show(name)
 
 
 def _login(context: ApiContext, call: ApiCall) -> Any:
     body: LoginBody = call.body
-    told = query_fleet.node(context.core, context.since, call.path["node"])
+    told = context.plane.nodes.show(call.path["node"])
     if body.outcome is None:
         check_login(told, body.runtime)
-    context.coordinator.plane.note_login(told["name"], body.runtime, body.by, body.outcome)
+    context.plane.nodes.note_login(told["name"], body.runtime, body.by, body.outcome)
     return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
-    _check_names(context, (name,))
+    context.plane.nodes.must_exist((name,))
 
     def work(progress: Progress) -> Any:
         return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
@@ -182,7 +166,7 @@ def _cleaned(context: ApiContext, call: ApiCall) -> Any:
 def _trust(context: ApiContext, call: ApiCall) -> Any:
     body: TrustBody = call.body
     name = call.path["node"]
-    _check_names(context, (name,))
+    context.plane.nodes.must_exist((name,))
     return asdict(context.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
 
 

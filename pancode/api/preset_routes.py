@@ -7,7 +7,6 @@ from typing import Any
 from pancode.api.bodies import ActBody, PresetBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.preset import record_applied
 from pancode.domain.presets import Preset, find_preset
 from pancode.errors import NotFoundError
 
@@ -39,7 +38,7 @@ def _apply(context: ApiContext, call: ApiCall) -> Any:
     body: PresetBody = call.body
     preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
     before = context.coordinator.applied_preset(preset.name)
-    record_applied(context.core, preset.name, before, body.by)
+    context.plane.records.record_preset(preset.name, before, body.by)
     around = context.coordinator.around({})
     rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
     raised = around.defaults(None).raised
@@ -51,7 +50,7 @@ def _unset(context: ApiContext, call: ApiCall) -> Any:
     before = context.coordinator.applied_preset(None)
     if before is None:
         raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
-    record_applied(context.core, None, before, body.by)
+    context.plane.records.record_preset(None, before, body.by)
     return {"preset": None, "before": before}
 
 

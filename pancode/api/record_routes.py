@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.order import Reasoning
@@ -10,18 +9,10 @@ from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, 
 from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.query import chain as query_chain
-from pancode.control.query import fleet as query_fleet
-from pancode.control.query import models as query_models
-from pancode.control.query import money as query_money
-from pancode.control.query import queue as query_queue
-from pancode.control.query import receipts as query_receipts
-from pancode.control.query import run as query
-from pancode.control.query import story as query_story
+from pancode.control.faces import MOST_ROWS
 from pancode.domain.agents import find_agent
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
-from pancode.domain.records import Node, RunState
 from pancode.domain.runtimes import RUNTIMES, matrix
 from pancode.errors import UsageError
 
@@ -34,7 +25,7 @@ def _ping(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _queues(context: ApiContext, call: ApiCall) -> Any:
-    return query_queue.queues(context.core, call.query.get("name"))
+    return context.plane.queues.show(call.query.get("name"))
 
 
 def _pause(context: ApiContext, call: ApiCall) -> Any:
@@ -48,63 +39,32 @@ def _resume(context: ApiContext, call: ApiCall) -> Any:
 
 def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Any:
     """The whole fleet, one node's queue, or one pool."""
-    plane = context.coordinator.plane
-    node = _node_of_queue(context, body.queue)
-    if body.queue is None:
-        plane.put_setting(query_queue.PAUSED, reason, body.by)
-    elif node is not None:
-        plane.pause(node, reason, body.by)
-    else:
-        with context.core.ports.ledger.transaction() as tx:
-            key = query_queue.pause_key(tx, body.queue)
-        plane.put_setting(key, reason, body.by)
+    context.plane.queues.pause(body.queue, reason, body.by)
     return {"queue": body.queue, "paused": reason}
 
 
-def _node_of_queue(context: ApiContext, name: str | None) -> str | None:
-    """The node whose queue is meant, by its name or by the queue's."""
-    with context.core.ports.ledger.transaction() as tx:
-        for node in tx.find(Node):
-            if name is not None and name in (node.name, f"node.{node.tag}"):
-                return node.name
-    return None
-
-
 def _take_out(context: ApiContext, call: ApiCall) -> Any:
-    """Only what still waits: what a node holds must be stopped there, and that is another word."""
-    with context.core.ports.ledger.transaction() as tx:
-        run = query.find_run(tx, call.path["run"])
-    if run.state is not RunState.PENDING:
-        raise UsageError(
-            f"{run.id} does not wait, it is {run.state}",
-            fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
-            code="not_waiting",
-        )
+    """Only a run that still waits: one that a node has must be stopped there, by another verb."""
     body: ReasonBody = call.body
-    stopped = context.coordinator.plane.stop(run.id, body.reason or f"taken out of the queue by {body.by}")
-    return query.brief(context.core, stopped.id)
+    reason = body.reason or f"taken out of the queue by {body.by}"
+    return context.plane.runs.brief(context.plane.runs.stop_waiting(call.path["run"], reason).id)
 
 
 # -- money -----------------------------------------------------------------------------------------
 
 
 def _budget(context: ApiContext, call: ApiCall) -> Any:
-    around = context.coordinator.around({})
-    said = next(row for row in around.origins(None) if row["key"] == "budget.ceiling")
-    estimate = around.defaults(None).estimate_usd
-    configured = query_money.Configured(Decimal(said["value"]), said["origin"], estimate)
-    return query_money.budget(context.core, configured, call.flag("all"))
+    return context.plane.money.budget(context.coordinator.around({}), call.flag("all"))
 
 
 def _ceiling(context: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
     said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
-        with context.core.ports.ledger.transaction() as tx:
-            query_fleet.known_node(tx, name)
+        context.plane.nodes.must_exist((name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
-    context.coordinator.plane.set_ceilings(body.scope, said, body.by)
+    context.plane.money.set_ceilings(body.scope, said, body.by)
     return _budget(context, call)
 
 
@@ -124,15 +84,14 @@ def _unset(context: ApiContext, call: ApiCall) -> Any:
     """A machine or agent that is gone may have left a ceiling: it is not looked for."""
     body: ScopeBody = call.body
     _budget_scope(body.scope)
-    context.coordinator.plane.unset_ceiling(body.scope, body.by)
+    context.plane.money.unset_ceiling(body.scope, body.by)
     return _budget(context, call)
 
 
 def _settle(context: ApiContext, call: ApiCall) -> Any:
     body: SettleBody = call.body
-    with context.core.ports.ledger.transaction() as tx:
-        run = query.find_run(tx, body.run)
-    settled = context.coordinator.plane.settle_by_hand(run.id, body.usd, body.by)
+    run = context.plane.runs.find(body.run)
+    settled = context.plane.money.settle_by_hand(run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
 
@@ -140,19 +99,19 @@ def _settle(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _receipts(context: ApiContext, call: ApiCall) -> Any:
-    return {"receipts": query_receipts.receipts(context.core, call.number("limit", 20, query.MOST))}
+    return {"receipts": context.plane.records.receipts(call.number("limit", 20, MOST_ROWS))}
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
-    return query_receipts.receipt(context.core, call.path["run"])
+    return context.plane.records.receipt(call.path["run"])
 
 
 def _export(context: ApiContext, call: ApiCall) -> Any:
-    return query_receipts.export(context.core, call.query.get("run"))
+    return context.plane.records.export(call.query.get("run"))
 
 
 def _keys(context: ApiContext, call: ApiCall) -> Any:
-    return {"keys": query_receipts.keys(context.core)}
+    return {"keys": context.plane.records.keys()}
 
 
 def _rotate(context: ApiContext, call: ApiCall) -> Any:
@@ -161,12 +120,12 @@ def _rotate(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _chain(context: ApiContext, call: ApiCall) -> Any:
-    return query_chain.chain(context.core, call.path["node"])
+    return context.plane.records.chain(call.path["node"])
 
 
 def _audit(context: ApiContext, call: ApiCall) -> Any:
-    limit = call.number("limit", 50, query.MOST)
-    return {"audit": query_story.audit(context.core, call.query.get("about"), limit)}
+    limit = call.number("limit", 50, MOST_ROWS)
+    return {"audit": context.plane.records.audit(call.query.get("about"), limit)}
 
 
 # -- what there is to choose from ------------------------------------------------------------------
@@ -174,7 +133,7 @@ def _audit(context: ApiContext, call: ApiCall) -> Any:
 
 def _runtimes(context: ApiContext, call: ApiCall) -> Any:
     """What PanCode knows, and where it was found."""
-    fleet = query_fleet.fleet(context.core, context.since, {})
+    fleet = context.plane.nodes.fleet({})
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
     for node in fleet["nodes"]:
         for fact in node["runtimes"]:
@@ -198,14 +157,13 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _endpoints(context: ApiContext, call: ApiCall) -> Any:
     """Every model server of every node that is heard, or of one."""
-    return {"endpoints": query_models.endpoints(context.core, call.query.get("node"))}
+    return {"endpoints": context.plane.models.endpoints(call.query.get("node"))}
 
 
 def _models(context: ApiContext, call: ApiCall) -> Any:
     """Every model of theirs, with its tier."""
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
-    asked = query_models.ModelFilter(call.query.get("node"), call.query.get("tier"))
-    return query_models.models(context.core, asked, tiers)
+    return context.plane.models.known(call.query.get("node"), call.query.get("tier"), tiers)
 
 
 def _modes(context: ApiContext, call: ApiCall) -> Any:

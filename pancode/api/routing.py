@@ -16,7 +16,6 @@ from starlette.routing import Route
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
-from pancode.control.inside import refuse, run_of
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
 from pancode.domain.values import replace
@@ -100,7 +99,7 @@ class Verb:
             return self.answer(context, call)
         run = _inside(context, caller)
         if run is not None and not self.for_runs:
-            refuse(context.core, run, f"{self.method} {self.path}")
+            context.plane.callers.refuse(run, f"{self.method} {self.path}")
         return self.answer(context, replace(call, inside=run))
 
 
@@ -115,7 +114,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
             fix="ask again, and wait for the answer",
             code="caller_gone",
         )
-    return run_of(context.core.ports.ledger, attempts)
+    return context.plane.callers.run_of(attempts)
 
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:

@@ -1,4 +1,4 @@
-"""What a face may ask of a coordinator, as protocols: the API and `serve` know no more of the wiring."""
+"""What a face may ask of a coordinator, and the values in which it asks and is answered."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Any, Literal, Protocol
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
-from pancode.control.landed import LandWay
-from pancode.control.plane import Plane
-from pancode.control.query.receipts import Streams
 from pancode.domain.agents import Agents
-from pancode.domain.place import ListenAddress
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
@@ -20,6 +16,11 @@ from pancode.domain.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
 
 Json = dict[str, Any]
+
+MOST_ROWS = 10_000
+"""So many rows one list has at most."""
+RUN_FILTERS = ("node", "agent", "outcome", "since", "text")
+"""The words by which a list of runs is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,15 @@ class NodeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeChange:
+    """A change of what `node add` has said. `slots` None: as they are."""
+
+    slots: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unlabel: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostKeyQuestion:
     """What the command line must ask before a machine is added. `value`: what to send back for a yes."""
 
@@ -75,6 +85,21 @@ class Probed:
     target: Json
     questions: tuple[HostKeyQuestion, ...]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LandWay:
+    """How a change is to be landed. `branch`: as a commit there, with `message`; empty: into the files.
+
+    `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
+    """
+
+    by: str
+    gates: bool = True
+    branch: str = ""
+    message: str = ""
+    with_commands: bool = False
+    with_secret: bool = False
 
 
 ProgressState = Literal["started", "done", "failed", "skipped", "note"]
@@ -110,6 +135,19 @@ class NodeResult:
         """A note that nobody can act on is told with the first bring-up and not again."""
         told = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
         return replace(self, problems=told)
+
+
+class Streams(Protocol):
+    """Delivered logs."""
+
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether it is here in full, to its digest."""
+
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+
+    def names(self, identity: AttemptId) -> list[str]:
+        """The streams of an attempt that have at least begun to arrive."""
 
 
 class FleetVerbs(Protocol):
@@ -231,66 +269,3 @@ class Surroundings(Protocol):
 
     def origins(self, project: str | None) -> list[Json]:
         """Every setting with its value and where that was said: `{"key", "value", "origin"}`."""
-
-
-class CoordinatorApi(Protocol):
-    """One per PANCODE_HOME; made by wiring, run by `serve`."""
-
-    @property
-    def plane(self) -> Plane:
-        """The control plane's verbs."""
-
-    @property
-    def fleet(self) -> FleetVerbs:
-        """Bring-up."""
-
-    @property
-    def code(self) -> CodeVerbs:
-        """diff and land."""
-
-    @property
-    def streams(self) -> Streams:
-        """Delivered logs."""
-
-    def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
-        """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.
-
-        `preset`: the one of this call; None: the applied one.
-        """
-
-    def applied_preset(self, name: str | None) -> str | None:
-        """Make it the one of all calls that name none; None: there is none. Returns the one before."""
-
-    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
-        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
-
-    @property
-    def figures_at(self) -> ListenAddress | None:
-        """Where its figures are read by others; None: nowhere."""
-
-    def closed(self) -> Sequence[Mapping[str, str]]:
-        """What was to be open to nodes and is not: what, why, fix."""
-
-    def process_figures(self) -> Mapping[str, float]:
-        """Figures of this process and its disk, by name; what is not known is left out."""
-
-    def rotate_key(self, by: str) -> None:
-        """A new key for the coordinator; nodes learn it at their next bring-up."""
-
-    def after_reboot(self) -> str:
-        """How it comes back after a reboot, in words."""
-
-    def stay_down(self) -> None:
-        """Nothing starts it again by itself; for one that was told to end, or whose home is gone."""
-
-    def start(self) -> None:
-        """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
-
-    def mend(self, failed: bool) -> str:
-        """Start our own Redis again if it died; `failed`: it cannot be used, so let the nodes in anew too.
-
-        Says what was done, or nothing. UnavailableError when it cannot be mended now.
-        """
-
-    def stop(self, stop_valkey: bool) -> None:
-        """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""

@@ -16,6 +16,8 @@ MOST = 5_000
 class Feed:
     """Filled when a coordinator starts, then after each commit. Safe to ask from any thread."""
 
+    most = MOST
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._events: list[FeedEvent] = []

@@ -8,9 +8,10 @@ from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control import clones, keyring
+from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.reminding import reminders
+from pancode.control.trust import clones
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import LastHeartbeat, NodeState
 from pancode.domain.node_advice import quoted

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
 from pancode.control import keyring
 from pancode.control.core import Core, open_fences
+from pancode.control.faces import NodeChange
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.signals import Lost
@@ -16,15 +17,6 @@ from pancode.domain.names import not_found
 from pancode.domain.records import ControlMessage, Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.ports import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class NodeChange:
-    """A change of what `node add` has said. `slots` None: as they are."""
-
-    slots: int | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    unlabel: tuple[str, ...] = ()
 
 
 def add(core: Core, node: Node) -> None:

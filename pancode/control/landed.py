@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pancode.control.core import Core
+from pancode.control.faces import LandWay
 from pancode.control.work import unit_of_work
 from pancode.domain.life.landing import CALLED_OFF, FAILED, LANDED
 from pancode.domain.life.signals import CalledOff, Landed, LandingOver, NotLanded
 from pancode.domain.records import ActionKind, Run
 from pancode.errors import PancodeError, UnavailableError
-
-
-@dataclass(frozen=True, slots=True)
-class LandWay:
-    """How a change is to be landed. `branch`: as a commit there, with `message`; empty: into the files.
-
-    `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
-    """
-
-    by: str
-    gates: bool = True
-    branch: str = ""
-    message: str = ""
-    with_commands: bool = False
-    with_secret: bool = False
-
 
 Land = Callable[[Run], dict[str, Any]]
 """Lands it, gates included. PancodeError with its code where it cannot be landed."""

@@ -12,8 +12,9 @@ from node_agent.wire.failure import FAILURES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import evidence, passed_over
+from pancode.control import passed_over
 from pancode.control.core import Core
+from pancode.control.trust import evidence
 from pancode.control.work import Work
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Believed, Rejected

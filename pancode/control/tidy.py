@@ -13,7 +13,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.heartbeats import enrolled
-from pancode.control.quarantine import shut_out
+from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
 from pancode.domain.quota import too_many
 from pancode.domain.records import Closed, Fence, FenceState

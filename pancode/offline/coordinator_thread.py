@@ -38,10 +38,10 @@ class Rounds:
         self._held = held
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
-        beat_ms = context.core.rules.beat_ms
+        beat_ms = context.plane.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
         self._ended_ms = 0
-        self._looked_ms = context.core.ports.clock.mono_ms()
+        self._looked_ms = context.plane.core.ports.clock.mono_ms()
 
     def start(self) -> None:
         self._thread.start()
@@ -71,7 +71,7 @@ class Rounds:
 
     def _round(self) -> None:
         self._look_after_redis()
-        plane, clock = self._context.coordinator.plane, self._context.core.ports.clock
+        plane, clock = self._context.coordinator.plane, self._context.plane.core.ports.clock
         began = clock.mono_ms()
         heard = plane.listen(self._wait_ms)
         now = clock.mono_ms()
@@ -103,7 +103,7 @@ class Rounds:
 
     def _look_after_redis(self) -> None:
         """A fleet without nodes never speaks to Redis, and should find it alive when it does."""
-        now = self._context.core.ports.clock.mono_ms()
+        now = self._context.plane.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
             self._mend(failed=False)

@@ -25,7 +25,7 @@ from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext
 from pancode.connection import SOCKET, home_of, reachable
-from pancode.control.faces import CoordinatorApi
+from pancode.control.coordinator_api import CoordinatorApi
 from pancode.control.query.run import at
 from pancode.offline.answering import QUIET, Answering
 from pancode.offline.coordinator_thread import Rounds

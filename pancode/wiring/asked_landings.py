@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pancode.control.core import Core
-from pancode.control.landed import LandWay, give_up, is_asked, land_asked
+from pancode.control.faces import LandWay
+from pancode.control.landed import give_up, is_asked, land_asked
 from pancode.domain.records import Run
 from pancode.wiring.code import DepotCode
 

@@ -149,7 +149,7 @@ class BringUp:
     def note_reached(self, node: Node) -> None:
         """From now on something of ours may be there."""
         if not node.facts.get(REACHED):
-            self.parts.plane.change_node(
+            self.parts.plane.nodes.change(
                 node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
             )
 
@@ -216,7 +216,7 @@ class BringUp:
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
         password = self.parts.home.node_password(tag, self.parts.ids)
-        self.parts.plane.let_in(tag, password)
+        self.parts.plane.nodes.let_in(tag, password)
         return password
 
     # -- inside ----------------------------------------------------------------------------------
@@ -256,8 +256,8 @@ class BringUp:
             return replace(row, facts={**row.facts, "clock_skew_ms": skew})
 
         node = self._believe(name, key)
-        self.parts.plane.change_node(name, settle)
-        self.parts.plane.put_halted(name, False)
+        self.parts.plane.nodes.change(name, settle)
+        self.parts.plane.nodes.put_halted(name, False)
         self.admit(node.tag or "")
         return self.home_files(node)
 
@@ -279,10 +279,10 @@ class BringUp:
     def _believe(self, name: str, key: str) -> Node:
         """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
         try:
-            return self.parts.plane.enrol(name, key)
+            return self.parts.plane.nodes.enrol(name, key)
         except ConflictError as twin:
             if twin.code == "same_machine":
-                self.parts.plane.change_node(name, partial(changed, is_twin=True))
+                self.parts.plane.nodes.change(name, partial(changed, is_twin=True))
             raise
 
     async def _install_key(self, remote: Remote, out: BroughtUp) -> None:
@@ -312,7 +312,7 @@ class BringUp:
 
     def _keep_tunnel(self, name: str) -> None:
         """What had a tunnel is not cut off for a direct way that is shut."""
-        self.parts.plane.change_node(name, partial(changed, direct=False))
+        self.parts.plane.nodes.change(name, partial(changed, direct=False))
 
     async def _heard(self, name: str, fresh: bool) -> None:
         """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
@@ -328,14 +328,14 @@ class BringUp:
         raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
 
     def _is_heard(self, name: str, after_ms: int) -> bool:
-        view = self.parts.plane.view(name)
+        view = self.parts.plane.nodes.view(name)
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.heard is None:
             return False
         beat = view.heard.heartbeat
         return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
 
     def _forget(self, node: Node) -> None:
-        self.parts.plane.forget_node(node.name)
+        self.parts.plane.nodes.forget(node.name)
         self.parts.home.forget_node(node.name, node.tag)
 
 

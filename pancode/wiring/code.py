@@ -14,7 +14,8 @@ from pancode.adapters.git.land import LandReport, LandRequest, LandStatus, land
 from pancode.adapters.git.land_branch import OnBranch, land_on_branch
 from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
-from pancode.control.landed import LandWay, call_off, landed
+from pancode.control.faces import LandWay
+from pancode.control.landed import call_off, landed
 from pancode.control.plane import Plane
 from pancode.control.query.continued import change_begins
 from pancode.domain.life.landing import CALLED_OFF

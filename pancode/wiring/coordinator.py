@@ -129,10 +129,10 @@ class Coordinator:
         self.plane.start()
         if self._own.instead_of:
             told = {"old": self._own.instead_of, "new": self.key.public.tag}
-            self.plane.put_on_record("error", "coordinator key given up as lost", **told)
+            self.plane.records.record_trust("error", "coordinator key given up as lost", **told)
         self.retire_keys()
         if self._alone.squatter is not None:
-            self.plane.put_on_record("error", SQUATTER, pid=self._alone.squatter)
+            self.plane.records.record_trust("error", SQUATTER, pid=self._alone.squatter)
         self._server.start()
         entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
         if entrance is not None:
@@ -151,7 +151,7 @@ class Coordinator:
         beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
         beside.take()
         self.home.keep_both(self.key, fresh)
-        self.plane.rotate_key(fresh, by)
+        self.plane.records.rotate_key(fresh, by)
         self.home.keep_key(fresh)
         self._alone.leave()
         self._alone, self.key = beside, fresh
@@ -159,7 +159,7 @@ class Coordinator:
 
     def retire_keys(self) -> None:
         """Take former keys off the disk that no node needs any more."""
-        for keyid in self.plane.retire_keys():
+        for keyid in self.plane.records.retire_keys():
             self.home.forget_former(keyid)
 
     def _fresh_key(self) -> SigningKey:

@@ -97,7 +97,7 @@ class Fleet(Machines):
             fresh = reach_to(found.target, pins)
             return replace(node, target=replace(reach, target=fresh.target, pins=fresh.pins).data())
 
-        self.plane.change_node(found.name, pin)
+        self.plane.nodes.change(found.name, pin)
         self.trusted(found.name, by, found.fingerprint, found.changed_from)
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pancode.adapters.git.land import LandingGates, Merged
 from pancode.adapters.git.land_steps import Conflict
 from pancode.adapters.git.merge import commit_of, offer
 from pancode.control import gating
-from pancode.control.landed import LandWay
+from pancode.control.faces import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.records import Run
 
@@ -77,7 +77,9 @@ class LandingJudge:
         until = clock.boot_ms() + GATE_MS
         while (run := gating.ended(self.plane.core, gate_id)) is None:
             if self.off() or clock.boot_ms() > until:
-                self.plane.stop(gate_id, f"the landing of {self.run.id} was called off, or took too long")
+                self.plane.runs.stop(
+                    gate_id, f"the landing of {self.run.id} was called off, or took too long"
+                )
                 self.plane.act()
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended")
             time.sleep(LOOK_S)

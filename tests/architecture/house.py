@@ -87,7 +87,7 @@ def _dispatch(world: World) -> None:
     world.random = before
     for machine in world.machines:
         machine.scripts[run.id] = Script(duration_ms=100, output=ANSWER, kind="change")
-    plane.enqueue(run)
+    plane.runs.enqueue(run)
 
 
 @contextmanager

@@ -57,6 +57,19 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     assert not strays
 
 
+def test_the_api_acts_and_asks_through_the_plane_alone() -> None:
+    """`faces` has the values of a question; only the context of the routes knows plane and coordinator."""
+    known = {"pancode/api/context.py": ("pancode.control.coordinator_api", "pancode.control.plane")}
+    strays = [
+        f"{path}:{line} imports {name}"
+        for path in modules("pancode/api")
+        for line, name in imports(path)
+        if within(name, "pancode.control")
+        and not within(name, *known.get(str(path), ("pancode.control.faces",)))
+    ]
+    assert not strays
+
+
 def test_pure_rooms_name_no_effect() -> None:
     files, effects = _pure_contract()
     assert files and not [hit for path in files for hit in _named(path, *effects)]

@@ -30,7 +30,7 @@ def dispatch(w: World) -> None:
         machine.scripts[run_id] = script
     w.say(f"dispatch {run_id} on {run.node} ro={run.read_only} lost={run.on_lost} {script.duration_ms} ms")
     w.runs.append(run_id)
-    if not w.coordinator.ask(lambda p: p.enqueue(run)):
+    if not w.coordinator.ask(lambda p: p.runs.enqueue(run)):
         w.say(f"{run_id} was not queued")
 
 
@@ -102,7 +102,7 @@ def stop(w: World) -> None:
 def stop_run(w: World, run_id: str) -> None:
     """Taken down as a wish only when it got an answer: a caller who got none asks again."""
     w.say(f"stop {run_id}")
-    if w.coordinator.ask(lambda p: p.stop(run_id, "by the simulation")):
+    if w.coordinator.ask(lambda p: p.runs.stop(run_id, "by the simulation")):
         with w.coordinator.seen() as tx:
             run = tx.get(Run, run_id)
         if run is not None and run.stop_asked is not None:
@@ -124,7 +124,7 @@ def retry(w: World) -> None:
     w.number += 1
     for machine in w.machines:
         machine.scripts[fresh.id] = replace(machine.scripts[run_id], duration_ms=500)
-    w.coordinator.ask(lambda p: p.enqueue(fresh))
+    w.coordinator.ask(lambda p: p.runs.enqueue(fresh))
     with w.coordinator.seen() as tx:
         queued = tx.get(Run, fresh.id) is not None
     if queued:
@@ -147,20 +147,20 @@ def a_retry(w: World, run_id: str) -> Run | None:
 def drain(w: World) -> None:
     machine, reason = w.machine(), w.random.choice((None, "sim"))
     w.say(f"drain {machine.name} {reason}")
-    w.coordinator.ask(lambda p: p.drain(machine.name, reason, "sim"))
+    w.coordinator.ask(lambda p: p.nodes.drain(machine.name, reason, "sim"))
 
 
 def pause(w: World) -> None:
     value = w.random.choice((None, "sim"))
     w.say(f"pause {value}")
-    w.coordinator.ask(lambda p: p.put_setting("paused", value, "sim"))
+    w.coordinator.ask(lambda p: p.queues.pause(None, value, "sim"))
 
 
 def resize(w: World) -> None:
     machine, slots = w.machine(), w.random.choice((1, 2, 3))
     w.say(f"{machine.name} gets {slots} slots")
     machine.most_slots = max(machine.most_slots, slots)
-    if w.coordinator.ask(lambda p: p.change_node(machine.name, lambda n: replace(n, slots=slots))):
+    if w.coordinator.ask(lambda p: p.nodes.change(machine.name, lambda n: replace(n, slots=slots))):
         machine.slots = min(machine.slots, slots)
 
 
@@ -170,7 +170,7 @@ def ceiling(w: World) -> None:
     work = (Ceilings(tokens=2_000), Ceilings(ms=1_800_000), Ceilings(usd, 3_000))
     said = w.random.choice((Ceilings(usd), *work))
     w.say(f"ceiling of {scope} {said}")
-    w.coordinator.ask(lambda p: p.set_ceilings(scope, said, "sim"))
+    w.coordinator.ask(lambda p: p.money.set_ceilings(scope, said, "sim"))
 
 
 def owner(w: World) -> None:
@@ -194,7 +194,7 @@ def revoke(w: World) -> None:
     """`node rm`, first half: at once, whether the node is there or not."""
     machine = w.machine()
     w.say(f"revoke {machine.name}")
-    w.coordinator.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
 
 
 def forget(w: World) -> None:
@@ -203,9 +203,9 @@ def forget(w: World) -> None:
     if machine.gone or w.coordinator.awake is None:
         return
     w.say(f"{machine.name} is cleaned and forgotten")
-    w.coordinator.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
     take_away(w, machine)
-    w.coordinator.ask(lambda p: p.forget_node(machine.name))
+    w.coordinator.ask(lambda p: p.nodes.forget(machine.name))
 
 
 def vanish(w: World) -> None:
@@ -213,7 +213,7 @@ def vanish(w: World) -> None:
     machine = w.machine()
     w.say(f"{machine.name} vanishes")
     take_away(w, machine)
-    w.coordinator.ask(lambda p: p.revoke(machine.name))
+    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
 
 
 def take_away(w: World, machine: Machine) -> None:
@@ -232,14 +232,14 @@ def wind_up(w: World) -> None:
     for machine in w.machines:
         machine.allow(Ceiling())
         if not machine.gone:
-            w.coordinator.ask(lambda p, name=machine.name: p.drain(name, None, "sim"))  # type: ignore[misc]
-    plane.put_setting("paused", None, "sim")
+            w.coordinator.ask(lambda p, name=machine.name: p.nodes.drain(name, None, "sim"))  # type: ignore[misc]
+    plane.queues.pause(None, None, "sim")
     _be_generous(w)
     with w.coordinator.seen() as tx:
         may_run = [r for r in tx.find(Run) if r.state is not RunState.ENDED or r.outcome is Outcome.LOST]
     for machine in w.machines:
         if machine.gone:
-            w.coordinator.ask(lambda p, name=machine.name: p.revoke(name))  # type: ignore[misc]
+            w.coordinator.ask(lambda p, name=machine.name: p.nodes.revoke(name))  # type: ignore[misc]
     for run in may_run:
         endless = any(m.scripts.get(run.id, Script()).duration_ms >= ENDLESS for m in w.machines)
         done_with = run.id in w.truth.stops or run.id in w.truth.given_up
@@ -252,7 +252,7 @@ def _be_generous(w: World) -> None:
         names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
     much = Ceilings(Decimal(10_000), 10**12, 10**15)
     for scope in sorted({"day", *(name.partition(":")[2] for name in names)}):
-        w.coordinator.ask(lambda p, scope=scope: p.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
+        w.coordinator.ask(lambda p, scope=scope: p.money.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
 
 
 def stop_homeless(w: World) -> None:

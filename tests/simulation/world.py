@@ -52,7 +52,7 @@ class World:
         self.coordinator.start()
         for machine in self.machines:
             if self.coordinator.plane is not None:
-                self.coordinator.plane.add_node(machine.row({"name": machine.name, "half": machine.name}))
+                self.coordinator.plane.nodes.add(machine.row({"name": machine.name, "half": machine.name}))
             self.start(machine)
         for _ in range(4):
             self.step(1_000)
@@ -109,7 +109,7 @@ class World:
 
     def enrol(self, machine: Machine) -> None:
         """A person has the node's new key enrolled, as soon as the coordinator answers."""
-        if not self.coordinator.ask(lambda plane: plane.enrol(machine.name, machine.key.public.text())):
+        if not self.coordinator.ask(lambda plane: plane.nodes.enrol(machine.name, machine.key.public.text())):
             self.unenrolled.add(machine.name)
 
     def ledger_is_another(self) -> None:

@@ -35,7 +35,7 @@ class Machines:
         self.hands.begin(LinkEvents(self.contact, self._silent, self.tried))
         for node in self.nodes():
             reach = Reach.of(node)
-            self.plane.put_halted(node.name, reach.halted)
+            self.plane.nodes.put_halted(node.name, reach.halted)
             if node.tag is not None and reach.installed_home is not None:
                 self.hands.keep(node.name)
 
@@ -47,14 +47,16 @@ class Machines:
 
     def enlist(self, node: Node) -> Node:
         """Put it into the inventory. ConflictError."""
-        self.plane.add_node(node)
-        self.plane.put_link(node.name, trying=True)  # whatever was said of an earlier one of that name
-        self.plane.put_halted(node.name, False)
+        self.plane.nodes.add(node)
+        self.plane.nodes.put_link(node.name, trying=True)  # whatever was said of an earlier one of that name
+        self.plane.nodes.put_halted(node.name, False)
         return node
 
     def trusted(self, name: str, by: str, now: str, before: str | None) -> None:
         """A person has looked at the host key that is pinned since this moment; the link starts anew."""
-        self.plane.put_on_record("warning", "host key trusted", node=name, by=by, now=now, before=before)
+        self.plane.records.record_trust(
+            "warning", "host key trusted", node=name, by=by, now=now, before=before
+        )
         self._refused.pop(name, None)
         self.hands.leave(name)
         if Reach.of(self.known(name)).installed_home is not None:
@@ -98,7 +100,7 @@ class Machines:
         if direct:
             self.hands.check_direct(chosen)
         for name in chosen:
-            self.plane.change_node(name, partial(changed, direct=direct))
+            self.plane.nodes.change(name, partial(changed, direct=direct))
 
     def down(
         self, names: Sequence[str], progress: Progress, agent_path: str | None = None
@@ -110,12 +112,12 @@ class Machines:
 
     def _halt(self, name: str) -> None:
         """Only `fleet up` starts its node agent again."""
-        self.plane.change_node(name, partial(changed, halted=True))
-        self.plane.put_halted(name, True)
+        self.plane.nodes.change(name, partial(changed, halted=True))
+        self.plane.nodes.put_halted(name, True)
 
     def remove(self, name: str, progress: Progress, agent_path: str | None = None) -> NodeResult:
         """Take out all that we brought and prove it; a node that is away is revoked and cleaned later."""
-        self.plane.revoke(self.known(name).name)
+        self.plane.nodes.revoke(self.known(name).name)
         (result,) = self.hands.do(MachineAct.REMOVE, [name], ActRequest(progress, agent_path))
         if not result.ok and self.find(name) is None:  # a contact was before us, and has cleaned it
             return NodeResult(name, True, (), ("removed",))
@@ -158,18 +160,20 @@ class Machines:
 
     def tried(self, name: str, news: LinkNews) -> None:
         """A link that waits for a person, or that is not kept, tries nothing."""
-        self.plane.put_link_state(name, news.up, news.broken)
+        self.plane.nodes.put_link_state(name, news.up, news.broken)
         if (
             news.changed_key and self._refused.get(name) != news.changed_key
         ):  # once, however often it is tried
             self._refused[name] = news.changed_key
-            self.plane.put_on_record("error", "changed host key refused", node=name, why=news.changed_key)
-        self.plane.put_link(name, news.trying, news.why, news.fix)
+            self.plane.records.record_trust(
+                "error", "changed host key refused", node=name, why=news.changed_key
+            )
+        self.plane.nodes.put_link(name, news.trying, news.why, news.fix)
 
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""
         node = self.find(name)
-        return node is not None and node.tag is not None and self.plane.view(name).state in _QUIET
+        return node is not None and node.tag is not None and self.plane.nodes.view(name).state in _QUIET
 
     # -- rows ----------------------------------------------------------------------------------------
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
+from pancode.control.faces import Streams
 from pancode.control.query.run import at, find_run, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.domain.fleet import NodeState
@@ -27,19 +27,6 @@ from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
 EXPORT = "pancode/receipt-export/1"
-
-
-class Streams(Protocol):
-    """Delivered logs."""
-
-    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether it is here in full, to its digest."""
-
-    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
-
-    def names(self, identity: AttemptId) -> list[str]:
-        """The streams of an attempt that have at least begun to arrive."""
 
 
 def receipts(core: Core, limit: int) -> list[ReceiptRow]:

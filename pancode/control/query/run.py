@@ -20,7 +20,6 @@ from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
-MOST = 10_000
 _NEAR, _SHOWN = 200, 8
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a machine that was heard a moment ago."""

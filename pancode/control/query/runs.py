@@ -9,14 +9,14 @@ from datetime import datetime
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.query.run import MOST, node_of, run_shape
+from pancode.control.faces import MOST_ROWS
+from pancode.control.query.run import node_of, run_shape
 from pancode.control.query.shapes import RunShape
 from pancode.domain.names import not_found
 from pancode.domain.records import Run, RunState
 from pancode.errors import UsageError
 from pancode.ports import Transaction
 
-FILTERS = ("node", "agent", "outcome", "since", "text")
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _ENDS = {one.value for one in Outcome if one is not Outcome.SUPERSEDED}
@@ -52,7 +52,7 @@ class Filter:
 
 
 def runs(core: Core, limit: int, wanted: Filter = Filter()) -> list[RunShape]:
-    """The newest that fit, newest first, of the newest MOST."""
+    """The newest that fit, newest first, of the newest MOST_ROWS."""
     with core.ports.ledger.transaction() as tx:
         fitting = _newest(tx, limit) if wanted == Filter() else _fitting(tx, limit, wanted)
         return [run_shape(core, tx, run) for run in fitting]
@@ -71,12 +71,12 @@ def moment_ms(text: str, wall_ms: int) -> int:
 
 
 def _newest(tx: Transaction, limit: int) -> list[Run]:
-    return tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST))
+    return tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST_ROWS))
 
 
 def _fitting(tx: Transaction, limit: int, wanted: Filter) -> Iterator[Run]:
     left = limit
-    for run in _newest(tx, MOST):
+    for run in _newest(tx, MOST_ROWS):
         if not left or run.created_ms < wanted.since_ms:
             return
         if wanted.fits(tx, run):

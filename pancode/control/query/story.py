@@ -6,10 +6,10 @@ from typing import get_args
 
 from pancode.control.core import Core
 from pancode.control.query.run import at, find_run
-from pancode.control.query.shapes import AuditRow, DecisionShape, WhyShape
+from pancode.control.query.shapes import AuditRow, DecisionShape, FeedShape, WhyShape
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
-from pancode.domain.records import Audit, Decision, Run, RunState
+from pancode.domain.records import Audit, Decision, FeedEvent, Run, RunState
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
@@ -76,4 +76,15 @@ def _row(entry: Audit) -> AuditRow:
         "what": entry.what,
         "run": entry.run,
         "detail": dict(entry.detail),
+    }
+
+
+def event(one: FeedEvent) -> FeedShape:
+    return {
+        "number": one.number,
+        "at": at(one.at_ms),
+        "kind": one.kind.value,
+        "run": one.run,
+        "node": one.node,
+        "data": dict(one.data),
     }

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pancode.adapters.git.depot import Depot
+from pancode.control.faces import LandWay
 from pancode.control.followon import FollowOn
-from pancode.control.landed import LandWay
 from pancode.control.query import run as query
 from pancode.domain.records import ActionKind, Run
 from pancode.errors import UnavailableError

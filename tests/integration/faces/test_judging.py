@@ -15,7 +15,7 @@ from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.land import LandingGates, Merged
-from pancode.control.landed import LandWay
+from pancode.control.faces import LandWay
 from pancode.domain.records import Decision, Run
 from pancode.wiring.judging import LandingJudge
 from tests.crowd import crowded
@@ -129,7 +129,7 @@ def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
 
 def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.coordinator.plane.pause("n1", "away", "ana")
+    world.coordinator.plane.nodes.pause("n1", "away", "ana")
     world.judged(off=lambda: True)
     (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
     assert judging.node is None

@@ -20,8 +20,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.adapters.files import FileArchive
 from pancode.adapters.redis_bus.rights import node_rules
 from pancode.adapters.store.ledger import SqlLedger
-from pancode.control import quota
 from pancode.control.core import ControlSettings
+from pancode.control.trust import quota
 from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import Node, Run
 from tests.integration.redis.conftest import PASSWORD, TAG, Site

@@ -158,7 +158,7 @@ def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> Non
 
 
 def test_the_fleet_says_since_when_and_what_to_do(world: World) -> None:
-    world.context.plane.add_node(Node("n2", world.context.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
+    world.context.plane.nodes.add(Node("n2", world.context.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
     nodes = {n["name"]: n for n in world.http.get("/v1/fleet").json()["nodes"]}
     assert nodes["n1"]["state"] == "online" and nodes["n1"]["clock_skew_s"] < -1e9
     assert ["its clock is" in p["what"] for p in nodes["n1"]["problems"]] == [True]
@@ -321,7 +321,7 @@ def test_a_stream_that_no_node_has_is_an_error_and_not_an_empty_one(world: World
 
 
 def test_bring_up_tells_its_steps_and_who_failed(world: World) -> None:
-    world.context.plane.add_node(Node("n2", 0, {}, {}, 1))
+    world.context.plane.nodes.add(Node("n2", 0, {}, {}, 1))
     world.coordinator.fleet.sick.add("n2")
     events = events_of(world.http.post("/v1/fleet/up", {"by": "ana"}))
     assert [e[1]["state"] for e in events if e[0] == "progress"] == ["started", "done", "started", "failed"]
@@ -350,7 +350,7 @@ def test_a_removed_machine_that_another_tool_cleaned_is_forgotten(world: World) 
         return bool(answer["forgotten"])
 
     assert not cleaned("n1") and world.http.get("/v1/nodes/n1").status_code == 200, "nobody removed it"
-    world.context.plane.revoke("n1")
+    world.context.plane.nodes.revoke("n1")
     assert cleaned("n1") and not cleaned("n1")
     assert world.problem("GET", "/v1/nodes/n1")["exit_code"] == 4
 

@@ -62,11 +62,11 @@ def test_the_newest_come_first_and_fit_what_is_asked_for(watched: Watched) -> No
 
 
 def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> None:
-    last = watched.context.core.feed.last
+    last = watched.context.plane.feed.last
     watched.memory.dispatch("r-0001")
     for told in (watched.all(last=str(last)), watched.all(since=str(last))):
         assert [kind for kind, _ in told] == ["run.queued"]
-    now = watched.context.core.feed.last
+    now = watched.context.plane.feed.last
     assert watched.all(last=str(now + 5)) == [("reset", {"last": now})]
     assert watched.all(last=str(now)) == []
 
@@ -74,7 +74,7 @@ def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> N
 def test_watchers_are_woken_by_the_commit_and_ask_no_ledger(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core, last = watched.context.core, watched.context.core.feed.last
+    core, last = watched.context.plane.core, watched.context.plane.feed.last
 
     async def go() -> list[str]:
         streams = [watched.stream(str(last)) for _ in range(20)]

@@ -63,8 +63,8 @@ def test_a_run_that_is_stopped_before_anybody_had_it_has_ended_nowhere(
     context: Desk, coordinator: MemoryCoordinator
 ) -> None:
     run = context.dispatch()
-    context.plane.stop(run.id, "not needed")
-    context.plane.stop(run.id, "not needed")
+    context.plane.runs.stop(run.id, "not needed")
+    context.plane.runs.stop(run.id, "not needed")
     assert values(coordinator)["pancode_runs_ended_total interrupted shell"] == 1
 
 
@@ -102,7 +102,7 @@ def test_a_link_that_goes_by_itself_has_broken_and_one_that_is_closed_has_not(
     story = [(False, True), (True, False), (False, True), (False, True), (True, False), (False, False)]
     told = []
     for up, broken in story:  # refused at first; up; broken; refused; up; closed
-        context.plane.put_link_state("n1", up, broken)
+        context.plane.nodes.put_link_state("n1", up, broken)
         found = values(coordinator)
         told.append((found["pancode_node_link_up n1 ssh"], found["pancode_node_link_breaks_total n1"]))
     assert told == [(0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (0, 1)]

@@ -36,10 +36,10 @@ def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> 
 
 def test_a_waiting_run_goes_to_a_machine_that_gets_its_label(world: World) -> None:
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})
-    world.context.plane.put_setting("paused", "for a while", "test")
+    world.context.plane.queues.pause(None, "for a while", "test")
     run = world.dispatch(require={"gpu": "24g"})["run"]
     world.http.post("/v1/nodes/n1/set", {"unlabel": ["gpu"]})
-    world.context.plane.put_setting("paused", None, "test")
+    world.context.plane.queues.pause(None, None, "test")
     world.node.breathe()
     assert world.node.claim() is None and "gpu" in world.context.row(Run, run).reason
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})

@@ -11,7 +11,7 @@ from tests.unit.pancode.api.world import World
 
 def test_a_quarantine_ends_for_who_is_named(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.context.plane.change_node("n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
+    world.context.plane.nodes.change("n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
     world.context.turn()
     assert world.http.get("/v1/nodes/n1").json()["state"] == "quarantined"
     everybody = world.http.post("/v1/fleet/resume", {"by": "me"}).json()

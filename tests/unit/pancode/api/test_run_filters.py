@@ -24,7 +24,7 @@ def world(tmp_path: Path) -> World:
     world.dispatch(task="echo import", priority=1)
     world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
     world.context.turn()
-    world.context.plane.put_setting("paused", "for a while", "test")
+    world.context.plane.queues.pause(None, "for a while", "test")
     world.dispatch(task="echo later", require={"os": "linux"})
     return world
 

@@ -20,6 +20,7 @@ from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,
     HostKeyQuestion,
+    LandWay,
     LinkWay,
     NodeResult,
     NodeSpec,
@@ -27,7 +28,6 @@ from pancode.control.faces import (
     Progress,
     ProgressLine,
 )
-from pancode.control.landed import LandWay
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.place import ListenAddress
@@ -86,7 +86,7 @@ class ToldFleet:
         if spec.fingerprint != FINGERPRINT:
             raise UsageError("not accepted", code="fingerprint_not_accepted")
         node = Node(spec.name, self.context.clock.wall_ms(), {}, dict(spec.labels), spec.slots or 4)
-        self.context.plane.add_node(node)
+        self.context.plane.nodes.add(node)
         return node
 
     def up(
@@ -107,8 +107,8 @@ class ToldFleet:
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         progress(ProgressLine(name, "remove", "done"))
-        self.context.plane.revoke(name)
-        self.context.plane.forget_node(name)
+        self.context.plane.nodes.revoke(name)
+        self.context.plane.nodes.forget(name)
         return NodeResult(name, True, changed=("removed",))
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class ToldFleet:
         with self.context.ledger.transaction() as tx:
             known = any(node.name == name and node.removed == NodeState.NOT_CLEANED for node in tx.find(Node))
         if known:
-            self.context.plane.forget_node(name)
+            self.context.plane.nodes.forget(name)
         return known
 
     def let_in(self, names: Sequence[str]) -> None:
@@ -189,7 +189,7 @@ class MemoryCoordinator:
         return self.shut
 
     def rotate_key(self, by: str) -> None:
-        self.context.plane.rotate_key(SigningKey(b"r" * 32), by)
+        self.context.plane.records.rotate_key(SigningKey(b"r" * 32), by)
 
     def after_reboot(self) -> str:
         return "restarted by the test"

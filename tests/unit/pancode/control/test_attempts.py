@@ -129,7 +129,7 @@ def test_a_late_receipt_uses_up_what_the_next_attempt_was_to_have(coordinator: D
 
 
 def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(coordinator: Desk) -> None:
-    coordinator.plane.set_ceilings("day", Ceilings(Decimal("1.00")), "test")
+    coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("1.00")), "test")
     node, order = started(coordinator, usd="0.75")
     node.deliver(order, **VANISHED, **spent("0.75"))
     later(coordinator, node)
@@ -138,7 +138,7 @@ def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(co
         "Budget ceiling would be exceeded (spent: $0.75, held: $0.00, estimated next: $0.75, ceiling: $1.00)"
     )
     assert words in coordinator.row(Run, "r-0001").reason
-    coordinator.plane.set_ceilings("day", Ceilings(Decimal("2.00")), "test")
+    coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("2.00")), "test")
     later(coordinator, node)
     assert begun(node).identity.attempt == 2
     (day,) = [b for b in coordinator.rows(Balance) if b.scope.startswith("day:")]
@@ -157,7 +157,7 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
     assert query.brief(coordinator.plane.core, "r-0001")["usage"]["cost_usd"] == "0"
     coordinator.dispatch("r-0002", node="elsewhere")
-    coordinator.plane.stop("r-0002", "by test")
+    coordinator.plane.runs.stop("r-0002", "by test")
     usage = query.brief(coordinator.plane.core, "r-0002")["usage"]
     assert (usage["cost_usd"], usage["cost_source"]) == ("0", "not started")
 

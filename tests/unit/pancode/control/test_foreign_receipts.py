@@ -160,7 +160,7 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
     theft.coordinator.turn()
     old = parse_envelope(theft.coordinator.rows(StoredReceipt)[0].envelope)
     theft.coordinator.clock.ms += 1_000
-    theft.coordinator.plane.enrol("vm", SigningKey(b"2" * 32).public.text())
+    theft.coordinator.plane.nodes.enrol("vm", SigningKey(b"2" * 32).public.text())
     assert theft.verdict() == "PASS"
     assert theft.offline(old)["verdict"] == "PASS"
     keys = json.loads((theft.home / "keys.json").read_text())["keys"]
@@ -172,7 +172,7 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
 def test_a_removed_node_s_receipts_stay_verifiable_and_a_late_one_is_found(theft: Theft) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
     theft.coordinator.turn()
-    theft.coordinator.plane.forget_node("vm")
+    theft.coordinator.plane.nodes.forget("vm")
     assert theft.verdict() == "PASS"
     (stored,) = theft.coordinator.rows(StoredReceipt)
     with theft.coordinator.ledger.transaction() as tx:

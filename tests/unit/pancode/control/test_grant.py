@@ -105,7 +105,7 @@ def test_a_machine_that_was_removed_and_came_back_under_another_name(coordinator
         assert known is not None
         tx.put(replace(known, name="aa", removed="removed"))
     assert isinstance(authorize(coordinator.plane.core, hello(node, who, "log"), "n"), StreamGrant)
-    coordinator.plane.forget_node("zz")
+    coordinator.plane.nodes.forget("zz")
     assert isinstance(authorize(coordinator.plane.core, hello(node, who, "log"), "n"), StreamDenial)
 
 

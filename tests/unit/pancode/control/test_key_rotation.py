@@ -63,15 +63,15 @@ def fleet(tmp_path: Path) -> Fleet:
 def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.coordinator.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
     fleet.run("r-0002")
     assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
     assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
-    assert fleet.coordinator.plane.retire_keys() == ()
+    assert fleet.coordinator.plane.records.retire_keys() == ()
     fleet.bring_up(FRESH.public, old)
     fleet.run("r-0003")
     assert fleet.signer("r-0003") == FRESH.public.keyid
-    assert fleet.coordinator.plane.retire_keys() == (old.keyid,)
+    assert fleet.coordinator.plane.records.retire_keys() == (old.keyid,)
     fleet.bring_up(FRESH.public)
     fleet.run("r-0004")
     assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
@@ -82,7 +82,7 @@ def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
 
 def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fleet) -> None:
     old, fleet.coordinator.key = fleet.coordinator.key, FRESH
-    fleet.coordinator.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
     fleet.coordinator.former.append(old)
     fleet.coordinator.restart()
     fleet.run("r-0001")
@@ -93,7 +93,7 @@ def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.coordinator.plane.rotate_key(FRESH, "ana")
+    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
     (stored,) = fleet.coordinator.rows(StoredReceipt)

@@ -8,7 +8,8 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
-from pancode.control.landed import LandWay, give_up, land_asked, landed
+from pancode.control.faces import LandWay
+from pancode.control.landed import give_up, land_asked, landed
 from pancode.control.query import run as query
 from pancode.domain.records import Action, Audit, Run
 from pancode.errors import UnavailableError, WorkspaceError
@@ -109,7 +110,7 @@ def _landing(world: World) -> dict[str, Any]:
 
 def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
     world, lander = World(), Lander()
-    world.coordinator.plane.stop("r-0001", "wrong branch")
+    world.coordinator.plane.runs.stop("r-0001", "wrong branch")
     world.end()
     told = world.land(lander)
     assert (told["status"], told["why"]) == ("called off", "wrong branch")
@@ -120,13 +121,13 @@ def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing()
 def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
     world, lander = World(), Lander()
     world.end()
-    stopped = world.coordinator.plane.stop("r-0001", "wrong branch")
+    stopped = world.coordinator.plane.runs.stop("r-0001", "wrong branch")
     assert stopped.landing["status"] == "called off" and not world.kept()
     told = world.land(lander)
     assert (told["status"], told["why"], lander.landed) == ("called off", "wrong branch", [])
     world.coordinator.restart()
     assert world.waiting() == []
-    assert world.coordinator.plane.stop("r-0001", "again").landing == stopped.landing
+    assert world.coordinator.plane.runs.stop("r-0001", "again").landing == stopped.landing
 
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
@@ -136,7 +137,7 @@ def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world.node.breathe()
     silence(world.coordinator)
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST
-    world.coordinator.plane.stop("r-0001", "given up")
+    world.coordinator.plane.runs.stop("r-0001", "given up")
     world.node.breathe()
     world.end()
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
@@ -151,7 +152,7 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         (run,) = world.waiting()
 
         def stopped(meant: Run, world: World = world, answer: str = answer) -> dict[str, Any]:
-            world.coordinator.plane.stop(meant.id, "now")
+            world.coordinator.plane.runs.stop(meant.id, "now")
             return Lander(answer)(meant)
 
         land_asked(world.coordinator.plane.core, run, stopped, lambda: False)

@@ -69,7 +69,7 @@ def test_what_has_ended_meanwhile_is_not_said_to_run(coordinator: Desk) -> None:
 def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     order = lost(coordinator, node)
-    coordinator.plane.stop("r-0001", "enough")
+    coordinator.plane.runs.stop("r-0001", "enough")
     assert notes(coordinator) == ["stop asked, not confirmed by n1"]
     (fence,) = query.show(coordinator.plane.core, "r-0001")["fences"]
     assert fence["stop"] == "asked"

@@ -275,7 +275,7 @@ def test_a_missing_runtime_on_the_only_node_is_waited_for(coordinator: Desk) -> 
 
 def test_stop_while_waiting_is_over_at_once(coordinator: Desk) -> None:
     coordinator.dispatch()
-    stopped = coordinator.plane.stop("r-0001", "by test")
+    stopped = coordinator.plane.runs.stop("r-0001", "by test")
     assert (stopped.outcome, day(coordinator).held_usd) == (Outcome.INTERRUPTED, Decimal(0))
     coordinator.check_books()
 
@@ -284,7 +284,7 @@ def test_stop_while_running_waits_for_the_node(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.start(order)
     coordinator.turn()
-    stopped = coordinator.plane.stop("r-0001", "enough")
+    stopped = coordinator.plane.runs.stop("r-0001", "enough")
     assert stopped.state is RunState.INTERRUPTING
     assert "not confirmed" in stopped.reason
     coordinator.turn()
@@ -369,7 +369,7 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     assert order is not None
     node.start(order)
     coordinator.turn()
-    coordinator.plane.drain(node.name, "new disk", "ana")
+    coordinator.plane.nodes.drain(node.name, "new disk", "ana")
 
     def state() -> str:
         return query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"][0]["state"]

@@ -190,7 +190,7 @@ def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ev
 
 def test_a_node_without_money_leaves_the_run_to_another(coordinator: Desk) -> None:
     poor, other = two(coordinator)
-    coordinator.plane.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
+    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
     coordinator.dispatch(usd="0.75")
     coordinator.turn()
     assert poor.claim() is None and other.claim() is not None
@@ -199,7 +199,7 @@ def test_a_node_without_money_leaves_the_run_to_another(coordinator: Desk) -> No
 def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Desk) -> None:
     node = Puppet(coordinator, slots=1)
     node.breathe()
-    coordinator.plane.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
+    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
     coordinator.dispatch(usd="0.75", node="n1", priority=9)
     coordinator.dispatch("r-0002", usd="0.50", node="n1")
     coordinator.turn()
@@ -211,7 +211,7 @@ def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Des
 def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(coordinator: Desk) -> None:
     node = Puppet(coordinator, slots=4)
     node.breathe()
-    coordinator.plane.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
+    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
     for number in range(3):
         coordinator.dispatch(f"r-000{number}", usd="0.40")
     coordinator.turn()
@@ -277,9 +277,9 @@ def test_a_bad_key_ends_the_run_where_the_other_node_cannot_be_had(coordinator: 
     if away != "never heard":
         other.breathe()
     if away == "paused":
-        coordinator.plane.pause("n2", "lunch", "me")
+        coordinator.plane.nodes.pause("n2", "lunch", "me")
     if away == "draining":
-        coordinator.plane.drain("n2", "lunch", "me")
+        coordinator.plane.nodes.drain("n2", "lunch", "me")
     wait(coordinator, bad, ms=coordinator.rules.deadlines.suspect_ms + 10_000)
     coordinator.dispatch()
     coordinator.turn()
@@ -296,7 +296,7 @@ def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coor
     coordinator.dispatch()
     coordinator.turn()
     refuse(coordinator, bad, OrderRefusal.CEILING, "not here")
-    coordinator.plane.pause("n2", "lunch", "me")
+    coordinator.plane.nodes.pause("n2", "lunch", "me")
     wait(coordinator, bad, other)
     assert reason(coordinator) == "n2 is paused: lunch; n1 could not take it: not here"
 
@@ -308,12 +308,12 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    coordinator.plane.drain("n1", "new disk", "ana")
+    coordinator.plane.nodes.drain("n1", "new disk", "ana")
     refuse(coordinator, node, OrderRefusal.DRAINING, "this node is draining")
     wait(coordinator, node)
     writes: list[str] = []
     coordinator.redis.fault = lambda operation, _tag: writes.append(operation)
-    coordinator.plane.drain("n1", None, "ana")
+    coordinator.plane.nodes.drain("n1", None, "ana")
     coordinator.plane.act()
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None

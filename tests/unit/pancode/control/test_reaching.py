@@ -40,7 +40,7 @@ def wait(coordinator: Desk, minutes: int) -> None:
 
 
 def state(coordinator: Desk, name: str = "n1") -> NodeState:
-    return coordinator.plane.view(name).state
+    return coordinator.plane.nodes.view(name).state
 
 
 def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
@@ -55,13 +55,13 @@ def shown(coordinator: Desk) -> tuple[str, list[dict[str, object]]]:
 
 
 def stop_link(coordinator: Desk) -> None:
-    coordinator.plane.put_link(
+    coordinator.plane.nodes.put_link(
         "n1", trying=False, why="the host key of n1 has changed", fix="pancode node trust n1"
     )
 
 
 def halt(coordinator: Desk) -> None:
-    coordinator.plane.put_halted("n1", True)
+    coordinator.plane.nodes.put_halted("n1", True)
 
 
 @pytest.mark.parametrize("idle", [stop_link, halt])
@@ -75,8 +75,8 @@ def test_nothing_is_lost_by_time_while_nobody_tries_to_reach_it(
     wait(coordinator, 120)
     assert outcome(coordinator) is None, "it could not have been heard"
     assert outcome(coordinator, "n2") is Outcome.LOST and state(coordinator, "n2") is NodeState.LOST
-    coordinator.plane.put_link("n1", trying=True)
-    coordinator.plane.put_halted("n1", False)
+    coordinator.plane.nodes.put_link("n1", trying=True)
+    coordinator.plane.nodes.put_halted("n1", False)
     assert state(coordinator) is NodeState.UNREACHABLE
     wait(coordinator, 4)
     assert outcome(coordinator) is None, "ten minutes and four are not fifteen"
@@ -106,14 +106,14 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(run="r-0002", node="n1")
     coordinator.turn()
-    assert state(coordinator) is NodeState.HALTED and not coordinator.plane.view("n1").asks, (
+    assert state(coordinator) is NodeState.HALTED and not coordinator.plane.nodes.view("n1").asks, (
         "also while it is still heard"
     )
     wait(coordinator, 60)
     assert state(coordinator) is NodeState.HALTED and outcome(coordinator) is None
     assert shown(coordinator) == ("halted", [])
     assert coordinator.row(Run, "r-0002").reason == "n1 is halted (pancode fleet up n1)"
-    coordinator.plane.put_halted("n1", False)
+    coordinator.plane.nodes.put_halted("n1", False)
     node.breathe()
     coordinator.turn()
     assert state(coordinator) is NodeState.ONLINE and node.claim() is not None
@@ -122,10 +122,10 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
 def test_what_is_removed_or_new_is_never_shown_as_halted(coordinator: Desk) -> None:
     working(coordinator)
     halt(coordinator)
-    coordinator.plane.revoke("n1")
+    coordinator.plane.nodes.revoke("n1")
     assert state(coordinator) is NodeState.NOT_CLEANED
-    coordinator.plane.add_node(Node("n3", 0, {}, {}, 1))
-    coordinator.plane.put_halted("n3", True)
+    coordinator.plane.nodes.add(Node("n3", 0, {}, {}, 1))
+    coordinator.plane.nodes.put_halted("n3", True)
     assert state(coordinator, "n3") is NodeState.NEW
 
 

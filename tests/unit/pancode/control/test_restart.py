@@ -57,9 +57,9 @@ def test_no_phantom_stays_in_redis(coordinator: Desk) -> None:
 
 def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     first, second = Puppet(coordinator, "n1", slots=1), Puppet(coordinator, "n2", slots=1)
-    coordinator.plane.put_setting("paused", "moving house", "ana")
-    coordinator.plane.put_setting("pause:any", "bad prompt", "ben")
-    coordinator.plane.pause("n2", "its fan", "eve")
+    coordinator.plane.queues.pause(None, "moving house", "ana")
+    coordinator.plane.queues.pause("any", "bad prompt", "ben")
+    coordinator.plane.nodes.pause("n2", "its fan", "eve")
     coordinator.dispatch("r-late", node="n1")
     coordinator.dispatch("r-soon", node="n1", priority=7)
     coordinator.dispatch("r-pool")
@@ -68,7 +68,7 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     breathe(first, second)
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert set(reasons.values()) == {"the fleet is paused: moving house"}
-    coordinator.plane.put_setting("paused", None, "ana")
+    coordinator.plane.queues.pause(None, None, "ana")
     coordinator.restart()
     breathe(first, second)
     order = first.claim()

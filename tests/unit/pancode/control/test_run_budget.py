@@ -98,7 +98,7 @@ def test_what_nobody_knows_counts_as_what_is_held_for_it(coordinator: Desk, node
 def test_a_child_that_was_stopped_before_its_start_has_cost_nothing(coordinator: Desk, node: Puppet) -> None:
     put(coordinator, "r-paren", "1", node="nowhere")
     put(coordinator, "r-chil1", "1", estimate="0.75", parent="r-paren", depth=1, node="nowhere")
-    coordinator.plane.stop("r-chil1", "not needed")
+    coordinator.plane.runs.stop("r-chil1", "not needed")
     coordinator.turn()
     assert coordinator.row(Run, "r-chil1").outcome is Outcome.INTERRUPTED
     assert left(coordinator) == 1

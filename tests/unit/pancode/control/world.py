@@ -124,7 +124,7 @@ class Desk:
         self.plane.turn()
 
     def dispatch(self, run: str = "r-0001", usd: str = "0.75", **changes: Any) -> Run:
-        return self.plane.enqueue(a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
+        return self.plane.runs.enqueue(a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
 
     def row(self, kind: type[Record], *key: str | int) -> Any:
         with self.ledger.transaction() as tx:
@@ -192,7 +192,7 @@ class Puppet:
         self.facts = facts()
         self.journal: list[JournalEntry] = []
         coordinator.redis.bus().admit_node(self.tag, "password")
-        coordinator.plane.add_node(
+        coordinator.plane.nodes.add(
             Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
         )
         with coordinator.ledger.transaction() as tx:

@@ -62,14 +62,14 @@ def bring_up(coordinator: Desk, links: Any) -> BringUp:
 
 
 def removed(coordinator: Desk, made: BringUp) -> NodeResult:
-    coordinator.plane.revoke("ghost")
+    coordinator.plane.nodes.revoke("ghost")
     return asyncio.run(made.remove(coordinator.row(Node, "ghost"), unwatched, None))
 
 
 @pytest.fixture
 def ghost(coordinator: Desk) -> Node:
     node = Node("ghost", 0, reach_to(Target("ghost", "h", 22, "typo")).data(), {}, 1)
-    coordinator.plane.add_node(node)
+    coordinator.plane.nodes.add(node)
     return node
 
 
@@ -88,7 +88,7 @@ def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(coordinator: Desk, g
 
 
 def test_one_that_is_enrolled_is_cleaned_when_it_is_back(coordinator: Desk, ghost: Node) -> None:
-    coordinator.plane.enrol("ghost", SigningKey(b"g" * 32).public.text())
+    coordinator.plane.nodes.enrol("ghost", SigningKey(b"g" * 32).public.text())
     assert not removed(coordinator, bring_up(coordinator, NoWay())).ok
 
 

@@ -92,8 +92,8 @@ def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
     made = Machines(coordinator.plane, cast(Any, coordinator.clock), hands)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
-        coordinator.plane.add_node(Node(name, 0, reach.data(), {}, 1))
-        coordinator.plane.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
+        coordinator.plane.nodes.add(Node(name, 0, reach.data(), {}, 1))
+        coordinator.plane.nodes.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
     return made
 
 
@@ -126,13 +126,13 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
 def test_two_first_bring_ups_at_once_add_this_machine_once(
     fleet: Machines, coordinator: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = coordinator.plane.add_node
+    add = coordinator.plane.nodes.add
 
     def late(node: Node) -> None:
         add(node)  # the other one was quicker
         add(node)
 
-    monkeypatch.setattr(coordinator.plane, "add_node", late)
+    monkeypatch.setattr(coordinator.plane.nodes, "add", late)
     results = fleet.up([], unwatched)
     assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
@@ -140,14 +140,14 @@ def test_two_first_bring_ups_at_once_add_this_machine_once(
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
     result = fleet.remove("bad", unwatched)
     assert not result.ok and result.problems
-    assert coordinator.plane.view("bad").state is NodeState.NOT_CLEANED
+    assert coordinator.plane.nodes.view("bad").state is NodeState.NOT_CLEANED
 
 
 def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(
     fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
     hands: Any = bringup
-    coordinator.plane.revoke("c")
+    coordinator.plane.nodes.revoke("c")
     for ms in (0, 1_000, 58_000, 2_000, 500):
         coordinator.clock.ms += ms
         fleet.contact("c")
@@ -187,14 +187,14 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
     async def carried_out(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         begun.set()
         await go.wait()
-        await asyncio.to_thread(coordinator.plane.forget_node, node.name)
+        await asyncio.to_thread(coordinator.plane.nodes.forget, node.name)
         return await once(node, progress, agent_path)
 
     async def let_go() -> None:
         go.set()
 
     hands.remove = carried_out
-    coordinator.plane.revoke("c")
+    coordinator.plane.nodes.revoke("c")
     fleet.contact("c")
     assert begun.wait(30)
     hands.remove = once
@@ -212,7 +212,7 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
 
 def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
     fleet.down([], unwatched)
-    assert {coordinator.plane.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    assert {coordinator.plane.nodes.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
     assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
 
 

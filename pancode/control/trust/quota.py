@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from pancode.control import evidence
 from pancode.control.core import Core, open_fences
 from pancode.control.heartbeats import enrolled
-from pancode.control.quarantine import shut_out
+from pancode.control.trust import evidence
+from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
 from pancode.domain.quota import NOTHING, too_much, worth_weighing
 from pancode.domain.records import Node

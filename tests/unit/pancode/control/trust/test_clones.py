@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.control.clones import TWINS
+from pancode.control.trust.clones import TWINS
 from pancode.domain.records import Audit, Node, Run, RunState
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -44,8 +44,8 @@ def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk
     with coordinator.ledger.transaction() as tx:
         assert [a.detail["why"] for a in tx.find(Audit) if a.what == "node quarantined"] == [TWINS]
 
-    assert coordinator.plane.release("n1", "me")
-    coordinator.plane.let_in(node.tag, "password")
+    assert coordinator.plane.nodes.release("n1", "me")
+    coordinator.plane.nodes.let_in(node.tag, "password")
     for _ in range(4):
         node.breathe()
     assert _node(coordinator).quarantined is None and node.claim()

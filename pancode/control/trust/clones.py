@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.heartbeat import Heartbeat
 from pancode.control.core import Core
-from pancode.control.quarantine import shut_out
+from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
 from pancode.domain.records import Node
 

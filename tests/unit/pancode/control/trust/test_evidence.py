@@ -103,8 +103,8 @@ def test_who_is_let_in_again_begins_anew(fleet: Fleet) -> None:
         orphan(fleet, due, number)
     fleet.coordinator.turn()
     fleet.coordinator.turn()
-    assert fleet.coordinator.plane.release("liar", "me")
-    fleet.coordinator.plane.let_in(fleet.liar.tag, "password")
+    assert fleet.coordinator.plane.nodes.release("liar", "me")
+    fleet.coordinator.plane.nodes.let_in(fleet.liar.tag, "password")
     orphan(fleet, due, 99)
     fleet.coordinator.turn()
     assert why(fleet) is None and len(kept(fleet)) == SHARE.receipts + 1

@@ -57,8 +57,8 @@ class Fleet:
         return query_fleet.node(self.coordinator.plane.core, query_fleet.Since(), name)
 
     def let_in(self) -> None:
-        assert self.coordinator.plane.release("bad", "me")
-        self.coordinator.plane.let_in(self.bad.tag, "password")
+        assert self.coordinator.plane.nodes.release("bad", "me")
+        self.coordinator.plane.nodes.let_in(self.bad.tag, "password")
 
 
 @pytest.fixture
@@ -162,21 +162,23 @@ def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
 def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
     fleet.flood()
     with pytest.raises(RefusedError) as caught:
-        fleet.coordinator.plane.let_in(fleet.bad.tag, "password")
+        fleet.coordinator.plane.nodes.let_in(fleet.bad.tag, "password")
     assert caught.value.fix == "pancode fleet resume bad"
-    fleet.coordinator.plane.drain("bad", None, "me")  # `fleet resume` without a name does this to every node
+    fleet.coordinator.plane.nodes.drain(
+        "bad", None, "me"
+    )  # `fleet resume` without a name does this to every node
     assert fleet.node().quarantined is not None
     fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
     fleet.coordinator.restart()
     fleet.coordinator.turn()
     assert fleet.bad.tag not in fleet.coordinator.redis.admitted
-    assert fleet.coordinator.plane.view("bad").state is NodeState.QUARANTINED
+    assert fleet.coordinator.plane.nodes.view("bad").state is NodeState.QUARANTINED
 
 
 def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
     fleet.flood()
     fleet.let_in()
-    assert fleet.coordinator.plane.release("bad", "me") is False
+    assert fleet.coordinator.plane.nodes.release("bad", "me") is False
     fleet.flood()
     assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
 
@@ -201,12 +203,12 @@ def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
 ) -> None:
     """With a home of its own again, or with the old one, where the key is the same."""
     fleet.flood()
-    fleet.coordinator.plane.revoke("bad")
+    fleet.coordinator.plane.nodes.revoke("bad")
     if forgotten_before:
-        fleet.coordinator.plane.forget_node("bad")
-    fleet.coordinator.plane.add_node(Node("bad", 0, {}, {}, 2))
-    fleet.coordinator.plane.enrol("bad", fleet.bad.key.public.text())
-    fleet.coordinator.plane.let_in(fleet.bad.tag, "password")
+        fleet.coordinator.plane.nodes.forget("bad")
+    fleet.coordinator.plane.nodes.add(Node("bad", 0, {}, {}, 2))
+    fleet.coordinator.plane.nodes.enrol("bad", fleet.bad.key.public.text())
+    fleet.coordinator.plane.nodes.let_in(fleet.bad.tag, "password")
     fleet.breathe()
     assert fleet.shown()["state"] == "online"
     fleet.running_on_bad("r-0010")

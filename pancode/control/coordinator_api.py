@@ -1,0 +1,74 @@
+"""The coordinator as the API and `serve` know it: the plane, bring-up, code, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
+from pancode.control.plane import Plane
+from pancode.domain.place import ListenAddress
+
+
+class CoordinatorApi(Protocol):
+    """One per PANCODE_HOME; made by wiring, run by `serve`."""
+
+    @property
+    def plane(self) -> Plane:
+        """The control plane's verbs."""
+
+    @property
+    def fleet(self) -> FleetVerbs:
+        """Bring-up."""
+
+    @property
+    def code(self) -> CodeVerbs:
+        """diff and land."""
+
+    @property
+    def streams(self) -> Streams:
+        """Delivered logs."""
+
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
+        """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.
+
+        `preset`: the one of this call; None: the applied one.
+        """
+
+    def applied_preset(self, name: str | None) -> str | None:
+        """Make it the one of all calls that name none; None: there is none. Returns the one before."""
+
+    def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
+        """Those that this process of this machine is part of, the outermost last. None: it is gone."""
+
+    @property
+    def figures_at(self) -> ListenAddress | None:
+        """Where its figures are read by others; None: nowhere."""
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        """What was to be open to nodes and is not: what, why, fix."""
+
+    def process_figures(self) -> Mapping[str, float]:
+        """Figures of this process and its disk, by name; what is not known is left out."""
+
+    def rotate_key(self, by: str) -> None:
+        """A new key for the coordinator; nodes learn it at their next bring-up."""
+
+    def after_reboot(self) -> str:
+        """How it comes back after a reboot, in words."""
+
+    def stay_down(self) -> None:
+        """Nothing starts it again by itself; for one that was told to end, or whose home is gone."""
+
+    def start(self) -> None:
+        """Redis, depot server, links, a new epoch. UnavailableError, ConfigError with the fix."""
+
+    def mend(self, failed: bool) -> str:
+        """Start our own Redis again if it died; `failed`: it cannot be used, so let the nodes in anew too.
+
+        Says what was done, or nothing. UnavailableError when it cannot be mended now.
+        """
+
+    def stop(self, stop_valkey: bool) -> None:
+        """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""

@@ -1,0 +1,1 @@
+"""The verbs of the control plane, one class for each subject; `Plane` has one object of each."""

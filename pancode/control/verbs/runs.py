@@ -1,0 +1,99 @@
+"""Verbs of runs: dispatch, list, show, follow, stop, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pancode.control import landed, snapshots
+from pancode.control.core import Core
+from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
+from pancode.control.enqueue import enqueue
+from pancode.control.faces import Json, Surroundings
+from pancode.control.query import run, runs
+from pancode.control.query.dry_run import report
+from pancode.control.query.shapes import RunDetail, RunShape
+from pancode.control.retry import dispatch_again
+from pancode.control.stop import stop
+from pancode.domain.records import Run, RunState
+from pancode.domain.request import DispatchRequest
+from pancode.errors import PancodeError, UsageError
+
+
+class RunVerbs:
+    """`text` names a run: its id, the beginning of it, `last` or `running`. NotFoundError for any other."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    # -- acting ------------------------------------------------------------------------------------
+
+    def dry_run(self, around: Surroundings, request: DispatchRequest, parent: str | None) -> JudgedDispatch:
+        """Judge a request as `dispatch` would, and change nothing."""
+        return dry_run(self._core, around, request, parent)
+
+    def dispatch(self, around: Surroundings, request: DispatchRequest, parent: str | None) -> Dispatched:
+        """Judge a request by the ten gates, take the snapshot and queue the run. RefusedError."""
+        return dispatch(self._core, around, request, parent)
+
+    def retry(self, around: Surroundings, old: Run, by: str, resume: bool) -> Dispatched:
+        """Dispatch the request of an ended run once more; `resume`: in its session. UsageError."""
+        return dispatch_again(self._core, around, old, by, resume)
+
+    def enqueue(self, admitted: Run) -> Run:
+        """Hold the budget, queue an admitted run, give up the lost one that it replaces: all or nothing.
+
+        RefusedError when a ceiling has no room.
+        """
+        with self._core.lock:
+            return enqueue(self._core, admitted)
+
+    def stop(self, run_id: str, reason: str) -> Run:
+        """Ask for the end of a run."""
+        with self._core.lock:
+            return stop(self._core, run_id, reason)
+
+    def stop_waiting(self, text: str, reason: str) -> Run:
+        """Take a run out of the queue. UsageError for one that a node has: `stop` ends it there."""
+        found = self.find(text)
+        if found.state is not RunState.PENDING:
+            raise UsageError(
+                f"{found.id} does not wait, it is {found.state}",
+                fix=f"pancode runs {'show' if found.state is RunState.ENDED else 'stop'} {found.id}",
+                code="not_waiting",
+            )
+        return self.stop(found.id, reason)
+
+    def not_landed(self, ended: Run, error: PancodeError, by: str) -> None:
+        """Record that a landing which a person asked for has failed."""
+        landed.not_landed(self._core, ended, error, by)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def find(self, text: str) -> Run:
+        """The run that this text names."""
+        with self._core.ports.ledger.transaction() as tx:
+            return run.find_run(tx, text)
+
+    def newest(self, limit: int, filters: Mapping[str, str]) -> list[RunShape]:
+        """The newest runs that fit the filters (`faces.RUN_FILTERS`), newest first."""
+        return runs.runs(self._core, limit, runs.Filter.of(filters, self._core.wall_ms()))
+
+    def show(self, text: str) -> RunDetail:
+        """A run with its attempts and fences."""
+        return run.show(self._core, text)
+
+    def brief(self, text: str) -> RunShape:
+        """A run as one row of the list."""
+        return run.brief(self._core, text)
+
+    def queued(self, done: Dispatched) -> Json:
+        """The answer to a dispatch: the new run, and warnings."""
+        return {**run.queued(done.run, done.chosen), "warnings": list(done.warnings)}
+
+    def report(self, judged: JudgedDispatch) -> Json:
+        """The answer to a dry run: the ten gates, and the run that would be queued."""
+        return report(judged)
+
+    def snapshots(self) -> list[snapshots.UnderWay]:
+        """The snapshots that are being taken now, oldest first."""
+        return snapshots.under_way(self._core)
