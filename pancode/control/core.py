@@ -171,6 +171,11 @@ class Core:
             known = self.reaching(name)
             self.live.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
+    def enrolled(self) -> dict[str, Node]:
+        """The nodes whose messages count, by tag."""
+        with self.ports.ledger.transaction() as tx:
+            return {n.tag: n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"}
+
     def views(self, tx: Transaction) -> list[NodeView]:
         return [self.view_of(node) for node in tx.find(Node)]
 

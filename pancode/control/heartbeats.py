@@ -27,7 +27,7 @@ MOST_RAISES = 5
 
 def hear(core: Core) -> None:
     """Look at every node's newest heartbeat."""
-    nodes = enrolled(core)
+    nodes = core.enrolled()
     for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
         node = nodes[tag]
         if core.live.raw.get(tag) != data:
@@ -41,12 +41,6 @@ def hear(core: Core) -> None:
                 _heartbeat(core, node, beat)
             except (ValueError, KeyError, ArithmeticError) as exc:  # it must not silence all the others
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
-
-
-def enrolled(core: Core) -> dict[str, Node]:
-    """Nodes whose words count, by tag."""
-    with core.ports.ledger.transaction() as tx:
-        return {n.tag: n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"}
 
 
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:

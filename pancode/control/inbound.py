@@ -19,7 +19,7 @@ from node_agent.wire.signing import (
 )
 from pancode.control import journals, keyring
 from pancode.control.core import Core
-from pancode.control.heartbeats import enrolled, raise_alarm
+from pancode.control.heartbeats import raise_alarm
 from pancode.control.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide
@@ -42,7 +42,7 @@ class SignedMessage:
 
 def take_in(core: Core, limit: int) -> int:
     """Read what nodes wrote, apply it durably, then drop it. Returns how many messages there were."""
-    nodes = enrolled(core)
+    nodes = core.enrolled()
     messages = core.ports.bus.read_up(list(nodes), limit, 0)
     words = [word for m in messages if (word := _believed(core, nodes[m.tag], m)) is not None]
     for alone, group in groupby(words, lambda word: isinstance(word.said, Inventory)):

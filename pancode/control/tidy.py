@@ -12,7 +12,6 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.control import keyring
 from pancode.control.core import Core, open_fences
-from pancode.control.heartbeats import enrolled
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
 from pancode.domain.quota import too_many
@@ -52,7 +51,7 @@ def _tags(core: Core) -> set[str]:
     """Of all node keys, also former ones: a node with a new key leaves the jobs of its old key behind."""
     with core.ports.ledger.transaction() as tx:
         known = keyring.node_tags(tx)
-    nodes = enrolled(core)
+    nodes = core.enrolled()
     return (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
 
 
@@ -75,7 +74,7 @@ def _close(core: Core, over: list[JobToClose]) -> None:
 
 def _blame(core: Core, odd: dict[str, str]) -> None:
     """Only the node's own user can have written it."""
-    nodes = enrolled(core)
+    nodes = core.enrolled()
     for tag, why in odd.items():
         node = nodes.get(tag)
         if node is not None and node.quarantined is None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from pancode.control.core import Core, open_fences
-from pancode.control.heartbeats import enrolled
 from pancode.control.trust import evidence
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
@@ -33,7 +32,7 @@ def enforce(core: Core) -> None:
 
 
 def _weigh(core: Core, quota: int) -> None:
-    kept, nodes = core.ports.bus.weigh(), enrolled(core)
+    kept, nodes = core.ports.bus.weigh(), core.enrolled()
     for tag, node in nodes.items():
         with unit_of_work(core) as work:
             fences = open_fences(work.tx, tag=tag)
@@ -48,7 +47,7 @@ def _weigh(core: Core, quota: int) -> None:
 
 def _keep_out(core: Core) -> None:
     """Whoever is quarantined has no user in Redis and no keys, also after a restart of either side."""
-    for tag, node in enrolled(core).items():
+    for tag, node in core.enrolled().items():
         if node.quarantined is not None and tag not in core.live.shut_out:
             core.ports.bus.expel_node(tag)
             core.live.shut_out.add(tag)
@@ -60,7 +59,7 @@ def _keep_out(core: Core) -> None:
 
 def let_in(core: Core, tag: str, password: str) -> None:
     """The node's own Redis user, made or renewed; RefusedError while it is quarantined."""
-    node = enrolled(core).get(tag)
+    node = core.enrolled().get(tag)
     if node is None:
         raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
     if node.quarantined is not None:
