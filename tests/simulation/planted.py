@@ -16,7 +16,7 @@ from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
-from pancode.control import bind, heartbeats, inbound, inventory, journals, plane, settle
+from pancode.control import bind, heartbeats, inbound, inventory, journals, rounds, settle
 from pancode.control.core import Core
 from pancode.domain import books, fleet, placement, settlement
 from pancode.domain.fleet import Listening
@@ -170,7 +170,7 @@ BUGS = (
         _to(placement, "_short", lambda *_: ""),
         60,
     ),
-    Bug("holds of yesterday stay", "clocks", _to(plane, "lapse", _nothing), 60),
+    Bug("holds of yesterday stay", "clocks", _to(rounds, "lapse", _nothing), 60),
     Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),
     Bug("a lost writer is run again unasked", "slow", _to(ends, "retry_after_lost", lambda run: True)),
     Bug(
