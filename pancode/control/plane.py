@@ -10,6 +10,7 @@ from pancode.control.verbs.logs import LogVerbs
 from pancode.control.verbs.models import ModelVerbs
 from pancode.control.verbs.money import MoneyVerbs
 from pancode.control.verbs.nodes import NodeVerbs
+from pancode.control.verbs.people import PeopleVerbs
 from pancode.control.verbs.queues import QueueVerbs
 from pancode.control.verbs.records import RecordVerbs
 from pancode.control.verbs.runs import RunVerbs
@@ -24,6 +25,7 @@ class Plane:
         self.runs = RunVerbs(core)
         self.logs = LogVerbs(core)
         self.nodes = NodeVerbs(core)
+        self.people = PeopleVerbs(core)
         self.models = ModelVerbs(core)
         self.queues = QueueVerbs(core)
         self.money = MoneyVerbs(core)
