@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("ledger", "the record of the fleet: move it to another database"),
     "redis": ("redis", "what a Redis of your own needs: its file of users"),
     "config": ("setup", "every setting, its value and where that was said"),
+    "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
     "doctor": ("setup", "what is wrong on this machine, each with its fix"),
     "service": ("units", "the coordinator as a service: print its unit, install, remove it"),
     "serve": ("setup", "the coordinator in the foreground"),
@@ -60,7 +61,6 @@ LATER: dict[str, str] = {
     "up": "Panos' sessions",
     "down": "Panos' sessions",
     "sessions": "Panos' sessions",
-    "mcp": "MCP server on stdio",
 }
 """Names that are promised and not there yet."""
 

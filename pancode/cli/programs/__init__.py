@@ -1,0 +1,1 @@
+"""Commands about other programs that use the fleet."""

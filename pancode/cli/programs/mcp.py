@@ -1,0 +1,69 @@
+"""`pancode mcp`: the fleet as tools for other agents, and how they get to know them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import safe_block
+from pancode.errors import ExitCode
+from pancode.mcp.install import PROGRAMS, ConfigChange, change_of
+
+app = Commands()
+Program = Annotated[str, Argument(metavar="PROGRAM", help=f"One of: {', '.join(PROGRAMS)}.")]
+DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
+Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
+
+
+@app.group("mcp", "pancode mcp install claude", "claude mcp add pancode -- pancode mcp", default="serve")
+def mcp() -> None:
+    """The fleet as tools for Claude Code, Codex and other agents (Model Context Protocol)."""
+
+
+@mcp.verb("serve", "pancode mcp")
+def serve() -> int:
+    """Serve tools on standard input and output, for a program that starts this by itself."""
+    from pancode.mcp.server import serve as answer
+
+    if sys.stdin.isatty():
+        sys.stderr.write("a program speaks here, not a person; to enter it: pancode mcp install claude\n")
+    answer()
+    return ExitCode.DONE
+
+
+@mcp.verb("install", "pancode mcp install claude", "pancode mcp install codex --dry-run")
+def install(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
+    """Enter this server into the configuration of another agent program; shows the change first."""
+    found = shutil.which("pancode")
+    argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
+    change = change_of(program, [*argv, "mcp"], Path.home(), os.environ)
+    return _changed(face, change, dry_run=dry_run, yes=yes)
+
+
+@mcp.verb("uninstall", "pancode mcp uninstall claude")
+def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
+    """Take this server out of the configuration of another agent program."""
+    return _changed(face, change_of(program, (), Path.home(), os.environ), dry_run=dry_run, yes=yes)
+
+
+def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> int:
+    told = {"file": str(change.file), "changed": change.needed and not dry_run, "diff": change.diff()}
+    if not change.needed:
+        face.show(told, lambda: f"{change.file} is as it should be\n")
+        return ExitCode.DONE
+    face.note(safe_block(change.diff()))
+    if not dry_run:
+        if not yes and not face.agreed(f"ConfigChange {change.file}?", "--yes"):
+            return ExitCode.REFUSED
+        change.write()
+    words = "would be changed" if dry_run else "changed; start the program anew"
+    face.show(told, lambda: f"{change.file} {words}\n")
+    return ExitCode.DONE

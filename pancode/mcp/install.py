@@ -1,0 +1,163 @@
+"""Enters the MCP server into the configuration of another agent program, and takes it out again.
+
+Each program has one file of its own. The change is computed as text first, so that it can be shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.errors import ConfigError, UsageError
+
+Json = dict[str, Any]
+NAME = "pancode"
+_TABLE = re.compile(r"(?m)^\[mcp_servers\.(?:pancode|\"pancode\")(?:\.[^\]]*)?\][^\n]*\n(?:(?!\[)[^\n]*\n?)*")
+"""Our tables of Codex's TOML, each with its lines up to the next table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientProgram:
+    """Where a program keeps its MCP servers. `variable`: moves the folder that holds the file."""
+
+    name: str
+    file: str
+    """Below the home folder."""
+    key: str = "mcpServers"
+    variable: str = ""
+    moved: str = ""
+    """Below the folder that the variable names."""
+
+    def place(self, home: Path, environ: Mapping[str, str]) -> Path:
+        folder = environ.get(self.variable) if self.variable else None
+        return Path(folder) / self.moved if folder else home / self.file
+
+    def entry(self, argv: Sequence[str]) -> Json:
+        """What the program wants to know of a server on standard input and output."""
+        if self.name == "opencode":
+            return {"type": "local", "command": list(argv), "enabled": True}
+        told: Json = {"command": argv[0], "args": list(argv[1:])}
+        if self.name == "claude":
+            return {"type": "stdio", **told}
+        return {"type": "local", **told, "tools": ["*"]} if self.name == "copilot" else told
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        ClientProgram("claude", ".claude.json", variable="CLAUDE_CONFIG_DIR", moved=".claude.json"),
+        ClientProgram("codex", ".codex/config.toml", variable="CODEX_HOME", moved="config.toml"),
+        ClientProgram("gemini", ".gemini/settings.json"),
+        ClientProgram(
+            "opencode", ".config/opencode/opencode.json", "mcp", "XDG_CONFIG_HOME", "opencode/opencode.json"
+        ),
+        ClientProgram(
+            "copilot", ".copilot/mcp-config.json", variable="COPILOT_HOME", moved="mcp-config.json"
+        ),
+        ClientProgram("qwen", ".qwen/settings.json"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """A file as it is and as it is to be. `before` None: there is no file yet."""
+
+    file: Path
+    before: str | None
+    after: str
+
+    @property
+    def needed(self) -> bool:
+        return (self.before or "") != self.after
+
+    def diff(self) -> str:
+        """As `diff -u` shows it."""
+        name = str(self.file)
+        old, new = (self.before or "").splitlines(keepends=True), self.after.splitlines(keepends=True)
+        lines = difflib.unified_diff(old, new, name, name)
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+    def write(self) -> None:
+        """The whole file at once, with the rights that it had; a link's target is what is written."""
+        real = Path(os.path.realpath(self.file))
+        real.parent.mkdir(parents=True, exist_ok=True)
+        mode = real.stat().st_mode & 0o777 if self.before is not None else 0o600
+        handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(self.after)
+        os.chmod(name, mode)
+        os.replace(name, real)
+
+
+def change_of(program: str, argv: Sequence[str], home: Path, environ: Mapping[str, str]) -> ConfigChange:
+    """Enter the server with this command line; an empty one takes it out. UsageError, ConfigError."""
+    known = PROGRAMS.get(program)
+    if known is None:
+        raise UsageError(
+            f"PanCode knows no configuration of {program!r}", fix=f"one of: {', '.join(PROGRAMS)}"
+        )
+    file = known.place(home, environ)
+    before = _read(file)
+    after = _toml(file, before, argv) if file.suffix == ".toml" else _json(known, file, before, argv)
+    return ConfigChange(file, before, after)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"ls -l {file}") from exc
+
+
+def _json(program: ClientProgram, file: Path, before: str | None, argv: Sequence[str]) -> str:
+    try:
+        document = json.loads(before) if before and before.strip() else {}
+    except ValueError as exc:
+        raise _unreadable(file, exc) from exc
+    servers = document.get(program.key, {}) if isinstance(document, dict) else None
+    if not isinstance(servers, dict):
+        raise _unreadable(file, ValueError(f"{program.key} is no object"))
+    if not argv and NAME not in servers:
+        return before or ""
+    kept = {name: entry for name, entry in servers.items() if name != NAME}
+    entries = {**kept, NAME: program.entry(argv)} if argv else kept
+    return json.dumps({**document, program.key: entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _toml(file: Path, before: str | None, argv: Sequence[str]) -> str:
+    """Our own table is replaced as text, so that comments of the rest stay."""
+    text = before or ""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise _unreadable(file, exc) from exc
+    rest = _TABLE.sub("", text)
+    after = rest
+    if argv:
+        command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
+        gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
+        after = f"{rest}{gap}[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n"
+    try:
+        tomllib.loads(after)
+    except tomllib.TOMLDecodeError as exc:
+        raise _unreadable(file, exc) from exc
+    return after
+
+
+def _unreadable(file: Path, why: Exception) -> ConfigError:
+    return ConfigError(
+        f"{file} is not written as its program writes it; nothing was changed",
+        why=str(why),
+        fix=f"mend {file}, or enter the server by hand: command pancode, argument mcp",
+    )

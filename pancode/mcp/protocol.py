@@ -1,0 +1,229 @@
+"""Speaks the Model Context Protocol on two streams: one JSON-RPC message per line, a thread per call.
+
+Two eras of the protocol are served: clients that begin with `initialize` (versions 2024-11-05 to
+2025-11-25), and clients of 2026-07-28, which send no handshake and ask `server/discover`. It loads the
+standard library only: the tools of a server that starts slowly are missing in the client's first turn.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+Json = dict[str, Any]
+HANDSHAKES = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+"""Versions with a handshake, newest first."""
+DISCOVERED = "2026-07-28"
+"""The version without a handshake."""
+MOST_LINE = 8 * 2**20
+"""Characters of one message. A longer line is refused, and the rest of it is skipped."""
+LISTS_MS = 60_000
+"""How long a client may keep a list."""
+
+_PARSE, _REQUEST, _METHOD, _PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
+
+
+class ParamsError(Exception):
+    """A request names a tool, resource or argument that is not there. The text is for the client."""
+
+
+class CancelledCall(Exception):
+    """The client does not wait for the answer any more."""
+
+
+@dataclass(slots=True)
+class CallProgress:
+    """Tells a client how far a call is, and the call whether its client still waits."""
+
+    send: Callable[[Json], None]
+    token: str | int | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def report(self, done: float, words: str) -> None:
+        """Send a progress notification, if the client asked for them. CancelledCall when nobody waits."""
+        if self.cancelled.is_set():
+            raise CancelledCall
+        if self.token is not None:
+            params = {"progressToken": self.token, "progress": done, "message": words}
+            self.send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; CancelledCall as soon as nobody waits."""
+        if self.cancelled.wait(seconds):
+            raise CancelledCall
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOffer:
+    """What the server has, as functions that answer with plain JSON.
+
+    `call` and `read` raise ParamsError for a name or argument that is not there.
+    """
+
+    info: Json
+    instructions: str
+    tools: Callable[[], list[Json]]
+    call: Callable[[str, Json, str, CallProgress], Json]
+    """(tool, arguments, name of the client, progress) -> result of `tools/call`."""
+    templates: Callable[[], list[Json]]
+    read: Callable[[str], Json]
+    """Address of a resource -> result of `resources/read`."""
+
+
+class McpServer:
+    """One client on two streams, until the input ends."""
+
+    def __init__(self, offer: ServerOffer, source: IO[str], sink: IO[str]) -> None:
+        self._offer, self._source, self._sink = offer, source, sink
+        self._writing, self._calls_lock = threading.Lock(), threading.Lock()
+        self._calls: dict[str | int, CallProgress] = {}
+        self._client = "mcp"
+        self._answers: Mapping[str, Callable[[Json], Json]] = {
+            "initialize": self._initialize,
+            "server/discover": self._discover,
+            "ping": lambda params: {},
+            "tools/list": lambda params: _listed("tools", offer.tools()),
+            "resources/list": lambda params: _listed("resources", []),
+            "resources/templates/list": lambda params: _listed("resourceTemplates", offer.templates()),
+            "resources/read": lambda params: {**_kept(), **offer.read(_text(params, "uri"))},
+        }
+
+    def serve(self) -> None:
+        """Answer until the input ends. Calls that are under way then are cancelled."""
+        while line := self._source.readline(MOST_LINE):
+            if not line.endswith("\n") and len(line) >= MOST_LINE:
+                self._skip_line()
+                self._refuse(None, _REQUEST, f"a message may have {MOST_LINE} characters at most")
+            elif line.strip():
+                self._receive(line)
+        with self._calls_lock:
+            for progress in self._calls.values():
+                progress.cancelled.set()
+
+    def _skip_line(self) -> None:
+        while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
+            pass
+
+    def _receive(self, line: str) -> None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as wrong:
+            self._refuse(None, _PARSE, f"the line is not JSON: {str(wrong)[:200]}")
+            return
+        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+            if not (isinstance(message, dict) and ("result" in message or "error" in message)):
+                self._refuse(None, _REQUEST, "a message is an object with a method")
+            return
+        params = message.get("params")
+        self._request(message["method"], message.get("id"), params if isinstance(params, dict) else {})
+
+    def _request(self, method: str, number: Any, params: Json) -> None:
+        if number is None:
+            if method == "notifications/cancelled":
+                self._cancel(params.get("requestId"))
+            return  # no other notification needs an act
+        if not isinstance(number, str | int):
+            self._refuse(None, _REQUEST, "an id is a text or a whole number")
+        elif method == "tools/call":
+            self._begin_call(number, params)
+        elif method in self._answers:
+            self._answer(number, lambda: self._answers[method](params))
+        else:
+            self._refuse(number, _METHOD, f"this server has no method {method[:100]}")
+
+    def _begin_call(self, number: str | int, params: Json) -> None:
+        """In a thread of its own, so that a call that waits holds up nothing."""
+        token = (params.get("_meta") or {}).get("progressToken")
+        progress = CallProgress(self._send, token if isinstance(token, str | int) else None)
+        client = _client_of(params) or self._client
+        with self._calls_lock:
+            self._calls[number] = progress
+
+        def call() -> None:
+            try:
+                self._answer(number, lambda: self._called(params, client, progress))
+            finally:
+                with self._calls_lock:
+                    self._calls.pop(number, None)
+
+        threading.Thread(target=call, name=f"call-{number}", daemon=True).start()
+
+    def _called(self, params: Json, client: str, progress: CallProgress) -> Json:
+        arguments = params.get("arguments") or {}
+        if not isinstance(arguments, dict):
+            raise ParamsError("arguments must be an object")
+        result = self._offer.call(_text(params, "name"), arguments, client, progress)
+        return {"resultType": "complete", **result}
+
+    def _cancel(self, number: Any) -> None:
+        with self._calls_lock:
+            progress = self._calls.get(number) if isinstance(number, str | int) else None
+        if progress is not None:
+            progress.cancelled.set()
+
+    def _answer(self, number: str | int, made: Callable[[], Json]) -> None:
+        try:
+            result = made()
+        except CancelledCall:
+            return  # the client waits for no answer
+        except ParamsError as wrong:
+            self._refuse(number, _PARAMS, str(wrong))
+        except Exception as wrong:
+            sys.stderr.write(f"pancode mcp: {type(wrong).__name__}: {wrong}\n")
+            self._refuse(number, _INTERNAL, f"{type(wrong).__name__}: {wrong}")
+        else:
+            self._send({"jsonrpc": "2.0", "id": number, "result": result})
+
+    def _refuse(self, number: str | int | None, code: int, words: str) -> None:
+        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}})
+
+    def _send(self, message: Json) -> None:
+        """One line; the text is ASCII, so no client's decoding can break it."""
+        with self._writing:
+            self._sink.write(json.dumps(message, separators=(",", ":")) + "\n")
+            self._sink.flush()
+
+    def _initialize(self, params: Json) -> Json:
+        self._client = _client_name(params.get("clientInfo")) or self._client
+        asked = params.get("protocolVersion")
+        version = asked if asked in HANDSHAKES else HANDSHAKES[0]
+        return {"protocolVersion": version, **self._about()}
+
+    def _discover(self, params: Json) -> Json:
+        return {"supportedVersions": [DISCOVERED], **self._about(), **_kept()}
+
+    def _about(self) -> Json:
+        offer = self._offer
+        has: Json = {"tools": {}, "resources": {}}
+        return {"capabilities": has, "serverInfo": offer.info, "instructions": offer.instructions}
+
+
+def _kept() -> Json:
+    """What the newer version wants to know of an answer; older clients ignore it."""
+    return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
+
+
+def _listed(name: str, items: list[Json]) -> Json:
+    return {name: items, **_kept()}
+
+
+def _text(params: Json, name: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str):
+        raise ParamsError(f"{name} must be a text")
+    return value
+
+
+def _client_of(params: Json) -> str:
+    """The newer version names the client in each request."""
+    meta = params.get("_meta")
+    return _client_name(meta.get("io.modelcontextprotocol/clientInfo")) if isinstance(meta, dict) else ""
+
+
+def _client_name(info: Any) -> str:
+    name = info.get("name") if isinstance(info, dict) else None
+    return name[:60] if isinstance(name, str) and name.isprintable() else ""

@@ -1,0 +1,53 @@
+"""Runs the MCP server on standard input and output, as a client of the coordinator's API."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from pancode import __version__
+from pancode.client import Client
+from pancode.connection import home_of
+from pancode.mcp import resources, tools
+from pancode.mcp.protocol import McpServer, ServerOffer
+
+INFO = {"name": "pancode", "title": "PanCode", "version": __version__}
+INSTRUCTIONS = (
+    "PanCode runs coding agents (Claude Code, Codex, Gemini CLI, OpenCode, Copilot, local models) on a "
+    "fleet of the user's own machines, within one policy and one budget. Use it to hand over work that "
+    "can go on without you: a task for another machine, several tasks at once, a second opinion, a "
+    "review, a long test run. dispatch starts a run from the repository as it is now and answers at "
+    "once; wait and run_show tell how it ended; diff shows its change and land brings it into the "
+    "working tree. Say the whole task: the agent sees nothing of this conversation. A refusal has a "
+    "reason and the command that fixes it: tell the user."
+)
+
+
+def serve() -> None:
+    """Answer on standard input and output until the input ends. Everything else goes to standard error."""
+    McpServer(
+        offer(lambda: Client(home_of(os.environ), works=True, note=_note)), sys.stdin, sys.stdout
+    ).serve()
+
+
+def offer(client: Callable[[], Client]) -> ServerOffer:
+    """What there is for a client; the coordinator is asked at the first call, and not before."""
+    return ServerOffer(
+        info=INFO,
+        instructions=INSTRUCTIONS,
+        tools=lambda: [tool.listed() for tool in tools.TOOLS],
+        call=lambda name, given, by, progress: tools.call(client(), name, given, _who(by), progress),
+        templates=resources.templates,
+        read=lambda address: resources.read(client(), address),
+    )
+
+
+def _who(client: str) -> str:
+    """The person whose program asks, and which program."""
+    person = os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    return f"{person} ({client})"
+
+
+def _note(words: str) -> None:
+    sys.stderr.write(f"{words}\n")

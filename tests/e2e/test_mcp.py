@@ -1,0 +1,138 @@
+"""`pancode mcp` beside a real fleet: the official SDK in both eras, and a real agent program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clis.install import CannotInstall, ensure
+from tests.crowd import crowded
+from tests.e2e.owner import Owner
+from tests.fakemodel import FakeModel
+from tests.fakemodel.state import Log
+
+pytestmark = pytest.mark.slow
+
+SDK_CLIENT = Path(__file__).with_name("mcp_client.py")
+WORK = {"task": "printf over-there", "runtime": "shell", "workspace": "none", "node": "node2"}
+
+
+@contextmanager
+def talking(fleet: Owner) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        fleet.argv("mcp"),
+        cwd=fleet.home,
+        env=fleet.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        assert process.wait(20 * crowded()) == 0, "it ends with its input"
+        process.stdout.close()
+
+
+def ask(process: subprocess.Popen[str], method: str, **params: Any) -> Any:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) + "\n")
+    process.stdin.flush()
+    while True:
+        answer = json.loads(process.stdout.readline())
+        if answer.get("id") == 1:
+            return answer["result"]
+
+
+def test_a_task_is_handed_over_waited_for_and_read(fleet: Owner) -> None:
+    with talking(fleet) as process:
+        told = ask(process, "initialize", protocolVersion="2025-06-18", clientInfo={"name": "a-test"})
+        assert told["protocolVersion"] == "2025-06-18" and "dispatch" in told["instructions"]
+
+        def call(name: str, **given: Any) -> Any:
+            return ask(process, "tools/call", name=name, arguments=given)["structuredContent"]
+
+        assert {"node1", "node2"} <= {node["name"] for node in call("fleet_status")["nodes"]}
+        run = call("dispatch", **WORK)["run"]
+        assert call("wait", run=run)["outcome"] == "done"
+        shown = call("run_show", run=run)
+        assert shown["created_by"].endswith("(a-test)") and shown["node"] == "node2"
+        assert call("logs", run=run)["text"] == "over-there"
+        assert call("why", run=run)["decisions"]
+        receipt = ask(process, "resources/read", uri=f"pancode://runs/{run}/receipt")["contents"][0]
+        assert run in receipt["text"] or "payload" in receipt["text"]
+        refused = ask(process, "tools/call", name="dispatch", arguments={**WORK, "node": "none"})
+        assert refused["isError"] and refused["structuredContent"]["fix"]
+
+
+@pytest.mark.parametrize("era", ["handshake", "discover"])
+def test_the_official_sdk_understands_it(fleet: Owner, era: str) -> None:
+    try:
+        python = ensure("claude-sdk").parent / "env/bin/python"
+    except CannotInstall as exc:
+        pytest.skip(f"the SDK cannot be installed here: {exc}")
+    done = subprocess.run(
+        [str(python), str(SDK_CLIENT), era, json.dumps(WORK), *fleet.argv("mcp")],
+        cwd=fleet.home,
+        env=fleet.env,
+        capture_output=True,
+        text=True,
+        timeout=90 * crowded(),
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["outcome"] == "done" and told["log"] == "over-there"
+    assert {"dispatch", "wait", "run_show"} <= set(told["tools"])
+    assert told["annotations"]["dispatch"] is False and told["annotations"]["run_show"] is True
+
+
+def _turns(prefix: str) -> list[dict[str, Any]]:
+    def call(name: str, **given: Any) -> dict[str, Any]:
+        return {"call": {"name": f"{prefix}{name}", "arguments": given}}
+
+    return [
+        call("dispatch", **WORK),
+        call("wait", run="last"),
+        call("logs", run="last"),
+        {"text": "handed over"},
+    ]
+
+
+def test_claude_code_hands_a_task_to_a_machine(fleet: Owner, tmp_path: Path) -> None:
+    """With the configuration that `pancode mcp install claude` writes."""
+    try:
+        claude = ensure("claude") / "claude"
+    except CannotInstall as exc:
+        pytest.skip(f"the real claude cannot be installed here: {exc}")
+    fleet.run("mcp", "install", "claude", "--yes").ok()
+    script = {"turns": _turns("mcp__pancode__"), "no_tools": "turns"}
+    log = Log(dump_dir=str(tmp_path / "bodies"))
+    before = {run["run"] for run in fleet.ask("runs", "5")["runs"]}
+    with FakeModel(script, log=log) as model:
+        env = {**fleet.env, "ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "k"}
+        env |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
+        done = subprocess.run(
+            [str(claude), "-p", "hand it over", "--allowedTools", "mcp__pancode", "--output-format", "json"],
+            cwd=fleet.home,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120 * crowded(),
+        )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert json.loads(done.stdout)["result"] == "handed over"
+    (run,) = [one for one in fleet.ask("runs", "5")["runs"] if one["run"] not in before]
+    assert run["outcome"] == "done" and run["node"] == "node2"
+    assert "(claude-code)" in fleet.show(run["run"])["created_by"]
+    assert any("over-there" in path.read_text() for path in (tmp_path / "bodies").iterdir()), (
+        "it read the log"
+    )
+    fleet.run("mcp", "uninstall", "claude", "--yes").ok()

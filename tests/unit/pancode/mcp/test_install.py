@@ -1,0 +1,103 @@
+"""Entering the MCP server into other programs' files: shown, made, taken back; the rest stays as it was."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.errors import ConfigError, UsageError
+from pancode.mcp.install import PROGRAMS, ConfigChange, change_of
+
+OURS = ("/opt/p/pancode", "mcp")
+CODEX = '# mine\nmodel = "gpt-5"\n\n[mcp_servers.other]\ncommand = "x"\n\n[tui]\nnotifications = true\n'
+
+
+def changed(program: str, home: Path, argv: tuple[str, ...] = OURS) -> ConfigChange:
+    change = change_of(program, argv, home, {})
+    change.write()
+    return change
+
+
+def servers(program: str, home: Path) -> dict[str, Any]:
+    text = PROGRAMS[program].place(home, {}).read_text()
+    if program == "codex":
+        return dict(tomllib.loads(text).get("mcp_servers", {}))
+    return dict(json.loads(text)[PROGRAMS[program].key])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_it_is_entered_once_and_taken_out_again(tmp_path: Path, program: str) -> None:
+    change = changed(program, tmp_path)
+    assert change.needed and "+" in change.diff() and str(change.file) in change.diff()
+    entry = servers(program, tmp_path)["pancode"]
+    words = entry["command"] if program == "opencode" else [entry["command"], *entry["args"]]
+    assert words == ["/opt/p/pancode", "mcp"]
+    assert not change_of(program, OURS, tmp_path, {}).needed, "twice is once"
+    moved = changed(program, tmp_path, ("/elsewhere/pancode", "mcp"))
+    assert moved.needed and "/elsewhere/pancode" in moved.after and "/opt/p" not in moved.after
+    changed(program, tmp_path, ())
+    assert servers(program, tmp_path) == {}
+    assert not change_of(program, (), tmp_path, {}).needed
+
+
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - {"codex"}))
+def test_what_else_a_json_file_says_stays(tmp_path: Path, program: str) -> None:
+    known = PROGRAMS[program]
+    place = known.place(tmp_path, {})
+    place.parent.mkdir(parents=True, exist_ok=True)
+    before = {"theme": "späť", known.key: {"other": {"command": "x"}}, "n": [1, 2]}
+    place.write_text(json.dumps(before))
+    place.chmod(0o640)
+    changed(program, tmp_path)
+    changed(program, tmp_path, ())
+    assert json.loads(place.read_text()) == before
+    assert place.stat().st_mode & 0o777 == 0o640
+
+
+def test_comments_and_tables_of_a_toml_file_stay(tmp_path: Path) -> None:
+    place = PROGRAMS["codex"].place(tmp_path, {})
+    place.parent.mkdir(parents=True)
+    place.write_text(CODEX)
+    entered = changed("codex", tmp_path).after
+    assert entered.startswith(CODEX) and set(servers("codex", tmp_path)) == {"other", "pancode"}
+    place.write_text(entered.replace("[tui]", '[mcp_servers.pancode.env]\nA = "1"\n\n[tui]'))
+    changed("codex", tmp_path, ())
+    assert tomllib.loads(place.read_text()) == tomllib.loads(CODEX)
+    assert place.read_text().startswith("# mine\n")
+
+
+def test_a_variable_of_the_program_moves_its_file(tmp_path: Path) -> None:
+    place = change_of("codex", OURS, tmp_path, {"CODEX_HOME": str(tmp_path / "c")}).file
+    assert place == tmp_path / "c" / "config.toml"
+
+
+@pytest.mark.parametrize(
+    ("program", "text"), [("claude", "{"), ("claude", "[]"), ("codex", "= 1"), ("qwen", '{"mcpServers": 1}')]
+)
+def test_a_file_that_is_not_as_its_program_writes_it_is_left_alone(
+    tmp_path: Path, program: str, text: str
+) -> None:
+    place = PROGRAMS[program].place(tmp_path, {})
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        change_of(program, OURS, tmp_path, {})
+    assert "nothing was changed" in str(refused.value) and str(place) in refused.value.fix
+
+
+def test_an_unknown_program_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        change_of("emacs", OURS, tmp_path, {})
+    assert "claude, codex" in refused.value.fix
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles.json"
+    real.write_text("{}")
+    (tmp_path / ".claude.json").symlink_to(real)
+    changed("claude", tmp_path)
+    assert (tmp_path / ".claude.json").is_symlink() and "pancode" in real.read_text()

@@ -1,0 +1,129 @@
+"""The tools of the MCP server: arguments are checked, refusals come with their fix, answers are bounded."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pancode.client import ApiError, Client, LogPart
+from pancode.mcp import resources, tools
+from pancode.mcp.protocol import CallProgress, ParamsError
+
+
+class Answers:
+    """A coordinator that answers by path; `asked` keeps what it was asked."""
+
+    def __init__(self, **paths: Any) -> None:
+        self.paths, self.asked = paths, list[tuple[str, Any]]()
+
+    def get(self, path: str, **query: object) -> Any:
+        self.asked.append((path, query))
+        return self.paths["get"].pop(0)
+
+    def post_work(self, path: str, body: Any, told: object, wait_s: float = 1) -> Any:
+        self.asked.append((path, body))
+        answer = self.paths["post"]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def raw(self, path: str, **query: object) -> bytes:
+        return cast("bytes", self.paths["raw"])
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        return LogPart(self.paths["log"][offset:], "1", offset + len(self.paths["log"]), "end")
+
+
+def called(client: Answers, name: str, **given: Any) -> Any:
+    sent: list[Any] = []
+    result = tools.call(cast("Client", client), name, given, "me (test)", CallProgress(sent.append, "t"))
+    return result["structuredContent"], result["isError"], sent
+
+
+def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
+    for tool in tools.TOOLS:
+        listed = tool.listed()
+        assert len(listed["description"]) > 30 and listed["inputSchema"]["additionalProperties"] is False
+        assert set(tool.required) <= set(tool.fields)
+        assert not (tool.looks and tool.destroys)
+    changing = {tool.name for tool in tools.TOOLS if not tool.looks}
+    assert changing == {"dispatch", "stop", "land"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("unheard", {}, "there is no tool unheard"),
+        ("dispatch", {}, "needs the argument task"),
+        ("dispatch", {"task": "x", "nodee": "y"}, "no argument nodee"),
+        ("dispatch", {"task": 7}, "task must be of type string"),
+        ("wait", {"run": "r-1", "seconds": True}, "seconds must be of type integer"),
+    ],
+)
+def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParamsError, match=words):
+        tools.call(cast("Client", Answers()), name, given, "me", CallProgress(lambda message: None))
+
+
+def test_a_dispatch_says_who_asks_and_where_and_what_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PANCODE_RUN", raising=False)
+    client = Answers(post={"run": "r-1", "state": "pending"})
+    answer, failed, _ = called(client, "dispatch", task="x", cwd="/src/p")
+    assert not failed and "wait with run r-1" in answer["next"]
+    assert client.asked == [("/v1/runs", {"by": "me (test)", "cwd": "/src/p", "task": "x"})]
+
+
+def test_a_dispatch_from_inside_a_run_is_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANCODE_RUN", "r-above")
+    monkeypatch.setenv("PANCODE_DEPTH", "1")
+    client = Answers(post={"run": "r-2"})
+    called(client, "dispatch", task="x", cwd="/")
+    assert client.asked[0][1]["parent"] == "r-above" and client.asked[0][1]["depth"] == 2
+
+
+def test_a_refusal_is_an_answer_with_why_and_fix() -> None:
+    refused = ApiError(
+        {"message": "Dispatch blocked", "why": "no node", "fix": "pancode fleet up", "code": "x"}
+    )
+    answer, failed, _ = called(Answers(post=refused), "dispatch", task="x")
+    assert failed and answer == {
+        "code": "x",
+        "message": "Dispatch blocked",
+        "why": "no node",
+        "fix": "pancode fleet up",
+    }
+
+
+def test_waiting_tells_how_far_the_run_is_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "LOOK_S", 0.0)
+    at_work = {"state": "running", "stage": "agent", "reason": "on n1"}
+    client = Answers(get=[at_work, at_work, {"state": "ended"}])
+    answer, _, sent = called(client, "wait", run="r-1")
+    assert answer["state"] == "ended" and "run_show" in answer["next"]
+    assert [message["params"]["message"] for message in sent] == ["agent: on n1"] * 2
+    answer, _, _ = called(Answers(get=[at_work, at_work]), "wait", run="r-1", seconds=1)
+    assert "call wait again" in answer["next"]
+
+
+def test_a_log_comes_in_parts() -> None:
+    data = b"x" * tools.LOG_BYTES + b"the rest"
+    first, _, _ = called(Answers(log=data), "logs", run="r-1")
+    assert first["state"] == "more" and first["next_offset"] == tools.LOG_BYTES
+    second, _, _ = called(Answers(log=data), "logs", run="r-1", offset=first["next_offset"])
+    assert second["text"] == "the rest" and second["state"] == "end"
+
+
+def test_a_large_diff_is_cut_and_says_so() -> None:
+    answer, _, _ = called(Answers(raw=b"+" * (tools.DIFF_CHARS + 1)), "diff", run="r-1")
+    assert answer["cut"] and len(answer["diff"]) == tools.DIFF_CHARS
+
+
+def test_resources_are_those_of_a_run() -> None:
+    client = cast("Client", Answers(raw=b"+x", log=b"said", get=[{"digest": "d"}]))
+    for name, text in (("diff", "+x"), ("log", "said"), ("receipt", '"digest": "d"')):
+        (content,) = resources.read(client, f"pancode://runs/r-1/{name}")["contents"]
+        assert text in content["text"]
+    for address in ("pancode://runs/r-1/key", "file:///etc/passwd", "pancode://runs/../x/log"):
+        with pytest.raises(ParamsError):
+            resources.read(client, address)
