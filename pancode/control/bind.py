@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 from node_agent.wire.order import Order
 from pancode.control import passed_over
@@ -48,14 +49,16 @@ def bind_in(work: Work) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
     views, taken = core.views(tx), open_fences(tx)
-    free = {v.node.name: _free(v, taken, core.live.freed.get(v.node.tag or "", set())) for v in views}
-    if _is_told(core, core.live.waiting) and not any(slots > 0 for slots in free.values()):
+    free = {
+        v.node.name: _free(v, taken, core.live.contacts.freed.get(v.node.tag or "", set())) for v in views
+    }
+    if _is_told(core, core.live.binding.waiting) and not any(slots > 0 for slots in free.values()):
         return 0
     waiting = [run for run in _waiting(work, taken) if _granted(work, run)]
-    core.live.waiting = len(waiting)
+    work.after(partial(setattr, core.live.binding, "waiting", len(waiting)))
     if not waiting:
         return 0
-    placed, whole = 0, _is_whole(core, len(waiting))
+    placed, whole = 0, _is_whole(work, len(waiting))
     standing = _standing(core, tx, waiting, (views, free))
     if not whole and not standing.has_room:
         return 0
@@ -67,17 +70,18 @@ def bind_in(work: Work) -> int:
     return placed
 
 
-def _is_whole(core: Core, many: int) -> bool:
+def _is_whole(work: Work, many: int) -> bool:
     """Whether this round decides of all that wait, and not only of those for whom there is room now."""
+    core = work.core
     if _is_told(core, many):
         return False
-    core.live.told_ms = core.ports.clock.boot_ms()
+    work.after(partial(setattr, core.live.binding, "explained_ms", core.ports.clock.boot_ms()))
     return True
 
 
 def _is_told(core: Core, many: int) -> bool:
     """Whether so many wait that it was taken down often enough why each does."""
-    return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.told_ms < SHOW_MS
+    return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.binding.explained_ms < SHOW_MS
 
 
 def push_offers(core: Core) -> None:
@@ -86,20 +90,20 @@ def push_offers(core: Core) -> None:
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})
     keys = {str(identity_of(fence)) for fence in offered}
-    core.live.pushed_ms = {key: ms for key, ms in core.live.pushed_ms.items() if key in keys}
+    core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
     due = []
     for fence in offered:
-        last = core.live.pushed_ms.get(str(identity_of(fence)))
+        last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
         if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
             due.append(Offer(fence.tag, identity_of(fence), fence.order))
     core.ports.bus.push_orders(due)
-    core.live.pushed_ms.update((str(offer.identity), boot) for offer in due)
+    core.live.binding.pushed_ms.update((str(offer.identity), boot) for offer in due)
 
 
 def show_tickets(core: Core) -> None:
     """Make the pool queues show what waits; only when that has changed, and a long list not at every turn."""
-    boot, shown = core.ports.clock.boot_ms(), core.live.tickets
-    if isinstance(shown, tuple) and len(shown) > MANY_TICKETS and boot - core.live.shown_ms < SHOW_MS:
+    boot, shown = core.ports.clock.boot_ms(), core.live.binding.tickets
+    if isinstance(shown, tuple) and len(shown) > MANY_TICKETS and boot - core.live.binding.shown_ms < SHOW_MS:
         return
     with core.ports.ledger.transaction() as tx:
         open_runs = {f.run for f in open_fences(tx)}
@@ -108,9 +112,9 @@ def show_tickets(core: Core) -> None:
         Ticket(f"pool.{pool_of(r)}", r.id, r.attempt, r.task[:200], r.agent, r.priority)
         for r in in_order(runs)
     )
-    if tickets != core.live.tickets:
+    if tickets != core.live.binding.tickets:
         core.ports.bus.show_tickets(tickets)
-        core.live.tickets, core.live.shown_ms = tickets, boot
+        core.live.binding.tickets, core.live.binding.shown_ms = tickets, boot
 
 
 def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
@@ -131,7 +135,7 @@ def _is_due(core: Core, run: Run) -> bool:
 
 def _may_still_run(work: Work, run: Run) -> bool:
     """An attempt of it that a restored ledger does not know is on some node: it was told to end."""
-    if not work.core.live.strays.get(run.id) or run.read_only or run.on_lost == "retry":
+    if not work.core.live.journals.strays.get(run.id) or run.read_only or run.on_lost == "retry":
         return False
     why = "an attempt that this ledger does not know is still being ended"
     if run.reason != why:
@@ -216,7 +220,7 @@ def _order(core: Core, case: Case, node: Node) -> Order:
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     run, left = case.run, case.left(case.run.attempt)
-    number = max(core.highest_fence(run), core.live.floors.get(run.id, 0)) + 1
+    number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))

@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
 from pancode.control.feed import Feed
-from pancode.control.live import Live
+from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
 from pancode.domain import books
 from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -101,7 +101,7 @@ class Core:
         self.epoch = 0
         start = ports.clock.boot_ms()
         self.feed = Feed()
-        self.live = Live(Listening(started_ms=start, last_ms=start))
+        self.live = Live(Beats(Listening(started_ms=start, last_ms=start)))
 
     def now(self) -> FleetTime:
         """Fleet time."""
@@ -132,10 +132,7 @@ class Core:
         """From now on everything is signed in this epoch, which no ledger of the past makes us repeat."""
         self.ports.epochs.keep(epoch)
         self.epoch = epoch
-        self.live.first_epoch = self.live.first_epoch or self.epoch
-        self.live.met.clear()
-        self.live.beats.clear()
-        self.live.last_beat_ms = -1
+        self.live.new_epoch(epoch)
 
     def highest_fence(self, run: Run) -> int:
         """Up to it every number may have been signed, also by a life that this ledger has forgotten."""
@@ -153,23 +150,23 @@ class Core:
 
     def view_of(self, node: Node) -> NodeView:
         """The node as decisions see it now."""
-        heard = self.live.heard.get(node.tag) if node.tag else None
+        heard = self.live.contacts.heard.get(node.tag) if node.tag else None
         if heard is not None and node.tag is not None:
-            told = self.live.inventories.get(node.tag)
-            echoed = self.live.echoed_ms.get(node.tag)
+            told = self.live.journals.inventories.get(node.tag)
+            echoed = self.live.contacts.echoed_ms.get(node.tag)
             heard = replace(heard, inventoried=told[1] if told else "", echo_ms=echoed)
-        watch, limits = self.live.watch, self.rules.deadlines
+        watch, limits = self.live.beats.watch, self.rules.deadlines
         return view(node, heard, self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
         """Whether we try to reach that node."""
-        return self.live.reaching.get(name, REACHED)
+        return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
         """Something about it changed; never waits for a round, as the links' own thread says it."""
         with self._reaching_lock:
             known = self.reaching(name)
-            self.live.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
+            self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
     def enrolled(self) -> dict[str, Node]:
         """The nodes whose messages count, by tag."""
@@ -207,7 +204,7 @@ class Core:
 
     def silent_since(self, since_ms: int) -> int:
         """Waking milliseconds since that moment of our boot clock."""
-        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.watch.gaps)
+        return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
 
     def key_for(self, node: Node) -> SigningKey:
         """Signs what is said to this node: a former key until the node knows the current one."""

@@ -341,5 +341,5 @@ def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> None:
         if chosen_by := run.terms.get("model_from"):
             work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
         admit(work, run)
-        if not core.live.waiting:
+        if not core.live.binding.waiting:
             bind_in(work)

@@ -30,8 +30,8 @@ def hear(core: Core) -> None:
     nodes = core.enrolled()
     for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
         node = nodes[tag]
-        if core.live.raw.get(tag) != data:
-            core.live.raw[tag] = data
+        if core.live.contacts.raw.get(tag) != data:
+            core.live.contacts.raw[tag] = data
             try:
                 beat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
             except WireRefusal as refusal:
@@ -46,8 +46,8 @@ def hear(core: Core) -> None:
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
     """Dropped, counted, and put on record once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
-    count = core.live.refusals.get(key, 0) + 1
-    core.live.refusals[key] = count
+    count = core.live.tally.refusals.get(key, 0) + 1
+    core.live.tally.refusals[key] = count
     if count == 1:
         with unit_of_work(core) as work:
             work.audit("trust", "error", f"{what} refused", node=node.name, code=code, why=why)
@@ -63,15 +63,15 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         return
     if clones.look(core, node, beat):
         return
-    last = core.live.heard.get(beat.node)
+    last = core.live.contacts.heard.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
     _remind(core, node, beat, last)
     if last is None or last.heartbeat.nonce != beat.nonce:
-        core.live.last_beat_ms = -1  # it waits for its answer: the next beat goes out in this round
+        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
-    core.live.heard[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
-    core.live.freed.pop(beat.node, None)
+    core.live.contacts.heard[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
+    core.live.contacts.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)
     _note_key(core, node, beat)
@@ -89,7 +89,7 @@ def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None)
 def _possible(core: Core, beat: Heartbeat) -> bool:
     """Whether a coordinator of this fleet can have told the node what it says it has seen."""
     epoch = max(core.epoch, beat.epoch_seen)
-    raised = core.live.raised.get(beat.node, 0)
+    raised = core.live.contacts.raised.get(beat.node, 0)
     return (
         epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
         and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
@@ -128,18 +128,18 @@ def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
 def _note_echo(core: Core, beat: Heartbeat) -> None:
     """When the node was last heard, on our own boot clock: only beats of this life count."""
     echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
-    if echo is None or not live.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
+    if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return
     if echo.epoch == core.epoch:
-        if echo.ms not in live.beats:
+        if echo.ms not in live.beats.sent:
             return  # not one of ours: a beat of another coordinator life that had the same epoch
-        live.met.add(beat.node)
-    live.echoed_ms[beat.node] = max(echo.ms, live.echoed_ms.get(beat.node, 0))
+        live.contacts.met.add(beat.node)
+    live.contacts.echoed_ms[beat.node] = max(echo.ms, live.contacts.echoed_ms.get(beat.node, 0))
 
 
 def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
     """A node that has seen more than this ledger knows (it was restored): never reuse epochs or numbers."""
-    reused = beat.epoch_seen == core.epoch and beat.node not in core.live.met
+    reused = beat.epoch_seen == core.epoch and beat.node not in core.live.contacts.met
     behind = beat.epoch_seen > core.epoch or reused
     if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
         return
@@ -153,7 +153,7 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
             if behind or beat.control_seen > node.control_seq:
                 _say_anew(work, other)
     if behind:
-        core.live.raised[beat.node] = core.live.raised.get(beat.node, 0) + 1
+        core.live.contacts.raised[beat.node] = core.live.contacts.raised.get(beat.node, 0) + 1
         core.enter(epoch)
 
 

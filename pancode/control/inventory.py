@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
@@ -115,7 +116,8 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
         changed = replace(node, draining=reason)
         work.tx.put(changed)
         work.send(changed.name, Drain(on=reason is not None, reason=reason or ""))
-        core.live.resting.pop(name, None)  # what it refused while it drained says nothing of it now
+        # a refusal while it drained says nothing of it now
+        work.after(partial(core.live.passed_over.resting.pop, name, None))
         work.audit("fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason)
         return changed
 
@@ -150,13 +152,13 @@ def forget(core: Core, name: str) -> None:
         work.audit("fleet", "info", "node removed", node=name)
     _begin_anew(core, node)
     if node.tag is not None:
-        core.live.heard.pop(node.tag, None)
+        core.live.contacts.forget(node.tag)
         core.ports.bus.expel_node(node.tag)
 
 
 def _begin_anew(core: Core, node: Node) -> None:
     """A quarantine ends with the machine's place in the fleet: the next one of that name or key is tried."""
-    core.live.shut_out.discard(node.tag or "")
+    core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
 
 

@@ -31,16 +31,16 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
                 _compare(work, fence, named.get(str(identity_of(fence))), inventory.at)
         for entry in inventory.entries:
             _strange(work, node, entry, strays)
-    told = core.live.inventories.get(inventory.node)
+    told = core.live.journals.inventories.get(inventory.node)
     if told is None or not inventory.at.is_past(told[0]):
-        core.live.inventories[inventory.node] = (inventory.at, inventory.nonce)
+        core.live.journals.inventories[inventory.node] = (inventory.at, inventory.nonce)
         _keep_strays(core, inventory.node, strays)
 
 
 def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
     """One open fence against what the journal says of it."""
     if entry is not None and _knows(entry, fence):
-        work.after(partial(work.core.live.doubted.pop, str(identity_of(fence)), None))
+        work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(fence)), None))
     elif not start_by_of(fence).is_past(at):
         return
     elif fence.state is FenceState.OFFERED and (entry is None or not _took(entry, fence)):
@@ -67,12 +67,12 @@ def _doubt(work: Work, fence: Fence) -> None:
     When the node has said so for the whole deadline, it is lost.
     """
     core, key = work.core, str(identity_of(fence))
-    since = core.live.doubted.get(key, core.ports.clock.boot_ms())
+    since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
     if core.silent_since(since) < core.rules.deadlines.lost_ms:
-        work.after(partial(core.live.doubted.__setitem__, key, since))
+        work.after(partial(core.live.journals.doubted.__setitem__, key, since))
         work.signal_fence(fence, Doubted(_FORGOTTEN))
     else:
-        work.after(partial(core.live.doubted.pop, key, None))
+        work.after(partial(core.live.journals.doubted.pop, key, None))
         work.signal_fence(fence, Lost(_FORGOTTEN))
 
 
@@ -85,17 +85,17 @@ def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]
         return
     if number > core.highest_fence(run) + FENCES_AHEAD:
         raise ValueError(f"{entry.identity}: the newest fence of that run is {run.fence}")
-    floors = core.live.floors
+    floors = core.live.journals.floors
     work.after(lambda: floors.__setitem__(run.id, max(number, floors.get(run.id, 0))))
     if entry.mark in FINAL or run.state is RunState.ENDED:
         return
     strays[run.id] = max(number, strays.get(run.id, 0))
-    if core.live.strays.get(run.id, {}).get(node.tag or "", 0) < number:
+    if core.live.journals.strays.get(run.id, {}).get(node.tag or "", 0) < number:
         work.signal(run, UnknownFence(node.name, number))
 
 
 def _keep_strays(core: Core, tag: str, strays: dict[str, int]) -> None:
-    for found in core.live.strays.values():
+    for found in core.live.journals.strays.values():
         found.pop(tag, None)
     for run, number in strays.items():
-        core.live.strays.setdefault(run, {})[tag] = number
+        core.live.journals.strays.setdefault(run, {})[tag] = number

@@ -1,4 +1,8 @@
-"""What is known only while the coordinator runs; a restart begins anew."""
+"""The coordinator's memory: what it knows only while it runs, in one small record for each subject.
+
+Nothing here decides about money or about the right to run: a restart begins with empty records. Each record
+has one owner, the module that writes it. What belongs to a transaction is written after its commit.
+"""
 
 from __future__ import annotations
 
@@ -15,97 +19,195 @@ from pancode.domain.records import Fence
 
 
 @dataclass
-class Flush:
-    """When all control messages that wait have to be gone through again."""
+class Contacts:
+    """How each node was heard last, by tag. Owner: `heartbeats`."""
 
-    seen: dict[str, int] = field(default_factory=dict)
-    """By tag: the number up to which the node had seen them when they last were."""
-    due_ms: int = 0
-
-
-@dataclass
-class Live:
-    """What is known only while the coordinator runs; a restart begins anew."""
-
-    watch: Listening
     heard: dict[str, LastHeartbeat] = field(default_factory=dict)
-    reaching: dict[str, Reaching] = field(default_factory=dict)
-    """By node, as the links' own thread says it; a node that is not named is tried."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
-    inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
-    """Moment and nonce of the newest inventory by tag; kept apart, as it may come before the heartbeat."""
     first_epoch: int = 0
     """The epoch in which this life began; echoes of all its epochs are of our own boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
-    """By tag: our boot clock at the newest of our beats that the node has echoed."""
+    """Our boot clock at the newest of our beats that the node has echoed."""
     met: set[str] = field(default_factory=set)
-    """Tags of nodes that have echoed a beat of ours in the epoch in force."""
-    beats: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """Our boot clock at each of the latest beats of the epoch in force."""
+    """Nodes that have echoed a beat of ours in the epoch in force."""
+    raised: dict[str, int] = field(default_factory=dict)
+    """How often that node had the epoch raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By tag and session: our boot clock when it had first echoed a beat sent after the others were heard."""
-    given_up_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: our boot clock when it was given up as lost in this life."""
+    """By session: our boot clock when it first echoed a beat that was sent after the others were heard."""
+    freed: dict[str, set[str]] = field(default_factory=dict)
+    """Attempts that the node has ended since its last heartbeat, by its signed word."""
+
+    def forget(self, tag: str) -> None:
+        """The node has no place in Redis any more: its last heartbeat counts no longer."""
+        self.heard.pop(tag, None)
+        self.raw.pop(tag, None)
+
+
+@dataclass
+class Beats:
+    """Our own beats. Owner: `liveness`."""
+
+    watch: Listening
+    sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
+    """Our boot clock at each of the latest beats of the epoch in force."""
+    seq: int = 0
+    last_ms: int = -1
+
+    def due_now(self) -> None:
+        """The next beat goes out in this round."""
+        self.last_ms = -1
+
+
+@dataclass
+class Outages:
+    """States of nodes as they were told last. Owner: `liveness`."""
+
+    states: dict[str, NodeState] = field(default_factory=dict)
+    """By node: the state that the feed was told last."""
+    away: dict[str, Fence] = field(default_factory=dict)
+    """By attempt that is at work: its fence, while the node is not heard."""
+
+
+@dataclass
+class ControlsSent:
+    """Control messages on their way. Owner: `work` for those that are new, `liveness` for sending."""
+
+    issued: list[tuple[str, int]] = field(default_factory=list)
+    """Tag and number of the messages that were made since the last ones were sent."""
+    sent_ms: dict[str, int] = field(default_factory=dict)
+    """By message or answer: our boot clock when it was sent last."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """By tag: the number up to which the node had seen them when all were gone through last."""
+    due_ms: int = 0
+    """When all that wait have to be gone through again."""
+
+
+@dataclass
+class Journals:
+    """How nodes' journals differ from the ledger. Owner: `journals`."""
+
+    inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
+    """Moment and nonce of the newest inventory by tag; it may come before the heartbeat."""
     doubted: dict[str, int] = field(default_factory=dict)
     """By identity: our boot clock when the node's journal first did not know an attempt it had accepted."""
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
     """By run and tag: the highest fence on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
     """By run: the highest fence that some node's journal names and this ledger does not know."""
-    raised: dict[str, int] = field(default_factory=dict)
-    """By tag: how often that node had the epoch raised."""
-    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By receipt: our boot clock when bytes were first asked for again, and how often since."""
-    beat_seq: int = 0
-    last_beat_ms: int = -1
+
+    def forget_stray(self, run: str, tag: str) -> None:
+        """That attempt has ended."""
+        self.strays.get(run, {}).pop(tag, None)
+
+
+@dataclass
+class Binding:
+    """Runs that wait, and orders that are pushed. Owner: `bind`."""
+
     pushed_ms: dict[str, int] = field(default_factory=dict)
-    sent_ms: dict[str, int] = field(default_factory=dict)
+    """By identity: our boot clock when its order was pushed last."""
     waiting: int = 0
     """How many runs waited when they were last counted."""
+    explained_ms: int = -1_000_000
+    """When each waiting run was last told why it waits."""
     tickets: object = None
     shown_ms: int = 0
     """When the tickets were shown last."""
-    told_ms: int = -1_000_000
-    """When it was last taken down of all that wait why they do."""
-    states: dict[str, NodeState] = field(default_factory=dict)
-    """By node: its state when that was told last."""
-    away: dict[str, Fence] = field(default_factory=dict)
-    """By attempt that is at work: its fence, while the node is not heard."""
-    freed: dict[str, set[str]] = field(default_factory=dict)
-    """By tag: attempts whose end the node has sworn to since its last heartbeat."""
-    quota_ms: int = -1
-    """When it was last asked how full Redis is."""
-    weighed_used: int = 0
-    """How much Redis held when all was weighed last, or less when it has held less since."""
+
+
+@dataclass
+class RedisUse:
+    """How full Redis is, and which nodes are kept out of it. Owner: `trust.quota`."""
+
+    looked_ms: int = -1
+    weighed: int = 0
+    """Bytes in Redis when all keys were weighed last, or fewer when there were fewer since."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that were expelled from Redis in this life."""
-    to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, words and details of what is to be put on record about trust."""
-    taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    """By run whose snapshot is being taken: the project, how many files are done, and of how many."""
-    issued: list[tuple[str, int]] = field(default_factory=list)
-    """Tag and number of the control messages that were made since the last ones were sent."""
-    flush: Flush = field(default_factory=Flush)
+
+
+@dataclass
+class Sweep:
+    """Which jobs in Redis are still to be closed. Owner: `tidy`; `work` adds closed fences."""
+
     closed: list[AttemptId] = field(default_factory=list)
-    """Fences that were closed since the last tidying."""
-    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
-    """By tag: orders that are over and could still be started in time; how often its node was told so."""
+    """Fences that were closed since the last sweep."""
     looked_ms: dict[str, int] = field(default_factory=dict)
     """By tag: our boot clock when the names in Redis were last looked through."""
-    look_due_ms: int = 0
+    due_ms: int = 0
     """Before it, none of them is due again."""
     pages: dict[str, int] = field(default_factory=dict)
     """By tag: where the next page of its started jobs begins."""
-    day: str = ""
-    """The day for which holds of earlier ones were gone through."""
+
+
+@dataclass
+class PassedOver:
+    """Nodes that are offered nothing for a while. Owner: `passed_over`."""
+
     resting: dict[str, Shun] = field(default_factory=dict)
-    """By node: why it is offered nothing for a while."""
+    """By node: why it is offered nothing."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
-    """By run and node: why that node is not offered that run for a while."""
+    """By run and node: why that node is not offered that run."""
+
+
+@dataclass
+class Answers:
+    """Receipts and orders of which a node is told again. The owner stands behind each field."""
+
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By receipt: our boot clock when missing bytes were first asked for, and how often since. `settle`."""
+    over: dict[str, deque[tuple[Fence, int]]] = field(default_factory=dict)
+    """By tag: orders that are over and could still be started; how often the node was told. `reminding`."""
+    given_up_ms: dict[str, int] = field(default_factory=dict)
+    """By identity: our boot clock when it was given up as lost in this life. `work`."""
+
+
+@dataclass
+class Tally:
+    """Counts for the figures, since the start. Owner: `work`, and `heartbeats` for messages of nodes."""
+
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """How many runs have ended, by outcome, runtime and node (empty: none had it)."""
-    links: dict[str, Linked] = field(default_factory=dict)
-    """By node, as the links' own thread says it."""
+
+
+@dataclass
+class LinkStates:
+    """News of the SSH links, by node. Owner: the links' own thread, through `verbs.nodes`."""
+
+    reaching: dict[str, Reaching] = field(default_factory=dict)
+    """Whether we try to reach it; a node that is not named is tried."""
+    counts: dict[str, Linked] = field(default_factory=dict)
+
+
+@dataclass
+class Live:
+    """All records of the coordinator's memory."""
+
+    beats: Beats
+    contacts: Contacts = field(default_factory=Contacts)
+    outages: Outages = field(default_factory=Outages)
+    outbox: ControlsSent = field(default_factory=ControlsSent)
+    journals: Journals = field(default_factory=Journals)
+    binding: Binding = field(default_factory=Binding)
+    redis: RedisUse = field(default_factory=RedisUse)
+    sweep: Sweep = field(default_factory=Sweep)
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    answers: Answers = field(default_factory=Answers)
+    tally: Tally = field(default_factory=Tally)
+    links: LinkStates = field(default_factory=LinkStates)
+    to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
+    """Level, words and details of entries about trust that other threads want on record. `rounds` writes."""
+    taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """By run: the project whose snapshot is being taken, files done, of how many. `snapshots`."""
+    day: str = ""
+    """The day for which holds of earlier days were gone through. `expiry`."""
+
+    def new_epoch(self, epoch: int) -> None:
+        """Echoes of the epoch before count no longer, and the first beat of this one is due."""
+        self.contacts.first_epoch = self.contacts.first_epoch or epoch
+        self.contacts.met.clear()
+        self.beats.sent.clear()
+        self.beats.due_now()

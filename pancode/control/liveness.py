@@ -21,23 +21,23 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 def look(core: Core, reached: bool) -> None:
     """Note that we looked (or could not): what the deadlines are measured with."""
     tolerance = 3 * core.rules.beat_ms
-    core.live.watch = core.live.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
+    core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
 
 
 def beat(core: Core) -> None:
     """A signed beat for every enrolled node, when due."""
     boot = core.ports.clock.boot_ms()
-    if core.live.last_beat_ms >= 0 and boot - core.live.last_beat_ms < core.rules.beat_ms:
+    if core.live.beats.last_ms >= 0 and boot - core.live.beats.last_ms < core.rules.beat_ms:
         return
-    core.live.last_beat_ms = boot
-    core.live.beat_seq += 1
+    core.live.beats.last_ms = boot
+    core.live.beats.seq += 1
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
         cursors = {str(identity_of(f)): f.cursor for f in open_fences(tx)}
         owners = {str(identity_of(f)): f.tag for f in open_fences(tx)}
         waiting = tx.find(ControlMessage)
     time = core.now()
-    core.live.beats.append(time.ms)
+    core.live.beats.sent.append(time.ms)
     for node in nodes:
         mine = {key: cursor for key, cursor in cursors.items() if owners[key] == node.tag}
         lowest = min((m.seq for m in waiting if m.tag == node.tag), default=node.control_seq + 1)
@@ -46,11 +46,11 @@ def beat(core: Core) -> None:
 
 def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
     """`now`: the time, and the number up to which every control message is dealt with."""
-    heard = core.live.heard.get(node.tag or "")
+    heard = core.live.contacts.heard.get(node.tag or "")
     message = Beat(
         fleet=core.fleet,
         node=node.tag or "",
-        seq=core.live.beat_seq,
+        seq=core.live.beats.seq,
         time=now[0],
         answers=heard.heartbeat.nonce if heard else None,
         cursors=cursors,
@@ -65,23 +65,23 @@ def flush_controls(core: Core) -> None:
     All that waits is gone through when a node has seen more, or when something is due again; else only what
     is new: in a busy fleet hundreds wait for the next heartbeat.
     """
-    boot, flush = core.ports.clock.boot_ms(), core.live.flush
-    seen = {tag: heard.heartbeat.control_seen for tag, heard in core.live.heard.items()}
-    if seen == flush.seen and boot < flush.due_ms:
+    boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
+    seen = {tag: heard.heartbeat.control_seen for tag, heard in core.live.contacts.heard.items()}
+    if seen == outbox.seen and boot < outbox.due_ms:
         waiting = _new_controls(core)
     else:
-        flush.due_ms = 0  # should Redis be away now, it is tried again
+        outbox.due_ms = 0  # should Redis be away now, it is tried again
         waiting = _unseen_controls(core, seen)
-        flush.seen, flush.due_ms = seen, boot + core.rules.control_again_ms
+        outbox.seen, outbox.due_ms = seen, boot + core.rules.control_again_ms
     _send_controls(core, waiting, boot)
-    core.live.issued.clear()
+    core.live.outbox.issued.clear()
 
 
 def _new_controls(core: Core) -> list[ControlMessage]:
-    if not core.live.issued:
+    if not core.live.outbox.issued:
         return []
     with core.ports.ledger.transaction() as tx:
-        found = [tx.get(ControlMessage, *key) for key in core.live.issued]
+        found = [tx.get(ControlMessage, *key) for key in core.live.outbox.issued]
     return [message for message in found if message is not None]
 
 
@@ -91,7 +91,7 @@ def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
         for message in tx.find(ControlMessage):
             if seen.get(message.tag, -1) >= message.seq:
                 tx.delete(ControlMessage, message.tag, message.seq)
-                core.live.sent_ms.pop(_sent_key(message), None)
+                core.live.outbox.sent_ms.pop(_sent_key(message), None)
             else:
                 waiting.append(message)
     return waiting
@@ -101,14 +101,14 @@ def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None
     """Those that were never sent, or so long ago that they may have been lost."""
     due: dict[str, list[ControlMessage]] = {}
     for message in waiting:
-        last, again_ms = core.live.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
+        last, again_ms = core.live.outbox.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
         if last is None or boot - last >= again_ms:
             due.setdefault(message.tag, []).append(message)
         else:
-            core.live.flush.due_ms = min(core.live.flush.due_ms, last + again_ms)
+            core.live.outbox.due_ms = min(core.live.outbox.due_ms, last + again_ms)
     for tag, messages in due.items():
         core.ports.bus.send_controls(tag, [(m.seq, m.envelope) for m in messages])
-        core.live.sent_ms.update({_sent_key(m): boot for m in messages})
+        core.live.outbox.sent_ms.update({_sent_key(m): boot for m in messages})
 
 
 def _sent_key(message: ControlMessage) -> str:
@@ -117,7 +117,7 @@ def _sent_key(message: ControlMessage) -> str:
 
 def tell_states(core: Core) -> None:
     """Into the feed: each node whose state is another than it was."""
-    known = core.live.states
+    known = core.live.outages.states
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     new = {view.node.name: view.state for view in views if known.get(view.node.name) is not view.state}
@@ -134,7 +134,7 @@ def give_up_lost(core: Core) -> None:
     """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
     with unit_of_work(core) as work:
         fences = open_fences(work.tx)
-        if not fences and not core.live.away:
+        if not fences and not core.live.outages.away:
             return
         views = core.views(work.tx)
         _tell_outages(work, fences, {view.node.name: view.state for view in views})
@@ -146,7 +146,7 @@ def give_up_lost(core: Core) -> None:
 
 def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, NodeState]) -> None:
     """In the story of each run that is at work: its node is not heard, and it is heard again."""
-    away = work.core.live.away
+    away = work.core.live.outages.away
     for key, fence in list(away.items()):
         if states.get(fence.node) not in _SILENT:
             work.signal_fence(fence, Unheard(back=True))

@@ -24,9 +24,11 @@ def note(core: Core, passed: PassOver) -> None:
     """A node could not take an order: it is not asked at once again, for this run or for any."""
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms())
     if passed.run is None:
-        core.live.resting[passed.node] = _until(shun, core.rules.rest_ms)
+        core.live.passed_over.resting[passed.node] = _until(shun, core.rules.rest_ms)
     else:
-        core.live.shunned.setdefault(passed.run, {})[passed.node] = _until(shun, core.rules.shun_ms)
+        core.live.passed_over.shunned.setdefault(passed.run, {})[passed.node] = _until(
+            shun, core.rules.shun_ms
+        )
 
 
 def recall(core: Core, tx: Transaction) -> None:
@@ -46,21 +48,21 @@ def recall(core: Core, tx: Transaction) -> None:
 def resting(core: Core) -> Mapping[str, Shun]:
     """Nodes that said a moment ago that they take nothing."""
     _forget(core)
-    return core.live.resting
+    return core.live.passed_over.resting
 
 
 def shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
     """By run, the nodes that could not take it."""
-    return core.live.shunned
+    return core.live.passed_over.shunned
 
 
 def of_node(core: Core, name: str) -> list[Shun]:
     """What is held against a node now, each reason once."""
     _forget(core)
-    told = [core.live.resting[name]] if name in core.live.resting else []
+    told = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
     told += [
         Shun(f"could not take {run}: {nodes[name].why}", nodes[name].fix, nodes[name].until_ms)
-        for run, nodes in core.live.shunned.items()
+        for run, nodes in core.live.passed_over.shunned.items()
         if name in nodes
     ]
     return told[:3]
@@ -73,10 +75,12 @@ def _until(shun: Shun, ms: int) -> Shun:
 def _forget(core: Core) -> None:
     """What is over is no reason any more."""
     now, live = core.ports.clock.boot_ms(), core.live
-    live.resting = {node: shun for node, shun in live.resting.items() if shun.until_ms > now}
-    for run, nodes in list(live.shunned.items()):
+    live.passed_over.resting = {
+        node: shun for node, shun in live.passed_over.resting.items() if shun.until_ms > now
+    }
+    for run, nodes in list(live.passed_over.shunned.items()):
         left = {node: shun for node, shun in nodes.items() if shun.until_ms > now}
         if left:
-            live.shunned[run] = left
+            live.passed_over.shunned[run] = left
         else:
-            del live.shunned[run]
+            del live.passed_over.shunned[run]

@@ -25,7 +25,7 @@ MOST_TIMES = 3
 def note(core: Core, fence: Fence) -> None:
     """An order is over. After a start of ours the epoch is another, in which no older order is started."""
     if fence.closed in _ANSWERED:
-        over = core.live.over.setdefault(fence.tag, deque())
+        over = core.live.answers.over.setdefault(fence.tag, deque())
         over.append((fence, 0))
         while over and not may_push(over[0][0], core.now()):
             over.popleft()
@@ -33,11 +33,11 @@ def note(core: Core, fence: Fence) -> None:
 
 def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
     """For a new session: of each order that is over and could still be started, in time."""
-    over = core.live.over.get(beat.node)
+    over = core.live.answers.over.get(beat.node)
     if not over or last.session == beat.session:
         return []
     kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
     told = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
-    core.live.over[beat.node] = deque([*(one for one in over if one not in due), *told])
+    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *told])
     return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]

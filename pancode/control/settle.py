@@ -174,7 +174,7 @@ def _orphan(work: Work, letter: Letter) -> None:
     if not evidence.keep(work, node.name, replace(_stored(core, letter, text), orphan=True)):
         return
     work.audit("receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
-    work.after(lambda: core.live.strays.get(identity.run, {}).pop(node.tag or "", None))
+    work.after(lambda: core.live.journals.forget_stray(identity.run, node.tag or ""))
     work.send(node.name, Orphaned(identity=identity, receipt=letter.digest))
 
 
@@ -202,7 +202,7 @@ def _answer_again(work: Work, letter: Letter) -> None:
 def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
     """Bytes are missing: ask, and give the receipt up when they do not come although the node does."""
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
-    asked = core.live.asked
+    asked = core.live.answers.asked
     if not work.once(f"resend:{digest}", ANSWER_AGAIN_MS):
         return
     if digest not in asked and not evidence.one_more(work, node.name):

@@ -24,11 +24,11 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 def tidy(core: Core) -> None:
     """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute."""
-    if core.live.closed:
+    if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
             over = _closed(core, tx)
         _close(core, over)
-        core.live.closed.clear()
+        core.live.sweep.closed.clear()
     tag = _due(core)
     if tag is not None:
         _look_through(core, tag)
@@ -36,12 +36,12 @@ def tidy(core: Core) -> None:
 
 def _due(core: Core) -> str | None:
     """The tag whose names were looked through longest ago, once that is long enough."""
-    boot, looked = core.ports.clock.boot_ms(), core.live.looked_ms
-    if boot < core.live.look_due_ms:
+    boot, looked = core.ports.clock.boot_ms(), core.live.sweep.looked_ms
+    if boot < core.live.sweep.due_ms:
         return None
     oldest = min(_tags(core), key=lambda tag: looked.get(tag, 0), default=None)
-    core.live.look_due_ms = (boot if oldest is None else looked.get(oldest, 0)) + EVERY_MS
-    if oldest is None or boot < core.live.look_due_ms:
+    core.live.sweep.due_ms = (boot if oldest is None else looked.get(oldest, 0)) + EVERY_MS
+    if oldest is None or boot < core.live.sweep.due_ms:
         return None
     looked[oldest] = boot
     return oldest
@@ -57,8 +57,8 @@ def _tags(core: Core) -> set[str]:
 
 def _look_through(core: Core, tag: str) -> None:
     """One page of what its queue and its registry name."""
-    page = core.ports.bus.named_jobs(tag, core.live.pages.get(tag, 0))
-    core.live.pages[tag] = page.cursor
+    page = core.ports.bus.named_jobs(tag, core.live.sweep.pages.get(tag, 0))
+    core.live.sweep.pages[tag] = page.cursor
     with core.ports.ledger.transaction() as tx:
         over, strange = _over(tx, tag, page)
         odd = too_many(page.total, len(open_fences(tx, tag=tag)))
@@ -90,7 +90,7 @@ def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
 
 def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
     """What was said to be closed and is: the commit that closed it may have failed."""
-    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.closed]
+    found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 
 

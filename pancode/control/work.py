@@ -161,7 +161,7 @@ class Work:
         message = Control(fleet=core.fleet, node=node.tag, seq=seq, at=core.now(), body=body)
         text = message.signed(core.key_for(node)).model_dump_json()
         self.tx.insert(ControlMessage(node.tag, seq, text, core.ports.clock.boot_ms()))
-        self.after(partial(core.live.issued.append, (node.tag, seq)))
+        self.after(partial(core.live.outbox.issued.append, (node.tag, seq)))
 
     # -- after the commit --------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Work:
 
     def once(self, key: str, within_ms: int) -> bool:
         """Whether this is said now: it was not within that time, nor before in this transaction."""
-        boot, sent = self.core.ports.clock.boot_ms(), self.core.live.sent_ms
+        boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
         if key in self._said or (key in sent and boot - sent[key] < within_ms):
             return False
         self._said.add(key)
@@ -180,7 +180,7 @@ class Work:
 
     def first(self, key: str) -> bool:
         """Whether this refusal is the first one of its kind; all are counted."""
-        refusals = self.core.live.refusals
+        refusals = self.core.live.tally.refusals
         is_first = key not in refusals and key not in self._said
         self._said.add(key)
         self.after(lambda: refusals.__setitem__(key, refusals.get(key, 0) + 1))
@@ -198,13 +198,13 @@ class Work:
         for fence in changes.closed:
             reminding.note(self.core, fence)
             identity = identity_of(fence)
-            live.closed.append(identity)
+            live.sweep.closed.append(identity)
             if fence.closed is Closed.LOST:
-                live.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
+                live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
             else:
-                live.freed.setdefault(fence.tag, set()).add(str(identity))
+                live.contacts.freed.setdefault(fence.tag, set()).add(str(identity))
         if changes.ended:
-            live.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
+            live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
         for staged in changes.stages:
             fence = staged.fence
             ms = max(0, self.core.wall_ms() - fence.bound_ms)

@@ -106,8 +106,8 @@ def _silent_in_a_new_epoch(view: Any, now: Any, started: int, gaps: Any) -> tupl
 
 
 def _heard_is_heard(core: Any, beat: Any) -> None:
-    core.live.met.add(beat.node)
-    core.live.echoed_ms[beat.node] = core.ports.clock.boot_ms()
+    core.live.contacts.met.add(beat.node)
+    core.live.contacts.echoed_ms[beat.node] = core.ports.clock.boot_ms()
 
 
 def _lost_by_state(patch: pytest.MonkeyPatch) -> None:

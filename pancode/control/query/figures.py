@@ -93,7 +93,7 @@ def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, f
         _one("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
         _one("pancode_epoch", core.epoch),
         _one("pancode_in_trouble", coordinator["trouble"] is not None),
-        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.watch.last_ms) / 1000),
+        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
     told = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
@@ -126,7 +126,7 @@ def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
     for view in core.views(tx):
         if view.state is NodeState.REMOVED:
             continue
-        name, link = view.node.name, core.live.links.get(view.node.name)
+        name, link = view.node.name, core.live.links.counts.get(view.node.name)
         if view.silent_ms is not None:
             yield _one("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
         if link is not None:
@@ -177,9 +177,9 @@ def _settings(tx: Transaction) -> list[Sample]:
 
 
 def _ended(core: Core) -> Iterator[Sample]:
-    for (outcome, runtime, node), count in sorted(core.live.ended.items()):
+    for (outcome, runtime, node), count in sorted(core.live.tally.ended.items()):
         yield _one("pancode_runs_ended_total", count, outcome=outcome, runtime=runtime, node=node)
-    for key, count in sorted(core.live.refusals.items()):
+    for key, count in sorted(core.live.tally.refusals.items()):
         node, what, code = key.rsplit(":", 2)
         yield _one("pancode_refused_envelopes_total", count, node=node, what=what, code=code)
 

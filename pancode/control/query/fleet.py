@@ -53,7 +53,7 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
         "fleet": core.fleet,
         "epoch": core.epoch,
         **own,
-        "refused_envelopes": dict(core.live.refusals),
+        "refused_envelopes": dict(core.live.tally.refusals),
     }
     return {"coordinator": {**coordinator, **known}, "nodes": nodes}
 

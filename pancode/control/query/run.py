@@ -249,8 +249,9 @@ def _is_lost(fence: Fence) -> bool:
 
 def _named_since(core: Core, fence: Fence) -> bool:
     """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
-    heard, identity = core.live.heard.get(fence.tag), identity_of(fence)
-    echoed, since = core.live.echoed_ms.get(fence.tag), core.live.given_up_ms.get(str(identity), 0)
+    contacts, identity = core.live.contacts, identity_of(fence)
+    heard, echoed = contacts.heard.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+    since = core.live.answers.given_up_ms.get(str(identity), 0)
     return (
         heard is not None and echoed is not None and echoed > since and identity in heard.heartbeat.ask.open
     )

@@ -22,7 +22,7 @@ def look(core: Core, node: Node, beat: Heartbeat) -> bool:
     """
     if not _is_proof(core, beat):
         return False
-    core.live.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
+    core.live.contacts.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:
@@ -31,8 +31,8 @@ def look(core: Core, node: Node, beat: Heartbeat) -> bool:
 
 
 def _is_proof(core: Core, beat: Heartbeat) -> bool:
-    echo, heard = beat.echo, core.live.sessions.setdefault(beat.node, {})
-    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats:
+    echo, heard = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
+    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats.sent:
         return False
     since = heard.get(beat.session)
     if since is not None:

@@ -19,16 +19,16 @@ def enforce(core: Core) -> None:
 
     It writes nothing that a full Redis would refuse.
     """
-    boot, live = core.ports.clock.boot_ms(), core.live
-    if live.quota_ms >= 0 and boot - live.quota_ms < core.rules.quota_look_ms:
+    boot, redis = core.ports.clock.boot_ms(), core.live.redis
+    if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
         return
-    live.quota_ms = boot
+    redis.looked_ms = boot
     _keep_out(core)
     used, quota = core.ports.bus.used(), core.rules.node_quota
-    live.weighed_used = min(live.weighed_used, used)
-    if worth_weighing(used, live.weighed_used, quota):
+    redis.weighed = min(redis.weighed, used)
+    if worth_weighing(used, redis.weighed, quota):
         _weigh(core, quota)
-        live.weighed_used = core.ports.bus.used()
+        redis.weighed = core.ports.bus.used()
 
 
 def _weigh(core: Core, quota: int) -> None:
@@ -41,19 +41,18 @@ def _weigh(core: Core, quota: int) -> None:
             if why and node.quarantined is None:
                 shut_out(work, node, why)
         if why:
-            core.live.shut_out.discard(tag)
+            core.live.redis.shut_out.discard(tag)
     _keep_out(core)
 
 
 def _keep_out(core: Core) -> None:
     """Whoever is quarantined has no user in Redis and no keys, also after a restart of either side."""
     for tag, node in core.enrolled().items():
-        if node.quarantined is not None and tag not in core.live.shut_out:
+        if node.quarantined is not None and tag not in core.live.redis.shut_out:
             core.ports.bus.expel_node(tag)
-            core.live.shut_out.add(tag)
-            core.live.heard.pop(tag, None)
-            core.live.raw.pop(tag, None)
-            last_ms = core.live.echoed_ms.get(tag, 0)
+            core.live.redis.shut_out.add(tag)
+            core.live.contacts.forget(tag)
+            last_ms = core.live.contacts.echoed_ms.get(tag, 0)
             core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
 
 
@@ -81,6 +80,6 @@ def release(core: Core, name: str, by: str) -> bool:
         work.tx.put(replace(node, quarantined=None))
         evidence.forget(work.tx, node)
         work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
-    core.live.shut_out.discard(node.tag or "")
+    core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(name, lambda r: replace(r, shut_out=False))
     return True

@@ -99,7 +99,7 @@ class NodeVerbs:
 
     def put_link_state(self, name: str, up: bool, broken: bool) -> None:
         """Count for the figures: the link is up now, or (`broken`) broke by itself. By one thread only."""
-        links = self._core.live.links
+        links = self._core.live.links.counts
         links[name] = links.get(name, Linked()).became(up, broken)
 
     def put_halted(self, name: str, halted: bool) -> None:

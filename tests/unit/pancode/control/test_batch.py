@@ -81,7 +81,7 @@ def test_bytes_are_asked_for_again(pair: Pair) -> None:
     pair.coordinator.depot.missing_blobs = {"out"}
     envelope = pair.deliver(blobs=(BLOB,))
     assert pair.said()[-1] is Resend
-    assert pair.coordinator.plane.core.live.asked[envelope.digest()][1] == 1, "counted once"
+    assert pair.coordinator.plane.core.live.answers.asked[envelope.digest()][1] == 1, "counted once"
 
 
 def test_a_lie_is_rejected(pair: Pair) -> None:
@@ -147,7 +147,7 @@ def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> No
     core = pair.coordinator.plane.core
     pair.coordinator.clock.ms += pair.coordinator.rules.start_by_ms
     pair.good.breathe()
-    since = dict(core.live.doubted)
+    since = dict(core.live.journals.doubted)
     assert since
     strange = AttemptId(run="r-good", attempt=1, fence=999_999_999)
     pair.good.journal = [
@@ -160,7 +160,7 @@ def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> No
         ),
     ]
     pair.good.breathe()
-    assert core.live.doubted == since
+    assert core.live.journals.doubted == since
     assert [a.detail["node"] for a in pair.coordinator.rows(Audit) if a.what == "message refused"] == [
         "a-good"
     ]

@@ -225,10 +225,10 @@ def test_a_stopped_link_is_not_tried_and_says_why(fleet: Machines, coordinator: 
     for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
         tell("a", news_of("a", LinkState(kind)))
         assert told("a").trying is trying
-    assert coordinator.plane.core.live.links["a"] == Linked(up=False, breaks=0), (
+    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=0), (
         "it was closed before it was down"
     )
     for kind in (LinkKind.UP, LinkKind.DOWN, LinkKind.CONNECTING):
         tell("a", news_of("a", LinkState(kind)))
-    assert coordinator.plane.core.live.links["a"] == Linked(up=False, breaks=1)
+    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=1)
     assert told("c").trying

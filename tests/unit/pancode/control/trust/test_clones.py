@@ -58,7 +58,8 @@ def test_a_node_agent_that_starts_again_and_again_is_one_machine(coordinator: De
         node.breathe()
         node.breathe()
     assert (
-        _node(coordinator).quarantined is None and len(coordinator.plane.core.live.sessions[node.tag]) <= 16
+        _node(coordinator).quarantined is None
+        and len(coordinator.plane.core.live.contacts.sessions[node.tag]) <= 16
     )
 
 

@@ -75,7 +75,7 @@ def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
     for number in range(60):
         fleet.liar.deliver(due, commit="b" * 40, change="change", reason=f"exit {number}")
     fleet.coordinator.turn()
-    assert why(fleet) is not None and len(fleet.coordinator.plane.core.live.asked) == SHARE.receipts
+    assert why(fleet) is not None and len(fleet.coordinator.plane.core.live.answers.asked) == SHARE.receipts
     fleet.still_works()
 
 
