@@ -92,6 +92,7 @@ WIDE = {
     "postgresql": Suite(1, ("tests/e2e/test_ledger_postgres.py",)),
     "lab": Suite(1, ("tests/e2e/test_tidy.py", "tests/integration/test_lab.py")),
     "real-cut": Suite(1, ("tests/e2e/test_fault_real_cut.py",)),
+    "mcp": Suite(0.7, ("tests/e2e/test_mcp.py::test_a_real_",), r".*\[claude\]"),
     "ansible": Suite(
         6,
         (
@@ -139,6 +140,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/wiring/links.py pancode/wiring/loop.py", "real-cut"),
     ("pancode/wiring/bringup.py pancode/wiring/founding.py pancode/wiring/reboot.py", "bring-up keys"),
     ("pancode/wiring/* pancode/api/* pancode/cli/*", ""),
+    ("pancode/mcp/*", "mcp"),
     ("pancode/offline/ansible_inventory.py", "ansible"),
     ("pancode/offline/evidence.*", "matrix"),
     ("pancode/offline/serve.py pancode/offline/redis_users.py", "redis images"),

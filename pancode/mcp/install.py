@@ -20,6 +20,8 @@ from pancode.errors import ConfigError, UsageError
 
 Json = dict[str, Any]
 NAME = "pancode"
+HANDED_ON = ("PANCODE_HOME",)
+"""Variables that the server needs, too; some programs hand none of their own on."""
 _TABLE = re.compile(r"(?m)^\[mcp_servers\.(?:pancode|\"pancode\")(?:\.[^\]]*)?\][^\n]*\n(?:(?!\[)[^\n]*\n?)*")
 """Our tables of Codex's TOML, each with its lines up to the next table."""
 
@@ -40,11 +42,14 @@ class ClientProgram:
         folder = environ.get(self.variable) if self.variable else None
         return Path(folder) / self.moved if folder else home / self.file
 
-    def entry(self, argv: Sequence[str]) -> Json:
+    def entry(self, argv: Sequence[str], variables: Mapping[str, str]) -> Json:
         """What the program wants to know of a server on standard input and output."""
         if self.name == "opencode":
-            return {"type": "local", "command": list(argv), "enabled": True}
-        told: Json = {"command": argv[0], "args": list(argv[1:])}
+            told: Json = {"type": "local", "command": list(argv), "enabled": True}
+            return {**told, "environment": dict(variables)} if variables else told
+        told = {"command": argv[0], "args": list(argv[1:])}
+        if variables:
+            told["env"] = dict(variables)
         if self.name == "claude":
             return {"type": "stdio", **told}
         return {"type": "local", **told, "tools": ["*"]} if self.name == "copilot" else told
@@ -107,8 +112,9 @@ def change_of(program: str, argv: Sequence[str], home: Path, environ: Mapping[st
         )
     file = known.place(home, environ)
     before = _read(file)
-    after = _toml(file, before, argv) if file.suffix == ".toml" else _json(known, file, before, argv)
-    return ConfigChange(file, before, after)
+    kept = {name: environ[name] for name in HANDED_ON if environ.get(name)}
+    write = _toml if file.suffix == ".toml" else _json
+    return ConfigChange(file, before, write(known, before, _Wanted(file, argv, kept)))
 
 
 def _read(file: Path) -> str | None:
@@ -120,38 +126,50 @@ def _read(file: Path) -> str | None:
         raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"ls -l {file}") from exc
 
 
-def _json(program: ClientProgram, file: Path, before: str | None, argv: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The file, and what our entry is to say; no `argv`: there is to be none."""
+
+    file: Path
+    argv: Sequence[str]
+    variables: Mapping[str, str]
+
+
+def _json(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
+    argv = wanted.argv
     try:
         document = json.loads(before) if before and before.strip() else {}
     except ValueError as exc:
-        raise _unreadable(file, exc) from exc
+        raise _unreadable(wanted.file, exc) from exc
     servers = document.get(program.key, {}) if isinstance(document, dict) else None
     if not isinstance(servers, dict):
-        raise _unreadable(file, ValueError(f"{program.key} is no object"))
+        raise _unreadable(wanted.file, ValueError(f"{program.key} is no object"))
     if not argv and NAME not in servers:
         return before or ""
     kept = {name: entry for name, entry in servers.items() if name != NAME}
-    entries = {**kept, NAME: program.entry(argv)} if argv else kept
+    entries = {**kept, NAME: program.entry(argv, wanted.variables)} if argv else kept
     return json.dumps({**document, program.key: entries}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _toml(file: Path, before: str | None, argv: Sequence[str]) -> str:
+def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
     """Our own table is replaced as text, so that comments of the rest stay."""
-    text = before or ""
+    text, argv = before or "", wanted.argv
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise _unreadable(file, exc) from exc
+        raise _unreadable(wanted.file, exc) from exc
     rest = _TABLE.sub("", text)
     after = rest
     if argv:
         command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
         gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
         after = f"{rest}{gap}[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n"
+        pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in wanted.variables.items())
+        after += f"env = {{ {pairs} }}\n" if pairs else ""
     try:
         tomllib.loads(after)
     except tomllib.TOMLDecodeError as exc:
-        raise _unreadable(file, exc) from exc
+        raise _unreadable(wanted.file, exc) from exc
     return after
 
 

@@ -101,3 +101,11 @@ def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / ".claude.json").symlink_to(real)
     changed("claude", tmp_path)
     assert (tmp_path / ".claude.json").is_symlink() and "pancode" in real.read_text()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_home_of_its_own_is_told_to_the_server(tmp_path: Path, program: str) -> None:
+    """Codex hands none of its variables on."""
+    change_of(program, OURS, tmp_path, {"PANCODE_HOME": '/srv/a "fleet"'}).write()
+    entry = servers(program, tmp_path)["pancode"]
+    assert entry["environment" if program == "opencode" else "env"] == {"PANCODE_HOME": '/srv/a "fleet"'}
