@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 from docs.generate.api_words import ROUTES
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from pancode.api import bodies
+from pancode.api import bodies, workflow_bodies
 from pancode.api.app import VERBS
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, Verb
@@ -80,7 +80,8 @@ SHAPES = {name for name, shape in vars(query_shapes).items() if hasattr(shape, "
 
 
 def api_page() -> str:
-    used = sorted({verb.body for verb in VERBS} - {bodies.Empty}, key=lambda body: body.__name__)
+    asked = {verb.body for verb in VERBS} - {bodies.Empty}
+    used = sorted({one for body in asked for one in _with_inner(body)}, key=lambda body: body.__name__)
     parts: list[str] = []
     for area, verbs in groupby(sorted(VERBS, key=_place), key=_area):
         parts += [
@@ -139,12 +140,23 @@ def _link(name: str) -> str:
     return f"[{name}](#{name.lower()})"
 
 
+def _with_inner(body: type[bodies.Body]) -> set[type[bodies.Body]]:
+    """The body, those that it is made from, and those that stand inside of it."""
+    near = {one for field in body.model_fields.values() for one in bodies.inner_bodies(field.annotation)}
+    near |= {getattr(_module_of(name), name) for name in bases(body) if name != "Body"}
+    return {body}.union(*map(_with_inner, near))
+
+
+def _module_of(name: str) -> Any:
+    return bodies if hasattr(bodies, name) else workflow_bodies
+
+
 def _body(body: type[bodies.Body]) -> list[str]:
-    above = [getattr(bodies, name) for name in bases(body) if name != "Body"]
+    above = [getattr(_module_of(name), name) for name in bases(body) if name != "Body"]
     inherited = {name for base in above for name in base.model_fields}
     hints, said = get_type_hints(body, include_extras=True), remarks(body)
     rows = [
-        (code(name), _kind(hints[name]), _default(field), said.get(name, ""))
+        (code(field.alias or name), _kind(hints[name]), _default(field), said.get(name, ""))
         for name, field in body.model_fields.items()
         if name not in inherited
     ]
@@ -156,7 +168,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*required*"
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value in (None, "", (), {}, PydanticUndefined) else code(str(value).lower())
+    nothing = isinstance(value, bodies.Body) or value in (None, "", (), {}, PydanticUndefined)
+    return "" if nothing else code(str(value).lower())
 
 
 def _kind(hint: Any) -> str:
@@ -171,6 +184,8 @@ def _kind(hint: Any) -> str:
         return f"list of {_kind(args[0])}"
     if origin is dict:
         return "object of text"
+    if isinstance(hint, type) and issubclass(hint, bodies.Body):
+        return _link(hint.__name__)
     if isinstance(hint, type) and hasattr(hint, "__members__"):
         return listed(hint)  # type: ignore[arg-type]
     plain = {str: "text", int: "integer", bool: "boolean", Decimal: "decimal, as text"}

@@ -34,6 +34,9 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/continue": Told(
         "a new run that goes on from its result", "runs continue", "Queued, with `warnings`"
     ),
+    "GET /v1/workflows": Told("the newest workflows", "", '`{"workflows": [WorkflowShape]}`'),
+    "POST /v1/workflows": Told("begin one; with `dry_run` only judge", "", "WorkflowShape"),
+    "GET /v1/workflows/{workflow}": Told("one of them", "", "WorkflowShape"),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

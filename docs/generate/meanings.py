@@ -101,6 +101,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.RETURNED: "a node did not take it; it is placed again",
     WaitReason.OLDER_ATTEMPT: "an attempt that a restored ledger does not know is still being ended",
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
+    WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
 }
 RUNS: Mapping[RunState, str] = {
@@ -165,6 +166,9 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_RETRY: "another attempt follows",
     EventKind.RUN_ENDED: "it has ended, or a lost one was found; its outcome",
     EventKind.RUN_LANDING: "its change was landed, or why not",
+    EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
+    EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",
+    EventKind.WORKFLOW_ENDED: "a workflow has come to its end; its state and reason",
     EventKind.NODE_STATE: "a node is in another state than before; null: just known",
     EventKind.AUDIT: "a line of the audit (`pancode audit`)",
 }

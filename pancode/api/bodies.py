@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -51,11 +51,10 @@ class Empty(Body):
     """A request that needs to say nothing."""
 
 
-class DispatchBody(Body):
-    """One dispatch; times in milliseconds, money as a decimal string."""
+class WorkBody(Body):
+    """What is to be done, and how; times in milliseconds, money as a decimal string."""
 
     task: str = ""
-    by: By = "api"
     argv: tuple[str, ...] | None = None
     agent: Name | None = None
     node: str | None = None
@@ -87,20 +86,37 @@ class DispatchBody(Body):
     on_lost: str | None = None
     attempts: int | None = None
     land: bool = False
+
+    def work(self) -> dict[str, Any]:
+        """As the fields of a DispatchRequest."""
+        given = {name: getattr(self, name) for name in WorkBody.model_fields if name != "attempts"}
+        return {**given, "max_attempts": self.attempts}
+
+
+class CallerSettings(Body):
+    """The caller's own settings of one command."""
+
+    settings: dict[CallersOwn, str] = Field(default_factory=dict)
+    """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
+    preset: Name | None = None
+    """Of this command; None: the one that is applied."""
+
+
+class DispatchBody(WorkBody, CallerSettings):
+    """One dispatch; times in milliseconds, money as a decimal string."""
+
+    by: By = "api"
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     parent: str | None = None
     depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to this very dispatch."""
-    settings: dict[CallersOwn, str] = Field(default_factory=dict)
-    """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
-    preset: Name | None = None
-    """Of this dispatch; None: the one that is applied."""
 
     def request(self) -> DispatchRequest:
-        given = self.model_dump(exclude={"by", "attempts", "parent", "dry_run", "settings", "preset", "yes"})
-        return DispatchRequest(**given, created_by=self.by, max_attempts=self.attempts, confirmed=self.yes)
+        return DispatchRequest(
+            **self.work(), created_by=self.by, cwd=self.cwd, depth=self.depth, confirmed=self.yes
+        )
 
 
 class ActBody(Body):
@@ -276,7 +292,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     error = exc.errors(include_url=False, include_input=False)[0]
     path = ".".join(str(part) for part in error["loc"]).removesuffix(".[key]")
     if error["type"] == "extra_forbidden":
-        names = kind.model_fields
+        names = _keys_at(kind, error["loc"])
         near = nearest(str(error["loc"][-1]), names)
         fix = f"did you mean {near}?" if near is not None else f"it knows {', '.join(names)}"
         return UsageError(f"the request has the unknown key {path!r}", fix=fix, code="unknown_key")
@@ -289,6 +305,22 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
         return UsageError("the request is no JSON object", fix="send one, such as {}", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")
     return UsageError(f"{path[:80]}: {words}", fix=_hint(error, path), code="bad_value")
+
+
+def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that may stand beside the wrong one."""
+    for part in loc[:-1]:
+        fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+        inner = inner_bodies(fields[part].annotation) if part in fields else []
+        kind = inner[0] if inner else kind
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def inner_bodies(hint: Any) -> list[type[Body]]:
+    """Bodies that stand inside of this type."""
+    if isinstance(hint, type) and issubclass(hint, Body):
+        return [hint]
+    return [found for arm in get_args(hint) for found in inner_bodies(arm)]
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:

@@ -21,6 +21,7 @@ class Wanted:
     kinds: tuple[str, ...] = ()
     run: str | None = None
     node: str | None = None
+    workflow: str | None = None
 
     @classmethod
     def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
@@ -33,11 +34,13 @@ class Wanted:
         run = call.query.get("run")
         if run is not None:
             run = context.plane.runs.find(run).id
-        return cls(kinds, run, call.query.get("node"))
+        return cls(kinds, run, call.query.get("node"), call.query.get("workflow"))
 
     def fits(self, one: FeedEvent) -> bool:
         group = one.kind.value.partition(".")[0]
         if self.kinds and one.kind.value not in self.kinds and group not in self.kinds:
+            return False
+        if self.workflow not in (None, one.data.get("workflow")):
             return False
         return self.run in (None, one.run) and self.node in (None, one.node)
 
@@ -81,5 +84,5 @@ def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[Fe
 
 
 FEED_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/events", _events, query=("kind", "run", "node", "since", "tail", "end")),
+    Verb("GET", "/v1/events", _events, query=("kind", "run", "node", "workflow", "since", "tail", "end")),
 )

@@ -127,6 +127,8 @@ def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
 
 def _is_due(core: Core, run: Run) -> bool:
     """Its pause is over; one that seems longer than any pause of ours is a wall clock that was set back."""
+    if run.waits is WaitReason.WORKFLOW:
+        return False
     if run.retry_at_ms is None:
         return True
     left = run.retry_at_ms - core.wall_ms()
@@ -147,7 +149,7 @@ def _granted(work: Work, run: Run) -> bool:
     """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
     if run.attempt == 1:
         return True
-    due = work.signal(run, Due(work.core.purses(work.tx, run.agent)))
+    due = work.signal(run, Due(work.core.purses(work.tx, run)))
     return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
 
 

@@ -26,6 +26,7 @@ from pancode.domain.records import (
     Node,
     Run,
     Setting,
+    Workflow,
 )
 from pancode.domain.request import VendorList
 from pancode.domain.values import replace
@@ -192,14 +193,18 @@ class Core:
 
     def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
         """The same in every currency; tokens and time have the ceilings that their owner has set."""
+        workflow = tx.get(Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
+        if workflow is not None:
+            return books.Ceilings(workflow.budget)
         usd = self.ceiling(tx, scope)
         work = self.ceiling_set(tx, scope, WORK_CEILING)
         said = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, said.get("tokens"), said.get("ms"))
 
-    def purses(self, tx: Transaction, agent: str) -> list[Purse]:
-        """The scopes in which an attempt of this agent is held from its admission on."""
-        scopes = (books.day_scope(self.wall_ms(), self.tz), books.agent_scope(agent))
+    def purses(self, tx: Transaction, run: Run) -> list[Purse]:
+        """The scopes in which an attempt of this run is held from its admission on."""
+        scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
+        scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
 
     def silent_since(self, since_ms: int) -> int:

@@ -16,7 +16,7 @@ from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
-from pancode.control.work import unit_of_work
+from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
 from pancode.domain.admission.safety import accepted
@@ -69,7 +69,7 @@ class Dispatched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class AskedDispatch:
     """A request with the parts of the world that do not change while it is judged."""
 
     request: DispatchRequest
@@ -83,7 +83,7 @@ def dry_run(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
 ) -> JudgedDispatch:
     """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
-    asked = _ask(core, around, request, parent)
+    asked = ask(core, around, request, parent)
     return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
 
 
@@ -91,7 +91,7 @@ def dispatch(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
-    asked = _ask(core, around, request, parent)
+    asked = ask(core, around, request, parent)
     begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked))
     if isinstance(begun, Dispatched):
         return begun
@@ -100,25 +100,29 @@ def dispatch(
     if taken is not None:
         asked = replace(asked, request=replace(asked.request, repo=taken.repo))
     # judged again: a snapshot may take long
-    return decided(core.lists, core.lock, lambda: _queued(core, _admit(core, around, asked), run_id, taken))
+    return decided(core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, taken))
 
 
-def _begun(core: Core, around: Surroundings, asked: _Asked) -> Dispatched | tuple[JudgedDispatch, str]:
+def _begun(core: Core, around: Surroundings, asked: AskedDispatch) -> Dispatched | tuple[JudgedDispatch, str]:
     """Queued, where it needs no project; else what was judged, and the id that it is to have."""
-    judged = _admit(core, around, asked)
+    judged = passed(core, around, asked)
     run_id = new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
 def _queued(core: Core, judged: JudgedDispatch, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
     """Committed under the lock under which the gates were asked."""
-    run = _run(core, judged.resolution, run_id, taken)
+    run = run_of(core, judged.resolution, run_id, taken)
     _commit(core, run, judged.verdicts)
+    return Dispatched(run, warnings_of(judged, taken), judged.resolution.chosen)
+
+
+def warnings_of(judged: JudgedDispatch, taken: SnapshotTaken | None) -> tuple[str, ...]:
+    """What the person who dispatched it should know."""
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
-    told = (*judged.outranked, *warned, *judged.notes, *(taken.warnings if taken is not None else ()))
-    return Dispatched(run, told, judged.resolution.chosen)
+    return (*judged.outranked, *warned, *judged.notes, *(taken.warnings if taken is not None else ()))
 
 
 class Past(Mapping[K, V]):
@@ -151,7 +155,7 @@ def past(core: Core) -> tuple[Past[Payee, Decimal], Past[Worker, Amount]]:
     return Past(lambda: read()[0]), Past(lambda: read()[1])
 
 
-def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
+def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
     """What there is to choose from now."""
     project = asked.request.project
     with core.ports.ledger.transaction() as tx:
@@ -168,16 +172,18 @@ def _catalogue(core: Core, around: Surroundings, asked: _Asked) -> Catalogue:
     )
 
 
-def _ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> _Asked:
+def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
+    """The request with its project, and what is read of the world once."""
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    return _Asked(request, parent, paths, *past(core))
+    return AskedDispatch(request, parent, paths, *past(core))
 
 
-def _admit(core: Core, around: Surroundings, asked: _Asked) -> JudgedDispatch:
+def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
+    """Judged by all gates as things are now; the first refusal is raised, and is on record."""
     judged = _judge(core, around, asked)
     verdict = first_refused(judged.verdicts)
     if verdict is not None:
@@ -190,7 +196,7 @@ def _admit(core: Core, around: Surroundings, asked: _Asked) -> JudgedDispatch:
     return judged
 
 
-def _judge(core: Core, around: Surroundings, asked: _Asked) -> JudgedDispatch:
+def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
     above = _parent(core, asked.parent)
     catalogue = _under(_catalogue(core, around, asked), above)
     resolved = resolve(_as_child(asked.request, above), catalogue)
@@ -249,7 +255,7 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=above.walled)
 
 
-def _view(core: Core, around: Surroundings, resolution: Resolution, asked: _Asked) -> AdmissionView:
+def _view(core: Core, around: Surroundings, resolution: Resolution, asked: AskedDispatch) -> AdmissionView:
     scopes = (books.day_scope(core.wall_ms(), core.tz), books.agent_scope(resolution.agent.name))
     with core.ports.ledger.transaction() as tx:
         draining = tx.get(Setting, "draining")
@@ -309,13 +315,19 @@ def _works(ended: Sequence[Run]) -> dict[Worker, Amount]:
 
 def new_id(core: Core) -> str:
     with core.ports.ledger.transaction() as tx:
-        while True:
-            fresh = f"r-{core.ports.ids.short(6)}"
-            if tx.get(Run, fresh) is None:
-                return fresh
+        return new_id_in(core, tx)
 
 
-def _run(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
+def new_id_in(core: Core, tx: Transaction) -> str:
+    """An id that no run has; it is taken only when its run is written."""
+    while True:
+        fresh = f"r-{core.ports.ids.short(6)}"
+        if tx.get(Run, fresh) is None:
+            return fresh
+
+
+def run_of(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
+    """The run that is to be queued."""
     workspace: dict[str, object] = {"kind": "none"}
     if taken is not None:
         workspace = {
@@ -335,11 +347,16 @@ def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> None:
     Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
     """
     with unit_of_work(core) as work:
-        for verdict in verdicts:
-            word = "warning" if verdict.warning else "passed"
-            work.tell(run.id, "gate", verdict.gate, word, verdict.words)
-        if chosen_by := run.terms.get("model_from"):
-            work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
-        admit(work, run)
+        put_in_queue(work, run, verdicts)
         if not core.live.binding.waiting:
             bind_in(work)
+
+
+def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
+    """The same inside a transaction, but for its order."""
+    for verdict in verdicts:
+        word = "warning" if verdict.warning else "passed"
+        work.tell(run.id, "gate", verdict.gate, word, verdict.words)
+    if chosen_by := run.terms.get("model_from"):
+        work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+    return admit(work, run)

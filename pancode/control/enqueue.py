@@ -17,7 +17,7 @@ def enqueue(core: Core, run: Run) -> Run:
 
 def admit(work: Work, run: Run) -> Run:
     """The same inside a transaction, which a refusal rolls back: then nothing was given up either."""
-    purses = work.core.purses(work.tx, run.agent)
+    purses = work.core.purses(work.tx, run)
     admitted = work.signal(replace(run, epoch=work.core.epoch), Admitted(purses))
     old = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
     if old is not None:

@@ -19,7 +19,9 @@ Json = dict[str, Any]
 
 MOST_ROWS = 10_000
 """So many rows one list has at most."""
-RUN_FILTERS = ("node", "agent", "outcome", "since", "text")
+MOST_WORKFLOWS = 1_000
+"""So many workflows one list has at most."""
+RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 """The words by which a list of runs is filtered."""
 
 

@@ -1,4 +1,7 @@
-"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done."""
+"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done.
+
+Kinds that may keep each other waiting have a thread each.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from pancode.errors import UnavailableError
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
 """Until what could not be done, or not be written down, is tried again."""
+AHEAD_MS = 3_600_000
+"""Nothing is put off for longer: what seems to be is due, as the wall clock was set back."""
 
 
 class Doer(Protocol):
@@ -38,7 +43,10 @@ class FollowOn:
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
         self._core, self._doers, self._again_s = core, doers, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._go, name="follow-on", daemon=True)
+        self._next_s: float | None = None
+        """Until the first of the actions that were put off is due; None: there is none."""
+        name = "follow-on " + ",".join(doers)
+        self._thread = threading.Thread(target=self._go, name=name, daemon=True)
         core.feed.listen(self._woken.set)
 
     def start(self) -> None:
@@ -57,21 +65,34 @@ class FollowOn:
         while not self._stopping.is_set():
             self._woken.clear()
             if self._round():
-                self._woken.wait()
+                self._woken.wait(self._next_s)
             else:
                 self._stopping.wait(self._again_s)
 
     def _round(self) -> bool:
-        """Whether all is done that was to be done."""
+        """Whether all is done that was to be done by now."""
         try:
-            return not [action for action in self._due() if not self._done(action)]
+            due, later = self._split(self._mine())
+            left = [action for action in due if not self._done(action)]
+            if due:
+                later = self._split(self._mine())[1]
         except Exception:
             log.exception("what is to follow could not be looked up, or be given up")
             return False
+        now = self._core.wall_ms()
+        self._next_s = min((max(0, action.at_ms - now) / 1000 for action in later), default=None)
+        return not left
 
-    def _due(self) -> list[Action]:
+    def _split(self, actions: list[Action]) -> tuple[list[Action], list[Action]]:
+        """Those to be done now, and those that were put off."""
+        now = self._core.wall_ms()
+        later = [action for action in actions if 0 < action.at_ms - now <= AHEAD_MS]
+        return [action for action in actions if action not in later], later
+
+    def _mine(self) -> list[Action]:
         with self._core.ports.ledger.transaction() as tx:
-            return sorted(tx.find(Action), key=lambda action: (action.at_ms, action.id))
+            found = [action for action in tx.find(Action) if action.kind in self._doers]
+        return sorted(found, key=lambda action: (action.at_ms, action.id))
 
     def _done(self, action: Action) -> bool:
         doer = self._doers[action.kind]

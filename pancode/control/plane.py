@@ -14,6 +14,7 @@ from pancode.control.verbs.people import PeopleVerbs
 from pancode.control.verbs.queues import QueueVerbs
 from pancode.control.verbs.records import RecordVerbs
 from pancode.control.verbs.runs import RunVerbs
+from pancode.control.verbs.workflows import WorkflowVerbs
 
 
 class Plane:
@@ -31,6 +32,7 @@ class Plane:
         self.money = MoneyVerbs(core)
         self.records = RecordVerbs(core)
         self.callers = CallerVerbs(core)
+        self.workflows = WorkflowVerbs(core)
 
     def start(self) -> None:
         """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""

@@ -105,6 +105,15 @@ def agent_scope(name: str) -> str:
     return f"agent:{name}"
 
 
+def workflow_scope(workflow: str) -> str:
+    return f"workflow:{workflow}"
+
+
+def is_workflow(scope: str) -> bool:
+    """Whether it sums up the runs of one workflow."""
+    return scope.startswith("workflow:")
+
+
 def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
     """Whether a hold of `amount` keeps what is used and held within each ceiling."""
     return not refusal(balance, ceilings, amount)

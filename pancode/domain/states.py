@@ -51,6 +51,7 @@ class WaitReason(StrEnum):
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
+    WORKFLOW = "workflow"
 
 
 class EntryKind(StrEnum):
@@ -67,6 +68,46 @@ class ActionKind(StrEnum):
     """What is to follow from the end of a run."""
 
     LAND = "land"
+    ADVANCE = "advance"
+    """Of a workflow."""
+
+
+class WorkflowKind(StrEnum):
+    """Which verb has written a workflow down; all are advanced by the same rules."""
+
+    BATCH = "batch"
+    CHAIN = "chain"
+    RACE = "race"
+    GRAPH = "graph"
+
+
+class WorkflowState(StrEnum):
+    """Life of a workflow; the last four are ends."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+    PARTIAL = "partial"
+    """Of a batch: some tasks are done, others are not."""
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class WorkflowStepState(StrEnum):
+    """Life of a step of a workflow; the last five are ends."""
+
+    WAITING = "waiting"
+    """For the steps that it needs, or for its turn."""
+    STARTING = "starting"
+    """It has the id of its run; the run itself may not be there yet."""
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    """Its dispatch did not pass admission."""
+    SKIPPED = "skipped"
+    """It never began: a step that it needs did not end well, or nothing more was to begin."""
+    STOPPED = "stopped"
 
 
 class EventKind(StrEnum):
@@ -81,5 +122,8 @@ class EventKind(StrEnum):
     RUN_RETRY = "run.retry"
     RUN_ENDED = "run.ended"
     RUN_LANDING = "run.landing"
+    WORKFLOW_STARTED = "workflow.started"
+    WORKFLOW_STEP = "workflow.step"
+    WORKFLOW_ENDED = "workflow.ended"
     NODE_STATE = "node.state"
     AUDIT = "audit"

@@ -37,6 +37,8 @@ from pancode.control.fleet.ports import unwatched
 from pancode.control.followon import FollowOn
 from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
+from pancode.control.workflow.advancing import Advancing
+from pancode.control.workflow.starting import StepStarter
 from pancode.domain.fleet import Deadlines
 from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import ActionKind, Node
@@ -62,8 +64,12 @@ class FaceCoordinator:
         self.fleet = FaceFleet(inner.fleet, service, inner.retire_keys)
         self.code = DepotCode(inner.depot.depot, inner.plane)
         self.streams = FaceStreams(inner.depot.streams)
-        doers = {ActionKind.LAND: AskedLandings(inner.plane.core, self.code)}
-        self._follow_on = FollowOn(inner.plane.core, doers)
+        core = inner.plane.core
+        workflows = Advancing(core, StepStarter(core, self.around))
+        self._follow_ons = (
+            FollowOn(core, {ActionKind.LAND: AskedLandings(core, self.code)}),
+            FollowOn(core, {ActionKind.ADVANCE: workflows}),
+        )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures
 
@@ -98,7 +104,8 @@ class FaceCoordinator:
 
     def start(self) -> None:
         self._inner.start()
-        self._follow_on.start()
+        for one in self._follow_ons:
+            one.start()
 
     def mend(self, failed: bool) -> str:
         alive = self._inner.settings.redis is not None or self._inner.valkey.alive()
@@ -108,7 +115,8 @@ class FaceCoordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        self._follow_on.stop()
+        for one in self._follow_ons:
+            one.stop()
         self._inner.stop(stop_valkey)
 
 

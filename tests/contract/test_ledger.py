@@ -35,6 +35,9 @@ from pancode.domain.records import (
     RunState,
     Setting,
     StoredReceipt,
+    Workflow,
+    WorkflowKind,
+    WorkflowStep,
 )
 from pancode.errors import ConflictError, UnavailableError
 from pancode.ports import Ledger
@@ -81,6 +84,10 @@ SAMPLES: tuple[Record, ...] = (
     Setting("nothing", None, 5, "ana"),
     Node("gpubox", 1, {"host": "10.0.0.2", "port": 22}, {"gpu": "24g"}, 4, tag="0123456789"),
     RUN,
+    Workflow(
+        "w-1", 1, "ana", WorkflowKind.RACE, "fix", "", None, 2, budget=Decimal("1.5"), race={"by": "first"}
+    ),
+    WorkflowStep("w-1", 0, "plan", ("a", "b"), {"task": "x"}, ("*.md",), outputs={"files": [{"path": "a"}]}),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),

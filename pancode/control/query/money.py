@@ -23,7 +23,7 @@ class Configured:
 
 
 def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
-    """Today, then nodes and agents; `everything`: past days too."""
+    """Today, then nodes and agents; `everything`: past days and workflows, too."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
@@ -34,6 +34,7 @@ def budget(core: Core, configured: Configured, everything: bool = False) -> Budg
         day = known.pop(today, Balance(today))
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
         others = [s for s in sorted(known) if not s.startswith("day:")]
+        others = [s for s in others if everything or not books.is_workflow(s)]
         scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
         scopes.insert(0, _scope(core, tx, day, configured))
         notes = _notes(core, tx, configured)

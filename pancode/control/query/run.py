@@ -172,6 +172,8 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "parent": run.parent,
         "landed": run.landed,
         "landing": landing_of(run),
+        "workflow": run.workflow,
+        "step": run.step,
     }
 
 

@@ -32,6 +32,7 @@ class Filter:
     outcome: str | None = None
     text: str | None = None
     since_ms: int = 0
+    workflow: str | None = None
 
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
@@ -41,9 +42,12 @@ class Filter:
             raise not_found("outcome", said, _WORDS, f"one of {', '.join(_WORDS)}")
         since = query.get("since")
         since_ms = 0 if since is None else moment_ms(since, wall_ms)
-        return cls(query.get("node"), query.get("agent"), said, query.get("text"), since_ms)
+        text, workflow = query.get("text"), query.get("workflow")
+        return cls(query.get("node"), query.get("agent"), said, text, since_ms, workflow)
 
     def fits(self, tx: Transaction, run: Run) -> bool:
+        if self.workflow not in (None, run.workflow):
+            return False
         if self.agent not in (None, run.agent) or self.outcome not in (None, run.outcome, run.state):
             return False
         if self.text is not None and self.text.casefold() not in _task(run).casefold():

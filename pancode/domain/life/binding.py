@@ -8,7 +8,7 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import broke, bury
 from pancode.domain.life.signals import Admitted, Bound, Due, Purse, Waits
-from pancode.domain.records import Attempt, WaitReason
+from pancode.domain.records import Attempt, RunState, WaitReason
 from pancode.domain.values import replace
 from pancode.errors import RefusedError
 
@@ -56,6 +56,14 @@ def waits(made: Changes, signal: Waits) -> Changes:
     return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
         "wait", signal.on, "waits", signal.why
     )
+
+
+def released(made: Changes) -> Changes:
+    """Its workflow held it back; nothing changes where it does not, or not any more."""
+    run = made.run
+    if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
+        return made
+    return made.put(replace(run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def bound(made: Changes, signal: Bound) -> Changes:

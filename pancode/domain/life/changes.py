@@ -120,6 +120,15 @@ class Changes:
         action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by)
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
+    def advance(self) -> Changes:
+        """The workflow of the run, where it has one, is to be looked at next."""
+        run = self.run
+        if run.workflow is None:
+            return self
+        return self.add(
+            Action(self.now.new_id(), ActionKind.ADVANCE, run.workflow, self.now.ms, run.created_by)
+        )
+
     def done(self, action: Action | None) -> Changes:
         """It is not to be done any more."""
         left = tuple(one for one in self.case.actions if one != action)

@@ -29,6 +29,7 @@ from pancode.domain.life.signals import (
     Quarantined,
     Queued,
     Rejected,
+    Released,
     Signal,
     Stop,
     Unbindable,
@@ -75,6 +76,8 @@ def _queued(made: Changes, signal: Queued) -> Changes:
             return binding.due(made, signal)
         case Waits():
             return binding.waits(made, signal)
+        case Released():
+            return binding.released(made)
         case Bound():
             return binding.bound(made, signal)
         case _:

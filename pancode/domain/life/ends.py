@@ -37,7 +37,7 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 def end_run(made: Changes, **result: object) -> Changes:
     """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
     run, attempt = made.run, made.attempt
-    return made.put(
+    made = made.put(
         replace(
             move_run(run, RunState.ENDED),
             outcome=attempt.outcome,
@@ -49,6 +49,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
+    return made.advance()
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:

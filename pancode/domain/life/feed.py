@@ -63,5 +63,8 @@ def _node(run: Run) -> str | None:
 
 
 def _of(run: Run, kind: EventKind, node: str | None = None, **data: object) -> Happened:
-    """Each says where the run is."""
-    return Happened(kind, run.id, node, {"state": run.state.value, "attempt": run.attempt, **data})
+    """Each says where the run is, and of which workflow it is."""
+    place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
+    if run.workflow is not None:
+        place |= {"workflow": run.workflow, "step": run.step}
+    return Happened(kind, run.id, node, {**place, **data})

@@ -58,6 +58,11 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """Its workflow lets it begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unbindable:
     """No order can be made of it."""
 
@@ -207,7 +212,7 @@ class NotLanded:
     why: str
 
 
-Queued = Admitted | Due | Waits | Bound
+Queued = Admitted | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Continued | Unbindable | Priced
 Landing = CalledOff | LandingOver | Landed | NotLanded

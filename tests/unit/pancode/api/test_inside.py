@@ -46,9 +46,10 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/nodes": {"name": "x"},
         "/v1/nodes/{node}/trust": {"fingerprint": "SHA256:x"},
         "/v1/nodes/{node}/login": {"runtime": "claude"},
+        "/v1/workflows": {"kind": "batch", "steps": [{"name": "a"}]},
     }
     for verb in others:
-        path = verb.path.replace("{run}", run).replace("{node}", "n1")
+        path = verb.path.replace("{run}", run).replace("{node}", "n1").replace("{workflow}", "last")
         told = world.problem(
             verb.method, path, bodies.get(verb.path, {"scope": "day"} if "unset" in path else {})
         )

@@ -28,7 +28,7 @@ TABLES = (
     (
         "runs",
         "id",
-        "state,created_ms created_ms parent",
+        "state,created_ms created_ms parent workflow",
         "id:text created_ms:int created_by:text task:text argv:text? agent:text prompt:text "
         "tools:text read_only:bool runtime:text model:text? mode:text safety:text told_only:bool "
         "node:text? require:text priority:int project:text? workspace:text setup:text cache:text "
@@ -37,7 +37,25 @@ TABLES = (
         "estimate_ms:int epoch:int state:text reason:text waits:text? attempt:int fence:int "
         "stop_asked:text? outcome:text? failure:text? exit_code:int? result:text started_ms:int? "
         "finished_ms:int? retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text "
-        "landed:text? rules:text endpoint:text? context:int? terms:text untested:bool",
+        "landed:text? rules:text endpoint:text? context:int? terms:text untested:bool "
+        "workflow:text? step:text?",
+    ),
+    (
+        "workflows",
+        "id",
+        "created_ms state",
+        "id:text created_ms:int created_by:text kind:text name:text input:text cwd:text? "
+        "concurrency:int? stagger_ms:int fail_fast:bool budget:text? race:text caller:text "
+        "state:text reason:text winner:text? stop_asked:text? finished_ms:int? retry_of:text? "
+        "receipt:text?",
+    ),
+    (
+        "workflow_steps",
+        "workflow number",
+        "",
+        "workflow:text number:int name:text needs:text request:text files:text until:text most:int "
+        "verdict:text back_to:text? state:text round:int run:text? runs:text reason:text "
+        "outputs:text started_ms:int? finished_ms:int?",
     ),
     (
         "attempts",

@@ -1,0 +1,113 @@
+"""What a request about workflows may hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pancode.api.bodies import Body, By, CallerSettings, Usd, WorkBody
+from pancode.domain.records import WorkflowKind
+from pancode.domain.request import DispatchRequest
+from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
+
+StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
+FileName = Annotated[str, Field(min_length=1, max_length=1_000)]
+FieldName = Annotated[str, Field(min_length=1, max_length=100)]
+Scalar = str | bool | int | Decimal
+
+
+class UntilBody(Body):
+    """What the verdict of a step must say, or another round begins."""
+
+    field: FieldName
+    equals: Scalar
+
+
+class VerdictBody(Body):
+    """The JSON file that the run of a step must write. `schema`: the values that each field may have."""
+
+    file: FileName = "verdict.json"
+    allowed: dict[FieldName, tuple[Scalar, ...]] = Field(alias="schema", min_length=1, max_length=50)
+
+
+class RaceBody(Body):
+    """How a race is won; `score`: the command that prints a number, for `by: score`."""
+
+    by: Literal["first", "score", "smallest"] = "first"
+    score: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+
+
+class StepBody(Body):
+    """One step. `needs`: names of steps that must be done before it begins."""
+
+    name: StepName
+    needs: tuple[StepName, ...] = Field(default=(), max_length=100)
+    dispatch: WorkBody = Field(default_factory=WorkBody)
+    files: tuple[FileName, ...] = Field(default=(), max_length=100)
+    until: UntilBody | None = None
+    max: int = Field(default=1, ge=1, le=20)
+    verdict: VerdictBody | None = None
+    back_to: StepName | None = None
+
+    def plan(self, by: str, depth: int, yes: bool) -> StepPlan:
+        request = DispatchRequest(**self.dispatch.work(), created_by=by, depth=depth, confirmed=yes)
+        verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
+        until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
+        return StepPlan(
+            name=self.name,
+            request=request,
+            needs=tuple(dict.fromkeys(self.needs)),
+            files=self.files,
+            until=until or {},
+            most=self.max,
+            verdict=verdict or {},
+            back_to=self.back_to,
+        )
+
+
+class WorkflowBody(CallerSettings):
+    """A whole workflow; `input` is what `$INPUT` stands for."""
+
+    kind: WorkflowKind
+    name: Annotated[str, Field(max_length=200)] = ""
+    by: By = "api"
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    input: Annotated[str, Field(max_length=1_000_000)] = ""
+    parent: str | None = None
+    depth: int = Field(default=0, ge=0, le=1_000)
+    steps: tuple[StepBody, ...] = Field(min_length=1, max_length=MOST_STEPS)
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    stagger_ms: int = Field(default=0, ge=0, le=60_000)
+    fail_fast: bool = False
+    partial: bool = False
+    budget: Usd | None = None
+    race: RaceBody | None = None
+    dry_run: bool = False
+    yes: bool = False
+    """A person has said yes to these very steps."""
+
+    def plan(self) -> WorkflowPlan:
+        return WorkflowPlan(
+            kind=self.kind,
+            name=self.name or self.kind.value,
+            by=self.by,
+            input=self.input,
+            cwd=self.cwd,
+            steps=tuple(step.plan(self.by, self.depth, self.yes) for step in self.steps),
+            concurrency=self.concurrency,
+            stagger_ms=self.stagger_ms,
+            fail_fast=self.fail_fast,
+            partial=self.partial,
+            budget=self.budget,
+            race={} if self.race is None else self.race.model_dump(exclude_none=True),
+            caller={"settings": dict(self.settings), "preset": self.preset},
+        )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: a number of a verdict is compared with what stands in its file."""
+    if isinstance(value, dict):
+        return {name: [_plain(one) for one in values] for name, values in value.items()}
+    return float(value) if isinstance(value, Decimal) else value

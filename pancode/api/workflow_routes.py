@@ -1,0 +1,33 @@
+"""Routes of workflows: begin, look, stop, go on, once more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.api.context import ApiContext
+from pancode.api.routing import ApiCall, Verb
+from pancode.api.workflow_bodies import WorkflowBody
+from pancode.control.faces import MOST_WORKFLOWS
+
+
+def _begin(context: ApiContext, call: ApiCall) -> Any:
+    body: WorkflowBody = call.body
+    callers: dict[str, object] = dict(body.settings.items())
+    around = context.coordinator.around(callers, body.preset)
+    verbs = context.plane.workflows
+    return verbs.dry_run(around, body.plan()) if body.dry_run else verbs.begin(around, body.plan())
+
+
+def _list(context: ApiContext, call: ApiCall) -> Any:
+    return {"workflows": context.plane.workflows.newest(call.number("limit", 20, MOST_WORKFLOWS))}
+
+
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.workflows.show(call.path["workflow"])
+
+
+WORKFLOW_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/workflows", _list, query=("limit",)),
+    Verb("POST", "/v1/workflows", _begin, WorkflowBody, pokes=True, status=201),
+    Verb("GET", "/v1/workflows/{workflow}", _show),
+)

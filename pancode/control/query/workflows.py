@@ -1,0 +1,78 @@
+"""What a face may see of workflows."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.faces import MOST_WORKFLOWS
+from pancode.control.query.run import at, iso
+from pancode.control.query.shapes import CostShape, WorkflowShape, WorkflowStepShape
+from pancode.control.workflow import rows
+from pancode.domain import books
+from pancode.domain.records import Balance, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.ports import Transaction
+
+
+def workflows(core: Core, limit: int) -> list[WorkflowShape]:
+    """The newest, newest first."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.find(Workflow, order="created_ms", descending=True, limit=min(limit, MOST_WORKFLOWS))
+        return [_shape(tx, one) for one in found]
+
+
+def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
+    """One of them. NotFoundError, UsageError."""
+    with core.ports.ledger.transaction() as tx:
+        return {**_shape(tx, rows.find(tx, text)), "warnings": list(warnings)}
+
+
+def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:
+    return {
+        "workflow": workflow.id,
+        "kind": workflow.kind.value,
+        "name": workflow.name,
+        "state": workflow.state.value,
+        "reason": workflow.reason,
+        "winner": workflow.winner,
+        "steps": [_step(tx, step) for step in rows.steps_of(tx, workflow.id)],
+        "cost": _cost(tx, workflow),
+        "created_at": at(workflow.created_ms),
+        "finished_at": iso(workflow.finished_ms),
+        "created_by": workflow.created_by,
+        "retry_of": workflow.retry_of,
+        "warnings": [],
+    }
+
+
+def _step(tx: Transaction, step: WorkflowStep) -> WorkflowStepShape:
+    run = tx.get(Run, step.run) if step.run is not None else None
+    refused = step.state is WorkflowStepState.REFUSED
+    return {
+        "name": step.name,
+        "state": step.state.value,
+        "needs": list(step.needs),
+        "run": None if run is None else run.id,
+        "runs": list(step.runs),
+        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
+        "round": step.round,
+        "most": step.most,
+        "reason": step.reason,
+        "refused": step.reason if refused else None,
+        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
+        "started_at": iso(step.started_ms),
+        "finished_at": iso(step.finished_ms),
+    }
+
+
+def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
+    """From the books: the sum of its runs, also of those that failed or were stopped."""
+    scope = books.workflow_scope(workflow.id)
+    balance = tx.get(Balance, scope) or Balance(scope)
+    return {
+        "usd": f"{balance.spent_usd:f}",
+        "held_usd": f"{balance.held_usd:f}",
+        "unknown": balance.unknown_runs,
+        "tokens": balance.tokens,
+        "agent_ms": balance.agent_ms,
+        "runs": balance.runs,
+        "budget_usd": None if workflow.budget is None else f"{workflow.budget:f}",
+    }

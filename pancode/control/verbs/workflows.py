@@ -1,0 +1,45 @@
+"""Verbs of workflows: begin, list, show."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.control.core import Core
+from pancode.control.faces import Json, Surroundings
+from pancode.control.query import workflows
+from pancode.control.query.dry_run import report
+from pancode.control.query.shapes import WorkflowShape
+from pancode.control.workflow.begin import begin, plan_dry
+from pancode.domain.workflow.plan import WorkflowPlan
+
+
+class WorkflowVerbs:
+    """`text` names a workflow: its id, the beginning of it, or `last`. NotFoundError for any other."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def begin(self, around: Surroundings, plan: WorkflowPlan) -> WorkflowShape:
+        """Judge the steps that need no other and queue all of them, or none. RefusedError, UsageError."""
+        begun = begin(self._core, around, plan)
+        return workflows.show(self._core, begun.workflow.id, begun.warnings)
+
+    def dry_run(self, around: Surroundings, plan: WorkflowPlan) -> Json:
+        """The reports of all steps; those that need others are judged again when they begin."""
+        steps, total = [], Decimal(0)
+        for step, judged in plan_dry(self._core, around, plan):
+            told: Json = {"name": step.name, "needs": list(step.needs), **report(judged)}
+            if step.needs:
+                told["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+            steps.append(told)
+            total += judged.resolution.due.usd
+        admitted = all(step["admitted"] for step in steps)
+        return {"dry_run": True, "admitted": admitted, "steps": steps, "estimate_usd": f"{total:f}"}
+
+    def newest(self, limit: int) -> list[WorkflowShape]:
+        """The newest workflows, newest first."""
+        return workflows.workflows(self._core, limit)
+
+    def show(self, text: str) -> WorkflowShape:
+        """A workflow with its steps and its cost."""
+        return workflows.show(self._core, text)

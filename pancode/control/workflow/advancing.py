@@ -1,0 +1,107 @@
+"""Advances workflows: a pancode.control.followon.Doer. What is to follow is a row until it has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pancode.control.core import Core
+from pancode.control.dispatch import new_id_in
+from pancode.control.work import Work, unit_of_work
+from pancode.control.workflow import rows
+from pancode.control.workflow.starting import StepStarter
+from pancode.domain.records import (
+    Action,
+    ActionKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.domain.values import replace
+from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance
+
+
+class Advancing:
+    """One step of a workflow after the other. Each change is one transaction; a kill between two loses none.
+
+    An action goes away in the transaction after which nothing is left to do. A step that has its run's id and
+    not the run is dispatched under that id, again after a kill: the run is written with the step's new state.
+    """
+
+    def __init__(self, core: Core, starter: StepStarter) -> None:
+        self._core, self._starter = core, starter
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """`run` is the id of the workflow."""
+        while not stopping():
+            if not self._is_asked(run):
+                return
+            made = self._moved(run)
+            starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
+            if made.ended or not starting:
+                return
+            for step in starting:
+                if stopping():
+                    return
+                self._starter.start(made.workflow, step.name)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """The workflow fails: nobody knows how to go on. Its runs are stopped."""
+        why = f"{type(error).__name__}: {error}"
+        with unit_of_work(self._core) as work:
+            self._forget(work, self._asked(work, run))
+            view = rows.load(self._core, work.tx, run)
+            if view is None or view.workflow.state not in OPEN:
+                return
+            now = self._core.wall_ms()
+            steps = tuple(_failed(step, why, now) for step in view.steps)
+            runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and s.state not in OVER)
+            workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
+            changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
+            rows.write(work, view, Advance(workflow, steps, changed, stop=runs))
+
+    def cut_short(self) -> None:
+        """Each step of it is short, and is done again by the next coordinator."""
+
+    def _is_asked(self, workflow: str) -> bool:
+        """Whether it is still to be looked at: one look does for all that was asked before it."""
+        with self._core.ports.ledger.transaction() as tx:
+            return any(one.kind is ActionKind.ADVANCE for one in tx.find(Action, {"run": workflow}))
+
+    def _moved(self, workflow: str) -> Advance:
+        """Load, decide, apply: one transaction."""
+        core = self._core
+        with unit_of_work(core) as work:
+            view = rows.load(core, work.tx, workflow)
+            assert view is not None  # a workflow is never deleted
+            asked = self._asked(work, workflow)  # not what this very change asks for
+            made = advance(view)
+            fresh = {name: new_id_in(core, work.tx) for name in made.start}
+            began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
+            changed = (*(one for one in made.changed if one.name not in began), *began.values())
+            steps = tuple(began.get(step.name, step) for step in made.steps)
+            made = replace(made, steps=steps, changed=changed)
+            rows.write(work, view, made)
+            if made.ended or not any(step.state is WorkflowStepState.STARTING for step in steps):
+                self._forget(work, asked)
+                if made.next_ms is not None and not made.ended:
+                    rows.ask_to_advance(work, made.workflow, made.next_ms)
+            return made
+
+    def _asked(self, work: Work, workflow: str) -> list[Action]:
+        found = work.tx.find(Action, {"run": workflow})
+        return [action for action in found if action.kind is ActionKind.ADVANCE]
+
+    def _forget(self, work: Work, asked: list[Action]) -> None:
+        """All that these asked for has been done."""
+        for action in asked:
+            work.tx.delete(Action, action.id)
+
+
+def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
+    return replace(step, state=WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
+
+
+def _failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
+    if step.state in OVER:
+        return step
+    return replace(step, state=WorkflowStepState.FAILED, reason=why, finished_ms=now_ms)

@@ -1,0 +1,123 @@
+"""Loads the rows of one workflow, and writes what was decided about it, with the events that tell of it."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.domain.life.feed import Happened
+from pancode.domain.life.signals import Released, Stop
+from pancode.domain.names import not_found
+from pancode.domain.records import (
+    Action,
+    ActionKind,
+    EventKind,
+    Run,
+    Workflow,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.domain.workflow.advance import Advance, WorkflowView
+from pancode.errors import UsageError
+from pancode.ports import Transaction
+
+PREFIX = "w-"
+LAST = "last"
+
+
+def find(tx: Transaction, text: str) -> Workflow:
+    """The workflow meant by an id, an unambiguous prefix, or `last`. NotFoundError, UsageError."""
+    exact = tx.get(Workflow, text)
+    if exact is not None:
+        return exact
+    newest = tx.find(Workflow, order="created_ms", descending=True, limit=1)
+    if text == LAST and newest:
+        return newest[0]
+    prefix = text if text.startswith(PREFIX) else f"{PREFIX}{text}"
+    ids = [str(key[0]) for key in tx.starting(Workflow, prefix, 10)] if text else []
+    if len(ids) > 1:
+        raise UsageError(
+            f"{text!r} stands for {len(ids)} workflows or more",
+            why=", ".join(ids),
+            fix="give more letters",
+            code="workflow_ambiguous",
+        )
+    found = tx.get(Workflow, ids[0]) if ids else None
+    if found is None:
+        known = [one.id for one in tx.find(Workflow, order="created_ms", descending=True, limit=200)]
+        raise not_found("workflow", text, (LAST, *known) if known else (), "pancode workflow ls")
+    return found
+
+
+def new_id(core: Core, tx: Transaction) -> str:
+    """An id that no workflow has; it is taken only when its row is written."""
+    while True:
+        fresh = f"{PREFIX}{core.ports.ids.short(6)}"
+        if tx.get(Workflow, fresh) is None:
+            return fresh
+
+
+def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
+    """In the order in which they were asked for."""
+    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lambda step: step.number))
+
+
+def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
+    """One view of one moment; None where there is no such workflow."""
+    row = tx.get(Workflow, workflow)
+    if row is None:
+        return None
+    steps = steps_of(tx, workflow)
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None)
+    return WorkflowView(row, steps, {run.id: run for run in found if run is not None}, core.wall_ms())
+
+
+def write(work: Work, before: WorkflowView, made: Advance) -> None:
+    """What changes in the rows and in its runs, and tell it."""
+    tx = work.tx
+    for run, why in made.stop:
+        row = tx.get(Run, run)
+        if row is not None:
+            work.signal(row, Stop(why))
+    for run in made.release:
+        row = tx.get(Run, run)
+        if row is not None:
+            work.signal(row, Released())
+    for step in made.changed:
+        tx.put(step)
+        work.happened(step_event(step))
+    if made.workflow != before.workflow:
+        tx.put(made.workflow)
+    if made.ended and before.workflow.finished_ms is None:
+        work.happened(workflow_event(EventKind.WORKFLOW_ENDED, made.workflow))
+
+
+def step_event(step: WorkflowStep) -> Happened:
+    told: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
+    told |= {"round": step.round, "reason": step.reason[:500]}
+    return Happened(EventKind.WORKFLOW_STEP, step.run, None, told)
+
+
+def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
+    told: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
+    told |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
+    return Happened(kind, None, None, told)
+
+
+def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
+    """It is to be looked at again: now, or at that time."""
+    due = work.core.wall_ms() if at_ms is None else at_ms
+    work.tx.insert(
+        Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)
+    )
+
+
+def put_steps(work: Work, *steps: WorkflowStep) -> None:
+    """New values of steps that were there."""
+    for step in steps:
+        work.tx.put(step)
+        work.happened(step_event(step))
+
+
+def is_starting(step: WorkflowStep | None, run: str) -> bool:
+    """Whether this step still waits for this very run to be written."""
+    return step is not None and step.state is WorkflowStepState.STARTING and step.run == run

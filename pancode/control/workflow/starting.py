@@ -1,0 +1,93 @@
+"""Starts one step of a workflow: its task is filled in, its dispatch judged, its run queued under its id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pancode.control import snapshots
+from pancode.control.core import Core
+from pancode.control.dispatch import AskedDispatch, JudgedDispatch, ask, passed, put_in_queue
+from pancode.control.faces import Surroundings
+from pancode.control.model_lists import decided
+from pancode.control.work import unit_of_work
+from pancode.control.workflow import rows
+from pancode.control.workflow.begin import run_in
+from pancode.domain.records import Workflow, WorkflowStep, WorkflowStepState
+from pancode.domain.values import replace
+from pancode.domain.workflow.plan import request_from
+from pancode.domain.workflow.template import first_task
+from pancode.errors import PancodeError, UnavailableError
+from pancode.ports import SnapshotTaken
+
+Around = Callable[[Mapping[str, Any], str | None], Surroundings]
+"""The caller's own settings, and the preset, to what a dispatch reads of files."""
+
+
+class StepStarter:
+    """One per coordinator."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+
+    def start(self, workflow: Workflow, name: str) -> None:
+        """Queue the run of a step that has its id. A refusal ends the step. UnavailableError: not now.
+
+        Idempotent: where the step does not wait for that run any more, nothing happens.
+        """
+        with self._core.ports.ledger.transaction() as tx:
+            steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+        step = steps[name]
+        if step.state is not WorkflowStepState.STARTING:
+            return
+        try:
+            self._queue(workflow, step)
+        except UnavailableError:
+            raise
+        except PancodeError as error:
+            self._refuse(step, error)
+
+    def _queue(self, workflow: Workflow, step: WorkflowStep) -> None:
+        core, run = self._core, str(step.run)
+        caller: dict[str, Any] = dict(workflow.caller)
+        around = self._around(caller.get("settings") or {}, caller.get("preset"))
+        request = request_from(step.request, workflow.created_by)
+        request = replace(request, cwd=workflow.cwd, task=first_task(request.task, workflow.input))
+        asked = ask(core, around, request, None)
+        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
+        taken = snapshots.take(core, judged.resolution, run)
+        if taken is not None:
+            asked = replace(asked, request=replace(asked.request, repo=taken.repo))
+        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), taken))
+
+    def _written(
+        self, step: WorkflowStep, what: tuple[AskedDispatch, Surroundings], taken: SnapshotTaken | None
+    ) -> None:
+        """The run and the step's new state in one transaction, judged as things are now."""
+        core, (asked, around), run = self._core, what, str(step.run)
+        judged: JudgedDispatch = passed(core, around, asked)
+        with unit_of_work(core) as work:
+            now = work.tx.get(WorkflowStep, step.workflow, step.number)
+            if now is None or not rows.is_starting(now, run):
+                return  # stopped meanwhile
+            put_in_queue(work, run_in(core, judged.resolution, now, (run, taken), False), judged.verdicts)
+            started = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
+            rows.put_steps(work, started)
+
+    def _refuse(self, step: WorkflowStep, error: PancodeError) -> None:
+        """It did not pass admission, or has no workspace: definite, with all that the error says."""
+        told = "; ".join(filter(None, (str(error), error.why)))
+        reason = f"{told} (fix: {error.fix})" if error.fix else told
+        with unit_of_work(self._core) as work:
+            now = work.tx.get(WorkflowStep, step.workflow, step.number)
+            if now is None or not rows.is_starting(now, str(step.run)):
+                return
+            over = replace(
+                now,
+                state=WorkflowStepState.REFUSED,
+                run=None,
+                runs=now.runs[:-1],
+                reason=reason,
+                finished_ms=self._core.wall_ms(),
+            )
+            rows.put_steps(work, over)

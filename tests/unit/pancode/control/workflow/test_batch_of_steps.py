@@ -1,0 +1,132 @@
+"""A batch: all of it is admitted or nothing; some at once, the rest in turn; what it costs together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.domain.records import Run, Workflow
+from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> Flows:
+    return Flows(tmp_path)
+
+
+def test_all_tasks_run_at_once_and_their_sums_are_the_workflows(flows: Flows) -> None:
+    begun = flows.begin(step("a"), step("b"), step("c"), name="three")
+    assert begun["state"] == "running" and [one["state"] for one in begun["steps"]] == ["running"] * 3
+    assert sorted(flows.claim()) == ["a", "b", "c"]
+    for name in ("b", "a", "c"):
+        flows.end(name)
+    told = flows.show(begun["workflow"])
+    assert (told["state"], told["reason"]) == ("done", "")
+    assert (told["cost"]["usd"], told["cost"]["held_usd"], told["cost"]["runs"]) == ("0.30", "0", 3)
+    assert [one["outcome"] for one in told["steps"]] == ["done"] * 3
+    flows.check_sums(begun["workflow"])
+
+
+def test_some_failed_is_partial(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"))
+    flows.claim()
+    flows.end("a", **ERROR)
+    flows.end("b")
+    told = flows.show()
+    assert told["state"] == "partial" and told["reason"].startswith("1 of 2 are done; a: error")
+
+
+def test_no_more_at_once_than_concurrency_allows(flows: Flows) -> None:
+    flows.begin(*(step(name) for name in "abcd"), concurrency=2)
+    assert flows.claim() == ["a", "b"]
+    waiting = flows.world.http.get("/v1/runs", outcome="pending").json()["runs"]
+    assert {(run["step"], run["waits"]) for run in waiting} == {("c", "workflow"), ("d", "workflow")}
+    flows.end("b")
+    assert flows.claim() == ["c"]
+    flows.end("a")
+    flows.end("c")
+    assert flows.claim() == ["d"]
+    flows.end("d")
+    assert flows.show()["state"] == "done"
+
+
+def test_each_begins_so_long_after_the_one_before(flows: Flows) -> None:
+    flows.begin(*(step(name) for name in "abc"), stagger_ms=10_000)
+    assert flows.claim() == ["a"]
+    flows.wait(10_000)
+    assert flows.claim() == ["b"]
+    flows.wait(10_000)
+    assert flows.claim() == ["c"]
+
+
+def test_the_first_failure_ends_the_rest_where_that_is_asked_for(flows: Flows) -> None:
+    flows.begin(*(step(name) for name in "abc"), concurrency=2, fail_fast=True)
+    flows.claim()
+    flows.end("a", **ERROR)
+    assert flows.runs()["b"].stop_asked == "a did not end well (fail fast)"
+    assert flows.states() == {"a": "failed", "b": "running", "c": "stopped"}
+
+
+def test_a_refused_task_begins_nothing_and_is_named(flows: Flows) -> None:
+    told = flows.world.problem(
+        "POST", "/v1/workflows", {"kind": "batch", "steps": [step("a"), step("b", agent="nobody")]}
+    )
+    assert told["message"].startswith("step b: ") and told["details"]["step"] == "b"
+    assert not flows.coordinator.rows(Run) and not flows.coordinator.rows(Workflow)
+
+
+def test_more_than_the_budget_begins_nothing(flows: Flows) -> None:
+    steps = [step(name, budget="0.5") for name in "ab"]
+    told = flows.world.problem("POST", "/v1/workflows", {"kind": "batch", "steps": steps, "budget": "0.7"})
+    assert (told["code"], told["details"]["step"]) == ("budget", "b")
+    assert not flows.coordinator.rows(Run) and not flows.coordinator.rows(Workflow)
+
+
+def test_partial_leaves_out_what_is_refused(flows: Flows) -> None:
+    steps = [step("a", budget="0.5"), step("b", budget="0.5")]
+    begun = flows.begin(*steps, step("c", agent="nobody"), partial=True, budget="0.7")
+    assert flows.states() == {"a": "running", "b": "refused", "c": "refused"}
+    assert "nobody" in begun["steps"][2]["refused"] and "Budget" in begun["steps"][1]["refused"]
+
+
+def test_a_dry_run_judges_every_step_and_changes_nothing(flows: Flows) -> None:
+    asked = {"kind": "graph", "steps": [step("a"), step("b", "a")], "dry_run": True}
+    told = flows.world.http.post("/v1/workflows", asked).json()
+    assert told["admitted"] is True and [len(one["gates"]) for one in told["steps"]] == [10, 10]
+    assert "later" not in told["steps"][0] and "a is done" in told["steps"][1]["later"]
+    assert not flows.coordinator.rows(Workflow)
+
+
+def test_runs_of_a_workflow_can_be_listed(flows: Flows) -> None:
+    begun = flows.begin(step("a"), step("b"))
+    flows.world.dispatch()
+    runs = flows.world.http.get("/v1/runs", workflow=begun["workflow"]).json()["runs"]
+    assert {(run["workflow"], run["step"]) for run in runs} == {(begun["workflow"], n) for n in "ab"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "fix"),
+    [
+        ({"kind": "graph", "steps": [step("a", "b"), step("b", "a")]}, "a -> b -> a", "needs"),
+        ({"kind": "graph", "steps": [step("a", "nobody")]}, "no step 'nobody'", "one of: a"),
+        ({"kind": "graph", "steps": [step("a", "a")]}, "a needs itself", ""),
+        ({"kind": "batch", "steps": [step("a"), step("a")]}, "steps.1.name", ""),
+        ({"kind": "batch", "steps": []}, "steps", ""),
+        ({"kind": "race", "steps": [step("a")]}, "race", "by: first"),
+        ({"kind": "graph", "steps": [step("a", max=2)]}, "no until", "until"),
+        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.answer }}")]}, "does not need", "needs"),
+        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.anser }}")]}, "names nothing", "answer"),
+        (
+            {"kind": "graph", "steps": [{"name": "a", "dispatch": {"taks": "x"}}]},
+            "steps.0.dispatch.taks",
+            "task?",
+        ),
+    ],
+)
+def test_a_wrong_workflow_is_told_its_place_and_the_fix(
+    flows: Flows, body: dict[str, object], words: str, fix: str
+) -> None:
+    told = flows.world.problem("POST", "/v1/workflows", body)
+    assert words in told["message"] and fix in told["fix"] and told["exit_code"] == 2
+    assert not flows.coordinator.rows(Workflow)
