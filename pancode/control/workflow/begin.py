@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pancode.control import snapshots
-from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.dispatch import (
-    AskedDispatch,
     JudgedDispatch,
     ask,
     dry_run,
     new_id_in,
     passed,
-    put_in_queue,
-    run_of,
-    warnings_of,
 )
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
-from pancode.control.work import Work, unit_of_work
-from pancode.control.workflow import rows
-from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import Admitted
-from pancode.domain.records import (
-    EventKind,
-    Run,
-    RunState,
-    WaitReason,
-    Workflow,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.control.workflow.committing import BegunWorkflow, ReadyStep, commit, named
 from pancode.domain.request import DispatchRequest
 from pancode.domain.resolve import Resolution
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
 from pancode.domain.workflow.template import first_task
-from pancode.errors import PancodeError, RefusedError
+from pancode.errors import PancodeError
 from pancode.ports import SnapshotTaken
-
-HELD = "its turn in the workflow has not come"
-
-
-@dataclass(frozen=True, slots=True)
-class BegunWorkflow:
-    """The workflow with what the person should know."""
-
-    workflow: Workflow
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A step that is to be queued now, with all that this takes; or why it is not."""
-
-    step: StepPlan
-    asked: AskedDispatch | None = None
-    judged: JudgedDispatch | None = None
-    run: str = ""
-    taken: SnapshotTaken | None = None
-    refused: PancodeError | None = None
 
 
 def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
@@ -73,7 +33,7 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
         try:
             judged.append((step, dry_run(core, around, _request(plan, step))))
         except PancodeError as error:
-            raise _named(error, step, plan) from error
+            raise named(error, step, plan) from error
     return judged
 
 
@@ -87,7 +47,7 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
     ready = [_judged(core, around, plan, step) for step in first]
     ready = _with_snapshots(core, plan, ready)
     return decided(
-        core.lists, core.lock, lambda: _committed(core, plan, _judged_again(core, around, plan, ready))
+        core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
     )
 
 
@@ -96,31 +56,23 @@ def _request(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
     return replace(request, task=first_task(request.task, plan.input)) if not step.needs else request
 
 
-def _judged(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> _Ready:
+def _judged(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
     try:
         asked = ask(core, around, _request(plan, step), None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
     except PancodeError as error:
         return _refused(plan, step, error)
-    return _Ready(step, asked, judged)
+    return ReadyStep(step, asked, judged)
 
 
-def _refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> _Ready:
+def _refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
     """Left out where that is wanted; else it is the refusal of all."""
     if plan.partial:
-        return _Ready(step, refused=error)
-    raise _named(error, step, plan)
+        return ReadyStep(step, refused=error)
+    raise named(error, step, plan)
 
 
-def _named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
-    """The same error, which says whose it is."""
-    if len(plan.steps) > 1:
-        error.args = (f"step {step.name}: {error}",)
-    error.details["step"] = step.name
-    return error
-
-
-def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[_Ready]) -> list[_Ready]:
+def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
     """Each with the id of its run, and its snapshot: one for all that would take the same files."""
     known: dict[object, SnapshotTaken] = {}
     ids: set[str] = set()
@@ -162,8 +114,8 @@ def _fresh(core: Core, ids: set[str]) -> str:
 
 
 def _judged_again(
-    core: Core, around: Surroundings, plan: WorkflowPlan, ready: Sequence[_Ready]
-) -> list[_Ready]:
+    core: Core, around: Surroundings, plan: WorkflowPlan, ready: Sequence[ReadyStep]
+) -> list[ReadyStep]:
     """Snapshots may take long: what has taken one is judged as things are now."""
     done = []
     for one in ready:
@@ -176,63 +128,3 @@ def _judged_again(
         except PancodeError as error:
             done.append(_refused(plan, one.step, error))
     return done
-
-
-def _committed(core: Core, plan: WorkflowPlan, ready: Sequence[_Ready]) -> BegunWorkflow:
-    """The workflow, all its steps, their runs and holds: in one transaction, or not at all."""
-    by_name = {one.step.name: one for one in ready}
-    with unit_of_work(core) as work:
-        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
-        work.tx.insert(workflow)
-        work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
-        places = workflow.concurrency or len(plan.steps)
-        for number, step in enumerate(plan.steps):
-            row = step.row(workflow.id, number)
-            one = by_name.get(step.name)
-            if one is not None:
-                row = _queued(work, plan, row, one, held=places < 1 or number * plan.stagger_ms > 0)
-                places -= row.state is WorkflowStepState.RUNNING
-            work.tx.insert(row)
-            work.happened(rows.step_event(row))
-        rows.ask_to_advance(work, workflow)
-        if not core.live.waiting:
-            bind_in(work)
-    return BegunWorkflow(workflow, _warnings(ready))
-
-
-def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: _Ready, held: bool) -> WorkflowStep:
-    """The step with its run; refused where its estimate has no room, and that is to be left out."""
-    if one.judged is None:
-        return _refused_row(work, row, one.refused)
-    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held)
-    try:
-        if plan.partial:  # what is refused is not to leave half of its story
-            decide(work.case(run), Admitted(work.core.purses(work.tx, run)))
-        put_in_queue(work, run, one.judged.verdicts)
-    except RefusedError as error:
-        if plan.partial:
-            return _refused_row(work, row, error)
-        raise _named(error, one.step, plan) from error
-    state = WorkflowStepState.WAITING if held else WorkflowStepState.RUNNING
-    started = None if held else work.core.wall_ms()
-    return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
-
-
-def run_in(
-    core: Core, resolution: Resolution, row: WorkflowStep, begun: tuple[str, SnapshotTaken | None], held: bool
-) -> Run:
-    """The run of this step. `begun`: its id, and where it begins."""
-    run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
-    if held and run.state is RunState.PENDING:
-        run = replace(run, waits=WaitReason.WORKFLOW, reason=HELD)
-    return run
-
-
-def _refused_row(work: Work, row: WorkflowStep, error: PancodeError | None) -> WorkflowStep:
-    return replace(row, state=WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms())
-
-
-def _warnings(ready: Sequence[_Ready]) -> tuple[str, ...]:
-    """Each once, however many steps it is about."""
-    told = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
-    return tuple(dict.fromkeys(word for words in told for word in words))

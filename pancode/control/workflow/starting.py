@@ -12,7 +12,7 @@ from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.work import unit_of_work
 from pancode.control.workflow import rows
-from pancode.control.workflow.begin import run_in
+from pancode.control.workflow.committing import run_in
 from pancode.domain.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import request_from

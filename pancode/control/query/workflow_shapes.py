@@ -1,0 +1,53 @@
+"""The JSON of workflows that faces may rely on. Additions only."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class CostShape(TypedDict):
+    """What the runs of a workflow cost together, by the books; `unknown`: runs whose cost is not known."""
+
+    usd: str
+    held_usd: str
+    unknown: int
+    tokens: int
+    agent_ms: int
+    runs: int
+    budget_usd: str | None
+
+
+class WorkflowStepShape(TypedDict):
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted."""
+
+    name: str
+    state: str
+    needs: list[str]
+    run: str | None
+    runs: list[str]
+    outcome: str | None
+    round: int
+    most: int
+    reason: str
+    refused: str | None
+    outputs: dict[str, Any]
+    started_at: str | None
+    finished_at: str | None
+
+
+class WorkflowShape(TypedDict):
+    """A workflow with its steps, in the order in which they were asked for."""
+
+    workflow: str
+    kind: str
+    name: str
+    state: str
+    reason: str
+    winner: str | None
+    steps: list[WorkflowStepShape]
+    cost: CostShape
+    created_at: str
+    finished_at: str | None
+    created_by: str
+    retry_of: str | None
+    warnings: list[str]

@@ -1,0 +1,118 @@
+"""Writes a workflow down with the runs of its first steps: in one transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pancode.control.bind import bind_in
+from pancode.control.core import Core
+from pancode.control.dispatch import AskedDispatch, JudgedDispatch, put_in_queue, run_of, warnings_of
+from pancode.control.work import Work, unit_of_work
+from pancode.control.workflow import rows
+from pancode.domain.life.decide import decide
+from pancode.domain.life.signals import Admitted
+from pancode.domain.records import (
+    EventKind,
+    Run,
+    RunState,
+    WaitReason,
+    Workflow,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.domain.resolve import Resolution
+from pancode.domain.values import replace
+from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
+from pancode.errors import PancodeError, RefusedError
+from pancode.ports import SnapshotTaken
+
+HELD = "its turn in the workflow has not come"
+
+
+@dataclass(frozen=True, slots=True)
+class BegunWorkflow:
+    """The workflow with what the person should know."""
+
+    workflow: Workflow
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStep:
+    """A step that is to be queued now, with all that this takes; or why it is not."""
+
+    step: StepPlan
+    asked: AskedDispatch | None = None
+    judged: JudgedDispatch | None = None
+    run: str = ""
+    taken: SnapshotTaken | None = None
+    refused: PancodeError | None = None
+
+
+def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
+    """The same error, which says whose it is."""
+    if len(plan.steps) > 1:
+        error.args = (f"step {step.name}: {error}",)
+    error.details["step"] = step.name
+    return error
+
+
+def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
+    """The workflow, all its steps, their runs and holds: in one transaction, or not at all."""
+    by_name = {one.step.name: one for one in ready}
+    with unit_of_work(core) as work:
+        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
+        places = workflow.concurrency or len(plan.steps)
+        for number, step in enumerate(plan.steps):
+            row = step.row(workflow.id, number)
+            one = by_name.get(step.name)
+            if one is not None:
+                row = _queued(work, plan, row, one, held=places < 1 or number * plan.stagger_ms > 0)
+                places -= row.state is WorkflowStepState.RUNNING
+            work.tx.insert(row)
+            work.happened(rows.step_event(row))
+        rows.ask_to_advance(work, workflow)
+        if not core.live.waiting:
+            bind_in(work)
+    return BegunWorkflow(workflow, _warnings(ready))
+
+
+def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, held: bool) -> WorkflowStep:
+    """The step with its run; refused where its estimate has no room, and that is to be left out."""
+    if one.judged is None:
+        return _refused_row(work, row, one.refused)
+    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held)
+    try:
+        if plan.partial:  # what is refused is not to leave half of its story
+            decide(work.case(run), Admitted(work.core.purses(work.tx, run)))
+        put_in_queue(work, run, one.judged.verdicts)
+    except RefusedError as error:
+        if plan.partial:
+            return _refused_row(work, row, error)
+        raise named(error, one.step, plan) from error
+    state = WorkflowStepState.WAITING if held else WorkflowStepState.RUNNING
+    started = None if held else work.core.wall_ms()
+    return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
+
+
+def run_in(
+    core: Core, resolution: Resolution, row: WorkflowStep, begun: tuple[str, SnapshotTaken | None], held: bool
+) -> Run:
+    """The run of this step. `begun`: its id, and where it begins."""
+    run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
+    if held and run.state is RunState.PENDING:
+        run = replace(run, waits=WaitReason.WORKFLOW, reason=HELD)
+    return run
+
+
+def _refused_row(work: Work, row: WorkflowStep, error: PancodeError | None) -> WorkflowStep:
+    return replace(row, state=WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms())
+
+
+def _warnings(ready: Sequence[ReadyStep]) -> tuple[str, ...]:
+    """Each once, however many steps it is about."""
+    told = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    return tuple(dict.fromkeys(word for words in told for word in words))
