@@ -75,7 +75,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
             work.tx.insert(row)
             work.happened(rows.step_event(row))
         rows.ask_to_advance(work, workflow)
-        if not core.live.waiting:
+        if not core.live.binding.waiting:
             bind_in(work)
     return BegunWorkflow(workflow, _warnings(ready))
 
