@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
 from pancode.domain.quota import RedisUsage
@@ -13,6 +14,32 @@ from pancode.domain.records import Record
 
 R = TypeVar("R", bound=Record)
 Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Which rows are grouped, and the figures of each group.
+
+    `by`: fields that are equal within a group. `sums`: fields of whole numbers or amounts. `distinct`: count
+    the different values of this field and not the rows. `among`: a field has one of these values.
+    `prefix`: a field starts with this text. `least`: a number field is at least this.
+    """
+
+    by: tuple[str, ...]
+    sums: tuple[str, ...] = ()
+    distinct: str | None = None
+    among: Mapping[str, tuple[str | int | None, ...]] = field(default_factory=dict)
+    prefix: tuple[str, str] | None = None
+    least: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """One group: the values of `by`, how many rows, and the exact sums in their order."""
+
+    key: tuple[Any, ...]
+    count: int
+    sums: tuple[Decimal | int, ...] = ()
 
 
 class Transaction(Protocol):
@@ -34,6 +61,9 @@ class Transaction(Protocol):
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
         """The first keys, in order, whose first field (a text) starts with `prefix`; by the index of keys."""
+
+    def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
+        """The groups in no order, counted and summed by the database; rows may be many. Null sums as 0."""
 
     def insert(self, record: Record) -> None:
         """A new row; ConflictError when the key is taken: at once, or at the latest as the block is left,

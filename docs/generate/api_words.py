@@ -67,12 +67,6 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/queues/pause": Told("pause the fleet or a queue", "queue pause", '`{"queue", "paused"}`'),
     "POST /v1/queues/resume": Told("and go on", "queue resume", '`{"queue", "paused"}`'),
     "POST /v1/queues/runs/{run}/remove": Told("take out what still waits", "queue rm", "RunShape"),
-    "GET /v1/budget": Told("spent, held, free", "budget show", "BudgetShape"),
-    "POST /v1/budget/ceiling": Told("set a ceiling", "budget set", "BudgetShape"),
-    "POST /v1/budget/ceiling/unset": Told("the configured one again", "budget unset", "BudgetShape"),
-    "POST /v1/budget/settle": Told(
-        "say what an unknown cost was", "budget settle", '`{"run", "usd", "attempts"}`'
-    ),
     "GET /v1/receipts": Told("receipts of the newest runs", "receipt ls", '`{"receipts": [ReceiptRow]}`'),
     "GET /v1/receipts/{run}": Told("what a receipt says", "receipt show", "object"),
     "GET /v1/chains/{node}": Told("judge the chain of its receipts", "receipt verify", "VerdictShape"),
@@ -86,6 +80,16 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/modes": Told("what each mode lets a dispatch do", "modes", '`{"modes": []}`'),
     "GET /v1/safety": Told("the levels, and who holds them", "safety ls", '`{"safety": [], "matrix": []}`'),
     "GET /v1/config": Told("every setting, and where it was said", "config show", '`{"settings": []}`'),
+    "GET /v1/budget": Told("spent, held, free", "budget show", "BudgetShape"),
+    "POST /v1/budget/ceiling": Told("set a ceiling", "budget set", "BudgetShape"),
+    "POST /v1/budget/ceiling/unset": Told("the configured one again", "budget unset", "BudgetShape"),
+    "POST /v1/budget/settle": Told(
+        "say what an unknown cost was", "budget settle", '`{"run", "usd", "attempts"}`'
+    ),
+    "GET /v1/cost": Told("what runs have cost, by one of their properties", "cost", "CostTable"),
+    "GET /v1/workers": Told(
+        "each agent on each runtime and node: what it does now, its record", "workers", "WorkerShape"
+    ),
     "GET /v1/presets": Told("the presets", "presets", '`{"presets": []}`'),
     "POST /v1/presets/apply": Told(
         "apply one", "presets apply", '`{"preset", "before", "settings", "warnings"}`'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
+from pancode.api.account_routes import ACCOUNT_VERBS
 from pancode.api.agent_routes import AGENT_VERBS
 from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
@@ -27,6 +28,7 @@ VERBS: tuple[Verb, ...] = (
     *FIGURE_VERBS,
     *MODEL_VERBS,
     *RECORD_VERBS,
+    *ACCOUNT_VERBS,
     *PRESET_VERBS,
     *AGENT_VERBS,
 )

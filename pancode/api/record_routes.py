@@ -6,15 +6,13 @@ from typing import Any
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
-from pancode.api.bodies import CeilingBody, QueueBody, ReasonBody, ScopeBody, SettleBody
+from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
-from pancode.domain.agents import find_agent
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
 from pancode.domain.runtimes import RUNTIMES, matrix
-from pancode.errors import UsageError
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:
@@ -48,51 +46,6 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"
     return context.plane.runs.brief(context.plane.runs.stop_waiting(call.path["run"], reason).id)
-
-
-# -- money -----------------------------------------------------------------------------------------
-
-
-def _budget(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.money.budget(context.coordinator.around({}), call.flag("all"))
-
-
-def _ceiling(context: ApiContext, call: ApiCall) -> Any:
-    body: CeilingBody = call.body
-    said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
-    if kind == "node":
-        context.plane.nodes.must_exist((name,))
-    if kind == "agent":
-        find_agent(context.coordinator.around({}).agents(None), name)
-    context.plane.money.set_ceilings(body.scope, said, body.by)
-    return _budget(context, call)
-
-
-def _budget_scope(scope: str) -> tuple[str, str]:
-    kind, _, name = scope.partition(":")
-    if kind not in ("day", "node", "agent") or (kind == "day") == bool(name):
-        raise UsageError(
-            f"there is no budget scope {scope!r}",
-            why="session, month and run scopes are not there yet",
-            fix="day, node:NAME or agent:NAME",
-            code="bad_scope",
-        )
-    return kind, name
-
-
-def _unset(context: ApiContext, call: ApiCall) -> Any:
-    """A machine or agent that is gone may have left a ceiling: it is not looked for."""
-    body: ScopeBody = call.body
-    _budget_scope(body.scope)
-    context.plane.money.unset_ceiling(body.scope, body.by)
-    return _budget(context, call)
-
-
-def _settle(context: ApiContext, call: ApiCall) -> Any:
-    body: SettleBody = call.body
-    run = context.plane.runs.find(body.run)
-    settled = context.plane.money.settle_by_hand(run.id, body.usd, body.by)
-    return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
 
 # -- receipts and records --------------------------------------------------------------------------
@@ -203,10 +156,6 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/queues/pause", _pause, QueueBody, pokes=True),
     Verb("POST", "/v1/queues/resume", _resume, QueueBody, pokes=True),
     Verb("POST", "/v1/queues/runs/{run}/remove", _take_out, ReasonBody, pokes=True),
-    Verb("GET", "/v1/budget", _budget, query=("all",)),
-    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
-    Verb("POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True),
-    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
     Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
     Verb("GET", "/v1/receipts/{run}", _receipt),
     Verb("GET", "/v1/chains/{node}", _chain),

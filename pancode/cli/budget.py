@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.face import who
+from pancode.cli.face import here, who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, money, option
 from pancode.cli.render import count, safe, usd
@@ -15,6 +16,9 @@ from pancode.cli.tables import table
 from pancode.counted import counted
 
 app = Commands()
+Scope = Annotated[
+    str, option("day (default), week, month, node:NAME, agent:NAME or repo:PATH (repo: this repository).")
+]
 
 
 @app.group("budget", "pancode budget", "pancode budget set 20", default="show")
@@ -24,7 +28,7 @@ def budget() -> None:
 
 @budget.verb("show", "pancode budget show")
 def show(*, everything: Annotated[bool, option("Past days too.", "--all")] = False, face: Json) -> None:
-    """Today, and each node and agent."""
+    """Today, week and month where they have a ceiling, and each node, agent and repository."""
     answer = face.client().get("/v1/budget", all=everything)
     face.show(answer, lambda: _books(answer))
 
@@ -51,6 +55,14 @@ def _books(answer: dict[str, Any]) -> str:
     return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
 
 
+def _absolute(scope: str) -> str:
+    """The coordinator stands in another folder than the person."""
+    kind, _, path = scope.partition(":")
+    if kind != "repo":
+        return scope
+    return f"repo:{os.path.abspath(os.path.join(here(), os.path.expanduser(path)))}"
+
+
 def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
     """Used, held and allowed; what is not there is left out."""
     held_ = f" + {shown(held)} held" if held and ceiling is not None else ""
@@ -61,6 +73,7 @@ def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], 
     "set",
     "pancode budget set 20",
     "pancode budget set 5 --scope node:gpubox",
+    "pancode budget set 60 --scope week",
     "pancode budget set --tokens 5000000 --minutes 600",
 )
 def set_(
@@ -68,7 +81,7 @@ def set_(
     amount: Annotated[str | None, Argument(metavar="[USD]", parser=money)] = None,
     tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
     minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
-    scope: Annotated[str, option("day (default), node:NAME or agent:NAME.")] = "day",
+    scope: Scope = "day",
     face: Json,
 ) -> None:
     """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
@@ -77,16 +90,14 @@ def set_(
     """
     said = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
     body = {name: value for name, value in said.items() if value is not None}
-    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": scope, **body})
+    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": _absolute(scope), **body})
     face.show(answer, lambda: _books(answer))
 
 
 @budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
-def unset(
-    *, scope: Annotated[str, option("day (default), node:NAME or agent:NAME.")] = "day", face: Json
-) -> None:
+def unset(*, scope: Scope = "day", face: Json) -> None:
     """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
-    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": scope})
+    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": _absolute(scope)})
     face.show(answer, lambda: _books(answer))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
@@ -15,6 +15,7 @@ from pancode.control.feed import Feed
 from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
 from pancode.domain import books
+from pancode.domain.account import periods
 from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 from pancode.domain.life.signals import Purse
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
@@ -201,11 +202,44 @@ class Core:
         said = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, said.get("tokens"), said.get("ms"))
 
+    def ceilings_set(self, tx: Transaction) -> set[str]:
+        """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""
+        names = [str(name) for (name,) in tx.starting(Setting, "ceiling", 10_000)]
+        return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
+
+    def period_scopes(self) -> list[str]:
+        """This week's and this month's."""
+        return [periods.scope_of(period, self.wall_ms(), self.tz) for period in periods.PERIODS]
+
+    def period_balance(self, tx: Transaction, period: str) -> Balance:
+        """The sum of the days of this week or month."""
+        scope = periods.scope_of(period, self.wall_ms(), self.tz)
+        known = (tx.get(Balance, day) for day in periods.days_of(scope))
+        return periods.together(scope, (balance for balance in known if balance is not None))
+
     def purses(self, tx: Transaction, run: Run) -> list[Purse]:
-        """The scopes in which an attempt of this run is held from its admission on."""
+        """The scopes in which an attempt of this run is held from its admission on; then week and month."""
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
+        scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
+        return [*self.held_in(tx, scopes), *self.period_purses(tx)]
+
+    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
         return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
+
+    def period_purses(self, tx: Transaction) -> list[Purse]:
+        """This week's and this month's, where they have a ceiling."""
+        kinds = self.ceilings_set(tx)
+        sums = [self.period_balance(tx, period) for period in periods.PERIODS if period in kinds]
+        return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
+
+    def limited(self, tx: Transaction, changed: Iterable[Balance]) -> list[Purse]:
+        """Of these balances those that may have a ceiling; with today's come the week and the month."""
+        kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
+        found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & {*kinds, "day"}]
+        if any(balance.scope == today for balance in found):
+            found += [self.period_balance(tx, period) for period in periods.PERIODS if period in kinds]
+        return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
     def silent_since(self, since_ms: int) -> int:
         """Waking milliseconds since that moment of our boot clock."""

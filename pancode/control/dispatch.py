@@ -256,12 +256,14 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
 
 
 def _view(core: Core, around: Surroundings, resolution: Resolution, asked: AskedDispatch) -> AdmissionView:
-    scopes = (books.day_scope(core.wall_ms(), core.tz), books.agent_scope(resolution.agent.name))
+    scopes = [books.day_scope(core.wall_ms(), core.tz), books.agent_scope(resolution.agent.name)]
+    scopes += [books.repo_scope(resolution.project)] if resolution.project is not None else []
     with core.ports.ledger.transaction() as tx:
         draining = tx.get(Setting, "draining")
+        purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
         return AdmissionView(
-            scopes=tuple(ScopeView(tx.get(Balance, s) or Balance(s), core.ceilings(tx, s)) for s in scopes),
-            unknown=_unknown_today(tx, scopes[0]),
+            scopes=tuple(ScopeView(purse.balance, purse.ceilings) for purse in purses),
+            unknown=_unknown_today(tx, purses[0].balance.scope),
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,

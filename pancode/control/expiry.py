@@ -5,6 +5,8 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
+from pancode.domain.account.alerts import ALERT
+from pancode.domain.account.periods import PERIODS
 from pancode.domain.records import Balance, BookEntry, EntryKind, Setting
 
 LAPSED = "lapsed"
@@ -26,6 +28,7 @@ def lapse(core: Core) -> None:
             if not balance.unknown_runs or books.is_day(balance.scope):
                 continue
             _lapse_scope(work, balance.scope, today)
+        _forget_alerts(work, {today, *core.period_scopes()})
         if known:
             work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
     core.live.day = today
@@ -40,3 +43,11 @@ def _lapse_scope(work: Work, scope: str, today: str) -> None:
         admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
         if admitted and books.day_scope(min(admitted), work.core.tz) < today:
             work.book(books.lapse(entries, books.Account(run, attempt), scope, work.core.stamp()))
+
+
+def _forget_alerts(work: Work, now: set[str]) -> None:
+    """Those of days, weeks and months that are over."""
+    for kind in ("day", *PERIODS):
+        for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
+            if str(name).removeprefix(ALERT) not in now:
+                work.tx.delete(Setting, name)

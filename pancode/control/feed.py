@@ -51,6 +51,10 @@ class Feed:
         with self._lock:
             return self._events[:count]
 
+    def beyond(self, more: int) -> int:
+        """So many too many are kept when `more` are added."""
+        return len(self) + more - MOST
+
     def __len__(self) -> int:
         return len(self._events)
 

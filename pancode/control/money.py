@@ -14,8 +14,9 @@ from pancode.errors import NotFoundError, UsageError
 
 
 def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
-    """The ceilings of `day`, `node:NAME` or `agent:NAME` in each currency that is said; the others stay.
+    """The ceilings of a scope in each currency that is said; the others stay.
 
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME` or `repo:PATH`.
     What is spent already stays spent.
     """
     if any(amount is not None and amount < 0 for amount in (said.usd, said.tokens, said.ms)):

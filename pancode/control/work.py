@@ -11,8 +11,8 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from pancode.control import passed_over, reminding
 from pancode.control.core import Core
-from pancode.control.feed import MOST
 from pancode.domain import books
+from pancode.domain.account.alerts import ALERT, Alert, alert_of
 from pancode.domain.life.case import Case, Now
 from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
@@ -119,6 +119,21 @@ class Work:
             balances[scope] = books.apply(known, entry)
         for balance in balances.values():
             self.tx.put(balance)
+        for purse in self.core.limited(self.tx, balances.values()):
+            alert = alert_of(purse.balance, purse.ceilings)
+            if alert is not None:
+                self._alert(alert)
+
+    def _alert(self, alert: Alert) -> None:
+        """Warn a person, once for each ceiling that a scope has had."""
+        name = f"{ALERT}{alert.scope}"
+        known = self.tx.get(Setting, name)
+        if known is not None and known.value == alert.ceiling:
+            return
+        self.tx.put(Setting(name, alert.ceiling, self.core.wall_ms(), "coordinator"))
+        told = {"scope": alert.scope, "used": alert.used, "ceiling": alert.ceiling}
+        self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **told)
+        self.happened(Happened(EventKind.BUDGET_ALERT, data={**told, "percent": alert.percent}))
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""
@@ -145,7 +160,7 @@ class Work:
         row = FeedEvent(number, self.core.wall_ms(), event.kind, event.run, event.node, event.data)
         tx.insert(row)
         self._events.append(row)
-        beyond = len(feed) + len(self._events) - MOST
+        beyond = feed.beyond(len(self._events))
         if beyond > 0:
             tx.delete(FeedEvent, feed.oldest(beyond)[-1].number)
 

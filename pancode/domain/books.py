@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from functools import reduce
 from typing import Any, assert_never
 
 from pancode.domain.records import Balance, BookEntry, EntryKind, Run
@@ -75,10 +76,7 @@ class Stamp:
 
 def plus(*amounts: Decimal) -> Decimal:
     """Their sum, exactly."""
-    total = ZERO
-    for amount in amounts:
-        total = _EXACT.add(total, amount)
-    return total
+    return reduce(_EXACT.add, amounts, ZERO)
 
 
 def minus(amount: Decimal, less: Decimal) -> Decimal:
@@ -88,8 +86,7 @@ def minus(amount: Decimal, less: Decimal) -> Decimal:
 
 def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
     """The scope of the coordinator's local day; `tz` None: the machine's own zone."""
-    moment = datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz)
-    return f"day:{moment.date().isoformat()}"
+    return f"day:{datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()}"
 
 
 def is_day(scope: str) -> bool:
@@ -112,6 +109,10 @@ def workflow_scope(workflow: str) -> str:
 def is_workflow(scope: str) -> bool:
     """Whether it sums up the runs of one workflow."""
     return scope.startswith("workflow:")
+
+
+def repo_scope(project: str) -> str:
+    return f"repo:{project}"
 
 
 def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
@@ -157,8 +158,7 @@ def used_by(usage: object) -> Amount:
     """Tokens and time in a usage as kept in the ledger (plain JSON); nothing where it says nothing."""
     if not isinstance(usage, Mapping):
         return Amount()
-    names = ("input_tokens", "output_tokens", "agent_ms")
-    read, written, ms = (int(usage.get(name) or 0) for name in names)
+    read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
     return Amount(tokens=read + written, ms=ms)
 
 

@@ -126,4 +126,5 @@ class EventKind(StrEnum):
     WORKFLOW_STEP = "workflow.step"
     WORKFLOW_ENDED = "workflow.ended"
     NODE_STATE = "node.state"
+    BUDGET_ALERT = "budget.alert"
     AUDIT = "audit"

@@ -39,8 +39,9 @@ from pancode.domain.records import (
     WorkflowKind,
     WorkflowStep,
 )
+from pancode.domain.values import replace
 from pancode.errors import ConflictError, UnavailableError
-from pancode.ports import Ledger
+from pancode.ports import Grouped, Grouping, Ledger
 from tests.fakes.ledger import MemoryLedger
 
 RUN = Run(
@@ -349,3 +350,46 @@ def test_what_was_not_there_and_what_was_found_follow_every_write(ledger: Ledger
         assert len(tx.find(Setting)) == 1
         raise KeyError
     assert looks() == (False, 0)
+
+
+def spend(number: int, run: str, scope: str, usd: str, tokens: int = 0) -> BookEntry:
+    kind = EntryKind.UNKNOWN if usd == "?" else EntryKind.SPEND
+    amount = Decimal(0) if usd == "?" else Decimal(usd)
+    return BookEntry(f"s{number}", number, scope, kind, run, 1, 1, amount, tokens=tokens)
+
+
+def tallied(ledger: Ledger, grouping: Grouping) -> list[Grouped]:
+    with ledger.transaction() as tx:
+        return sorted(tx.tally(BookEntry, grouping), key=lambda group: str(group.key))
+
+
+def test_groups_are_counted_and_summed_exactly(ledger: Ledger) -> None:
+    large = "12345678901234567890.000000000001"
+    write(
+        ledger,
+        spend(1, "r-1", "day:1", large, 2**62),
+        spend(2, "r-1", "day:1", "0.1", 2**62),
+        spend(3, "r-2", "day:1", "0.2", 2**62),
+        spend(4, "r-2", "day:2", "?", 1),
+        spend(5, "r-3", "node:n", "7", 1),
+    )
+    by_scope = Grouping(("scope", "kind"), ("usd", "tokens"), distinct="run", prefix=("scope", "day:"))
+    assert tallied(ledger, by_scope) == [
+        Grouped(("day:1", EntryKind.SPEND), 2, (Decimal("12345678901234567890.300000000001"), 3 * 2**62)),
+        Grouped(("day:2", EntryKind.UNKNOWN), 1, (Decimal(0), 1)),
+    ]
+    late = Grouping(("run",), ("usd",), least=("at_ms", 3), among={"kind": (EntryKind.SPEND,)})
+    assert tallied(ledger, late) == [
+        Grouped(("r-2",), 1, (Decimal("0.2"),)),
+        Grouped(("r-3",), 1, (Decimal(7),)),
+    ]
+    assert tallied(ledger, Grouping(("kind",), among={"run": ("r-9",)})) == []
+
+
+def test_what_is_null_is_a_value_to_group_by_and_sums_as_nothing(ledger: Ledger) -> None:
+    write(ledger, RUN, replace(RUN, id="r-2", model="m", started_ms=5), replace(RUN, id="r-3", started_ms=7))
+    with ledger.transaction() as tx:
+        found = {g.key: (g.count, g.sums) for g in tx.tally(Run, Grouping(("model",), ("started_ms",)))}
+        none = tx.tally(Run, Grouping(("outcome",), among={"model": (None, "x")}))
+    assert found == {(None,): (2, (7,)), ("m",): (1, (5,))}
+    assert none == [Grouped((Outcome.DONE,), 2)]

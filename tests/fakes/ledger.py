@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
+from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
 from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
+from pancode.domain.books import plus
 from pancode.domain.records import ALL, Record
 from pancode.errors import ConflictError, UnavailableError
+from pancode.ports import Grouped, Grouping
 
 R = TypeVar("R", bound=Record)
 Key = tuple[str | int, ...]
@@ -107,6 +110,13 @@ class MemoryTransaction:
         keys = (key for key in self._table(kind).rows if str(key[0]).startswith(prefix))
         return sorted(keys)[:limit]
 
+    def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
+        groups: dict[Key, list[Record]] = {}
+        for row in self._table(kind).rows.values():
+            if _is_among(row, grouping):
+                groups.setdefault(tuple(getattr(row, name) for name in grouping.by), []).append(row)
+        return [_group(key, rows, grouping) for key, rows in groups.items()]
+
     def insert(self, record: Record) -> None:
         table = self._table(type(record))
         key = table.key_of(record)
@@ -144,6 +154,23 @@ class MemoryTransaction:
         if self._tables is None:
             raise RuntimeError("this ledger transaction has ended")
         return self._tables[kind]
+
+
+def _is_among(row: Record, grouping: Grouping) -> bool:
+    if any(getattr(row, name) not in values for name, values in grouping.among.items()):
+        return False
+    if grouping.prefix is not None and not getattr(row, grouping.prefix[0]).startswith(grouping.prefix[1]):
+        return False
+    return grouping.least is None or (getattr(row, grouping.least[0]) or 0) >= grouping.least[1]
+
+
+def _group(key: Key, rows: list[Record], grouping: Grouping) -> Grouped:
+    counted = len({getattr(row, grouping.distinct) for row in rows}) if grouping.distinct else len(rows)
+    sums = []
+    for name in grouping.sums:
+        values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
+        sums.append(plus(*values) if values and isinstance(values[0], Decimal) else sum(values))
+    return Grouped(key, counted, tuple(sums))
 
 
 def _held(record: Record) -> Record:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
+from pancode.adapters.store.tallies import SQLITE_SUM, ExactSum
 from pancode.errors import ConfigError
 
 BEGIN = "BEGIN IMMEDIATE"
@@ -52,6 +53,7 @@ def _on_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-16384"):
         cursor.execute(f"PRAGMA {pragma}")
+    connection.create_aggregate(SQLITE_SUM, 1, ExactSum)
     cursor.close()
 
 

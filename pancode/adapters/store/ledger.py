@@ -17,8 +17,11 @@ from pancode.adapters.store.errors import meaning, translated
 from pancode.adapters.store.migrate import Revisions, bring_up_to_date
 from pancode.adapters.store.postgres import Database, engine_of
 from pancode.adapters.store.statements import Statements
+from pancode.adapters.store.tables import TABLES
+from pancode.adapters.store.tallies import groups_of, question
 from pancode.domain.records import ALL, Record
 from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.ports import Grouped, Grouping
 
 R = TypeVar("R", bound=Record)
 BUSY_MS = 5_000
@@ -127,6 +130,7 @@ class SqlTransaction:
 
     def __init__(self, connection: Connection, statements: Mapping[type[Record], Statements]) -> None:
         self._connection: Connection | None = connection
+        self._dialect = connection.dialect.name
         self._statements = statements
         self.wrote = self.failed = False
 
@@ -151,6 +155,10 @@ class SqlTransaction:
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
         return [tuple(row) for row in self._do(*self._statements[kind].starting(prefix, limit))]
+
+    def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
+        shape, dialect = self._statements[kind].shape, self._dialect
+        return groups_of(shape, grouping, self._do(question(TABLES[kind], shape, grouping, dialect), {}))
 
     def insert(self, record: Record) -> None:
         sql = self._statements[type(record)]

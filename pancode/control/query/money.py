@@ -9,6 +9,7 @@ from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.control.query.run import at
 from pancode.control.query.shapes import BudgetShape, ScopeShape
 from pancode.domain import books
+from pancode.domain.account.periods import PERIODS, is_period
 from pancode.domain.records import Balance, Setting
 from pancode.ports import Transaction
 
@@ -32,6 +33,9 @@ def budget(core: Core, configured: Configured, everything: bool = False) -> Budg
             if setting.name.startswith((CEILING, WORK_CEILING)) and ":" in scope:
                 known.setdefault(scope, Balance(scope))
         day = known.pop(today, Balance(today))
+        kinds = core.ceilings_set(tx)
+        known = {name: balance for name, balance in known.items() if not is_period(name)}
+        known |= {one.scope: one for one in (core.period_balance(tx, p) for p in PERIODS if p in kinds)}
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
         others = [s for s in sorted(known) if not s.startswith("day:")]
         others = [s for s in others if everything or not books.is_workflow(s)]

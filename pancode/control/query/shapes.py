@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from pancode.control.query.account_shapes import CostRow as CostRow
+from pancode.control.query.account_shapes import CostTable as CostTable
+from pancode.control.query.account_shapes import WorkerNow as WorkerNow
+from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
 from pancode.control.query.workflow_shapes import WorkflowShape as WorkflowShape
 from pancode.control.query.workflow_shapes import WorkflowStepShape as WorkflowStepShape

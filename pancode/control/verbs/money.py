@@ -1,4 +1,4 @@
-"""Verbs of money: ceilings, the books as a person reads them, a cost that a person names."""
+"""Verbs of money: ceilings, the books as a person reads them, what work has cost, who works."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from decimal import Decimal
 from pancode.control import money
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.query.cost import cost
 from pancode.control.query.money import Configured, budget
-from pancode.control.query.shapes import BudgetShape
+from pancode.control.query.runs import moment_ms
+from pancode.control.query.shapes import BudgetShape, CostTable, WorkerShape
+from pancode.control.query.workers import workers
 from pancode.domain import books
 
 
 class MoneyVerbs:
-    """A scope is `day`, `node:NAME` or `agent:NAME`."""
+    """A scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME` or `repo:PATH`."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -38,3 +41,12 @@ class MoneyVerbs:
         (row,) = (row for row in around.origins(None) if row["key"] == "budget.ceiling")
         estimate = around.defaults(None).estimate_usd
         return budget(self._core, Configured(Decimal(row["value"]), row["origin"], estimate), everything)
+
+    def cost(self, by: str, since: str | None, limit: int) -> CostTable:
+        """What runs have cost by a property of theirs. NotFoundError for another, UsageError for a time."""
+        since_ms = 0 if since is None else max(0, moment_ms(since, self._core.wall_ms()))
+        return cost(self._core, by, since_ms, limit)
+
+    def workers(self) -> list[WorkerShape]:
+        """Each agent on each runtime and node: what it does now, and its record."""
+        return workers(self._core)

@@ -44,7 +44,10 @@ def _held(made: Changes, purses: Sequence[Purse]) -> tuple[Changes, str]:
     for purse in purses:
         if not books.fits(purse.balance, purse.ceilings, amount):
             return made, books.refusal(purse.balance, purse.ceilings, amount)
-    scopes, account = [purse.balance.scope for purse in purses], books.Account(run.id, run.attempt)
+    scopes, account = (
+        [purse.balance.scope for purse in purses if purse.held],
+        books.Account(run.id, run.attempt),
+    )
     made = made.book(books.hold(scopes, account, amount, made.now.stamp))
     return made.put(Attempt(run.id, run.attempt, made.now.ms, usd)), ""
 

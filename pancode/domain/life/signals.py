@@ -17,10 +17,14 @@ from pancode.domain.records import Balance, Fence, StoredReceipt, WaitReason
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """One scope of the books as it stands, and its ceilings."""
+    """One scope of the books as it stands, and its ceilings.
+
+    `held` False: nothing is booked there, as its balance is the sum of others.
+    """
 
     balance: Balance
     ceilings: Ceilings
+    held: bool = True
 
 
 @dataclass(frozen=True, slots=True)

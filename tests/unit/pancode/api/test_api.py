@@ -36,7 +36,7 @@ def world(tmp_path: Path) -> World:
         ("/v1/runs", {"task": "x", "agent": ""}, "an empty name", "leave it out"),
         ("/v1/runs", {"task": "x", "preset": ""}, "an empty name", "leave it out"),
         ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
-        ("/v1/budget/ceiling", {"usd": "1", "scope": "week"}, "week", "day"),
+        ("/v1/budget/ceiling", {"usd": "1", "scope": "fortnight"}, "fortnight", "day"),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "agent:bulider"}, "bulider", "builder"),
         ("/v1/queues/pause", {"queue": "pool.node.n2"}, "pool.node.n2", "pool.node.n1"),
     ],

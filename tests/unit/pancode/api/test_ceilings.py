@@ -53,7 +53,7 @@ def test_of_one_machine_too(world: World) -> None:
     assert [s["scope"].partition(":")[0] for s in answer["scopes"]] == ["day"]
 
 
-@pytest.mark.parametrize(("scope", "code"), [("day", "not_found"), ("week", "bad_scope")])
+@pytest.mark.parametrize(("scope", "code"), [("day", "not_found"), ("fortnight", "bad_scope")])
 def test_what_was_never_set(world: World, scope: str, code: str) -> None:
     assert world.problem("POST", "/v1/budget/ceiling/unset", {"scope": scope})["code"] == code
 

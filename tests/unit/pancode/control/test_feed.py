@@ -6,7 +6,6 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.control import feed as feeds
-from pancode.control import work as works
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.feed import Happened
 from pancode.domain.records import EventKind, FeedEvent
@@ -105,8 +104,7 @@ def test_a_number_that_is_not_known_any_more_is_a_gap() -> None:
 
 def test_only_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     coordinator = Desk()
-    for place in (feeds, works):
-        monkeypatch.setattr(place, "MOST", 10)
+    monkeypatch.setattr(feeds, "MOST", 10)
     core, first = coordinator.plane.core, coordinator.plane.core.feed.last
 
     def tell(work: Work, count: int) -> None:

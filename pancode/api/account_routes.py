@@ -1,0 +1,85 @@
+"""Routes of the account: what may be spent, what work has cost, who works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.api.bodies import CeilingBody, ScopeBody, SettleBody
+from pancode.api.context import ApiContext
+from pancode.api.routing import ApiCall, Verb
+from pancode.control.faces import MOST_ROWS
+from pancode.domain.account.periods import PERIODS
+from pancode.domain.agents import find_agent
+from pancode.domain.books import repo_scope
+from pancode.errors import UsageError
+
+
+def _budget(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.money.budget(context.coordinator.around({}), call.flag("all"))
+
+
+def _ceiling(context: ApiContext, call: ApiCall) -> Any:
+    body: CeilingBody = call.body
+    said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
+    if kind == "node":
+        context.plane.nodes.must_exist((name,))
+    if kind == "agent":
+        find_agent(context.coordinator.around({}).agents(None), name)
+    scope = repo_scope(_repository(context, name)) if kind == "repo" else body.scope
+    context.plane.money.set_ceilings(scope, said, body.by)
+    return _budget(context, call)
+
+
+def _budget_scope(scope: str) -> tuple[str, str]:
+    kind, _, name = scope.partition(":")
+    if kind not in ("day", *PERIODS, "node", "agent", "repo") or (kind in ("day", *PERIODS)) == bool(name):
+        raise UsageError(
+            f"there is no budget scope {scope!r}",
+            fix="day, week, month, node:NAME, agent:NAME or repo:PATH",
+            code="bad_scope",
+        )
+    return kind, name
+
+
+def _repository(context: ApiContext, folder: str) -> str:
+    """The top of the repository around a folder, as runs name it; UsageError where there is none."""
+    project = context.project_of(folder)
+    if project is None:
+        fix = "name a folder of the repository: pancode budget set 20 --scope repo:."
+        raise UsageError(f"{folder} is in no git repository", fix=fix, code="no_repository")
+    return project
+
+
+def _unset(context: ApiContext, call: ApiCall) -> Any:
+    """A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for."""
+    body: ScopeBody = call.body
+    kind, name = _budget_scope(body.scope)
+    scope = repo_scope(context.project_of(name) or name) if kind == "repo" else body.scope
+    context.plane.money.unset_ceiling(scope, body.by)
+    return _budget(context, call)
+
+
+def _settle(context: ApiContext, call: ApiCall) -> Any:
+    body: SettleBody = call.body
+    run = context.plane.runs.find(body.run)
+    settled = context.plane.money.settle_by_hand(run.id, body.usd, body.by)
+    return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
+
+
+def _cost(context: ApiContext, call: ApiCall) -> Any:
+    by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
+    return context.plane.money.cost(by, call.query.get("since"), limit)
+
+
+def _workers(context: ApiContext, call: ApiCall) -> Any:
+    return {"workers": context.plane.money.workers()}
+
+
+ACCOUNT_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/budget", _budget, query=("all",)),
+    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
+    Verb("POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True),
+    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
+    Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit")),
+    Verb("GET", "/v1/workers", _workers),
+)

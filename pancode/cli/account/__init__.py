@@ -1,0 +1,1 @@
+"""Commands of the account: what work has cost, what happened, who does it well."""

@@ -1,0 +1,77 @@
+"""`pancode cost`: what runs have cost, by one of their properties."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated, Any
+
+from pancode.cli.face import Face
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import count, safe, usd
+from pancode.cli.tables import table
+from pancode.counted import counted
+from pancode.domain.account.costs import BY
+from pancode.errors import UsageError
+
+app = Commands()
+_FIGURES = ("runs", "usd", "unknown_runs", "tokens", "agent_minutes")
+
+
+def _properties(incomplete: str) -> list[str]:
+    return [name for name in BY if name.startswith(incomplete)]
+
+
+@app.verb("cost", "pancode cost", "pancode cost --by agent --since 7d", "pancode cost --by day --csv")
+def cost(
+    *,
+    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",
+    since: Annotated[
+        str | None, option("Only what was spent since then: 90m, 7d, 2026-11-22.", "TIME")
+    ] = None,
+    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    as_csv: Annotated[bool, option("The rows as CSV, for a spreadsheet.", "--csv")] = False,
+    face: Json,
+) -> None:
+    """The dearest first: failed and stopped runs, too. The sums are those of the books.
+
+    A run whose cost nobody could tell is counted as unknown, and is not in the sum until you settle it.
+    """
+    if as_csv and face.as_json:
+        raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
+    answer = face.client().get("/v1/cost", by=by, since=since, limit=number)
+    face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
+
+
+def _csv(answer: dict[str, Any]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((answer["by"], *_FIGURES))
+    writer.writerows((_cell(row["key"]), *(row[name] for name in _FIGURES)) for row in answer["rows"])
+    return out.getvalue()
+
+
+def _cell(key: str | None) -> str:
+    """A spreadsheet must not read a name as a formula."""
+    text = key or ""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _lines(answer: dict[str, Any], face: Face) -> str:
+    if not answer["rows"]:
+        return "nothing was spent" + (f" since {answer['since']}\n" if answer["since"] else "\n")
+    about = ("ABOUT",) if answer["by"] == "run" else ()
+    head = (answer["by"].upper(), "RUNS", "COST", "UNKNOWN", "TOKENS", "MINUTES", *about)
+    shown = [*answer["rows"], {**answer["total"], "key": "total"}]
+    rows = [(row["key"], *_cells(row), *(row["about"] for _ in about)) for row in shown]
+    if answer["left_out"]:
+        face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
+    if answer["total"]["unknown_runs"]:
+        face.note("say what an unknown one cost: pancode budget settle RUN --usd X")
+    return table(head, rows)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    unknown = counted(row["unknown_runs"], "run") if row["unknown_runs"] else "-"
+    return str(row["runs"]), usd(row["usd"]), unknown, count(row["tokens"]), safe(str(row["agent_minutes"]))

@@ -1,0 +1,91 @@
+"""Workers: each agent on each runtime and node, what it does now, and what became of its last runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.query.run import node_of, run_shape
+from pancode.control.query.shapes import WorkerNow, WorkerShape
+from pancode.domain import books
+from pancode.domain.records import Run, RunState
+from pancode.ports import Transaction
+
+LOOKED_AT = 2_000
+"""Of the newest runs."""
+_Key = tuple[str, str, str | None]
+
+
+@dataclass(slots=True)
+class _Tally:
+    now: list[WorkerNow] = field(default_factory=list)
+    runs: int = 0
+    done: int = 0
+    stopped: int = 0
+    unknown: int = 0
+    usd: Decimal = books.ZERO
+    ms: int = 0
+
+
+def workers(core: Core) -> list[WorkerShape]:
+    """Those that work first, then by name."""
+    with core.ports.ledger.transaction() as tx:
+        newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
+        active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
+        found: dict[_Key, _Tally] = {}
+        for run in active:
+            _at_work(core, tx, found, run)
+        for run in newest:
+            if run.state is RunState.ENDED and not run.terms.get("judges"):
+                _ended(tx, found, run)
+    shown = [_shape(key, one) for key, one in found.items()]
+    return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
+
+
+def _in(tx: Transaction, state: RunState) -> list[Run]:
+    return tx.find(Run, {"state": state}, order="created_ms")
+
+
+def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
+    """A run that waits for a machine belongs to a worker of no node yet."""
+    shape = run_shape(core, tx, run)
+    said = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
+    _tally(found, run, shape["node"]).now.append(WorkerNow(**said))  # type: ignore[typeddict-item]
+
+
+def _ended(tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
+    """What never reached a machine says nothing of a worker."""
+    node = node_of(tx, run)
+    if node is None or run.started_ms is None:
+        return
+    tally = _tally(found, run, node)
+    tally.runs += 1
+    tally.done += run.outcome is Outcome.DONE
+    tally.stopped += run.outcome is Outcome.INTERRUPTED
+    tally.ms += max(0, (run.finished_ms or run.started_ms) - run.started_ms)
+    usage = run.result.get("usage")
+    cost = books.known_cost(usage) if isinstance(usage, dict) else None
+    tally.unknown += cost is None
+    tally.usd = books.plus(tally.usd, cost or books.ZERO)
+
+
+def _tally(found: dict[_Key, _Tally], run: Run, node: str | None) -> _Tally:
+    return found.setdefault((run.agent, run.runtime, node), _Tally())
+
+
+def _shape(key: _Key, tally: _Tally) -> WorkerShape:
+    agent, runtime, node = key
+    return {
+        "agent": agent,
+        "runtime": runtime,
+        "node": node,
+        "now": tally.now,
+        "runs": tally.runs,
+        "done": tally.done,
+        "stopped": tally.stopped,
+        "usd": f"{tally.usd:f}",
+        "unknown_runs": tally.unknown,
+        "minutes": round(tally.ms / books.MINUTE_MS, 2),
+    }

@@ -1,0 +1,1 @@
+"""Decisions about the account: costs, periods, alerts, records."""

@@ -1,0 +1,103 @@
+"""Sums up what runs have cost: by any property of theirs, exactly as the books have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pancode.domain import books
+
+BY = ("run", "workflow", "agent", "model", "runtime", "node", "repository", "day")
+SCOPE_OF: Mapping[str, str] = {
+    "day": "day:",
+    "agent": "agent:",
+    "node": "node:",
+    "repository": "repo:",
+    "workflow": "workflow:",
+}
+"""Properties that have a scope of the books for each of their values."""
+
+SHARED = ("day", "node", "repository", "workflow")
+"""Of these a run may have several, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """What the runs of one kind have cost together. `key` None: they have no such property.
+
+    `unknown`: of so many of them nobody could tell yet what they cost; they are not in `usd`.
+    """
+
+    key: str | None
+    runs: int = 0
+    usd: Decimal = books.ZERO
+    tokens: int = 0
+    agent_ms: int = 0
+    unknown: int = 0
+
+    def __add__(self, more: CostLine) -> CostLine:
+        return CostLine(
+            self.key,
+            self.runs + more.runs,
+            books.plus(self.usd, more.usd),
+            self.tokens + more.tokens,
+            self.agent_ms + more.agent_ms,
+            self.unknown + more.unknown,
+        )
+
+    def less(self, other: CostLine) -> CostLine:
+        """What is left without the other."""
+        return CostLine(
+            self.key,
+            self.runs - other.runs,
+            books.minus(self.usd, other.usd),
+            self.tokens - other.tokens,
+            self.agent_ms - other.agent_ms,
+            self.unknown - other.unknown,
+        )
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.runs > 0 or self.usd or self.tokens > 0 or self.agent_ms > 0 or self.unknown > 0)
+
+
+def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
+    """The lines whose keys become the same, added up."""
+    same: dict[str | None, list[CostLine]] = {}
+    for line in lines:
+        same.setdefault(key_of(line.key), []).append(line)
+    return [_added(key, some) for key, some in same.items()]
+
+
+def total(lines: Sequence[CostLine]) -> CostLine:
+    return _added("total", lines)
+
+
+def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
+    return CostLine(
+        key,
+        sum(line.runs for line in lines),
+        books.plus(*(line.usd for line in lines)),
+        sum(line.tokens for line in lines),
+        sum(line.agent_ms for line in lines),
+        sum(line.unknown for line in lines),
+    )
+
+
+def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
+    """And one line for all that has no such property, where there is something: the sums stay whole.
+
+    A run that had two of them, as one that was tried again on another node, is in both lines.
+    """
+    left = everything.less(total(lines))
+    counts = (max(0, number) for number in (left.tokens, left.agent_ms, left.unknown))
+    rest = CostLine(None, max(0, left.runs), left.usd, *counts)
+    return lines if rest.is_nothing else [*lines, rest]
+
+
+def in_order(lines: Iterable[CostLine], by: str) -> list[CostLine]:
+    """The newest day first, or the dearest first; equal ones by name."""
+    if by == "day":
+        return sorted(lines, key=lambda line: line.key or "", reverse=True)
+    return sorted(lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))

@@ -1,0 +1,63 @@
+"""Money over real hosts through the command line: what runs have cost, ceilings, who works."""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pancode.errors import ExitCode
+from tests.e2e.owner import Owner, script
+
+pytestmark = pytest.mark.slow
+
+
+def paid(fleet: Owner, top: Path, node: str, *acts: str) -> dict[str, object]:
+    words = ("dispatch", "--runtime", "scripted", "--node", node, "--json", script(*acts))
+    run: dict[str, object] = fleet.run(*words, cwd=top).json()
+    return run
+
+
+def test_cost_of_done_failed_and_unknown_runs_is_that_of_the_books(fleet: Owner) -> None:
+    before = {by: Decimal(fleet.ask("cost", "--by", by)["total"]["usd"]) for by in ("run", "node", "day")}
+    top = fleet.repository("paid")
+    done = paid(fleet, top, "node1", "usage 100 20 0.03")
+    broken = paid(fleet, top, "node2", "usage 100 20 0.02", "exit 3")
+    unknown = paid(fleet, top, "node1", "usage 100 20 unknown")
+    assert done["outcome"] == "done" and broken["outcome"] != "done"
+    for by, was in before.items():
+        assert Decimal(fleet.ask("cost", "--by", by)["total"]["usd"]) - was == Decimal("0.05"), by
+    rows = {row["key"]: row for row in fleet.ask("cost", "-n", "1000")["rows"]}
+    assert (rows[broken["run"]]["usd"], rows[unknown["run"]]["unknown_runs"]) == ("0.02", 1)
+    days = sum(
+        Decimal(scope["spent_usd"])
+        for scope in fleet.ask("budget", "show", "--all")["scopes"]
+        if scope["scope"].startswith("day:")
+    )
+    assert Decimal(fleet.ask("cost", "--by", "repository")["total"]["usd"]) == days
+    said = fleet.run("cost", "--by", "node", "--since", "1h", "--csv").ok().out
+    assert {"node1", "node2"} <= {row["node"] for row in csv.DictReader(io.StringIO(said))}
+    assert "total" in fleet.run("cost", "--by", "model").ok().out
+    assert fleet.run("cost", "--by", "modle").code == ExitCode.NOT_FOUND
+    working = {(w["agent"], w["runtime"], w["node"]) for w in fleet.ask("workers")["workers"]}
+    assert ("builder", "scripted", "node1") in working
+    assert "node1" in fleet.run("workers").ok().out
+    fleet.run("budget", "settle", str(unknown["run"]), "--usd", "0.01").ok()
+    assert Decimal(fleet.ask("cost")["total"]["usd"]) - before["run"] == Decimal("0.06")
+
+
+def test_a_repository_over_its_ceiling_takes_no_more_and_says_so(fleet: Owner) -> None:
+    top = fleet.repository("dear")
+    fleet.run("budget", "set", "0.10", "--scope", "repo:.", cwd=top).ok()
+    words = ("dispatch", "--runtime", "claude", "--budget", "0.20", "--dry-run", "look")
+    refused = fleet.run(*words, cwd=top)
+    assert refused.code == ExitCode.REFUSED and "ceiling: $0.10" in refused.out + refused.err
+    assert fleet.run("budget", "set", "5", "--scope", "fortnight").code == ExitCode.USAGE
+    fleet.run("budget", "unset", "--scope", "repo:.", cwd=top).ok()
+    fleet.run("budget", "set", "100", "--scope", "week").ok()
+    scopes = [scope["scope"].partition(":")[0] for scope in fleet.ask("budget", "show")["scopes"]]
+    assert "week" in scopes
+    fleet.run("budget", "unset", "--scope", "week").ok()

@@ -1,0 +1,170 @@
+"""What runs have cost: by each property the sums of the books, whatever became of the runs; and the alert."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import Usage
+from pancode.control.query.cost import cost
+from pancode.control.query.workers import workers
+from pancode.domain.account.costs import BY
+from pancode.domain.books import Ceilings, is_day, plus
+from pancode.domain.records import Audit, Balance, EventKind
+from pancode.errors import NotFoundError, RefusedError
+from tests.unit.pancode.control.world import Desk, Puppet, failed
+
+ENDS = ("done", "failed", "unknown", "stopped", "settled", "retried")
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(ENDS),
+        st.sampled_from(("builder", "reviewer")),
+        st.sampled_from((None, "m1")),
+        st.sampled_from((None, "/home/ana/shop")),
+        st.decimals("0", "1", places=6),
+    ),
+    max_size=6,
+)
+
+
+@pytest.fixture
+def coordinator() -> Desk:
+    return Desk()
+
+
+def usage(usd: Decimal | None) -> Usage:
+    used: dict[str, Any] = {"cost_usd": usd, "cost_source": "unknown" if usd is None else "reported"}
+    return Usage(**used, input_tokens=7, output_tokens=3, agent_ms=60_000)
+
+
+def claimed(coordinator: Desk, node: Puppet) -> Order:
+    for _ in range(3):
+        node.breathe()
+        coordinator.turn()
+        order = node.claim()
+        if order is not None:
+            return order
+    raise AssertionError("nothing was offered")
+
+
+def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, **more: Any) -> None:
+    """One run from its dispatch to that end."""
+    coordinator.dispatch(run, usd="0.05", **more)
+    if end == "stopped":
+        coordinator.plane.runs.stop(run, "ana said so")
+        coordinator.turn()
+        return
+    order = claimed(coordinator, node)
+    assert order.identity.run == run
+    node.start(order)
+    if end == "retried":
+        ended = failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA)
+        node.deliver(order, usage=usage(usd), **ended)
+        coordinator.turn(20_000)
+        order = claimed(coordinator, node)
+        assert order.identity.attempt == 2
+    ended = {} if end != "failed" else failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
+    node.deliver(order, usage=usage(None if end in ("unknown", "settled") else usd), **ended)
+    coordinator.turn()
+    if end == "settled":
+        coordinator.plane.money.settle_by_hand(run, usd, "ana")
+
+
+@settings(max_examples=25, deadline=None)
+@given(RUNS)
+def test_by_every_property_the_sums_are_those_of_the_books(runs: list[tuple[Any, ...]]) -> None:
+    coordinator = Desk("100")
+    node = Puppet(coordinator)
+    node.breathe()
+    for number, (end, agent, model, project, usd) in enumerate(runs):
+        play(coordinator, node, f"r-{number:04}", end, usd, agent=agent, model=model, project=project)
+    coordinator.check_books()
+    days = [b for b in coordinator.rows(Balance) if is_day(b.scope)]
+    spent, unknown = plus(*(b.spent_usd for b in days)), sum(b.unknown_runs for b in days)
+    ran = sum(end != "stopped" for end, *_ in runs)
+    for by in BY:
+        answer = cost(coordinator.plane.core, by, 0, 100)
+        rows, whole = answer["rows"], answer["total"]
+        assert Decimal(whole["usd"]) == spent == plus(*(Decimal(row["usd"]) for row in rows)), by
+        assert whole["unknown_runs"] == unknown == sum(row["unknown_runs"] for row in rows), by
+        assert whole["runs"] == ran == sum(row["runs"] for row in rows), by
+        assert whole["tokens"] == sum(b.tokens for b in days) == sum(row["tokens"] for row in rows), by
+
+
+def test_rows_beyond_the_limit_are_counted_and_since_leaves_out_what_was_before(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "done", Decimal("0.2"))
+    coordinator.turn(60_000)
+    since = coordinator.clock.wall_ms()
+    play(coordinator, node, "r-0002", "done", Decimal("0.3"))
+    answer = cost(coordinator.plane.core, "run", 0, 1)
+    assert [row["key"] for row in answer["rows"]] == ["r-0002"] and answer["left_out"] == 1
+    assert answer["rows"][0]["about"] == "done  builder: true"
+    late = cost(coordinator.plane.core, "agent", since, 10)
+    assert [(row["key"], row["usd"], row["runs"]) for row in late["rows"]] == [("builder", "0.3", 1)]
+    with pytest.raises(NotFoundError) as wrong:
+        cost(coordinator.plane.core, "modle", 0, 1)
+    assert "model" in wrong.value.fix
+
+
+@pytest.mark.parametrize("scope", ["week", "month", "repo:/home/ana/shop"])
+def test_a_week_a_month_and_a_repository_have_ceilings(coordinator: Desk, scope: str) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "done", Decimal("0.50"), project="/home/ana/shop")
+    coordinator.plane.money.set_ceilings(scope, Ceilings(Decimal("0.60")), "ana")
+    coordinator.dispatch("r-0002", usd="0.05", project="/home/ana/shop")
+    with pytest.raises(RefusedError, match=r"spent: \$0.50, held: \$0.05, estimated next: \$0.20"):
+        coordinator.dispatch("r-0003", usd="0.20", project="/home/ana/shop")
+    coordinator.check_books()
+
+
+def test_a_ceiling_of_a_repository_holds_no_other(coordinator: Desk) -> None:
+    coordinator.plane.money.set_ceilings("repo:/home/ana/shop", Ceilings(Decimal("0.01")), "ana")
+    coordinator.dispatch("r-0001", usd="0.20", project="/home/ana/else")
+    coordinator.dispatch("r-0002", usd="0.20")
+
+
+def alerts(coordinator: Desk) -> list[dict[str, object]]:
+    return [e.data for e in coordinator.plane.core.feed.newest(1_000) if e.kind is EventKind.BUDGET_ALERT]
+
+
+def test_at_eighty_percent_a_person_is_told_once_for_each_ceiling(coordinator: Desk) -> None:
+    coordinator.plane.money.set_ceilings("week", Ceilings(Decimal(1)), "ana")
+    coordinator.dispatch("r-0001", usd="0.79")
+    assert alerts(coordinator) == []
+    coordinator.dispatch("r-0002", usd="0.01")
+    coordinator.dispatch("r-0003", usd="0.10")
+    (told,) = alerts(coordinator)
+    assert told["percent"] == 80 and str(told["scope"]).startswith("week:")
+    (entry,) = [a for a in coordinator.rows(Audit) if a.what == "80 % of a ceiling is used"]
+    assert (entry.domain, entry.level, entry.detail["ceiling"]) == ("budget", "warning", "$1.00")
+    coordinator.restart()
+    coordinator.dispatch("r-0004", usd="0.01")
+    assert len(alerts(coordinator)) == 1, "once, also over a restart"
+    coordinator.plane.money.set_ceilings("week", Ceilings(Decimal("1.05")), "ana")
+    coordinator.dispatch("r-0005", usd="0.01")
+    assert len(alerts(coordinator)) == 2, "another ceiling has an alert of its own"
+
+
+def test_a_worker_is_an_agent_on_a_runtime_and_node(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "done", Decimal("0.2"))
+    play(coordinator, node, "r-0002", "unknown", Decimal(0))
+    coordinator.dispatch("r-0003", agent="reviewer")
+    claimed(coordinator, node)
+    found = workers(coordinator.plane.core)
+    assert [(w["agent"], w["node"], [n["run"] for n in w["now"]]) for w in found] == [
+        ("reviewer", "n1", ["r-0003"]),
+        ("builder", "n1", []),
+    ]
+    idle = found[1]
+    assert (idle["runs"], idle["done"], idle["usd"], idle["unknown_runs"]) == (2, 2, "0.2", 1)
