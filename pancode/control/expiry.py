@@ -8,6 +8,7 @@ from pancode.domain import books
 from pancode.domain.account.alerts import ALERT
 from pancode.domain.account.periods import PERIODS
 from pancode.domain.records import Balance, BookEntry, EntryKind, Setting
+from pancode.ports import Transaction
 
 LAPSED = "lapsed"
 """The setting that says for which day it was done."""
@@ -22,16 +23,20 @@ def lapse(core: Core) -> None:
     if core.live.day == today:
         return
     with unit_of_work(core) as work:
-        done = work.tx.get(Setting, LAPSED)
-        known = work.tx.find(Balance) if done is None or done.value != today else []
-        for balance in known:
-            if not balance.unknown_runs or books.is_day(balance.scope):
-                continue
-            _lapse_scope(work, balance.scope, today)
+        balances = _not_done(work.tx, today)
+        for balance in balances:
+            if balance.unknown_runs and not books.is_day(balance.scope):
+                _lapse_scope(work, balance.scope, today)
         _forget_alerts(work, {today, *core.period_scopes()})
-        if known:
+        if balances:
             work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
     core.live.day = today
+
+
+def _not_done(tx: Transaction, today: str) -> list[Balance]:
+    """All balances, unless this was done today."""
+    done = tx.get(Setting, LAPSED)
+    return [] if done is not None and done.value == today else tx.find(Balance)
 
 
 def _lapse_scope(work: Work, scope: str, today: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
@@ -11,13 +12,13 @@ from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.reminding import reminders
+from pancode.control.rows import edit, take_controls
 from pancode.control.trust import clones
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import LastHeartbeat, NodeState
 from pancode.domain.node_advice import quoted
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ControlMessage, Node
-from pancode.ports import Transaction
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
@@ -111,9 +112,7 @@ def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
     if known is None or known == (node.obeys or core.key.public.keyid):
         return
     with core.ports.ledger.transaction() as tx:
-        row = tx.get(Node, node.name)
-        if row is not None:
-            tx.put(replace(row, obeys=known))
+        edit(tx, Node, node.name, change=lambda row: replace(row, obeys=known))
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
@@ -148,7 +147,7 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
         if behind:
             epoch = core.raise_epoch(beat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
-        _remember(work.tx, node.name, beat)
+        edit(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or beat.control_seen > node.control_seq:
                 _say_anew(work, other)
@@ -157,25 +156,21 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
         core.enter(epoch)
 
 
-def _remember(tx: Transaction, name: str, beat: Heartbeat) -> None:
-    node = tx.get(Node, name)
-    if node is not None:
-        seen = max(node.epoch_seen, beat.epoch_seen)
-        tx.put(replace(node, epoch_seen=seen, control_seq=max(node.control_seq, beat.control_seen)))
+def _caught_up(node: Node, beat: Heartbeat) -> Node:
+    """The node with the numbers that it has seen."""
+    seen, number = max(node.epoch_seen, beat.epoch_seen), max(node.control_seq, beat.control_seen)
+    return replace(node, epoch_seen=seen, control_seq=number)
 
 
 def _say_anew(work: Work, node: Node) -> None:
     """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
-    waiting = work.tx.find(ControlMessage, {"tag": node.tag})
-    for message in waiting:
-        work.tx.delete(ControlMessage, node.tag, message.seq)
+    waiting = take_controls(work.tx, node.tag)
     say_settings(work, node)
     for message in waiting:
-        body = _body_of(message)
-        if not isinstance(body, SetSlots | Drain):
-            work.send(node.name, body)
+        if not _is_setting(message):
+            work.send(node.name, _body_of(message))
     work.audit("fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
 
 
@@ -186,11 +181,13 @@ def say_settings(work: Work, node: Node) -> None:
     """
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
-    for message in work.tx.find(ControlMessage, {"tag": node.tag}):
-        if isinstance(_body_of(message), SetSlots | Drain):
-            work.tx.delete(ControlMessage, node.tag, message.seq)
+    take_controls(work.tx, node.tag, _is_setting)
     work.send(node.name, SetSlots(slots=node.slots))
     work.send(node.name, Drain(on=node.draining is not None, reason=node.draining or ""))
+
+
+def _is_setting(message: ControlMessage) -> bool:
+    return isinstance(_body_of(message), SetSlots | Drain)
 
 
 def _body_of(message: ControlMessage) -> ControlBody:

@@ -11,11 +11,12 @@ from node_agent.wire.signing import PublicKey
 from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.faces import NodeChange
+from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.signals import Lost
 from pancode.domain.names import not_found
-from pancode.domain.records import ControlMessage, Node
+from pancode.domain.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.ports import Transaction
 
@@ -166,8 +167,7 @@ def _part_with(work: Work, node: Node, why: str) -> None:
     """This key's word is no longer taken: what only it could have ended is given up."""
     for fence in open_fences(work.tx, node=node.name):
         work.signal_fence(fence, Lost(why))
-    for message in work.tx.find(ControlMessage, {"tag": node.tag or ""}):
-        work.tx.delete(ControlMessage, message.tag, message.seq)
+    take_controls(work.tx, node.tag or "")
 
 
 def _known(tx: Transaction, name: str) -> Node:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.control.core import Core
+from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Setting
@@ -38,9 +39,13 @@ def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) ->
 
 def end(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
     """It signs for that name no longer; what it has signed stays verifiable."""
-    known = tx.get(KnownKey, PublicKey.parse(public).keyid, name) if public is not None else None
-    if known is not None and known.until_ms is None:
-        tx.put(replace(known, until_ms=now_ms))
+    if public is not None:
+        edit(tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms))
+
+
+def _ended(known: KnownKey, now_ms: int) -> KnownKey:
+    """A key that has ended before keeps that time."""
+    return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
 def trusted(tx: Transaction) -> TrustedKeys:

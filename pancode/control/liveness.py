@@ -8,6 +8,7 @@ from functools import partial
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from pancode.control.core import Core, open_fences
+from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.feed import Happened
@@ -86,14 +87,11 @@ def _new_controls(core: Core) -> list[ControlMessage]:
 
 
 def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
-    waiting = []
     with core.ports.ledger.transaction() as tx:
-        for message in tx.find(ControlMessage):
-            if seen.get(message.tag, -1) >= message.seq:
-                tx.delete(ControlMessage, message.tag, message.seq)
-                core.live.outbox.sent_ms.pop(_sent_key(message), None)
-            else:
-                waiting.append(message)
+        taken = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
+        waiting = tx.find(ControlMessage)
+    for message in taken:
+        core.live.outbox.sent_ms.pop(_sent_key(message), None)
     return waiting
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.architecture.house import room_changes, traced_run
+from tests.architecture.house import bodies_that_read_and_write, room_changes, traced_run
 
-FILES, CHANGES = 85, 55
+FILES, CHANGES, BODIES = 85, 55, 10
 
 
 def test_a_run_goes_through_few_files_and_rooms() -> None:
@@ -12,3 +12,8 @@ def test_a_run_goes_through_few_files_and_rooms() -> None:
     assert "node_agent/attempt/job.py" in files and "pancode/control/plane.py" in files, "it is a whole run"
     assert len(files) <= FILES, files
     assert room_changes(files) <= CHANGES, files
+
+
+def test_few_functions_of_the_control_plane_read_and_write_in_one_body() -> None:
+    """Load the case, let the domain decide, and let `work.py` write it."""
+    assert len(bodies_that_read_and_write()) <= BODIES

@@ -42,22 +42,24 @@ def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
 
 def _count(work: Work, node: Node, size: int) -> bool:
     """One more receipt, kept or asked for again; False: it is one too many, and the node is quarantined."""
-    day, share = work.core.wall_ms() // DAY_MS, work.core.rules.evidence
-    stored = work.tx.get(Setting, KEPT + (node.tag or ""))
-    known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
-    before = (
-        ForeignReceipts(known["receipts"], known["size"])
-        if known.get("day") == day
-        else ForeignReceipts(0, 0)
-    )
+    day, before = work.core.wall_ms() // DAY_MS, _kept_today(work, node)
     now = ForeignReceipts(before.receipts + 1, before.size + size)
-    why = too_much_evidence(now, share)
+    why = too_much_evidence(now, work.core.rules.evidence)
     if why:
         shut_out(work, node, why)
         return False
     value = {"day": day, "receipts": now.receipts, "size": now.size}
     work.tx.put(Setting(KEPT + (node.tag or ""), value, work.core.wall_ms(), "coordinator"))
     return True
+
+
+def _kept_today(work: Work, node: Node) -> ForeignReceipts:
+    """How many of this node's receipts were counted today, and their bytes."""
+    stored = work.tx.get(Setting, KEPT + (node.tag or ""))
+    known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
+    if known.get("day") != work.core.wall_ms() // DAY_MS:
+        return ForeignReceipts(0, 0)
+    return ForeignReceipts(known["receipts"], known["size"])
 
 
 def forget(tx: Transaction, node: Node) -> None:
