@@ -1,4 +1,4 @@
-"""Decides how often a node does what it does by itself: every interval in one place, scaled by one factor."""
+"""Every interval of a node's periodic work in one place, scaled by one factor."""
 
 from __future__ import annotations
 

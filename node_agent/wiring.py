@@ -1,4 +1,4 @@
-"""Puts a real node agent together from a node's home; the only place that knows ports and effects alike."""
+"""Puts a real node agent together from a node's home; the only place that knows both ports and effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `pancode`, also as `python -m pancode`: Ctrl-C is silent from its first moment to its last."""
+"""The command `pancode`, also as `python -m pancode`: Ctrl-C is silent from the first moment to the last."""
 
 from __future__ import annotations
 

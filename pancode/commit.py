@@ -1,4 +1,4 @@
-"""Tells which commit this is: written into what is built, asked of git in a clone; standard library only."""
+"""Tells which commit this is: written into a build, asked of git in a clone; standard library only."""
 
 from __future__ import annotations
 

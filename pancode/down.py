@@ -1,4 +1,4 @@
-"""The mark in a home that its fleet was taken down: who only looks or waits does not start it over that."""
+"""The mark in a home that its fleet was taken down: a command that only looks does not start it then."""
 
 from __future__ import annotations
 

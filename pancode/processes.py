@@ -1,4 +1,4 @@
-"""Names a process for ever: boot, pid and start time. A pid alone is given to another one again."""
+"""Identifies a process for ever: boot, pid and start time. A pid alone may be used again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The node agent as one turn: listen, take work, move what is under way, speak. No thread, no sleep."""
+"""One turn of the node agent: listen, take orders, advance attempts, report. No thread, no sleep."""
 
 from __future__ import annotations
 

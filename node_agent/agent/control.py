@@ -1,4 +1,4 @@
-"""Verifies what the coordinator tells this node and applies it, each thing once; believes nothing else."""
+"""Verifies the coordinator's control messages and applies each once; nothing unsigned is believed."""
 
 from __future__ import annotations
 

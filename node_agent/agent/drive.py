@@ -1,4 +1,4 @@
-"""Decides which attempt is advanced when, in the thread of the caller."""
+"""Decides when each attempt is advanced, in the thread of the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the node agent needs of whoever tests its models; and nobody who does."""
+"""The port through which the node agent has models tested, and a tester that tests none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what time it is in the fleet: from signed beats and the node's own boot clock. Pure."""
+"""Computes the fleet's time from signed beats and the node's own boot clock. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends what running agents write to the depot while they run, so that logs can be watched. Best effort."""
+"""Uploads the output of running agents while they run, so that logs can be followed. Best effort."""
 
 from __future__ import annotations
 

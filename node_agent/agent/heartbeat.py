@@ -1,4 +1,4 @@
-"""Builds the heartbeat: what the node has seen, what it is, and how much work it can take."""
+"""Builds the heartbeat: what the node has seen, its facts, and how much work it can take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides when the node tells what its journal holds, and what is in that word."""
+"""Decides when the node reports the content of its journal, and builds that report."""
 
 from __future__ import annotations
 

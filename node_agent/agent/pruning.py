@@ -1,4 +1,4 @@
-"""Lets go of what has done its duty: entries of past epochs after 30 days, with the files they still have."""
+"""Deletes journal entries of past epochs after 30 days, with the files that they still have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs this node's events and sends them, in order, until the coordinator's cursor covers them."""
+"""Signs this node's events and sends them in order, until the coordinator confirms them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends outputs to the depot without the values of secrets: from a copy beside the raw file."""
+"""Uploads outputs without the values of secrets: from a redacted copy beside the raw file."""
 
 from __future__ import annotations
 

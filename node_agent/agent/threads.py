@@ -1,4 +1,4 @@
-"""Threads for short pieces of work: one that has nothing to do waits a while for the next, then ends."""
+"""Threads for short pieces of work; an idle thread waits a while for the next piece, then ends."""
 
 from __future__ import annotations
 

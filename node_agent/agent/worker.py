@@ -1,4 +1,4 @@
-"""The node agent in production: the same turns and the same job, a thread for each attempt that works."""
+"""The node agent in production: the same turns and the same job, with a thread for each attempt."""
 
 from __future__ import annotations
 

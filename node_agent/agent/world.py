@@ -1,4 +1,4 @@
-"""All that a node agent is made of, as one value."""
+"""All parts of a node agent, as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether an order is started: signature, time, fence, slots, the owner's ceiling. Pure."""
+"""Decides whether an order may start: signature, time, fence, slots, the owner's ceiling. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what the owner of this node allows at most; no order can raise it."""
+"""The most that the owner of this node allows; no order can raise it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a receipt says: an order and what its marks left, put together. Pure."""
+"""Builds a receipt's claims from an order and the journal's marks. Pure."""
 
 from __future__ import annotations
 

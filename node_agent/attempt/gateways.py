@@ -1,4 +1,4 @@
-"""The model gateway as the procedure sees it: a door for the agent, and a count that we made ourselves."""
+"""The model gateway as the procedure uses it: an address for the agent, and our own count of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which steps the shim runs for an order, where their output goes, and what ends them. Pure."""
+"""Decides which steps the shim runs for an order, where their output goes, and their limits. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the job procedure needs of the world, as protocols. Every call is synchronous.
+"""The ports of the job procedure, as protocols. Every call is synchronous.
 
 A node may die between any two calls, and during one: each is atomic, or may simply be made again.
 """

@@ -1,4 +1,4 @@
-"""Decides what a journal's records add up to: an attempt's state, and the node's own. Pure."""
+"""Folds a journal's records into the state of an attempt, and of the node. Pure."""
 
 from __future__ import annotations
 

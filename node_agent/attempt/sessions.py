@@ -1,4 +1,4 @@
-"""What the job needs of sessions: kept when a run ends, gone on with by a later one on this node."""
+"""The port for agent sessions: saved when a run ends, resumed by a later run on this node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis as a node sees it: the port, and what goes through it."""
+"""The port to Redis on a node, and the messages that go through it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how an attempt ended, from what its steps left: outcome, failure kind and reason. Pure."""
+"""Decides how an attempt ended, from the results of its steps: outcome, failure kind, reason. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what a running agent writes, as it grows, and says what was spent and which limit that breaks."""
+"""Reads a running agent's output as it grows, and reports its spending and any limit that it breaks."""
 
 from __future__ import annotations
 

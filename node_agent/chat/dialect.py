@@ -1,4 +1,4 @@
-"""OpenAI's chat dialect, which every model server speaks: what is sent, and what a refusal says. Pure."""
+"""OpenAI's chat dialect, which every model server speaks: requests, and how a refusal is read. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a conversation inside what its model can use, by a rule that is told each time. Pure.
+"""Keeps a conversation inside the model's context window, by a rule that is printed each time. Pure.
 
 The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
 oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole

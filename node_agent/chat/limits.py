@@ -1,4 +1,4 @@
-"""Decides when a run of our own worker is over before its work is done: its limits. Pure."""
+"""Decides when a run of our own worker must stop before its work is done: its limits. Pure."""
 
 from __future__ import annotations
 

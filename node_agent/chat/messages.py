@@ -1,4 +1,4 @@
-"""The conversation as values of our own: what was asked, answered and told by tools. Pure."""
+"""The conversation as values of our own: questions, answers and tool results. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins one answer of a model from its stream as it comes, whatever is in it. Pure."""
+"""Joins one answer of a model from its stream as it arrives, whatever the stream contains. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode-node`: make the node's key, run the node agent, say how it is, end everything.
+"""`pancode-node`: make the node's key, run the node agent, show its status, end everything.
 
 What a verb needs is loaded by it: `fleet up` asks every machine for its key, which needs hardly anything.
 """

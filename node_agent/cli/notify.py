@@ -1,4 +1,4 @@
-"""Tells the manager that started the node agent when it is ready, gets on, and ends (by sd_notify)."""
+"""Tells systemd that the node agent is ready, is still working, or ends (sd_notify)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries whether Redis and the depot are reached from here, as this node, and says for each what is wrong."""
+"""Checks whether this node reaches Redis and the depot, and explains each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes one value into the owner's `secrets.json`, mode 0600, and looks whether it counts."""
+"""Writes one value into the owner's `secrets.json`, mode 0600, and checks whether runs will get it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what a node's home holds without touching it: whether an agent runs, and every attempt."""
+"""Shows the state of a node's home without changing it: whether an agent runs, and every attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One answer of a server as it came, and how its parts are read without trusting them. Pure."""
+"""One answer of a model server, and readers of its parts that trust nothing in it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what the owner of this node says of model servers: `endpoints.json` in the node's home."""
+"""Reads `endpoints.json` in the node's home: the model servers that the owner of this node lists."""
 
 from __future__ import annotations
 

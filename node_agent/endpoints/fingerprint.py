@@ -1,4 +1,4 @@
-"""Which server answers at an address: by the shape of what it says, never by its port or a status. Pure.
+"""Recognises the server at an address by the shape of its answers, never by port or status. Pure.
 
 LM Studio writes each question that it does not know into its owner's log: the first match ends the questions.
 """

@@ -1,4 +1,4 @@
-"""Decides whether a server at a port of this machine may be used unasked: by whose its listening socket is.
+"""Decides whether a server on a local port may be used unasked: by the user that owns its listening socket.
 
 Whoever has a login here, and each run that has the machine's network, can listen at a port that is free.
 """

@@ -1,4 +1,4 @@
-"""Reads a llama.cpp server, of one model or a router of several, and wakes none that sleeps. Pure."""
+"""Reads a llama.cpp server with one model, or a router of several; wakes no sleeping model. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads an LM Studio server, of 0.4 and later or older: which models it has, which are loaded. Pure."""
+"""Reads an LM Studio server, of 0.4 and later or older: its models, and which are loaded. Pure."""
 
 from __future__ import annotations
 

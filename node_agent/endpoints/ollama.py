@@ -1,4 +1,4 @@
-"""Reads an Ollama server: what is installed and loaded, and the context that a call really gets. Pure."""
+"""Reads an Ollama server: installed and loaded models, and the context that a call really gets. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads servers of which a list of models is all that is known, and vLLM and SGLang, which say more. Pure."""
+"""Reads servers that only list their models, and vLLM and SGLang, which report more. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where model servers are looked for: this machine's usual ports, and what its owner lists. Pure."""
+"""Where to look for model servers: this machine's usual ports, and the owner's list. Pure."""
 
 from __future__ import annotations
 

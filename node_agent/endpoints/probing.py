@@ -1,4 +1,4 @@
-"""One look at a place: which server is there, and what it says; what is known of it is not asked again."""
+"""Probes one address: which server answers and what it offers; known facts are not asked again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a server that says it is well gets on: by its slots, over time. Pure.
+"""Decides whether a server that calls itself healthy makes progress: by its slots, over time. Pure.
 
 A slow prompt looks like a wedged server: its counters move once for each batch, which may take minutes.
 """

@@ -1,4 +1,4 @@
-"""What one look at a server found: its version, its models, its slots, and how its slots get on."""
+"""The findings of one probe of a server: version, models, slots, and the progress of its slots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a heartbeat says of the servers that are known: named, capped, with what mends what is wrong. Pure."""
+"""Builds the heartbeat's report of known model servers: named, capped, each problem with its fix. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers that this node knows: looked at in the background at a calm pace, told without a wait."""
+"""The table of known model servers: probed slowly in the background, read without a wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who vouches for a server over TLS, and what to do where its certificate is not believed."""
+"""Which authority vouches for a server over TLS, and what to do when its certificate is not believed."""
 
 from __future__ import annotations
 

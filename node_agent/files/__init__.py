@@ -1,1 +1,1 @@
-"""Files that are whole or absent, and folders of any depth."""
+"""Files that are complete or absent, and folders of any depth."""

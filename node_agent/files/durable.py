@@ -1,4 +1,4 @@
-"""Writes small files that are whole or absent, also after a crash and on a full disk. Standard library only.
+"""Writes small files that are complete or absent, even after a crash or a full disk. Standard library only.
 
 The shim imports this at every start, so it pulls in nothing slow: `json` (and with it `re` and `enum`)
 doubles the start-up time of the interpreter, therefore its C parts are used directly where they exist.

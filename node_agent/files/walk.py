@@ -1,4 +1,4 @@
-"""Walks a folder whatever its depth, by descriptors of which one is open at a time; follows no link.
+"""Walks a folder of any depth with one open descriptor at a time; follows no link.
 
 A tree that an agent has had may be deeper than Python recurses, than a path is long, than files may be open.
 """

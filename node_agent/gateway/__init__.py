@@ -1,3 +1,3 @@
-"""The model gateway: one small process per run that holds the key, counts, and stops what goes too far."""
+"""The model gateway: one small process per run that holds the model key, counts calls, enforces limits."""
 
 from __future__ import annotations

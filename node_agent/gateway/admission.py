@@ -1,4 +1,4 @@
-"""Decides which connections may stay: the run's own by their number, all others only while there is room.
+"""Decides which connections to the gateway may stay: a fixed number of the run's, others while there is room.
 
 Whoever reaches the gateway's port or socket may call, other users and other runs of this machine, too. Until
 the run's key is shown nobody is the run's, and where too many wait, those go first of whom there are most.

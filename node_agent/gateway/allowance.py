@@ -1,4 +1,4 @@
-"""Decides what a call is expected to use, and which calls may be under way at once within a run's limits."""
+"""Estimates a call's tokens, and decides which calls may run at once within a run's limits."""
 
 from __future__ import annotations
 

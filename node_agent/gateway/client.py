@@ -1,4 +1,4 @@
-"""The agent's end of the wire: reads requests within bounds, writes answers, notices a hang-up at once."""
+"""The agent's side of the gateway: reads bounded requests, writes answers, notices a hang-up at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a run has used, when that is enough, and when to ask a failing server more slowly. Pure."""
+"""Counts a run's usage, decides when a limit is reached, and when to retry a failing server later. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads for which server a TLS connection is meant, from its first message, which is not encrypted. Pure.
+"""Reads the server name from the first, unencrypted message of a TLS connection. Pure.
 
 Servers of many owners share addresses: a name that only CONNECT has said would lead to any of them.
 """

@@ -1,4 +1,4 @@
-"""Holds back the tools of a request that the vendor would run itself, with a network of its own. Pure."""
+"""Refuses tools that the vendor itself would run, with its own network access. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public prices of vendors who serve many makers' models: each has its own for the same name. Pure.
+"""Public prices of vendors that serve models of many makers: each has its own price for the same name. Pure.
 
 From their price pages (console.groq.com/docs/models, mistral.ai/pricing/api, together.ai/pricing) as the list
 genai-prices 0.2.3 of November 2026 keeps them; models that call tools. OpenRouter is not here: what a call

@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a gateway needs: heads, and bodies by length, in chunks or to the end. Strict."""
+"""The part of HTTP/1.1 that a gateway needs: heads, and bodies by length, in chunks or to the end. Strict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leads a run's calls to an endpoint of this node: its address, key and slots, which no order carries."""
+"""Sends a run's calls to an endpoint of this node: its address, key and slots, which no order carries."""
 
 from __future__ import annotations
 

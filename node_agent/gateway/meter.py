@@ -1,4 +1,4 @@
-"""Reads what a model server's answer says of tokens, on five wires, streamed or plain. Pure, bounded memory.
+"""Reads token counts from a model server's answer, in five dialects, streamed or plain. Pure, bounded memory.
 
 Standard library only, as all that the gateway's program imports.
 """

@@ -1,4 +1,4 @@
-"""Opens a gateway for a run before it starts, says how it does, and ends it: the Gateways port."""
+"""Starts a gateway for a run, reports its state, and ends it: the Gateways port."""
 
 from __future__ import annotations
 

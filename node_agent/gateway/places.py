@@ -1,4 +1,4 @@
-"""Where a gateway's things lie in its attempt's folder, and what stands in them. Standard library only."""
+"""Paths of a gateway's files in its attempt's folder, and their content. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what tokens cost: the vendors' public prices, and before them what the node's owner wrote down. Pure.
+"""Token prices: the node owner's own list first, then the vendors' public prices. Pure.
 
 A model that is not here has no price: its cost is unknown, never zero.
 """

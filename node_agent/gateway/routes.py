@@ -1,4 +1,4 @@
-"""Decides what may be asked through the gateway, on which wire, and in which words it says no. Pure."""
+"""Decides which requests the gateway passes on, in which dialect, and how it words a refusal. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves an agent's model calls: checks, waits, asks with the key, passes the answer on, counts."""
+"""Serves an agent's model calls: checks, waits, adds the key, passes the answer on, counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the calls of all runs of this node at one server down to the slots that it has; the others wait here.
+"""Limits the calls of all runs on this node to the slots of each model server; further calls wait here.
 
 A queue inside such a server has no bound and cannot be seen. Standard library only.
 """

@@ -1,4 +1,4 @@
-"""What a gateway is told on its standard input, the key included: it never stands in a file."""
+"""The gateway's settings, read from its standard input; the key is among them and never in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries connections to the hosts of one vendor, by CONNECT: for a login whose key is not ours to hold.
+"""Carries connections to one vendor's hosts by CONNECT: for a login whose key we cannot hold.
 
 TLS is not opened here: what is said is between the agent's program and its vendor. Bytes are counted, and
 nothing else; no other name is led anywhere, neither that of the CONNECT nor the one that TLS begins with.

@@ -1,4 +1,4 @@
-"""Asks the one model server that a run may reach, over connections that are kept for the next request."""
+"""Asks the one model server that a run may reach; connections are kept for the next request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what the last call of a run that has reached a limit looks like: short, without tools. Pure."""
+"""Builds the last call of a run that has reached a limit: short, without tools. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What lies in a node's home."""
+"""The files in a node's home."""

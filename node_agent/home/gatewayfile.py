@@ -1,4 +1,4 @@
-"""Reads what the owner of this node wants of its gateways: `gateway.json` in the node's home."""
+"""Reads `gateway.json` in the node's home: how the owner wants model calls to go out."""
 
 from __future__ import annotations
 

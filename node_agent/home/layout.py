@@ -1,4 +1,4 @@
-"""Gives the layout of a node's home a number, and refuses a home of another layout."""
+"""Numbers the layout of a node's home, and refuses a home of another layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what the owner of this node has written in its home: the ceiling, and safety rules beside it.
+"""Reads the owner's files in a node's home: the ceiling, and safety rules beside it.
 
 What cannot be read closes the node: it meant something. YAML is loaded only where there is such a file.
 """

@@ -1,4 +1,4 @@
-"""Where everything lies in a node's home, and what its settings say."""
+"""Paths in a node's home, and the node's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of a node agent that also writes a line of the log at each stage of an order."""
+"""A journal that also writes a log line at each stage of an order."""
 
 from __future__ import annotations
 

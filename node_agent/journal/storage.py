@@ -1,4 +1,4 @@
-"""Keeps the journal's records on disk: a folder per attempt, framed and checked, in space reserved before."""
+"""Keeps the journal's records on disk: a folder per attempt, framed and checksummed, in reserved space."""
 
 from __future__ import annotations
 

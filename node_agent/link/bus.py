@@ -1,4 +1,4 @@
-"""The node's end of the bus, on Redis through the node's own tunnel; every trouble is LinkDown.
+"""The node's side of the bus, on Redis through the node's own tunnel; every failure is LinkDown.
 
 No command blocks in Redis, and none is sent twice by the library: asking again after a lost answer gives the
 same job and not a second one.

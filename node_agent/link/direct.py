@@ -1,4 +1,4 @@
-"""Reaches the coordinator by TLS without a tunnel: a plain socket here, whose far end is there."""
+"""Connects to the coordinator by TLS, without a tunnel."""
 
 from __future__ import annotations
 

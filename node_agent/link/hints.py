@@ -1,4 +1,4 @@
-"""Listens for hints on a connection of its own, and notices when that connection has gone deaf.
+"""Listens for hints on a connection of its own, and notices when that connection is dead.
 
 A half-open tunnel neither delivers nor fails: redis-py counts pings without an answer, and does nothing about
 them. Without an answer to a ping the connection is given up.

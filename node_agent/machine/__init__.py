@@ -1,1 +1,1 @@
-"""What this machine is and which programs it has."""
+"""Facts about this machine and its programs."""

@@ -1,4 +1,4 @@
-"""Finds out what this machine is: sizes, load, free disk, and which runtimes are ready on it."""
+"""Finds facts about this machine: sizes, load, free disk, and which runtimes are ready on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the Python environment that a link on PATH leads into, and which version of a package is in it."""
+"""Finds the Python environment behind a link on PATH, and the version of a package in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds out which runtimes are ready here: asks all their programs at once and waits for none for long."""
+"""Finds the runtimes that are ready here: asks all programs at once, and waits for none for long."""
 
 from __future__ import annotations
 

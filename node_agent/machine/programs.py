@@ -1,4 +1,4 @@
-"""Reads which version of its package a program is, without starting it; a start costs up to 2 s."""
+"""Reads the version of an installed program without starting it; a start costs up to 2 s."""
 
 from __future__ import annotations
 

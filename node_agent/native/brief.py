@@ -1,4 +1,4 @@
-"""Words at both ends of a run: what its model is told first, and the last event of its stream."""
+"""Text at both ends of a run: the first message to the model, and the last event of the stream."""
 
 from __future__ import annotations
 

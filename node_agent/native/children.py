@@ -1,4 +1,4 @@
-"""What a worker has started and is not over: a signal ends it with the worker, also while it starts."""
+"""The worker's running child processes: a signal ends them with the worker, also while one starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the tool calls of a run that may be done, tells of each, and counts them."""
+"""Carries out the tool calls that are allowed, reports each, and counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a tool call of this run may be done: its tools, its level, people's rules. Pure."""
+"""Decides whether a tool call is allowed: by the agent's tools, the safety level, people's rules. Pure."""
 
 from __future__ import annotations
 

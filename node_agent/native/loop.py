@@ -1,4 +1,4 @@
-"""The agent loop: ask the model, do the calls that may be done, until it answers or a limit is reached."""
+"""The agent loop: ask the model, carry out allowed calls, until it answers or a limit is reached."""
 
 from __future__ import annotations
 

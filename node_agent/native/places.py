@@ -1,4 +1,4 @@
-"""Opens files of the checkout and nothing else: the kernel refuses every way that leads out of it.
+"""Opens files of the checkout and nothing else: the kernel refuses every path that leads out of it.
 
 A path is first held as a place (O_PATH), so that what is judged by its real name is what is opened.
 """

@@ -1,4 +1,4 @@
-"""Keeps a model's key within this process: out of what its children get, and of what /proc shows of it.
+"""Keeps a model's key inside this process: away from child processes and from /proc.
 
 Standard library only: drivers load it, too, in the Python of an environment that is not ours.
 """

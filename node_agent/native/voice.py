@@ -1,4 +1,4 @@
-"""Writes the worker's events, a line of JSON each; what the model says is told in pieces as it comes."""
+"""Writes the worker's events as lines of JSON; the model's text is written in pieces as it arrives."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Tests of local models: what one can do for a coding agent, found out by asking it, once and on demand."""
+"""Tests of local models: asks each model once, and on demand, what it can do for a coding agent."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The passports that this node has taken: one small file, and which of them a model still has."""
+"""The passports that this node has taken, in one small file; decides which still hold."""
 
 from __future__ import annotations
 

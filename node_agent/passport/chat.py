@@ -1,4 +1,4 @@
-"""Asks a model and times its answer; who is late leaves, which frees the server's slot."""
+"""Asks a model and times its answer; a late answer is abandoned, which frees the server's slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One test of one model, question after question, each within what is left of a minute."""
+"""One test of one model, question after question, within one minute."""
 
 from __future__ import annotations
 

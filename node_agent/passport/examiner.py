@@ -1,4 +1,4 @@
-"""Takes asks for tests and has them made, one at a time per endpoint, in threads that nobody waits for."""
+"""Takes requests for tests and runs them in the background, one at a time per endpoint."""
 
 from __future__ import annotations
 

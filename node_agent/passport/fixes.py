@@ -1,4 +1,4 @@
-"""What mends a model that failed a check, in the words of the server that runs it. Pure."""
+"""Fixes for a model that failed a check, in the words of the server that runs it. Pure."""
 
 from __future__ import annotations
 

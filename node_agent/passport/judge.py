@@ -1,4 +1,4 @@
-"""What a model's answers say of it, check by check. Pure."""
+"""Judges a model's answers, check by check. Pure."""
 
 from __future__ import annotations
 

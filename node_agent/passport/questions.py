@@ -1,4 +1,4 @@
-"""What a model is asked: bodies of chat completions, each with a limit. Pure.
+"""The questions of a model test: bodies of chat completions, each with a limit. Pure.
 
 The mark in double brackets tells whoever reads a server's log which question this is.
 """

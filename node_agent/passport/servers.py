@@ -1,4 +1,4 @@
-"""What a test needs of the node's table of model servers, and of a way to talk with one of them."""
+"""The ports of a test: the node's table of model servers, and a way to talk with one of them."""
 
 from __future__ import annotations
 

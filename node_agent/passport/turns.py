@@ -1,4 +1,4 @@
-"""One of the slots that all calls of this node at an endpoint share, for as long as a test takes."""
+"""Holds one slot of an endpoint for the length of a test; all calls of this node share these slots."""
 
 from __future__ import annotations
 

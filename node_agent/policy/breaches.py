@@ -1,4 +1,4 @@
-"""Decides which of the changes that an agent left break a rule of a path. Pure: names and kinds, no files."""
+"""Decides which of an agent's changes break a path rule. Pure: names and kinds, no files."""
 
 from __future__ import annotations
 

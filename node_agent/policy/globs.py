@@ -1,4 +1,4 @@
-"""Decides which paths the pattern of a path rule covers: by words alone, without a look at any disk.
+"""Decides which paths the pattern of a path rule covers, by text alone; no disk is read.
 
 `*` and `?` stay within one folder, `**` goes through any number of them, nothing else is special. A pattern
 covers what it matches and everything below that. One without a slash before its end (`.env`, `dist/`)

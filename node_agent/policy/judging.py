@@ -1,4 +1,4 @@
-"""Holds one deed of an agent, a command or the use of a path, against the policy of its run. Pure."""
+"""Judges one action of an agent, a command or the use of a path, by the policy of its run. Pure."""
 
 from __future__ import annotations
 

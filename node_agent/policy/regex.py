@@ -1,4 +1,4 @@
-"""Regular expressions that somebody else wrote, over text that somebody else chose: RE2, linear in time.
+"""Runs untrusted regular expressions over untrusted text: RE2, linear in time.
 
 The library is loaded with the first expression: a node without command rules never carries it.
 """

@@ -1,1 +1,1 @@
-"""Starts phases and says what became of them."""
+"""Starts phases and reports how they ended."""

@@ -1,4 +1,4 @@
-"""Fits the runtimes to the job's port: an order and the node's facts in, a launch and a reader out."""
+"""Connects the runtimes to the job's port: an order and the node's facts in, a launch and a reader out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what became of a phase: by the records in its folder, and by whether its shim still lives."""
+"""Decides the state of a phase: by the records in its folder, and by whether its shim still lives."""
 
 from __future__ import annotations
 

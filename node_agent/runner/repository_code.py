@@ -1,4 +1,4 @@
-"""Finds what an agent program would start of a repository by itself, whatever its flags say."""
+"""Finds code of a repository that an agent program would run by itself, whatever its flags say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts a shim for each phase, says what became of it, stops it, sweeps after it; adopts others'.
+"""Starts a shim for each phase, reports its state, stops it, cleans up after it; adopts running ones.
 
 The folder of the phase is the only state: any runner, in any process of this node, gives the same answers.
 """

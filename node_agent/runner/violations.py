@@ -1,4 +1,4 @@
-"""Holds the tool calls of one attempt, as its program tells them, against the policy of the run. Pure."""
+"""Judges the tool calls of one attempt, as its program reports them, by the policy of the run. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for the first word of a shim, and for the end of a process; takes no CPU."""
+"""Waits for the first report of a shim, and for the end of a process; takes no CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the tool call of a shell command: its class is what the command, read word by word, does."""
+"""Classifies a shell tool call by the effect of its command, word by word."""
 
 from __future__ import annotations
 

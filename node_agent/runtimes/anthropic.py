@@ -1,4 +1,4 @@
-"""What both runtimes on Claude's program share: what logs it in, how hard it thinks, what keeps it quiet."""
+"""Shared by both runtimes on Claude's program: its login, its reasoning effort, its quiet settings."""
 
 from __future__ import annotations
 

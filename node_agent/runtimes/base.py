@@ -1,4 +1,4 @@
-"""What every runtime is asked and answers: a launch as a value, output in, a verdict out.
+"""The interface of every runtime: a launch as a value, output in, a verdict out.
 
 `command.py` of a runtime turns a LaunchRequest and a Place into a Launch; `parse.py` reads the output as it
 grows and says at the end how the agent did. Neither does any IO.

@@ -1,4 +1,4 @@
-"""What a program is given so that it asks the run's policy before a tool call: rules in a file, a command.
+"""The hook that lets a program ask the run's policy before a tool call: rules in a file, a command.
 
 The files lie in places of the run's home that the sandbox shows read-only, so an agent cannot change them.
 """

@@ -1,4 +1,4 @@
-"""Says how each agent program's own login by subscription is opened, and what it leaves. Pure.
+"""How each agent program's own login by subscription is opened, and which files it leaves. Pure.
 
 A runtime that is not here has none whose form was measured: its runs take a key.
 """

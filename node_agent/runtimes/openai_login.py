@@ -1,4 +1,4 @@
-"""Reads the files that logins with a ChatGPT account leave: what runs get of them, what is secret. Pure."""
+"""Reads the login files of a ChatGPT account: which parts runs get, which are secret. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Translates between an order and a runtime: what is asked, who holds the rule, what a receipt mentions."""
+"""Translates between an order and a runtime: its request, who enforces each rule, the receipt's fields."""
 
 from __future__ import annotations
 

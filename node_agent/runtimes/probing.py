@@ -1,4 +1,4 @@
-"""Reads what an agent program says of its version, and whether anything logs it in, into one fact."""
+"""Reads an agent program's version, and whether anything logs it in, into one fact."""
 
 from __future__ import annotations
 

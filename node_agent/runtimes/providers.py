@@ -1,4 +1,4 @@
-"""Which model servers the native worker can use by name: keys, addresses, where their chat wire is."""
+"""Model servers that the native worker can use by name: keys, addresses, chat endpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runtimes there are, by name."""
+"""The table of runtimes, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What launches have in common: the task's way in, the rules that flags hold, the probe by key."""
+"""Parts that all launches share: how the task is passed, rules that flags enforce, the probe by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which model server a run's calls go to through the gateway, and with which of our keys. Pure.
+"""Decides which model server a run's calls reach through the gateway, and with which key. Pure.
 
 A vendor's own login (a subscription) is not ours to hold: such a run has it, and is led to that vendor's
 hosts alone. What an order names for the run goes directly, past the gateway.

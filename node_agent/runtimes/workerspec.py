@@ -1,4 +1,4 @@
-"""What the native worker is told in a file of its run's home: no key, no task, no prompt."""
+"""The native worker's settings, a file in its run's home: no key, no task, no prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the stream of our own workers: what they do, what they use, and whether they did their work."""
+"""Reads the stream of our own workers: their actions, their usage, and whether they finished."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The wall around what an agent runs: what it may see and write, whether this machine can build it."""
+"""The sandbox around an agent: what it may see and write, and whether this machine can build it."""

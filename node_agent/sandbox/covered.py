@@ -1,4 +1,4 @@
-"""Knows in a later phase what the wall covered in an earlier one, also where a program has moved it since.
+"""Remembers the files that the sandbox hid in an earlier phase, also after a program moved them.
 
 A mount keeps what it covers from being renamed or removed, but not the folders above it.
 """

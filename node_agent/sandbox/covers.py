@@ -1,4 +1,4 @@
-"""Finds what path rules name among the files that are there, so that the wall is laid over it.
+"""Finds the existing files that path rules name, so that the sandbox hides them.
 
 A mount covers what exists when a phase begins. What comes later is held by the checks on calls and on the
 result. So is `no-delete`: a mount would stop who saves by renaming.

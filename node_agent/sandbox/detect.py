@@ -1,4 +1,4 @@
-"""Tries whether this machine can build the wall, and says in words what is missing and what mends it."""
+"""Checks whether this machine can build the sandbox, and explains what is missing and how to fix it."""
 
 from __future__ import annotations
 

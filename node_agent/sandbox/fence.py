@@ -1,4 +1,4 @@
-"""Decides what the lesser wall, Landlock, leaves a phase, and tries whether this kernel holds it.
+"""Decides what Landlock, the weaker sandbox, leaves to a phase, and checks whether this kernel has it.
 
 For machines without bubblewrap, and never for root, who reaches too much by other ways than paths.
 """

@@ -1,4 +1,4 @@
-"""Has shell scripts taken apart in a small process of its own: the parser is C, and agents write the scripts.
+"""Parses shell scripts in a small process of its own: the parser is C, and agents write the scripts.
 
 `Grammar` is the node agent's side. The program (`grammar.py CPU_S IDLE_S FOLDER...`) answers one script after
 the other on its standard files. It ends with whoever started it, when nobody asked for IDLE_S seconds, and

@@ -1,4 +1,4 @@
-"""The lesser wall, which a process puts around itself: `landlock.py [--read P|--write P|--tcp N]... -- CMD`.
+"""The weaker sandbox, which a process applies to itself: `landlock.py [--read P|--write P|--tcp N] -- CMD`.
 
 Standard library only, this one file. Where there is no `--tcp`, TCP is not bounded; `--tcp 0` is none at all.
 `--calls FILE`: a filter of system calls, for the kernel.

@@ -1,4 +1,4 @@
-"""Decides whose an attempt's files and processes are where the node agent is root: a user id for each."""
+"""Gives each attempt a user id of its own where the node agent is root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds what must be shown of this machine so that a program runs: the folders that it was installed into."""
+"""Finds the folders that a program needs to run: those that it was installed into."""
 
 from __future__ import annotations
 

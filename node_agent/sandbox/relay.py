@@ -1,4 +1,4 @@
-"""Inside the wall: carries connections to 127.0.0.1 on to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
+"""Inside the sandbox: forwards connections to 127.0.0.1 to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
 
 Standard library only, this one file, shown read-only inside. The relay is a child; this process becomes the
 command: the same pid, standard input and exit status. It listens before the command starts.

@@ -1,4 +1,4 @@
-"""The wall of this node: tried when asked for and now and then again, put around each step of a plan."""
+"""The sandbox of this node: checked when first needed and now and then again, put around each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver's end of the line to our program: a line of JSON for each thing told, asked and answered.
+"""The driver's end of the channel to our program: one line of JSON for each message.
 
 Standard library only: it is run by the Python of an environment that is not ours.
 """

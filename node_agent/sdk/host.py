@@ -1,4 +1,4 @@
-"""Our end of the line to an SDK's driver: does the calls that may be done, holds limits, tells what comes."""
+"""Our end of the channel to an SDK's driver: carries out allowed calls, holds limits, reports events."""
 
 from __future__ import annotations
 

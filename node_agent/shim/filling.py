@@ -1,4 +1,4 @@
-"""Decides whether a phase has taken more of the disk than it may: its checkout, its home, and its open files.
+"""Decides whether a phase uses more disk than it may: its checkout, its home, its open files.
 
 No quota of the kernel's is at hand without root. So the free space is looked at each second, which is cheap,
 and the files are counted when it has fallen, or now and then. Standard library only: the shim imports this.

@@ -1,4 +1,4 @@
-"""Decides whether a step takes more time, output, memory, or processes and threads than it may.
+"""Decides whether a step uses more time, output, memory, or processes and threads than it may.
 
 In a control group of its own the kernel holds it to that, and says so in the group's files. Elsewhere its
 processes are looked at, often only when it comes near. Standard library only: the shim imports this.

@@ -1,4 +1,4 @@
-"""Says how much memory files hold that lie in memory alone, whether a process has mapped them or not.
+"""Measures files that lie in memory alone, whether a process has mapped them or not.
 
 Such are the files of a sandbox's own /tmp and the like, and those without a name (memfd) that a process holds
 open. Standard library only: the shim imports this.

@@ -1,4 +1,4 @@
-"""Says which process is which (boot id, pid, start time) and finds and kills what belongs to one attempt.
+"""Identifies processes (boot id, pid, start time), and finds and kills those of one attempt.
 
 Standard library only, and little of it: the shim imports this at every start.
 """

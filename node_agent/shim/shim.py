@@ -1,4 +1,4 @@
-"""Runs one phase of one attempt from its plan folder, and outlives whoever started it: `shim.py PLAN_FOLDER`.
+"""Runs one phase of one attempt from its plan folder, and outlives its parent: `shim.py PLAN_FOLDER`.
 
 Standard library only; started as `python3 -I -S .../shim/shim.py FOLDER` where nothing is installed.
 

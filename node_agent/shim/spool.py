@@ -1,4 +1,4 @@
-"""Says what stands in a phase's folder: the plan that the runner writes and the records that the shim writes.
+"""The files of a phase's folder: the plan that the runner writes, the records that the shim writes.
 
 Standard library only, and pure: whoever decides what an attempt does next may import it.
 """

@@ -1,4 +1,4 @@
-"""Runs one step of a phase: starts its process, watches its limits, ends it, and leaves nothing of it alive.
+"""Runs one step of a phase: starts its process, watches its limits, ends it, leaves nothing alive.
 
 Standard library only, and little of it: the shim imports this at every start.
 """

@@ -1,1 +1,1 @@
-"""Values that must not leave the node."""
+"""Secrets that must not leave the node."""

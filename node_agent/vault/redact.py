@@ -1,4 +1,4 @@
-"""Takes the values of secrets out of what leaves the node, wherever the pieces of a stream are cut. Pure.
+"""Removes the values of secrets from outgoing data, however a stream is cut into pieces. Pure.
 
 A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset;
 in these two also where it goes on in another line, as `base64` and `xxd -p` break what is longer than one.

@@ -1,4 +1,4 @@
-"""The node's values by name: its environment, and before it what `secrets.json` says or says where to find.
+"""The node's secrets by name: from `secrets.json` or the files that it names, else from the environment.
 
 A value there is a text, or an object with one of: `env` (a variable), `file` (a path), `command` (an argument
 list), `credential` (the name of one that systemd gives the node agent).

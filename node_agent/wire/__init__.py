@@ -1,1 +1,1 @@
-"""The wire contract: what the coordinator and a node say to each other, and nothing else."""
+"""The wire contract: the messages between the coordinator and a node, and nothing else."""

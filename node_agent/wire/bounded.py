@@ -1,4 +1,4 @@
-"""Bounded types of the wire: made to fit where a message is written, refused where it is read.
+"""Bounded types of the wire: cut to fit where a message is written, refused where it is read.
 
 A writer that has too much to say is still heard; a reader never has to ask whether a value is sane.
 """

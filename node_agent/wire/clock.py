@@ -1,4 +1,4 @@
-"""Time, ids and randomness as values that are handed in, and the fleet's own time."""
+"""Time, ids and randomness as values that are passed in, and the fleet's own time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both ends of a direct link go by: the names of what is wanted, and when a silent peer is gone."""
+"""Shared by both ends of a direct link: the names of its destinations, and when a silent peer is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says of the model servers that it reaches, and of their models: never a key, or a whole URL."""
+"""A node's facts about model servers and their models: never a key, or a whole URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: what a node reports of its attempts while they are under way."""
+"""Events: a node's reports of its attempts while they are under way."""
 
 from __future__ import annotations
 

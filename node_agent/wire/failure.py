@@ -1,4 +1,4 @@
-"""How things end and fail, and what each way means for retries and records."""
+"""The ways in which things end and fail, and what each means for retries and records."""
 
 from __future__ import annotations
 

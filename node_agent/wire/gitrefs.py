@@ -1,4 +1,4 @@
-"""Which git refs a run owns in the depot and in a node's mirror, and which names a stored stream may have."""
+"""The git refs of a run in the depot and in a node's mirror, and the allowed names of stored streams."""
 
 from __future__ import annotations
 

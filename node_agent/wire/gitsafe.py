@@ -1,4 +1,4 @@
-"""Decides how git is called so that a repository can run none of its own programs: pure builders, no IO."""
+"""Builds git commands that run no program of the repository. Pure, no IO."""
 
 from __future__ import annotations
 

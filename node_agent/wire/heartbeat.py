@@ -1,4 +1,4 @@
-"""The heartbeat of a node and the ask that it carries."""
+"""The heartbeat of a node, and the request for work in it."""
 
 from __future__ import annotations
 

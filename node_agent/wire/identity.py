@@ -1,4 +1,4 @@
-"""Which binding of which attempt of which run: the identity that everything carries."""
+"""The identity that every message carries: run, attempt and fence."""
 
 from __future__ import annotations
 

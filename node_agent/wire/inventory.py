@@ -1,4 +1,4 @@
-"""The inventory: what a node's journal holds, told at each link-up."""
+"""The inventory: a node's report of its journal, sent whenever its link comes up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says about itself: facts, runtimes, problems."""
+"""A node's facts about itself: machine, runtimes, problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node found out about a local model by asking it: its passport, and the tests that were asked for."""
+"""A model's passport: the results of a node's test of it, and the tests that were requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modes, safety levels, action classes: what a run may do, as one table and one typed policy."""
+"""Modes, safety levels and action classes: what a run may do, as one table and one typed policy."""
 
 from __future__ import annotations
 

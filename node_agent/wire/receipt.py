@@ -1,4 +1,4 @@
-"""The receipt: an in-toto statement in which a node says what an attempt did."""
+"""The receipt: an in-toto statement in which a node claims what an attempt did."""
 
 from __future__ import annotations
 

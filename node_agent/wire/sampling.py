@@ -1,4 +1,4 @@
-"""How a model is asked to choose its words. Light: our own worker reads it, too."""
+"""Sampling parameters of a model, such as temperature. Light: our own worker reads it, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DSSE envelopes with Ed25519: what is signed, by whom, and why an envelope is refused."""
+"""DSSE envelopes with Ed25519: signing, verifying, and why an envelope is refused."""
 
 from __future__ import annotations
 

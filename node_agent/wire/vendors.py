@@ -1,4 +1,4 @@
-"""The vendors on the internet that are known by name, and the variables of their keys and addresses."""
+"""The known vendors on the internet, and the variables of their keys and addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each kind of server is told to give a call more context; the coordinator and the nodes say the same."""
+"""How to give a call more context on each kind of server; coordinator and nodes give the same advice."""
 
 from __future__ import annotations
 

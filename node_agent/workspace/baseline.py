@@ -1,4 +1,4 @@
-"""Decides which files of an attempt are set-up's and not the agent's, from what was taken down in between."""
+"""Decides which files of an attempt come from set-up and not from the agent."""
 
 from __future__ import annotations
 

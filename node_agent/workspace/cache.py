@@ -1,4 +1,4 @@
-"""Keeps folders by key: an entry is there whole or not at all, goes in and out by copy, and is disposable."""
+"""Keeps folders by key: an entry is complete or absent, is copied in and out, and is disposable."""
 
 from __future__ import annotations
 

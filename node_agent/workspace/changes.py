@@ -1,4 +1,4 @@
-"""Reads what became of each path between the snapshot and the result, commits on the way included."""
+"""Reads the change of each path between the snapshot and the result, commits in between included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks a folder over before it is kept: what it holds, how large it is, what in it names its own place."""
+"""Examines a folder before it is cached: its files, its size, and whether it names its own path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node does with the depot: fetch a snapshot, push a result, send logs."""
+"""The node's use of the depot: fetch a snapshot, push a result, send logs."""
 
 from __future__ import annotations
 

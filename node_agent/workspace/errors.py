@@ -1,4 +1,4 @@
-"""How the workspace room fails, in the words of the failure table and of the ports."""
+"""Errors of the workspace room, by failure kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an attempt's files lie on a node, and how a folder that an agent has had is taken away."""
+"""Paths of an attempt's files on a node, and the safe removal of a folder that an agent used."""
 
 from __future__ import annotations
 

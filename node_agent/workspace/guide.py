@@ -1,4 +1,4 @@
-"""Reads what a repository says to agents, AGENTS.md of its top folder: a plain file, of bounded size."""
+"""Reads the repository's instructions for agents, its top AGENTS.md: a plain file, of bounded size."""
 
 from __future__ import annotations
 

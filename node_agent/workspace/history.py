@@ -1,4 +1,4 @@
-"""Takes over the commits that an agent made, if they are whole; believes nothing else of its repository."""
+"""Takes over an agent's commits if they are complete; trusts nothing else of its repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a runtime's files of the run's home, and puts them back after set-up, which writes there, too."""
+"""Saves a runtime's files in the run's home, and restores them after set-up, which writes there, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a node's copy of each repository: fetched once, borrowed by attempts, thrown away when broken."""
+"""Keeps a node's copy of each repository: fetched once, borrowed by attempts, deleted when broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes out of a tree what git would open there and wait for: a pipe in the place of a file that it reads."""
+"""Removes named pipes from a tree where git would open one and wait for it."""
 
 from __future__ import annotations
 

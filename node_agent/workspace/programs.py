@@ -1,4 +1,4 @@
-"""Looks for the programs of an order's gates before its agent is started, and paid."""
+"""Looks for the programs of an order's gates before its agent starts and costs money."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what a kept set-up is kept under: everything that what it makes is known to depend on."""
+"""Computes the cache key of a set-up: everything that its result is known to depend on."""
 
 from __future__ import annotations
 

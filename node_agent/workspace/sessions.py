@@ -1,4 +1,4 @@
-"""Keeps what a program remembers of its conversation, so that a later run on this node can go on with it."""
+"""Keeps an agent program's session, so that a later run on this node can resume it."""
 
 from __future__ import annotations
 

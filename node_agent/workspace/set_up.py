@@ -1,4 +1,4 @@
-"""Puts back what an earlier set-up made, or keeps what this one made: between a checkout and the cache."""
+"""Restores the result of an earlier set-up, or saves this one: between a checkout and the cache."""
 
 from __future__ import annotations
 

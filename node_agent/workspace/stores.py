@@ -1,4 +1,4 @@
-"""Gives an attempt the objects that its own snapshot reaches, and none of another run.
+"""Gives an attempt the git objects of its own snapshot, and none of another run.
 
 What the base commit reaches is packed once and shared by all attempts that begin there; a later base adds
 only what is new to the packs of an earlier one.

@@ -1,4 +1,4 @@
-"""Keeps the checkout of an attempt that is over for the next attempt of the same repository.
+"""Keeps the checkout of a finished attempt for the next attempt of the same repository.
 
 Of it stays only what nobody touched since git wrote it; everything else is removed, and written anew for the
 next snapshot.

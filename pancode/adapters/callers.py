@@ -1,4 +1,4 @@
-"""Finds the attempts that a process of this machine is part of: by itself, and by all that stand above it.
+"""Finds the attempts that a process of this machine belongs to, by itself or by its parents.
 
 Three marks: the environment that every process of an attempt inherits, the shim at the top of its tree, and
 the attempt's scope. A process can wipe the first of itself, and not that of those above it.

@@ -1,4 +1,4 @@
-"""Decides that a fleet's key works once on this machine: a copy of a home starts nothing beside the first.
+"""Makes sure that a fleet's key is used once on this machine: a copied home starts no second coordinator.
 
 By a name of the kernel's (an abstract unix socket), which dies with its holder, is no file that a copy or a
 backup could carry away, and is the same wherever the home lies. Systems without such names go without.

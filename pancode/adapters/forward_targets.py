@@ -1,4 +1,4 @@
-"""Reaches what a node is led to at the coordinator: Redis, which may be on another host, and the depot."""
+"""Connects nodes to the coordinator's services: Redis, which may be on another host, and the depot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The property list by which launchd starts a home's coordinator at login (pure). Never tried on macOS."""
+"""The property list with which launchd starts a home's coordinator at login (pure). Never tried on macOS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many files this process may hold open: raised at its start, and a rest of them kept for who asks it."""
+"""The limit of open files of this process: raised at its start, with some kept in reserve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the kept list of vendors' models and prices that is installed with PanCode; asks nobody."""
+"""Reads the list of vendors' models and prices that is installed with PanCode; uses no network."""
 
 from __future__ import annotations
 

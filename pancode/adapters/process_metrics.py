@@ -1,4 +1,4 @@
-"""Looks at this process and at the disk of its home, in the names that Prometheus' own clients use."""
+"""Measures this process and the disk of its home, under the names that Prometheus' own clients use."""
 
 from __future__ import annotations
 

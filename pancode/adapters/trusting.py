@@ -1,4 +1,4 @@
-"""Whom a connection by TLS believes: an owner's own authority, or this machine's."""
+"""Which authority a TLS connection trusts: the owner's own, or this machine's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kept lists of vendors' models, by vendor; read into memory at the first question and not before."""
+"""The kept lists of vendors' models, by vendor; each is read into memory when it is first needed."""
 
 from __future__ import annotations
 

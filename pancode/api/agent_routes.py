@@ -1,4 +1,4 @@
-"""Routes of agents: the definitions that hold for a folder, and what a run of one of them is told."""
+"""Routes of agents: the definitions that count in a folder, and the prompt of one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests may hold, key by key; a wrong key is named with its path and the nearest right one."""
+"""Request bodies, key by key; a wrong key is reported with its path and the nearest right one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every route has at hand: the coordinator, its process's facts, and a bell that rings on change."""
+"""The context of every route: the coordinator, facts of its process, and a bell that rings on change."""
 
 from __future__ import annotations
 

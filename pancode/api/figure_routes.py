@@ -1,4 +1,4 @@
-"""Figures: for the owner on the API's socket, and as Prometheus' text for whoever may connect to a port."""
+"""Routes of figures: JSON for the owner on the API's socket, Prometheus' text on a port."""
 
 from __future__ import annotations
 

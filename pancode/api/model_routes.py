@@ -1,4 +1,4 @@
-"""Routes of models that nodes offer: the test of one, with its steps as they happen."""
+"""Routes of model tests, with their steps as they happen."""
 
 from __future__ import annotations
 

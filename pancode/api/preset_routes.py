@@ -1,4 +1,4 @@
-"""Routes of presets: what there is, which one is applied, apply another, apply none."""
+"""Routes of presets: list, apply one, apply none."""
 
 from __future__ import annotations
 

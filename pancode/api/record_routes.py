@@ -1,4 +1,4 @@
-"""Routes of what waits, what was spent, what was signed, and what there is to choose from."""
+"""Routes of queues, money, receipts, records, and the lists to choose from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a route is declared: path, method, what it may be asked, and the one function that answers."""
+"""Declares routes: path, method, parameters, and the one function that answers."""
 
 from __future__ import annotations
 

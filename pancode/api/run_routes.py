@@ -1,4 +1,4 @@
-"""Routes of runs: dispatch, look, follow, stop, again, diff, land."""
+"""Routes of runs: dispatch, look, follow, stop, retry, diff, land."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode agents`: who can do the work, how each is defined, what each is told; and your own file."""
+"""`pancode agents`: list agents, show their definitions and prompts, change your own file."""
 
 from __future__ import annotations
 

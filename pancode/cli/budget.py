@@ -1,4 +1,4 @@
-"""`pancode budget`: the books, the ceilings, and costs that nobody could tell."""
+"""`pancode budget`: the books, the ceilings, and attempts of unknown cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode runtimes`, `modes`, `safety`: what a dispatch can choose from."""
+"""`pancode runtimes`, `modes`, `safety`: the choices of a dispatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode completion SHELL`: the script with which a shell completes commands, options and their values."""
+"""`pancode completion SHELL`: the script that lets a shell complete commands, options and values."""
 
 from __future__ import annotations
 

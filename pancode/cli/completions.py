@@ -1,4 +1,4 @@
-"""Values that Tab may complete: fixed words, and what a coordinator knows, if one runs already."""
+"""Values that Tab completes: fixed words, and names from a coordinator that runs already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode dispatch`: one task, through admission, to a machine; waits for the result unless told not to."""
+"""`pancode dispatch`: sends one task through admission to a machine, and waits for the result."""
 
 from __future__ import annotations
 

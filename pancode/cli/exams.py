@@ -1,4 +1,4 @@
-"""`pancode models test`: what a local model can do for a coding agent, found out by asking it."""
+"""`pancode models test`: tests what a local model can do for a coding agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command has at hand: the API's client, who the caller is, and where answers go."""
+"""Shared by all commands: the API's client, the caller, and where answers go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for a run: progress on standard error, its end as a result; Ctrl-C detaches, stops nothing."""
+"""Waits for a run: progress on standard error, its end as a result; Ctrl-C detaches and stops nothing."""
 
 from __future__ import annotations
 

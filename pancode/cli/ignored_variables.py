@@ -1,4 +1,4 @@
-"""Which variables of this command a coordinator that runs already does not have."""
+"""Finds variables of this command that a running coordinator does not have."""
 
 from __future__ import annotations
 

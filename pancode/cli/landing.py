@@ -1,4 +1,4 @@
-"""What `runs land` says: what was written into which checkout; and Ctrl-C, which calls it off."""
+"""The output of `runs land`: what was written into which checkout; Ctrl-C calls it off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typer's commands and groups as ours are: loaded when they are asked for, each with examples in its help."""
+"""Our kind of Typer commands and groups: loaded when they are used, each with examples in its help."""
 
 from __future__ import annotations
 

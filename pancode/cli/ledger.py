@@ -1,4 +1,4 @@
-"""`pancode ledger`: the record of the fleet, and where it is kept."""
+"""`pancode ledger`: the fleet's database, and where it is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws which runtime is ready on which machine, what each does by itself, and what helps."""
+"""Draws which runtime is ready on which machine, what each enforces by itself, and the fixes."""
 
 from __future__ import annotations
 

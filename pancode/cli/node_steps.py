@@ -1,4 +1,4 @@
-"""`pancode node steps`: bring-up and removal told to another tool, line by line, which carries them out."""
+"""`pancode node steps`: the steps of bring-up and removal for another tool, line by line."""
 
 from __future__ import annotations
 

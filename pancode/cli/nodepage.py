@@ -1,4 +1,4 @@
-"""The page of one machine: how it is reached, what it says about itself, and what is wrong with it."""
+"""The page of one machine: how it is reached, its facts, and its problems."""
 
 from __future__ import annotations
 

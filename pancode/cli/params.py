@@ -1,4 +1,4 @@
-"""Values of options, each with an error that shows the right form; and options that commands share."""
+"""Parses values of options, each error with the right form; and options that commands share."""
 
 from __future__ import annotations
 

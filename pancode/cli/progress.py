@@ -1,4 +1,4 @@
-"""What goes on, on standard error: a picture that changes on a terminal, else a line for each stage."""
+"""Progress on standard error: a live picture on a terminal, else a line for each stage."""
 
 from __future__ import annotations
 

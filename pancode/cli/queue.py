@@ -1,4 +1,4 @@
-"""`pancode queue`: what waits where, in which order, for what reason; pausing it, taking work out."""
+"""`pancode queue`: what waits, in which order, and why; pause a queue, take a run out."""
 
 from __future__ import annotations
 

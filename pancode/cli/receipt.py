@@ -1,4 +1,4 @@
-"""`pancode receipt`: the proof of what a run did, judged here or anywhere else."""
+"""`pancode receipt`: the proof of what a run did, verified here or anywhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode why`, `audit` and `metrics`: what was decided, what happened, how it stands in figures."""
+"""`pancode why`, `audit` and `metrics`: the story of a run, the audit, the figures."""
 
 from __future__ import annotations
 

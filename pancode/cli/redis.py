@@ -1,4 +1,4 @@
-"""`pancode redis`: what a Redis or Valkey of your own needs for a fleet."""
+"""`pancode redis`: shows how to set up your own Redis or Valkey for a fleet."""
 
 from __future__ import annotations
 

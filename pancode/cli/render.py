@@ -1,4 +1,4 @@
-"""How words, money and times look; on a terminal Rich draws; nothing of this reaches `--json`."""
+"""Formats words, money and times; Rich draws on a terminal; none of it reaches `--json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode runs`: the last runs, and everything that is done with one."""
+"""`pancode runs`: the newest runs, and every action on one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pancode node secret`: a value into the one file on a machine that holds its secrets."""
+"""`pancode node secret`: writes a value into the one file of secrets on a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While set-up runs: its last line of output and a clock, on a terminal, until the agent writes."""
+"""Shows the last line of set-up's output and a clock, on a terminal, until the agent writes."""
 
 from __future__ import annotations
 

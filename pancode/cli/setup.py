@@ -1,4 +1,4 @@
-"""`pancode init`, `demo`, `config`, `doctor`, `serve`: what needs no coordinator, or is one."""
+"""`pancode init`, `demo`, `config`, `doctor`, `serve`: commands that need no coordinator, or are one."""
 
 from __future__ import annotations
 

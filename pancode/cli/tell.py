@@ -1,4 +1,4 @@
-"""How an error reaches a person or a script: words on standard error, or one JSON object there."""
+"""Prints an error for a person or a script: words on standard error, or one JSON object there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's stored output as a readable story: for `runs logs`, and live beside a dispatch that waits."""
+"""Shows a run's stored output as a readable story: for `runs logs`, and live beside a waiting dispatch."""
 
 from __future__ import annotations
 

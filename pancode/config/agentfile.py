@@ -1,4 +1,4 @@
-"""How an agent is written in panagents.yaml: every key, and what it means for a run."""
+"""The format of an agent in panagents.yaml: every key, and what it means for a run."""
 
 from __future__ import annotations
 

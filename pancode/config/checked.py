@@ -1,4 +1,4 @@
-"""Turns folded values into a frozen model; what does not fit is told by path, place, nearest name and fix."""
+"""Turns merged values into a frozen model; reports a wrong value with path, place, nearest name and fix."""
 
 from __future__ import annotations
 

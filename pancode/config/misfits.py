@@ -1,4 +1,4 @@
-"""Says in a person's words what a value that does not fit would have to be, and how to write it."""
+"""Explains a wrong value in a person's words: what it would have to be, and how to write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The binder: gives waiting runs to nodes that asked for work, one signed order for one free slot."""
+"""Gives waiting runs to nodes that asked for work: one signed order for each free slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every use case shares: the ports, the fleet's identity and time, what was heard, and the books."""
+"""Shared by every use case: the ports, the fleet's identity and time, the memory, and the books."""
 
 from __future__ import annotations
 

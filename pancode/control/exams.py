@@ -1,4 +1,4 @@
-"""Has a node test a model of its own, and waits for what it says; the test goes on without whoever waits."""
+"""Has a node test one of its models, and waits for the result; the test goes on when the caller leaves."""
 
 from __future__ import annotations
 

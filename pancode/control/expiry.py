@@ -1,4 +1,4 @@
-"""The end of a period: a hold whose cost nobody can tell does not narrow a lasting scope for ever."""
+"""The end of a day: a hold of unknown cost no longer narrows the budgets that have no day."""
 
 from __future__ import annotations
 

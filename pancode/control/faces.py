@@ -1,4 +1,4 @@
-"""What a face may ask of a coordinator, and the values in which it asks and is answered."""
+"""The verbs that a face may use, and the values of its questions and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The newest events of the fleet in memory: one reader for all who watch."""
+"""The newest events of the fleet in memory: one reader for all watchers."""
 
 from __future__ import annotations
 

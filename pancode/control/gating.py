@@ -1,4 +1,4 @@
-"""The gates of a landing, as a run: a node prepares the merged tree and judges it, as it does any other's."""
+"""Runs the gates of a landing: a node prepares the merged tree and judges it, as in any other run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which depot stream a node may open: judged from its signed hello and the ledger, never from Redis.
+"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis.
 
 And what a run waits for meanwhile.
 """

@@ -1,4 +1,4 @@
-"""What heartbeats say: who was heard, in which epoch, and who has seen more than this ledger knows."""
+"""Reads heartbeats: which nodes are heard, in which epoch, and whether one has seen more than this ledger."""
 
 from __future__ import annotations
 

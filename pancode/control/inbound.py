@@ -1,4 +1,4 @@
-"""What nodes write: nothing is believed before it was verified against the key enrolled for its node."""
+"""Reads the messages of nodes: nothing is believed before its signature was verified."""
 
 from __future__ import annotations
 

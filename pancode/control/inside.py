@@ -1,4 +1,4 @@
-"""Decides what may be asked from inside a run: to look, and to dispatch as that run's child."""
+"""Decides what a run may ask of the API: to look, and to dispatch child runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines of the fleet: added, enrolled, changed, drained, revoked, taken out."""
+"""The machines of the fleet: added, enrolled, changed, drained, revoked, removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node's inventory of its journal means for our fences: taken, never taken, forgotten, not ours."""
+"""Compares a node's journal with our fences: accepted, never accepted, forgotten, not ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's change in its owner's tree: landed when its run is done, or by hand; and written down."""
+"""Lands a run's change in its owner's tree, when the run is done or by hand, and records it."""
 
 from __future__ import annotations
 

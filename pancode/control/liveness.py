@@ -1,4 +1,4 @@
-"""The coordinator's pulse: beats to nodes, controls again until they are seen, silence turned into `lost`."""
+"""Sends beats to nodes, repeats control messages until they are seen, and turns silence into `lost`."""
 
 from __future__ import annotations
 

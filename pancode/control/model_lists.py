@@ -1,4 +1,4 @@
-"""Has a list of vendors' models read while nobody waits for the fleet's lock, when a decision needs it."""
+"""Reads a list of vendors' models outside of the fleet's lock, when a decision needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person says about money: ceilings, and the cost of attempts that nobody could tell."""
+"""Changes that a person makes to the books: ceilings, and the cost of attempts of unknown cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is passed over for a while: nodes in no state to work, and nodes that could not take a certain run."""
+"""Nodes that are passed over for a while: unfit for any work, or unable to take a certain run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells a node again what it has answered already, when it may have forgotten that.
+"""Repeats an answer to a node that may have forgotten it.
 
 A node agent that begins on an emptied disk, or was killed while a full one kept it from noting a refusal,
 would start such an order if Redis delivered it once more. It takes none before it has our answer to its first

@@ -1,4 +1,4 @@
-"""What a run's own limit of money has left for the runs that it dispatches."""
+"""The part of a run's own money limit that is left for the runs that it dispatches."""
 
 from __future__ import annotations
 

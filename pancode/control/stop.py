@@ -1,4 +1,4 @@
-"""Stop a run: at once while it only waits, else by a signed word to its node, which must confirm."""
+"""Stops a run: at once while it waits, else by a signed message to its node, which must confirm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps what Redis shows true: the jobs of closed fences leave the node queues and registries.
+"""Keeps RQ's view of Redis true: jobs of closed fences leave the node queues and registries.
 
 A node writes into its own registry as it likes. So the ledger says which jobs are over; the names there are
 read in bounded pages, of one node in a round; a node that writes what no node agent writes is quarantined.

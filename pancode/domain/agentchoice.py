@@ -1,4 +1,4 @@
-"""Decides which agent a task is given to when nobody says: by mode, by tags, by how the task begins. Pure."""
+"""Chooses an agent for a task that names none: by mode, by tags, by how the task begins. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which agent definitions do not make sense: they contradict themselves, or name what is not there."""
+"""Finds agent definitions that contradict themselves, or name things that do not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent definition is: who does a kind of work, with what, within which bounds."""
+"""The definition of an agent: its kind of work, its tools, its limits."""
 
 from __future__ import annotations
 

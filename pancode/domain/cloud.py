@@ -1,4 +1,4 @@
-"""The models that vendors sell, as a kept list tells them: which could do a run's work, at which price."""
+"""The models that vendors sell, from a kept list: which could do a run's work, at which price."""
 
 from __future__ import annotations
 

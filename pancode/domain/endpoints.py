@@ -1,4 +1,4 @@
-"""What the fleet's model servers can do for a run: who has its model is, and what others lack. Pure."""
+"""Decides which of the fleet's model servers can serve a run, and what the others lack. Pure."""
 
 from __future__ import annotations
 

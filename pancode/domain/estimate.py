@@ -1,4 +1,4 @@
-"""What a run is expected to use, which is what its first attempt holds of the budgets."""
+"""Estimates a run's usage; its first attempt holds this much of the budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how figures are spelt for those who draw them: Prometheus' text, which others read too."""
+"""Writes figures in Prometheus' text format, which other programs read, too."""
 
 from __future__ import annotations
 

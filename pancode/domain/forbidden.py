@@ -1,4 +1,4 @@
-"""Finds the command of a dispatch that a person's rule forbids: what no agent runs is seen in no stream."""
+"""Checks the command of a dispatch against people's rules: no agent's stream would show it."""
 
 from __future__ import annotations
 

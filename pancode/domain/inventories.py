@@ -1,4 +1,4 @@
-"""Decides what a host of an Ansible inventory is as a machine of the fleet, or why it is none (pure)."""
+"""Decides whether a host of an Ansible inventory can be a machine of the fleet, and as which one (pure)."""
 
 from __future__ import annotations
 

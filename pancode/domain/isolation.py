@@ -1,4 +1,4 @@
-"""Says what a machine's wall around its runs holds, for people. Pure."""
+"""Describes for people what a machine's sandbox enforces. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted of a node's link, for figures alone."""
+"""Counts for the figures of a node's link."""
 
 from __future__ import annotations
 

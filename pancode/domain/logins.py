@@ -1,4 +1,4 @@
-"""Decides whether a runtime's own login can be opened on a machine, by what the machine said of it. Pure."""
+"""Decides whether a runtime's own login can be opened on a machine, by the machine's facts. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says of a model that was named without its provider that it is nowhere: what is near, who could have it."""
+"""Explains that a model is nowhere: near names, and the nodes that could have it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says which model server a placed run has, as its node tells it at that moment. Pure."""
+"""Describes the model server of a placed run, as its node reports it at that moment. Pure."""
 
 from __future__ import annotations
 

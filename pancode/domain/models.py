@@ -1,4 +1,4 @@
-"""What a model's name says: node, provider and model. Knows the providers, and refuses near misses."""
+"""Reads a model's name: node, provider and model. Knows the providers, and refuses near misses."""
 
 from __future__ import annotations
 

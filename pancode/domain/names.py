@@ -1,4 +1,4 @@
-"""Decides what a person meant by a name that is not quite right, and which run a prefix stands for."""
+"""Guesses the name that a person meant, and finds the run that a prefix stands for."""
 
 from __future__ import annotations
 

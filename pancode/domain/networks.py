@@ -1,4 +1,4 @@
-"""Says what each phase of a run would reach, as its policy and the nodes that could take it decide. Pure."""
+"""Lists what each phase of a run would reach, by its policy and its candidate nodes. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps what a node advises apart from our own advice: it is quoted, and never stands as a `fix` of ours.
+"""Keeps a node's advice apart from our own: it is quoted, and never becomes a `fix` of ours.
 
 A person, or an agent that operates PanCode, does what `fix` says; a node may say anything.
 """

@@ -1,4 +1,4 @@
-"""From a run and a node to the order that is signed."""
+"""Builds the order that is signed, from a run and a node."""
 
 from __future__ import annotations
 

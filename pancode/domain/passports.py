@@ -1,4 +1,4 @@
-"""Whether a local model may be given work: by the passport that its node has taken of it."""
+"""Decides whether a local model may be given work: by the passport that its node has taken of it."""
 
 from __future__ import annotations
 

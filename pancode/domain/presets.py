@@ -1,4 +1,4 @@
-"""What a preset is, and what it sets; whether it lets runs do more than the settings below it."""
+"""The definition of a preset, its settings, and whether it lets runs do more than the settings below it."""
 
 from __future__ import annotations
 

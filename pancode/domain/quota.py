@@ -1,4 +1,4 @@
-"""Whether a node keeps more in Redis than it may, and when that is worth a look at all."""
+"""Decides whether a node keeps too much in Redis, and when to measure it."""
 
 from __future__ import annotations
 

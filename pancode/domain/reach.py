@@ -1,4 +1,4 @@
-"""The way to a machine as the ledger keeps it: where it is, what was pinned, what a person has said of it."""
+"""The way to a machine as the ledger keeps it: its address, its pinned keys, what a person has set."""
 
 from __future__ import annotations
 

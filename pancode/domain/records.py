@@ -1,4 +1,4 @@
-"""What the ledger remembers, row by row: frozen values with their table, key and indexes."""
+"""The rows of the ledger: frozen values with their table, key and indexes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person or program asks for, and what the fleet has to offer: the two inputs of resolution."""
+"""The two inputs of resolution: the request of a person or program, and the offer of the fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request must be by itself, before a node or a model is looked at: UsageError says what it is not."""
+"""Checks a request by itself, before any node or model is looked at; UsageError explains a wrong one."""
 
 from __future__ import annotations
 

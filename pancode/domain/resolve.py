@@ -1,4 +1,4 @@
-"""From what was asked to what would run: agent, runtime, limits, gates, nodes, estimate. Judges nothing."""
+"""Resolves a request into the run that would be queued: agent, runtime, limits, gates, nodes, estimate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the coordinator knows of each runtime: its names, what it costs, which rules it holds by itself."""
+"""The coordinator's table of runtimes: names, costs, and the rules that each enforces by itself."""
 
 from __future__ import annotations
 

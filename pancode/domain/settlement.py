@@ -1,4 +1,4 @@
-"""What to do with a rightly signed receipt: believe it, ask for bytes again, reject it, or file it."""
+"""Decides about a rightly signed receipt: believe it, ask for bytes again, reject it, or file it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how able a model is: frontier, mid or small; by the owner's word, its size, its family. Pure."""
+"""Decides how able a model is: frontier, mid or small; by the owner's setting, its size, its family. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a receipt can be believed: one verdict, and each check that led to it. Needs keys only."""
+"""Verifies a receipt: one verdict, and each check that led to it. Needs keys only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides how a command as text becomes an argument list: a shell's words, and nothing else of a shell."""
+"""Splits a command line into an argument list as a shell would, and does nothing else of a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes the user's own panagents.yaml, one value at a time, and says what is wrong with it."""
+"""Changes the user's own panagents.yaml, one value at a time, and reports what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads an Ansible inventory by Ansible's own program, and finds the file that a variable stands in."""
+"""Reads an Ansible inventory with Ansible's own program, and finds the file of a variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers HTTP in a thread of its own, on one socket."""
+"""Serves HTTP on one socket, in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coordinator's own thread: listen, one round, again; what goes wrong in a round never ends it."""
+"""The coordinator's own thread: listen, one round, again; an error in a round never ends it."""
 
 from __future__ import annotations
 

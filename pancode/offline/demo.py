@@ -1,4 +1,4 @@
-"""`pancode demo`: plays all acts on a stage of its own, and takes everything away again, whatever happens."""
+"""`pancode demo`: plays all acts with a fleet of its own, and removes everything again, whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pancode demo` says: acts, commands with their output, and checks that held or did not."""
+"""The output of `pancode demo`: acts, commands with their output, checks that passed or failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the demo plays: one folder with a fleet of its own, and the way to take all of it away again."""
+"""The place of the demo: one folder with a fleet of its own, and the way to remove all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo gives the fleet to do: a small repository, and tasks for the scripted double."""
+"""The demo's work: a small repository, and tasks for the scripted runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at this machine as a coordinator's home: what is wrong, how we know, the command that mends it."""
+"""Checks this machine as a coordinator's home: what is wrong, how we know, the command that fixes it."""
 
 from __future__ import annotations
 

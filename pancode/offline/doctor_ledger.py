@@ -1,4 +1,4 @@
-"""Looks at the ledger, in its file or in PostgreSQL: engine, size, soundness, schema."""
+"""Checks the ledger, in its file or in PostgreSQL: engine, size, soundness, schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks whether this machine could be reached where its owner says: by nodes, and by who reads figures."""
+"""Checks whether this machine can listen where its owner wants: for nodes, and for its figures."""
 
 from __future__ import annotations
 

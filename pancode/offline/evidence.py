@@ -1,4 +1,4 @@
-"""Reads what hostile models could do in real programs, as tests have measured it; no coordinator."""
+"""Shows what hostile models could do in real programs, as tests have measured it; needs no coordinator."""
 
 from __future__ import annotations
 

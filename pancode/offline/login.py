@@ -1,4 +1,4 @@
-"""Opens a vendor's own login on a node with this terminal, or sets a secret there: over SSH, or beside us."""
+"""Opens a vendor's own login on a node in this terminal, or sets a secret there: over SSH, or locally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows the fleet's figures at the address that its owner named, and nothing else there."""
+"""Serves the fleet's figures at the address that its owner named, and nothing else there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendors' models that a runtime can use, with tier and price; needs no coordinator and no network."""
+"""Lists the vendors' models that a runtime can use, with tier and price; needs no coordinator or network."""
 
 from __future__ import annotations
 

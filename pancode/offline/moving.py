@@ -1,4 +1,4 @@
-"""Moves the ledger of a home from where it was to where the settings now say; no coordinator may run."""
+"""Moves the ledger of a home to the place that the settings now name; no coordinator may run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP whose caller is a process of this machine: its start and its pid stand where an address would."""
+"""HTTP whose caller is a local process: its start and its pid stand in the place of an address."""
 
 from __future__ import annotations
 

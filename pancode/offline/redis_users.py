@@ -1,4 +1,4 @@
-"""The file of users that somebody's own Redis needs: rights as the coordinator has them, and no password."""
+"""Writes the users file that an external Redis needs: the coordinator's rights, and no password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safety rules that count in one folder, and what they say to a command or a path; no coordinator."""
+"""Shows the safety rules of one folder, and how they judge a command or a path; needs no coordinator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a service begins this home's coordinator, so that a command begins none beside it."""
+"""Checks whether a service starts this home's coordinator, so that a command starts no second one."""
 
 from __future__ import annotations
 

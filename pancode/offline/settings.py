@@ -1,4 +1,4 @@
-"""The settings that count in one folder, with where each was said; needs no coordinator."""
+"""Shows the settings of one folder, with the origin of each; needs no coordinator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides that one coordinator runs per home: a lock that dies with its holder, and who holds it."""
+"""Makes sure that one coordinator runs per home: a lock that ends with its process."""
 
 from __future__ import annotations
 

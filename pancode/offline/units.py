@@ -1,4 +1,4 @@
-"""The coordinator's service and a node agent's, printed, installed and removed without a coordinator."""
+"""Prints, installs and removes the service of the coordinator or of a node agent; needs no coordinator."""
 
 from __future__ import annotations
 

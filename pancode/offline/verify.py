@@ -1,4 +1,4 @@
-"""Judges an exported receipt with exported public keys alone: no coordinator, no ledger, no network."""
+"""Verifies an exported receipt with exported public keys alone: no coordinator, no ledger, no network."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The only place that knows adapters and control: one coordinator, put together."""
+"""The only place that knows adapters and control: puts one coordinator together."""

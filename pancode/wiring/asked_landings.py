@@ -1,4 +1,4 @@
-"""Lands what was dispatched with `--land` and is done."""
+"""Lands the changes of runs that were dispatched with `--land` and are done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to one machine over SSH: brought up, halted, taken out. Lives in the event loop's thread."""
+"""Brings one machine up over SSH, halts it, or takes it out. Runs in the event loop's thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""diff and land for faces: the depot's own verbs with this run's commits and gates."""
+"""The verbs diff and land: the depot's own, with this run's commits and gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One coordinator, put together: ledger, Redis, depot, links, control plane; started and stopped in order."""
+"""Puts one coordinator together: ledger, Redis, depot, links, control plane; starts and stops them."""
 
 from __future__ import annotations
 

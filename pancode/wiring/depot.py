@@ -1,4 +1,4 @@
-"""The depot's server for nodes: what a stream may do is read from the ledger at its hello."""
+"""The depot's server for nodes: the ledger decides what a stream may do, when it says hello."""
 
 from __future__ import annotations
 

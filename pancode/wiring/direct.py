@@ -1,4 +1,4 @@
-"""Direct links of one coordinator: its authority, its entrance, and who of the ledger may come in."""
+"""Direct links of one coordinator: its authority, its port, and which nodes of the ledger may connect."""
 
 from __future__ import annotations
 

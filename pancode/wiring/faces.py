@@ -1,4 +1,4 @@
-"""The coordinator as its faces see it: their protocols on what wiring has put together."""
+"""Implements the protocols of the faces on the parts that wiring has put together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fleet's machines as SSH knows them: look at one, pin its key, add it; the rest is the use cases'."""
+"""The fleet's machines as SSH knows them: probe one, pin its key, add it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether ledger, home and key belong together: what a fleet is founded with stays one."""
+"""Checks that ledger, home and key belong to one fleet."""
 
 from __future__ import annotations
 

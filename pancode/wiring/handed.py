@@ -1,4 +1,4 @@
-"""Bring-up handed to another tool: the same steps as `fleet up`, as data, for one node."""
+"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node."""
 
 from __future__ import annotations
 

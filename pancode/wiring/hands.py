@@ -1,4 +1,4 @@
-"""Hands on each machine: what is done there over SSH, on all at once, on one machine one after the other."""
+"""Acts on machines over SSH: all machines at once, on each machine one action after the other."""
 
 from __future__ import annotations
 

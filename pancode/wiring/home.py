@@ -1,4 +1,4 @@
-"""The coordinator's home folder: where everything lies, and the keys that are made once."""
+"""The coordinator's home folder: its paths, and the keys that are made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges the merged tree of a landing: may it be written unasked, and do its gates pass (on a node)."""
+"""Judges the merged tree of a landing: may it be written unasked, and do its gates pass on a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Landings that are under way, so that one can be called off by who asked for it."""
+"""The landings that are under way, so that one can be called off."""
 
 from __future__ import annotations
 

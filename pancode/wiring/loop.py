@@ -1,4 +1,4 @@
-"""An event loop in its own thread: SSH and its tunnels live there, the rest of us is synchronous."""
+"""An event loop in its own thread, for SSH and its tunnels; everything else is synchronous."""
 
 from __future__ import annotations
 

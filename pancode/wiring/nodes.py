@@ -1,4 +1,4 @@
-"""What SSH reads of the way to a machine: its target, the pinned keys, who logs in."""
+"""Reads how SSH reaches a machine: its target, the pinned keys, the user."""
 
 from __future__ import annotations
 

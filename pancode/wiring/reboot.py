@@ -1,4 +1,4 @@
-"""This home's coordinator as a service: what of its environment it needs, and when it cannot be one."""
+"""This home's coordinator as a service: the environment that it needs, and when it cannot be one."""
 
 from __future__ import annotations
 

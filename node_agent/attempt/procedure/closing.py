@@ -1,4 +1,4 @@
-"""From `exited` to `gated`: the result commit, made by the node, and the gates run on it."""
+"""From `exited` to `gated`: the node makes the result commit and runs the gates on it."""
 
 from __future__ import annotations
 

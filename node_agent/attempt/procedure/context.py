@@ -1,4 +1,4 @@
-"""What every step of the procedure works with, and what it answers."""
+"""The values that every step of the procedure works with, and the answer of a step."""
 
 from __future__ import annotations
 

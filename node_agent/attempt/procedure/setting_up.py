@@ -1,4 +1,4 @@
-"""From `spawned` to the agent's start: follows set-up, has its files taken down, starts the agent once."""
+"""From `spawned` to the agent's start: follows set-up, records its files, starts the agent once."""
 
 from __future__ import annotations
 

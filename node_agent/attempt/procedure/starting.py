@@ -1,4 +1,4 @@
-"""From `accepted` to `spawned`: workspace, home, plan, shim; or the signed word that nothing was started."""
+"""From `accepted` to `spawned`: workspace, home, plan, shim; or a signed event that nothing was started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From `spawned` to `exited`: reads what the agent writes, ends it when it must, takes down how it ended."""
+"""From `spawned` to `exited`: reads the agent's output, ends it at a limit, records how it ended."""
 
 from __future__ import annotations
 

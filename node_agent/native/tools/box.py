@@ -1,4 +1,4 @@
-"""What all tools share: the checkout, who judges, how much text fits, and what was changed so far."""
+"""Values that all tools share: the checkout, the judge, the limit of text, the changes so far."""
 
 from __future__ import annotations
 

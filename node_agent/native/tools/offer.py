@@ -1,4 +1,4 @@
-"""Which tools there are, and how each is told to a model. Short, for models with little room."""
+"""The list of tools, and how each is described to a model. Short, for models with little room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tool bash: one command in a process group of its own, with a time-out and a bound on what it prints."""
+"""The tool bash: one command in a process group of its own, with a time-out and an output limit."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Says what a shell command does, from its parsed words: nothing is run, nothing is looked up on a disk."""
+"""Classifies a shell command from its parsed words: nothing is run, no disk is read."""
 
 from __future__ import annotations

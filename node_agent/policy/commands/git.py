@@ -1,4 +1,4 @@
-"""What a call of git does: to history, to the server, to the files, to its own configuration."""
+"""Classifies a git command: its effect on history, the server, files, and its own configuration."""
 
 from __future__ import annotations
 

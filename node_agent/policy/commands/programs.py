@@ -1,4 +1,4 @@
-"""What the programs that everybody has do, by name and options, and which of their words are files."""
+"""Classifies common programs by name and options, and finds which of their arguments are files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says of one call whether it only looks: a known program without the options that change something. Pure.
+"""Decides whether a command only reads: a known program without options that change anything. Pure.
 
 It decides what a run may do that changes nothing. So whatever is in doubt, such as an option that is made
 while the script runs, is no look.

@@ -1,4 +1,4 @@
-"""Reads a whole shell script: the gravest thing that it does, its calls as plain lines, the paths it names.
+"""Reads a whole shell script: its gravest action, its commands as plain lines, the paths it names.
 
 What it cannot see through is `unknown`, which no level allows: a program, or a script, that is made while
 it runs; code of another language; a shell that is fed; an alias. A program that is named is what its name

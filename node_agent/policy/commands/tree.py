@@ -1,4 +1,4 @@
-"""Takes a shell script apart into its calls: words, redirections, what feeds them. The parser is tree-sitter.
+"""Parses a shell script into its commands: words, redirections, input. The parser is tree-sitter.
 
 The grammar is loaded with the first script, or by another process that takes all scripts apart for this one.
 """

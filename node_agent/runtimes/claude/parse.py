@@ -1,4 +1,4 @@
-"""Reads Claude Code's JSON stream: what it does, what it uses, and whether it did its work."""
+"""Reads Claude Code's JSON stream: its actions, its usage, and whether it finished its work."""
 
 from __future__ import annotations
 

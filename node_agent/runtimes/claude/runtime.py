@@ -1,4 +1,4 @@
-"""What the runtime `claude` can do, and its parts."""
+"""The runtime `claude`: its abilities and its parts."""
 
 from __future__ import annotations
 

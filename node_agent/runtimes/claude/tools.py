@@ -1,4 +1,4 @@
-"""Names what a tool call of Claude Code does, and whether it was denied."""
+"""Classifies a tool call of Claude Code, and tells whether it was denied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runtime `claude-sdk` can do, and its parts."""
+"""The runtime `claude-sdk`: its abilities and its parts."""
 
 from __future__ import annotations
 

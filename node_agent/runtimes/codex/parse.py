@@ -1,4 +1,4 @@
-"""Reads the Codex CLI's JSON stream: what it does, what it uses, and whether it did its work.
+"""Reads the Codex CLI's JSON stream: its actions, its usage, and whether it finished its work.
 
 A patch or a write that its sandbox stopped leaves no event: the model is told, the stream is not.
 """

@@ -1,4 +1,4 @@
-"""What the runtime `codex` can do, and its parts."""
+"""The runtime `codex`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names what an item of Codex's stream does; a shell command is looked at."""
+"""Classifies an item of Codex's stream; a shell command is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the Copilot CLI's JSON stream, and behind it the report of its usage."""
+"""Reads the Copilot CLI's JSON stream, and the usage report after it."""
 
 from __future__ import annotations
 

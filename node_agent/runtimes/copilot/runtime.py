@@ -1,4 +1,4 @@
-"""What the runtime `copilot` can do, and its parts."""
+"""The runtime `copilot`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the Gemini CLI from what the node's user and the repository would tell it."""
+"""Keeps instructions of the node's user and of the repository away from the Gemini CLI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the Gemini CLI's JSON stream: what it does, what it uses, and whether it did its work.
+"""Reads the Gemini CLI's JSON stream: its actions, its usage, and whether it finished its work.
 
 What it used is told at its end only. That a model refused is told only where it left no text.
 """

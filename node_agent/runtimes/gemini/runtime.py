@@ -1,4 +1,4 @@
-"""What the runtime `gemini` can do, and its parts."""
+"""The runtime `gemini`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How hard the Gemini CLI has its model think: newer models by a level, older ones by a budget of tokens."""
+"""Reasoning effort of the Gemini CLI: newer models take a level, older ones a budget of tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runtime `native` can do, and its parts."""
+"""The runtime `native`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts our program of a run on OpenAI's Agents SDK: what the native worker is told, and which driver."""
+"""Starts our program of a run on OpenAI's Agents SDK: the native worker's settings, and the driver."""
 
 from __future__ import annotations
 

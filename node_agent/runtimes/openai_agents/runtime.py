@@ -1,4 +1,4 @@
-"""What the runtime `openai-agents` can do, and its parts."""
+"""The runtime `openai-agents`: its abilities and its parts."""
 
 from __future__ import annotations
 

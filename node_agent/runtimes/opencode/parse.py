@@ -1,4 +1,4 @@
-"""Reads OpenCode's JSON stream: what it does, what it uses, and whether it did its work.
+"""Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work.
 
 It has no event for its end: a run that finished is one whose last step finished with the reason "stop".
 """

@@ -1,4 +1,4 @@
-"""What the runtime `opencode` can do, and its parts."""
+"""The runtime `opencode`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names what a tool call of OpenCode does; a shell command is looked at."""
+"""Classifies a tool call of OpenCode; a shell command is read."""
 
 from __future__ import annotations
 

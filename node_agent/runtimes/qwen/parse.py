@@ -1,4 +1,4 @@
-"""Reads Qwen Code's JSON stream: what it does, what it uses, and whether it did its work.
+"""Reads Qwen Code's JSON stream: its actions, its usage, and whether it finished its work.
 
 It calls it a success when its model server failed, and writes the failure where the answer should be.
 """

@@ -1,4 +1,4 @@
-"""What the runtime `qwen` can do, and its parts."""
+"""The runtime `qwen`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names what a tool call of Qwen Code does; a shell command is looked at."""
+"""Classifies a tool call of Qwen Code; a shell command is read."""
 
 from __future__ import annotations
 

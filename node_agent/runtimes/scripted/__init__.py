@@ -1,3 +1,3 @@
-"""The runtime `scripted`: the shipped double, which does on command what good and bad agents do."""
+"""The runtime `scripted`: a scripted stand-in that behaves as good and bad agents do, on command."""
 
 from __future__ import annotations

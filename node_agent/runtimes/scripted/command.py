@@ -1,4 +1,4 @@
-"""Starts the double with the node's own Python, the task on standard input."""
+"""Starts the scripted stand-in with the node's own Python, the task on standard input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the double's events. Its format is in the docstring of program.py."""
+"""Reads the events of the scripted stand-in. Their format is in the docstring of program.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The double itself: does, act by act, what its task says, and reports it as JSON lines.
+r"""The scripted stand-in: carries out its task act by act, and reports it as JSON lines.
 
 Started as `python3 -I -S program.py [--read-only] [--model M] [--max-usd X] [--prompt FILE]` in the
 workspace, the task on standard input. Standard library only, so that it runs wherever Python does.

@@ -1,4 +1,4 @@
-"""What the runtime `scripted` can do, and its parts."""
+"""The runtime `scripted`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a task of the double as a list of acts. Standard library only; forms: see program.py."""
+"""Reads a task of the scripted stand-in as a list of acts. Standard library only; forms: see program.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads what a script printed: its exit status is its verdict, its last lines are its answer."""
+"""Reads a script's output: its exit status is its verdict, its last lines are its answer."""
 
 from __future__ import annotations
 

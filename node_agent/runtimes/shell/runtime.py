@@ -1,4 +1,4 @@
-"""What the runtime `shell` can do, and its parts."""
+"""The runtime `shell`: its abilities and its parts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The node bundle: what is put on a node so that the node agent runs there without installing anything."""
+"""The node bundle: the files with which the node agent runs on a node without installing anything."""

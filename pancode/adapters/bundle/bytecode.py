@@ -1,4 +1,4 @@
-"""Compiles a bundle's Python files here, once, where our Python is of the node's version: no node has to."""
+"""Compiles a bundle's Python files here, once, where our Python is of the node's version."""
 
 from __future__ import annotations
 

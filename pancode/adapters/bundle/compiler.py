@@ -1,4 +1,4 @@
-"""Compiles Python files as it is told on standard input: a program by itself, standard library only.
+"""Compiles the Python files that its standard input names: a program by itself, standard library only.
 
 It is told a JSON list of [source, target, name, level of optimisation]. What does not compile is left out: it
 would fail where it is imported, if ever.

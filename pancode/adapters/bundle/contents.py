@@ -1,4 +1,4 @@
-"""Gathers what goes into a bundle: the node agent's own files, its libraries, the launcher, a label."""
+"""Gathers the files of a bundle: the node agent's own, its libraries, the launcher, a label."""
 
 from __future__ import annotations
 

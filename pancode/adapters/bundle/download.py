@@ -1,4 +1,4 @@
-"""Fetches the node agent's libraries for another platform with pip: wheels only, hashes required, kept."""
+"""Downloads the node agent's libraries for another platform with pip: wheels only, hashes required."""
 
 from __future__ import annotations
 

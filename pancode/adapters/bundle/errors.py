@@ -1,4 +1,4 @@
-"""Why there is no bundle for a node."""
+"""The reasons why there is no bundle for a node."""
 
 from __future__ import annotations
 

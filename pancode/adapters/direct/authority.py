@@ -1,4 +1,4 @@
-"""The fleet's own authority, made at its first use: vouches for the coordinator and each node's key."""
+"""The fleet's own certificate authority, made at first use: signs for the coordinator and for each node."""
 
 from __future__ import annotations
 

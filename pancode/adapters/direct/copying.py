@@ -1,4 +1,4 @@
-"""Carries bytes between a node that was let in and what it was led to, both ways, until one has ended."""
+"""Copies bytes between a node and its destination, both ways, until one of them has ended."""
 
 from __future__ import annotations
 

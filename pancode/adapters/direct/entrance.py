@@ -1,4 +1,4 @@
-"""The one port at which nodes come in by TLS: who may, to which end, and no longer than that."""
+"""The one port at which nodes connect by TLS: decides which node reaches which destination, how long."""
 
 from __future__ import annotations
 

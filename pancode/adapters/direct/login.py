@@ -1,4 +1,4 @@
-"""Holds a node's connection to Redis to its first login: reads each command's name as Redis does."""
+"""Watches a node's connection to Redis until its first login: reads each command's name as Redis does."""
 
 from __future__ import annotations
 

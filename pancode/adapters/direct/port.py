@@ -1,4 +1,4 @@
-"""Listens at one address, and holds only so many connections of those who have not been let in."""
+"""Listens at one address, and limits the connections that have not logged in yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps one bare repository per project, with all its own objects: what runs read from and deliver to."""
+"""Keeps one bare repository per project, with all its own objects: runs fetch from it and push to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves git over an open socket: upload-pack or receive-pack gets the socket itself, held to one grant."""
+"""Serves git over an open socket: upload-pack or receive-pack gets the socket itself, and one grant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the git room says no: a refusal that names paths and the fix, or a git that failed."""
+"""Errors of the git room: a refusal that names paths and the fix, or a git command that failed."""
 
 from __future__ import annotations
 

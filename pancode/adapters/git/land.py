@@ -1,4 +1,4 @@
-"""Lands a result in the user's tree: merged, gated again, whole or not at all; index and refs stay."""
+"""Lands a result in the user's tree: merged, gated again, all or nothing; index and refs stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which files of a working tree travel, and which trees are refused."""
+"""Decides which files of a working tree go into a snapshot, and which trees are refused."""
 
 from __future__ import annotations
 

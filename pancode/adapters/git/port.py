@@ -1,4 +1,4 @@
-"""Is the port `Depot`: snapshots and arrivals, in the words of the control plane."""
+"""The port `Depot`: snapshots and arrivals, in the words of the control plane."""
 
 from __future__ import annotations
 

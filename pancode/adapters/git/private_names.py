@@ -1,4 +1,4 @@
-"""Names of files that usually hold secrets (the one table): untracked ones are held back from a snapshot."""
+"""File names that usually hold secrets (the one table): untracked ones stay out of a snapshot."""
 
 from __future__ import annotations
 

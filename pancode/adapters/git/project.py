@@ -1,4 +1,4 @@
-"""Finds out what the user's repository is; changes no byte of it and runs no program that it names."""
+"""Reads facts about the user's repository; changes no byte of it and runs no program that it names."""
 
 from __future__ import annotations
 

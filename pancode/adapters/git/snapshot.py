@@ -1,4 +1,4 @@
-"""Takes the user's working tree as it is, untracked files included, into the depot; changes nothing there."""
+"""Takes the user's working tree, untracked files included, into the depot; changes nothing in the tree."""
 
 from __future__ import annotations
 

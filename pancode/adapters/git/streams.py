@@ -1,4 +1,4 @@
-"""Keeps what nodes send that is not git: logs, grown by offset."""
+"""Keeps the logs that nodes send, each grown by offset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which messages of which node are handed on first."""
+"""Decides the order in which nodes' messages are handled, so that none waits for a busy one."""
 
 from __future__ import annotations
 

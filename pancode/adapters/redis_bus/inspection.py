@@ -1,4 +1,4 @@
-"""A look at Redis as a user that may only read: counts by ourselves, or RQ's own `info`."""
+"""Looks at Redis as a user that may only read: our own counts, or RQ's own `info`."""
 
 from __future__ import annotations
 

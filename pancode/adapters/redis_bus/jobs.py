@@ -1,4 +1,4 @@
-"""Puts orders and tickets into RQ's queues, by RQ's own code, so that RQ's tools read what is there."""
+"""Puts orders and tickets into RQ's queues, by RQ's own code, so that RQ's tools can read them."""
 
 from __future__ import annotations
 

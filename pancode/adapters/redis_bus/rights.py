@@ -1,4 +1,4 @@
-"""Decides what a node's Redis user may do: read its queue, controls, beat; write its own facts; no more."""
+"""A node's rights in Redis: read its queue, controls and beat; write its own facts; no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighs what each node keeps in Redis, and sweeps out what one has left: one small step after another."""
+"""Measures how much each node keeps in Redis, and removes a node's leftovers in small steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings one node up, or takes everything of ours off it, step by step, with a report of each step."""
+"""Brings one node up, or removes everything of ours from it, step by step, with a report of each step."""
 
 from __future__ import annotations
 

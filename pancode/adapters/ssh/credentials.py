@@ -1,4 +1,4 @@
-"""Which private keys and which SSH agent a login uses; says what is wrong with those that it cannot use."""
+"""Decides which private keys and which SSH agent a login uses; explains each one that cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says of each OpenSSH directive whether we follow it, may ignore it, must name it, or must refuse it."""
+"""Decides for each OpenSSH directive whether we follow, ignore, report or refuse it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lets a node's connections through its tunnel, only so many at once: each takes room at the other end."""
+"""Limits how many connections of a node go through its tunnel at once."""
 
 from __future__ import annotations
 

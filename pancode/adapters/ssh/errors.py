@@ -1,4 +1,4 @@
-"""What can go wrong between the coordinator and a node, as types with a reason and a fix."""
+"""Errors between the coordinator and a node, as types with a reason and a fix."""
 
 from __future__ import annotations
 

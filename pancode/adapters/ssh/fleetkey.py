@@ -1,4 +1,4 @@
-"""The fleet key's line in a node's authorized_keys: what it may do, and its mark (pure)."""
+"""The fleet key's line in a node's authorized_keys: its rights, and its mark (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Separates what a command on a node says from what the login shell says before it (pure)."""
+"""Separates a command's output on a node from the output of the login shell before it (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host key as a value, and what a presented one means beside the pinned one."""
+"""A host key as a value, and how a presented one compares with the pinned one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user's own known_hosts file says of a host: the keys of jump hosts are taken from there."""
+"""Reads the keys of jump hosts from the user's own known_hosts file."""
 
 from __future__ import annotations
 

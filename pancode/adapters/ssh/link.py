@@ -1,4 +1,4 @@
-"""Keeps one connection to a node and its tunnels alive: noticed when gone, back by itself, or stopped."""
+"""Keeps one connection to a node and its tunnels alive: notices a break and connects again, until stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out a step on a node: its files where they differ, its scripts, its commands; says what changed."""
+"""Carries out a step on a node: files that differ, scripts, commands; reports the changes."""
 
 from __future__ import annotations
 

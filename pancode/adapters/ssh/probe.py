@@ -1,4 +1,4 @@
-"""Reads what one probe of a node said: its system, Pythons, disk, tools, and what of ours is there."""
+"""Reads the output of a probe: the node's system, Pythons, disk, tools, and any PanCode files."""
 
 from __future__ import annotations
 

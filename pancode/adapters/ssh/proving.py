@@ -1,4 +1,4 @@
-"""Has a node try the direct way before it is pointed there; what is wrong is told with its place and fix."""
+"""Has a node try its direct link before it is switched to it; explains each failure with a fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads an OpenSSH ProxyCommand as an argument list, and runs one as the way to a server."""
+"""Reads an OpenSSH ProxyCommand as an argument list, and runs it as the connection to a server."""
 
 from __future__ import annotations
 

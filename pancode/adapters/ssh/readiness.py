@@ -1,4 +1,4 @@
-"""Decides from a probe whether a node can run the node agent, with a fix for what is in the way (pure)."""
+"""Decides from a probe whether a node can run the node agent, with a fix for each obstacle (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs commands and puts files on a node over one connection: bounded in time, bytes and number at once.
+"""Runs commands and puts files on a node over one connection, with limits on time, bytes and number.
 
 A login shell may print before a command does, for each of them (`~/.bashrc`); that is left out.
 """

@@ -1,4 +1,4 @@
-"""What bring-up and removal do to a node, as data: named steps of files and constant scripts (pure)."""
+"""The steps of bring-up and removal as data: named steps of files and constant scripts (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides which machine an alias means, as whom and with which keys, the way OpenSSH's configuration says."""
+"""Resolves an SSH alias to a machine, a user and keys, as OpenSSH's configuration says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs one command on a node with this terminal as its own: window size, Ctrl-C and exit status pass."""
+"""Runs one command on a node in this terminal: window size, Ctrl-C and exit status pass through."""
 
 from __future__ import annotations
 

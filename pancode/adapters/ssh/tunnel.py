@@ -1,4 +1,4 @@
-"""One generation of a node's tunnels: its folder, its forwards and the file that points to them."""
+"""One generation of a node's tunnels: its folder, its forwards, and the file that points to them."""
 
 from __future__ import annotations
 

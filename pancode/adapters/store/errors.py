@@ -1,4 +1,4 @@
-"""Decides what a database's error means to the owner of the ledger, and what mends it."""
+"""Translates a database's error into words and a fix for the owner of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at a ledger in a file without changing it: is it whole, which schema, how much is in it."""
+"""Checks a ledger file without changing it: soundness, schema, size."""
 
 from __future__ import annotations
 

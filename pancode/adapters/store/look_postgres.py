@@ -1,4 +1,4 @@
-"""Looks at a ledger in PostgreSQL without changing it: its schema, its size, how soon it answers."""
+"""Checks a ledger in PostgreSQL without changing it: schema, size, response time."""
 
 from __future__ import annotations
 

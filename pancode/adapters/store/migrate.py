@@ -1,4 +1,4 @@
-"""Decides whether the database is of this version, and brings an older one up to date in one transaction."""
+"""Checks whether the database is of this version, and upgrades an older one in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what an error of PostgreSQL means to the owner of the ledger, and what mends it."""
+"""Translates an error of PostgreSQL into words and a fix for the owner of the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a PostgreSQL's certificate is not believed: its library does not say, so the server is asked again."""
+"""Finds out why a PostgreSQL's certificate is not believed: its library does not say, so we connect again."""
 
 from __future__ import annotations
 

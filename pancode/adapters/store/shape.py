@@ -1,4 +1,4 @@
-"""Decides how a record becomes a row of plain values and back, from its dataclass fields alone."""
+"""Converts a record into a row of plain values and back, by its dataclass fields alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls a program of systemd's: no terminal, no words but in its answer, and not for ever."""
+"""Runs a systemd program: no terminal, fixed locale, with a time limit."""
 
 from __future__ import annotations
 

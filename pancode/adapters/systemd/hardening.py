@@ -1,4 +1,4 @@
-"""What systemd takes away from a unit of ours, and for all that it does not take away the reason (pure).
+"""The hardening of our systemd units, and the reason for each restriction that is left out (pure).
 
 The reasons are data, so that the documents and a test hold them to what the units really say.
 """

@@ -1,4 +1,4 @@
-"""Tells the manager that started us when we are ready, still get on, and end (the datagrams of sd_notify)."""
+"""Tells systemd that we are ready, are still working, or end (the datagrams of sd_notify)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installs and removes the coordinator's service of the whole system; anybody may ask whether it is there."""
+"""Installs and removes the coordinator's system-wide service; shows whether it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Redis is reached and as whom, and the client that does so."""
+"""The address and user of Redis, and the client that connects to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether somebody else's Redis or Valkey will do: reachable, new enough, with the rights we need."""
+"""Checks whether an external Redis or Valkey can be used: reachable, new enough, with enough rights."""
 
 from __future__ import annotations
 

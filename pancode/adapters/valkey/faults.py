@@ -1,4 +1,4 @@
-"""Turns what redis-py raises into UnavailableError: what happened, how we know, what to do."""
+"""Translates errors of redis-py into UnavailableError: what happened, how we know, what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides whether a process is the one that was started, and ends it when it is."""
+"""Checks whether a process is the one that was started, and ends it if it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How TLS to Redis is spoken: whom we believe, and what we show of ourselves."""
+"""TLS to Redis: which authority we trust, and which certificate we present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides the file of users of a server for PanCode: the coordinator, the nodes, and nobody else (pure)."""
+"""Builds the users file of a server for PanCode: the coordinator, the nodes, and nobody else (pure)."""
 
 from __future__ import annotations
 

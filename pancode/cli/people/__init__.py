@@ -1,1 +1,1 @@
-"""Commands with which people have a say: what waits for them, answers, approvals, words to a run."""
+"""Commands that let a person steer runs: continue, answer, approve, send words."""

@@ -1,4 +1,4 @@
-"""A verb that makes a new run of an old one: told at once, or followed to its end."""
+"""Makes a new run from an old one, and follows it to its end unless told not to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fleet's use cases need of the world of SSH: links that are kept, and hands on each machine."""
+"""The ports to SSH of the fleet's use cases: links that are kept, and actions on each machine."""
 
 from __future__ import annotations
 

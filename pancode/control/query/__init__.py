@@ -1,1 +1,1 @@
-"""What the coordinator answers: reading, never changing."""
+"""Answers questions of faces: reads, and never changes anything."""

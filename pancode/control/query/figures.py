@@ -1,4 +1,4 @@
-"""The fleet in figures, for those who draw and watch them: one catalogue, and what each is now."""
+"""The fleet's figures for monitoring: one catalogue, and the current value of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's stored log by byte offset: which attempt is meant, what can be read now, what may still come."""
+"""Reads a run's stored log by byte offset: which attempt, the next bytes, whether more may come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the test of a model has found, for faces."""
+"""The result of a model's test, for faces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits where: pools of work that no node has yet, and the orders that each node was given."""
+"""The queues: pools of work that no node has yet, and the orders that each node was given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts: which there are, whether each can be believed, and the keys that prove it elsewhere."""
+"""Lists receipts, verifies them, and exports the keys that prove them elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a face may see of runs: the ledger's rows in the shapes that scripts rely on."""
+"""Runs as JSON: the ledger's rows in the shapes that scripts rely on."""
 
 from __future__ import annotations
 

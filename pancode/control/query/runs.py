@@ -1,4 +1,4 @@
-"""The list of runs, and which of them somebody asked for."""
+"""The list of runs, and its filters."""
 
 from __future__ import annotations
 

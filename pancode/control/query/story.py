@@ -1,4 +1,4 @@
-"""What was decided about a run, and what happened in the fleet: `why` and `audit`."""
+"""The story of a run and the audit: `why` and `audit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sees two node agents that live at once with one key: a machine that was cloned, or one set back in time."""
+"""Detects two node agents that use one key at once: a cloned machine, or one that was set back in time."""
 
 from __future__ import annotations
 

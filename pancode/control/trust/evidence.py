@@ -1,4 +1,4 @@
-"""Keeps receipts that settle nothing (orphans, rejected ones): so many a day of each node, and no more."""
+"""Keeps receipts that settle nothing (orphans, rejected ones): a limited number of each node a day."""
 
 from __future__ import annotations
 

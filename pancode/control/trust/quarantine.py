@@ -1,4 +1,4 @@
-"""Takes a machine out of the fleet's work until a person has looked at it; what runs there goes on."""
+"""Quarantines a machine until a person has looked at it; its running work goes on."""
 
 from __future__ import annotations
 

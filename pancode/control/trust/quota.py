@@ -1,4 +1,4 @@
-"""Holds each node to what it may keep in Redis: one that fills it for all others is shut out of it."""
+"""Limits how much each node keeps in Redis, and shuts out a node that fills it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verbs with which people have a say in runs: continue one."""
+"""Verbs that let a person steer runs: continue one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node's word changes: its events, its journal, its silence."""
+"""Decides what changes after a node's message: its events, its journal, its silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which events of the feed a decision makes: derived from its changes alone, so that none is forgotten."""
+"""Derives the events of the feed from a decision's changes, so that none is forgotten."""
 
 from __future__ import annotations
 

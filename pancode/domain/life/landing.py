@@ -1,4 +1,4 @@
-"""The landing of a run's change that was asked for with its dispatch: asked, called off, over."""
+"""The landing that a dispatch has asked for: asked, called off, over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a receipt changes: it is booked, its attempt ends, and its run if it is of the newest fence."""
+"""Decides what a receipt changes: it is booked, its attempt ends, and its run if the fence is the newest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may happen to a run: everything that `decide` answers."""
+"""Everything that may happen to a run: the signals that `decide` answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of which prompts are made, by role, mode, rule and runtime. Data only."""
+"""The text of prompts, by role, mode, rule and runtime. Data only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates what a run's first call holds, by what it is: so that a person sees what fills a context."""
+"""Estimates the tokens of a run's first call by kind, so that a person sees what fills the context."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The shell scripts that are run on a machine: its probe and link, installing, looking, removing."""
+"""The shell scripts that are run on a machine: probe, link, install, look, remove."""

@@ -1,4 +1,4 @@
-"""The constant scripts of bring-up: each is idempotent, and says whether it changed anything."""
+"""The constant scripts of bring-up: each is idempotent, and reports whether it changed anything."""
 
 from __future__ import annotations
 

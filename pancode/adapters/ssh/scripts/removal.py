@@ -1,4 +1,4 @@
-"""The constant scripts that take everything of ours off a node and show that nothing is left."""
+"""The constant scripts that remove everything of ours from a node and show that nothing is left."""
 
 from __future__ import annotations
 

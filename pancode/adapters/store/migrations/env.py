@@ -1,4 +1,4 @@
-"""Run by Alembic: the revisions are applied on the connection, and in the transaction, of whoever calls."""
+"""Run by Alembic: applies the revisions on the caller's connection, in the caller's transaction."""
 
 from __future__ import annotations
 
