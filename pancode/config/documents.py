@@ -15,6 +15,9 @@ from pancode.errors import ConfigError
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
+_NO_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises for text that looks like a date or a number and is none, as 2026-13-45."""
+_QUOTES = "put it in quotes if it is text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,13 @@ def bytes_of(path: Path, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def parse_document(text: str, place: str) -> Document:
-    """The top is a mapping, or nothing at all. ConfigError with `place`:line otherwise."""
+def parse_document(text: str, place: str, list_key: str = "") -> Document:
+    """The top is a mapping, or nothing at all. ConfigError with `place`:line otherwise.
+
+    `list_key`: a list at the top is read as the value of this key.
+    """
     try:
-        return _parse(text, place)
+        return _parse(text, place, list_key)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line = mark.line + 1 if mark else 1
@@ -78,20 +84,23 @@ def parse_document(text: str, place: str) -> Document:
             f"{place}:{line}: not valid YAML", why=str(exc.problem), fix=_look(place, line)
         ) from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(f"{place}: not valid YAML", why=str(exc), fix=_look(place, 1)) from exc
+        line = text[: getattr(exc, "position", 0)].count("\n") + 1  # of a character that YAML does not allow
+        raise ConfigError(f"{place}:{line}: not valid YAML", why=str(exc), fix=_look(place, line)) from exc
     except RecursionError:
-        raise ConfigError(f"{place}: nested too deeply", fix=_look(place, 1)) from None
+        raise ConfigError(f"{place}:1: nested too deeply", fix=_look(place, 1)) from None
 
 
-def _parse(text: str, place: str) -> Document:
+def _parse(text: str, place: str, list_key: str) -> Document:
     loader = yaml.SafeLoader(text)
     try:
         top = loader.get_single_node()
         if top is None or top.tag == "tag:yaml.org,2002:null":
             return Document(place)
+        reader = _Reader(loader, place)
+        if list_key and isinstance(top, yaml.SequenceNode):
+            return Document(place, {list_key: reader.value(top, list_key)}, reader.lines)
         if not isinstance(top, yaml.MappingNode):
             raise _wrong(place, top, "the file must hold keys and values", "write it as `key: value` lines")
-        reader = _Reader(loader, place)
         return Document(place, reader.mapping(top, ""), reader.lines)
     finally:
         loader.dispose()
@@ -111,7 +120,7 @@ class _Reader:
             if key.value in found:
                 raise _wrong(self._place, key, f"{below} is there twice", "keep one of them")
             self.lines[below] = key.start_mark.line + 1
-            found[str(key.value)] = self._value(value, below)
+            found[str(key.value)] = self.value(value, below)
         return found
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
@@ -120,7 +129,7 @@ class _Reader:
                 raise _wrong(self._place, key, "a key must be a word", "write it as `key: value`")
             yield key, value
 
-    def _value(self, node: yaml.Node, path: str) -> object:
+    def value(self, node: yaml.Node, path: str) -> object:
         self._values += 1
         if self._values > MOST_VALUES:
             raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "take some out")
@@ -128,11 +137,14 @@ class _Reader:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._item(item, f"{path}.{number}") for number, item in enumerate(node.value)]
-        return self._loader.construct_object(node)
+        try:
+            return self._loader.construct_object(node)
+        except _NO_VALUE as exc:
+            raise _wrong(self._place, node, f"{path}: {node.value!r} cannot be read", _QUOTES) from exc
 
     def _item(self, node: yaml.Node, path: str) -> object:
         self.lines[path] = node.start_mark.line + 1
-        return self._value(node, path)
+        return self.value(node, path)
 
 
 def _wrong(place: str, node: yaml.Node, what: str, fix: str) -> ConfigError:

@@ -1,0 +1,1 @@
+"""Workflow files: how they are read, checked and found, and those that PanCode ships."""

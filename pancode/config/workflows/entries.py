@@ -1,0 +1,182 @@
+"""The keys of a workflow file, in the words of the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.config.schema import ModelName, Part
+from pancode.config.values import Duration, Level, Money, Size, duration_ms
+from pancode.domain.names import label_word
+from pancode.domain.words import split_words
+from pancode.errors import UsageError
+
+MOST_ROUNDS = 20
+Amount = Annotated[int, Field(ge=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+LabelWord = Annotated[str, AfterValidator(label_word)]
+
+
+def _several(value: object) -> object:
+    """One text stands for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _labels(value: object) -> object:
+    """`gpu=24g`, a list of such, or a mapping."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list):
+        return given
+    pairs = [str(one).partition("=") for one in given]
+    if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
+        raise ValueError(f"{wrong!r} is no label, write one like gpu=24g")
+    return {key: rest for key, _, rest in pairs}
+
+
+def _gate(text: str) -> str:
+    """As it is; ValueError where it cannot be split into words."""
+    try:
+        split_words(text, "verify")
+    except UsageError as exc:
+        raise ValueError(f"{exc}. Fix: {exc.fix}") from exc
+    return text
+
+
+def _stagger(value: object) -> int:
+    return 0 if value == 0 and value is not False else duration_ms(value)
+
+
+def _inside(path: str) -> str:
+    """A path below the workspace; ValueError for one that leads out of it."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
+        raise ValueError(f"{path!r} is no path inside the workspace, write one like reports/plan.md")
+    return path
+
+
+Several = Annotated[tuple[NonEmpty, ...], BeforeValidator(_several)]
+Paths = Annotated[tuple[Annotated[NonEmpty, AfterValidator(_inside)], ...], BeforeValidator(_several)]
+Labels = Annotated[dict[LabelWord, LabelWord], BeforeValidator(_labels)]
+Gates = Annotated[tuple[Annotated[str, AfterValidator(_gate)], ...], BeforeValidator(_several)]
+
+
+class KebabPart(Part):
+    """Keys are written as the flags are (`max-turns`); `max_turns` is the same key."""
+
+    model_config = ConfigDict(
+        alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True, **Part.model_config
+    )
+
+
+class DispatchEntry(KebabPart):
+    """What `pancode dispatch` takes, too."""
+
+    agent: NonEmpty | None = None
+    node: NonEmpty | None = None
+    require: Labels = {}
+    mode: Annotated[Mode, Field(strict=False)] | None = None
+    safety: Annotated[Safety, Field(strict=False)] | None = None
+    model: ModelName | None = None
+    reasoning: Level | None = None
+    preset: NonEmpty | None = None
+    runtime: NonEmpty | None = None
+    workspace: Literal["git", "none"] | None = None
+    budget: Money | None = None
+    timeout: Duration | None = None
+    idle_timeout: Duration | None = None
+    max_turns: Amount | None = None
+    max_requests: Amount | None = None
+    max_tokens: Amount | None = None
+    max_output: Size | None = None
+    max_memory: Size | None = None
+    max_processes: Amount | None = None
+    max_disk: Size | None = None
+    wrap_up: bool | None = None
+    verify: Gates | None = None
+    no_verify: bool = False
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
+    on_lost: Literal["ask", "retry"] | None = None
+    told_only: bool | None = None
+    with_secret_files: bool | None = None
+    untested: bool | None = None
+    land: bool | None = None
+
+    def dispatch(self) -> dict[str, Any]:
+        """As the API takes it: only what was said."""
+        names = DispatchEntry.model_fields.keys() - {"no_verify"}
+        said = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
+        if self.no_verify:
+            said["verify"] = []
+        return {_OF_API.get(name, name): value for name, value in said.items()}
+
+
+_OF_API = {
+    "timeout": "timeout_ms",
+    "idle_timeout": "idle_timeout_ms",
+    "with_secret_files": "secret_files",
+}
+"""Where the API's name of a key is another one."""
+
+
+class TaskEntry(DispatchEntry):
+    """One task of a batch."""
+
+    task: str = ""
+    argv: Several | None = None
+    files: Paths = ()
+
+    def dispatch(self) -> dict[str, Any]:
+        said = super().dispatch()
+        if self.argv is not None:
+            said["argv"] = list(self.argv)
+        return {"task": self.task, **said}
+
+
+class VerdictEntry(Part):
+    """The file in which a step says its verdict, and the values that each field of it may have."""
+
+    file: Annotated[str, AfterValidator(_inside)] = "verdict.json"
+    fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
+
+
+class StepEntry(TaskEntry):
+    """One step of a chain or graph."""
+
+    name: str | None = None
+    needs: Several | None = None
+    until: str | None = None
+    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
+    verdict: VerdictEntry | None = None
+    back_to: str | None = None
+
+
+class MatrixEntry(KebabPart):
+    """Every combination of these becomes a task."""
+
+    tasks: Several
+    agents: Several = ()
+    nodes: Several = ()
+    models: Annotated[tuple[ModelName, ...], BeforeValidator(_several)] = ()
+    runtimes: Several = ()
+
+
+class FileEntry(KebabPart):
+    """The whole file."""
+
+    name: str | None = None
+    description: str = ""
+    defaults: DispatchEntry = DispatchEntry()
+    concurrency: Amount | None = None
+    stagger: Annotated[int, BeforeValidator(_stagger)] | None = None
+    fail_fast: bool | None = None
+    partial: bool | None = None
+    budget: Money | None = None
+    tasks: dict[str, TaskEntry] = {}
+    matrix: MatrixEntry | None = None
+    steps: dict[str, StepEntry] = {}

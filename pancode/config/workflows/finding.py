@@ -1,0 +1,104 @@
+"""Finds workflow files: by path, in the project, in the user's home, and among those that PanCode ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from pancode.config.documents import bytes_of
+from pancode.config.workflows.source import MOST_BYTES
+from pancode.domain.names import not_found
+from pancode.errors import ConfigError, NotFoundError
+
+PROJECT_FOLDER = Path(".pancode/workflows")
+HOME_FOLDER = Path("workflows")
+SHIPPED = "shipped"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowText:
+    """A workflow's file. `origin`: `file`, `project`, `home` or `shipped`."""
+
+    name: str
+    place: str
+    origin: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlaces:
+    """Where names are looked up. `project`: the top of a repository, or the current folder."""
+
+    home: Path
+    project: Path
+
+    def find(self, word: str) -> WorkflowText:
+        """A path, or the name of a file. NotFoundError with the nearest name, ConfigError."""
+        path = Path(word)
+        if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
+            return _read(path, path.stem, "file")
+        for name, place, origin in self._files():
+            if name == word:
+                return _read(place, name, origin)
+        if word in shipped_names():
+            return shipped(word)
+        if path.is_file():
+            return _read(path, path.stem, "file")
+        names = [*(name for name, _, _ in self._files()), *shipped_names()]
+        raise not_found("workflow", word, names, "pancode workflow files")
+
+    def all(self) -> Iterator[WorkflowText]:
+        """Each name once: the project's own file counts before one of the home, and that before ours."""
+        seen: set[str] = set()
+        for name, place, origin in self._files():
+            if name not in seen:
+                seen.add(name)
+                yield _read(place, name, origin)
+        yield from (shipped(name) for name in shipped_names() if name not in seen)
+
+    def _files(self) -> Iterator[tuple[str, Path, str]]:
+        for folder, origin in ((self.project / PROJECT_FOLDER, "project"), (self.home / HOME_FOLDER, "home")):
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError:
+                continue
+            for name in names:
+                if name.endswith(_SUFFIXES):
+                    yield Path(name).stem, folder / name, origin
+
+
+def shipped_names() -> list[str]:
+    folder = resources.files("pancode.config.workflows").joinpath(SHIPPED)
+    return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def shipped(name: str) -> WorkflowText:
+    """One that is part of PanCode, with its comments."""
+    file = resources.files("pancode.config.workflows").joinpath(SHIPPED, f"{name}.yaml")
+    return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
+
+
+def _read(path: Path, name: str, origin: str) -> WorkflowText:
+    try:
+        raw = bytes_of(path, MOST_BYTES)
+    except FileNotFoundError as exc:
+        fix = "pancode workflow files shows the ones that have a name"
+        raise NotFoundError(f"there is no file {path}", why=str(exc), fix=fix) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        raise ConfigError(f"{path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+    return WorkflowText(name, str(path), origin, decoded(raw, str(path)))
+
+
+def decoded(raw: bytes, place: str) -> str:
+    """The text; ConfigError for one that is too long or is not UTF-8."""
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"{place}:1: too large", why=f"at most {MOST_BYTES} bytes are read")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as exc:
+        line = raw[: exc.start].count(b"\n") + 1
+        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc

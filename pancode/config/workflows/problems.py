@@ -1,0 +1,37 @@
+"""What is wrong with a workflow file, each with file, line, key and the way to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from pancode.config.checked import problems
+from pancode.config.documents import Document
+from pancode.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileProblems:
+    """Collects the problems of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.found: list[ConfigError] = []
+
+    def add(self, key: str, what: str, why: str = "", fix: str = "") -> None:
+        error = ConfigError(f"{self.at(key)}: {what}", why=why, fix=fix, details={"key": key})
+        self.found.append(error)
+
+    def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
+        """The value, or None and a problem for each thing that does not fit."""
+        value, wrong = problems(kind, data, self.at)
+        self.found += wrong
+        return value
+
+    def at(self, key: str) -> str:
+        """`file:line` of the key, or of the nearest one above it."""
+        place = self._document.at(key)
+        return place if place != self._document.place else f"{place}:1"

@@ -1,0 +1,63 @@
+"""Names of workflows: the project's file counts before the home's, and that before the shipped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.config.workflows.finding import WorkflowPlaces, shipped, shipped_names
+from pancode.config.workflows.reading import check_workflow
+from pancode.errors import ConfigError, NotFoundError
+
+EIGHT = {
+    *("code-review", "explore-then-build", "fix-the-tests", "parallel-review"),
+    *("plan-build-verify", "red-team", "research-dev", "review-loop"),
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> WorkflowPlaces:
+    for folder in ("home/workflows", "shop/.pancode/workflows"):
+        (tmp_path / folder).mkdir(parents=True)
+    return WorkflowPlaces(tmp_path / "home", tmp_path / "shop")
+
+
+def test_the_nearest_file_of_a_name_counts(places: WorkflowPlaces) -> None:
+    assert places.find("review-loop").origin == "shipped"
+    (places.home / "workflows/review-loop.yaml").write_text("tasks: [home]")
+    assert places.find("review-loop").origin == "home"
+    (places.project / ".pancode/workflows/review-loop.yml").write_text("tasks: [project]")
+    found = places.find("review-loop")
+    assert (found.origin, found.text) == ("project", "tasks: [project]")
+    assert [one.name for one in places.all()].count("review-loop") == 1
+    assert {one.name for one in places.all()} == EIGHT
+
+
+def test_a_path_is_a_file_and_nothing_else(places: WorkflowPlaces, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("tasks: [a]")
+    assert places.find(str(file)).name == "mine"
+    with pytest.raises(NotFoundError, match="there is no file"):
+        places.find("./review-loop")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        places.find(str(tmp_path) + "/")
+    file.write_bytes(b"a\nb\xff")
+    with pytest.raises(ConfigError, match="mine.yaml:2: not UTF-8"):
+        places.find(str(file))
+
+
+def test_a_name_that_is_not_quite_right_gets_the_nearest(places: WorkflowPlaces) -> None:
+    with pytest.raises(NotFoundError) as told:
+        places.find("review-lop")
+    assert "review-loop" in f"{told.value} {told.value.why} {told.value.fix}"
+
+
+def test_every_shipped_workflow_is_right_and_says_what_it_is_for() -> None:
+    assert set(shipped_names()) == EIGHT
+    for name in EIGHT:
+        found = check_workflow(shipped(name).text, name, name)
+        assert not found.problems, name
+        assert found.description
+        assert found.needs_input
+        assert f"pancode chain {name}" in shipped(name).text
