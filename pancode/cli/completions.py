@@ -11,6 +11,7 @@ from pancode.connection import ask, home_of
 from pancode.errors import PancodeError
 
 MOST_RUNS = 50
+_FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
 PATIENCE_S = 2.0
 """So long a shell waits at most for a coordinator to say what there is."""
 
@@ -33,6 +34,7 @@ def _names(
 
 nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _names("runtimes")
 agents, models = _names("agents", here=True), _names("models", "ref", here=True)
+workflows = _names("workflows", "workflow")
 _newest = _names("runs", "run", limit=MOST_RUNS)
 
 
@@ -40,6 +42,27 @@ def runs(incomplete: str) -> list[str]:
     """The last runs, newest first, and the word that names the newest."""
     names = _newest(incomplete)
     return [*names, "last"] if names else []
+
+
+def workflow_files(incomplete: str) -> list[str]:
+    """Names of workflow files, and paths of what may be one."""
+    from pancode.cli.workflows.texts import places
+
+    if "/" in incomplete:
+        folder, _, begun = incomplete.rpartition("/")
+        return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
+    try:
+        names = [text.name for text in places().all()]
+    except PancodeError:
+        names = []
+    return [*names, *_files_in(".")]
+
+
+def _files_in(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(_FILES) or os.path.isdir(name))
+    except OSError:
+        return []
 
 
 def modes(incomplete: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ _SAID = (
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
     "max_disk",
 )
+_MEANT = ("priority", "told_only", "untested", "secret_files", "land")
+"""Of these, what is not said and what is false is the same."""
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
 # A variable of this one command counts more than a file and less than a flag.
@@ -125,9 +128,9 @@ def dispatch(
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
     body = _body(task_text(task, file), ctx.meta.get("argv"), ctx.params)
-    answer = _agreed(face, face.client(works=True), body)
+    answer = post_agreed(face, face.client(works=True), "/v1/runs", body)
     if dry_run:
-        face.show(answer, lambda: _plan(answer))
+        face.show(answer, lambda: plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
     return _awaited(face, answer, detach=detach)
 
@@ -166,23 +169,23 @@ def task_text(task: str | None, file: str | None) -> str | None:
         ) from exc
 
 
-def _agreed(face: Face, client: Client, body: dict[str, Any]) -> Any:
+def post_agreed(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
     """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
     try:
-        return _post(face, client, body)
+        return _post(face, client, path, body)
     except ApiError as refused:
         if refused.code != NEEDS_YES or not face.can_ask():
             raise
         words = str(refused).removeprefix("Dispatch blocked: ")
         if not face.agreed(f"{safe(words)}. Dispatch it?", "--yes"):
             raise
-    return _post(face, client, {**body, "yes": True})
+    return _post(face, client, path, {**body, "yes": True})
 
 
-def _post(face: Face, client: Client, body: dict[str, Any]) -> Any:
+def _post(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
     """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
     try:
-        return admitted(face, client, "/v1/runs", body)
+        return admitted(face, client, path, body)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
         raise
@@ -206,40 +209,42 @@ def _preset(flag: str | None) -> str | None:
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request: only what was said."""
-    body: dict[str, Any] = {"task": task or "", "by": who(), "cwd": here(), "land": given["land"]}
+    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller()}
     if argv is not None:
         body["argv"] = argv
-    for name in _SAID:
-        if given[name] is not None:
-            body[name] = given[name]
-    preset = _preset(given["preset"])
+    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
+
+
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of a dispatch say, as the API takes it; `given` may have fewer of them."""
+    body = {name: given[name] for name in _SAID if given.get(name) is not None}
+    body |= {name: given[name] for name in _MEANT if given.get(name)}
+    preset = _preset(given.get("preset"))
     if preset is not None:
         body["preset"] = preset
-    if given["timeout"] is not None:
-        body["timeout_ms"] = given["timeout"]
-    if given["idle_timeout"] is not None:
-        body["idle_timeout_ms"] = given["idle_timeout"]
-    if given["verify"] or given["no_verify"]:
+    for name in ("timeout", "idle_timeout"):
+        if given.get(name) is not None:
+            body[f"{name}_ms"] = given[name]
+    if given.get("verify") or given.get("no_verify"):
         body["verify"] = list(given["verify"])
-    body |= {"require": dict(given["require"]), "priority": given["priority"]}
-    body |= {"told_only": given["told_only"], "dry_run": given["dry_run"], "yes": given["yes"]}
-    body |= {"untested": given["untested"], "secret_files": given["secret_files"], **_from_environment()}
+    if given.get("require"):
+        body["require"] = dict(given["require"])
     return body
 
 
-def _from_environment() -> dict[str, Any]:
-    """The caller's own variables, and, inside a run, whose child this is."""
-    said: dict[str, Any] = {}
+def of_caller() -> dict[str, Any]:
+    """Who asks and from where, the caller's own variables, and, inside a run, whose child this is."""
+    about: dict[str, Any] = {"by": who(), "cwd": here()}
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:
-        said["settings"] = settings
+        about["settings"] = settings
     if os.environ.get("PANCODE_RUN"):
         depth = os.environ.get("PANCODE_DEPTH", "0")
-        said |= {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
-    return said
+        about |= {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
+    return about
 
 
-def _plan(report: dict[str, Any]) -> str:
+def plan(report: dict[str, Any]) -> str:
     rows = []
     for gate in report["gates"]:
         word = "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"

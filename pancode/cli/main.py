@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fleet": ("fleet", "bring machines up, look at them, drain them, take them down"),
     "node": ("node", "the inventory of machines: add, ls, show, trust, rm"),
     "dispatch": ("dispatch", "give a task to the fleet and wait for its result"),
+    "batch": ("workflows.batch", "give many tasks to the fleet at once"),
+    "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
+    "race": ("workflows.race", "one task for several workers; the best result wins"),
+    "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
+    "batches": ("workflows.batches", "the last batches"),
     "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),
     "why": ("records", "every decision about a run, in words"),
     "queue": ("queue", "what waits where, in order, with the reason"),
@@ -53,9 +58,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name to (module of this package, one line)."""
 LATER: dict[str, str] = {
     "run": "pancode run --headless: dispatch waits and exits with the outcome's code already",
-    "batch": "fan-out of many tasks; dispatch --detach several times does the same today",
-    "chain": "each step gets the step before's output",
-    "race": "several agents, the first that passes the check wins",
     "top": "terminal dashboard; pancode fleet status --watch is there",
     "chat": "Panos, the orchestrator",
     "up": "Panos' sessions",

@@ -92,7 +92,7 @@ def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
         for r in found
     ]
     head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", at_head(), "TASK")
-    return table(head, rows, toned=("STATE",), spare=("MODEL", "RUNTIME", "AGENT", "COST"))
+    return table(head, rows, toned=("STATE",), spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
 @runs.verb("show", "pancode runs show last")
@@ -104,12 +104,12 @@ def show(run: Run, face: Json) -> None:
 
 _KEYS = (
     *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
-    *("receipt", "landed"),
+    *("workflow", "step", "receipt", "landed"),
 )
 
 
 def _shown(run: dict[str, Any]) -> str:
-    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run[key] not in (None, [], "")]
+    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run.get(key) not in (None, [], "")]
     lines += [
         f"  {key:<10} {short_time(run[f'{key}_at'])}{zone()}"
         for key in ("created", "started", "finished")

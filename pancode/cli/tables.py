@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pancode.cli.render import console, drawn, draws, paint, safe, style_of, width
 
@@ -24,16 +24,18 @@ def table(
     toned: Iterable[str] = (),
     below: Iterable[Sequence[str]] = (),
     spare: Iterable[str] = (),
+    cut: str = "",
 ) -> str:
     """Columns two blanks apart. `toned`: heads in colour; `below`: lines under each row.
 
-    `spare`: heads that a narrow terminal can miss, which it is told. Where that does not help, each cell is a
+    `spare`: heads that a narrow terminal can miss, which it is told. `cut`: the head of a column that is cut
+    where there is too little room, so that each row is one line. Where that does not help, each cell is a
     line: nothing is lost.
     """
     cells = [[safe("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
     if draws(sys.stdout):
-        shown, note = _fitted([head, *cells], [title in set(toned) for title in head], spare)
+        shown, note = _fitted(_columns([head, *cells], set(toned), cut), spare)
     else:
         shown = _plain([head, *cells])
     for i, lines in enumerate(below, start=1):
@@ -49,30 +51,49 @@ def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(row) + "\n" for row in padded]
 
 
-def _fitted(
-    rows: Sequence[Sequence[str]], toned: Sequence[bool], spare: Iterable[str]
-) -> tuple[list[str], str]:
+class _Column(NamedTuple):
+    """The head first. `folds`: a long text goes on in the next line."""
+
+    cells: Sequence[str]
+    is_toned: bool
+    is_cut: bool
+    folds: bool
+
+    @property
+    def width(self) -> int:
+        return max(map(width, self.cells))
+
+    @property
+    def least(self) -> int:
+        return min(_LONG, self.width) if self.folds or self.is_cut else self.width
+
+
+def _columns(rows: Sequence[Sequence[str]], toned: set[str], cut: str) -> list[_Column]:
+    return [
+        _Column(cells, cells[0] in toned, bool(cut) and cells[0] == cut, folds=not cut)
+        for cells in zip(*rows, strict=True)
+    ]
+
+
+def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
     """Each row, the head first, and a last line that names the columns left out."""
-    columns = [(column, tone) for column, tone in zip(zip(*rows, strict=True), toned, strict=True)]
-    missed: list[str] = []
+    whole, missed = columns, list[str]()
     for title in spare:
-        if not _is_too_wide(columns):
+        if _room(columns) >= 0:
             break
         missed.append(title)
-        columns = [one for one in columns if one[0][0] != title]
-    if _is_too_wide(columns):
-        return ["", *(_record(rows[0], row, toned) for row in rows[1:])], ""
+        columns = [one for one in columns if one.cells[0] != title]
+    if _room(columns) < 0:
+        head, *rows = zip(*(one.cells for one in whole), strict=True)
+        return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
     note = paint(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
     return _drawn(columns), note if missed else ""
 
 
-_Column = tuple[Sequence[str], bool]
-"""Its cells, the head first, and whether they have colours."""
-
-
-def _is_too_wide(columns: Sequence[_Column]) -> bool:
-    least = sum(min(_LONG, max(map(width, cells))) for cells, _ in columns)
-    return least + 2 * (len(columns) - 1) > console(sys.stdout).width
+def _room(columns: Sequence[_Column]) -> int:
+    """What the terminal has beyond the least that they need; negative where they do not fit."""
+    needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
+    return console(sys.stdout).width - needed
 
 
 def _drawn(columns: Sequence[_Column]) -> list[str]:
@@ -83,10 +104,14 @@ def _drawn(columns: Sequence[_Column]) -> list[str]:
     box = Box(blank * 2 + between + blank + between + blank * 3)
     shown = Table(box=box, show_edge=False, pad_edge=False, show_lines=True, padding=(0, 1, 0, 0))
     shown.header_style = "dim"
-    for cells, _ in columns:
-        shown.add_column(_cell(cells[0]), overflow="fold", no_wrap=max(map(width, cells)) <= _LONG)
-    for row in range(1, len(columns[0][0])):
-        shown.add_row(*(_cell(cells[row], toned) for cells, toned in columns))
+    for one in columns:
+        if one.is_cut:
+            most = min(one.width, one.least + _room(columns))
+            shown.add_column(_cell(one.cells[0]), overflow="ellipsis", no_wrap=True, max_width=most)
+        else:
+            shown.add_column(_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
+    for row in range(1, len(columns[0].cells)):
+        shown.add_row(*(_cell(one.cells[row], one.is_toned) for one in columns))
     return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", drawn(shown, sys.stdout))
 
 

@@ -14,6 +14,7 @@ from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
 MOST_ROUNDS = 20
+MOST_STAGGER_MS = 60_000
 Amount = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 LabelWord = Annotated[str, AfterValidator(label_word)]
@@ -47,7 +48,10 @@ def _gate(text: str) -> str:
 
 
 def _stagger(value: object) -> int:
-    return 0 if value == 0 and value is not False else duration_ms(value)
+    ms = 0 if value == 0 and value is not False else duration_ms(value)
+    if ms > MOST_STAGGER_MS:
+        raise ValueError("at most 60s are waited between two tasks")
+    return ms
 
 
 def _inside(path: str) -> str:
@@ -82,7 +86,6 @@ class DispatchEntry(KebabPart):
     safety: Annotated[Safety, Field(strict=False)] | None = None
     model: ModelName | None = None
     reasoning: Level | None = None
-    preset: NonEmpty | None = None
     runtime: NonEmpty | None = None
     workspace: Literal["git", "none"] | None = None
     budget: Money | None = None
@@ -177,6 +180,7 @@ class FileEntry(KebabPart):
     fail_fast: bool | None = None
     partial: bool | None = None
     budget: Money | None = None
+    preset: NonEmpty | None = None
     tasks: dict[str, TaskEntry] = {}
     matrix: MatrixEntry | None = None
     steps: dict[str, StepEntry] = {}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pancode.config.checked import problems
 from pancode.config.documents import Document
-from pancode.config.workflows.entries import DispatchEntry, FileEntry, StepEntry, TaskEntry
+from pancode.config.workflows.entries import FileEntry, StepEntry, TaskEntry
 from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
 from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_matrix
 from pancode.config.workflows.problems import FileProblems
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 E = TypeVar("E", bound=TaskEntry)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAME_FIX = "use a-z, 0-9, - and _, at most 64"
-_SETTINGS = ("concurrency", "fail_fast", "partial", "budget")
+_SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,13 @@ class CheckedWorkflow:
         return self.body["steps"] if self.body is not None else []
 
 
-def check_workflow(text: str, place: str, name: str = "") -> CheckedWorkflow:
-    """Every problem at once. `name`: of the workflow, where the file does not say one."""
+def check_workflow(
+    text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
+) -> CheckedWorkflow:
+    """Every problem at once. `name`: of the workflow, where the file does not say one.
+
+    `flags`: fields of a dispatch that count more than the defaults of the file, and less than its steps.
+    """
     try:
         _unless_unencodable(text, place)
         document, wrong = read_source(text, place)
@@ -48,7 +53,7 @@ def check_workflow(text: str, place: str, name: str = "") -> CheckedWorkflow:
         return CheckedWorkflow("graph", "", None, False, (error,))
     told = FileProblems(document)
     told.found += wrong
-    return _FileReading(document, told).checked(name)
+    return _FileReading(document, told, flags or {}).checked(name)
 
 
 def _unless_unencodable(text: str, place: str) -> None:
@@ -61,9 +66,10 @@ def _unless_unencodable(text: str, place: str) -> None:
 
 
 class _FileReading:
-    def __init__(self, document: Document, problems: FileProblems) -> None:
+    def __init__(self, document: Document, problems: FileProblems, flags: Mapping[str, Any]) -> None:
         self._data = document.data
         self._problems = problems
+        self._flags = dict(flags)
 
     def checked(self, name: str) -> CheckedWorkflow:
         steps_said = self._data.get("steps")
@@ -132,9 +138,9 @@ class _FileReading:
         }
 
     def _batch(self, head: FileEntry | None) -> list[Json]:
-        defaults = head.defaults if head is not None else DispatchEntry()
+        defaults = self._defaults(head)
         steps = [
-            _step("", _merged(defaults, entry), files=list(entry.files))
+            _step("", _over(defaults, entry.dispatch()), files=list(entry.files))
             for _, _, entry in self._entries("tasks", TaskEntry)
         ]
         matrix = head.matrix if head is not None else None
@@ -142,11 +148,15 @@ class _FileReading:
             what = f"the matrix makes {size_of_matrix(matrix)} tasks"
             self._problems.add("matrix", what, f"at most {MOST_STEPS} are taken", "shorten one of its lists")
         elif matrix is not None:
-            steps += [_step("", {**defaults.dispatch(), **one}) for one in combinations(matrix)]
+            steps += [_step("", {**defaults, **one}) for one in combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
+    def _defaults(self, head: FileEntry | None) -> Json:
+        """What holds for every step that says nothing else."""
+        return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
+
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
-        defaults = head.defaults if head is not None else DispatchEntry()
+        defaults = self._defaults(head)
         placed = self._placed(written)
         StepGraph(placed, self._problems).check()
         return [self._graph_step(step, defaults) for step in placed]
@@ -170,14 +180,14 @@ class _FileReading:
             self._problems.add(f"{key}.name", f"step {name} is there twice", fix="give one another name")
         return name
 
-    def _graph_step(self, step: PlacedStep, defaults: DispatchEntry) -> Json:
+    def _graph_step(self, step: PlacedStep, defaults: Json) -> Json:
         entry = step.entry
         until = until_of(entry.until) if entry.until is not None else None
         verdict = entry.verdict
         said = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
         return _step(
             step.name,
-            _merged(defaults, entry),
+            _over(defaults, entry.dispatch()),
             needs=list(step.needs),
             files=list(entry.files),
             until=None if until is None else {"field": until[0], "equals": until[1]},
@@ -200,9 +210,8 @@ def _step(name: str, dispatch: Json, **more: Any) -> Json:
     return {"name": name, "dispatch": dispatch, **plain, **more}
 
 
-def _merged(defaults: DispatchEntry, entry: TaskEntry) -> Json:
-    """The defaults under what the entry says; of labels both."""
-    below, said = defaults.dispatch(), entry.dispatch()
+def _over(below: Json, said: Json) -> Json:
+    """What is said over what is below it; of labels both."""
     require = {**below.get("require", {}), **said.get("require", {})}
     return {**below, **said, **({"require": require} if require else {})}
 

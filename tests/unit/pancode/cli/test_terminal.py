@@ -170,3 +170,16 @@ def test_a_pipe_needs_no_rich() -> None:
     probe = "import sys; from pancode.cli.main import run; run(['runs', '-h']); print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert done.stdout.endswith("False\n") and "╭" not in done.stdout, done.stderr
+
+
+def test_a_column_that_may_be_cut_leaves_each_row_on_one_line(columns: int, screen: Screen) -> None:
+    screen()
+    head = (*HEAD[:-1], "AT", "TASK")
+    rows = [(*row[:-1], "11-20 08:20:24", row[-1]) for row in ROWS]
+    told = STYLE.sub("", table(head, rows, spare=("MODEL",), cut="TASK"))
+    lines = told.splitlines()
+    assert all(width(line) <= columns for line in lines)
+    if columns >= 60:
+        assert len(lines) == 3 + (columns == 60)
+        assert "11-20 08:20:24" in lines[1] and "mend it" in lines[2]
+        assert lines[2].rstrip().endswith("…") or columns == 200

@@ -13,7 +13,14 @@ from pancode.api.bodies import DispatchBody, parse
 from pancode.config.workflows.entries import DispatchEntry
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 
-PLAIN: dict[str, object] = {"needs": [], "files": [], "until": None, "max": 1, "verdict": None, "back_to": None}
+PLAIN: dict[str, object] = {
+    "needs": [],
+    "files": [],
+    "until": None,
+    "max": 1,
+    "verdict": None,
+    "back_to": None,
+}
 LOOP = """
 steps:
   build: {task: "do $INPUT {{ steps.check.answer }}"}
@@ -277,7 +284,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
     entry = DispatchEntry.model_validate(
         {
             "agent": "a", "node": "n", "require": {"k": "v"}, "mode": "build", "safety": "auto-edit",
-            "model": "m", "reasoning": "low", "preset": "p", "runtime": "native", "workspace": "none",
+            "model": "m", "reasoning": "low", "runtime": "native", "workspace": "none",
             "budget": "0.5", "timeout": "1m", "idle-timeout": "1m", "max-turns": 1, "max-requests": 1,
             "max-tokens": 1, "max-output": "1KiB", "max-memory": "1GiB", "max-processes": 64,
             "max-disk": "1GiB", "wrap-up": False, "verify": ["true"], "priority": 3, "attempts": 2,
@@ -286,7 +293,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
         }
     )  # fmt: skip
     said = entry.dispatch()
-    of_the_call = {"by", "cwd", "parent", "depth", "dry_run", "settings", "yes", "task", "argv"}
+    of_the_call = {"by", "cwd", "parent", "depth", "dry_run", "settings", "preset", "yes", "task", "argv"}
     assert said.keys() == DispatchBody.model_fields.keys() - of_the_call
     assert parse(DispatchBody, {"task": "t", **said}).request().timeout_ms == 60_000
 

@@ -1,0 +1,1 @@
+"""Batches, chains and races: begin one, wait for it, look at it."""

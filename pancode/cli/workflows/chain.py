@@ -1,0 +1,79 @@
+"""`pancode chain`: steps that build on each other, from a file or one of the workflows with a name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.cli import completions, options
+from pancode.cli.dispatch import said, task_text
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json
+from pancode.cli.workflows import options as shared
+from pancode.cli.workflows.batch import without_preset
+from pancode.cli.workflows.begin import begin
+from pancode.errors import UsageError
+
+app = Commands()
+
+
+@app.verb(
+    "chain",
+    "pancode chain explore-then-build 'add tests for the config module'",
+    "pancode chain ./release.yaml --dry-run",
+    "pancode chain review-loop -f task.md --land",
+)
+def chain(
+    ctx: typer.Context,
+    *,
+    workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=completions.workflow_files)],
+    text: Annotated[str | None, Argument(metavar="[INPUT]")] = None,
+    file: options.File = None,
+    agent: options.Agent = None,
+    node: options.Node = None,
+    require: options.Require,
+    mode: options.Mode = None,
+    safety: options.Safety = None,
+    model: options.Model = None,
+    reasoning: options.Reasoning = None,
+    preset: options.Preset = None,
+    runtime: options.Runtime = None,
+    workspace: options.Workspace = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    priority: options.Priority = 0,
+    attempts: options.Attempts = None,
+    network: options.Network = None,
+    untested: options.Untested = False,
+    concurrency: shared.Concurrency = None,
+    total: shared.Total = None,
+    land: shared.LandLast = False,
+    detach: shared.Detach = False,
+    dry_run: shared.DryRun = False,
+    yes: shared.Yes = False,
+    face: Json,
+) -> int:
+    """Do the steps of a workflow, each with what the steps before it have left.
+
+    NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
+    and among the shipped ones (pancode workflow files). INPUT is what $ORIGINAL stands for. What a step in
+    the file says counts more than these options. Exit code 20 when a step failed; go on from there with
+    pancode workflow resume.
+    """
+    from pancode.cli.workflows.texts import checked, text_of
+
+    source = text_of(workflow)
+    found = checked(source, without_preset(said({**ctx.params, "land": False})))
+    if found.kind == "batch":
+        raise UsageError(f"{source.place} is a batch", fix=f"pancode batch {workflow}", code="bad_workflow")
+    wanted = task_text(text, file) or ""
+    if found.needs_input and not wanted.strip():
+        raise UsageError(
+            f"{source.name or workflow} uses $ORIGINAL or $INPUT, and no input was given",
+            fix=f'pancode chain {workflow} "what is to be done"',
+            code="no_input",
+        )
+    body: dict[str, Any] = {**(found.body or {}), "input": wanted}
+    return begin(face, body, ctx.params, land_last=land)

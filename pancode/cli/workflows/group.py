@@ -1,0 +1,188 @@
+"""`pancode workflow`: what runs of several steps there are, and everything that is done with one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from typer import Argument
+
+from pancode.cli import completions
+from pancode.cli.face import Face, who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import clip, safe
+from pancode.cli.tables import table
+from pancode.cli.workflows.begin import awaited
+from pancode.cli.workflows.options import Detach
+from pancode.cli.workflows.words import headline, listed, shown
+from pancode.client import path_of
+from pancode.counted import counted
+from pancode.errors import ConfigError, ExitCode
+
+app = Commands()
+Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
+MOST = 1_000
+
+
+@app.group("workflow", "pancode workflow ls", "pancode workflow show last", default="ls", numbered=True)
+def workflow() -> None:
+    """Batches, chains and races: the last ones, their files; a W may be a prefix of its id, or `last`."""
+
+
+@workflow.verb("ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
+def ls(
+    *,
+    number: Annotated[int, Argument(min=1, max=MOST)] = 20,
+    kind: Annotated[Literal["batch", "chain", "graph", "race"] | None, option("Only these.", "K")] = None,
+    files: Annotated[bool, option("The files that have a name, as `workflow files`.", "--files")] = False,
+    face: Json,
+) -> None:
+    """The newest workflows, newest first."""
+    if files:
+        _list_files(face)
+    else:
+        list_newest(face, number, kind)
+
+
+def list_newest(face: Face, number: int, kind: str | None) -> None:
+    """Of one kind, or of all."""
+    found = face.client().get("/v1/workflows", limit=number if kind is None else MOST)["workflows"]
+    found = [one for one in found if kind in (None, one["kind"])][:number]
+    face.show({"workflows": found}, lambda: listed(found))
+
+
+@workflow.verb("files", "pancode workflow files")
+def files(face: Json) -> None:
+    """The workflow files that have a name: of this project, of your home, and the shipped ones."""
+    _list_files(face)
+
+
+def _list_files(face: Face) -> None:
+    from pancode.cli.workflows.texts import places
+    from pancode.config.workflows.reading import check_workflow
+
+    found = []
+    for text in places().all():
+        one = check_workflow(text.text, text.place, text.name)
+        wrong = counted(len(one.problems), "problem") if one.problems else ""
+        about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
+        found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
+    rows = [(f["name"], f["kind"], f["steps"], f["from"], f["wrong"] or f["description"]) for f in found]
+    face.show({"files": found}, lambda: table(("NAME", "KIND", "STEPS", "FROM", "WHAT FOR"), rows))
+
+
+@workflow.verb(
+    "show",
+    "pancode workflow show last",
+    "pancode workflow show -f w-7f3k2x",
+    "pancode workflow show review-loop --file > .pancode/workflows/review-loop.yaml",
+)
+def show(
+    w: Workflow,
+    *,
+    follow: Annotated[
+        bool, option("Wait for its end, as the command that began it does.", "-f", "--follow")
+    ] = False,
+    file: Annotated[
+        bool, option("The text of the workflow file of that name, to be copied.", "--file")
+    ] = False,
+    face: Json,
+) -> int:
+    """One workflow with its steps; or, with --file, the text of a workflow file."""
+    if file:
+        from pancode.cli.workflows.texts import text_of
+
+        found = text_of(w)
+        face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
+        return ExitCode.DONE
+    answer = face.client().get(path_of("workflows", w))
+    if follow:
+        return awaited(face, answer, detach=False)
+    face.show(answer, lambda: shown(answer))
+    return ExitCode.DONE
+
+
+@workflow.verb(
+    "check", "pancode workflow check .pancode/workflows/release.yaml", "pancode workflow check review-loop"
+)
+def check(
+    file: Annotated[str, Argument(autocompletion=completions.workflow_files)],
+    face: Json,
+) -> int:
+    """Everything that is wrong with a workflow FILE, at once, each with its line; exit code 3 if there is."""
+    from pancode.cli.workflows.texts import text_of
+    from pancode.config.workflows.reading import check_workflow
+
+    try:
+        source = text_of(file)
+    except ConfigError as wrong:
+        answer: dict[str, Any] = {"file": file, "kind": None, "steps": 0, "problems": [_problem(wrong)]}
+    else:
+        found = check_workflow(source.text, source.place, source.name)
+        problems = [_problem(one) for one in found.problems]
+        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
+    face.show(answer, lambda: _checked(answer))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
+
+
+def _problem(error: ConfigError) -> dict[str, str]:
+    return {"message": str(error), "why": error.why, "fix": error.fix}
+
+
+def _checked(answer: dict[str, Any]) -> str:
+    lines = []
+    for one in answer["problems"]:
+        lines.append(f"error: {one['message']}")
+        lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    count = len(answer["problems"])
+    end = (
+        counted(count, "problem")
+        if count
+        else f"a {answer['kind']} of {counted(answer['steps'], 'step')}, all right"
+    )
+    return "".join(f"{safe(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
+
+
+@workflow.verb("stop", "pancode workflow stop last --reason 'wrong input'")
+def stop(w: Workflow, *, reason: Annotated[str, option("Goes into its record.")] = "", face: Json) -> None:
+    """Stop the runs of a workflow; nothing more begins."""
+    answer = face.client().post(path_of("workflows", w, "stop"), {"by": who(), "reason": reason})
+    face.show(answer, lambda: headline(answer))
+
+
+@workflow.verb("resume", "pancode workflow resume last")
+def resume(w: Workflow, *, detach: Detach = False, face: Json) -> int:
+    """Go on with a workflow that failed or was stopped: what is done is not done again."""
+    answer = face.client(works=True).post(path_of("workflows", w, "resume"), {"by": who()})
+    return awaited(face, answer, detach=detach)
+
+
+@workflow.verb("retry", "pancode workflow retry last")
+def retry(w: Workflow, *, detach: Detach = False, face: Json) -> int:
+    """The same workflow once more, from its beginning, as a new one."""
+    answer = face.client(works=True).post(path_of("workflows", w, "retry"), {"by": who()})
+    return awaited(face, answer, detach=detach)
+
+
+@workflow.verb(
+    "receipt", "pancode workflow receipt last", "pancode workflow receipt last --json > receipt.json"
+)
+def receipt(w: Workflow, face: Json) -> None:
+    """The signed summary of a workflow that has ended; it names the receipts of its runs."""
+    answer = face.client().get(path_of("workflows", w, "receipt"))
+    face.show(answer, lambda: _receipt(answer))
+
+
+def _receipt(answer: dict[str, Any]) -> str:
+    lines = [
+        f"{name:<12} {clip(safe(_plain(value)), 200)}"
+        for name, value in answer.items()
+        if value not in (None, "")
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _plain(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,24 @@
+"""The options that batch, chain and race share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pancode.cli.params import duration, money, option
+
+Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
+Stagger = Annotated[
+    int | None, option("So long between the starts of two runs (default: 150ms).", "D", parser=duration)
+]
+FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
+Partial = Annotated[
+    bool, option("Leave out tasks that are refused, in the place of refusing all.", "--partial")
+]
+Total = Annotated[
+    str | None, option("At most this much for all of its runs together.", "--total", "USD", parser=money)
+]
+Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
+LandLast = Annotated[bool, option("Land the change when all is done; only where it is waited for.", "--land")]
+Yes = Annotated[bool, option("Yes to agents that ask a person before each dispatch.", "--yes")]
+DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
+Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]

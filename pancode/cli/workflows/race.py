@@ -1,0 +1,130 @@
+"""`pancode race`: one task for several agents, models, runtimes or machines; the best result wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from pancode.cli import completions, options
+from pancode.cli.dispatch import said, task_text
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.workflows import options as shared
+from pancode.cli.workflows.batch import without_preset
+from pancode.cli.workflows.begin import begin
+from pancode.errors import UsageError
+
+app = Commands()
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
+_LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": "node"}
+
+
+@app.verb(
+    "race",
+    "pancode race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
+    "pancode race 'make the parser faster' --best-of 3 --by smallest",
+    "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
+)
+def race(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    agents: Annotated[
+        str | None, option("One run for each agent.", "A,B", complete=completions.agents)
+    ] = None,
+    models: Annotated[
+        str | None, option("One run for each model.", "A,B", complete=completions.models)
+    ] = None,
+    runtimes: Annotated[
+        str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
+    ] = None,
+    nodes: Annotated[
+        str | None, option("One run on each of these machines.", "A,B", complete=completions.nodes)
+    ] = None,
+    best_of: Annotated[int | None, option("The same so many times.", "N", min=2, max=50)] = None,
+    by: Annotated[
+        str | None, option("first that is done (default), smallest change, or score.", "first|smallest|score")
+    ] = None,
+    score: Annotated[
+        str | None, option("Run in each result; the highest number that it prints wins.", "CMD")
+    ] = None,
+    agent: options.Agent = None,
+    node: options.Node = None,
+    require: options.Require,
+    mode: options.Mode = None,
+    safety: options.Safety = None,
+    model: options.Model = None,
+    reasoning: options.Reasoning = None,
+    preset: options.Preset = None,
+    runtime: options.Runtime = None,
+    workspace: options.Workspace = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    verify: options.Verify,
+    no_verify: options.NoVerify = False,
+    priority: options.Priority = 0,
+    attempts: options.Attempts = None,
+    network: options.Network = None,
+    untested: options.Untested = False,
+    concurrency: shared.Concurrency = None,
+    partial: shared.Partial = False,
+    total: shared.Total = None,
+    land: shared.LandLast = False,
+    detach: shared.Detach = False,
+    dry_run: shared.DryRun = False,
+    yes: shared.Yes = False,
+    face: Json,
+) -> int:
+    """Give one TASK to several workers; the first that is done and passes the gates wins.
+
+    The others are stopped, and what they cost is shown. With --by smallest or --score all of them finish,
+    and the best result wins. Exit code 20 when nobody wins.
+    """
+    text = task_text(task, file) or ""
+    flags = without_preset(said({**ctx.params, "land": False}))
+    steps = [
+        {"name": name, "dispatch": {"task": text, **flags, **one}}
+        for name, one in runners(ctx.params).items()
+    ]
+    body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
+    return begin(face, body, ctx.params, land_last=land)
+
+
+def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """By name of their step, what each of those who race has for itself. UsageError."""
+    lists = [name for name in _LISTS if given[name] is not None]
+    if len(lists) + (given["best_of"] is not None) != 1:
+        said_so = "nobody is named who could race" if not lists else "a race is between one kind of thing"
+        raise UsageError(
+            said_so, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+        )
+    if not lists:
+        return {str(number): {} for number in range(1, given["best_of"] + 1)}
+    field = _LISTS[lists[0]]
+    words = [word.strip() for word in given[lists[0]].split(",") if word.strip()]
+    if len(set(words)) < 2 or len(set(words)) < len(words):
+        what = f"--{lists[0]} needs two or more, each once"
+        raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 for the same one several times")
+    if given[field] is not None:
+        raise UsageError(f"--{lists[0]} and --{field} contradict each other", fix="leave one of them out")
+    return {_name(word, number): {field: word} for number, word in enumerate(words, start=1)}
+
+
+def _name(word: str, number: int) -> str:
+    """A step's name made of an agent's or model's; its number where two might become the same."""
+    name = _NOT_IN_NAMES.sub("-", word.lower()).strip("-_")[:60]
+    return name if name == word else f"{name}-{number}".lstrip("-")
+
+
+def _won(by: str | None, score: str | None) -> dict[str, str]:
+    """How it is won. UsageError."""
+    rule = by or ("score" if score is not None else "first")
+    if rule not in ("first", "smallest", "score"):
+        raise UsageError(f"a race is not won by {rule!r}", fix="--by first, --by smallest, or --score CMD")
+    if (rule == "score") != (score is not None):
+        raise UsageError("--by score and --score CMD belong together", fix="--score './bench.sh'")
+    return {"by": rule} | ({"score": score} if score is not None else {})

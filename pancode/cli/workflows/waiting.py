@@ -1,0 +1,177 @@
+"""Waits for a workflow: each result the moment it is there; Ctrl-C detaches, stops nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from pancode.cli import landing as landings
+from pancode.cli.events import followed
+from pancode.cli.face import Face, aside, say_no_more
+from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
+from pancode.cli.progress import ProgressRow
+from pancode.cli.render import safe, safe_block
+from pancode.cli.workflows.words import ENDED, OVER, counts, headline
+from pancode.client import Client, FleetDownError, StreamCutError, path_of
+from pancode.connection import NotRunningError
+from pancode.errors import ExitCode, PancodeError
+
+QUIET_S = 5.0
+"""A look is taken at least so often, though nothing is heard."""
+LEAST_S = 0.1
+"""Between two looks."""
+_SHOWN = 5
+
+
+def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
+    """The workflow at its end; None when the person has detached."""
+    try:
+        with ProgressRow(face) as row:
+            results = Results(face, client, row)
+            for shape in looks(face, client, workflow):
+                results.tell(shape)
+                if shape["state"] in ENDED:
+                    return shape
+                if row.draws:
+                    row.show("workflow", under_way(shape))
+    except KeyboardInterrupt:
+        pass
+    aside(
+        f"\ndetached; {workflow} goes on.  look: pancode workflow show -f {workflow}"
+        f"   stop: pancode workflow stop {workflow}\n"
+    )
+    return None
+
+
+def under_way(shape: dict[str, Any]) -> str:
+    """One line: what runs now, and how much is over."""
+    active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
+    names = ", ".join(f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active[:_SHOWN])
+    more = f" and {len(active) - _SHOWN} more" if len(active) > _SHOWN else ""
+    return f"  {shape['workflow']}  {counts(shape)}{f':  {names}{more}' if names else ''}"
+
+
+def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:
+    """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
+    tries = 0
+    for _ in _happenings(face, client, workflow):
+        try:
+            yield client.get(path_of("workflows", workflow))
+            tries = 0
+        except FleetDownError as down:
+            fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
+            raise FleetDownError(
+                str(down), why=f"{down.why}; {workflow} goes on when it is up again", fix=fix
+            ) from down
+        except (StreamCutError, NotRunningError) as cut:
+            if tries >= TRIES:
+                raise
+            if tries == 0:
+                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+            tries += 1
+            time.sleep(AGAIN_S)
+
+
+def _happenings(face: Face, client: Client, workflow: str) -> Iterator[None]:
+    happened = threading.Event()
+    quiet = Face(as_json=True)  # the looks themselves say it when the coordinator is away
+
+    def watch() -> None:
+        with suppress(PancodeError):
+            query = {"workflow": workflow, "tail": 0}
+            for _ in followed(quiet, Client(client.home, starts=False), query):
+                happened.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    while True:
+        happened.clear()
+        yield
+        time.sleep(LEAST_S)
+        happened.wait(QUIET_S)
+
+
+class Results:
+    """Tells each run that has ended once, as one line: step, outcome, run, cost, duration."""
+
+    def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
+        self._face, self._client, self._row = face, client, row
+        self._told: set[str] = set()
+
+    def tell(self, shape: dict[str, Any]) -> None:
+        if self._face.as_json:
+            return
+        wide = max(len(step["name"]) for step in shape["steps"])
+        for step in shape["steps"]:
+            for run in step["runs"]:
+                if run not in self._told and (run != step["run"] or step["state"] in OVER):
+                    self._told.add(run)
+                    self._say(self._of_run(step["name"].ljust(wide), run))
+            if step["state"] in OVER and not step["run"] and step["name"] not in self._told:
+                self._told.add(step["name"])
+                self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
+
+    def _of_run(self, name: str, run: str) -> str:
+        shape = self._client.get(path_of("runs", run))
+        outcome = shape["outcome"] or shape["state"]
+        reason = "" if outcome == "done" else f"  {safe(shape['reason']).removeprefix(outcome).lstrip(' ,:')}"
+        return f"{safe(name)}  {outcome:<13}  {run}  {cost(shape)}  {lasted(shape)}{reason}"
+
+    def _say(self, line: str) -> None:
+        """On standard output; on a terminal above the picture."""
+        if self._row.draws and sys.stdout.isatty():
+            self._row.above(line)
+            return
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            say_no_more()
+
+
+def finished(face: Face, shape: dict[str, Any], *, land_last: bool = False) -> int:
+    """The end of a workflow that was waited for; its status."""
+    client = face.client()
+    last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
+    landing = None
+    if land_last and last is not None and last["commit"]:
+        landing = landings.land(face, client, last["run"], {"gates": True})
+    whole = {**shape, "landing": landing}
+    return face.end(_status(shape), whole, lambda: _words(shape, last, landing))
+
+
+def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str, Any] | None) -> str:
+    answer = safe_block(last["answer"]) if last is not None else ""
+    text = f"{answer}{headline(shape)}"
+    if landing is not None:
+        return text + landings.landing(landing)
+    if last is not None and last["commit"]:
+        return f"{text}  land the change: pancode runs land {last['run']}\n"
+    if shape["state"] != "done":
+        return f"{text}  look: pancode workflow show {shape['workflow']}\n"
+    return text
+
+
+def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
+    """The run that has the result: the winner's; else the last that is done and has changed something."""
+    steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
+    if shape["winner"] is not None:
+        steps = [step for step in steps if step["name"] == shape["winner"]]
+    runs: list[dict[str, Any]] = [client.get(path_of("runs", step["run"])) for step in steps]
+    if not runs:
+        return None
+    changed = next((run for run in reversed(runs) if run["commit"] and run["files_changed"]), None)
+    return runs[-1] if changed is None else {**changed, "answer": runs[-1]["answer"]}
+
+
+def _status(shape: dict[str, Any]) -> int:
+    """What a script is told: all of it is done, or some of it is not."""
+    match shape["state"]:
+        case "done":
+            return ExitCode.DONE
+        case "stopped":
+            return ExitCode.INTERRUPTED
+    return ExitCode.PARTIAL

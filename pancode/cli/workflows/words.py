@@ -1,0 +1,84 @@
+"""How a workflow and its steps look in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pancode.cli.render import at_head, clip, safe, short_time, took, usd
+from pancode.cli.tables import table
+from pancode.counted import counted
+
+OVER = ("done", "failed", "refused", "skipped", "stopped")
+"""States in which a step has come to its end."""
+ENDED = ("done", "partial", "failed", "stopped")
+
+
+def headline(shape: dict[str, Any]) -> str:
+    """One line: which, how far, what it has cost."""
+    parts = [shape["workflow"], shape["kind"]]
+    parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
+    parts += [shape["state"], counts(shape), spent(shape)]
+    parts += [lasted(shape)] if shape["finished_at"] else []
+    reason = safe(shape["reason"])
+    return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
+
+
+def counts(shape: dict[str, Any]) -> str:
+    """`3 of 4 done, 1 failed`."""
+    states = [step["state"] for step in shape["steps"]]
+    named = [
+        f"{states.count(state)} {state}" for state in (*OVER[1:], "running", "waiting") if state in states
+    ]
+    return ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+
+
+def spent(shape: dict[str, Any]) -> str:
+    cost = shape["cost"]
+    unknown = f" and {counted(cost['unknown'], 'run')} of unknown cost" if cost["unknown"] else ""
+    most = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    return f"{usd(cost['usd'])}{most}{unknown}"
+
+
+def lasted(shape: dict[str, Any]) -> str:
+    begin, end = (datetime.fromisoformat(shape[key]) for key in ("created_at", "finished_at"))
+    return took(max(0.0, (end - begin).total_seconds()))
+
+
+def listed(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return 'no workflow yet; try: pancode chain explore-then-build "..."\n'
+    rows = [
+        (
+            one["workflow"],
+            one["state"],
+            one["kind"],
+            clip(safe(one["name"]), 30),
+            counts(one),
+            spent(one),
+            lasted(one) if one["finished_at"] else "not ended",
+            short_time(one["created_at"]),
+        )
+        for one in found
+    ]
+    head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", at_head())
+    return table(head, rows, toned=("STATE",), spare=("TOOK", "COST"), cut="STEPS")
+
+
+def shown(shape: dict[str, Any]) -> str:
+    """The workflow and a row for each of its steps."""
+    rows = [
+        (
+            step["name"],
+            step["state"]
+            if step["outcome"] in (None, step["state"])
+            else f"{step['state']}: {step['outcome']}",
+            ", ".join(step["needs"]),
+            f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else "",
+            " ".join(step["runs"]),
+            "won" if step["name"] == shape["winner"] else step["reason"],
+        )
+        for step in shape["steps"]
+    ]
+    head = ("STEP", "STATE", "NEEDS", "ROUND", "RUNS", "WHY")
+    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS",))
