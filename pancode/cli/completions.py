@@ -60,7 +60,11 @@ def workflow_files(incomplete: str) -> list[str]:
 
 def _files_in(folder: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(_FILES) or os.path.isdir(name))
+        return sorted(
+            name
+            for name in os.listdir(folder)
+            if name.endswith(_FILES) or os.path.isdir(os.path.join(folder, name))
+        )
     except OSError:
         return []
 

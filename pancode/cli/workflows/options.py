@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pancode.cli import completions
 from pancode.cli.params import duration, money, option
 
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
@@ -22,3 +23,15 @@ LandLast = Annotated[bool, option("Land the change when all is done; only where 
 Yes = Annotated[bool, option("Yes to agents that ask a person before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
+RaceAgents = Annotated[str | None, option("One run for each agent.", "A,B", complete=completions.agents)]
+RaceModels = Annotated[str | None, option("One run for each model.", "A,B", complete=completions.models)]
+RaceRuntimes = Annotated[
+    str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
+]
+RaceNodes = Annotated[str | None, option("One run on each machine.", "A,B", complete=completions.nodes)]
+BestOf = Annotated[int | None, option("The same so many times.", "N", min=2, max=50)]
+WonBy = Annotated[
+    str | None,
+    option("first that is done (default), smallest change, or highest score.", "first|smallest|score"),
+]
+Score = Annotated[str | None, option("Run in each result; it prints a number.", "CMD")]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from pancode.cli import completions, options
+from pancode.cli import options
 from pancode.cli.dispatch import said, task_text
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
+from pancode.cli.params import Json
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin
@@ -33,25 +33,13 @@ def race(
     *,
     task: options.Task = None,
     file: options.File = None,
-    agents: Annotated[
-        str | None, option("One run for each agent.", "A,B", complete=completions.agents)
-    ] = None,
-    models: Annotated[
-        str | None, option("One run for each model.", "A,B", complete=completions.models)
-    ] = None,
-    runtimes: Annotated[
-        str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
-    ] = None,
-    nodes: Annotated[
-        str | None, option("One run on each of these machines.", "A,B", complete=completions.nodes)
-    ] = None,
-    best_of: Annotated[int | None, option("The same so many times.", "N", min=2, max=50)] = None,
-    by: Annotated[
-        str | None, option("first that is done (default), smallest change, or score.", "first|smallest|score")
-    ] = None,
-    score: Annotated[
-        str | None, option("Run in each result; the highest number that it prints wins.", "CMD")
-    ] = None,
+    agents: shared.RaceAgents = None,
+    models: shared.RaceModels = None,
+    runtimes: shared.RaceRuntimes = None,
+    nodes: shared.RaceNodes = None,
+    best_of: shared.BestOf = None,
+    by: shared.WonBy = None,
+    score: shared.Score = None,
     agent: options.Agent = None,
     node: options.Node = None,
     require: options.Require,

@@ -1,0 +1,122 @@
+"""Waiting for a workflow: each run that ends is one line, once; the status says whether all of it is done."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pancode.cli.face import Face
+from pancode.cli.progress import ProgressRow
+from pancode.cli.workflows import waiting
+from pancode.cli.workflows.waiting import Results, finished, under_way
+from pancode.cli.workflows.words import counts, headline, listed, shown
+from pancode.client import Client
+from pancode.errors import ExitCode
+
+
+def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
+    newest = runs[-1] if runs and state != "waiting" else None
+    told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": "", "refused": None}
+    return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
+
+
+def workflow(state: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    cost = {"usd": "0.300000000", "unknown": 0, "budget_usd": None}
+    times = {"created_at": "2026-11-22T08:30:00.000Z", "finished_at": None}
+    names = {"workflow": "w-7f3k2x", "kind": "chain", "name": "review-loop", "reason": "", "winner": None}
+    return {**names, "state": state, "steps": list(steps), "cost": cost, **times, "warnings": [], **more}
+
+
+class Runs:
+    """What the coordinator says of each run."""
+
+    def __init__(self, **outcomes: str) -> None:
+        self.outcomes = outcomes
+
+    def get(self, path: str) -> dict[str, Any]:
+        run = path.rpartition("/")[2]
+        times = {"started_at": "2026-11-22T08:30:00.000Z", "finished_at": "2026-11-22T08:30:02.500Z"}
+        outcome = self.outcomes[run.replace("-", "_")]
+        told = {"run": run, "outcome": outcome, "state": "ended", "reason": f"{outcome}, because \x1b[31m"}
+        change = {"commit": "c" * 40, "files_changed": ["a.py"], "answer": f"answer of {run}"}
+        return {**told, **times, **change, "usage": {"cost_usd": "0.1"}}
+
+
+def told(shapes: list[dict[str, Any]], runs: Runs, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    face = Face(as_json=False)
+    results = Results(face, cast("Client", runs), ProgressRow(face))
+    for shape in shapes:
+        results.tell(shape)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = [
+        workflow("running", step("build", "running", "r-1"), step("look", "waiting")),
+        workflow("running", step("build", "done", "r-1"), step("look", "running", "r-2")),
+        workflow("running", step("build", "waiting", "r-1"), step("look", "waiting", "r-2")),
+        workflow("running", step("build", "running", "r-1", "r-3"), step("look", "waiting", "r-2")),
+        workflow(
+            "failed", step("build", "failed", "r-1", "r-3"), step("look", "skipped", reason="build failed")
+        ),
+    ]
+    lines = told(shapes, Runs(r_1="done", r_2="done", r_3="error"), capsys)
+    assert [line.split()[:3] for line in lines[:3]] == [
+        ["build", "done", "r-1"],
+        ["look", "done", "r-2"],
+        ["build", "error", "r-3"],
+    ]
+    assert "$0.10" in lines[0] and "2.5 s" in lines[0]
+    assert lines[2].endswith("because \\x1b[31m")
+    assert lines[3].split() == ["look", "skipped", "build", "failed"]
+    assert len(lines) == 4
+
+
+def test_json_is_one_document_and_no_line_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    face = Face(as_json=True)
+    Results(face, cast("Client", Runs()), ProgressRow(face)).tell(workflow("done", step("a", "done", "r-1")))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("done", ExitCode.DONE),
+        ("partial", ExitCode.PARTIAL),
+        ("failed", ExitCode.PARTIAL),
+        ("stopped", ExitCode.INTERRUPTED),
+    ],
+)
+def test_the_status_says_whether_all_of_it_is_done(
+    state: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="done"))
+    end = {"finished_at": "2026-11-22T08:31:02.000Z"}
+    assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end)) == status
+    out = capsys.readouterr().out
+    assert ("answer of r-1" in out) == ("runs land r-1" in out) == (state == "done")
+    assert ("workflow show w-7f3k2x" in out) == (state != "done")
+
+
+def test_words_name_states_costs_and_what_runs() -> None:
+    shape = workflow(
+        "running", step("a", "done", "r-1"), step("b", "running", "r-2"), step("c", "waiting", needs=["b"])
+    )
+    assert counts(shape) == "1 of 3 steps done, 1 running, 1 waiting"
+    assert under_way(shape).split("  ")[1:] == [
+        "w-7f3k2x",
+        "1 of 3 steps done, 1 running, 1 waiting:",
+        "b (r-2)",
+    ]
+    shape["cost"] = {"usd": "0.5", "unknown": 1, "budget_usd": "2"}
+    assert "$0.50 of $2.00 and 1 run of unknown cost" in headline(shape)
+    assert "w-7f3k2x" in listed([shape]) and "not ended" in listed([shape])
+    assert "c     waiting  b" in shown(shape)
+    assert "explore-then-build" in listed([])
+
+
+def test_a_race_has_the_result_of_its_winner() -> None:
+    raced = workflow("done", step("a", "done", "r-1"), step("b", "done", "r-2"), winner="a")
+    result = waiting._result_of(cast("Client", Runs(r_1="done", r_2="done")), raced)
+    assert result is not None and result["run"] == "r-1"
