@@ -166,14 +166,18 @@ def _cost(shape: dict[str, Any]) -> str:
 
 def lasted(shape: dict[str, Any]) -> str:
     """How long it ran; of one that has not ended, whether it has begun."""
-    from datetime import datetime
-
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
     if shape["finished_at"] is None:
         return "not ended"
-    start, end = (datetime.fromisoformat(shape[k]) for k in ("started_at", "finished_at"))
-    seconds = max(0.0, (end - start).total_seconds())
+    return between(shape["started_at"], shape["finished_at"])
+
+
+def between(begin: str, end: str) -> str:
+    """How long it is from one time to the other."""
+    from datetime import datetime
+
+    seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
     return took(seconds) if seconds >= 10 else f"{seconds:.1f} s"
 
 

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 class _Picture:
-    """`draws`: whether there is one. Where its terminal is gone, what is waited for goes on."""
+    """`draws`: whether there is one. Where its terminal is gone, what is waited for goes on.
 
-    def __init__(self, face: Face) -> None:
-        self._face = face
+    `stays`: its last state is left on the terminal.
+    """
+
+    def __init__(self, face: Face, *, stays: bool = True) -> None:
+        self._face, self._stays = face, stays
         self.draws = not face.as_json and draws(sys.stderr)
         self._live: Live | None = None
 
@@ -30,7 +33,7 @@ class _Picture:
         if self.draws:
             from rich.live import Live
 
-            self._live = Live(console=console(sys.stderr), redirect_stdout=False)
+            self._live = Live(console=console(sys.stderr), redirect_stdout=False, transient=not self._stays)
             self._live.start()
         return self
 
@@ -57,8 +60,8 @@ class _Picture:
 class ProgressRow(_Picture):
     """Where a run is: one line, and above it those of the stages that it has left."""
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, face: Face, *, stays: bool = True) -> None:
+        super().__init__(face, stays=stays)
         self._stage = self._text = self._grown = ""
         self._lock = threading.Lock()
 

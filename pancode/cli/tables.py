@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _LONG = 12
 """A text of more columns may be broken where there is too little room, down to this."""
+_CUT = 24
+"""So much of a text that is cut is left, as long as there are columns that can be missed."""
 _END_OF_ROW = "\x1f"
 """Drawn between rows, to find them again; `safe` lets none of it through."""
 
@@ -79,7 +81,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
     """Each row, the head first, and a last line that names the columns left out."""
     whole, missed = columns, list[str]()
     for title in spare:
-        if _room(columns) >= 0:
+        if _room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
             break
         missed.append(title)
         columns = [one for one in columns if one.cells[0] != title]

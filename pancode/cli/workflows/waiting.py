@@ -30,7 +30,7 @@ _SHOWN = 5
 def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
     """The workflow at its end; None when the person has detached."""
     try:
-        with ProgressRow(face) as row:
+        with ProgressRow(face, stays=False) as row:
             results = Results(face, client, row)
             for shape in looks(face, client, workflow):
                 results.tell(shape)

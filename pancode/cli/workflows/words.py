@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from pancode.cli.render import at_head, clip, safe, short_time, took, usd
+from pancode.cli.follow import between
+from pancode.cli.render import at_head, clip, safe, short_time, usd
 from pancode.cli.tables import table
 from pancode.counted import counted
 
@@ -19,7 +19,7 @@ def headline(shape: dict[str, Any]) -> str:
     parts = [shape["workflow"], shape["kind"]]
     parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
     parts += [shape["state"], counts(shape), spent(shape)]
-    parts += [lasted(shape)] if shape["finished_at"] else []
+    parts += [between(shape["created_at"], shape["finished_at"])] if shape["finished_at"] else []
     reason = safe(shape["reason"])
     return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
 
@@ -40,11 +40,6 @@ def spent(shape: dict[str, Any]) -> str:
     return f"{usd(cost['usd'])}{most}{unknown}"
 
 
-def lasted(shape: dict[str, Any]) -> str:
-    begin, end = (datetime.fromisoformat(shape[key]) for key in ("created_at", "finished_at"))
-    return took(max(0.0, (end - begin).total_seconds()))
-
-
 def listed(found: list[dict[str, Any]]) -> str:
     if not found:
         return 'no workflow yet; try: pancode chain explore-then-build "..."\n'
@@ -56,7 +51,7 @@ def listed(found: list[dict[str, Any]]) -> str:
             clip(safe(one["name"]), 30),
             counts(one),
             spent(one),
-            lasted(one) if one["finished_at"] else "not ended",
+            between(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended",
             short_time(one["created_at"]),
         )
         for one in found
