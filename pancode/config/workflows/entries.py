@@ -10,6 +10,7 @@ from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.config.schema import ModelName, Part
 from pancode.config.values import Duration, Level, Money, Size, duration_ms
 from pancode.domain.names import label_word
+from pancode.domain.runtimes import known_runtime
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
@@ -17,6 +18,7 @@ MOST_ROUNDS = 20
 MOST_STAGGER_MS = 60_000
 Amount = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
+RuntimeName = Annotated[str, AfterValidator(known_runtime)]
 LabelWord = Annotated[str, AfterValidator(label_word)]
 
 
@@ -86,7 +88,7 @@ class DispatchEntry(KebabPart):
     safety: Annotated[Safety, Field(strict=False)] | None = None
     model: ModelName | None = None
     reasoning: Level | None = None
-    runtime: NonEmpty | None = None
+    runtime: RuntimeName | None = None
     workspace: Literal["git", "none"] | None = None
     budget: Money | None = None
     timeout: Duration | None = None
@@ -166,7 +168,7 @@ class MatrixEntry(KebabPart):
     agents: Several = ()
     nodes: Several = ()
     models: Annotated[tuple[ModelName, ...], BeforeValidator(_several)] = ()
-    runtimes: Several = ()
+    runtimes: Annotated[tuple[RuntimeName, ...], BeforeValidator(_several)] = ()
 
 
 class FileEntry(KebabPart):

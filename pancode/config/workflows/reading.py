@@ -15,12 +15,14 @@ from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
 from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_matrix
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.source import read_source
-from pancode.config.workflows.templates import takes_input
+from pancode.config.workflows.templates import stranger_words, takes_input
+from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
 
 Json = dict[str, Any]
 E = TypeVar("E", bound=TaskEntry)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SHELL = "shell"
 _NAME_FIX = "use a-z, 0-9, - and _, at most 64"
 _SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
@@ -159,7 +161,22 @@ class _FileReading:
         defaults = self._defaults(head)
         placed = self._placed(written)
         StepGraph(placed, self._problems).check()
-        return [self._graph_step(step, defaults) for step in placed]
+        steps = [self._graph_step(step, defaults) for step in placed]
+        for step, made in zip(placed, steps, strict=True):
+            self._check_script(step, made["dispatch"])
+        return steps
+
+    def _check_script(self, step: PlacedStep, dispatch: Json) -> None:
+        """What an agent has said must not become part of a script."""
+        if canonical(dispatch.get("runtime", "")) != SHELL:
+            return
+        for word in stranger_words(dispatch["task"], first=not step.needs):
+            self._problems.add(
+                f"{step.key}.task",
+                f"step {step.name}: {word} would become part of a script",
+                "an agent has written it, and a shell would run it",
+                "let the script read a file that the earlier step has written",
+            )
 
     def _placed(self, written: object) -> list[PlacedStep]:
         placed: list[PlacedStep] = []

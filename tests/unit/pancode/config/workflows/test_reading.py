@@ -249,6 +249,13 @@ WRONG = [
         "did you mean build?",
     ),
     (LOOP.replace("needs: build", "needs: []"), "10: step check cannot go back to build", "needs: [build]"),
+    (
+        "steps:\n  - a\n  - {runtime: shell, task: 'echo {{ steps.step-1.answer }}'}",
+        "3: step step-2: {{ steps.step-1.answer }} would become part of a script",
+        "read a file",
+    ),
+    ("defaults: {runtime: shell}\nsteps: [a, 'echo $INPUT']", "2: step step-2: $INPUT would", "read a file"),
+    ("tasks: [{task: a, runtime: shel}]", "1: tasks.0.runtime: 'shel' does not fit", "correct"),
     ("a: [1", "1: not valid YAML", "line 1"),
     ("tasks:\n  - 2026-13-45", "2: tasks.0: '2026-13-45' cannot be read", "in quotes"),
     ('tasks:\n  - "\\ud800"', "1: step 1 has half a character in it", ""),
