@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,42 @@ def test_a_run_is_continued_in_its_conversation_with_its_files(logged_in: Owner,
     assert last.count("remember the word plum") == 1 and "and pears" in last
     assert fleet.show(second["run"])["session"] == "same"
     assert "+BETA" in fleet.run("runs", "diff", second["run"]).ok().out, "the change of the chain"
+
+
+def _turns(*acts: dict[str, Any], says: str) -> list[dict[str, Any]]:
+    usage = {"usage": {"input": 1200, "output": 34}}
+    return [*({**usage, **act} for act in acts), {"text": says, **usage}]
+
+
+def _writes(path: str, content: str) -> dict[str, Any]:
+    return {"tool": "write", "args": {"path": "${cwd}/" + path, "content": content}}
+
+
+def test_a_review_loop_of_two_rounds(logged_in: Owner, lab: Lab) -> None:
+    """The shipped workflow: the review's words reach the second round, and its verdict file ends the loop."""
+    fleet, top = logged_in, project(logged_in, "reviewed")
+    verdicts = {word: _writes("verdict.json", f'{{"verdict": "{word}"}}') for word in ("changes", "approved")}
+    rules = [
+        ("FIRST-DRAFT", _turns(verdicts["changes"], says="PLUM is missing in made.txt")),
+        ("SECOND-DRAFT", _turns(verdicts["approved"], says="nothing is missing")),
+        ("PLUM is missing", _turns(_writes("plum.txt", "plum\n"), says="SECOND-DRAFT is there")),
+        ("", _turns(_writes("made.txt", "draft\n"), says="FIRST-DRAFT is there")),
+    ]
+    told = {"rules": [{"if": {"prompt": word}, "turns": turns} for word, turns in rules if word]}
+    with model_on(lab, 1, {**told, "turns": rules[-1][1]}):
+        words = ("chain", "review-loop", "make a fruit list", "--node", "node1", "--model", MODEL)
+        said = fleet.run(*words, "--runtime", "claude", "--total", "2", cwd=top, timeout_s=400)
+    shown = fleet.ask("workflow", "show", "last")
+    assert said.code == 0, (said, shown)
+    assert {step["name"]: (step["round"], len(step["runs"])) for step in shown["steps"]} == {
+        "build": (2, 2),
+        "review": (2, 2),
+    }
+    assert shown["steps"][1]["outputs"]["verdict"] == {"verdict": "approved"}
+    land = next(line for line in said.out.splitlines() if "runs land" in line).split()[-1]
+    fleet.run("runs", "land", land, cwd=top).ok()
+    assert (top / "made.txt").read_text() == "draft\n" and (top / "plum.txt").read_text() == "plum\n"
+    assert Decimal(shown["cost"]["usd"]) > 0 and shown["cost"]["unknown"] == 0
 
 
 def test_a_model_that_does_not_answer_is_waited_for_until_it_is_stopped(logged_in: Owner, lab: Lab) -> None:
