@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pancode.config.workflows.entries import StepEntry
 from pancode.config.workflows.problems import FileProblems
-from pancode.config.workflows.templates import FORMS, StepOutput, outputs_in
+from pancode.config.workflows.templates import FORMS, misspelt, outputs, written
 from pancode.domain.names import nearest
+from pancode.domain.workflow.template import TemplatePlace, is_kept
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 
@@ -129,42 +130,23 @@ class StepGraph:
 
     def _check_templates(self, step: PlacedStep) -> None:
         key = f"{step.key}.task"
-        for text in (step.entry.task, *(step.entry.argv or ())):
-            for output in outputs_in(text):
-                if isinstance(output, str):
-                    what = f"step {step.name}: {output} names nothing"
-                    self._problems.add(key, what, fix=f"write {FORMS}; ${{{{ }}}} stays as it is")
-                else:
-                    self._check_output(step, output, key)
+        for word in misspelt(step.entry.task):
+            self._problems.add(key, f"step {step.name}: {word} names nothing", fix=f"write {FORMS}")
+        for place in outputs(step.entry.task):
+            self._check_output(step, place, key)
 
-    def _check_output(self, step: PlacedStep, output: StepOutput, key: str) -> None:
-        what = f"step {step.name}: {output.written} names nothing"
-        if output.step not in self._steps:
-            self._unknown(key, what, output.step)
-            return
-        source = self._steps[output.step]
-        if output.step not in self.ancestors(step.name) | set(self._later_in_loop(step.name)):
-            why = f"{step.name} does not wait for {output.step}"
-            self._problems.add(key, what, why, f"needs: [{output.step}]")
-        elif output.file is not None and output.file not in _files(source.entry):
-            near = nearest(output.file, _files(source.entry))
-            fix = f"did you mean {near}?" if near else f"files: [{output.file}] at step {output.step}"
-            self._problems.add(key, what, f"{output.step} keeps no such file", fix)
-
-    def _later_in_loop(self, name: str) -> Iterator[str]:
-        """Steps whose outputs of the round before are there when this one is done again."""
-        for last in self._steps.values():
-            back = last.entry.back_to
-            if back is None:
-                continue
-            inside = self.ancestors(last.name) | {last.name}
-            members = {one for one in inside if one == back or back in self.ancestors(one)}
-            if name in members:
-                yield from members
-
-
-def _files(entry: StepEntry) -> list[str]:
-    return [*entry.files, *([entry.verdict.file] if entry.verdict is not None else [])]
+    def _check_output(self, step: PlacedStep, place: TemplatePlace, key: str) -> None:
+        what = f"step {step.name}: {written(place)} names nothing"
+        source = self._steps.get(place.step)
+        if source is None:
+            self._unknown(key, what, place.step)
+        elif place.step not in self.ancestors(step.name):
+            why = f"{step.name} does not wait for {place.step}"
+            self._problems.add(key, what, why, f"needs: [{place.step}]")
+        elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
+            near = nearest(place.path, source.entry.files)
+            fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
+            self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
 
 def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:

@@ -87,7 +87,7 @@ def _json(text: str, place: str) -> Document:
     lines = parse_document(text.replace("\t", " "), place, TASKS).lines
     if isinstance(data, list):
         data = {TASKS: data}
-    return Document(place, data, lines)
+    return Document(place, data or {}, lines)
 
 
 def _no_number(word: str) -> None:

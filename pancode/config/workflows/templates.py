@@ -1,46 +1,44 @@
-"""Finds what a task takes from other steps: `{{ steps.plan.answer }}`. The engine fills it in."""
+"""Says which places of a task name nothing, and which an agent's words would fill."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-_TEMPLATE = re.compile(r"(?<!\$)\{\{(.*?)\}\}", re.DOTALL)
-"""`${{ ... }}` is what other programs write, and stays as it is."""
-_OUTPUT = re.compile(r"steps\.([A-Za-z0-9_-]+)\.(answer|commit|files\.(\S+))")
-_INPUT = re.compile(r"\$(?:INPUT|ORIGINAL)\b")
+from pancode.domain.names import nearest
+from pancode.domain.workflow.template import INPUT, TemplatePlace, places
+
 FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
+_BRACES = re.compile(r"(?<!\$)\{\{\s*(\w+)[^{}]*\}\}")
 
 
-@dataclass(frozen=True, slots=True)
-class StepOutput:
-    """What one template names: `file` only where it is a file's text."""
-
-    written: str
-    step: str
-    file: str | None
-    is_commit: bool
+def misspelt(text: str) -> Iterator[str]:
+    """What was meant for an output of a step and is none. Other braces are text: a task may be about them."""
+    for found in _BRACES.finditer(text):
+        if nearest(found[1], ["steps"]) and not any(place.step for place in places(found[0])):
+            yield found[0]
 
 
-def outputs_in(text: str) -> Iterator[StepOutput | str]:
-    """Each template in the text; one that names no output as it is written."""
-    for found in _TEMPLATE.finditer(text):
-        output = _OUTPUT.fullmatch(found[1].strip())
-        yield (
-            found[0] if output is None else StepOutput(found[0], output[1], output[3], output[2] == "commit")
-        )
+def outputs(text: str) -> Iterator[TemplatePlace]:
+    """The places that an earlier step fills by name."""
+    return (place for place in places(text) if place.step)
+
+
+def written(place: TemplatePlace) -> str:
+    """As a person writes it."""
+    if not place.step:
+        return f"${place.what}"
+    what = f"files.{place.path}" if place.path else place.what
+    return f"{{{{ steps.{place.step}.{what} }}}}"
 
 
 def takes_input(text: str) -> bool:
     """Whether the text needs what is said on the command line."""
-    return _INPUT.search(text) is not None
+    return any(not place.step for place in places(text))
 
 
 def stranger_words(text: str, *, first: bool) -> Iterator[str]:
     """The places of the text that an agent's words would fill. `first`: of a step that needs no other."""
-    for output in outputs_in(text):
-        if isinstance(output, StepOutput) and not output.is_commit:
-            yield output.written
-    if not first and "$INPUT" in text:
-        yield "$INPUT"
+    for place in places(text):
+        if place.step and place.what != "commit" or place.what == INPUT and not first:
+            yield written(place)

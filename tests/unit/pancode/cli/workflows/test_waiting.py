@@ -17,7 +17,7 @@ from pancode.errors import ExitCode
 
 def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
     newest = runs[-1] if runs and state != "waiting" else None
-    told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": "", "refused": None}
+    told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": ""}
     return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
 
 
