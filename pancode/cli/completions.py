@@ -46,13 +46,14 @@ def runs(incomplete: str) -> list[str]:
 
 def workflow_files(incomplete: str) -> list[str]:
     """Names of workflow files, and paths of what may be one."""
-    from pancode.cli.workflows.texts import places
+    from pancode.config.workflows.finding import WorkflowPlaces
 
     if "/" in incomplete:
         folder, _, begun = incomplete.rpartition("/")
         return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
     try:
-        names = [text.name for text in places().all()]
+        found = WorkflowPlaces.seen_from(home_of(os.environ), face.here(), os.environ)
+        names = [text.name for text in found.all()]
     except PancodeError:
         names = []
     return [*names, *_files_in(".")]

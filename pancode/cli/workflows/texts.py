@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pancode.cli.face import here
-from pancode.config.surroundings import FileSurroundings
 from pancode.config.workflows.finding import WorkflowPlaces, WorkflowText, decoded
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 from pancode.config.workflows.source import MOST_BYTES
@@ -21,9 +19,7 @@ STDIN = "standard input"
 
 def places() -> WorkflowPlaces:
     """Where names of workflows are looked up from here."""
-    home = home_of(os.environ)
-    project = FileSurroundings(home, os.environ).project_of(here())
-    return WorkflowPlaces(home, Path(project or here()))
+    return WorkflowPlaces.seen_from(home_of(os.environ), here(), os.environ)
 
 
 def text_of(word: str) -> WorkflowText:

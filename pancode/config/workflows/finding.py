@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Self
 
 from pancode.config.documents import bytes_of
+from pancode.config.surroundings import FileSurroundings
 from pancode.config.workflows.source import MOST_BYTES
 from pancode.domain.names import not_found
 from pancode.errors import ConfigError, NotFoundError
@@ -35,6 +37,12 @@ class WorkflowPlaces:
 
     home: Path
     project: Path
+
+    @classmethod
+    def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
+        """For somebody who stands in this folder."""
+        project = FileSurroundings(home, environ).project_of(cwd)
+        return cls(home, Path(project or cwd))
 
     def find(self, word: str) -> WorkflowText:
         """A path, or the name of a file. NotFoundError with the nearest name, ConfigError."""
