@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pancode.config.workflows.finding import WorkflowPlaces, shipped, shipped_names
 from pancode.config.workflows.reading import check_workflow
 from pancode.errors import ConfigError, NotFoundError
+from tests.architecture.sources import ROOT
 
 EIGHT = {
     *("code-review", "explore-then-build", "fix-the-tests", "parallel-review"),
@@ -51,6 +53,13 @@ def test_a_name_that_is_not_quite_right_gets_the_nearest(places: WorkflowPlaces)
     with pytest.raises(NotFoundError) as told:
         places.find("review-lop")
     assert "review-loop" in f"{told.value} {told.value.why} {told.value.fix}"
+
+
+def test_every_file_on_the_page_about_workflows_is_right() -> None:
+    page = (ROOT / "docs/howto/workflows.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    assert [str(one) for text in blocks for one in check_workflow(text, "page.yaml").problems] == []
 
 
 def test_every_shipped_workflow_is_right_and_says_what_it_is_for() -> None:
