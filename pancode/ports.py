@@ -266,6 +266,9 @@ class DepotPort(Protocol):
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log is on disk, complete to its digest."""
 
+    def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of that log; empty when there are none."""
+
 
 class Epochs(Protocol):
     """The newest epoch that was begun, kept where no backup of the ledger puts an older one back."""

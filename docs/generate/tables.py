@@ -28,6 +28,7 @@ from pancode.cli.tell import MEANINGS, OUTCOMES
 from pancode.control.core import ControlSettings
 from pancode.domain.fleet import Deadlines, NodeState
 from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.domain.life.retries import CAUSES, MOVES, RULES, RetryCause
 from pancode.domain.life.stages import RunStage
 from pancode.domain.records import Closed, FenceState, RunState, WaitReason
 
@@ -68,12 +69,30 @@ def _bound_again(why: OrderRefusal) -> str:
     return "elsewhere" if why in ELSEWHERE else yes(why in REBINDABLE)
 
 
+def _retries() -> list[tuple[str, ...]]:
+    return [(cause.value, _how_often(cause), _pause(cause), rule.step) for cause, rule in RULES.items()]
+
+
+def _how_often(cause: RetryCause) -> str:
+    if cause is RetryCause.VERIFICATION:
+        return "as `--verify-retries` says: 1 for an agent that writes, else 0"
+    return str(RULES[cause].most) if RULES[cause].most else "only as `--attempts` says"
+
+
+def _pause(cause: RetryCause) -> str:
+    rule, unit = RULES[cause], ControlSettings().retry_pause_ms // 1_000
+    if rule.grows:
+        return f"as long as the provider asks; else {rule.pauses * unit} s, doubled each time"
+    least = "none; " if cause in MOVES and rule.pauses else ""
+    return f"{least}{rule.pauses * unit} s{' on the same node' if least else ''}" if rule.pauses else "none"
+
+
 def failures_page() -> str:
     rows = [
         (
             code(kind),
             code(rule.outcome),
-            "elsewhere" if rule.elsewhere else yes(rule.retry),
+            CAUSES[kind].value if kind in CAUSES else "",
             yes(rule.agent),
             yes(rule.node),
             FAILED[kind],
@@ -85,7 +104,7 @@ def failures_page() -> str:
     head = (
         "Kind",
         "Outcome",
-        "May be tried again",
+        "Cause for a retry",
         "Counts against the agent",
         "Counts for the node",
         "What happened",
@@ -94,16 +113,25 @@ def failures_page() -> str:
         "Failures",
         "`node_agent/wire/failure.py` and `node_agent/wire/signing.py`",
         words(
-            "Why an attempt did not end as `done`. This table alone decides whether another attempt may "
-            "follow. What the agent did wrong is tried again only as often as was asked (`--attempts`); what "
-            "PanCode did wrong (`infra`) once more by itself; a run that was stopped not at all. A lost run "
-            "that only reads is tried elsewhere once, one that writes only with `--on-lost retry`. "
-            "`--attempts N` counts for all of these: with 1 nothing is tried again by itself. `elsewhere` "
-            "means: on another node, if there is one that may take it. No attempt follows when the run's "
-            "budget is used up. Nothing counts records yet: the two columns say what track records and a "
-            "node's breaker will take."
+            "Why an attempt did not end as `done`. A failure without a cause for a retry is never tried "
+            "again."
         ),
         table(head, rows),
+        "## What follows a failure",
+        words(
+            "Each cause has its own row. The number says how often a run is tried again for this cause by "
+            "itself. `--attempts N` (`max_attempts`) bounds all attempts of the run together: with 1 nothing "
+            "is tried again. With more than 1 every cause may use all of them. `retry_on_failure: true` of "
+            "an agent is the same as 2 attempts. All attempts share the budget of the run: when it is used "
+            "up, no attempt follows. A run that a person stopped is never tried again. `pancode why RUN` "
+            "tells each retry with its cause."
+        ),
+        table(("Cause", "How often by itself", "Pause before it", "What happens"), _retries()),
+        words(
+            "Each attempt begins from the same files. After a failed gate, or a failed task, the order of "
+            "the next attempt has the end of the output in front of the task, so an agent can avoid the "
+            "failure; a script of the runtime `shell` is not changed."
+        ),
         "## Refused orders",
         words(
             "A node says no before anything has started. A refused order frees its slot and is not an "

@@ -39,7 +39,8 @@ class Count:
     1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
     and bytes are all that is counted. `local`: nothing costs, told to its end or not. `waited_ms`: for a
     free slot of the server. `failing`: tries in a row that have failed until now, for `failing_s`, the last
-    of them with `status` (0: no answer) and in the words of `trouble`.
+    of them with `status` (0: no answer) and in the words of `trouble`; the server has asked
+    to wait `retry_s`.
     """
 
     requests: int = 0
@@ -63,6 +64,7 @@ class Count:
     failing_s: int = 0
     status: int = 0
     trouble: str = ""
+    retry_s: int = 0
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""

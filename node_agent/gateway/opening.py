@@ -285,6 +285,7 @@ def _told(count: Count) -> ModelCount:
             sent_bytes=count.sent,
             received_bytes=count.received,
             waited_ms=count.waited_ms,
+            retry_ms=1_000 * count.retry_s,
         ),
         count.limit,
         count.words,

@@ -36,7 +36,7 @@ from node_agent.gateway.routes import (
 )
 from node_agent.gateway.slots import Full, SlotLocks
 from node_agent.gateway.spec import GatewaySpec
-from node_agent.gateway.upstream import Upstream, UpstreamResponse, UpstreamServer
+from node_agent.gateway.upstream import Upstream, UpstreamResponse, UpstreamServer, wait_asked
 from node_agent.gateway.wrapup import as_last
 
 KEPT_ERROR = 16 << 10
@@ -243,7 +243,7 @@ class Gateway:
         asked = _now()
         answer = await self._heard(ask, asked)
         if answer.status >= 300:
-            self._failed_to(asked, answer.status, f"HTTP {answer.status}")
+            self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
             return await self._failed(client, answer)
         try:
             heard = await self._metered(client, ask, answer)
@@ -254,12 +254,17 @@ class Gateway:
             return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
         self._storm = Storm()
         if self.count.failing:
-            self._note(failing=0, failing_s=0, status=0, trouble="")
+            self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)
 
-    def _failed_to(self, asked: float, status: int, words: str) -> None:
+    def _failed_to(self, asked: float, status: int, words: str, retry_s: int = 0) -> None:
         """A call that the server made nothing of."""
         self._storm = self._storm.after(False, asked, _now())
-        told = {"failing": self._storm.tries, "failing_s": self._storm.lasted, "status": status}
+        told = {
+            "failing": self._storm.tries,
+            "failing_s": self._storm.lasted,
+            "status": status,
+            "retry_s": retry_s,
+        }
         self._note(failed=self.count.failed + 1, **told, trouble=words[:500])
 
     async def _heard(self, ask: ModelRequest, asked: float) -> UpstreamResponse:

@@ -20,6 +20,7 @@ from node_agent.gateway.http import (
 )
 from node_agent.link.trusting import believing
 
+LONGEST_WAIT_S = 86_400
 KEPT = 4
 
 
@@ -153,6 +154,12 @@ class Upstream:
         for line in self._idle:
             line.close()
         self._idle.clear()
+
+
+def wait_asked(head: Head) -> int:
+    """Whole seconds that the server asks its caller to wait; 0 where it does not, or names a date."""
+    said = head.get("retry-after").strip().partition(".")[0]
+    return min(int(said), LONGEST_WAIT_S) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
 
 def _status(head: Head) -> int:

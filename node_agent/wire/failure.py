@@ -70,29 +70,28 @@ class FailureKind(StrEnum):
 class FailureRule:
     """What one failure kind means.
 
-    `retry`: another attempt may help. `agent`: counts against the agent's record.
-    `node`: counts for the node's breaker. `elsewhere`: it may go well on another node, never on this one.
+    `agent`: counts against the agent's record. `node`: counts for the node's breaker. `elsewhere`: it may go
+    well on another node, never on this one.
     """
 
     outcome: Outcome
-    retry: bool
     agent: bool
     node: bool
     elsewhere: bool = False
 
 
 def _rule(outcome: Outcome, flags: str) -> FailureRule:
-    return FailureRule(outcome, "r" in flags, "a" in flags, "n" in flags, "e" in flags)
+    return FailureRule(outcome, "a" in flags, "n" in flags, "e" in flags)
 
 
 FAILURES: dict[FailureKind, FailureRule] = {
-    FailureKind.AGENT_FAILED: _rule(Outcome.ERROR, "ra"),
-    FailureKind.NO_ANSWER: _rule(Outcome.ERROR, "ra"),
+    FailureKind.AGENT_FAILED: _rule(Outcome.ERROR, "a"),
+    FailureKind.NO_ANSWER: _rule(Outcome.ERROR, "a"),
     FailureKind.TOOL_DENIED: _rule(Outcome.ERROR, "a"),
-    FailureKind.GATE_FAILED: _rule(Outcome.VERIFY_FAILED, "ra"),
+    FailureKind.GATE_FAILED: _rule(Outcome.VERIFY_FAILED, "a"),
     FailureKind.NEEDS_PERSON: _rule(Outcome.BLOCKED, ""),
     FailureKind.WALL_LIMIT: _rule(Outcome.TIMEOUT, "a"),
-    FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "ra"),
+    FailureKind.IDLE_LIMIT: _rule(Outcome.STALLED, "a"),
     FailureKind.OUTPUT_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.MEMORY_LIMIT: _rule(Outcome.ERROR, "a"),
     FailureKind.PROCESS_LIMIT: _rule(Outcome.ERROR, "a"),
@@ -102,30 +101,30 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.REQUEST_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.TURN_LIMIT: _rule(Outcome.BUDGET_EXCEEDED, "a"),
     FailureKind.STOPPED: _rule(Outcome.INTERRUPTED, ""),
-    FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, "r"),
+    FailureKind.DRAINED: _rule(Outcome.INTERRUPTED, ""),
     FailureKind.NODE_LOST: _rule(Outcome.LOST, "n"),
     FailureKind.READ_ONLY_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.RULE_BROKEN: _rule(Outcome.POLICY_VIOLATION, "a"),
     FailureKind.CANNOT_START: _rule(Outcome.ERROR, ""),
     FailureKind.GATE_MISSING: _rule(Outcome.ERROR, "e"),
     FailureKind.MODEL_AUTH: _rule(Outcome.INFRA, "e"),
-    FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, "r"),
-    FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, "r"),
+    FailureKind.MODEL_BUSY: _rule(Outcome.INFRA, ""),
+    FailureKind.MODEL_FAILED: _rule(Outcome.INFRA, ""),
     FailureKind.RUNTIME_MISSING: _rule(Outcome.INFRA, "ne"),
     FailureKind.RUNTIME_UNREADABLE: _rule(Outcome.INFRA, ""),
     FailureKind.SETUP_FAILED: _rule(Outcome.INFRA, ""),
     FailureKind.GATE_NOT_RUNNABLE: _rule(Outcome.INFRA, ""),
-    FailureKind.WORKSPACE: _rule(Outcome.INFRA, "rn"),
-    FailureKind.DEPOT: _rule(Outcome.INFRA, "r"),
+    FailureKind.WORKSPACE: _rule(Outcome.INFRA, "n"),
+    FailureKind.DEPOT: _rule(Outcome.INFRA, ""),
     FailureKind.RESULT_REFUSED: _rule(Outcome.ERROR, "a"),
-    FailureKind.DISK_FULL: _rule(Outcome.INFRA, "rn"),
-    FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "rn"),
-    FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, "r"),
+    FailureKind.DISK_FULL: _rule(Outcome.INFRA, "n"),
+    FailureKind.PROCESS_VANISHED: _rule(Outcome.INFRA, "n"),
+    FailureKind.NODE_REBOOTED: _rule(Outcome.INFRA, ""),
     FailureKind.RECEIPT_REJECTED: _rule(Outcome.INFRA, "n"),
-    FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "rn"),
-    FailureKind.SANDBOX: _rule(Outcome.INFRA, "rn"),
+    FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "n"),
+    FailureKind.SANDBOX: _rule(Outcome.INFRA, "n"),
 }
-"""The failure table: the only place that says which failure may be tried again and whom it counts against."""
+"""The failure table: the only place that says what a failure ends as, and whom it counts against."""
 
 
 _BY_STATUS = {

@@ -71,6 +71,8 @@ class ModelCalls(WireModel):
     received_bytes: Count = 0
     waited_ms: Lasted = 0
     """For a free slot of the order's endpoint, all calls together."""
+    retry_ms: Lasted = 0
+    """So long the server has asked to wait when it refused the last calls; 0: it has not said."""
 
 
 class GateResult(WireModel):

@@ -85,6 +85,8 @@ class WorkBody(Body):
     """Untracked files travel although their names usually mean secrets."""
     on_lost: str | None = None
     attempts: int | None = None
+    verify_retries: int | None = None
+    """How often it is tried again after a gate failed."""
     land: bool = False
 
     def work(self) -> dict[str, Any]:

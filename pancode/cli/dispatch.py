@@ -29,7 +29,7 @@ app = Commands()
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
-    *("budget", "on_lost", "attempts", "wrap_up", "network"),
+    *("budget", "on_lost", "attempts", "verify_retries", "wrap_up", "network"),
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
     "max_disk",
 )
@@ -110,6 +110,7 @@ def dispatch(
     no_verify: options.NoVerify = False,
     priority: options.Priority = 0,
     attempts: options.Attempts = None,
+    verify_retries: options.VerifyRetries = None,
     network: options.Network = None,
     on_lost: options.OnLost = None,
     told_only: options.ToldOnly = False,

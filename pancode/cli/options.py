@@ -84,10 +84,19 @@ Priority = Annotated[int, option("Higher is served first.", "P", min=-1000, max=
 Attempts = Annotated[
     int | None,
     option(
-        "Tries at most, whatever went wrong (default: one, and one more when it was a fault of ours).",
+        "Tries at most, whatever went wrong (default: by the cause; see the reference page on failures).",
         "N",
         min=1,
         max=10,
+    ),
+]
+VerifyRetries = Annotated[
+    int | None,
+    option(
+        "Tries again after a gate failed, with its output (default: 1 for agents that write, else 0).",
+        "N",
+        min=0,
+        max=9,
     ),
 ]
 Network = Annotated[

@@ -121,18 +121,21 @@ def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
     """Pending runs without an open fence whose time has come, in serving order."""
     bound = {f.run for f in taken}
     runs = work.tx.find(Run, {"state": RunState.PENDING})
-    due = [r for r in runs if r.id not in bound and _is_due(work.core, r) and not _may_still_run(work, r)]
+    due = [r for r in runs if r.id not in bound and _is_due(work, r) and not _may_still_run(work, r)]
     return in_order(due)
 
 
-def _is_due(core: Core, run: Run) -> bool:
-    """Its pause is over; one that seems longer than any pause of ours is a wall clock that was set back."""
+def _is_due(work: Work, run: Run) -> bool:
+    """Its pause is over. A long pause is one that a provider asked for, or the wall clock was set back: then
+    it shows an earlier time than the end of the attempt before."""
     if run.waits is WaitReason.WORKFLOW:
         return False
-    if run.retry_at_ms is None:
-        return True
-    left = run.retry_at_ms - core.wall_ms()
-    return left <= 0 or left > max(core.rules.refused_pause_ms, core.rules.retry_pause_ms)
+    rules, now = work.core.rules, work.core.wall_ms()
+    left = 0 if run.retry_at_ms is None else run.retry_at_ms - now
+    if left <= max(rules.refused_pause_ms, rules.retry_pause_ms):
+        return left <= 0
+    before = work.tx.get(Attempt, run.id, run.attempt - 1)
+    return before is None or before.finished_ms is None or now < before.finished_ms
 
 
 def _may_still_run(work: Work, run: Run) -> bool:

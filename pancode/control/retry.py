@@ -13,6 +13,7 @@ from node_agent.wire.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
+from pancode.domain.life.retries import VERIFY_RETRIES
 from pancode.domain.orders import rules_of
 from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
@@ -74,6 +75,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
     limits: dict[str, Any] = run.limits
     usd = limits.get("usd")
     gates: list[dict[str, Any]] = list(run.gates)
+    verify = run.terms.get(VERIFY_RETRIES)
     return DispatchRequest(
         task=run.task,
         created_by=by,
@@ -109,6 +111,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         cwd=_place_of(run),
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
+        verify_retries=verify if isinstance(verify, int) else None,
         land=run.land and run.landed is None,
         walled=run.depth > 0 and is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not

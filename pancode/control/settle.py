@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
-from node_agent.wire.failure import FAILURES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import passed_over
 from pancode.control.core import Core
+from pancode.control.retry_facts import with_facts
 from pancode.control.trust import evidence
 from pancode.control.work import Work
 from pancode.domain.life.decide import decide
@@ -134,16 +133,13 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     if case is None:
         return
     countersigned, text = _kept(core, letter, proofs)
-    elsewhere = claims.failure is not None and FAILURES[claims.failure].elsewhere
     signal = Believed(
         node=letter.node.name,
         claims=claims,
         stored=_stored(core, letter, text),
         answer=_acknowledge(core, letter, countersigned),
-        nodes=core.views(work.tx) if elsewhere else (),
-        passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
     )
-    work.apply(decide(case, signal))
+    work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:

@@ -20,6 +20,9 @@ NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
 epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
 
+PREFACE = "preface"
+"""In a run's terms: what is put in front of the task of its next attempts."""
+
 _FRAME, _WIDEST = 16_384, 8
 """Bytes of an order beside its texts, and of one character: six as JSON, a third more as base64."""
 
@@ -53,7 +56,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         issued_wall_ms=issued_wall_ms,
         start_by=start_by,
         agent=_spec(run),
-        task=run.task,
+        task=task_of(run),
         argv=tuple(run.argv) if run.argv is not None else None,
         runtime=run.runtime,
         model=run.model,
@@ -81,6 +84,11 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         resume=_resumed(run),
         trace=run.trace,
     )
+
+
+def task_of(run: Run) -> str:
+    """What the agent is given: the task, after what went wrong in the attempt before."""
+    return f"{run.terms.get(PREFACE) or ''}{run.task}"
 
 
 def _resumed(run: Run) -> Resumed | None:

@@ -85,6 +85,8 @@ class DispatchRequest:
     on_lost: str | None = None
     land: bool = False
     max_attempts: int | None = None
+    verify_retries: int | None = None
+    """How often it is tried again after a gate failed."""
     retry_of: str | None = None
     parent: str | None = None
     """The run from inside which it was asked for."""

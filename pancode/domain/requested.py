@@ -7,6 +7,7 @@ from decimal import Decimal
 from node_agent.wire.bounded import MOST_TOKENS
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents import Agent, Walls
+from pancode.domain.life.retries import VERIFY_RETRIES as VERIFY_RETRIES
 from pancode.domain.limits import MOST_BYTES, MOST_MS
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
@@ -29,6 +30,7 @@ def check_numbers(request: DispatchRequest) -> None:
     asked: dict[str, tuple[int | None, int, str]] = {
         "--timeout": (request.timeout_ms, MOST_MS, "365d"),
         "--attempts": (request.max_attempts, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
+        "--verify-retries": (request.verify_retries or None, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
         "--idle-timeout": (request.idle_timeout_ms, MOST_MS, "365d"),
         "--max-requests": (request.max_requests, MOST_CALLS, f"{MOST_CALLS}"),
         "--max-turns": (request.max_turns, MOST_CALLS, f"{MOST_CALLS}"),
@@ -58,6 +60,14 @@ def _check_least(flag: str, value: int | None, least: int) -> None:
     """With less nothing starts."""
     if value is not None and value < least:
         raise UsageError(f"{flag} must be {least} or more", fix=f"leave {flag} out for the default")
+
+
+def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
+    """As was said; else once for an agent that writes, and as often as attempts were asked for."""
+    if request.verify_retries is not None:
+        return request.verify_retries
+    writes = not agent.read_only and not runtime.own
+    return max(int(writes), 0 if attempts is None else attempts - 1)
 
 
 def workspace(request: DispatchRequest) -> str:

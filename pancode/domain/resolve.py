@@ -62,6 +62,7 @@ class Resolution:
     secrets: tuple[str, ...]
     on_lost: str
     max_attempts: int | None
+    verify_retries: int
     rules: Rules = NO_RULES
     raised: str = ""
     """In words, that a preset and nobody else has raised its safety."""
@@ -154,6 +155,7 @@ class Resolution:
         said["answers"] = self.request.answers
         said["begins"] = self.request.begins.run if self.request.begins is not None else None
         terms = {name: value for name, value in said.items() if value}
+        terms[requested.VERIFY_RETRIES] = self.verify_retries
         return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
 
 
@@ -233,6 +235,7 @@ def _put_together(
     rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    attempts = request.max_attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(
         request=request,
@@ -258,7 +261,8 @@ def _put_together(
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
         secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
-        max_attempts=request.max_attempts or agent.max_attempts or defaults.max_attempts,
+        max_attempts=attempts,
+        verify_retries=requested.verify_retries(request, agent, runtime, attempts),
         rules=rules,
         raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.event import Progress
-from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.failure import FAILURES, Outcome
 from node_agent.wire.receipt import Claims, Usage
 from pancode.domain.books import Spent
 from pancode.domain.records import Fence, Node, Run
@@ -155,32 +155,6 @@ def _inconsistent(claims: Claims, run: Run) -> str:
     if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:
         return "done with a change, and without a commit"
     return ""
-
-
-def retry_after(run: Run, failure: FailureKind | None, elsewhere: bool) -> bool:
-    """Whether another attempt follows by itself after this end of the current one.
-
-    What the agent did wrong is tried again only as often as asked (`max_attempts`); what we did wrong once
-    more, unless that was asked to be no more than one. `elsewhere`: another node could take it.
-    """
-    if failure is None or run.stop_asked is not None:
-        return False
-    rule = FAILURES[failure]
-    if not rule.retry and not (rule.elsewhere and elsewhere):
-        return False
-    return run.attempt < _most_attempts(run, rule.outcome is Outcome.INFRA)
-
-
-def retry_after_lost(run: Run) -> bool:
-    """A lost read-only run is tried elsewhere once; a writing run only when its owner said so."""
-    if run.stop_asked is not None or run.attempt >= _most_attempts(run, ours=True):
-        return False
-    return run.read_only or run.on_lost == "retry"
-
-
-def _most_attempts(run: Run, ours: bool) -> int:
-    """As was said; else what went wrong on our side is tried once more, and nothing else."""
-    return run.max_attempts if run.max_attempts is not None else 2 if ours else 1
 
 
 def spent_of(claims: Claims) -> Spent:

@@ -130,12 +130,7 @@ class FaceStreams:
         return self._streams.holds(identity, name, size, sha256)
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        try:
-            with self._streams.log(identity, name).open("rb") as file:
-                file.seek(offset)
-                return file.read(limit)
-        except FileNotFoundError:
-            return b""
+        return self._streams.read(identity, name, offset, limit)
 
     def names(self, identity: AttemptId) -> list[str]:
         folder = self._streams.log(identity, "out").parent

@@ -51,7 +51,7 @@ IDLE_S = 25
 AT_MOST_IDLE_S = {"gemini": 50}
 """It gives up a server that says nothing by itself, after 60 s: ours must be the limit that ends it."""
 TWICE = "429"
-"""What is left to be tried once more, as a fault of ours is without a word; of the others once is enough."""
+"""What is tried once more; of the others once is enough."""
 FORBIDDEN = ("forbidden-edit", "forbidden-shell")
 CODES = {"done": 0, "error": 10, "stalled": 14, "budget_exceeded": 15, "infra": 17, "interrupted": 19}
 
@@ -185,7 +185,7 @@ def words(cli: Cli, act: str) -> list[str]:
     own += ["--safety", "full-auto"] if act == "stopped" else []
     own += ["--verify", "grep -qx BETA notes.txt"] if act == "edit" else []
     base = ["dispatch", "--runtime", cli.runtime, "--model", cli.model, "--node", f"node{K}"]
-    own += [] if act == TWICE else ["--attempts", "1"]
+    own += ["--attempts", "2" if act == TWICE else "1"]
     return [*base, "--budget", "0.10", "--json", *own]
 
 

@@ -51,6 +51,9 @@ class SimDepot:
         data = self.arrived.blobs.get((str(identity), name))
         return data is not None and len(data) == size and hashlib.sha256(data).hexdigest() == sha256
 
+    def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        return self.arrived.blobs.get((str(identity), name), b"")[offset : offset + limit]
+
 
 class SimArchive:
     """Receipts as archived."""

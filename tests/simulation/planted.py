@@ -22,10 +22,13 @@ from pancode.domain import books, fleet, placement, settlement
 from pancode.domain.fleet import Listening
 from pancode.domain.life import binding, ends, events, receipts
 from pancode.domain.life.case import Case
+from pancode.domain.life.retries import Retry, RetryCause
 from pancode.domain.settlement import Judged, Ruling
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
+
+_ALWAYS = Retry(RetryCause.LOST, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ BUGS = (
     ),
     Bug("holds of yesterday stay", "clocks", _to(rounds, "lapse", _nothing), 60),
     Bug("what an owner allows ends runs", "owners", _forget_elsewhere, 40),
-    Bug("a lost writer is run again unasked", "slow", _to(ends, "retry_after_lost", lambda run: True)),
+    Bug("a lost writer is run again unasked", "slow", _to(ends, "after_failure", lambda *_, **__: _ALWAYS)),
     Bug(
         "sleep of the coordinator counts as silence",
         "sleeper",

@@ -55,6 +55,15 @@ class LogStreams:
         except FileNotFoundError:
             return 0
 
+    def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+        try:
+            with self.log(identity, name).open("rb") as file:
+                file.seek(offset)
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
     def others(self, identity: AttemptId, name: str) -> int:
         """Bytes in all other logs of the attempt; StreamRefused when there is no place for one more."""
         folder = self.log(identity, name).parent

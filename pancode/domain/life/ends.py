@@ -12,11 +12,11 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
+from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
 from pancode.domain.records import Closed, RunState, WaitReason
-from pancode.domain.settlement import retry_after_lost
 from pancode.domain.values import replace
 
 NOTHING_LEFT = "nothing is left of the run's budget"
@@ -64,10 +64,10 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
     return end_run(made.put(replace(made.attempt, usage=NOT_STARTED)))
 
 
-def next_attempt(made: Changes, why: str) -> Changes | None:
+def next_attempt(made: Changes, retry: Retry, why: str, told_ms: int = 0) -> Changes | None:
     """The run waits for another attempt, after a pause; None: its budget is used up.
 
-    The binder takes the hold of that attempt.
+    The binder takes the hold of that attempt. `told_ms`: so long its provider has asked to wait.
     """
     run, number = made.run, made.run.attempt + 1
     if made.case.spent_up(number):
@@ -77,13 +77,13 @@ def next_attempt(made: Changes, why: str) -> Changes | None:
         attempt=number,
         reason=f"attempt {number} waits: {why}",
         waits=WaitReason.RETRY,
-        retry_at_ms=made.now.ms + made.now.retry_pause_ms,
+        retry_at_ms=made.now.ms + pause_ms(retry, made.now.retry_pause_ms, told_ms),
     )
-    return made.put(waits).tell("retry", f"attempt {number}", "tried again", why)
+    return made.put(waits).tell("retry", f"attempt {number}", "tried again", f"{why}; {retry.words}")
 
 
-def not_tried_again(made: Changes) -> Changes:
-    return made.tell("retry", "budget", "not tried again", NOTHING_LEFT)
+def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT) -> Changes:
+    return made.tell("retry", what, "not tried again", why)
 
 
 def lost(made: Changes, signal: Lost) -> Changes:
@@ -97,11 +97,14 @@ def lost(made: Changes, signal: Lost) -> Changes:
     made = made.tell("node", fence.node, "lost", signal.why)
     if not newest or made.run.outcome is not None:
         return made
-    if retry_after_lost(made.run):
-        again = next_attempt(made, signal.why)
-        if again is not None:
-            return again
+    retry = after_failure(made.run, FailureKind.NODE_LOST, made.case.attempts.values(), elsewhere=True)
+    again = next_attempt(made, retry, signal.why) if isinstance(retry, Retry) else None
+    if again is not None:
+        return again
+    if isinstance(retry, Retry):
         made = not_tried_again(made)
+    elif retry.why:
+        made = not_tried_again(made, "lost", retry.why)
     return end_run(made, node=fence.node)
 
 

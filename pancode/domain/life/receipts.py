@@ -17,10 +17,12 @@ from pancode.domain.life.ends import (
 )
 from pancode.domain.life.landing import follow
 from pancode.domain.life.moves import close_fence
+from pancode.domain.life.prefaces import with_preface
+from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, after_failure
 from pancode.domain.life.signals import Believed, Rejected
 from pancode.domain.placement import can_be_had, misfit
-from pancode.domain.records import Attempt, Closed, Fence
-from pancode.domain.settlement import excess, result_of, retry_after, spent_of
+from pancode.domain.records import Attempt, Closed, Fence, Run
+from pancode.domain.settlement import excess, result_of, spent_of
 from pancode.domain.values import replace
 
 
@@ -75,7 +77,7 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
     made = made.tell("settle", f"receipt from {claims.node_name}", verdict, claims.reason)
     if not wins:
         return made
-    if run.outcome is None:
+    if run.outcome is None and claims.failure is not None:
         made, follows = _tried_again(made, signal)
         if follows:
             return made
@@ -88,19 +90,31 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     """Whether another attempt follows, or waits already, as this one had been given up as lost."""
-    claims, failure, elsewhere = signal.claims, signal.claims.failure, False
+    claims, failure = signal.claims, signal.claims.failure
     this = replace(made.run, attempt=made.attempt.attempt)
-    if failure is not None and FAILURES[failure].elsewhere:
+    elsewhere = _other_can(made, this, signal) if may_move(failure) else False
+    if failure is not None and (elsewhere or FAILURES[failure].elsewhere):
         made = made.pass_over(this.id, failure, claims.reason)
-        away = {made.fence.node, *signal.passed_over, *failed_on(made)}
-        fit = (view for view in signal.nodes if can_be_had(view) and not misfit(this, view))
-        elsewhere = any(view.node.name not in away for view in fit)
-    if not retry_after(this, failure, elsewhere):
-        return made, False
+    retry = after_failure(this, failure, made.case.attempts.values(), elsewhere)
+    if isinstance(retry, NoRetry):
+        return (not_tried_again(made, "retries", retry.why) if retry.why else made), False
     if made.run.attempt != this.attempt:
         return made, True
-    again = next_attempt(made, claims.reason)
+    made = made.put(with_preface(made.run, retry.cause, claims, signal.output))
+    told_ms = claims.calls.retry_ms if claims.calls is not None else 0
+    again = next_attempt(made, retry, claims.reason, told_ms)
     return (again, True) if again is not None else (not_tried_again(made), False)
+
+
+def may_move(failure: FailureKind | None) -> bool:
+    """Whether it matters that another node could take the run."""
+    return failure is not None and CAUSES.get(failure) in MOVES
+
+
+def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
+    away = {made.fence.node, *signal.passed_over, *failed_on(made)}
+    fit = (view for view in signal.nodes if can_be_had(view) and not misfit(this, view))
+    return any(view.node.name not in away for view in fit)
 
 
 def failed_on(made: Changes) -> set[str]:

@@ -137,6 +137,8 @@ class Believed:
     """Of the fleet, where another one might do better."""
     passed_over: Collection[str] = ()
     """Nodes that are not offered this run for a while."""
+    output: str = ""
+    """The end of what the gates wrote, where one of them failed."""
 
 
 @dataclass(frozen=True, slots=True)

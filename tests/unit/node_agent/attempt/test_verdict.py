@@ -215,22 +215,22 @@ def counted(failing: int, status: int, seconds: int = MOST_FAILING_S) -> ModelCo
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "failure", "again"),
+    ("status", "kind", "failure"),
     [
-        (500, StopKind.MODEL_FAILED, K.MODEL_FAILED, True),
-        (0, StopKind.MODEL_FAILED, K.MODEL_FAILED, True),
-        (429, StopKind.MODEL_BUSY, K.MODEL_BUSY, True),
-        (401, StopKind.MODEL_AUTH, K.MODEL_AUTH, False),
-        (400, StopKind.MODEL_REFUSES, K.AGENT_FAILED, True),
+        (500, StopKind.MODEL_FAILED, K.MODEL_FAILED),
+        (0, StopKind.MODEL_FAILED, K.MODEL_FAILED),
+        (429, StopKind.MODEL_BUSY, K.MODEL_BUSY),
+        (401, StopKind.MODEL_AUTH, K.MODEL_AUTH),
+        (400, StopKind.MODEL_REFUSES, K.AGENT_FAILED),
     ],
 )
 def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
-    status: int, kind: StopKind, failure: K, again: bool
+    status: int, kind: StopKind, failure: K
 ) -> None:
     stop = failing_model(counted(MOST_TRIES, status))
     assert stop is not None and stop.kind is kind and f"HTTP {status}" in stop.reason
     ended = work_fault(record(step(ended_by=StepEndedBy.STOP)), DONE, stop)
-    assert ended == Fault(failure, stop.reason) and FAILURES[failure].retry is again
+    assert ended == Fault(failure, stop.reason)
     assert gateway_fault(ended, DONE, counted(MOST_TRIES, status)) == ended
 
 

@@ -111,6 +111,11 @@ def order() -> Order:
     )
 
 
+def _calls() -> ModelCalls:
+    counts = ModelCalls(requests=2, failed=1, refused=1, unread=1, wrap_up=1, waited_ms=7, retry_ms=30_000)
+    return counts.model_copy(update={"sent_bytes": 5, "received_bytes": 6})
+
+
 def receipt() -> Signed:
     claims = Claims(
         fleet=FLEET,
@@ -142,9 +147,7 @@ def receipt() -> Signed:
         exit_code=0,
         usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
         claimed=Usage(input_tokens=6, output_tokens=1, cost_usd=Decimal("0.09"), cost_source="reported"),
-        calls=ModelCalls(
-            requests=2, failed=1, refused=1, unread=1, wrap_up=1, sent_bytes=5, received_bytes=6, waited_ms=7
-        ),
+        calls=_calls(),
         session="s",
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),

@@ -9,13 +9,16 @@ import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
+from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
-from node_agent.wire.receipt import Usage
+from node_agent.wire.policy import Isolation
+from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.control.dispatch import past
 from pancode.control.query import run as query
 from pancode.domain.books import Ceilings
+from pancode.domain.life.retries import VERIFY_RETRIES
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
-from tests.unit.pancode.control.world import Desk, Puppet, failed
+from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000, "usd": "1.00"}
 VANISHED = failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA)
@@ -43,7 +46,7 @@ def begun(node: Puppet) -> Order:
 
 
 def later(coordinator: Desk, node: Puppet) -> None:
-    for _ in range(4):
+    for _ in range(8):
         node.breathe()
 
 
@@ -190,3 +193,65 @@ def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) ->
     later(coordinator, node)
     worker = (coordinator.row(Run, "r-0002").agent, coordinator.row(Run, "r-0002").model)
     assert dict(past(coordinator.plane.core)[0]) == {worker: Decimal("0.3")}
+
+
+def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: Desk) -> None:
+    name, argv = "make test", ("make", "test")
+    gate = {"name": name, "argv": list(argv)}
+    node = Puppet(coordinator)
+    node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="native", state="ok"),))
+    node.breathe()
+    coordinator.dispatch(runtime="native", gates=(gate,), task="add a door", terms={VERIFY_RETRIES: 1})
+    coordinator.turn()
+    order = begun(node)
+    coordinator.depot.blobs["gates.log"] = b"noise " * 3_000 + b"\nassert door.is_open\n"
+    size = len(coordinator.depot.blobs["gates.log"])
+    ended: dict[str, Any] = {
+        **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED),
+        "gates": (GateResult(name=name, argv=argv, passed=False, exit_code=2, duration_ms=1),),
+        "blobs": (Blob(name="gates.log", size=size, sha256="0" * 64),),
+        "files_changed": ("door.py",),
+    }
+    node.deliver(order, **ended)
+    later(coordinator, node)
+    again = begun(node)
+    assert order.task == "add a door"
+    assert again.task.endswith("The task:\n\nadd a door")
+    assert "make test: exit 2" in again.task and "assert door.is_open" in again.task
+    assert "door.py" in again.task and len(again.task) < 9_000
+    assert any("verification: with the output of the gates" in story for story in stories(coordinator))
+    node.deliver(again, **ended)
+    later(coordinator, node)
+    assert node.claim() is None
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.VERIFY_FAILED
+    assert "not tried again: verification: tried again 1 time, as often as it may be" in stories(coordinator)
+
+
+def test_a_script_is_not_changed_when_it_is_tried_again(coordinator: Desk) -> None:
+    node, order = started(coordinator, max_attempts=2)
+    node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    later(coordinator, node)
+    assert begun(node).task == order.task
+
+
+def test_a_rate_limit_waits_as_long_as_the_provider_asks(coordinator: Desk) -> None:
+    node, order = started(coordinator)
+    node.deliver(order, **BUSY, calls=ModelCalls(requests=3, failed=3, retry_ms=90_000))
+    before = coordinator.clock.wall_ms()
+    later(coordinator, node)
+    run = coordinator.row(Run, "r-0001")
+    assert run.retry_at_ms is not None and 90_000 <= run.retry_at_ms - before <= 120_000
+    assert any("rate limit" in story for story in stories(coordinator))
+
+
+def test_a_fault_of_a_node_moves_the_run_to_another(coordinator: Desk) -> None:
+    node, order = started(coordinator)
+    other = Puppet(coordinator, "n2")
+    other.breathe()
+    node.deliver(order, **VANISHED)
+    for _ in range(3):
+        node.breathe()
+        other.breathe()
+    assert node.claim() is None
+    moved = other.claim()
+    assert moved is not None and moved.identity.attempt == 2

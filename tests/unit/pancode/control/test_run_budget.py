@@ -81,7 +81,7 @@ def test_an_ended_child_counts_what_all_its_attempts_cost(coordinator: Desk, nod
     put(coordinator, "r-chil1", "1", parent="r-paren", depth=1)
     end(coordinator, node, begin(coordinator, node), "0.30", **failed(FailureKind.MODEL_BUSY, Outcome.INFRA))
     assert left(coordinator) == 0, "it is tried again"
-    coordinator.clock.ms += 20_000
+    coordinator.clock.ms += 40_000
     node.breathe()
     end(coordinator, node, begin(coordinator, node), "0.25")
     assert coordinator.row(Run, "r-chil1").outcome is Outcome.DONE
@@ -108,7 +108,7 @@ def test_what_the_parent_has_cost_itself_is_gone(coordinator: Desk, node: Puppet
     put(coordinator, "r-paren", "1", estimate="1")
     end(coordinator, node, begin(coordinator, node), "0.30", **failed(FailureKind.MODEL_BUSY, Outcome.INFRA))
     assert left(coordinator) == Decimal("0.70"), "its earlier attempts"
-    coordinator.clock.ms += 20_000
+    coordinator.clock.ms += 40_000
     node.breathe()
     order = begin(coordinator, node)
     node.say(order.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=Decimal("0.20")))

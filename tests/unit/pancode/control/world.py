@@ -69,6 +69,7 @@ class HonestDepot:
     def __init__(self) -> None:
         self.missing_blobs: set[str] = set()
         self.commits: set[str] = set()
+        self.blobs: dict[str, bytes] = {}
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
@@ -81,6 +82,9 @@ class HonestDepot:
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         return name not in self.missing_blobs
+
+    def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        return self.blobs.get(name, b"")[offset : offset + limit]
 
 
 class ListArchive:

@@ -374,7 +374,7 @@ def test_what_only_a_definition_says_goes_with_the_run_into_its_order() -> None:
     assert order.policy.walled and order.agent.sampling == warm
     plain = resolved().run("r-1234", 1, "t", {"kind": "none"})
     order = order_for(plain, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
-    assert (order.policy.walled, order.agent.sampling, plain.terms) == (False, None, {})
+    assert (order.policy.walled, order.agent.sampling, plain.terms) == (False, None, {"verify_retries": 1})
 
 
 def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> None:

@@ -1,0 +1,65 @@
+"""The text that is put in front of the task of a further attempt: what went wrong in the one before."""
+
+from __future__ import annotations
+
+from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.receipt import Claims
+from node_agent.wire.signing import MAX_ENVELOPE_BYTES
+from pancode.domain.life.retries import RetryCause
+from pancode.domain.orders import PREFACE, may_exceed, size_of, task_of
+from pancode.domain.records import Run
+from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.values import replace
+
+MOST_OUTPUT, MOST_ANSWER, MOST_FILES = 8_000, 2_000, 20
+_AGAIN = (
+    "This checkout does not have the work of that attempt: you begin with the same files as it did. Do the "
+    "whole task, and avoid this failure.\n\n"
+)
+
+
+def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Run:
+    """The run with the preface of its next attempt; as it was where no model reads one, or it is too long."""
+    kind = RUNTIMES.get(run.runtime)
+    if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
+        return run
+    text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
+    told = replace(run, terms={**run.terms, PREFACE: text + _AGAIN + "The task:\n\n"})
+    return told if _is_carried(told) else run
+
+
+def _verification(claims: Claims, output: str) -> str:
+    failed = [
+        f"- {gate.name}: {_ended(gate.exit_code, gate.signal)}" for gate in claims.gates if not gate.passed
+    ]
+    shown = (
+        f"\nThe end of their output:\n\n```\n{output[-MOST_OUTPUT:].strip()}\n```\n" if output.strip() else ""
+    )
+    return (
+        "An earlier attempt at the task below was finished, and then these checks failed:\n\n"
+        + "\n".join(failed)
+        + f"\n{shown}{_changed(claims)}\n"
+    )
+
+
+def _task(claims: Claims) -> str:
+    said = claims.answer.strip()[-MOST_ANSWER:]
+    shown = f"\nIts last words:\n\n```\n{said}\n```\n" if said else ""
+    return f"An earlier attempt at the task below failed: {claims.reason}\n{shown}{_changed(claims)}\n"
+
+
+def _changed(claims: Claims) -> str:
+    files = claims.files_changed
+    more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
+    return f"\nIt had changed: {', '.join(files[:MOST_FILES])}{more}\n" if files else ""
+
+
+def _ended(code: int | None, signal: int | None) -> str:
+    return f"signal {signal}" if signal is not None else f"exit {code}"
+
+
+def _is_carried(run: Run) -> bool:
+    """A node refuses a larger order unread."""
+    if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
+        return False
+    return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
