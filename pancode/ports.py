@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from node_agent.wire.identity import AttemptId
 from pancode.domain.quota import RedisUsage
 from pancode.domain.records import Record
+from pancode.errors import WorkspaceError
 
 R = TypeVar("R", bound=Record)
 Key = tuple[str | int, ...]
@@ -248,6 +249,37 @@ class SnapshotRequest:
     progress: Progress = unwatched
 
 
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Where a step begins: at the results of the steps that it needs, with files that it is handed.
+
+    `origin`: the snapshot at which the first of them began. `folder`: where handed files are; those of the
+    steps before leave it. `without`: files that are not taken over unless `origin` has them.
+    """
+
+    repo: str
+    run: str
+    base: str | None
+    origin: str
+    results: Mapping[str, str]
+    """By step: the commit of its result."""
+    files: Mapping[str, bytes]
+    folder: str
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """`snapshot`: where the run begins. `origin`: from where the whole change of the workflow is counted."""
+
+    snapshot: str
+    origin: str
+
+
+class MergeConflictError(WorkspaceError):
+    """Results of several steps do not go together."""
+
+
 class DepotPort(Protocol):
     """The coordinator's own git objects and logs."""
 
@@ -259,6 +291,21 @@ class DepotPort(Protocol):
 
     def begin_at(self, run: str, taken: SnapshotTaken) -> None:
         """Make a commit of the depot the snapshot of a run. WorkspaceError where it is gone. Idempotent."""
+
+    def compose(self, wanted: Composition) -> Composed:
+        """Make the commit at which a step begins. MergeConflictError, WorkspaceError. Idempotent."""
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        """Every file of a result."""
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        """How many lines were added and removed."""
+
+    def whole_answer(self, identity: AttemptId) -> bytes | None:
+        """The answer of an attempt in full; None where its receipt has all of it."""
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

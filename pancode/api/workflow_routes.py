@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.api.bodies import ActBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import WorkflowBody
@@ -26,8 +27,27 @@ def _show(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.workflows.show(call.path["workflow"])
 
 
+def _stop(context: ApiContext, call: ApiCall) -> Any:
+    body: ReasonBody = call.body
+    return context.plane.workflows.stop(call.path["workflow"], body.reason, body.by)
+
+
+def _resume(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.workflows.resume(call.path["workflow"], call.body.by)
+
+
+def _retry(context: ApiContext, call: ApiCall) -> Any:
+    verbs = context.plane.workflows
+    caller = verbs.caller(call.path["workflow"])
+    around = context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
+    return verbs.retry(around, call.path["workflow"], call.body.by)
+
+
 WORKFLOW_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/workflows", _list, query=("limit",)),
     Verb("POST", "/v1/workflows", _begin, WorkflowBody, pokes=True, status=201),
     Verb("GET", "/v1/workflows/{workflow}", _show),
+    Verb("POST", "/v1/workflows/{workflow}/stop", _stop, ReasonBody, pokes=True),
+    Verb("POST", "/v1/workflows/{workflow}/resume", _resume, ActBody, pokes=True),
+    Verb("POST", "/v1/workflows/{workflow}/retry", _retry, ActBody, pokes=True, status=201),
 )

@@ -15,7 +15,7 @@ from pancode.control.plane import Plane
 from pancode.domain.fleet import Deadlines
 from pancode.domain.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
-from pancode.ports import SnapshotRequest, SnapshotTaken, Transaction
+from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -43,6 +43,22 @@ class SimDepot:
 
     def begin_at(self, run: str, taken: SnapshotTaken) -> None:
         """It has every commit."""
+
+    def compose(self, wanted: Composition) -> Composed:
+        made = hashlib.sha1(repr(wanted).encode(), usedforsecurity=False).hexdigest()
+        return Composed(made, wanted.origin)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        return None
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        return []
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        return int(new[:4], 16)
+
+    def whole_answer(self, identity: AttemptId) -> bytes | None:
+        return None
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         return self.arrived.commits.get(str(identity)) == commit

@@ -8,13 +8,17 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
+from pancode.adapters.git.compose import compose, file_names, lines_changed, read_file
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.merge import offer
 from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import LogStreams
-from pancode.ports import SnapshotRequest, SnapshotTaken
+from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+
+ANSWER = "answer"
+"""The stream that has an answer for which a receipt has no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,27 @@ class GitDepot:
         """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
         self._must_have_room()
         offer(self.depot, taken.repo, run, taken.snapshot, taken.base)
+
+    def compose(self, wanted: Composition) -> Composed:
+        """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""
+        return compose(self.depot, wanted)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+        return read_file(self.depot, repo, commit, path, most)
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        """Every file of a result."""
+        return file_names(self.depot, repo, commit)
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        """How many lines were added and removed."""
+        return lines_changed(self.depot, repo, old, new)
+
+    def whole_answer(self, identity: AttemptId) -> bytes | None:
+        """The answer of an attempt in full; None where its receipt has all of it."""
+        path = self.streams.log(identity, ANSWER)
+        return path.read_bytes() if path.is_file() else None
 
     def _must_have_room(self) -> None:
         """No work is sent out whose result could not be taken in."""

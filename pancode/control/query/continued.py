@@ -34,5 +34,5 @@ def change_begins(core: Core, run: Run) -> str | None:
             if old.landed is not None or first.terms.get("begins") != old.id:
                 break
             first = old
-    snapshot = first.workspace.get("snapshot")
+    snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
     return snapshot if isinstance(snapshot, str) else None

@@ -1,4 +1,4 @@
-"""Verbs of workflows: begin, list, show."""
+"""Verbs of workflows: begin, list, show, stop, resume, retry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pancode.control.faces import Json, Surroundings
 from pancode.control.query import workflows
 from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import WorkflowShape
+from pancode.control.workflow import asked
 from pancode.control.workflow.begin import begin, plan_dry
 from pancode.domain.workflow.plan import WorkflowPlan
 
@@ -35,6 +36,23 @@ class WorkflowVerbs:
             total += judged.resolution.due.usd
         admitted = all(step["admitted"] for step in steps)
         return {"dry_run": True, "admitted": admitted, "steps": steps, "estimate_usd": f"{total:f}"}
+
+    def stop(self, text: str, reason: str, by: str) -> WorkflowShape:
+        """Stop its runs and begin nothing more."""
+        return self.show(asked.stop(self._core, text, reason, by).id)
+
+    def resume(self, text: str, by: str) -> WorkflowShape:
+        """Go on with the steps that are not done. UsageError where there are none."""
+        return self.show(asked.resume(self._core, text, by).id)
+
+    def retry(self, around: Surroundings, text: str, by: str) -> WorkflowShape:
+        """Begin all of it anew, as another workflow."""
+        begun = asked.retry(self._core, around, text, by)
+        return workflows.show(self._core, begun.workflow.id, begun.warnings)
+
+    def caller(self, text: str) -> Json:
+        """The settings and the preset with which it was begun."""
+        return asked.caller_of(self._core, text)
 
     def newest(self, limit: int) -> list[WorkflowShape]:
         """The newest workflows, newest first."""

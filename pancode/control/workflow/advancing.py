@@ -8,6 +8,7 @@ from pancode.control.core import Core
 from pancode.control.dispatch import new_id_in
 from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
+from pancode.control.workflow.results import StepResults
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.records import (
     Action,
@@ -36,6 +37,9 @@ class Advancing:
             if not self._is_asked(run):
                 return
             made = self._moved(run)
+            if made.collect or made.measure:
+                self._read(run, made)
+                continue
             starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
             if made.ended or not starting:
                 return
@@ -81,11 +85,34 @@ class Advancing:
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
             rows.write(work, view, made)
-            if made.ended or not any(step.state is WorkflowStepState.STARTING for step in steps):
+            pending = made.collect or made.measure
+            if (
+                made.ended
+                or not pending
+                and not any(step.state is WorkflowStepState.STARTING for step in steps)
+            ):
                 self._forget(work, asked)
                 if made.next_ms is not None and not made.ended:
                     rows.ask_to_advance(work, made.workflow, made.next_ms)
             return made
+
+    def _read(self, workflow: str, made: Advance) -> None:
+        """Outputs of steps whose run is done, and numbers of those that race: read first, then written."""
+        core, results = self._core, StepResults(self._core)
+        with core.ports.ledger.transaction() as tx:
+            view = rows.load(core, tx, workflow)
+        assert view is not None
+        found: dict[str, dict[str, object]] = {}
+        for step in view.steps:
+            run = view.run(step)
+            if run is not None and step.name in made.collect:
+                found[step.name] = results.outputs(step, run)
+            elif run is not None and step.name in made.measure:
+                found[step.name] = {**step.outputs, "score": str(results.lines(run))}
+        with unit_of_work(core) as work:
+            for step in rows.steps_of(work.tx, workflow):
+                if step.name in found:
+                    rows.put_steps(work, replace(step, outputs=found[step.name]))
 
     def _asked(self, work: Work, workflow: str) -> list[Action]:
         found = work.tx.find(Action, {"run": workflow})

@@ -7,18 +7,18 @@ from typing import Any
 
 from pancode.control import snapshots
 from pancode.control.core import Core
-from pancode.control.dispatch import AskedDispatch, JudgedDispatch, ask, passed, put_in_queue
+from pancode.control.dispatch import AskedDispatch, ask, passed, put_in_queue
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.work import unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.committing import run_in
+from pancode.control.workflow.preparing import PreparedWork, StepPreparer
 from pancode.domain.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import request_from
-from pancode.domain.workflow.template import first_task
 from pancode.errors import PancodeError, UnavailableError
-from pancode.ports import SnapshotTaken
+from pancode.ports import MergeConflictError, SnapshotTaken
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
 """The caller's own settings, and the preset, to what a dispatch reads of files."""
@@ -29,6 +29,7 @@ class StepStarter:
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
+        self._preparer = StepPreparer(core)
 
     def start(self, workflow: Workflow, name: str) -> None:
         """Queue the run of a step that has its id. A refusal ends the step. UnavailableError: not now.
@@ -41,53 +42,62 @@ class StepStarter:
         if step.state is not WorkflowStepState.STARTING:
             return
         try:
-            self._queue(workflow, step)
+            self._queue(workflow, step, steps)
         except UnavailableError:
             raise
         except PancodeError as error:
             self._refuse(step, error)
 
-    def _queue(self, workflow: Workflow, step: WorkflowStep) -> None:
+    def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
         core, run = self._core, str(step.run)
         caller: dict[str, Any] = dict(workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
-        request = request_from(step.request, workflow.created_by)
-        request = replace(request, cwd=workflow.cwd, task=first_task(request.task, workflow.input))
-        asked = ask(core, around, request, None)
+        request = replace(request_from(step.request, workflow.created_by), cwd=workflow.cwd)
+        request = ask(core, around, request, None).request  # with its project
+        prepared = self._preparer.prepare(workflow, step, steps, request)
+        asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         taken = snapshots.take(core, judged.resolution, run)
         if taken is not None:
             asked = replace(asked, request=replace(asked.request, repo=taken.repo))
-        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), taken))
+        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, taken))
 
     def _written(
-        self, step: WorkflowStep, what: tuple[AskedDispatch, Surroundings], taken: SnapshotTaken | None
+        self,
+        step: WorkflowStep,
+        what: tuple[AskedDispatch, Surroundings],
+        prepared: PreparedWork,
+        taken: SnapshotTaken | None,
     ) -> None:
         """The run and the step's new state in one transaction, judged as things are now."""
-        core, (asked, around), run = self._core, what, str(step.run)
-        judged: JudgedDispatch = passed(core, around, asked)
+        core, (asked, around) = self._core, what
+        judged = passed(core, around, asked)
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
-            if now is None or not rows.is_starting(now, run):
+            if now is None or not rows.is_starting(now, str(step.run)):
                 return  # stopped meanwhile
-            put_in_queue(work, run_in(core, judged.resolution, now, (run, taken), False), judged.verdicts)
-            started = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
-            rows.put_steps(work, started)
+            run = run_in(core, judged.resolution, now, (str(step.run), taken), False)
+            run = replace(run, terms={**run.terms, **prepared.terms})
+            put_in_queue(work, run, judged.verdicts)
+            rows.put_steps(work, replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms()))
 
     def _refuse(self, step: WorkflowStep, error: PancodeError) -> None:
         """It did not pass admission, or has no workspace: definite, with all that the error says."""
         told = "; ".join(filter(None, (str(error), error.why)))
         reason = f"{told} (fix: {error.fix})" if error.fix else told
+        conflict = isinstance(error, MergeConflictError)
         with unit_of_work(self._core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
                 return
+            files = error.details.get("files", "").splitlines()
             over = replace(
                 now,
-                state=WorkflowStepState.REFUSED,
+                state=WorkflowStepState.FAILED if conflict else WorkflowStepState.REFUSED,
                 run=None,
                 runs=now.runs[:-1],
                 reason=reason,
+                outputs={**now.outputs, "conflict": files} if conflict else now.outputs,
                 finished_ms=self._core.wall_ms(),
             )
             rows.put_steps(work, over)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -24,7 +25,7 @@ from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
 from pancode.domain import books
 from pancode.domain.records import Balance, BookEntry, Node, Record, Run
-from pancode.ports import SnapshotRequest, SnapshotTaken
+from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -76,6 +77,22 @@ class HonestDepot:
 
     def begin_at(self, run: str, taken: SnapshotTaken) -> None:
         """It has every commit."""
+
+    def compose(self, wanted: Composition) -> Composed:
+        made = hashlib.sha1(repr(wanted).encode(), usedforsecurity=False).hexdigest()
+        return Composed(made, wanted.origin)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        return None
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        return []
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        return int(new[:4], 16)
+
+    def whole_answer(self, identity: AttemptId) -> bytes | None:
+        return None
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         return commit in self.commits

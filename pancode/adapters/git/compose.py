@@ -1,0 +1,107 @@
+"""Makes the tree at which a step of a workflow begins: results merged, the files that it is handed put in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.gitrefs import result_prefix
+from node_agent.wire.gitsafe import shown, split_nul
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.errors import translated
+from pancode.adapters.git.merge import commit_of, merge_trees, tree_of
+from pancode.adapters.git.safe import Git
+from pancode.ports import Composed, Composition, MergeConflictError
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What is taken out of a tree, folders with all that is in them; then what is put in."""
+
+    gone: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+@translated("the beginning of a step")
+def compose(depot: Depot, wanted: Composition) -> Composed:
+    """In the depot only. MergeConflictError names the files; the results stay as they are."""
+    git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
+    handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
+    bare = _Edit((wanted.folder,))
+    origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
+    trees = [_edited(git, depot_path, tree_of(git, commit), bare) for commit in wanted.results.values()]
+    merged = _merged(git, origin, dict(zip(wanted.results, trees, strict=True)))
+    stale = tuple(name for name in wanted.without if not _names(git, origin, [name]))
+    tree = _edited(git, depot_path, merged, _Edit((*handed.gone, *stale), handed.files))
+    snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
+    begins = commit_of(depot, wanted.repo, _edited(git, depot_path, origin, handed), wanted.base)
+    git.must("update-ref", f"{result_prefix(wanted.run)}origin", begins)
+    return Composed(snapshot, begins)
+
+
+def _merged(git: Git, origin: str, trees: Mapping[str, str]) -> str:
+    """All of them on what they all began from."""
+    (first, merged), *others = trees.items()
+    done = [first]
+    for name, tree in others:
+        merge = merge_trees(git, origin, merged, tree)
+        if merge.conflicts:
+            files = [shown(path) for path in merge.conflicts]
+            raise MergeConflictError(
+                f"merge conflict: {', '.join(files[:20])}",
+                why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
+                fix="let one of these steps need the other, then resume the workflow",
+                code="merge_conflict",
+                details={"files": "\n".join(files)},
+            )
+        merged = merge.tree
+        done.append(name)
+    return merged
+
+
+def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
+    gone = _names(git, tree, edit.gone)
+    if not gone and not edit.files:
+        return tree
+    blobs = [(name, git.must("hash-object", "-w", "--stdin", stdin=data).text()) for name, data in edit.files]
+    zero = "0" * len(tree)
+    rows = [b"0 " + zero.encode() + b"\t" + name + b"\0" for name in gone]
+    rows += [f"100644 {blob}\t{name}\0".encode() for name, blob in blobs]
+    with tempfile.TemporaryDirectory(prefix="pancode-step-", dir=depot, ignore_cleanup_errors=True) as folder:
+        indexed = git.having(GIT_INDEX_FILE=str(Path(folder) / "index"))
+        indexed.must("read-tree", tree)
+        indexed.must("update-index", "-z", "--index-info", stdin=b"".join(rows))
+        return indexed.must("write-tree").text()
+
+
+def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
+    """The files of a tree with these names, or in folders with these names."""
+    wanted = tuple(below)
+    if not wanted:
+        return ()
+    return tuple(split_nul(git.must("ls-tree", "-r", "-z", "--name-only", tree, "--", *wanted).out))
+
+
+def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> bytes | None:
+    """A file of a commit; None where there is none, or it is larger than `most` bytes."""
+    git, name = depot.git(repo), f"{commit}:{path}"
+    size = git.ask("cat-file", "-s", name)
+    kind = git.ask("cat-file", "-t", name).text()
+    if not size.ok or kind != "blob" or int(size.text()) > most:
+        return None
+    return bytes(git.must("cat-file", "blob", name).out)
+
+
+def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
+    """Every file of a commit whose name is text."""
+    found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
+    return [shown(name) for name in found]
+
+
+def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
+    """Added and removed lines; a binary file counts as one."""
+    rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
+    counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
+    return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)

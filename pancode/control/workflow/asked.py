@@ -1,0 +1,88 @@
+"""What a person asks of a workflow: stop it, go on where it failed, begin it once more."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.work import unit_of_work
+from pancode.control.workflow import rows
+from pancode.control.workflow.begin import begin
+from pancode.control.workflow.committing import BegunWorkflow
+from pancode.domain.records import Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.domain.values import replace
+from pancode.domain.workflow.advance import OPEN
+from pancode.domain.workflow.plan import plan_of
+from pancode.domain.workflow.rounds import fresh, is_met, loop
+from pancode.errors import UsageError
+
+
+def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
+    """Its runs are stopped, and nothing more begins; the workflow as it is then."""
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, text)
+        if workflow.state is not WorkflowState.RUNNING:
+            return workflow
+        asked = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
+        work.tx.put(asked)
+        rows.ask_to_advance(work, asked)
+        work.audit("fleet", "info", "workflow stopped", workflow=asked.id, by=by, reason=reason)
+        return asked
+
+
+def resume(core: Core, text: str, by: str) -> Workflow:
+    """Begin what did not end well; what is done is not done again. UsageError where nothing is to be."""
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, text)
+        _must_have_failed(workflow)
+        steps = {step.name: step for step in rows.steps_of(work.tx, workflow.id)}
+        for name in _to_begin(steps):
+            rows.put_steps(work, replace(fresh(steps[name], 1), outputs={}))
+        again = replace(
+            workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
+        )
+        work.tx.put(again)
+        rows.ask_to_advance(work, again)
+        work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
+        return again
+
+
+def retry(core: Core, around: Surroundings, text: str, by: str) -> BegunWorkflow:
+    """All of it anew, as another workflow. UsageError while it has not ended."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        steps = rows.steps_of(tx, workflow.id)
+    if workflow.state in OPEN:
+        raise UsageError(
+            f"{workflow.id} has not ended, it is {workflow.state}",
+            fix=f"pancode workflow stop {workflow.id}",
+            code="not_ended",
+        )
+    return begin(core, around, plan_of(workflow, steps, by))
+
+
+def caller_of(core: Core, text: str) -> dict[str, object]:
+    """The settings and the preset with which it was begun."""
+    with core.ports.ledger.transaction() as tx:
+        return dict(rows.find(tx, text).caller)
+
+
+def _must_have_failed(workflow: Workflow) -> None:
+    if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
+        ended = workflow.state is WorkflowState.DONE
+        raise UsageError(
+            f"{workflow.id} {'is done' if ended else 'has not ended'}, so nothing is left to go on with",
+            fix=f"all of it once more: pancode workflow retry {workflow.id}"
+            if ended
+            else f"pancode workflow show {workflow.id}",
+            code="nothing_to_resume",
+        )
+
+
+def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
+    """What is not done; of rounds that ran out without a yes, all steps of the loop."""
+    left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
+    for name in tuple(left):
+        step = steps[name]
+        if step.outputs.get("verdict") and not is_met(step):
+            left |= loop(steps, step)
+    return left

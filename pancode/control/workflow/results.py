@@ -1,0 +1,79 @@
+"""Reads what the steps of a workflow have left: answers, files, verdicts, and how large a change is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.core import Core
+from pancode.domain.records import Fence, Run, WorkflowStep
+from pancode.domain.workflow.handing import StepResult
+from pancode.domain.workflow.outputs import (
+    MOST_FILE,
+    MOST_VERDICT,
+    kept_files,
+    result_commit,
+    verdict_of,
+)
+from pancode.domain.workflow.template import TemplatePlace
+from pancode.errors import WorkspaceError
+
+
+class StepResults:
+    """Of runs that are done; nothing is written."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
+        """The whole answer, the commit, and those files that a task names. WorkspaceError."""
+        names = {place.path for place in places if place.step == step.name and place.path}
+        files = {name: self._text(step, run, name) for name in sorted(names)}
+        return StepResult(self._answer(run), result_commit(run) or "", files)
+
+    def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
+        """What the step keeps of this run; `problem` in words where something is missing or wrong."""
+        depot, commit = self._core.ports.depot, result_commit(run)
+        made: dict[str, object] = {"of": run.id}
+        if commit is None:
+            return {**made, "problem": "missing output: it worked in an empty folder, which leaves no file"}
+        repo, problem = str(run.workspace["repo"]), ""
+        if step.files:
+            made["files"], problem = kept_files(step, depot.file_names(repo, commit))
+        if step.verdict:
+            data = depot.read_file(repo, commit, str(step.verdict["file"]), MOST_VERDICT)
+            made["verdict"], wrong = verdict_of(step, data)
+            problem = problem or wrong
+        return {**made, "problem": problem} if problem else made
+
+    def lines(self, run: Run) -> int:
+        """Lines that its change adds and removes."""
+        old, new = run.workspace.get("snapshot"), result_commit(run)
+        if not isinstance(old, str) or new is None:
+            return 0
+        return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
+
+    def _answer(self, run: Run) -> str:
+        """In full, where its node has delivered that; else as its receipt has it."""
+        with self._core.ports.ledger.transaction() as tx:
+            fences = tx.find(Fence, {"run": run.id})
+        won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
+        for fence in won:
+            identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+            whole = self._core.ports.depot.whole_answer(identity)
+            if whole is not None:
+                return whole.decode(errors="replace")
+        return str(run.result.get("answer") or "")
+
+    def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
+        commit = result_commit(run)
+        repo = str(run.workspace.get("repo"))
+        found = None if commit is None else self._core.ports.depot.read_file(repo, commit, path, MOST_FILE)
+        if found is None:
+            raise WorkspaceError(
+                f"missing output: {path} is not in the result of {step.name}",
+                why=f"it is not there, or has more than {MOST_FILE} bytes",
+                fix=f"look: pancode runs diff {run.id}",
+                code="missing_output",
+            )
+        return found.decode(errors="replace")

@@ -1,0 +1,94 @@
+"""Where a step of a workflow begins: results merged, handed files put in, nothing of these in a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.diff import diff_patch
+from pancode.adapters.git.port import GitDepot
+from pancode.adapters.git.streams import LogStreams
+from pancode.ports import Composition, MergeConflictError, SnapshotRequest, SnapshotTaken
+from tests.integration.git.repos import Repo
+from tests.integration.git.test_port import StoppedClock
+
+FOLDER = ".pancode/inputs"
+
+
+class Project:
+    """A project of which a snapshot was taken; results are snapshots of what it was made to be."""
+
+    def __init__(self, repo: Repo, depot: Depot, folder: Path) -> None:
+        self.repo, self.depot = repo, depot
+        self.port = GitDepot(depot, LogStreams(folder / "home"), StoppedClock(), environ={})
+        self.lines = [f"line {n}\n" for n in range(20)]
+        repo.write("a.txt", "".join(self.lines))
+        repo.commit()
+        self.first = self.take("r-aaaa")
+
+    def take(self, run: str) -> SnapshotTaken:
+        return self.port.snapshot(SnapshotRequest(str(self.repo.path), run))
+
+    def result(self, run: str, line: int, text: str, **files: str) -> str:
+        self.repo.write("a.txt", "".join([*self.lines[:line], text, *self.lines[line + 1 :]]))
+        for name, data in files.items():
+            self.repo.write(name, data)
+        taken = self.take(run).snapshot
+        self.repo.git("checkout", "-q", ".")
+        self.repo.git("clean", "-fdq")
+        return taken
+
+    def wanted(self, **results: str) -> Composition:
+        first, files = self.first, {f"{FOLDER}/plan.md": b"x" * 5_000_000}
+        return Composition(first.repo, "r-step", first.base, first.snapshot, results, files, FOLDER)
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        return self.port.read_file(self.first.repo, commit, path, 10_000_000)
+
+
+@pytest.fixture
+def project(repo: Repo, depot: Depot, tmp_path: Path) -> Project:
+    return Project(repo, depot, tmp_path)
+
+
+def test_a_step_begins_at_both_results_with_what_it_is_handed(project: Project) -> None:
+    one, two = project.result("r-one1", 0, "one\n", b="B"), project.result("r-two2", 19, "two\n")
+    made = project.port.compose(project.wanted(one=one, two=two))
+    text = project.read(made.snapshot, "a.txt") or b""
+    assert text.startswith(b"one\nline 1\n") and text.endswith(b"line 18\ntwo\n")
+    assert project.read(made.snapshot, f"{FOLDER}/plan.md") == b"x" * 5_000_000
+    assert project.port.compose(project.wanted(one=one, two=two)) == made
+    patch = diff_patch(project.depot, project.first.repo, made.origin, made.snapshot)
+    assert b"+one" in patch and b"+two" in patch and b"+B" in patch and b".pancode" not in patch
+    assert project.port.lines_changed(project.first.repo, made.origin, made.snapshot) == 5
+    project.port.begin_at("r-step", replace(project.first, snapshot=made.snapshot))
+
+
+def test_what_an_earlier_step_was_handed_and_a_stale_verdict_are_left_behind(project: Project) -> None:
+    first = project.port.compose(project.wanted(one=project.result("r-one1", 0, "one\n")))
+    project.repo.write("verdict.json", "{}")
+    stale = project.take("r-two2").snapshot
+    asked = replace(project.wanted(one=first.snapshot), files={}, without=("verdict.json", "a.txt"))
+    made = project.port.compose(asked)
+    assert project.read(made.snapshot, f"{FOLDER}/plan.md") is None
+    assert project.read(made.snapshot, "a.txt") is not None  # it was there at the beginning
+    made = project.port.compose(replace(asked, results={"two": stale}))
+    assert "verdict.json" in project.port.file_names(project.first.repo, stale)
+    assert project.read(made.snapshot, "verdict.json") is None
+
+
+def test_a_conflict_names_the_files_and_keeps_both_results(project: Project) -> None:
+    one, two = project.result("r-one1", 3, "one\n"), project.result("r-two2", 3, "two\n")
+    with pytest.raises(MergeConflictError) as caught:
+        project.port.compose(project.wanted(one=one, two=two))
+    assert caught.value.details["files"] == "a.txt" and "both results are kept" in caught.value.why
+    assert b"one" in (project.read(one, "a.txt") or b"") and b"two" in (project.read(two, "a.txt") or b"")
+
+
+def test_a_file_that_is_none_or_too_large_is_not_read(project: Project) -> None:
+    repo, commit = project.first.repo, project.first.snapshot
+    assert project.read(commit, "nothing") is None
+    assert project.port.read_file(repo, commit, "a.txt", 3) is None

@@ -1,0 +1,286 @@
+"""A chain and a graph: what a step hands on, rounds, failures, stop, resume, retry, races, a kill between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.work import Work
+from pancode.domain.records import Action, Run
+from pancode.ports import Composed, Composition, MergeConflictError
+from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
+from tests.unit.pancode.control.world import HonestDepot
+
+
+class Trees(HonestDepot):
+    """Remembers what was composed; files of results are those that a test puts here, by commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.composed: list[Composition] = []
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.answers: dict[str, str] = {}
+        self.conflict = False
+
+    def whole_answer(self, identity: AttemptId) -> bytes | None:
+        return next((text.encode() for text in self.answers.values()), None)
+
+    def compose(self, wanted: Composition) -> Composed:
+        if self.conflict:
+            raise MergeConflictError(
+                "merge conflict: a.txt", why="two changed it", details={"files": "a.txt"}
+            )
+        self.composed.append(wanted)
+        return super().compose(wanted)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        return self.files.get(commit, {}).get(path)
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        return sorted(self.files.get(commit, {}))
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> Flows:
+    return Flows(tmp_path)
+
+
+@pytest.fixture
+def trees(flows: Flows, tmp_path: Path) -> Trees:
+    """A project, and a depot that knows what was asked of it."""
+    (tmp_path / "shop" / ".git").mkdir(parents=True)
+    made = Trees()
+    flows.coordinator.depot = made
+    flows.coordinator.restart()
+    flows.node.breathe()
+    return made
+
+
+def changed(trees: Trees, letter: str, **more: Any) -> dict[str, Any]:
+    """A run that has changed something ends."""
+    trees.commits.add(letter * 40)
+    return {"commit": letter * 40, "change": "change", "files_changed": ("a",), **more}
+
+
+def git(name: str, *needs: str, **more: Any) -> dict[str, Any]:
+    return step(name, *needs, workspace="git", **more)
+
+
+def test_a_step_begins_when_what_it_needs_is_done_and_is_told_its_answer(flows: Flows) -> None:
+    flows.begin(
+        step("plan", task="plan $INPUT"),
+        step("build", "plan", task="do {{ steps.plan.answer }} for $ORIGINAL, not $INPUTS"),
+        kind="chain",
+        input="a $ORIGINAL shop",
+    )
+    assert flows.claim() == ["plan"] and flows.states() == {"plan": "running", "build": "waiting"}
+    flows.end("plan", answer="first {{ steps.plan.commit }} then $INPUT")
+    assert flows.claim() == ["build"]
+    assert flows.runs()["plan"].task == "plan a $ORIGINAL shop"
+    task = "do first {{ steps.plan.commit }} then $INPUT for a $ORIGINAL shop, not $INPUTS"
+    assert flows.runs()["build"].task == task
+    flows.end("build")
+    assert flows.show()["state"] == "done"
+    flows.check_sums(flows.show()["workflow"])
+
+
+def test_a_step_begins_from_the_result_of_the_one_that_it_needs(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    long = trees.answers["plan"] = "x" * 5_000_000
+    asked = [git("plan"), git("build", "plan", task="{{ steps.plan.answer }}"), git("check", "build")]
+    flows.begin(*asked, kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("plan", **changed(trees, "b", answer=long[-4_000:]))
+    flows.claim()
+    (made,) = trees.composed
+    assert (made.origin, made.results) == ("a" * 40, {"plan": "b" * 40})
+    assert made.files == {".pancode/inputs/plan.md": long.encode()}
+    assert ".pancode/inputs/plan.md" in flows.runs()["build"].task and len(flows.runs()["build"].task) < 200
+    flows.end("build", **changed(trees, "c"))
+    flows.claim()
+    assert trees.composed[1].results == {"build": "c" * 40} and trees.composed[1].origin == "a" * 40
+    assert flows.runs()["check"].terms["origin"] == "a" * 40
+
+
+def test_two_results_that_do_not_go_together_end_the_step(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    steps = [git("a"), git("b"), git("join", "a", "b")]
+    flows.begin(*steps, kind="graph", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.conflict = True
+    flows.end("a", **changed(trees, "b"))
+    flows.end("b", **changed(trees, "c"))
+    told = flows.show()
+    assert told["state"] == "failed" and told["steps"][2]["reason"].startswith("merge conflict: a.txt")
+    assert told["steps"][2]["outputs"]["conflict"] == ["a.txt"] and told["steps"][2]["run"] is None
+
+
+def test_a_failed_step_ends_the_rest_and_resume_begins_there(flows: Flows) -> None:
+    flows.begin(step("a"), step("b", "a"), step("c", "b"), kind="chain")
+    flows.claim()
+    flows.end("a")
+    flows.claim()
+    flows.end("b", **ERROR)
+    assert flows.states() == {"a": "done", "b": "failed", "c": "skipped"}
+    assert flows.show()["state"] == "failed" and flows.show()["reason"].startswith("b: error")
+    assert flows.world.http.post("/v1/workflows/last/resume").status_code == 200
+    flows.advance()
+    assert flows.claim() == ["b"]
+    flows.end("b")
+    flows.claim()
+    flows.end("c")
+    told = flows.show()
+    assert told["state"] == "done" and [len(one["runs"]) for one in told["steps"]] == [1, 2, 1]
+    assert flows.world.problem("POST", "/v1/workflows/last/resume")["code"] == "nothing_to_resume"
+    again = flows.world.http.post("/v1/workflows/last/retry").json()
+    assert again["retry_of"] == told["workflow"] and again["steps"][0]["state"] == "running"
+
+
+def test_stop_stops_its_runs_and_begins_nothing(flows: Flows) -> None:
+    flows.begin(step("a"), step("b", "a"), kind="chain")
+    flows.claim()
+    assert (
+        flows.world.http.post("/v1/workflows/last/stop", {"reason": "enough"}).json()["state"] == "stopping"
+    )
+    flows.advance()
+    assert flows.runs()["a"].stop_asked == "enough" and flows.states() == {"a": "running", "b": "stopped"}
+    flows.end("a")
+    assert (flows.show()["state"], flows.show()["reason"]) == ("stopped", "enough")
+
+
+VERDICT = {"file": "verdict.json", "schema": {"verdict": ["approved", "rejected"]}}
+LOOP = {"verdict": VERDICT, "until": {"field": "verdict", "equals": "approved"}, "back_to": "build", "max": 2}
+
+
+def reviewed(flows: Flows, trees: Trees, letter: str, verdict: bytes) -> None:
+    """The builder has changed something, and the reviewer has written its verdict."""
+    build, review = letter, chr(ord(letter) + 1)
+    assert flows.claim() == ["build"]
+    flows.end("build", **changed(trees, build))
+    assert flows.claim() == ["review"]
+    trees.files[review * 40] = {"verdict.json": verdict}
+    flows.end("review", **changed(trees, review))
+
+
+@pytest.fixture
+def loop(flows: Flows, trees: Trees, tmp_path: Path) -> Flows:
+    steps = [git("build", task="build it"), git("review", "build", **LOOP)]
+    flows.begin(*steps, kind="graph", cwd=str(tmp_path / "shop"))
+    return flows
+
+
+def test_a_round_begins_again_with_the_verdict_until_it_is_approved(loop: Flows, trees: Trees) -> None:
+    reviewed(loop, trees, "b", b'{"verdict": "rejected", "why": "no tests"}')
+    assert [one["round"] for one in loop.show()["steps"]] == [2, 2]
+    reviewed(loop, trees, "d", b'{"verdict": "approved"}')
+    task = loop.runs()["build"].task
+    assert task.startswith("Round 2 of 2. review has judged") and '"no tests"' in task
+    again = trees.composed[1]
+    assert again.results == {"build": "b" * 40} and b"no tests" in again.files[".pancode/inputs/verdict.json"]
+    assert trees.composed[2].without == ("verdict.json",)
+    told = loop.show()
+    assert told["state"] == "done" and [len(one["runs"]) for one in told["steps"]] == [2, 2]
+
+
+def test_the_last_round_without_a_yes_is_a_definite_end(loop: Flows, trees: Trees) -> None:
+    reviewed(loop, trees, "b", b'{"verdict": "rejected"}')
+    reviewed(loop, trees, "d", b'{"verdict": "rejected"}')
+    told = loop.show()
+    assert (
+        told["state"] == "failed" and "not approved after 2 rounds: verdict is 'rejected'" in told["reason"]
+    )
+    loop.world.http.post("/v1/workflows/last/resume")
+    loop.advance()
+    assert loop.claim() == ["build"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (b"approved", "is not JSON"),
+        (b'["approved"]', "not a JSON object"),
+        (b"{}", "no field 'verdict'"),
+        (b'{"verdict": "maybe"}', "must be one of 'approved', 'rejected'"),
+    ],
+)
+def test_what_is_no_verdict_ends_the_step(loop: Flows, trees: Trees, verdict: bytes, words: str) -> None:
+    reviewed(loop, trees, "b", verdict)
+    assert words in loop.show()["reason"] and loop.show()["state"] == "failed"
+
+
+def test_a_file_that_is_to_be_kept_and_is_not_there(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    flows.begin(git("a", files=["docs/*.md"]), kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("a", **changed(trees, "b"))
+    assert flows.show()["reason"] == "a: missing output: docs/*.md is not in its result"
+
+
+def race(flows: Flows, by: str) -> None:
+    flows.begin(step("a"), step("b"), step("c"), kind="race", race={"by": by})
+    flows.claim()
+
+
+def test_the_first_that_is_done_wins_and_the_others_are_stopped_and_paid(flows: Flows) -> None:
+    race(flows, "first")
+    flows.end("b", **ERROR)
+    assert flows.show()["winner"] is None
+    flows.end("c")
+    assert flows.show()["winner"] == "c" and flows.show()["state"] == "running"
+    assert flows.runs()["a"].stop_asked == "c has won the race"
+    flows.end("a")
+    told = flows.show()
+    assert (told["state"], told["reason"], told["cost"]["usd"]) == ("done", "c has won", "0.30")
+
+
+def test_no_winner_is_a_failure(flows: Flows) -> None:
+    race(flows, "first")
+    for name in "abc":
+        flows.end(name, **ERROR)
+    assert flows.show()["state"] == "failed" and flows.show()["reason"].startswith("no winner: a: error")
+
+
+def test_the_smallest_change_wins_when_all_have_ended(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    steps = [git(name) for name in "xyz"]
+    flows.begin(*steps, kind="race", race={"by": "smallest"}, cwd=str(tmp_path / "shop"))
+    flows.claim()
+    for name, letter in zip(
+        "xyz", "cbb", strict=True
+    ):  # the lines are the number that the commit begins with
+        assert flows.show()["winner"] is None
+        flows.end(name, **changed(trees, letter))
+    assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
+
+
+class Killed(Exception):
+    """The coordinator dies."""
+
+
+@pytest.mark.parametrize("commit", [1, 2, 3])
+def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
+    flows: Flows, monkeypatch: pytest.MonkeyPatch, commit: int
+) -> None:
+    flows.begin(step("a"), step("b", "a"), kind="chain")
+    flows.claim()
+    flows.node.deliver(flows.orders["a"])
+    flows.coordinator.turn()
+    left = [commit]
+
+    def dies(work: Work) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    monkeypatch.setattr(Work, "committed", dies)
+    with pytest.raises(Killed):
+        flows.advance()
+    monkeypatch.undo()
+    assert bool(flows.coordinator.rows(Action)) is (commit < 3)  # what is to follow is still there
+    flows.coordinator.restart()
+    flows.node.breathe()
+    flows.advance()
+    flows.coordinator.turn()
+    assert len([run for run in flows.coordinator.rows(Run) if run.step == "b"]) == 1
+    assert flows.states()["b"] == "running" and not flows.coordinator.rows(Action)
