@@ -174,6 +174,10 @@ def check(plan: WorkflowPlan) -> None:
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind in (WorkflowKind.BATCH, WorkflowKind.RACE) and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
+    _check_race(plan)
+
+
+def _check_race(plan: WorkflowPlan) -> None:
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
         raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
