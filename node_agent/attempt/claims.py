@@ -10,10 +10,21 @@ from typing import Any, Literal, cast
 from node_agent.attempt.records import Data, JournalRecord
 from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation
-from node_agent.wire.receipt import Blob, Claims, Enforced, Exposed, GateResult, ModelCalls, Served, Usage
+from node_agent.wire.receipt import (
+    Blob,
+    Claims,
+    Enforced,
+    Exposed,
+    GateResult,
+    ModelCalls,
+    PersonQuestion,
+    Served,
+    Usage,
+)
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
@@ -90,12 +101,17 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         files_changed=tuple(committed.get("files", ())),
         change=change,
         answer=exited.get("answer", ""),
+        question=_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
         findings=findings_of(entry),
         exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,
     )
+
+
+def _question(raw: Data | None) -> PersonQuestion | None:
+    return None if raw is None else PersonQuestion.model_validate(raw, strict=False)
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:

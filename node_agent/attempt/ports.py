@@ -230,6 +230,12 @@ class WorkspacesPort(Protocol):
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
+    def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
+        """What the agent has written for a person to answer, taken out of the files; None: nothing.
+
+        Only while no process of the attempt lives, before `commit`. A second call gives the same.
+        """
+
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 

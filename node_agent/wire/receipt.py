@@ -120,6 +120,13 @@ class Exposed(WireModel):
     file: Words
 
 
+class PersonQuestion(WireModel):
+    """What the agent asks a person, before whose answer it cannot go on. `choices`: the answers that fit."""
+
+    question: Annotated[str, Text(2_000, least=1)]
+    choices: Annotated[tuple[Annotated[str, Text(200, least=1)], ...], Few(10)] = ()
+
+
 class Claims(WireModel):
     """The predicate: what the node swears to."""
 
@@ -165,6 +172,8 @@ class Claims(WireModel):
     """`empty`: no commit and no difference; `no_change`: commits, the same tree; `none`: no git workspace."""
     answer: Words = ""
     """The agent's final text, clipped to 4,000 characters."""
+    question: PersonQuestion | None = None
+    """Only of an attempt that ended as `blocked`."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)

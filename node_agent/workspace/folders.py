@@ -44,6 +44,11 @@ class AttemptFolders:
         return self.folder / "baseline.json"
 
     @property
+    def question(self) -> Path:
+        """What the agent asks a person, taken out of the tree."""
+        return self.folder / "question.json"
+
+    @property
     def home(self) -> Path:
         """The agent's HOME."""
         return self.folder / "home"

@@ -1,12 +1,17 @@
-"""Reads the repository's instructions for agents, its top AGENTS.md: a plain file, of bounded size."""
+"""Reads plain files of bounded size out of a checkout: AGENTS.md, and what an agent asks a person."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from node_agent.attempt.ports import Guide
+from node_agent.attempt.questions import FILE as QUESTION
+from node_agent.attempt.questions import MOST_BYTES
+from node_agent.workspace.folders import AttemptFolders, real_folder
 
 NAME = "AGENTS.md"
 MAX_BYTES = 32 << 10
@@ -30,6 +35,35 @@ def read_guide(tree: Path) -> Guide | None:
         return Guide(data.decode("utf-8", "replace"))
     finding = f"{NAME} is larger than {MAX_BYTES >> 10} KB: the agent was given its beginning"
     return Guide(data[:MAX_BYTES].decode("utf-8", "ignore"), (finding,))
+
+
+def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str], bool]) -> bytes | None:
+    """Move the agent's question out of the tree, from where it began or from the top, and read it.
+
+    None where there is none. A file that the repository has is none of the agent's.
+    """
+    names = dict.fromkeys((f"{folder}/{QUESTION}" if folder else QUESTION, QUESTION))
+    for name in () if places.question.is_file() else names:
+        if _is_plain(places.tree, name) and not is_tracked(name):
+            os.rename(places.tree / name, places.question)
+            with suppress(OSError):
+                os.rmdir((places.tree / name).parent)
+            break
+    if not places.question.is_file():
+        return None
+    with open(places.question, "rb") as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _is_plain(tree: Path, name: str) -> bool:
+    """Whether it is a plain file, and no link leads to it."""
+    path, parts = tree, Path(name).parts
+    for part in parts[:-1]:
+        path = path / part
+        if not real_folder(path):
+            return False
+    path = path / parts[-1]
+    return os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
 
 
 def _unread() -> Guide:

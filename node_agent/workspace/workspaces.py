@@ -28,7 +28,7 @@ from node_agent.workspace.folders import (
     write_below,
 )
 from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import read_guide
+from node_agent.workspace.guide import read_guide, take_question
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.programs import absent
@@ -149,6 +149,17 @@ class Workspaces:
         """Let go of kept folders that were not used for long, and of what crashes left. Idempotent."""
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
+
+    @translated("question of the workspace")
+    def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
+        """What the agent asks a person: moved out of the tree, so that it is in no result."""
+
+        def is_tracked(name: str) -> bool:
+            mirror = NodeGit(self._home.mirror(str(workspace.repo)))
+            return mirror.ask("cat-file", "-e", f"{_snapshot(workspace)}:{name}").ok
+
+        known = is_tracked if workspace.kind == "git" else _never
+        return take_question(self._home.places(identity), workspace.folder, known)
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
@@ -279,6 +290,10 @@ class Workspaces:
         for path in sorted(mirrors.iterdir()):
             if path.is_dir():
                 self._mirrors.tidy(path.name)
+
+
+def _never(name: str) -> bool:
+    return False
 
 
 def _borrowed(places: AttemptFolders) -> tuple[Path, ...]:

@@ -150,6 +150,8 @@ def _inconsistent(claims: Claims, run: Run) -> str:
         return "done, although a gate failed"
     if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
         return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
+    if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
+        return f"outcome {claims.outcome} with a question to a person"
     if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
         return "cost and its source contradict each other"
     if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:
@@ -164,7 +166,7 @@ def spent_of(claims: Claims) -> Spent:
 
 
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
-_KEPT |= {"exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
+_KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:

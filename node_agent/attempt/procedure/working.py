@@ -10,8 +10,9 @@ from typing import Any, assert_never
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.plans import ERR, OUT
-from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
+from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
 from node_agent.attempt.procedure.context import Case, Turn, Wait
+from node_agent.attempt.questions import asked
 from node_agent.attempt.records import Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -213,14 +214,28 @@ def _mark_ended(
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
     before = case.record(case.setup) if case.order.setup else None
-    data: dict[str, Any] = {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
+    fault, question = _with_question(case, fault) if agent is not None else (fault, {})
+    data: dict[str, Any] = {
+        **question,
+        "began": (before or record).began_wall_ms,
+        "ended": record.ended_wall_ms,
+    }
     if agent is not None:
         data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
     swept = record.swept + (before.swept if before is not None else 0)
     if swept:
-        data["findings"] = [f"{swept} processes were left behind and killed"]
+        data["findings"] = [*data.get("findings", ()), f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
     return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
+
+
+def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[str, Any]]:
+    """What the agent asks a person; a file of it that cannot be read is a finding."""
+    try:
+        left = case.context.workspaces.question(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
+    return asked(fault, left, case.cleaner())
 
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:

@@ -65,7 +65,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
     rule = rule_of(situation.mode, situation.safety, agent.read_only)
     made = {
         Category.IDENTITY: _identity(agent),
-        Category.CONSTITUTION: f"{fragments.CONSTITUTION} {fragments.SCOPE[agent.role]}",
+        Category.CONSTITUTION: _constitution(agent, rule),
         Category.MODE: _mode(agent, situation.mode),
         Category.SAFETY: fragments.RULES[rule],
         Category.RULES: "\n".join(_rules(situation.rules)),
@@ -73,6 +73,13 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
         Category.REPORT: fragments.REPORTS[agent.role],
     }
     return Prompt(tuple(Piece(category, made[category]) for category in Category if made[category]))
+
+
+def _constitution(agent: Agent, rule: str) -> str:
+    """Who may write no file can ask nobody."""
+    asks = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
+    asking = (fragments.ASKING,) if asks else ()
+    return " ".join((fragments.CONSTITUTION, *asking, fragments.SCOPE[agent.role]))
 
 
 def _identity(agent: Agent) -> str:

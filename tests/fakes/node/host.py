@@ -34,6 +34,8 @@ class Script:
     gate_ms: int = 100
     start_fails: bool = False
     commit_fails: bool = False
+    question: bytes | None = None
+    """What its agent leaves for a person."""
     wrote: str = "changed it all"
     """What is in its file."""
 

@@ -137,6 +137,9 @@ class MemoryWorkspaces:
         self._host.baselines[str(identity)] = hashlib.sha256(left).hexdigest()
         return self._host.baselines[str(identity)]
 
+    def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
+        return self._host.script(identity).question if self._host.trees.get(str(identity)) else None
+
     def _left(self, identity: AttemptId) -> tuple[str, ...]:
         """What set-up left."""
         return self._host.script(identity).setup_files if str(identity) in self._host.set_up else ()

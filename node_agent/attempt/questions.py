@@ -1,0 +1,49 @@
+"""Reads the question that an agent has left for a person, and decides how the attempt ends with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from node_agent.attempt.verdict import Fault
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.receipt import PersonQuestion
+
+FILE = ".pancode/question.json"
+"""Below the folder in which the agent begins, or the checkout's top."""
+MOST_BYTES = 64 << 10
+_MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_PERSON)
+"""What a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
+
+
+def asked(
+    fault: Fault | None, left: bytes | None, clean: Callable[[str], str]
+) -> tuple[Fault | None, dict[str, Any]]:
+    """The end with the question, and what the record keeps of it. `clean`: takes secrets out of a text."""
+    if left is None or (fault.kind if fault is not None else None) not in _MAY_ASK:
+        return fault, {}
+    try:
+        question = read_question(left)
+    except ValueError as wrong:
+        words = f"it asks a person, and {FILE} is not of the form that is known: {wrong}"
+        return Fault(FailureKind.NEEDS_PERSON, clean(words)[:1_000]), {}
+    told = PersonQuestion(
+        question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
+    )
+    return Fault(FailureKind.NEEDS_PERSON, f"it asks: {told.question[:500]}"), {
+        "question": told.model_dump(mode="json")
+    }
+
+
+def read_question(left: bytes) -> PersonQuestion:
+    """ValueError in words where it is not `{"question": TEXT, "choices": [TEXT, ...]}`, within its bounds."""
+    if len(left) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 10} KB")
+    try:
+        return PersonQuestion.model_validate_json(left)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(": ".join(filter(None, (place, first["msg"])))) from exc
