@@ -34,6 +34,10 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/continue": Told(
         "a new run that goes on from its result", "runs continue", "Queued, with `warnings`"
     ),
+    "GET /v1/inbox": Told("everything that waits for a person", "inbox", '`{"items": [InboxShape]}`'),
+    "POST /v1/runs/{run}/answer": Told("answer its question", "answer", "Queued, with `warnings`"),
+    "POST /v1/runs/{run}/approve": Told("say yes: land what waits for that", "approve", "object, as of land"),
+    "POST /v1/runs/{run}/deny": Told("say no to what it waits for", "deny", "RunShape"),
     "GET /v1/workflows": Told("the newest workflows", "", '`{"workflows": [WorkflowShape]}`'),
     "POST /v1/workflows": Told("begin one; with `dry_run` only judge", "", "WorkflowShape"),
     "GET /v1/workflows/{workflow}": Told("one of them", "", "WorkflowShape"),

@@ -169,6 +169,8 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
     EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",
     EventKind.WORKFLOW_ENDED: "a workflow has come to its end; its state and reason",
+    EventKind.INBOX_ITEM: "it waits for a person: kind, words, and the command that answers",
+    EventKind.INBOX_ANSWERED: "a person has answered; `pancode why` and the audit say who",
     EventKind.NODE_STATE: "a node is in another state than before; null: just known",
     EventKind.BUDGET_ALERT: "80 % of a ceiling is spent or held; `scope`, `used` and `ceiling` say of which",
     EventKind.AUDIT: "a line of the audit (`pancode audit`)",

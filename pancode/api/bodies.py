@@ -140,6 +140,12 @@ class RetryBody(ReasonBody):
     resume: bool = False
 
 
+class AnswerBody(ActBody):
+    """`text`: the answer; one of the question's choices may be named by its number."""
+
+    text: Annotated[str, Field(max_length=MAX_TASK_BYTES)]
+
+
 class ContinueBody(ReasonBody):
     """`text`: the remark with which a run is continued; empty: it goes on with its work."""
 

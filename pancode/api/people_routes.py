@@ -1,12 +1,16 @@
-"""Routes with which people have a say: runs are continued."""
+"""Routes with which people have a say: what waits for them, answers, approvals; runs are continued."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ContinueBody
+from pancode.api.bodies import ActBody, AnswerBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
+from pancode.control.faces import LandWay
+from pancode.domain.life.landing import LANDED
+from pancode.domain.people.inbox import ItemKind, kind_of
+from pancode.errors import RefusedError, WorkspaceError
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:
@@ -16,6 +20,50 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
     return runs.queued(context.plane.people.continue_run(around, old, body.text, body.by))
 
 
+def _inbox(context: ApiContext, call: ApiCall) -> Any:
+    return {"items": context.plane.people.inbox()}
+
+
+def _answer(context: ApiContext, call: ApiCall) -> Any:
+    body: AnswerBody = call.body
+    runs, around = context.plane.runs, context.coordinator.around({})
+    return runs.queued(context.plane.people.answer(around, runs.find(call.path["run"]), body.text, body.by))
+
+
+def _approve(context: ApiContext, call: ApiCall) -> Any:
+    """Land it, with all that it was held for: that is what the person has been shown."""
+    runs, by = context.plane.runs, call.body.by
+    run = runs.find(call.path["run"])
+    context.plane.people.must_be_approvable(run)
+    held = run.landing.get("yes")
+    yes = held if isinstance(held, list | tuple) else ()
+    way = LandWay(by, with_commands="--with-commands" in yes, with_secret="--with-secret" in yes)
+    try:
+        done = context.coordinator.code.land(run, way)
+    except WorkspaceError as error:
+        runs.not_landed(run, error, by)
+        raise
+    if done["status"] != LANDED and runs.find(run.id).landed is not None:
+        why = "somebody was faster"
+        raise RefusedError(
+            f"{run.id} was landed already", why=why, fix=f"pancode why {run.id}", code="approved"
+        )
+    return {"run": run.id, **done}
+
+
+def _deny(context: ApiContext, call: ApiCall) -> Any:
+    runs = context.plane.runs
+    run = runs.find(call.path["run"])
+    if kind_of(run) is ItemKind.LANDING:
+        context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
+    context.plane.people.deny(run.id, call.body.by)
+    return runs.brief(run.id)
+
+
 PEOPLE_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/continue", _continue, ContinueBody, pokes=True, status=201),
+    Verb("GET", "/v1/inbox", _inbox),
+    Verb("POST", "/v1/runs/{run}/answer", _answer, AnswerBody, pokes=True, status=201),
+    Verb("POST", "/v1/runs/{run}/approve", _approve, ActBody),
+    Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody),
 )

@@ -59,6 +59,7 @@ def land_asked(core: Core, run_id: str, land: Land, stopping: Callable[[], bool]
         raise
     except PancodeError as error:
         report = {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
+        report["yes"] = error.details.get("yes", "").split()
     if report["status"] == CALLED_OFF and stopping():
         return
     _signal(core, run_id, LandingOver(report))

@@ -11,7 +11,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
 from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
-from pancode.domain.agents import DEFAULT_AGENT, Agent, Walls, find_agent
+from pancode.domain.agents import DEFAULT_AGENT, Agent, Autonomy, Walls, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, NodeRequirements, candidates
 from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
@@ -152,6 +152,7 @@ class Resolution:
         said["sampling"] = sampling and sampling.model_dump(mode="json")
         said["resume"] = dict(self.request.resume)
         said["continues"] = self.request.continues
+        said["autonomy"] = _autonomy(self.agent)
         said["answers"] = self.request.answers
         said["begins"] = self.request.begins.run if self.request.begins is not None else None
         terms = {name: value for name, value in said.items() if value}
@@ -272,6 +273,12 @@ def _put_together(
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         tokens={} if runtime.own else tokens_of(told, request.task, guide),
     )
+
+
+def _autonomy(agent: Agent) -> str:
+    """Of an agent that lands nothing before a person has said so; empty: it may."""
+    free = agent.autonomy is Autonomy.AUTONOMOUS
+    return "" if free else agent.autonomy.value
 
 
 def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:

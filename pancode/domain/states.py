@@ -68,6 +68,8 @@ class ActionKind(StrEnum):
     """What is to follow from the end of a run."""
 
     LAND = "land"
+    PERSON = "person"
+    """Nothing follows by itself: a person answers, approves or denies."""
     ADVANCE = "advance"
     """Of a workflow."""
 
@@ -122,6 +124,8 @@ class EventKind(StrEnum):
     RUN_RETRY = "run.retry"
     RUN_ENDED = "run.ended"
     RUN_LANDING = "run.landing"
+    INBOX_ITEM = "inbox.item"
+    INBOX_ANSWERED = "inbox.answered"
     WORKFLOW_STARTED = "workflow.started"
     WORKFLOW_STEP = "workflow.step"
     WORKFLOW_ENDED = "workflow.ended"

@@ -1,10 +1,18 @@
-"""People in the loop, over real hosts and the real command line: runs that are continued."""
+"""People in the loop, over real hosts: runs that are continued, questions, approvals."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
+from tests.clis.hands import HANDS
+from tests.clis.launched import EVERY
 from tests.e2e.owner import Owner, script
+from tests.e2e.programs import await_state, give_secrets, installed, model_on, project
+from tests.e2e.test_programs import K, secrets
+from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
@@ -39,3 +47,78 @@ def test_what_cannot_be_continued_says_why(fleet: Owner) -> None:
     fleet.ended(run)
     words = fleet.run("runs", "continue", run, "and more")
     assert words.code == 2 and "takes no words" in words.err
+
+
+ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
+
+
+def waiting(fleet: Owner, run: str) -> list[dict[str, Any]]:
+    return [item for item in fleet.ask("inbox")["items"] if item["run"] == run]
+
+
+def test_a_question_is_signed_listed_and_denied(fleet: Owner) -> None:
+    top = fleet.repository("asked")
+    task = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json; echo half > half.txt"
+    said = fleet.run("dispatch", "--runtime", "shell", "--node", "node2", "--json", task, cwd=top)
+    run = said.json()
+    assert (said.code, run["outcome"], run["files_changed"]) == (12, "blocked", ["half.txt"])
+    receipt = fleet.ask("receipt", "show", run["run"])["statement"]["predicate"]
+    assert receipt["question"] == json.loads(ASKS)
+    assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
+    (item,) = waiting(fleet, run["run"])
+    assert (item["kind"], item["choices"]) == ("question", ["8080", "9090"])
+    told = fleet.run("inbox").ok().out
+    assert f"pancode answer {run['run']}" in told and "2: 9090" in told
+    assert fleet.run("approve", run["run"]).code == 2
+    fleet.run("deny", run["run"]).ok()
+    assert not waiting(fleet, run["run"])
+    events = fleet.run("events", "--run", run["run"], "--kind", "inbox", "--json").ok().out.splitlines()
+    assert [json.loads(line)["kind"] for line in events] == ["inbox.item", "inbox.answered"]
+
+
+def test_a_supervised_change_waits_for_a_yes_and_is_landed_once(fleet: Owner) -> None:
+    top = fleet.repository("supervised")
+    fleet.run("agents", "new", "careful", "--from", "builder").ok()
+    fleet.run("agents", "set", "careful", "autonomy", "supervised").ok()
+    words = ("--runtime", "scripted", "--agent", "careful", "--node", "node1")
+    run = fleet.ask("dispatch", *words, script("write made.txt 'x\\n'"), cwd=top)["run"]
+    (item,) = waiting(fleet, run)
+    assert (item["kind"], item["command"]) == ("landing", f"pancode approve {run}")
+    assert not (top / "made.txt").exists()
+    said = fleet.run("approve", run, cwd=top).ok()
+    assert "landed" in said.out and (top / "made.txt").read_text() == "x\n"
+    assert not waiting(fleet, run)
+    again = fleet.run("approve", run, cwd=top)
+    assert again.code == 2 and "waits for nobody" in again.err
+    other = fleet.ask("dispatch", *words, script("write other.txt 'x\\n'"), cwd=top)["run"]
+    fleet.run("deny", other).ok()
+    assert not waiting(fleet, other) and not (top / "other.txt").exists()
+    audit = fleet.ask("audit", "people")["audit"]
+    assert other in {row["run"] for row in audit if row["what"] == "denied"}
+
+
+def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
+    """The real program against a scripted model: in its own session, from the files it left."""
+    cli = next(cli for cli in EVERY if cli.runtime == "codex")
+    hands, top = HANDS["codex"], project(fleet, "codex-asks")
+    ask = f"mkdir -p .pancode && echo '{ASKS}' > .pancode/question.json && echo half > half.txt"
+    done = {"text": "Done.", "usage": {"input": 1200, "output": 34}}
+    rules = {"rules": [{"name": "ask", "if": {"prompt": "the port"}, "turns": [hands.shell(ask), done]}]}
+    words = ("--runtime", "codex", "--model", cli.model, "--node", f"node{K}", "--attempts", "1", "--json")
+    with installed(lab, "codex", [K]):
+        give_secrets(lab, K, secrets(cli))
+        await_state(fleet, K, "codex", "ok")
+        with model_on(lab, K, rules):
+            said = fleet.run("dispatch", *words, "choose the port", cwd=top, timeout_s=240)
+        first = said.json()
+        assert (said.code, first["outcome"], first["files_changed"]) == (12, "blocked", ["half.txt"]), first
+        assert first["reason"] == "it asks: Which port?"
+        with model_on(lab, K, {"turns": [done]}) as log:
+            second = fleet.run("answer", first["run"], "2", "--json", cwd=top, timeout_s=240).ok().json()
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert (second["outcome"], second["node"]) == ("done", f"node{K}")
+    assert "choose the port" in asked and "The answer is: 9090" in asked
+    assert fleet.show(second["run"])["session"] == "same"
+    assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
+    late = fleet.run("answer", first["run"], "1")
+    assert late.code == 5 and second["run"] in late.err, "somebody was faster"

@@ -11,10 +11,13 @@ from pancode.domain.placement import can_be_had
 from pancode.domain.records import Node, Run
 
 
-def continue_run(core: Core, around: Surroundings, old: Run, remark: str, by: str) -> Dispatched:
+def continue_run(
+    core: Core, around: Surroundings, old: Run, remark: str, by: str, answers: str | None = None
+) -> Dispatched:
     """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
     must_have_ended(old)
-    return dispatch(core, around, continued(old, request_of(old, by), remark, _reachable(core, old)))
+    again, reachable = request_of(old, by), _reachable(core, old)
+    return dispatch(core, around, continued(old, again, remark, reachable, answers))
 
 
 def _reachable(core: Core, old: Run) -> bool:

@@ -125,6 +125,18 @@ class RunDetail(RunShape):
     """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
 
 
+class InboxShape(TypedDict):
+    """One thing that waits for a person; `kind` question, permission or landing; `command` answers it."""
+
+    id: str
+    run: str
+    since: str
+    kind: str
+    words: str
+    choices: list[str]
+    command: str
+
+
 class Queued(TypedDict):
     """What an asynchronous dispatch answers; `chosen`: why this agent, empty where one was named."""
 

@@ -1,11 +1,14 @@
 """Verbs that let a person steer runs: continue one."""
+"""Verbs with which people have a say in runs: continue one, answer, approve, deny."""
 
 from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched
 from pancode.control.faces import Surroundings
+from pancode.control.people import answering
 from pancode.control.people.continuing import continue_run
+from pancode.control.query.shapes import InboxShape
 from pancode.domain.records import Run
 
 
@@ -16,3 +19,19 @@ class PeopleVerbs:
     def continue_run(self, around: Surroundings, old: Run, text: str, by: str) -> Dispatched:
         """Dispatch a new run that goes on from the result of an old one."""
         return continue_run(self._core, around, old, text, by)
+
+    def inbox(self) -> list[InboxShape]:
+        """Everything that waits for a person, oldest first."""
+        return answering.items(self._core)
+
+    def answer(self, around: Surroundings, old: Run, text: str, by: str) -> Dispatched:
+        """Continue a blocked run with the answer to its question. UsageError; RefusedError when too late."""
+        return answering.answer(self._core, around, old, text, by)
+
+    def must_be_approvable(self, run: Run) -> None:
+        """UsageError where nothing of this run waits for an approval."""
+        answering.must_be_approvable(self._core, run)
+
+    def deny(self, run: str, by: str) -> Run:
+        """Say no to what a run waits for. UsageError where nothing waits."""
+        return answering.deny(self._core, run, by)

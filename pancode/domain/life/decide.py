@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.domain.life import binding, ends, events, landing, receipts
+from pancode.domain.life import binding, ends, events, landing, people, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
@@ -13,6 +13,7 @@ from pancode.domain.life.signals import (
     Bound,
     CalledOff,
     Continued,
+    Declined,
     Doubted,
     Due,
     Ended,
@@ -112,6 +113,8 @@ def _ended(made: Changes, signal: Ended) -> Changes:
             return ends.given_up(made, signal)
         case Continued():
             return ends.continued(made, signal)
+        case Declined():
+            return people.denied(made, signal)
         case Unbindable():
             return ends.unbindable(made, signal)
         case Priced():

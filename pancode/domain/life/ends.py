@@ -16,7 +16,7 @@ from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
-from pancode.domain.records import Closed, RunState, WaitReason
+from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
 
 NOTHING_LEFT = "nothing is left of the run's budget"
@@ -164,7 +164,7 @@ def continued(made: Changes, signal: Continued) -> Changes:
     if signal.sole:
         must_be_free(made.run)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
-    made = made.put(replace(made.run, result=result))
+    made = made.put(replace(made.run, result=result)).done(made.case.action(ActionKind.PERSON))
     made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
     return made.record(
         "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run

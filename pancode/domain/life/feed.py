@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from pancode.domain import books
 from pancode.domain.life.changes import Changes
-from pancode.domain.records import EventKind, Run, RunState
+from pancode.domain.people.inbox import item_of
+from pancode.domain.records import ActionKind, EventKind, Run, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,27 @@ def events_of(made: Changes) -> Iterator[Happened]:
     if run.attempt > was.attempt:
         yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
-    if made.case.actions != made.before.actions and not run.landing:
+    yield from _inbox(made)
+    landing = ActionKind.LAND
+    if made.case.action(landing) != made.before.action(landing) and not run.landing:
         yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
     if (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+
+
+def _inbox(made: Changes) -> Iterator[Happened]:
+    """What begins to wait for a person, and what does so no more."""
+    asks, was = made.case.action(ActionKind.PERSON), made.before.action(ActionKind.PERSON)
+    if asks is not None and was is None:
+        item = item_of(made.run, asks)
+        told: dict[str, object] = {
+            "kind": item.kind.value,
+            "words": item.words[:200],
+            "command": item.command,
+        }
+        yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), told)
+    if was is not None and asks is None:
+        yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
 
 
 def _by_state(made: Changes) -> Iterator[Happened]:

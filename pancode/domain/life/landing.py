@@ -7,13 +7,15 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
+from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import CalledOff, Landed, LandingOver, NotLanded
 from pancode.domain.records import ActionKind
 from pancode.domain.values import replace
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
-_KEPT = ("status", "files", "tree", "branch", "commit", "gate")
+HELD = "held"
+_KEPT = ("status", "files", "tree", "branch", "commit", "gate", "yes")
 
 
 def follow(made: Changes) -> Changes:
@@ -42,12 +44,14 @@ def over(made: Changes, signal: LandingOver) -> Changes:
     """How the one that was asked for has ended; one that was called off before has had its end."""
     made, report = made.done(made.case.action(ActionKind.LAND)), signal.report
     known = made.run.landing.get("status") == CALLED_OFF == report["status"]
+    made = people.ask(made) if report["status"] == HELD else made
     return made if known else _written(made, report)
 
 
 def landed(made: Changes, signal: Landed) -> Changes:
     """It is in its owner's tree, by whoever asked for it."""
     commit, files = signal.commit, signal.files
+    made = people.over(made)
     told = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
     made = made.put(replace(made.run, landed=commit))
     made = made.tell("land", commit[:12], "landed", f"{told}; gates: {signal.gates}")

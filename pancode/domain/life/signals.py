@@ -175,6 +175,13 @@ class Continued:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """A person says no to what the run waits for."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Priced:
     """A person says what an attempt of unknown cost has cost."""
 
@@ -220,6 +227,6 @@ class NotLanded:
 
 Queued = Admitted | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
-Ended = Lost | Stop | GivenUp | Continued | Unbindable | Priced
+Ended = Lost | Stop | GivenUp | Continued | Declined | Unbindable | Priced
 Landing = CalledOff | LandingOver | Landed | NotLanded
 Signal = Queued | Heard | Believed | Rejected | Ended | Landing

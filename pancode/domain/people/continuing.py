@@ -69,7 +69,9 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
     return {"run": old.id, "session": str(session)}
 
 
-def continued(old: Run, again: DispatchRequest, remark: str, reachable: bool) -> DispatchRequest:
+def continued(
+    old: Run, again: DispatchRequest, remark: str, reachable: bool, answers: str | None = None
+) -> DispatchRequest:
     """What is asked for: `again` is the request of the old run, `reachable` whether its node can be had.
 
     UsageError for words to a program that takes none.
@@ -86,6 +88,7 @@ def continued(old: Run, again: DispatchRequest, remark: str, reachable: bool) ->
         resume=resume,
         begins=beginning(old),
         continues=old.id,
+        answers=answers,
         retry_of=None,
     )
 

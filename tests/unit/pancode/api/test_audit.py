@@ -10,7 +10,7 @@ from tests.unit.pancode.api.world import World
 
 
 @pytest.mark.parametrize(
-    "about", ["admission", "budget", "fleet", "land", "receipt", "trust", "info", "error"]
+    "about", ["admission", "budget", "fleet", "land", "people", "receipt", "trust", "info", "error"]
 )
 def test_what_can_be_asked_for(about: str, tmp_path: Path) -> None:
     assert World(tmp_path).http.get("/v1/audit", about=about).status_code == 200

@@ -1,0 +1,69 @@
+"""`pancode inbox`, `answer`, `approve`, `deny`: what waits for a person, and what the person says to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli import landing as landings
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, Run, option
+from pancode.cli.people.newrun import follow_new
+from pancode.cli.render import clip, safe, short_time
+from pancode.client import LAND_S, path_of
+
+app = Commands()
+
+
+@app.verb("inbox", "pancode inbox", "pancode inbox --json")
+def inbox(face: Json) -> None:
+    """Everything that waits for a person, oldest first, each with the command that answers it."""
+    answer = face.client().get("/v1/inbox")
+    face.show(answer, lambda: _listed(answer["items"]))
+
+
+def _listed(items: list[dict[str, Any]]) -> str:
+    if not items:
+        return "nothing waits for you\n"
+    return "".join(map(_item, items))
+
+
+def _item(item: dict[str, Any]) -> str:
+    words = clip(safe(item["words"]), 200)
+    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}  {words}\n"
+    choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
+    look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
+    return f"{head}{choices}  {item['command']}   no: pancode deny {item['run']}{look}\n"
+
+
+@app.verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
+def answer(
+    run: Run,
+    text: Annotated[str, Argument(help="The answer, or the number of a choice.")],
+    *,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Answer a run that ended with a question: it is continued, from its result and in its conversation."""
+    return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
+
+
+@app.verb("approve", "pancode approve r-zd43pq")
+def approve(run: Run, face: Json) -> None:
+    """Say yes to a change that waits for it: it is landed in your tree, gates first."""
+    client = face.client()
+    try:
+        done = client.post(path_of("runs", run, "approve"), {"by": who()}, LAND_S)
+    except KeyboardInterrupt:
+        landings.call_off(face, run)
+        raise
+    face.show(done, lambda: landings.landing(done))
+
+
+@app.verb("deny", "pancode deny r-zd43pq")
+def deny(run: Run, face: Json) -> None:
+    """Say no to what a run waits for: nothing is landed or continued, and it leaves the inbox."""
+    told = face.client().post(path_of("runs", run, "deny"), {"by": who()})
+    face.show(told, lambda: f"{told['run']}  denied\n")

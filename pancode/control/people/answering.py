@@ -1,0 +1,72 @@
+"""What waits for people, and what they say to it."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.dispatch import Dispatched
+from pancode.control.faces import Surroundings
+from pancode.control.people.continuing import continue_run
+from pancode.control.query.run import iso
+from pancode.control.query.shapes import InboxShape
+from pancode.control.work import unit_of_work
+from pancode.domain.life.signals import Declined
+from pancode.domain.people.continuing import must_be_free
+from pancode.domain.people.inbox import (
+    InboxItem,
+    ItemKind,
+    answer_of,
+    answered,
+    item_of,
+    must_wait,
+    open_item,
+)
+from pancode.domain.records import Action, ActionKind, Run
+
+_ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
+
+
+def items(core: Core) -> list[InboxShape]:
+    """Everything that waits for a person, oldest first."""
+    with core.ports.ledger.transaction() as tx:
+        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
+        found = [(tx.get(Run, action.run), action) for action in waiting]
+    told = [item_of(run, action) for run, action in found if run is not None]
+    return [_shape(item) for item in sorted(told, key=lambda item: (item.since_ms, item.id))]
+
+
+def answer(core: Core, around: Surroundings, run: Run, said: str, by: str) -> Dispatched:
+    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster."""
+    must_be_free(run)
+    must_wait(run, _item(core, run), *_ASKING)
+    words = answer_of(run, said)
+    return continue_run(core, around, run, answered(run, words), by, answers=words)
+
+
+def must_be_approvable(core: Core, run: Run) -> None:
+    """UsageError where nothing of this run waits for an approval."""
+    must_wait(run, _item(core, run), ItemKind.LANDING)
+
+
+def deny(core: Core, run_id: str, by: str) -> Run:
+    """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
+        return work.signal(run, Declined(by))
+
+
+def _item(core: Core, run: Run) -> Action | None:
+    with core.ports.ledger.transaction() as tx:
+        return open_item(tuple(tx.find(Action, {"run": run.id})))
+
+
+def _shape(item: InboxItem) -> InboxShape:
+    return {
+        "id": item.id,
+        "run": item.run,
+        "since": iso(item.since_ms) or "",
+        "kind": item.kind.value,
+        "words": item.words,
+        "choices": list(item.choices),
+        "command": item.command,
+    }

@@ -1,0 +1,128 @@
+"""What waits for a person: which kind it is, in which words, and which answers fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.counted import counted
+from pancode.domain.records import Action, ActionKind, Run, RunState
+from pancode.errors import UsageError
+
+MOST_WORDS = 2_000
+_ANSWERED = """\
+You asked a person: {asked}
+The answer is: {answer}
+
+Go on with it."""
+
+
+class ItemKind(StrEnum):
+    """Why a run waits for a person."""
+
+    QUESTION = "question"
+    PERMISSION = "permission"
+    LANDING = "landing"
+    DISPATCH = "dispatch"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """One thing that waits for a person. `command`: what answers it."""
+
+    id: str
+    run: str
+    since_ms: int
+    kind: ItemKind
+    words: str
+    choices: tuple[str, ...]
+    command: str
+
+
+def item_of(run: Run, action: Action) -> InboxItem:
+    """As the run tells it now."""
+    kind, question = kind_of(run), question_of(run)
+    words = str(question.get("question") or run.reason)
+    if kind is ItemKind.LANDING:
+        words = _landing(run)
+    command = f'pancode answer {run.id} "..."'
+    if kind not in (ItemKind.QUESTION, ItemKind.PERMISSION):
+        command = f"pancode approve {run.id}"
+    choices = tuple(map(str, question.get("choices") or ()))
+    return InboxItem(action.id, run.id, action.at_ms, kind, words[:MOST_WORDS], choices, command)
+
+
+def kind_of(run: Run) -> ItemKind:
+    """Why this run waits for a person, given that it does."""
+    if run.state is RunState.PENDING:
+        return ItemKind.BUDGET if run.terms.get("asks") == "budget" else ItemKind.DISPATCH
+    if run.outcome is not Outcome.BLOCKED:
+        return ItemKind.LANDING
+    return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION
+
+
+def question_of(run: Run) -> Mapping[str, Any]:
+    """The question of its receipt; empty where it has none."""
+    found = run.result.get("question")
+    return found if isinstance(found, dict) else {}
+
+
+def _landing(run: Run) -> str:
+    if run.landing:
+        return f"its change is not landed before you say so: {run.landing.get('why')}"
+    files = run.result.get("files_changed")
+    count = len(files) if isinstance(files, list | tuple) else 0
+    change = f"its change of {counted(count, 'file')} is landed when you say so"
+    return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
+
+
+def waits_for_person(run: Run) -> bool:
+    """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
+    if run.outcome is Outcome.BLOCKED:
+        return True
+    changed = run.result.get("commit") is not None
+    return run.outcome is Outcome.DONE and changed and "autonomy" in run.terms and run.landed is None
+
+
+def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
+    """The item of the run. UsageError where it is none of these kinds, or nothing waits."""
+    if action is None:
+        fix = f"look: pancode inbox, and pancode why {run.id}"
+        raise UsageError(f"{run.id} waits for nobody", fix=fix, code="nothing_asked")
+    kind = kind_of(run)
+    if kind not in kinds:
+        item = item_of(run, action)
+        raise UsageError(
+            f"{run.id} waits for a person in another way: {kind}", fix=item.command, code="other_kind"
+        )
+    return action
+
+
+def answer_of(run: Run, said: str) -> str:
+    """The answer in full: a choice may be named by its number or its first letters. UsageError."""
+    text, choices = said.strip(), [str(one) for one in question_of(run).get("choices") or ()]
+    if not text:
+        raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
+    if text.isdecimal() and choices and text not in choices:
+        if not 1 <= int(text[:6]) <= len(choices):
+            told = "; ".join(f"{number}: {one}" for number, one in enumerate(choices, start=1))
+            raise UsageError(
+                f"there is no choice {text[:6]}", why=told, fix=f"pancode answer {run.id} 1", code="no_choice"
+            )
+        return choices[int(text) - 1]
+    near = [one for one in choices if one.casefold().startswith(text.casefold())]
+    return near[0] if len(near) == 1 else text
+
+
+def answered(run: Run, answer: str) -> str:
+    """What the agent is told."""
+    return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, answer=answer)
+
+
+def open_item(actions: tuple[Action, ...]) -> Action | None:
+    """The one of these that waits for a person."""
+    return next((action for action in actions if action.kind is ActionKind.PERSON), None)

@@ -1,0 +1,81 @@
+"""The inbox over the API: a question is listed, answered once, or denied; each is told in feed and audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.receipt import PersonQuestion
+from pancode.domain.records import Audit, FeedEvent, Run
+from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import failed
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def blocked(world: World, question: str = "Which?", **more: Any) -> str:
+    run = str(world.dispatch(**more)["run"])
+    order = world.claim()
+    world.node.start(order)
+    asked = PersonQuestion(question=question, choices=("left", "right")) if question else None
+    world.node.deliver(order, question=asked, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    world.context.turn()
+    return run
+
+
+def items(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.http.get("/v1/inbox").json()["items"]
+    return found
+
+
+def kinds(world: World, run: str) -> list[str]:
+    return [event.kind.value for event in world.context.rows(FeedEvent) if event.run == run]
+
+
+def test_a_question_is_listed_until_it_is_answered_once(world: World) -> None:
+    assert items(world) == []
+    run = blocked(world)
+    (item,) = items(world)
+    assert (item["run"], item["kind"], item["words"]) == (run, "question", "Which?")
+    assert item["choices"] == ["left", "right"] and run in item["command"]
+    assert "inbox.item" in kinds(world, run)
+    told = world.problem("POST", f"/v1/runs/{run}/answer", {"text": "2"})
+    assert told["code"] == "takes_no_words", "a command cannot be told anything"
+    assert len(items(world)) == 1, "it still waits"
+    told = world.problem("POST", f"/v1/runs/{run}/approve", {})
+    assert told["code"] == "other_kind"
+
+
+def test_who_answers_second_is_told_who_was_first(world: World) -> None:
+    run = blocked(world)
+    done = world.http.post(f"/v1/runs/{run}/continue", {"by": "ana"}).json()
+    assert items(world) == [] and "inbox.answered" in kinds(world, run)
+    told = world.problem("POST", f"/v1/runs/{run}/answer", {"text": "1", "by": "bob"})
+    assert told["code"] == "already_continued" and done["run"] in told["message"]
+    assert world.context.row(Run, done["run"]).created_by == "ana"
+
+
+def test_no_is_an_end_and_on_record(world: World) -> None:
+    run = blocked(world, question="")
+    assert items(world)[0]["kind"] == "permission"
+    shown = world.http.post(f"/v1/runs/{run}/deny", {"by": "bob"}).json()
+    assert shown["outcome"] == "blocked" and items(world) == []
+    (row,) = [row for row in world.context.rows(Audit, run=run) if row.domain == "people"]
+    assert (row.what, row.detail["by"]) == ("denied", "bob")
+    assert world.problem("POST", f"/v1/runs/{run}/deny", {})["code"] == "nothing_asked"
+    assert world.problem("POST", f"/v1/runs/{run}/answer", {"text": "x"})["code"] == "nothing_asked"
+
+
+def test_it_never_times_out(world: World) -> None:
+    blocked(world)
+    for _ in range(5):
+        world.context.turn(7 * 24 * 3_600_000)
+    assert len(items(world)) == 1
+    world.context.restart()
+    assert len(world.context.plane.people.inbox()) == 1

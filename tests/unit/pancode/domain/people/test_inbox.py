@@ -1,0 +1,99 @@
+"""What waits for a person: kinds, words, choices, and answers that fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.domain.people.inbox import (
+    ItemKind,
+    answer_of,
+    answered,
+    item_of,
+    kind_of,
+    must_wait,
+    waits_for_person,
+)
+from pancode.domain.records import Action, ActionKind, Run, RunState
+from pancode.errors import PancodeError
+from tests.unit.pancode.domain.fleets import node, resolved
+
+ITEM = Action("a-1", ActionKind.PERSON, "r-0001", 5, "ana")
+ASKS: dict[str, Any] = {
+    "question": {"question": "Which port?", "choices": ["8080", "the old one", "the new one"]}
+}
+
+
+def ended(outcome: Outcome = Outcome.BLOCKED, terms: dict[str, Any] | None = None, **result: object) -> Run:
+    run = resolved(node("desk")).run("r-0001", 0, "t", {"kind": "none"})
+    failure = FailureKind.NEEDS_PERSON if outcome is Outcome.BLOCKED else None
+    return replace(
+        run,
+        state=RunState.ENDED,
+        outcome=outcome,
+        failure=failure,
+        reason="may it run make?",
+        result=result,
+        terms=terms or {},
+    )
+
+
+def test_a_question_shows_its_words_and_its_choices() -> None:
+    item = item_of(ended(**ASKS), ITEM)
+    assert (item.kind, item.words, len(item.choices)) == (ItemKind.QUESTION, "Which port?", 3)
+    assert item.command == 'pancode answer r-0001 "..."' and item.since_ms == 5
+
+
+def test_without_a_question_it_is_a_permission_in_the_words_of_its_program() -> None:
+    item = item_of(ended(), ITEM)
+    assert (item.kind, item.words) == (ItemKind.PERMISSION, "may it run make?")
+
+
+def test_a_supervised_change_waits_for_approval_and_another_does_not() -> None:
+    changed: dict[str, Any] = {"commit": "c" * 40, "files_changed": ["a"]}
+    run = ended(Outcome.DONE, {"autonomy": "supervised"}, **changed)
+    assert waits_for_person(run) and kind_of(run) is ItemKind.LANDING
+    assert "its change of 1 file" in item_of(run, ITEM).words
+    assert item_of(run, ITEM).command == "pancode approve r-0001"
+    assert not waits_for_person(ended(Outcome.DONE, {}, **changed))
+    assert not waits_for_person(ended(Outcome.DONE, {"autonomy": "supervised"}))
+    assert not waits_for_person(replace(run, landed="c" * 40))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("1", "8080"),
+        ("8080", "8080"),
+        ("3", "the new one"),
+        ("the N", "the new one"),
+        ("the", "the"),
+        (" neither of them ", "neither of them"),
+    ],
+)
+def test_a_choice_is_named_by_number_or_word(said: str, meant: str) -> None:
+    assert answer_of(ended(**ASKS), said) == meant
+
+
+@pytest.mark.parametrize(("said", "code"), [("9", "no_choice"), ("0", "no_choice"), ("  ", "no_answer")])
+def test_an_answer_that_is_none_says_what_fits(said: str, code: str) -> None:
+    with pytest.raises(PancodeError) as caught:
+        answer_of(ended(**ASKS), said)
+    assert caught.value.code == code and "pancode answer r-0001" in caught.value.fix
+
+
+def test_the_agent_is_told_question_and_answer() -> None:
+    told = answered(ended(**ASKS), "8080")
+    assert "Which port?" in told and "The answer is: 8080" in told
+
+
+def test_what_waits_for_nobody_or_otherwise_says_so() -> None:
+    with pytest.raises(PancodeError) as caught:
+        must_wait(ended(), None, ItemKind.QUESTION)
+    assert caught.value.code == "nothing_asked"
+    with pytest.raises(PancodeError) as caught:
+        must_wait(ended(), ITEM, ItemKind.LANDING)
+    assert caught.value.code == "other_kind" and "pancode answer" in caught.value.fix
