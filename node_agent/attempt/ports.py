@@ -192,8 +192,7 @@ class WorkspacesPort(Protocol):
     """
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """The folder for the agent: the snapshot checked out, or an empty one. Nothing is lost by repeating
-        it while the agent was not started."""
+        """The folder for the agent: the snapshot checked out, or empty. Repeatable before the agent starts."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
@@ -231,10 +230,7 @@ class WorkspacesPort(Protocol):
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """What the agent has written for a person to answer, taken out of the files; None: nothing.
-
-        Only while no process of the attempt lives, before `commit`. A second call gives the same.
-        """
+        """What the agent asks a person, taken out of the files. Before `commit`, with no process alive."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""

@@ -19,10 +19,10 @@ _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.N
 
 
 def asked(
-    fault: Fault | None, left: bytes | None, clean: Callable[[str], str]
+    fault: Fault | None, left: bytes, clean: Callable[[str], str]
 ) -> tuple[Fault | None, dict[str, Any]]:
     """The end with the question, and what the record keeps of it. `clean`: takes secrets out of a text."""
-    if left is None or (fault.kind if fault is not None else None) not in _MAY_ASK:
+    if (fault.kind if fault is not None else None) not in _MAY_ASK:
         return fault, {}
     try:
         question = read_question(left)

@@ -235,7 +235,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[
         left = case.context.workspaces.question(case.identity, case.order.workspace)
     except StepFailed as failed:
         return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
-    return asked(fault, left, case.cleaner())
+    return (fault, {}) if left is None else asked(fault, left, case.cleaner())
 
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:

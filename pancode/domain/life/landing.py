@@ -10,7 +10,7 @@ from pancode.counted import counted
 from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import CalledOff, Landed, LandingOver, NotLanded
-from pancode.domain.records import ActionKind
+from pancode.domain.records import ActionKind, Run
 from pancode.domain.values import replace
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
@@ -19,6 +19,21 @@ _KEPT = ("status", "files", "tree", "branch", "commit", "gate", "yes")
 
 
 def follow(made: Changes) -> Changes:
+    """At settlement: it is landed by itself, or waits for a person, or neither."""
+    if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
+        made = made.follow(ActionKind.PERSON, made.run.created_by)
+    return _asked(made)
+
+
+def waits_for_person(run: Run) -> bool:
+    """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
+    if run.outcome is Outcome.BLOCKED:
+        return True
+    changed = run.result.get("commit") is not None
+    return run.outcome is Outcome.DONE and changed and "autonomy" in run.terms and run.landed is None
+
+
+def _asked(made: Changes) -> Changes:
     """At settlement: what is done and has changed something waits to be landed from now on.
 
     Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import Declined
-from pancode.domain.people.inbox import ItemKind, kind_of, must_wait, waits_for_person
+from pancode.domain.people.inbox import ItemKind, kind_of, must_wait
 from pancode.domain.records import ActionKind
 from pancode.domain.values import replace
 
@@ -16,11 +16,6 @@ def ask(made: Changes) -> Changes:
     if made.case.action(ActionKind.PERSON) is not None:
         return made
     return made.follow(ActionKind.PERSON, made.run.created_by)
-
-
-def ended(made: Changes) -> Changes:
-    """After an end: whether a person is asked."""
-    return ask(made) if waits_for_person(made.run) else made
 
 
 def over(made: Changes) -> Changes:

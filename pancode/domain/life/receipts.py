@@ -6,7 +6,6 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from node_agent.wire.receipt import Claims
 from pancode.domain import books
-from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import (
     GIVEN_UP,
@@ -87,7 +86,7 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
-    return people.ended(follow(made))
+    return follow(made)
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:

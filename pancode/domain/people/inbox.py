@@ -80,14 +80,6 @@ def _landing(run: Run) -> str:
     return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
 
 
-def waits_for_person(run: Run) -> bool:
-    """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
-    if run.outcome is Outcome.BLOCKED:
-        return True
-    changed = run.result.get("commit") is not None
-    return run.outcome is Outcome.DONE and changed and "autonomy" in run.terms and run.landed is None
-
-
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     """The item of the run. UsageError where it is none of these kinds, or nothing waits."""
     if action is None:

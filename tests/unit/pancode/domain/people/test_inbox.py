@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.domain.life.landing import waits_for_person
 from pancode.domain.people.inbox import (
     ItemKind,
     answer_of,
@@ -15,7 +16,6 @@ from pancode.domain.people.inbox import (
     item_of,
     kind_of,
     must_wait,
-    waits_for_person,
 )
 from pancode.domain.records import Action, ActionKind, Run, RunState
 from pancode.errors import PancodeError
