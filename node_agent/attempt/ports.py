@@ -192,7 +192,7 @@ class WorkspacesPort(Protocol):
     """
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """The folder for the agent: the snapshot checked out, or empty. Repeatable before the agent starts."""
+        """The folder for the agent: the snapshot checked out, or empty. Repeatable before it starts."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""

@@ -1,5 +1,4 @@
-"""Verbs that let a person steer runs: continue one."""
-"""Verbs with which people have a say in runs: continue one, answer, approve, deny."""
+"""Verbs that let a person steer runs: continue one, answer, approve, deny."""
 
 from __future__ import annotations
 
