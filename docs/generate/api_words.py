@@ -81,6 +81,7 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/keys/rotate": Told("a new key for the coordinator", "key rotate", '`{"keys": []}`'),
     "GET /v1/export": Told("a receipt with keys, or the keys", "receipt export", "object"),
     "GET /v1/audit": Told("what happened in the fleet", "audit", '`{"audit": [AuditRow]}`'),
+    "GET /v1/audit/verify": Told("check the audit's chain", "audit", "AuditVerdictShape"),
     "GET /v1/runtimes": Told("programs, and where they are", "runtimes", '`{"runtimes": [], "walls": []}`'),
     "GET /v1/endpoints": Told("model servers of the nodes", "endpoints", '`{"endpoints": []}`'),
     "GET /v1/models": Told("their models", "models", '`{"models": [ModelShape]}`'),
@@ -97,6 +98,9 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/workers": Told(
         "each agent on each runtime and node: what it does now, its record", "workers", "WorkerShape"
     ),
+    "GET /v1/brief": Told("what happened since the last look", "brief", "BriefShape"),
+    "POST /v1/brief/looked": Told("a person has looked now", "brief", '`{"by": ""}`'),
+    "GET /v1/report": Told("a brief of a longer time, with costs", "report", "ReportShape"),
     "GET /v1/presets": Told("the presets", "presets", '`{"presets": []}`'),
     "POST /v1/presets/apply": Told(
         "apply one", "presets apply", '`{"preset", "before", "settings", "warnings"}`'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import CeilingBody, ScopeBody, SettleBody
+from pancode.api.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
@@ -75,6 +75,19 @@ def _workers(context: ApiContext, call: ApiCall) -> Any:
     return {"workers": context.plane.money.workers()}
 
 
+def _brief(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.money.brief(call.query.get("by", "api"), call.query.get("since"))
+
+
+def _looked(context: ApiContext, call: ApiCall) -> Any:
+    context.plane.money.looked(call.body.by)
+    return {"by": call.body.by}
+
+
+def _report(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.money.report(call.query.get("by", "api"), call.query.get("since", "7d"))
+
+
 ACCOUNT_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/budget", _budget, query=("all",)),
     Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
@@ -82,4 +95,7 @@ ACCOUNT_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
     Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit")),
     Verb("GET", "/v1/workers", _workers),
+    Verb("GET", "/v1/brief", _brief, query=("by", "since")),
+    Verb("POST", "/v1/brief/looked", _looked, ActBody),
+    Verb("GET", "/v1/report", _report, query=("by", "since")),
 )

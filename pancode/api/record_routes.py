@@ -10,6 +10,7 @@ from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
+from pancode.control.query.story import AuditFilter
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
 from pancode.domain.runtimes import RUNTIMES, matrix
@@ -78,7 +79,12 @@ def _chain(context: ApiContext, call: ApiCall) -> Any:
 
 def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, MOST_ROWS)
-    return {"audit": context.plane.records.audit(call.query.get("about"), limit)}
+    wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run")))
+    return {"audit": context.plane.records.audit(wanted, limit)}
+
+
+def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.records.verify_audit()
 
 
 # -- what there is to choose from ------------------------------------------------------------------
@@ -162,7 +168,8 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/keys", _keys),
     Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True),
     Verb("GET", "/v1/export", _export, query=("run",)),
-    Verb("GET", "/v1/audit", _audit, query=("about", "limit")),
+    Verb("GET", "/v1/audit", _audit, query=("about", "domain", "level", "run", "limit")),
+    Verb("GET", "/v1/audit/verify", _verify_audit),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),
     Verb("GET", "/v1/endpoints", _endpoints, query=("node",)),
     Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier")),

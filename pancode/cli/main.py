@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("key", "the keys that sign for the fleet: ls, rotate"),
     "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
     "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
+    "brief": ("account.brief", "what happened since you last looked, and what waits for you"),
+    "report": ("account.brief", "what a week brought and cost"),
     "workers": ("account.workers", "each agent on each runtime and node: its work now, its record"),
     "audit": ("records", "what happened in the fleet, newest first"),
     "events": ("events", "everything that happens in the fleet; -f: as it happens"),

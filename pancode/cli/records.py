@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.cli.face import Face
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.render import at_head, safe, short_time
 from pancode.cli.tables import table
 from pancode.client import path_of
+from pancode.errors import ExitCode
 
 app = Commands()
 
@@ -31,20 +33,38 @@ def _story(answer: dict[str, Any]) -> str:
     return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
 
 
-@app.verb("audit", "pancode audit error", "pancode audit run:last")
+@app.verb("audit", "pancode audit error", "pancode audit run:last", "pancode audit verify")
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
+    domain: Annotated[str | None, option("Only of this domain.", "DOMAIN")] = None,
+    level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
+    error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
     face: Json,
-) -> None:
-    """What happened, newest first.
+) -> int:
+    """What happened and who did it, newest first. Filters together narrow it down.
 
-    ABOUT: a domain (dispatch or admission, budget, fleet, land, receipt, trust), info, warning, error, or
-    run:RUN.
+    ABOUT: a domain (dispatch or admission, budget, fleet, land, people, receipt, trust), a level (info,
+    warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out: each
+    has the digest of the one before it.
     """
-    answer = face.client().get("/v1/audit", about=about, limit=number)
+    if about == "verify":
+        return _verify(face)
+    query = {"about": about, "domain": domain, "level": "error" if error else level}
+    answer = face.client().get("/v1/audit", **query, limit=number)
     face.show(answer, lambda: _entries(answer["audit"]))
+    return ExitCode.DONE
+
+
+def _verify(face: Face) -> int:
+    answer = face.client().get("/v1/audit/verify")
+    passed = answer["verdict"] == "PASS"
+    words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
+    more = (
+        f", the newest is {answer['head'][:16]}" if passed else f"; entry {answer['entry']}: {answer['why']}"
+    )
+    return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 
 def _entries(entries: list[dict[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Control, ControlBody
@@ -13,6 +14,7 @@ from pancode.control import passed_over, reminding
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.account.alerts import ALERT, Alert, alert_of
+from pancode.domain.account.audit_chain import digest_of
 from pancode.domain.life.case import Case, Now
 from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
@@ -36,7 +38,6 @@ from pancode.domain.records import (
     RunState,
     Setting,
 )
-from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
@@ -146,8 +147,8 @@ class Work:
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
         """Add to the record of everything."""
         last = self.tx.find(Audit, order="number", descending=True, limit=1)
-        number = last[0].number + 1 if last else 1
-        self.tx.insert(Audit(number, self.core.wall_ms(), domain, level, what, detail, run))
+        number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
+        self.tx.insert(Audit(number, self.core.wall_ms(), domain, level, what, detail, run, previous))
         node = detail.get("node")
         told: dict[str, object] = {"domain": domain, "level": level, "what": what}
         self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, told))

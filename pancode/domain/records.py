@@ -262,6 +262,8 @@ class Audit(Record):
     what: str
     detail: dict[str, object]
     run: str | None = None
+    previous: str = ""
+    """Digest of the entry before; empty: it is the first."""
 
 
 @dataclass(frozen=True, slots=True)

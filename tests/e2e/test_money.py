@@ -61,3 +61,22 @@ def test_a_repository_over_its_ceiling_takes_no_more_and_says_so(fleet: Owner) -
     scopes = [scope["scope"].partition(":")[0] for scope in fleet.ask("budget", "show")["scopes"]]
     assert "week" in scopes
     fleet.run("budget", "unset", "--scope", "week").ok()
+
+
+def test_a_brief_says_what_happened_once_and_the_audit_is_whole(fleet: Owner) -> None:
+    fleet.run("brief").ok()
+    top = fleet.repository("briefed")
+    made = paid(fleet, top, "node1", "write made.txt new", "usage 1 1 0.01")
+    told = fleet.ask("brief", "--since", "10m")
+    assert f"pancode runs land {made['run']}" in [line["command"] for line in told["waits"]]
+    fleet.run("runs", "land", str(made["run"]), cwd=top).ok()
+    text = fleet.run("brief", "--markdown").ok().out
+    assert text.startswith("# Since") and "## Landed" in text and str(made["run"]) in text
+    assert str(made["run"]) not in fleet.run("brief").ok().out, "once"
+    assert "By day" in fleet.run("report").ok().out
+    said = fleet.run("audit", "verify")
+    assert said.code == ExitCode.DONE and said.out.startswith("PASS"), said
+    fleet.run("budget", "set", "50").ok()
+    (newest, *_) = fleet.ask("audit", "--domain", "budget", "--level", "info")["audit"]
+    assert newest["what"] == "ceiling set" and newest["detail"]["by"]
+    fleet.run("budget", "unset").ok()

@@ -1,4 +1,4 @@
-"""The JSON of the account: what work has cost, who works."""
+"""The JSON of the account: what work has cost, who works, what happened since the last look."""
 
 from __future__ import annotations
 
@@ -49,3 +49,36 @@ class WorkerShape(TypedDict):
     usd: str
     unknown_runs: int
     minutes: float
+
+
+class BriefLine(TypedDict):
+    """One thing, and the command that goes on with it."""
+
+    run: str | None
+    what: str
+    task: str
+    command: str
+
+
+class BriefShape(TypedDict):
+    """What happened between two moments. `outcomes`: how many runs ended how; `waits`: for a person."""
+
+    by: str
+    since: str
+    until: str
+    outcomes: dict[str, int]
+    ran: list[BriefLine]
+    waits: list[BriefLine]
+    landed: list[BriefLine]
+    cost: CostRow
+    by_agent: list[CostRow]
+    running: int
+    queued: int
+
+
+class ReportShape(TypedDict):
+    """A brief of a longer time, with the cost of each day and each repository."""
+
+    brief: BriefShape
+    by_day: list[CostRow]
+    by_repository: list[CostRow]

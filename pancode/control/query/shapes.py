@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from pancode.control.query.account_shapes import BriefLine as BriefLine
+from pancode.control.query.account_shapes import BriefShape as BriefShape
 from pancode.control.query.account_shapes import CostRow as CostRow
 from pancode.control.query.account_shapes import CostTable as CostTable
+from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import WorkerNow as WorkerNow
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
@@ -363,6 +366,16 @@ class FeedShape(TypedDict):
     run: str | None
     node: str | None
     data: dict[str, Any]
+
+
+class AuditVerdictShape(TypedDict):
+    """`PASS`, or `FAIL` with the first entry that does not fit. `head`: digest of the newest one checked."""
+
+    verdict: str
+    entries: int
+    head: str
+    entry: int | None
+    why: str
 
 
 class AuditRow(TypedDict):

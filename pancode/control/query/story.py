@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import get_args
 
 from pancode.control.core import Core
 from pancode.control.query.run import at, find_run
-from pancode.control.query.shapes import AuditRow, DecisionShape, FeedShape, WhyShape
+from pancode.control.query.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.domain.account.audit_chain import judge_audit
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
 from pancode.domain.records import Audit, Decision, FeedEvent, Run, RunState
+from pancode.ports import Transaction
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
@@ -27,19 +30,53 @@ def why(core: Core, text: str) -> WhyShape:
     return {"run": run.id, "now": f"{_now(run)}{_waited(run)}", "decisions": [_decision(d) for d in told]}
 
 
-def audit(core: Core, about: str | None, limit: int) -> list[AuditRow]:
-    """The newest entries, newest first; `about`: a level, `run:ID` or a domain. NotFoundError for another."""
-    about = _ALSO.get(about or "", about)
-    if about is not None and about not in (*LEVELS, *DOMAINS) and not about.startswith("run:"):
-        raise not_found("domain", about, (*LEVELS, *DOMAINS), "pancode audit -h; of one run: run:RUN")
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What an entry must be to be shown; None: anything. `about`: a level, `run:ID` or a domain."""
+
+    about: str | None = None
+    domain: str | None = None
+    level: str | None = None
+    run: str | None = None
+
+
+def audit(core: Core, wanted: AuditFilter, limit: int) -> list[AuditRow]:
+    """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
     with core.ports.ledger.transaction() as tx:
-        where: dict[str, object] = {}
-        if about is not None and about.startswith("run:"):
-            where = {"run": find_run(tx, about.removeprefix("run:")).id}
-        elif about is not None:
-            where = {"level" if about in LEVELS else "domain": about}
+        where = _where(tx, wanted)
         found = tx.find(Audit, where, order="number", descending=True, limit=limit)
     return [_row(entry) for entry in found]
+
+
+def audit_verdict(core: Core) -> AuditVerdictShape:
+    """Whether every entry is as it was written, and none is missing before the newest."""
+    with core.ports.ledger.transaction() as tx:
+        verdict = judge_audit(tx.find(Audit, order="number"))
+    said = "PASS" if verdict.misfit is None else "FAIL"
+    misfit = {"entry": verdict.misfit, "why": verdict.why}
+    return {"verdict": said, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
+
+
+def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
+    about, where = wanted.about or "", dict[str, object]()
+    run = wanted.run or (about.removeprefix("run:") if about.startswith("run:") else None)
+    word = _ALSO.get(about, about) if run is None or wanted.run else ""
+    level = wanted.level or (word if word in LEVELS else None)
+    domain = _ALSO.get(wanted.domain or "", wanted.domain) or (word if word and word not in LEVELS else None)
+    if run is not None:
+        where["run"] = find_run(tx, run).id
+    if level is not None:
+        where["level"] = _known("level", level, LEVELS)
+    if domain is not None:
+        also = (*LEVELS, *DOMAINS) if wanted.domain is None else DOMAINS
+        where["domain"] = _known("domain", domain, also, DOMAINS)
+    return where
+
+
+def _known(kind: str, said: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
+    if said not in (known or shown):
+        raise not_found(kind, said, shown, "pancode audit -h; of one run: run:RUN")
+    return said
 
 
 def _now(run: Run) -> str:

@@ -7,12 +7,16 @@ from decimal import Decimal
 from pancode.control import money
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.query.brief import LOOKED, brief
 from pancode.control.query.cost import cost
 from pancode.control.query.money import Configured, budget
 from pancode.control.query.runs import moment_ms
-from pancode.control.query.shapes import BudgetShape, CostTable, WorkerShape
+from pancode.control.query.shapes import BriefShape, BudgetShape, CostTable, ReportShape, WorkerShape
 from pancode.control.query.workers import workers
 from pancode.domain import books
+from pancode.domain.records import Setting
+
+MOST_SHOWN = 100
 
 
 class MoneyVerbs:
@@ -44,9 +48,27 @@ class MoneyVerbs:
 
     def cost(self, by: str, since: str | None, limit: int) -> CostTable:
         """What runs have cost by a property of theirs. NotFoundError for another, UsageError for a time."""
-        since_ms = 0 if since is None else max(0, moment_ms(since, self._core.wall_ms()))
-        return cost(self._core, by, since_ms, limit)
+        return cost(self._core, by, 0 if since is None else self._moment(since), limit)
 
     def workers(self) -> list[WorkerShape]:
         """Each agent on each runtime and node: what it does now, and its record."""
         return workers(self._core)
+
+    def brief(self, by: str, since: str | None) -> BriefShape:
+        """What happened since then, or (None) since the person's last look. UsageError for a time."""
+        return brief(self._core, by, None if since is None else self._moment(since))
+
+    def looked(self, by: str) -> None:
+        """The person has looked now."""
+        with self._core.lock, self._core.ports.ledger.transaction() as tx:
+            tx.put(Setting(f"{LOOKED}{by}", self._core.wall_ms(), self._core.wall_ms(), by))
+
+    def report(self, by: str, since: str) -> ReportShape:
+        """A brief of a longer time, with what each day and each repository has cost."""
+        since_ms = self._moment(since)
+        days, repositories = (cost(self._core, one, since_ms, MOST_SHOWN) for one in ("day", "repository"))
+        told = brief(self._core, by, since_ms)
+        return {"brief": told, "by_day": days["rows"], "by_repository": repositories["rows"]}
+
+    def _moment(self, said: str) -> int:
+        return max(0, moment_ms(said, self._core.wall_ms()))

@@ -7,7 +7,14 @@ from pancode.control import fleet_settings, keyring
 from pancode.control.core import Core
 from pancode.control.faces import Json, Streams
 from pancode.control.query import chain, receipts, story
-from pancode.control.query.shapes import AuditRow, FeedShape, ReceiptRow, VerdictShape, WhyShape
+from pancode.control.query.shapes import (
+    AuditRow,
+    AuditVerdictShape,
+    FeedShape,
+    ReceiptRow,
+    VerdictShape,
+    WhyShape,
+)
 from pancode.domain.records import FeedEvent
 
 
@@ -67,9 +74,13 @@ class RecordVerbs:
         """All decisions about a run, in order."""
         return story.why(self._core, run)
 
-    def audit(self, about: str | None, limit: int) -> list[AuditRow]:
-        """The newest entries of the audit, or those about a run or a domain."""
-        return story.audit(self._core, about, limit)
+    def audit(self, wanted: story.AuditFilter, limit: int) -> list[AuditRow]:
+        """The newest entries of the audit that fit."""
+        return story.audit(self._core, wanted, limit)
+
+    def verify_audit(self) -> AuditVerdictShape:
+        """Check the chain of the audit's entries."""
+        return story.audit_verdict(self._core)
 
     def event(self, one: FeedEvent) -> FeedShape:
         """An event of the feed as JSON."""

@@ -96,7 +96,7 @@ TABLES = (
         "audit",
         "number",
         "domain level run",
-        "number:int at_ms:int domain:text level:text what:text detail:text run:text?",
+        "number:int at_ms:int domain:text level:text what:text detail:text run:text? previous:text",
     ),
     (
         "actions",

@@ -1,0 +1,100 @@
+"""`pancode brief` and `report`: what happened, what waits for you, what landed, what it cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import safe, usd
+from pancode.counted import counted
+from pancode.errors import UsageError
+
+app = Commands()
+Markdown = Annotated[bool, option("As Markdown, to paste elsewhere.", "--markdown")]
+
+
+@app.verb("brief", "pancode brief", "pancode brief --since 2h --markdown")
+def brief(
+    *,
+    since: Annotated[str | None, option("Since then, and not since your last look.", "TIME")] = None,
+    markdown: Markdown = False,
+    face: Json,
+) -> None:
+    """Since you last looked: what ran, what waits for you, what landed, what it cost; each with its command.
+
+    The moment is kept for each user, and moves on with each brief that says no --since.
+    """
+    _not_both(markdown, face.as_json)
+    client = face.client()
+    answer = client.get("/v1/brief", by=who(), since=since)
+    face.show(answer, lambda: _text(answer, markdown))
+    if since is None:
+        client.post("/v1/brief/looked", {"by": who()})
+
+
+@app.verb("report", "pancode report", "pancode report --since 30d --markdown > month.md")
+def report(
+    *,
+    since: Annotated[str, option("Since then.", "TIME")] = "7d",
+    markdown: Markdown = False,
+    face: Json,
+) -> None:
+    """A week, or another time: what ran, landed, waits, and what agents, repositories and days have cost."""
+    _not_both(markdown, face.as_json)
+    answer = face.client().get("/v1/report", by=who(), since=since)
+    face.show(answer, lambda: _report(answer, markdown))
+
+
+def _not_both(markdown: bool, as_json: bool) -> None:
+    if markdown and as_json:
+        raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
+
+
+def _report(answer: dict[str, Any], markdown: bool) -> str:
+    lines = _costs("By repository", answer["by_repository"], markdown) + _costs(
+        "By day", answer["by_day"], markdown
+    )
+    return _text(answer["brief"], markdown) + "".join(f"{line}\n" for line in lines)
+
+
+def _text(answer: dict[str, Any], markdown: bool) -> str:
+    ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
+    now = f"{answer['running']} running, {answer['queued']} queued now"
+    lines = [*_head(f"Since {answer['since']}", markdown, 1), f"{ends}; {now}"]
+    for title, name in (("Waits for you", "waits"), ("Landed", "landed"), ("Ran", "ran")):
+        if answer[name]:
+            lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
+    if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
+        lines += _costs("Cost", [*answer["by_agent"], {**answer["cost"], "key": "total"}], markdown)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _head(title: str, markdown: bool, level: int = 2) -> list[str]:
+    if markdown:
+        return ["", f"{'#' * level} {title}", ""] if level > 1 else [f"# {title}", ""]
+    return ["", f"{title}:"] if level > 1 else [title]
+
+
+def _line(one: dict[str, Any], markdown: bool) -> str:
+    about = " ".join(safe(text) for text in (one["run"] or "", one["what"]) if text)
+    task = f": {safe(one['task'])}" if one["task"] else ""
+    if markdown:
+        return f"- {_plain(about + task)} (`{safe(one['command'])}`)"
+    return f"  {about}{task}\n      {safe(one['command'])}"
+
+
+def _plain(text: str) -> str:
+    """Text of others is no markup here."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
+
+
+def _costs(title: str, rows: list[dict[str, Any]], markdown: bool) -> list[str]:
+    lines = _head(title, markdown)
+    for row in rows:
+        unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
+        key = safe(row["key"] or "none")
+        told = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
+        lines.append(f"- {_plain(key)}: {told}" if markdown else f"  {key}  {told}")
+    return lines

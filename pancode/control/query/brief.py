@@ -1,0 +1,109 @@
+"""What happened since somebody last looked: what ran, what waits for them, what landed, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.query.account_shapes import BriefLine, BriefShape
+from pancode.control.query.cost import cost
+from pancode.control.query.run import at, node_of
+from pancode.domain import books
+from pancode.domain.records import EventKind, Node, Run, RunState, Setting
+from pancode.ports import Transaction
+
+LOOKED = "looked:"
+"""Before a person's name: the setting with the moment of their last look."""
+FIRST_MS = 24 * 3_600_000
+"""Who never looked hears of so long."""
+_NEWEST, _SHOWN, _EVENTS, _TASK = 2_000, 20, 5_000, 70
+_FINDS: dict[Outcome, tuple[str, str]] = {
+    Outcome.BLOCKED: ("has a question", "pancode runs continue {run} 'your answer'"),
+    Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
+    Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
+    Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
+}
+
+
+def brief(core: Core, by: str, since_ms: int | None) -> BriefShape:
+    """`since_ms` None: since the person's last look."""
+    until = core.wall_ms()
+    with core.ports.ledger.transaction() as tx:
+        begin = _last_look(tx, by, until) if since_ms is None else since_ms
+        newest = tx.find(Run, order="created_ms", descending=True, limit=_NEWEST)
+        ended = [r for r in newest if r.state is RunState.ENDED and (r.finished_ms or 0) >= begin]
+        ended = [run for run in ended if not run.terms.get("judges")]
+        nodes = tx.find(Node)
+        landed = list(_landed(core, tx, begin))
+        open_ = {
+            state: len(tx.find(Run, {"state": state})) for state in RunState if state is not RunState.ENDED
+        }
+        ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in ended[:_SHOWN]]
+    costs = cost(core, "agent", begin, _SHOWN)
+    return {
+        "by": by,
+        "since": at(begin),
+        "until": at(until),
+        "outcomes": dict(Counter(str(run.outcome) for run in ended)),
+        "ran": ran,
+        "waits": [*_waits(ended), *_sick(nodes), *_unknown(costs["total"]["unknown_runs"])],
+        "landed": landed,
+        "cost": costs["total"],
+        "by_agent": costs["rows"],
+        "running": sum(count for state, count in open_.items() if state is not RunState.PENDING),
+        "queued": open_[RunState.PENDING],
+    }
+
+
+def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
+    known = tx.get(Setting, f"{LOOKED}{by}")
+    return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
+
+
+def _line(run: Run, words: str, command: str) -> BriefLine:
+    return {"run": run.id, "what": words, "task": _task(run), "command": command.format(run=run.id)}
+
+
+def _task(run: Run) -> str:
+    return " ".join((run.task if run.argv is None else " ".join(run.argv)).split())[:_TASK]
+
+
+def _ran(tx: Transaction, run: Run) -> str:
+    usage = run.result.get("usage")
+    usd = books.known_cost(usage) if isinstance(usage, dict) else None
+    price = "cost unknown" if usd is None and run.started_ms is not None else f"${usd or books.ZERO:.2f}"
+    return f"{run.outcome}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
+
+
+def _waits(ended: list[Run]) -> Iterator[BriefLine]:
+    """What only a person can go on with: questions, failures of ours, changes that nobody landed."""
+    for run in ended:
+        if run.outcome in _FINDS:
+            yield _line(run, *_FINDS[run.outcome])
+        elif run.outcome is Outcome.DONE and run.result.get("files_changed") and not run.landed:
+            yield _line(run, "has a change that is not landed", "pancode runs land {run}")
+
+
+def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
+    for node in nodes:
+        why = node.quarantined or node.paused
+        if why is not None and node.removed is None:
+            command = f"pancode node show {node.name}"
+            yield {"run": None, "what": f"{node.name}: {why}", "task": "", "command": command}
+
+
+def _unknown(runs: int) -> Iterator[BriefLine]:
+    if runs:
+        command = "pancode budget settle RUN --usd X"
+        yield {"run": None, "what": f"runs of unknown cost: {runs}", "task": "", "command": command}
+
+
+def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
+    """As the feed tells it; each run once."""
+    told = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
+    for name in dict.fromkeys(event.run for event in reversed(told) if event.data.get("commit")):
+        run = tx.get(Run, name) if name is not None else None
+        if run is not None and run.landed:
+            yield _line(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")

@@ -1,0 +1,95 @@
+"""What happened since somebody last looked; and the audit's chain, through the API."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.receipt import Usage
+from pancode.domain.records import Audit
+from pancode.domain.values import replace
+from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import failed
+
+PAID = Usage(cost_usd=Decimal("0.25"), cost_source="reported")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def play(world: World, **ended: Any) -> str:
+    run = str(world.dispatch()["run"])
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, **{"usage": PAID, **ended})
+    world.context.turn()
+    world.node.breathe()
+    return run
+
+
+def told(world: World, **query: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = world.http.get("/v1/brief", by="ana", **query).json()
+    return answer
+
+
+def test_each_person_hears_of_everything_once(world: World) -> None:
+    done = play(world)
+    stuck = play(world, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    first = told(world)
+    assert first["outcomes"] == {"done": 1, "blocked": 1}
+    assert [line["run"] for line in first["ran"]] == [stuck, done]
+    (question,) = first["waits"]
+    assert question["run"] == stuck and question["command"].startswith(f"pancode runs continue {stuck}")
+    assert (first["cost"]["usd"], first["cost"]["runs"]) == ("0.50", 2)
+    world.http.post("/v1/brief/looked", {"by": "ana"})
+    world.context.turn(1_000)
+    later = told(world)
+    assert (later["outcomes"], later["ran"], later["cost"]["runs"]) == ({}, [], 0)
+    assert told(world, since="1h")["outcomes"] == first["outcomes"], "as asked for, whenever she looked"
+    assert world.http.get("/v1/brief", by="ben").json()["outcomes"] == first["outcomes"], (
+        "each has an own look"
+    )
+
+
+def test_an_unknown_cost_waits_for_a_person(world: World) -> None:
+    play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
+    (line,) = told(world)["waits"]
+    assert line["command"] == "pancode budget settle RUN --usd X"
+
+
+def test_a_report_has_days_and_repositories(world: World) -> None:
+    play(world)
+    answer = world.http.get("/v1/report", by="ana").json()
+    assert answer["brief"]["outcomes"] == {"done": 1}
+    assert [row["usd"] for row in answer["by_day"]] == ["0.25"] == [r["usd"] for r in answer["by_repository"]]
+    assert world.problem("GET", "/v1/report?since=soon")["code"] == "bad_value"
+
+
+def test_the_audit_is_a_chain_that_names_what_does_not_fit(world: World) -> None:
+    play(world)
+    world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"})
+    verdict = world.http.get("/v1/audit/verify").json()
+    assert (verdict["verdict"], verdict["entry"]) == ("PASS", None) and verdict["entries"] > 2
+    with world.context.ledger.transaction() as tx:
+        tx.put(replace(tx.find(Audit, order="number")[1], what="nothing happened"))
+    verdict = world.http.get("/v1/audit/verify").json()
+    assert (verdict["verdict"], verdict["entry"]) == ("FAIL", 3)
+
+
+def test_filters_of_the_audit_narrow_it_down_together(world: World) -> None:
+    world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"})
+    world.problem("POST", "/v1/runs", world.shell(mode="plan"))
+    both = world.http.get("/v1/audit", domain="budget", level="info").json()["audit"]
+    assert [(e["domain"], e["detail"]["by"]) for e in both] == [("budget", "ana")]
+    assert world.http.get("/v1/audit", domain="budget", level="error").json()["audit"] == []
+    same = world.http.get("/v1/audit", about="warning", domain="dispatch").json()
+    assert same == world.http.get("/v1/audit", about="dispatch", level="warning").json() and same["audit"]
+    assert world.problem("GET", "/v1/audit?domain=error")["exit_code"] == 4
+    assert world.problem("GET", "/v1/audit?level=budget")["exit_code"] == 4
