@@ -10,7 +10,7 @@ from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
-from pancode.control.query.story import AuditFilter
+from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
 from pancode.domain.runtimes import RUNTIMES, matrix

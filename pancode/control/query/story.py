@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import get_args
 
 from pancode.control.core import Core
 from pancode.control.query.run import at, find_run
 from pancode.control.query.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
 from pancode.domain.account.audit_chain import judge_audit
+from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
 from pancode.domain.records import Audit, Decision, FeedEvent, Run, RunState
@@ -28,16 +28,6 @@ def why(core: Core, text: str) -> WhyShape:
         run = find_run(tx, text)
         told = tx.find(Decision, {"run": run.id}, order="number")
     return {"run": run.id, "now": f"{_now(run)}{_waited(run)}", "decisions": [_decision(d) for d in told]}
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFilter:
-    """What an entry must be to be shown; None: anything. `about`: a level, `run:ID` or a domain."""
-
-    about: str | None = None
-    domain: str | None = None
-    level: str | None = None
-    run: str | None = None
 
 
 def audit(core: Core, wanted: AuditFilter, limit: int) -> list[AuditRow]:

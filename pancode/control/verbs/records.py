@@ -15,6 +15,7 @@ from pancode.control.query.shapes import (
     VerdictShape,
     WhyShape,
 )
+from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.records import FeedEvent
 
 
@@ -74,7 +75,7 @@ class RecordVerbs:
         """All decisions about a run, in order."""
         return story.why(self._core, run)
 
-    def audit(self, wanted: story.AuditFilter, limit: int) -> list[AuditRow]:
+    def audit(self, wanted: AuditFilter, limit: int) -> list[AuditRow]:
         """The newest entries of the audit that fit."""
         return story.audit(self._core, wanted, limit)
 

@@ -1,0 +1,15 @@
+"""Names the entries of the audit that somebody wants to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What an entry must be to be shown; None: anything. `about`: a level, `run:ID` or a domain."""
+
+    about: str | None = None
+    domain: str | None = None
+    level: str | None = None
+    run: str | None = None
