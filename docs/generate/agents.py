@@ -49,7 +49,7 @@ MEANINGS: Mapping[str, str] = {
     "a checkout of its own",
     "runtime": "which program runs it; names as `cli:claude-code` are known. Left out: by the model, else "
     "`dispatch.runtime`",
-    "runtime_args": "refused, but for an empty list: a flag could lift what holds a run",
+    "runtime_args": "refused, but for an empty list: a flag could lift a run's limits",
     "model": "its model; `${VARIABLES}` are filled in here and nowhere else, and one alone that is not set "
     "is no model",
     "reasoning": "how hard its model thinks; a runtime that cannot be asked for that level refuses it",

@@ -84,7 +84,7 @@ class ModelCount:
             (bool(self.wrapped), self.wrapped),
             (
                 not calls.requests and (bool(claim.cost_usd) or _words(claim) != _words(Usage())),
-                "the model gateway saw no call of this run: what its program tells of its use is not counted",
+                "the model gateway saw no call of this run: its program's own usage report does not count",
             ),
             (
                 bool(self.limit and calls.refused),

@@ -183,7 +183,7 @@ def too_small(fitted: Fitted, context: int, known: bool) -> str:
     """Why a run cannot begin or go on, and what changes that."""
     from node_agent.wire.widening import widen_any  # for a run that ends here alone
 
-    told = "" if known else " (nobody said how much it can use: PANCODE_MODEL_CONTEXT=N tells it)"
+    told = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(_rounded(fitted.tokens))
     return (
         f"the prompt needs about {fitted.tokens} tokens with room for an answer, "

@@ -21,7 +21,7 @@ from node_agent.runtimes.registry import RUNTIMES
 FAILED, MISSING = 1, 69
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "LANG", "TERM", "COLORTERM", "SHELL", "SSH_CONNECTION")
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
-ASKS = "The token that it has printed (it is not shown; Enter: none): "
+ASKS = "The token that it has printed (hidden; press Enter for none): "
 
 
 class NoLogin(Exception):

@@ -53,7 +53,7 @@ def _ends(home: NodeHome, offered: str | None) -> LinkEnds:
     try:
         return ends_of(offered, home.key.parent)
     except ValueError as exc:
-        raise SettingsError(f"what was offered is no link: {exc}") from exc
+        raise SettingsError(f"the offered link is broken: {exc}") from exc
 
 
 def _redis(access: Access) -> str:

@@ -102,7 +102,7 @@ async def _ask(
         raise DialError(f"{words} (proxy_login)", sent=False)
     if said[:1] != "2":
         raise DialError(
-            f"the proxy {at} of gateway.json does not let {name} through: {said[:200]}", sent=False
+            f"the proxy {at} of gateway.json refuses a connection to {name}: {said[:200]}", sent=False
         )
 
 

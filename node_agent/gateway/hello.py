@@ -26,7 +26,7 @@ class _Bytes:
     def take(self, size: int) -> bytes:
         piece = self._data[self._at : self._at + size]
         if len(piece) < size:
-            raise NotTls("a field is longer than what holds it")
+            raise NotTls("a field is longer than the message")
         self._at += size
         return piece
 

@@ -141,7 +141,7 @@ def _rate(words: str) -> Rate:
     try:
         numbers = [Decimal(word) for word in words.split()]
     except ArithmeticError as exc:
-        raise ValueError(f"{words.strip()!r} has what is no number") from exc
+        raise ValueError(f"{words.strip()!r} has a value that is not a number") from exc
     if len(numbers) != 4 or not all(number.is_finite() and number >= 0 for number in numbers):
         raise ValueError(f"{words.strip()!r} is not four prices")
     return Rate(*numbers)

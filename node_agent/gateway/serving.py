@@ -251,7 +251,7 @@ class Gateway:
             self._failed_to(asked, answer.status, str(broken))
             raise
         if not heard:
-            return self._failed_to(asked, answer.status, "its answers are none: nothing in them can be read")
+            return self._failed_to(asked, answer.status, "its answers cannot be read")
         self._storm = Storm()
         if self.count.failing:
             self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)

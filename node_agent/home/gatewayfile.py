@@ -42,7 +42,7 @@ class GatewaySettings(WireModel):
                 "no login in it: put user:password into secrets.json, and its name into proxy_login"
             )
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _port(url):
-            raise ValueError("it must be http://HOST:PORT (what goes through it is TLS all the same)")
+            raise ValueError("it must be http://HOST:PORT (traffic through it is TLS all the same)")
         return url
 
     @field_validator("no_proxy")

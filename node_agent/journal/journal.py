@@ -358,7 +358,7 @@ class Journal:
         name = str(entry.identity)
         place = self._shelf.mend(name)
         kept = f"kept as {place}" if place else "not kept: the disk is full"
-        self._troubles.append(f"the journal of {name} was damaged, what could be read is used; {kept}")
+        self._troubles.append(f"the journal of {name} was damaged, its readable part is used; {kept}")
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
         sealed = self._shelf.receipt(name)
         if sealed is not None and may_follow(entry, Mark.RECEIPTED):

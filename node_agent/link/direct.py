@@ -134,7 +134,7 @@ def _check_let_in(tls: ssl.SSLSocket) -> None:
         answer = json.loads(line)
         refused = "" if answer["ok"] is True else str(answer["why"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise ConnectionError("what answered is no coordinator") from exc
+        raise ConnectionError("the server there is not a coordinator") from exc
     if refused:
         raise NotLetInError(refused)
 

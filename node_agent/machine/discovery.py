@@ -41,7 +41,7 @@ def _absolute(parts: Iterable[str]) -> list[str]:
 def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
     """With this node's own name and paths in its fix. `trouble` of the owner's secrets comes first."""
     if fact.state == "not_logged_in" and trouble:
-        return fact.model_copy(update={"fix": f"mend that file, none of its values counts: {trouble}"})
+        return fact.model_copy(update={"fix": f"fix that file, none of its values is used: {trouble}"})
     fix = fact.fix.replace("~/.pancode-node/*", str(home)).replace(" NODE ", f" {node} ")
     return fact if fix == fact.fix else fact.model_copy(update={"fix": fix})
 

@@ -192,7 +192,7 @@ class Loop:
             told = tokens.input + tokens.cached
             if self.guard.looks_cut(sent, told):
                 words = (
-                    f"the server counted {told} tokens for a prompt that has more: it may have cut its front"
+                    f"the server counted {told} tokens for a longer prompt: it may have cut off the beginning"
                 )
                 self.voice.tell("noted", text=words)
             else:

@@ -54,7 +54,7 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
         return None
     if reply.ctx < LEAST_CONTEXT:
         return _too_small(endpoint, model, reply.ctx)
-    return passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses what is longer")
+    return passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
 
 
 def read_context(

@@ -25,9 +25,9 @@ def pattern_fault(pattern: str) -> str | None:
     if not pattern.isprintable():
         return "it holds a control character"
     if ".." in parts:
-        return "`..` leads out of what it is written against"
+        return "`..` leads out of the folder that the pattern starts from"
     if pattern.startswith("~") and not pattern.startswith("~/"):
-        return "`~` is known as `~/` only, the home of who runs the agent"
+        return "only `~/` is known, the home of the agent's user"
     if not [part for part in parts if part not in ("", ".")]:
         return "it would cover everything there is"
     return None

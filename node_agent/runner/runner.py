@@ -239,7 +239,7 @@ class Runner:
             self._scopes.made()
             return True
         if not said:  # else it was the shim that spoke: it will say the same again
-            self._scopes.failed(_log(folder) or "systemd-run said nothing")
+            self._scopes.failed(_log(folder) or "systemd-run printed nothing")
         return False
 
     def _begin(

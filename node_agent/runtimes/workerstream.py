@@ -108,9 +108,9 @@ class WorkerParser(EventParser):
             kind = _KINDS.get(text_of(self._final.get("failure")), FailureKind.AGENT_FAILED)
             return kind, text_of(self._final.get("reason")) or "an error without words"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event that said done"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event of done"
         if not self._told:
-            return FailureKind.RUNTIME_UNREADABLE, "its model server did not tell what was used"
+            return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
         return self._worth(text_of(self._final.get("result")))
 
 

@@ -39,7 +39,7 @@ _KNOWN = (
     ),
     (
         "RTM_NEWADDR",
-        "AppArmor forbids what the wall's own network needs",
+        "AppArmor forbids the sandbox's own network",
         "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap "
         "that allows `userns,`",
     ),

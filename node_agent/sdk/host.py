@@ -96,7 +96,7 @@ def _event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError as exc:
-        raise Over(FailureKind.RUNTIME_UNREADABLE, "its driver told something that is no event") from exc
+        raise Over(FailureKind.RUNTIME_UNREADABLE, "its driver sent a message that is not an event") from exc
     return event if isinstance(event, dict) else {}
 
 

@@ -97,7 +97,7 @@ def taken_down(path: Path, name: str) -> Baseline:
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != name:
-        raise WorkspaceFailure("what set-up had left is not as it was taken down")
+        raise WorkspaceFailure("files of set-up differ from their record")
     raw: dict[str, Any] = json.loads(data)
     return Baseline(
         head=raw["head"],

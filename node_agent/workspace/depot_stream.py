@@ -53,7 +53,7 @@ class DepotAccess:
         try:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
-                raise DepotUnavailable("what answered is not a depot")
+                raise DepotUnavailable("the server there is not a depot")
         except BaseException:
             peer.close()
             raise
@@ -86,7 +86,7 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
     except (OSError, ValueError) as exc:
         raise DepotUnavailable(f"the depot's answer did not come: {exc}") from exc
     if not isinstance(answer, dict):
-        raise DepotUnavailable("what answered is not a depot")
+        raise DepotUnavailable("the server there is not a depot")
     return answer
 
 

@@ -25,7 +25,7 @@ _DIRECT = "direct_url.json"
 """Where an installer writes down from which folder a package came, and whether it is used where it lies."""
 
 
-MISS = "set-up runs: none with these commands, lockfiles and folders is kept on this node"
+MISS = "set-up runs: this node keeps no result for these commands, lockfiles and folders"
 
 
 class SetUps:
@@ -50,7 +50,7 @@ class SetUps:
             kept = self._cache.fetch(key, order.cache, lambda maker, copies: _move(maker, copies, places))
         except OSError as exc:
             _clear(places.tree, order.cache)
-            return PutBack(key, findings=(f"what set-up made before could not be put back: {exc}"[:1000],))
+            return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
         if kept is None:
             return PutBack(key, told=MISS)
         log.write_text(_told(kept, key))
@@ -63,7 +63,7 @@ class SetUps:
         try:
             self._keep(order, key)
         except (NotCached, StepFailed, OSError, ValueError) as why:
-            return (f"what set-up made is not kept for later attempts: {why}"[:1000],)
+            return (f"the result of set-up is not kept for later attempts: {why}"[:1000],)
         return ()
 
     def _keep(self, order: Order, key: str) -> None:

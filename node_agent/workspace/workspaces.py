@@ -129,7 +129,7 @@ class Workspaces:
         for store in _borrowed(places):
             open_to_readers(store)
 
-    @translated("putting back what set-up made")
+    @translated("restoring the result of set-up")
     def put_back(self, order: Order, log: Path) -> PutBack:
         """Copy what an earlier set-up of the same making left, and say so in the log."""
         put_back = self._set_ups.put_back(order, log)

@@ -174,7 +174,7 @@ class CeilingBody(ScopeBody):
         """UsageError when none is said."""
         if self.usd is None and self.tokens is None and self.minutes is None:
             raise UsageError(
-                "no ceiling is said: USD, tokens or minutes",
+                "no ceiling is given: USD, tokens or minutes",
                 fix="pancode budget set 20, or: pancode budget set --tokens 2000000",
             )
         ms = None if self.minutes is None else round(self.minutes * MINUTE_MS)

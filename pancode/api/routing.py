@@ -110,7 +110,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
     attempts = context.coordinator.attempts_of(caller.port, caller.host)
     if attempts is None:
         raise RefusedError(
-            "the process that asked has ended, so nobody can tell whether it may",
+            "the process that asked has ended, so its rights cannot be checked",
             fix="ask again, and wait for the answer",
             code="caller_gone",
         )

@@ -103,7 +103,7 @@ def unset(*, scope: Scope = "day", face: Json) -> None:
 
 @budget.verb("settle", "pancode budget settle r-7f3k --usd 0.42")
 def settle(
-    run: Run, amount: Annotated[str, option("What it really cost.", "--usd", "USD", parser=money)], face: Json
+    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
 ) -> None:
     """Say what a run with an unknown cost has cost; its hold is given back."""
     answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})

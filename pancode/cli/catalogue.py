@@ -167,7 +167,7 @@ def check_deed(
     *,
     command: Annotated[str | None, Argument()] = None,
     path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
-    use: Annotated[Literal["read", "write", "delete"] | None, option("What is done with it.", "--as")] = None,
+    use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
     level: Annotated[
         str | None, option("The level to judge by; without it, that of your settings.", "--safety")
     ] = None,

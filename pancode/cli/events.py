@@ -25,7 +25,7 @@ QUIET_S = 10.0
 @app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
 def events(
     *,
-    follow: Annotated[bool, option("Go on with what comes, until Ctrl-C.", "-f", "--follow")] = False,
+    follow: Annotated[bool, option("Follow new events until Ctrl-C.", "-f", "--follow")] = False,
     number: Annotated[int, option("How many.", "-n", "--number", min=0, max=5_000)] = 20,
     run: Annotated[str | None, option("Only those of this run.", "R", complete=completions.runs)] = None,
     node: Annotated[

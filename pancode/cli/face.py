@@ -64,7 +64,9 @@ class Face:
     def agreed(self, question: str, otherwise: str) -> bool:
         """Ask a person; where there is none, UsageError with the option that says it."""
         if not self.can_ask():
-            raise UsageError(f"{question} Nobody can be asked here.", fix=otherwise, code="cannot_ask")
+            raise UsageError(
+                f"{question} Nobody can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
+            )
         import typer
 
         return typer.confirm(question, default=False, err=True)

@@ -246,10 +246,12 @@ def wait_gone(client: Client) -> None:
 
 
 @fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
-def drain(nodes: Nodes, reason: Annotated[str, option("Shown to everybody who waits.")], face: Json) -> None:
+def drain(
+    nodes: Nodes, reason: Annotated[str, option("Shown to those whose runs wait.")], face: Json
+) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
     if not reason.strip():
-        raise UsageError("--reason is empty", fix="say why, for those who wait: --reason 'new disk'")
+        raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
     answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 

@@ -97,7 +97,7 @@ def resumed(face: Face, run: str, begin: Any) -> Iterator[ServerEvent]:
 
 
 def _went_down(told: FleetDownError, run: str) -> FleetDownError:
-    why = f"{told.why}; what runs on a node goes on, what waits is kept, {run} is told when it is up again"
+    why = f"{told.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
     return FleetDownError(str(told), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 

@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": ("presets", "named sets of settings, and which one counts"),
     "ledger": ("ledger", "the record of the fleet: move it to another database"),
     "redis": ("redis", "what a Redis of your own needs: its file of users"),
-    "config": ("setup", "every setting, its value and where that was said"),
+    "config": ("setup", "every setting, its value and where that was set"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
     "doctor": ("setup", "what is wrong on this machine, each with its fix"),
     "service": ("units", "the coordinator as a service: print its unit, install, remove it"),
@@ -184,7 +184,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
         return _unforeseen(exc, as_json)
     say_no_more()
     told = PancodeError(
-        "there is no room for what was to be written",  # mostly `pancode ... > file` on a full disk
+        "there is no room on the disk for the output",  # mostly `pancode ... > file` on a full disk
         why=str(exc),
         fix="make room where the output goes, and in PANCODE_HOME; look before you repeat: pancode runs",
         code="no_room",

@@ -19,7 +19,7 @@ def matrix(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] =
     facts = {(fact["node"], runtime["name"]): fact for runtime in runtimes for fact in runtime["nodes"]}
     names = [runtime["name"] for runtime in runtimes]
     ready = [(node, *(_cell(facts.get((node, name))) for name in names)) for node in nodes]
-    parts = [table(("NODE", *names), ready)] if nodes else ["no machine was heard yet\n"]
+    parts = [table(("NODE", *names), ready)] if nodes else ["no machine has reported yet\n"]
     flags = [(runtime["name"], _flags(runtime)) for runtime in runtimes if _flags(runtime)]
     if flags:
         parts.append(table(("RUNTIME", "DOES ITSELF"), flags))

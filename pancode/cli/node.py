@@ -176,7 +176,7 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes")] = Fal
     client = face.client()
     busy = client.get(path_of("nodes", name))["slots"]["used"]
     if busy:
-        face.note(f"{busy} in flight there: what runs is killed, and ends as lost")
+        face.note(f"{busy} in flight there: running work is killed, and ends as lost")
     if not yes and not face.agreed(
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):

@@ -96,7 +96,7 @@ def _offers(told: dict[str, Any]) -> Iterator[Row]:
         yield name, safe(runtime_words(one))
     missing = [one["name"] for one in told["runtimes"] if one["state"] == "missing"]
     if missing:
-        yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes has what installs them)"
+        yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
     for one in told["endpoints"]:
         yield "Endpoint", safe(endpoint_words(one))
 

@@ -56,7 +56,7 @@ Runtime = Annotated[
     option("Program that runs it; shell runs TASK as a script.", "R", complete=completions.runtimes),
 ]
 Workspace = Annotated[
-    str | None, option("A snapshot of this repository, or (to be said) an empty folder.", "git|none")
+    str | None, option("A snapshot of this repository (default), or an empty folder.", "git|none")
 ]
 Budget = Annotated[
     str | None, option("At most this much for the run, all attempts together.", "USD", parser=money)
@@ -84,7 +84,7 @@ Priority = Annotated[int, option("Higher is served first.", "P", min=-1000, max=
 Attempts = Annotated[
     int | None,
     option(
-        "Tries at most, whatever went wrong (default: by the cause; see the reference page on failures).",
+        "Most attempts after any failure (default: by the cause; see the reference page on failures).",
         "N",
         min=1,
         max=10,
@@ -109,12 +109,16 @@ Network = Annotated[
 OnLost = Annotated[str | None, option("What happens when the machine is lost.", "ask|retry")]
 ToldOnly = Annotated[
     bool,
-    option("Accept that rules which cannot be enforced are only told.", "--allow-told-only", "--told-only"),
+    option(
+        "Accept that rules which cannot be enforced are only told to the agent.",
+        "--allow-told-only",
+        "--told-only",
+    ),
 ]
 SecretFiles = Annotated[
     bool,
     option(
-        "Also untracked files such as .env and *.pem, which are held back by their names.",
+        "Also untracked files such as .env and *.pem, which are left out because of their names.",
         "--with-secret-files",
     ),
 ]
@@ -123,5 +127,5 @@ Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait"
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
 Yes = Annotated[bool, option("Yes to an agent that asks a person before each dispatch.", "--yes")]
 Land = Annotated[
-    bool, option("Land the change when the run is done, also when nobody waits for it.", "--land")
+    bool, option("Land the change when the run is done, even when nobody waits for it.", "--land")
 ]

@@ -69,7 +69,7 @@ def _age(seconds: float | None) -> str:
 def pause(
     *,
     name: Annotated[str | None, Argument()] = None,
-    reason: Annotated[str, option("Shown to everybody who waits.")] = "",
+    reason: Annotated[str, option("Shown to those whose runs wait.")] = "",
     face: Json,
 ) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""

@@ -101,9 +101,7 @@ def verify(
     names a receipt that never was, or two follow the same one.
     """
     if (run is None) == (chain is None) or (chain is not None and keys is not None):
-        raise UsageError(
-            "say what is to be verified: RUN, or --chain NODE", fix="pancode receipt verify last"
-        )
+        raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
     answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
     face.show(answer, lambda: _judged(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
@@ -151,7 +149,7 @@ def export(
 ) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
     if dsse and run is None:
-        raise UsageError("say whose receipt it is", fix="pancode receipt export last --dsse")
+        raise UsageError("name the run", fix="pancode receipt export last --dsse")
     answer = face.client().get("/v1/export", run=run)
     answer = answer["receipt"] if dsse else answer
     sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")

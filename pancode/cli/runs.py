@@ -253,7 +253,7 @@ def land(
 ) -> int:
     """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are."""
     if message and not branch:
-        raise UsageError("-m is the message of a commit, and none is made", fix="add --branch NAME")
+        raise UsageError("-m is the message of a commit, and no commit is made", fix="add --branch NAME")
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
     asked |= {"branch": branch, "message": message}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}

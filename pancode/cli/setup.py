@@ -71,7 +71,7 @@ def _initialised(answer: dict[str, Any], shown: bool) -> str:
 def demo(
     *,
     keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
-    remove: Annotated[bool, option("Take away what --keep has left.", "--remove")] = False,
+    remove: Annotated[bool, option("Remove what an earlier --keep has left.", "--remove")] = False,
     face: Json,
 ) -> int:
     """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
@@ -108,7 +108,7 @@ def config() -> None:
 
 @config.verb("show", "pancode config show --origin")
 def show(
-    *, origin: Annotated[bool, option("Where each value was said.", "--origin")] = False, face: Json
+    *, origin: Annotated[bool, option("Where each value was set.", "--origin")] = False, face: Json
 ) -> None:
     """Every setting as it is in this folder."""
     from pancode.offline.settings import settings_here

@@ -134,14 +134,14 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
         yield Flaw(
             "runtime_args",
             f"agent {name}: runtime_args are refused: {' '.join(entry.runtime_args)}",
-            "a flag could lift what holds a run, such as --dangerously-skip-permissions; PanCode writes the "
+            "a flag such as --dangerously-skip-permissions could lift a run's limits; PanCode writes the "
             "whole command line from mode, safety, tools, model and limits",
-            "take runtime_args out; what they were for has a key of its own: model, tools, limits, env",
+            "remove runtime_args; use the keys model, tools, limits or env",
         )
     if entry.prompt != DEFAULT_PROMPT and entry.system_prompt and is_own("system_prompt"):
         yield Flaw(
             "prompt",
-            f"agent {name} has a system_prompt and a prompt, and both say who it is",
+            f"agent {name} has a system_prompt and a prompt, and both define its role",
             f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
             "keep one of them",
             beside=("system_prompt",),

@@ -42,7 +42,7 @@ def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
-        none = "its program has not told one" if kept else f"the runtime {old.runtime} has none"
+        none = "its program has reported none" if kept else f"the runtime {old.runtime} has none"
         fix = f"without it: pancode runs retry {old.id}"
         raise UsageError(f"{old.id} has no session to go on with", why=none, fix=fix, code="no_session")
     return replace(request, node=str(node), resume={"run": old.id, "session": str(session)})

@@ -12,7 +12,7 @@ HOLDS: Mapping[Isolation, str] = {
     Isolation.OWN_UID: "files of other users; not the repository, not the network; counts for no level",
     Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
 }
-NOT_KNOWN = "not known: the machine was not heard"
+NOT_KNOWN = "not known: the machine has not reported"
 
 
 def holds(isolation: str | None) -> str:

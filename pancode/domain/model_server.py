@@ -51,7 +51,7 @@ def _test(run: Run, passport: PassportFact | None, wall_ms: int) -> dict[str, An
 def _in_words(about: Mapping[str, Any]) -> str:
     """One line for people; what a node did not tell is told as unknown."""
     if "at" not in about:
-        return "its machine told nothing of this model when the run was placed"
+        return "its machine reported nothing about this model when the run was placed"
     usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))
     free, slots = ("?" if about[key] is None else about[key] for key in ("slots_free", "slots"))
     parts = (

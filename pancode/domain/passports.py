@@ -19,7 +19,7 @@ from pancode.errors import NotFoundError, RefusedError
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 """Of agents that change nothing: whether the model edits well is nothing to them."""
 NOT_TESTED = "was not tested yet"
-COSTS = "its test costs what its calls cost, in no budget"
+COSTS = "its test costs money, which no budget counts"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
 """A refusal that a test takes away: one that costs nothing, and one that a person has to want."""
 
@@ -172,7 +172,7 @@ def untested(place: ModelPlace, costs: bool) -> RefusedError:
     Not so where that costs: nobody was asked, and no budget has it.
     """
     words = f"Dispatch blocked: the model {place.model} {NOT_TESTED} on {place.node}"
-    why = f"what local models cannot do is seen only when they are asked ({place.endpoint})"
+    why = f"the limits of local models show only when they are tested ({place.endpoint})"
     return RefusedError(
         f"{words}, and {COSTS}" if costs else words,
         why=why,

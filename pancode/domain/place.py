@@ -65,7 +65,7 @@ def place_of(text: str, origin: str) -> ListenAddress:
     if not place.host.isascii():
         raise _bad(text, origin, "a certificate takes such a name as xn--... alone")
     if _is_every(place.host):
-        raise _bad(text, origin, "nodes cannot be told to go to every address")
+        raise _bad(text, origin, "nodes cannot connect to a wildcard address")
     return place
 
 

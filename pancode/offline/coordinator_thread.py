@@ -114,7 +114,7 @@ class Rounds:
         except PancodeError:
             return
         except Exception as error:  # as where the home is gone: the next look finds that out
-            log.error("what is broken could not be mended", exc_info=error)
+            log.error("the repair failed", exc_info=error)
             return
         if done:
             log.warning("%s", done)

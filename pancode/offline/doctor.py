@@ -98,7 +98,7 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
             "settings",
             "warning",
             "; ".join(loaded.warnings),
-            "take it out, correct its name, or set what it goes with",
+            "remove it, correct its name, or set the key that it belongs to",
         )
     return good("settings", "all files can be read")
 
@@ -127,7 +127,7 @@ def _backup(home: Path) -> Check:
     if not key.exists():
         return good("key backup", "no key yet")
     if said.exists() and said.stat().st_mtime >= key.stat().st_mtime:
-        return good("key backup", f"you said so: {said}")
+        return good("key backup", f"confirmed by you: {said}")
     lost = (
         "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
     )
@@ -175,7 +175,7 @@ def _external(found: ExternalRedis, origin: str) -> Check:
     told = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
     if not found.open_as:
         return good("Redis", told)
-    whoever = f"whoever reaches it, each node too, comes in without a login as {found.open_as}"
+    whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
     fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
     return bad("Redis", "warning", f"{told}; {whoever}", fix)
 

@@ -21,7 +21,7 @@ MOST_CHARS = 1 << 20
 _HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
 _HEAD = {
     SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
-    SAFETY: "# Your safety rules; none of them holds yet. " + _HOW.format("have one"),
+    SAFETY: "# Your safety rules; none of them is active yet. " + _HOW.format("have one"),
     PRESETS: "# Your presets, laid over the shipped ones below. " + _HOW.format("change one"),
     AGENTS: "# Your agents, laid over the shipped ones below. " + _HOW.format("change one"),
 }

@@ -30,7 +30,7 @@ def rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO
     if not words or words[0] not in COMMANDS:
         raise UsageError(
             f"{words[0] if words else 'rq'} is not run on a fleet",
-            why="RQ's other commands write, or run what a job names; nodes may write jobs",
+            why="RQ's other commands write, or run the function that a job names; nodes may write jobs",
             fix="pancode queue rq info; work is moved by: pancode queue, pancode runs",
         )
     with _reader(home, environ) as access:

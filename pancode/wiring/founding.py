@@ -31,7 +31,7 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
         if moved is not None:
             raise ConfigError(
                 f"the ledger at {ledger.place} was moved to {moved.value}",
-                why="what has happened since is there",
+                why="it has everything that happened since",
                 fix="name that place in ledger.url or PANCODE_DATABASE_URL (neither: the file in the home)",
                 code="ledger_moved",
             )

@@ -86,10 +86,10 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
         terminal.resize(20, 60)
         terminal.shows("now 20 60")
         terminal.types("1234\r")
-        assert "window 20 60, token sk-ant-oat01-1234" in terminal.shows("Enter: none): ")
+        assert "window 20 60, token sk-ant-oat01-1234" in terminal.shows("Enter for none): ")
         terminal.types("sk-ant-oat01-1234\r")
         assert terminal.ends() == 0
-        shown = terminal.told.partition("Enter: none): ")[2]
+        shown = terminal.told.partition("Enter for none): ")[2]
         assert "logged in" in shown and "sk-ant" not in shown, "what is typed there is not shown"
     first, last = logins(fleet, node)[-2:]
     assert (first["what"], last["what"]) == ("login opened", "login ended")

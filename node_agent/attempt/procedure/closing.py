@@ -37,7 +37,7 @@ from node_agent.wire.order import Gate
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import GateResult
 
-AS_FOUND = "what is put aside may be empty or old in part"
+AS_FOUND = "the saved files may be empty or partly old"
 
 
 def commit(case: Case) -> Turn:
@@ -99,7 +99,7 @@ def _judged(case: Case, result: AttemptResult, fault: Fault | None) -> tuple[Fau
     policy, owner = case.order.policy, case.context.ceiling()
     broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
-        broken = (f"it cannot be said whether the result keeps them: {owner.closed}", *broken)
+        broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
     read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
     changed = change_fault(read_only, result.kind, result.files_changed, fault)
     return rules_fault(broken, fault) if changed is fault else changed, broken
@@ -128,7 +128,7 @@ def salvaged(case: Case) -> tuple[str, ...]:
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
         )
     except (StepFailed, OSError) as failed:
-        return (f"what it left could not be put aside: {failed}"[:1000],)
+        return (f"its files could not be saved: {failed}"[:1000],)
 
 
 def gate(case: Case) -> Turn:
@@ -195,9 +195,9 @@ def _changed_by_gates(case: Case) -> list[str]:
             case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
         )
     except StepFailed as failed:
-        return [f"what the gates changed could not be found out: {failed}"[:1000]]
+        return [f"the changes of the gates could not be read: {failed}"[:1000]]
     told = such_as(list(map(case.cleaner(), names)), more)
-    return [f"gates changed what was not committed: {told}"] if names else []
+    return [f"gates changed uncommitted files: {told}"] if names else []
 
 
 def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:

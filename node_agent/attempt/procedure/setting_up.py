@@ -65,7 +65,7 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
 
 def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
     key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
-    kept = "; what it made is kept for later runs" if key is not None and not why_not else ""
+    kept = "; its result is kept for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
 
 

@@ -190,7 +190,7 @@ def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...
     if order.limits.requests is not None:
         raise StepFailed(
             FailureKind.MODEL_AUTH,
-            f"a limit of model calls is held by the model gateway, and {order.runtime} goes past its "
+            f"the model gateway enforces a limit of model calls, and {order.runtime} goes past its "
             "count on this node: give the node an API key or a model server, or leave --max-requests out",
         )
     return (NO_LAST_TURN,) if order.limits.wrap_up else ()

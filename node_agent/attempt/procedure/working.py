@@ -33,7 +33,7 @@ from node_agent.wire.event import Finding, Interrupting, Progress
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 
-CUT_OFF = "the node was restarted before what it wrote was safe on the disk"
+CUT_OFF = "the node was restarted before its output was safe on the disk"
 _UNKNOWN_END = ProcessEnd(None, None, "none")
 
 

@@ -117,7 +117,7 @@ class ClaudeParser(EventParser):
         if failed := _failed(self._result):
             return failed
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         return self._worth(text_of(self._result.get("result")))
 
 

@@ -158,7 +158,7 @@ class CodexParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a turn that was completed"
         if "output_tokens" not in dict_of(self._end.get("usage")):
-            return FailureKind.RUNTIME_UNREADABLE, "the end of its turn does not tell what it used"
+            return FailureKind.RUNTIME_UNREADABLE, "its last turn does not report its usage"
         if self._no_sandbox and not self._ran:
             return FailureKind.RUNTIME_MISSING, f"its sandbox cannot start on this node: {self._no_sandbox}"
         return self._worth(self._answer)

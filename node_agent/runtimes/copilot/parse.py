@@ -144,9 +144,9 @@ class CopilotParser(EventParser):
         if self._end.get("exitCode") != 0:
             return FailureKind.AGENT_FAILED, f"its result says exit {self._end.get('exitCode')!r}"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         if self._report is None:
-            return FailureKind.RUNTIME_UNREADABLE, "it left no report of what it used"
+            return FailureKind.RUNTIME_UNREADABLE, "it left no report of its usage"
         return self._worth(self._answer)
 
 

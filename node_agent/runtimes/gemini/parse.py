@@ -131,9 +131,9 @@ class GeminiParser(EventParser):
         if self._end is None or self._end.get("status") != "success":
             return self._without_success(end)
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._end.get("stats")):
-            return FailureKind.RUNTIME_UNREADABLE, "its result does not tell what it used"
+            return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
         if self._trouble:  # as where it found itself in a loop, which it calls a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._worth(self._answer)

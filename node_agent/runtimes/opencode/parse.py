@@ -132,7 +132,7 @@ class OpencodeParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a last step that was finished"
         if not self._told:
-            return FailureKind.RUNTIME_UNREADABLE, "its last step does not tell what it used"
+            return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._worth(self._answer)
 
 

@@ -127,9 +127,9 @@ class QwenParser(EventParser):
         if failed := _failed(self._result):
             return failed
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._result.get("usage")):
-            return FailureKind.RUNTIME_UNREADABLE, "its result does not tell what it used"
+            return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
         return self._worth(text_of(self._result.get("result")))
 
 

@@ -93,7 +93,7 @@ class ScriptedParser(EventParser):
         if status != "success":
             return _BY_STATUS.get(text_of(status), FailureKind.AGENT_FAILED), text or "an error without words"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result that said success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         return self._worth(text)
 
 

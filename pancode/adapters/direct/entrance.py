@@ -123,7 +123,7 @@ class Entrance:
 
     def _looked(self, trouble: str) -> None:
         if trouble and trouble != self._blind:
-            log.warning("direct links: who is in cannot be looked at: %s", trouble)
+            log.warning("direct links: the ledger cannot be read: %s", trouble)
         self._blind = trouble
 
     def _put_out(self, key: PublicKey) -> None:

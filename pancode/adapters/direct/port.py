@@ -125,7 +125,7 @@ def _too_many() -> str:
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
     if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a name may say so, and so does `0`
-        raise OSError("nodes cannot be told to go to every address, which it means")
+        raise OSError("nodes cannot connect to the wildcard address that it names")
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)

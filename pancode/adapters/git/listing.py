@@ -116,7 +116,7 @@ def _within_limits(
         raise GitRefusal(
             f"untracked files of {total // MB} MB together would travel, limit {limits.untracked // MB} MB",
             why=f"the largest: {named(biggest)}",
-            fix="add what is built or downloaded to .gitignore",
+            fix="add built and downloaded files to .gitignore",
             paths=tuple(map(shown, biggest)),
         )
     return untracked

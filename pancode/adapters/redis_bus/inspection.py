@@ -81,7 +81,7 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
         raise UnavailableError("RQ's info ended early.", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
         why = f"a node may write anything; {type(exc).__name__}: {exc}"[:300]
-        raise UnavailableError("RQ cannot read what is there.", why=why, fix="pancode queue info") from exc
+        raise UnavailableError("RQ cannot read data in Redis.", why=why, fix="pancode queue info") from exc
 
 
 def _configured(access: RedisAccess) -> Any:

@@ -143,7 +143,7 @@ def classify(error: BaseException) -> ConnectError:
             why=str(error),
             # OpenSSH refuses unix sockets as well where AllowTcpForwarding is off (measured with 9.2).
             fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config; "
-            "or, where it reaches this machine by itself: pancode fleet up NODE --link direct",
+            "or, if it can connect to this machine: pancode fleet up NODE --link direct",
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.ChannelOpenError):
         return LinkLost(str(error))

@@ -199,7 +199,7 @@ def _held(database: Database, holder: tuple[int, str | None, str | None] | None)
     end = f"; when that machine is gone: {command}" if pid else ""
     return UnavailableError(
         f"another coordinator has the ledger at {database.place}",
-        why=f"{who} holds it, session {pid}" if pid else "whoever held it let go just now",
+        why=f"{who} holds it, session {pid}" if pid else "another session held it until just now",
         fix=f"end that one there: pancode fleet down; or give {database.origin} a database of its own{end}",
         code="ledger_locked",
     )

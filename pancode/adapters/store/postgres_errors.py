@@ -35,7 +35,7 @@ _VERDICTS = (
         ("42501",),
         ("permission denied", "no pg_hba.conf entry"),
         ConfigError,
-        "the PostgreSQL at {place} does not allow us what we need",
+        "the PostgreSQL at {place} refuses rights that PanCode needs",
         "make our user the database's owner: {owner}; or correct {origin}; " + _TRY,
         "ledger_forbidden",
     ),

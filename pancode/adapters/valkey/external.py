@@ -128,7 +128,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
     if refused:
         words, said = refused[0]
         raise UnavailableError(
-            "Redis does not allow us what we need.",
+            "Redis refuses rights that we need.",
             why=f"{access.place} refuses {' '.join(words)}: {said} ({len(refused)} of {len(NEEDED)} refused)",
             fix=access.rights(),
         )

@@ -66,14 +66,14 @@ _VERDICTS = (
     _Verdict(
         (raised.NoPermissionError,),
         ("NOPERM",),
-        "Redis does not allow us what we need.",
+        "Redis refuses rights that we need.",
         "{rights}",
     ),
     _Verdict(
         (raised.OutOfMemoryError,),
         ("OOM",),
         "Redis is full.",
-        "remove what fills it, or raise its `maxmemory`; pancode doctor shows what",
+        "remove other data from it, or raise its `maxmemory`; pancode doctor shows its use",
     ),
     _Verdict(
         (raised.ReadOnlyError,),

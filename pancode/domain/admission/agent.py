@@ -98,7 +98,7 @@ def _weak(resolution: Resolution) -> GateVerdict | None:
         return None
     what = found.tier or "of an unknown tier"
     words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
-    fix = f"name an abler one with --model, or what you know better in models.tiers: {ref.text}"
+    fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
     if resolution.strict_tiers:
         return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix)
     return warned(NAME, f"{words}; {_words(resolution)}", fix)

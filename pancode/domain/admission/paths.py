@@ -15,7 +15,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         return warned(
             NAME,
             "no repository here: the run gets an empty folder",
-            "go into the repository; --workspace none says that an empty folder is meant",
+            "go into the repository; for an empty folder: --workspace none",
         )
     if resolution.project is None:
         return passed(NAME, "no project: the run gets an empty folder")

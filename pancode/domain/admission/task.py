@@ -30,9 +30,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 def _task(task: str) -> GateVerdict:
     if not task.strip():
-        return refused(
-            NAME, "Dispatch blocked: the task is empty", 'say what is to be done: pancode dispatch "..."'
-        )
+        return refused(NAME, "Dispatch blocked: the task is empty", 'give a task: pancode dispatch "..."')
     problem = _unfit(task)
     if problem:
         return refused(

@@ -102,7 +102,7 @@ class MemoryWorkspaces:
         recipe = repr((order.workspace.repo, order.setup, order.cache, host.lockfile))
         key = hashlib.sha256(recipe.encode()).hexdigest()
         if key not in host.cache or host.full:
-            return PutBack(key, told="set-up runs: none is kept")
+            return PutBack(key, told="set-up runs: no result is kept")
         host.cache[key] = host.clock.wall_ms()
         host.set_up.add(name)
         host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
@@ -113,7 +113,7 @@ class MemoryWorkspaces:
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         if self._host.full:
-            return ("what set-up made is not kept for later attempts: the disk is full",)
+            return ("the result of set-up is not kept for later attempts: the disk is full",)
         self._host.cache.setdefault(key, self._host.clock.wall_ms())
         if str(order.identity) in self._host.torn:
             self._host.built_on_torn.append(str(order.identity))

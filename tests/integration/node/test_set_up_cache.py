@@ -140,7 +140,7 @@ def test_what_cannot_be_kept_is_said_and_costs_nothing(shop: Shop, make: str, wo
         claims = shop.run(run, make=make, task="#!scripted\nanswer ok")
         assert (claims.outcome, claims.change) == (Outcome.DONE, "empty"), claims.reason
         (said,) = (text for text in claims.findings if "ignored by git" not in text)
-        assert said.startswith(f"what set-up made is not kept for later attempts: {words}")
+        assert said.startswith(f"the result of set-up is not kept for later attempts: {words}")
     assert shop.ran() == 2 and shop.entries() == []
 
 

@@ -29,7 +29,7 @@ def test_a_model_that_can_do_it_all() -> None:
         one = sitting(tiny.url)
         fact = one.take()
         assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
-        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens, and it refuses what is longer"
+        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens, and it refuses longer prompts"
         assert fact.ctx == CTX and fact.tok_s is not None and fact.tok_s > 1
         assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 4
 

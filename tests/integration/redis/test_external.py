@@ -76,10 +76,10 @@ def test_no_password(debian: DebianRedis) -> None:
     ("rules", "message"),
     [
         ("~* &* +@all -acl", "This Redis does not let us create users for nodes."),
-        ("~app:* &* +@all", "Redis does not allow us what we need."),
-        ("~* &* +@all -evalsha", "Redis does not allow us what we need."),
-        ("~* resetchannels +@all", "Redis does not allow us what we need."),
-        ("~* &* +@all -info", "Redis does not allow us what we need."),
+        ("~app:* &* +@all", "Redis refuses rights that we need."),
+        ("~* &* +@all -evalsha", "Redis refuses rights that we need."),
+        ("~* resetchannels +@all", "Redis refuses rights that we need."),
+        ("~* &* +@all -info", "Redis refuses rights that we need."),
     ],
 )
 def test_too_few_rights(debian: DebianRedis, rules: str, message: str) -> None:

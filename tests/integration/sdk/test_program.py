@@ -188,7 +188,7 @@ asyncio.run(work())
         ('line.tell("failed", failure="model_failed", why="cut"); time.sleep(60)', F.MODEL_FAILED, "cut"),
         ("raise SystemExit(3)", F.AGENT_FAILED, "ended by itself, exit 3"),
         ("os.write(line._out, b'no event\\n'); time.sleep(60)", F.RUNTIME_UNREADABLE, "no event"),
-        (DONE, F.RUNTIME_UNREADABLE, "did not tell what was used"),
+        (DONE, F.RUNTIME_UNREADABLE, "did not report its usage"),
     ],
 )
 def test_each_other_end(stage: Stage, driver: str, failure: F, words: str) -> None:

@@ -45,4 +45,4 @@ def test_what_a_restarted_machine_was_at_work_on_is_evidence_and_no_result() -> 
     claims = stage.claims[NAME]
     assert (claims.failure, claims.change, claims.commit) == (FailureKind.NODE_REBOOTED, "none", None)
     assert stage.depot.commits == {} and stage.host.salvaged == [NAME]
-    assert any("put aside may be empty or old" in finding for finding in claims.findings)
+    assert any("saved files may be empty" in finding for finding in claims.findings)

@@ -125,7 +125,7 @@ def test_a_runtime_that_nothing_logs_in_is_told_of_a_broken_file_with_its_line(o
     assert str(owner.file) in problem.what and str(owner.file) in problem.fix
     fact = RuntimeFact(name="claude", state="not_logged_in", fix="pancode node login NODE claude")
     told = told_here(fact, owner.file.parent, "vm", owner.vault.trouble())
-    assert told.fix.startswith("mend that file") and "line 3" in told.fix
+    assert told.fix.startswith("fix that file") and "line 3" in told.fix
 
 
 @pytest.mark.parametrize("runtime", [one for one in RUNTIMES.values() if one.program is not None])

@@ -74,7 +74,7 @@ def test_a_record_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
     name = kept(Baseline(), tmp_path / "b.json")
     other = kept(Baseline("c" * 40), tmp_path / "b.json")
     assert other != name
-    with pytest.raises(WorkspaceFailure, match="not as it was taken down"):
+    with pytest.raises(WorkspaceFailure, match="differ from their record"):
         taken_down(tmp_path / "b.json", name)
     with pytest.raises(WorkspaceFailure):
         taken_down(tmp_path / "absent.json", name)

@@ -40,7 +40,10 @@ def test_the_command_to_try_has_no_password() -> None:
     [
         (raised.AuthenticationError("WRONGPASS"), "Redis refuses our password."),
         (raised.ResponseError("NOAUTH Authentication required."), "Redis refuses our password."),
-        (raised.NoPermissionError("this user has no permissions"), "Redis does not allow us what we need."),
+        (
+            raised.NoPermissionError("this user has no permissions"),
+            "Redis refuses rights that we need.",
+        ),
         (raised.OutOfMemoryError("command not allowed"), "Redis is full."),
         (raised.ReadOnlyError("You can't write"), "This Redis is a replica and takes no writes."),
         (raised.ResponseError("MISCONF Errors writing to the AOF file"), "Redis cannot write to its disk."),

@@ -227,10 +227,10 @@ def test_a_test_that_costs_is_for_a_person_to_want(world: Local, how: dict[str, 
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
     assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "in no budget" in exams.begun(world.context.plane.core, PLACE)
+    assert "which no budget counts" in exams.begun(world.context.plane.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "in no budget" not in exams.begun(world.context.plane.core, PLACE)
+    assert "which no budget counts" not in exams.begun(world.context.plane.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:

@@ -106,4 +106,4 @@ def test_how_old_a_test_is(world: Local, ms: int, words: str) -> None:
     assert about["words"] == (
         f"at 127.0.0.1:1: context 8 of 9 tokens, asleep, 1 of 2 slots free, test passed {words}"
     )
-    assert "told nothing" in served(run, node("n2"), 0)["words"]
+    assert "reported nothing" in served(run, node("n2"), 0)["words"]

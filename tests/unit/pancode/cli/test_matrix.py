@@ -81,7 +81,7 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
         ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip
     assert "the network" in told[1] and "UDP" in told[2] and "nothing" in told[3]
-    assert told[4].endswith("not known: the machine was not heard")
+    assert told[4].endswith("not known: the machine has not reported")
 
 
 def test_every_isolation_has_its_words() -> None:
@@ -89,7 +89,7 @@ def test_every_isolation_has_its_words() -> None:
 
 
 def test_without_a_machine_it_says_so() -> None:
-    assert matrix([{"name": "agent", "reasoning": [], "nodes": []}]) == "no machine was heard yet\n"
+    assert matrix([{"name": "agent", "reasoning": [], "nodes": []}]) == "no machine has reported yet\n"
 
 
 def row(runtime: str, version: str | None, tried: int, happened: list[str]) -> dict[str, Any]:

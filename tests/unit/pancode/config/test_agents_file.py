@@ -123,7 +123,7 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
         (
             "agents:\n  x:\n    runtime: claude\n    runtime_args: [--dangerously-skip-permissions]",
             "panagents.yaml:4: agent x: runtime_args are refused: --dangerously-skip-permissions",
-            "take runtime_args out",
+            "remove runtime_args",
         ),
         ("agents:\n  x: {runtime: claude, sampling: coding}", "the runtime claude takes none", "native"),
         ("agents:\n  x: {sampling: codng}", "agents.x.sampling: 'codng' does not fit", "correct"),
@@ -226,7 +226,7 @@ def test_who_the_agent_is_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None
     assert loaded(tmp_path, "agents: {reviewer: {prompt: strict}}").agents["reviewer"].prompt == (
         "You are strict.\n"
     )
-    with pytest.raises(ConfigError, match="has a system_prompt and a prompt, and both say who it is"):
+    with pytest.raises(ConfigError, match="has a system_prompt and a prompt, and both define its role"):
         loaded(tmp_path, "agents: {x: {prompt: strict, system_prompt: me}}")
     with pytest.raises(ConfigError, match=r"panagents.yaml:1: there is no prompt 'strct'") as caught:
         loaded(tmp_path, "agents: {x: {prompt: strct}}")

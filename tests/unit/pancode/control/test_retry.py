@@ -70,8 +70,8 @@ def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> No
 @pytest.mark.parametrize(
     ("runtime", "result", "words"),
     [
-        ("claude", {"node": "desk"}, "has not told one"),
-        ("claude", {"session": "s-1"}, "has not told one"),
+        ("claude", {"node": "desk"}, "has reported none"),
+        ("claude", {"session": "s-1"}, "has reported none"),
         ("shell", {"session": "s-1", "node": "desk"}, "runtime shell has none"),
     ],
 )

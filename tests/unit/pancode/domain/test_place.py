@@ -34,7 +34,7 @@ def test_no_address(text: str) -> None:
 def test_every_address_is_none_that_a_node_could_go_to(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         place_of(text, "here")
-    assert "every address" in caught.value.why
+    assert "wildcard address" in caught.value.why
 
 
 def test_where_nodes_go_is_where_we_listen_unless_it_is_said() -> None:
