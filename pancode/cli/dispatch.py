@@ -49,7 +49,7 @@ _SETTINGS = {
 }
 
 
-class _WithArgv(RichHelpCommand):
+class WithArgv(RichHelpCommand):
     """Keeps what comes after `--` apart: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -78,7 +78,7 @@ class _WithArgv(RichHelpCommand):
     'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
     "pancode dispatch -f task.md",
     "pancode dispatch --runtime shell -- uname -a",
-    cls=_WithArgv,
+    cls=WithArgv,
 )
 def dispatch(
     ctx: typer.Context,
@@ -128,22 +128,31 @@ def dispatch(
     run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
     --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
     """
-    body = _body(task_text(task, file), ctx.meta.get("argv"), ctx.params)
-    answer = post_agreed(face, face.client(works=True), "/v1/runs", body)
+    answer = queued(face, ctx)
     if dry_run:
         face.show(answer, lambda: plan(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
-    return _awaited(face, answer, detach=detach)
-
-
-def _awaited(face: Face, answer: dict[str, Any], *, detach: bool) -> int:
-    for warning in answer.pop("warnings", []):
-        face.note(f"warning: {safe(warning)}")
-    if answer["chosen"]:
-        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE
+    return finished(face, answer)
+
+
+def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, Any]:
+    """Send the request of the options; the queued run, or the report of a dry run. `asks`: questions too."""
+    given = ctx.params
+    body = _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    post = post_agreed if asks else _post
+    answer: dict[str, Any] = post(face, face.client(works=True), "/v1/runs", body)
+    for warning in [] if given["dry_run"] else answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if answer["chosen"] and not given["dry_run"]:
+        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
+    return answer
+
+
+def finished(face: Face, answer: dict[str, Any]) -> int:
+    """Wait for a queued run and show its result; the exit status."""
     client = face.client()  # who waits brings up no fleet that is taken down meanwhile
     ended = wait(face, client, answer["run"])
     if ended is None:

@@ -233,6 +233,11 @@ def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, 
     return {**answer, "stopped": not nodes}
 
 
+def take_down(face: Face, client: Client) -> None:
+    """The whole fleet, without a question."""
+    _down(face, client, [], now=True)
+
+
 def wait_gone(client: Client) -> None:
     """Until nobody answers on the socket; UnavailableError after 60 s."""
     for _ in range(600):

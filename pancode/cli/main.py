@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "race": ("workflows.race", "one task for several workers; the best result wins"),
     "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
     "batches": ("workflows.batches", "the last batches"),
+    "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
     "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),
     "inbox": ("people.inbox", "what waits for you: questions, changes to approve"),
     "answer": ("people.inbox", "answer the question of a run; it goes on"),
@@ -63,7 +64,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name to (module of this package, one line)."""
 LATER: dict[str, str] = {
-    "run": "pancode run --headless: dispatch waits and exits with the outcome's code already",
     "top": "terminal dashboard; pancode fleet status --watch is there",
     "chat": "Panos, the orchestrator",
     "up": "Panos' sessions",

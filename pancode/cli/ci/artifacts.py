@@ -1,0 +1,100 @@
+"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, and the run as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+from pancode.client import Client, path_of
+from pancode.errors import UsageError
+
+Json = dict[str, Any]
+
+
+def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
+    """Names of the files that were written. UsageError where the folder cannot be written."""
+    shown: Json = client.get(path_of("runs", run))
+    texts: dict[str, Callable[[], bytes]] = {
+        "run.json": lambda: _plain(shown),
+        "junit.xml": lambda: junit(shown),
+        "answer.md": lambda: str(shown["answer"]).encode(),
+    }
+    if shown["receipt"]:
+        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
+    if shown["commit"]:
+        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, made in texts.items():
+            (folder / name).write_bytes(made())
+        logs = [_log(client, run, stream, folder) for stream in _streams(client, run)]
+    except OSError as exc:
+        raise UsageError(
+            f"{folder} cannot be written", why=str(exc), fix="--artifacts with a folder that can"
+        ) from exc
+    return sorted([*texts, *logs])
+
+
+def junit(run: Json) -> bytes:
+    """The agent's end and each gate as a test case; what failed says why."""
+    cases = [_case("agent", run["agent"], _failure(run))]
+    cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
+    failed = sum(case.find("failure") is not None for case in cases)
+    counts = {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
+    suite = Xml.Element("testsuite", {"name": f"pancode {run['run']}", **counts})
+    suite.extend(cases)
+    root = Xml.Element("testsuites", counts)
+    root.append(suite)
+    text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
+
+
+def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
+    case = Xml.Element("testcase", {"classname": f"pancode.{kind}", "name": _xml(name)})
+    if failure is not None:
+        Xml.SubElement(case, "failure", {"message": _xml(failure[:300])}).text = _xml(failure)
+    return case
+
+
+def _failure(run: Json) -> str | None:
+    """A failed gate is a case of its own."""
+    passed = run["outcome"] in ("done", "verify_failed")
+    return None if passed else f"{run['outcome']}: {run['reason']}"
+
+
+def _failed_gate(gate: Json) -> str | None:
+    """Its output is in the run's logs."""
+    code = gate["exit_code"]
+    return None if gate["passed"] else "it could not be run" if code is None else f"exit {code}"
+
+
+def _xml(text: str) -> str:
+    """Without characters that XML cannot hold."""
+    return "".join(
+        one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
+    )
+
+
+def _streams(client: Client, run: str) -> list[str]:
+    """Those of all attempts; a log of the attempt that won, else of the newest, is what is kept of each."""
+    attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
+    return sorted({name for names in attempts.values() for name in names})
+
+
+def _log(client: Client, run: str, stream: str, folder: Path) -> str:
+    """The whole stream, piece by piece."""
+    name, offset = f"{stream}.log", 0
+    with (folder / name).open("wb") as file:
+        while True:
+            part = client.log(run, stream, "", offset)
+            file.write(part.data)
+            if part.state != "more" or part.next <= offset:
+                return name
+            offset = part.next
+
+
+def _plain(value: Any) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"

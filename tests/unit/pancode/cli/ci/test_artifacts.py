@@ -1,0 +1,83 @@
+"""What a CI job keeps of a run: each file, and JUnit that its readers understand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from pancode.cli.ci.artifacts import junit, write_artifacts
+from pancode.client import Client, LogPart
+from pancode.errors import UsageError
+
+RUN = {
+    "run": "r-1",
+    "agent": "builder",
+    "outcome": "done",
+    "reason": "",
+    "answer": "did it",
+    "receipt": "d1",
+    "commit": "c1",
+    "gates": [{"name": "pytest -q", "passed": True, "exit_code": 0}],
+}
+
+
+class Coordinator:
+    """Answers for one run; its log comes in two pieces."""
+
+    def __init__(self, **other: Any) -> None:
+        self.run = {**RUN, **other}
+
+    def get(self, path: str) -> Any:
+        if path.endswith("/streams"):
+            return {"streams": {"1.1": ["out", "err"], "2.2": ["out"]}}
+        return {"envelope": "signed"} if "receipts" in path else self.run
+
+    def raw(self, path: str) -> bytes:
+        return b"+x\n"
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        return LogPart(b"ab"[offset : offset + 1], "2.2", offset + 1, "more" if offset == 0 else "end")
+
+
+def kept(folder: Path, **other: Any) -> list[str]:
+    return write_artifacts(cast("Client", Coordinator(**other)), "r-1", folder)
+
+
+def test_each_file_is_there_and_whole(tmp_path: Path) -> None:
+    names = kept(tmp_path / "new" / "out")
+    assert names == sorted(path.name for path in (tmp_path / "new/out").iterdir())
+    text = {name: (tmp_path / "new/out" / name).read_text() for name in names}
+    assert json.loads(text["run.json"])["run"] == "r-1" and json.loads(text["receipt.json"])
+    assert text["change.diff"] == "+x\n" and text["answer.md"] == "did it"
+    assert text["out.log"] == text["err.log"] == "ab", "both pieces"
+
+
+def test_what_a_run_does_not_have_is_no_file(tmp_path: Path) -> None:
+    assert not {"receipt.json", "change.diff"} & set(kept(tmp_path, receipt=None, commit=None))
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        kept(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(
+    ("other", "failed"),
+    [
+        ({}, []),
+        ({"outcome": "error", "reason": "exit 3", "gates": []}, ["builder"]),
+        (
+            {"outcome": "verify_failed", "gates": [{"name": "g\x00", "passed": False, "exit_code": 1}]},
+            ["g?"],
+        ),
+    ],
+)
+def test_junit_has_the_agent_and_each_gate(other: dict[str, Any], failed: list[str]) -> None:
+    suite = Xml.fromstring(junit({**RUN, **other}))[0]
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
+    assert suite.get("failures") == str(len(failed)) and suite.get("tests") == str(len(suite))
