@@ -38,12 +38,17 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/answer": Told("answer its question", "answer", "Queued, with `warnings`"),
     "POST /v1/runs/{run}/approve": Told("say yes: land what waits for that", "approve", "object, as of land"),
     "POST /v1/runs/{run}/deny": Told("say no to what it waits for", "deny", "RunShape"),
-    "GET /v1/workflows": Told("the newest workflows", "", '`{"workflows": [WorkflowShape]}`'),
-    "POST /v1/workflows": Told("begin one; with `dry_run` only judge", "", "WorkflowShape"),
-    "GET /v1/workflows/{workflow}": Told("one of them", "", "WorkflowShape"),
-    "POST /v1/workflows/{workflow}/stop": Told("stop its runs, begin nothing more", "", "WorkflowShape"),
-    "POST /v1/workflows/{workflow}/resume": Told("go on with what is not done", "", "WorkflowShape"),
-    "POST /v1/workflows/{workflow}/retry": Told("all of it anew", "", "WorkflowShape"),
+    "GET /v1/workflows": Told("the newest workflows", "batches", '`{"workflows": [WorkflowShape]}`'),
+    "POST /v1/workflows": Told("begin one; with `dry_run` only judge", "chain", "WorkflowShape"),
+    "GET /v1/workflows/{workflow}": Told("one of them", "workflow show", "WorkflowShape"),
+    "GET /v1/workflows/{workflow}/receipt": Told("its signed summary, judged", "workflow receipt", "object"),
+    "POST /v1/workflows/{workflow}/stop": Told(
+        "stop its runs, begin nothing more", "workflow stop", "WorkflowShape"
+    ),
+    "POST /v1/workflows/{workflow}/resume": Told(
+        "go on with what is not done", "workflow resume", "WorkflowShape"
+    ),
+    "POST /v1/workflows/{workflow}/retry": Told("all of it anew", "workflow retry", "WorkflowShape"),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

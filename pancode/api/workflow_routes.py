@@ -36,6 +36,10 @@ def _resume(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.workflows.resume(call.path["workflow"], call.body.by)
 
 
+def _receipt(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.workflows.receipt(call.path["workflow"])
+
+
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     verbs = context.plane.workflows
     caller = verbs.caller(call.path["workflow"])
@@ -47,6 +51,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/workflows", _list, query=("limit",)),
     Verb("POST", "/v1/workflows", _begin, WorkflowBody, pokes=True, status=201),
     Verb("GET", "/v1/workflows/{workflow}", _show),
+    Verb("GET", "/v1/workflows/{workflow}/receipt", _receipt),
     Verb("POST", "/v1/workflows/{workflow}/stop", _stop, ReasonBody, pokes=True),
     Verb("POST", "/v1/workflows/{workflow}/resume", _resume, ActBody, pokes=True),
     Verb("POST", "/v1/workflows/{workflow}/retry", _retry, ActBody, pokes=True, status=201),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
+from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
+from node_agent.wire.signing import verify as verify_envelope
+from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import MOST_WORKFLOWS
 from pancode.control.query.run import at, iso
-from pancode.control.query.shapes import CostShape, WorkflowShape, WorkflowStepShape
+from pancode.control.query.shapes import CheckShape, CostShape, Json, WorkflowShape, WorkflowStepShape
 from pancode.control.workflow import rows
 from pancode.domain import books
-from pancode.domain.records import Balance, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
+from pancode.domain.verification import ReceiptVerdict, TrustedKeys
+from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
 
@@ -23,6 +30,43 @@ def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape
     """One of them. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find(tx, text)), "warnings": list(warnings)}
+
+
+def receipt(core: Core, text: str) -> Json:
+    """The signed summary of an ended workflow, judged: its signature, and the receipts that it names."""
+    with core.ports.ledger.transaction() as tx:
+        workflow, keys = rows.find(tx, text), keyring.trusted(tx)
+        if workflow.receipt is None:
+            raise NotFoundError(
+                f"{workflow.id} has no receipt yet",
+                why=f"it is {workflow.state}; a receipt is signed when it has ended",
+                fix=f"pancode workflow show {workflow.id}",
+                code="receipt_not_found",
+            )
+        envelope = parse_envelope(workflow.receipt)
+        said: Json = json.loads(envelope.body())
+        checks = [_signed(envelope, keys), *(_held(tx, one) for one in said["subject"])]
+    good = all(check["ok"] for check in checks)
+    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+    told: Json = {"workflow": workflow.id, "state": workflow.state.value, "verdict": verdict.value}
+    return {**told, "checks": checks, "statement": said, "envelope": envelope.model_dump(mode="json")}
+
+
+def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
+    what = "signed by the coordinator"
+    try:
+        signer = verify_envelope(envelope, {name: known.key for name, known in keys.coordinators.items()})
+    except WireRefusal as refusal:
+        return {"what": what, "ok": False, "detail": refusal.detail}
+    return {"what": what, "ok": True, "detail": f"key {signer.tag}"}
+
+
+def _held(tx: Transaction, subject: Json) -> CheckShape:
+    """Whether the ledger has that receipt; `pancode receipt verify RUN` judges it."""
+    digest = str(subject["digest"]["sha256"])
+    stored = tx.get(StoredReceipt, digest)
+    ok = stored is not None and stored.run == subject["name"]
+    return {"what": f"the receipt of {subject['name']} is here", "ok": ok, "detail": digest}
 
 
 def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:

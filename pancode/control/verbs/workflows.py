@@ -50,6 +50,10 @@ class WorkflowVerbs:
         begun = asked.retry(self._core, around, text, by)
         return workflows.show(self._core, begun.workflow.id, begun.warnings)
 
+    def receipt(self, text: str) -> Json:
+        """The signed summary of an ended workflow, with the verdict on it. NotFoundError before its end."""
+        return workflows.receipt(self._core, text)
+
     def caller(self, text: str) -> Json:
         """The settings and the preset with which it was begun."""
         return asked.caller_of(self._core, text)

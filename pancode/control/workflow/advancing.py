@@ -9,6 +9,7 @@ from pancode.control.dispatch import new_id_in
 from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.results import StepResults
+from pancode.control.workflow.sealing import sealed
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.records import (
     Action,
@@ -61,7 +62,7 @@ class Advancing:
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and s.state not in OVER)
             workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
-            rows.write(work, view, Advance(workflow, steps, changed, stop=runs))
+            rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
 
     def cut_short(self) -> None:
         """Each step of it is short, and is done again by the next coordinator."""
@@ -84,6 +85,7 @@ class Advancing:
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
+            made = sealed(work, made)
             rows.write(work, view, made)
             pending = made.collect or made.measure
             if (

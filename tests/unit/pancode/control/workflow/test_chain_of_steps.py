@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
-from pancode.domain.records import Action, Run
+from pancode.domain.records import Action, Run, Workflow
 from pancode.ports import Composed, Composition, MergeConflictError
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 from tests.unit.pancode.control.world import HonestDepot
@@ -284,3 +286,26 @@ def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
     flows.coordinator.turn()
     assert len([run for run in flows.coordinator.rows(Run) if run.step == "b"]) == 1
     assert flows.states()["b"] == "running" and not flows.coordinator.rows(Action)
+
+
+def test_its_receipt_names_the_receipts_of_its_runs_and_is_signed(flows: Flows) -> None:
+    flows.begin(step("a"), step("b", "a"), kind="chain", name="two")
+    flows.claim()
+    assert flows.world.problem("GET", "/v1/workflows/last/receipt")["code"] == "receipt_not_found"
+    for name in "ab":
+        flows.end(name)
+        flows.claim()
+    told = flows.world.http.get("/v1/workflows/last/receipt").json()
+    assert told["verdict"] == "PASS" and len(told["checks"]) == 3
+    runs = flows.runs()
+    subjects = [(one["name"], one["digest"]["sha256"]) for one in told["statement"]["subject"]]
+    assert subjects == [(runs[name].id, runs[name].result["receipt"]) for name in "ab"]
+    assert told["statement"]["predicate"]["cost_usd"] == "0.20"
+    with flows.coordinator.ledger.transaction() as tx:
+        row = tx.find(Workflow)[0]
+        assert row.receipt is not None
+        key = SigningKey(b"x" * 32)
+        forged = key.sign("application/vnd.in-toto+json", parse_envelope(row.receipt).body())
+        tx.put(replace(row, receipt=forged.model_dump_json()))
+    told = flows.world.http.get("/v1/workflows/last/receipt").json()
+    assert told["verdict"] == "TAMPERED" and not told["checks"][0]["ok"]

@@ -1,0 +1,23 @@
+"""Signs the receipt of a workflow as it ends."""
+
+from __future__ import annotations
+
+from pancode.control.work import Work
+from pancode.domain import books
+from pancode.domain.records import Balance, Run
+from pancode.domain.values import replace
+from pancode.domain.workflow.advance import Advance
+from pancode.domain.workflow.receipt import PAYLOAD_TYPE, payload, statement
+
+
+def sealed(work: Work, made: Advance) -> Advance:
+    """With the signed summary of an ended workflow; the same where it goes on."""
+    if not made.ended:
+        return made
+    core, workflow = work.core, made.workflow
+    runs = {run.id: run for run in work.tx.find(Run, {"workflow": workflow.id})}
+    scope = books.workflow_scope(workflow.id)
+    balance = work.tx.get(Balance, scope) or Balance(scope)
+    said = statement(core.fleet, workflow, made.steps, runs, balance)
+    envelope = core.key.sign(PAYLOAD_TYPE, payload(said))
+    return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))
