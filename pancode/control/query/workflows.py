@@ -95,7 +95,7 @@ def _step(tx: Transaction, step: WorkflowStep) -> WorkflowStepShape:
         "state": step.state.value,
         "needs": list(step.needs),
         "run": None if run is None else run.id,
-        "runs": list(step.runs),
+        "runs": [name for name in step.runs if name != step.run or run is not None],
         "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
         "round": step.round,
         "most": step.most,

@@ -94,7 +94,8 @@ def write(work: Work, before: WorkflowView, made: Advance) -> None:
 def step_event(step: WorkflowStep) -> Happened:
     told: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
     told |= {"round": step.round, "reason": step.reason[:500]}
-    return Happened(EventKind.WORKFLOW_STEP, step.run, None, told)
+    run = None if step.state is WorkflowStepState.STARTING else step.run  # which is not written yet
+    return Happened(EventKind.WORKFLOW_STEP, run, None, told)
 
 
 def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
