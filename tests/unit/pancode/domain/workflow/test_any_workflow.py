@@ -23,7 +23,8 @@ from pancode.domain.workflow.advance import OVER, Advance, WorkflowView, advance
 from pancode.domain.workflow.plan import ancestors
 from tests.unit.pancode.control.world import a_run
 
-VERDICT = {"file": "v.json", "schema": {"v": ["yes", "no"]}}
+VERDICT: dict[str, Any] = {"file": "v.json", "schema": {"v": ["yes", "no"]}}
+UNTIL: dict[str, Any] = {"field": "v", "equals": "yes"}
 ENDS = (Outcome.DONE, Outcome.DONE, Outcome.DONE, Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT)
 
 
@@ -41,10 +42,11 @@ def workflows(draw: st.DrawFn) -> tuple[Workflow, tuple[WorkflowStep, ...]]:
         if not alone and draw(st.integers(0, 3)) == 0:
             known = sorted(ancestors(step.name, (*steps, step)))
             back_to = draw(st.sampled_from([None, *known]))
-            until, most = {"field": "v", "equals": "yes"}, draw(st.integers(1, 3))
-            step = replace(step, verdict=VERDICT, until=until, most=most, back_to=back_to)
+            step = replace(step, verdict=VERDICT, until=UNTIL, most=draw(st.integers(1, 3)), back_to=back_to)
         steps.append(step)
-    race = {"by": draw(st.sampled_from(["first", "smallest"]))} if kind is WorkflowKind.RACE else {}
+    race: dict[str, Any] = (
+        {"by": draw(st.sampled_from(["first", "smallest"]))} if kind is WorkflowKind.RACE else {}
+    )
     made = Workflow("w-1", 0, "ana", kind, "any", "", None, race=race)
     concurrency = draw(st.none() | st.integers(1, 3))
     stagger = draw(st.sampled_from([0, 0, 50]))
@@ -66,7 +68,7 @@ class Played:
         made = advance(view)
         assert advance(view) == made
         self.workflow, self.steps = made.workflow, {step.name: step for step in made.steps}
-        self.winners |= {made.workflow.winner} - {None}  # type: ignore[operator]
+        self.winners |= set(filter(None, [made.workflow.winner]))
         return made
 
     def settled(self) -> None:
@@ -140,7 +142,7 @@ def test_no_step_before_its_needs_one_winner_and_always_an_end(
             played.end(data.draw(st.sampled_from(left)))
     assert played.workflow.finished_ms is not None, "it has no end"
     assert all(step.state in OVER for step in played.steps.values())
-    assert len(played.winners) <= 1 and played.winners == {played.workflow.winner} - {None}
+    assert len(played.winners) <= 1 and played.winners == set(filter(None, [played.workflow.winner]))
     for name in played.winners:
         won = played.runs[str(played.steps[name].run)]
         assert won.outcome is Outcome.DONE
