@@ -32,7 +32,7 @@ ENDS = (Outcome.DONE, Outcome.DONE, Outcome.DONE, Outcome.ERROR, Outcome.LOST, O
 def workflows(draw: st.DrawFn) -> tuple[Workflow, tuple[WorkflowStep, ...]]:
     kind, count = draw(st.sampled_from(WorkflowKind)), draw(st.integers(1, 7))
     alone = kind in (WorkflowKind.BATCH, WorkflowKind.RACE)
-    steps = []
+    steps: list[WorkflowStep] = []
     for number in range(count):
         before = [f"s{n}" for n in range(number)]
         needs = (
