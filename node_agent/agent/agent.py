@@ -173,7 +173,7 @@ class NodeAgent:
         self._after = heard.last or self._after
 
     def _examine(self, ask: Examine) -> None:
-        """Who asked has gone by the time that is too late: no model is loaded for nobody."""
+        """The caller has gone when a request is too late: no model is loaded then."""
         now = self.now()
         if now is not None and not ask.start_by.is_past(now) and not self.world.journal.node().revoked:
             self.world.exams.examine(ask)

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 
 
 class Drive(Protocol):
-    """Who advances the attempts: this thread in its turn, or threads of their own."""
+    """Advances the attempts: in this thread's turn, or in threads of their own."""
 
     def wake(self, identity: AttemptId) -> None:
         """This attempt has something to do now."""
@@ -29,7 +29,7 @@ class InlineDrive:
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.waits: dict[AttemptId, str] = {}
-        """What each attempt waits for, in words."""
+        """The reason why each attempt waits, in words."""
 
     def wake(self, identity: AttemptId) -> None:
         self._due[identity] = 0

@@ -11,7 +11,7 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 
 
 class Follower:
-    """What it misses comes with the upload at the end."""
+    """Bytes that it misses come with the upload at the end."""
 
     def __init__(self, journal: JournalPort, depot: DepotLink) -> None:
         self._journal, self._depot = journal, depot

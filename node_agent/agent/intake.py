@@ -89,7 +89,7 @@ class Intake:
             self._decide(opened, verdict)
 
     def _turn_away(self, claimed: Claimed, refused: Refuse) -> None:
-        """Nobody can be answered for it: it is counted, and leaves the queue."""
+        """An order that is not believed cannot be answered: it is counted, and leaves the queue."""
         self._note(f"an order was not believed: {refused.why}: {refused.detail}", ProblemCode.FORGED_ORDER)
         self._world.uplink.settle_job(claimed.job, False, f"{refused.why}: {refused.detail}")
 
@@ -140,7 +140,7 @@ class Intake:
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:
-        """What is over is said again, with its receipt: a coordinator that asks has perhaps lost it."""
+        """Reports a finished attempt again, with its receipt: the coordinator has perhaps lost it."""
         w = self._world
         if mark not in FINAL:
             return

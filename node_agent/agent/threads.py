@@ -17,7 +17,7 @@ class Crew:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: list[SimpleQueue[Work]] = []
-        """Where those who wait are told; the one that began to wait last is asked first."""
+        """The queues of waiting threads; the one that began to wait last comes first."""
 
     def do(self, work: Work) -> None:
         """Begin it now, in another thread; it must raise nothing."""

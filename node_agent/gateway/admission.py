@@ -36,7 +36,7 @@ class OpenConnection:
 
 
 def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
-    """Who has to go, so that no more than `room` are left. `waiting`: the oldest first.
+    """The connections to close, so that no more than `room` are left. `waiting`: the oldest first.
 
     Of the user who has most, the one that has waited longest: whoever means it shows the key at once.
     """
@@ -95,7 +95,7 @@ class Lobby:
 
 
 def users_by_ports() -> dict[Ports, int]:
-    """Whose the near end of each TCP connection of this machine is; empty where it is not told."""
+    """The user id that owns the near end of each TCP connection of this machine; empty where unknown."""
     try:
         with open(_TABLE) as file:
             rows = [line.split() for line in file][1:]

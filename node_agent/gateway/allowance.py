@@ -28,7 +28,7 @@ _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
 def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
-    """What a request of so many bytes may use."""
+    """The most tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [asked.get(name) for name in inside] if inside else [asked]
     told = [_largest(place, names) for place in places if isinstance(place, dict)]
@@ -38,7 +38,7 @@ def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
 
 
 def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
-    """What an answer of `passed` bytes has used: as it told, or as must be assumed where it did not."""
+    """The usage of an answer of `passed` bytes: as it reported, else as must be assumed."""
     told = reading.tokens
     if reading.whole:
         return told

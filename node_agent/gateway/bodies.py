@@ -18,7 +18,7 @@ LARGEST: dict[Wire, int] = {
     Wire.GEMINI: 20 * MB,
     Wire.OLLAMA: 32 * MB,
 }
-"""What the vendors take, as far as they say so; the longest that was seen has 2 MB."""
+"""The vendors' own limits, as far as they are known; the longest request that was seen has 2 MB."""
 SMALL = MB
 """Of what only looks, and needs no body."""
 IN_MEMORY = 64 * MB

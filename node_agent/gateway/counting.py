@@ -111,7 +111,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a run may use; None: no such limit."""
+    """The limits of a run's usage; None: no such limit."""
 
     tokens: int | None = None
     usd: Decimal | None = None

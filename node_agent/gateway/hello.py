@@ -34,7 +34,7 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def field(self, size: int) -> bytes:
-        """What a length of so many bytes says."""
+        """Reads a field that begins with its length, in so many bytes."""
         return self.take(self.number(size))
 
     @property

@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BadMessage(Exception):
-    """What came is not HTTP, or not a kind of it that leaves no doubt where a body ends."""
+    """The input is not HTTP, or leaves doubt about where a body ends."""
 
 
 class TooLarge(BadMessage):

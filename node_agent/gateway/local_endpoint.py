@@ -28,7 +28,7 @@ class Lead:
     ca: str
 
     def told(self) -> dict[str, Any]:
-        """What the gateway's spec says of it."""
+        """Its entry in the gateway's spec."""
         at = str(self.slots_folder.absolute())
         return {"local": self.free, "slots": self.slots, "slots_folder": at, "ca": self.ca}
 

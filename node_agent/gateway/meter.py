@@ -52,7 +52,7 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """What an answer has said so far. `whole`: it said it to its end; `model`: which one answered."""
+    """The usage that an answer has reported so far. `whole`: to its end; `model`: which one answered."""
 
     tokens: TokenCount = TokenCount()
     whole: bool = False

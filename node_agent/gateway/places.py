@@ -37,7 +37,7 @@ def read_count(attempt: Path) -> Count | None:
 
 
 def write_record(attempt: Path) -> None:
-    """Who this process is, in the place of who was there before."""
+    """Writes this process's identity over that of an earlier one."""
     replace_file(attempt / FOLDER / RECORD, json.dumps(_own()).encode())
 
 

@@ -89,7 +89,7 @@ def hide() -> None:
 
 
 def bound() -> None:
-    """What a run sends us must not take the machine's memory: a request that does not fit is refused."""
+    """A run's requests must not fill the machine's memory: one that does not fit is refused."""
     import resource
 
     with contextlib.suppress(OSError, ValueError):

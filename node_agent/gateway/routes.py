@@ -28,7 +28,7 @@ class Route:
     wire: Wire
     counted: bool
     model: str = ""
-    """Where the path names it."""
+    """The model that the path names."""
 
 
 class NotAllowed(Exception):
@@ -66,7 +66,7 @@ def route_of(method: str, path: str) -> Route:
 
 
 def wire_of(start: str) -> Wire:
-    """Whose words a refusal is put into, by the first line of whatever was asked."""
+    """The dialect in which to word a refusal, by the first line of the request."""
     if "/messages" in start:
         return Wire.ANTHROPIC
     if "/v1beta" in start or "enerateContent" in start:
@@ -85,7 +85,7 @@ def split_target(target: str) -> tuple[str, str, str]:
 
 
 def presented(headers: Mapping[str, str], in_query: str) -> str:
-    """What the agent shows as its key: the placeholder that it was given, when it is one of ours."""
+    """The key that the agent sends: our placeholder, when the agent is one of ours."""
     given = headers.get("authorization", "")
     bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
     return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
@@ -93,7 +93,7 @@ def presented(headers: Mapping[str, str], in_query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """What a request is for, as its head tells."""
+    """The purpose of a request, by its head."""
 
     method: str
     path: str

@@ -148,7 +148,7 @@ class Gateway:
     async def _refuse(
         self, client: AgentClient, wire: Wire, refusal: NotAllowed, closes: bool = False
     ) -> None:
-        """Who does not listen must not keep us busy; what others do is not held against the run."""
+        """A client that does not read must not keep us busy; strangers do not count against the run."""
         if isinstance(refusal, Stranger):
             self._strangers = so_far = self._strangers + 1
         else:

@@ -18,7 +18,7 @@ FIRST_PAUSE_S, PAUSE_S = 0.02, 0.25
 
 
 def folder_of(parent: Path, name: str) -> Path:
-    """Where the calls at one endpoint share its slots."""
+    """The folder of the locks by which the calls at one endpoint share its slots."""
     return parent / re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 

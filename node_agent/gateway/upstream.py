@@ -26,7 +26,7 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class UpstreamServer:
-    """Where it is. `base`: put before each path there, `mount` is what stands for it here."""
+    """The address of the server. `base`: comes before each path there; `mount`: stands for it here."""
 
     host: str
     port: int
@@ -50,7 +50,7 @@ class UpstreamServer:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def path(self, path: str, query: str) -> str:
-        """What is `path` for the agent, there."""
+        """The agent's `path` as a path of the server."""
         target = self.base + path.removeprefix(self.mount)
         return f"{target}?{query}" if query else target
 

@@ -313,7 +313,7 @@ class Journal:
         return entry
 
     def _note_said(self, name: str, events: list[tuple[int, str]]) -> None:
-        """What a long run has said is read from the disk when it is asked for."""
+        """Events of a long run are read from the disk when they are needed."""
         said = self._said.get(name)
         if said is not None:
             said += _spoken(events)

@@ -32,7 +32,7 @@ MARK_BYTES = 192 << 10
 RECEIPT_BYTES = 256 << 10
 """Reserved for the receipt, which stands between the marks."""
 _RECEIPT = b"="
-"""What a record begins with that is no mark, but the receipt."""
+"""The first byte of a record that holds the receipt, not a mark."""
 _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -127,7 +127,7 @@ class _Silent(Exception):
 
 
 def _found(runtime: Runtime, path: str) -> dict[str, str | None]:
-    """Where the programs are that a probe asks; a probe's answer hangs on that."""
+    """The paths of the programs that a probe runs; its answer depends on them."""
     return {argv[0]: shutil.which(argv[0], path=path) for argv in runtime.probe.argvs}
 
 

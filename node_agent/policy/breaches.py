@@ -13,7 +13,7 @@ SHOWN = 20
 
 
 class Touch(StrEnum):
-    """What became of a path."""
+    """The change of a path."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -38,7 +38,7 @@ class FileChange:
 
 
 def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
-    """What broke which rule, in words, each once; the first of them, and how many more."""
+    """The broken rules in words, each once; the first of them, and how many more."""
     if not rules:
         return ()
     told = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)

@@ -59,7 +59,7 @@ class Offence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a deed is, and what of it is not allowed; nothing: it is."""
+    """The class of an action, and its offences; none: it is allowed."""
 
     action: ActionClass
     offences: tuple[Offence, ...] = ()
@@ -113,7 +113,7 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
 
 
 def refused(policy: Policy, said: Judgement) -> list[str]:
-    """What keeps a call from being made, in words; nothing: it may be.
+    """Why a call may not be made, in words; empty: it may.
 
     What only the level forbids is let through where it only looks, and where a level that allows destructive
     commands meets one that nobody can see into.

@@ -37,7 +37,7 @@ TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
 Origin = Callable[[str], str]
-"""Whose file and which line, by dotted path."""
+"""The file and line of each value, by dotted path."""
 
 
 class RuleError(ValueError):

@@ -61,7 +61,7 @@ NAME_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class LaunchSurroundings:
-    """What a command line depends on. `values`: the node's variables and secrets by name, as now."""
+    """The inputs of a command line. `values`: the node's variables and secrets by name, as now."""
 
     path: str
     python: str
@@ -76,7 +76,7 @@ class LaunchSurroundings:
     server: Callable[[Order], EndpointFact | None] = lambda order: None
     """The endpoint that the order names, as last seen."""
     before: Callable[[Order], Usage] = lambda order: Usage()
-    """What the session that the order goes on with had used."""
+    """The earlier usage of the session that the order resumes."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
 
@@ -272,7 +272,7 @@ class NodeRuntimes:
         return request_of(order, work, home, Resume(order.resume.session, self._around.before(order)))
 
     def hidden(self, order: Order) -> dict[str, str]:
-        """What must not leave the node: the owner's values, logins, and what the order names as a secret."""
+        """Values that must not leave the node: the owner's, logins, and the secrets that the order names."""
         values = self._around.values()
         names = {*self._around.owned(), *order.secrets, *filter(is_secret_name, order.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))

@@ -22,7 +22,7 @@ from node_agent.shim.spool import (
 
 
 def look(folder: Path) -> Look:
-    """What became of a phase. OSError, SpoolError."""
+    """The state of a phase. OSError, SpoolError."""
     spawned = spawned_in(folder)
     if spawned is None:
         return NotStarted()
@@ -55,7 +55,7 @@ def _exit_record(folder: Path) -> Ended | None:
 
 
 def spawned_in(folder: Path) -> Spawned | None:
-    """Who has taken the folder. OSError, SpoolError."""
+    """The record of the shim that has claimed the folder. OSError, SpoolError."""
     data = read_part(folder / SPAWNED)
     return None if data is None else Spawned.from_json(data)
 

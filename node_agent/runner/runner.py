@@ -150,7 +150,7 @@ class Runner:
             raise _failed(folder, said or "it said nothing")
 
     def look(self, folder: Path) -> Look:
-        """What the folder and the process table say now. Raises RunnerError for an unreadable record."""
+        """The state by the folder and the process table. Raises RunnerError for an unreadable record."""
         known = self._ended.get(str(folder))
         if known is not None:
             return known
@@ -211,7 +211,7 @@ class Runner:
         return len(struck)
 
     def members(self, marker: str) -> list[process.Proc]:
-        """What is alive of an attempt: what carries its marker, and all that is in a scope of its own."""
+        """The living processes of an attempt: those with its marker, and all in its own scope."""
         return process.members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
@@ -245,7 +245,7 @@ class Runner:
     def _begin(
         self, folder: Path, launch: Callable[[Path], tuple[process.Proc, int]], patience_ms: int = LAUNCH_MS
     ) -> str:
-        """What the process said that was to become a shim; nothing when it died or took too long."""
+        """The first report of a process that should become a shim; empty when it died or took too long."""
         try:
             proc, ready = launch(folder)
         except OSError as exc:

@@ -38,7 +38,7 @@ FIX = "systemctl --user status; attempts run meanwhile in the node agent's own c
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What begins the shim's argument list, and the environment that goes with it."""
+    """The beginning of the shim's argument list, and the environment for it."""
 
     words: tuple[str, ...]
     env: Mapping[str, str]

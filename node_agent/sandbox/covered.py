@@ -29,7 +29,7 @@ class Known:
 
 
 def read(folder: Path) -> tuple[Known, ...]:
-    """What earlier phases of this attempt had covered."""
+    """The files that earlier phases of this attempt had covered."""
     try:
         held = json.loads((folder / FILE).read_bytes())
     except FileNotFoundError:

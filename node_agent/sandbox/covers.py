@@ -123,7 +123,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
-    """Where it really lies, if that is in the checkout: a link's own place cannot be mounted upon."""
+    """The real path, if it is in the checkout: nothing can be mounted on a link."""
     top, real = os.path.realpath(ground.tree), os.path.realpath(path)
     if real.startswith(f"{top}/") and os.path.exists(real):
         here = f"{ground.tree}{real[len(top) :]}"

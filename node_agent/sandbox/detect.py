@@ -124,7 +124,7 @@ def _prlimit(path: str, is_root: bool) -> str:
 
 
 def explained(said: str) -> WallTools:
-    """What bubblewrap's own words mean."""
+    """Explains an error message of bubblewrap."""
     last = said.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _none(f"{why}: {last}"[:500], fix)

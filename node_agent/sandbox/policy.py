@@ -14,9 +14,9 @@ INSIDE_UID = 1000
 """Of the agent as it sees itself, whoever it is outside: some programs refuse to work as root."""
 TMP_BYTES = 512 << 20
 STATUS_FD = 3
-"""Where bubblewrap says whether the program ran, so that its own failure is not taken for the agent's."""
+"""The descriptor on which bubblewrap reports whether the program ran: its own failure is not the agent's."""
 FILTER_FD = 4
-"""Where it reads the filter of system calls."""
+"""The descriptor from which it reads the filter of system calls."""
 STAGE = "/mnt"
 ETC = (
     *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
@@ -29,7 +29,7 @@ BLANK = "blank"
 
 
 class Network(StrEnum):
-    """What a phase reaches: nothing, the model gateway alone, or what the node reaches."""
+    """The network of a phase: none, the model gateway alone, or the node's own."""
 
     NONE = "none"
     MODEL = "model"
@@ -155,7 +155,7 @@ def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> lis
 
 
 def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
-    """What rules name, over all else; the outermost first here, too."""
+    """Mounts for paths that rules name, after all others; here, too, the outermost first."""
     made = {path: ["--perms", "0000", "--tmpfs", path, "--remount-ro", path] for path in view.covers.folders}
     blank = f"{view.etc}/{BLANK}"
     made |= {path: ["--ro-bind", staged.get(blank, blank), path] for path in view.covers.files}

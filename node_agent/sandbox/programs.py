@@ -23,7 +23,7 @@ _ETC = (
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
-"""What version managers such as pyenv put on PATH, and what lies beside that it leads to."""
+"""Shims that version managers such as pyenv put on PATH, and the folders that these lead to."""
 MOST_LINKS = 500
 """Of one folder of PATH: so many are looked at."""
 
@@ -122,7 +122,7 @@ class Programs:
             yield real
 
     def _interpreter(self, program: str) -> str | None:
-        """What a script's first line names."""
+        """The interpreter in a script's first line."""
         try:
             if not stat.S_ISREG(os.stat(program).st_mode):
                 return None

@@ -96,7 +96,7 @@ class Sandbox:
             return self._found
 
     def owner_of(self, attempt: str) -> int | None:
-        """Whose the files of this attempt must be; None: ours, as they are."""
+        """The user id that must own the files of this attempt; None: our own."""
         tools = self.find().tools
         if tools is None or tools.uid is None:
             return None
@@ -174,7 +174,7 @@ class Sandbox:
         return self._home / "run" / "wall"
 
     def _surroundings(self) -> tuple[int, int]:
-        """What tells, without asking anybody, that bubblewrap came, went or was replaced."""
+        """A mark that changes when bubblewrap is installed, removed or replaced."""
         for folder in self._path.split(":"):
             try:
                 state = os.stat(os.path.join(folder, "bwrap"))

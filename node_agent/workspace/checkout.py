@@ -108,7 +108,7 @@ class Checkouts:
         self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
 
     def _mend(self, repo_id: str) -> None:
-        """What is broken of the mirror, which nobody else borrows from, is made anew."""
+        """Makes a broken mirror again; no other attempt borrows from it now."""
         if self._mirrors.sound(repo_id):
             self._mirrors.drop_stores(repo_id)
         else:

@@ -78,7 +78,7 @@ def _listed(folder: bytes) -> list[os.DirEntry[bytes]]:
 
 
 def _traits(name: bytes, state: os.stat_result) -> bytes:
-    """What a faithful copy has in common with it."""
+    """The facts that a faithful copy has in common with it."""
     mode = state.st_mode
     if stat.S_ISLNK(mode):
         return b"link;"

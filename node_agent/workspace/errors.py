@@ -52,7 +52,7 @@ def from_os(what: str, exc: OSError) -> WorkspaceFailure:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """What the operating system refuses becomes a WorkspaceFailure."""
+    """Turns an error of the operating system into a WorkspaceFailure."""
     try:
         yield
     except OSError as exc:

@@ -45,7 +45,7 @@ class AttemptFolders:
 
     @property
     def question(self) -> Path:
-        """What the agent asks a person, taken out of the tree."""
+        """The agent's question to a person, moved out of the tree."""
         return self.folder / "question.json"
 
     @property
@@ -114,7 +114,7 @@ class WorkspaceFolders:
 
     @property
     def cache(self) -> Path:
-        """What set-ups made, kept for later attempts."""
+        """Results of set-ups, kept for later attempts."""
         return self.root / "cache"
 
     @property

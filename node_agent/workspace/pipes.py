@@ -11,7 +11,7 @@ from node_agent.files.walk import WalkedName, walk
 
 _READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
 _OF_A_REPOSITORY = ("HEAD", "commondir")
-"""What git reads of a repository inside the tree, to know that it is one."""
+"""The names by which git recognises a repository inside the tree."""
 _POINTER, _MOST = b"gitdir:", 4096
 
 
@@ -41,7 +41,7 @@ def _repository(one: WalkedName) -> list[str]:
 
 
 def _leads_to(one: WalkedName) -> str:
-    """Where a link or a file of that name says that the repository is; itself when it says nothing."""
+    """The repository to which a link or file of that name points; the path itself when it points nowhere."""
     try:
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
     except OSError:  # a link: looked through as git does

@@ -30,7 +30,7 @@ LOCKFILES = (
 )
 """Names in the checkout's top folder; patterns as a shell's."""
 MANIFESTS = ("package.json", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "Cargo.toml", "Gemfile")
-"""What installers read besides, as for the entry points of a package that is used where it lies."""
+"""Further files that installers read, such as the entry points of an editable package."""
 
 
 class NotCached(Exception):
@@ -38,7 +38,7 @@ class NotCached(Exception):
 
 
 def machine() -> str:
-    """What of this machine is in compiled files."""
+    """Facts of this machine that compiled files depend on."""
     libc = "-".join(part for part in platform.libc_ver() if part)
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 

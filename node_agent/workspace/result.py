@@ -47,7 +47,7 @@ class ResultCommit(AttemptResult):
 
 @dataclass(frozen=True, slots=True)
 class _Leftovers:
-    """What the agent left in files: to be hashed, and what stays out."""
+    """The agent's files: those to be hashed, and those that stay out."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]

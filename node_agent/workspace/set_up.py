@@ -22,7 +22,7 @@ _COPIED = (
     "as in `pip install -e .`"
 )
 _DIRECT = "direct_url.json"
-"""Where an installer writes down from which folder a package came, and whether it is used where it lies."""
+"""The file in which an installer records a package's source folder, and whether it is editable."""
 
 
 MISS = "set-up runs: this node keeps no result for these commands, lockfiles and folders"

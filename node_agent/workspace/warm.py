@@ -32,7 +32,7 @@ TICK_S, TICKS = 0.002, 25
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What this process remembers of a checkout, where no agent can change it."""
+    """This process's record of a checkout, where no agent can change it."""
 
     repo: str
     object_format: ObjectFormat

@@ -91,7 +91,7 @@ class Workspaces:
 
     @translated("login of the workspace")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """What logs the agent in, for its own phase alone."""
+        """The agent's login, for its own phase alone."""
         homes.lend(self._home.places(identity), files, later)
 
     @translated("login of the workspace")
@@ -105,7 +105,7 @@ class Workspaces:
         return None if workspace.kind == "none" else read_guide(self.tree(identity))
 
     def tree(self, identity: AttemptId) -> Path:
-        """Where the agent works and the gates run."""
+        """The folder in which the agent works and the gates run."""
         return self._home.places(identity).tree
 
     def git_dir(self, identity: AttemptId) -> Path:
@@ -152,7 +152,7 @@ class Workspaces:
 
     @translated("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """What the agent asks a person: moved out of the tree, so that it is in no result."""
+        """The agent's question to a person: moved out of the tree, so that it is in no result."""
 
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))

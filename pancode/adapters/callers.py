@@ -49,7 +49,7 @@ def _walk(pid: int) -> list[str] | None:
 
 
 def _marks(pid: int) -> list[str]:
-    """What its environment and its standard error say. Nothing of another user's can be read."""
+    """Its environment and standard error. Nothing of another user's process can be read."""
     said: list[str] = []
     with suppress(OSError):
         whole = _read(f"/proc/{pid}/environ")

@@ -13,7 +13,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
 
 KEEP_FREE = 256 * 2**20
-"""What settles nothing must leave so much for what does."""
+"""Receipts that settle nothing leave this much room for those that do."""
 COPIED_S = 10
 """Our own write of a file and its renaming are not further apart, on a slow disk either."""
 

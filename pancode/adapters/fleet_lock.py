@@ -25,7 +25,7 @@ PATIENCE_MS = 5_000
 """A coordinator that ends may still have the name while the next one starts."""
 _STEP_S = 0.05
 _BACKLOG = 4_096
-"""Who asks us waits in this line for ever, as nobody answers: the kernel takes less where it allows less."""
+"""The length of the listening queue, where callers wait without an answer; the kernel may allow less."""
 
 
 class CopyAtWorkError(UnavailableError):

@@ -90,7 +90,7 @@ def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
 
 
 def _push(said: Sequence[str], known: bool) -> ActionClass:
-    """What cannot be known could be `--force`."""
+    """An unknown argument could be `--force`."""
     gone = ("--force", "--mirror", "--delete", "--prune")
     for word in said:
         if word.startswith(gone) or word[:1] == "+" or (word[:1] == ":" and len(word) > 1):

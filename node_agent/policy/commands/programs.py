@@ -13,7 +13,7 @@ A = ActionClass
 
 
 class Use(StrEnum):
-    """What a command does with a path."""
+    """How a command uses a path."""
 
     READ = "read"
     WRITE = "write"
@@ -73,7 +73,7 @@ _READERS = _TO_LAST | frozenset(
     cmp comm wc tar zip gzip bzip2 xz zstd gpg md5sum sha256sum source . vi vim nano ed
     """.split()
 )
-"""Whose words are files, but for options."""
+"""Programs whose arguments are files, except for options."""
 _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 

@@ -70,7 +70,7 @@ class CommandAction:
 
 @dataclass(slots=True)
 class ScriptReading:
-    """What a script does, as far as it can be seen."""
+    """The actions of a script, as far as they can be read."""
 
     acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)

@@ -60,7 +60,7 @@ _ASKS_ONLY = ("-v", "-V")
 
 
 def inside(program: str, words: Words, fed: bool) -> Inside | None:
-    """What runs inside the call; None where the program starts nothing that its words name."""
+    """The command inside of the call; None where the program starts no command of its arguments."""
     name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
     if name in _SHELLS:
         return _shell(words, fed)
@@ -114,7 +114,7 @@ def _prefix(program: str, words: Words) -> Inside:
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
-    """Where the command begins; None where that is made while it runs."""
+    """The index at which the command begins; None where only running it would tell."""
     at = 0
     while at < len(words):
         text = words[at].text

@@ -54,7 +54,7 @@ def manifest(contents: Contents) -> str:
 
 
 def digest(text: str) -> str:
-    """What names a bundle with this manifest."""
+    """The name of a bundle with this manifest."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -103,7 +103,7 @@ def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
 
 
 def _failed(why: str, folder: Path) -> BundleError:
-    """What the compiler had to say is in the coordinator's log; mostly the disk is full."""
+    """The compiler's output is in the coordinator's log; mostly the disk is full."""
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"

@@ -19,7 +19,7 @@ _UNUSED = re.compile(
     # What RQ needs for its command line and its calendar.
     r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
 )
-"""What a node never imports of its libraries."""
+"""Parts of its libraries that a node never imports."""
 
 
 def wanted(path: str) -> bool:
@@ -33,7 +33,7 @@ def wanted(path: str) -> bool:
 
 
 def node_agent_folder() -> Path:
-    """Where our own copy of the node agent is; it is shipped by path, never imported."""
+    """The folder of our own copy of the node agent; it is shipped by path, never imported."""
     spec = importlib.util.find_spec("node_agent")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the package node_agent is not installed beside pancode")

@@ -86,7 +86,7 @@ def unpack(wheel: Path, target: Path) -> None:
 
 
 def _place(name: str) -> str:
-    """Where a wheel's member is imported from; empty for what is not."""
+    """The import path of a wheel's member; empty for a member that is not imported."""
     head, _, rest = name.partition("/")
     if name.endswith("/"):
         return ""

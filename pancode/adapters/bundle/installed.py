@@ -15,7 +15,7 @@ ROOTS = (
     *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
     *("tree-sitter", "tree-sitter-bash", "httpx2"),
 )
-"""What the node agent imports; equal to the extra `node` of our own distribution."""
+"""The node agent's libraries; equal to the extra `node` of our own distribution."""
 
 
 def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:

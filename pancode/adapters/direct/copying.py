@@ -15,7 +15,7 @@ Seen = Callable[[bytes], None]
 
 
 def spoken() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
-    """What is read of a connection of this event loop, and what hears it."""
+    """A reader for a connection of this event loop, and the protocol that fills it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(PIECE, loop)
     return reader, asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -50,7 +50,7 @@ async def both(*ways: Coroutine[Any, Any, None]) -> None:
 
 
 async def closed(writer: asyncio.StreamWriter) -> None:
-    """What was written still goes out, in time, unless the one who waits for that is called off."""
+    """Sends the bytes that were written, within a time, unless the wait is cancelled."""
     writer.close()
     try:
         with suppress(OSError, TimeoutError):

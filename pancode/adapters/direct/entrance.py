@@ -40,12 +40,12 @@ class Guest:
 
 
 Judge = Callable[[PublicKey], Guest | str]
-"""Who has that key, or why it may not come in. Called in a thread, also for those who are in."""
+"""The node that has this key, or why it may not connect. Called in a thread, for open connections too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What lies behind: Redis, which may be on another host, and the depot's socket."""
+    """The services behind it: Redis, which may be on another host, and the depot's socket."""
 
     redis: End
     depot: Path
@@ -63,7 +63,7 @@ class Entrance:
         self.trouble = "it was not opened yet"
         """Why the port is not open; empty while it is."""
         self.fix = ""
-        """What mends that, where it is known."""
+        """The fix, where one is known."""
         self.short = ""
         """Why some who come are turned away although it is open."""
         self.tried = asyncio.Event()

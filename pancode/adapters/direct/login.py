@@ -13,7 +13,7 @@ _NAME_MAX = max(map(len, LEAVING))
 
 
 class LoginError(ConnectionError):
-    """What was said is no command that may pass here."""
+    """The input is not a command that may pass here."""
 
 
 class OneLogin:

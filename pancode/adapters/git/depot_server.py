@@ -45,7 +45,7 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class DepotParts:
-    """What the server works with."""
+    """The parts of the server."""
 
     depot: Depot
     streams: LogStreams
@@ -53,7 +53,7 @@ class DepotParts:
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None
     held_up: Callable[[Grant, str], None] = lambda grant, why: None
-    """What was granted is refused for now, and comes again."""
+    """The grant is refused for now; the node tries again."""
 
 
 class DepotServer:

@@ -35,7 +35,7 @@ class GitMissing(GitRefusal):
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """What the operating system refuses becomes a GitRefusal."""
+    """Turns an error of the operating system into a GitRefusal."""
     try:
         yield
     except OSError as exc:

@@ -30,7 +30,7 @@ class Grant:
 
 
 def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
-    """What an attempt may do: read its run's snapshot, write its own ref, add to its own logs."""
+    """An attempt's rights: read its run's snapshot, write its own ref, add to its own logs."""
     if verb == "log":
         return Grant(verb, identity, max_bytes=max_bytes)
     if repo_id is None:

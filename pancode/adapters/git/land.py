@@ -41,7 +41,7 @@ class LandStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandingGates:
-    """What the gates said about the merged tree. `held`: files that a person has to say yes to first."""
+    """The gates' verdict on the merged tree. `held`: files that a person has to say yes to first."""
 
     ok: bool
     detail: str = ""

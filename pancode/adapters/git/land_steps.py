@@ -25,7 +25,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What tells a file from another one, or from itself after an edit."""
+    """Identifies a file, and shows whether it was edited."""
 
     device: int
     inode: int

@@ -54,7 +54,7 @@ class _Entries:
 
 
 def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
-    """What would travel. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
+    """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
     found = index.must("ls-files", "-z", "-o", "--exclude-standard")

@@ -17,7 +17,7 @@ _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 
 @dataclass(frozen=True, slots=True)
 class UserSettings:
-    """What counts of the user's own git configuration: ignore file, line ends, filters with a program."""
+    """The used part of the user's own git configuration: ignore file, line ends, filters with a program."""
 
     excludes: str
     line_ends: Mapping[str, str]
@@ -125,7 +125,7 @@ def _repo_id(git: Git, top: Path, head: str | None, object_format: str) -> str:
 
 
 def asked_of_user(environ: Mapping[str, str], *question: str) -> bytes:
-    """What the user's own configuration says (never the repository's): reading it runs nothing."""
+    """The user's own configuration (never the repository's): reading it runs nothing."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
     env |= {
         k: environ[k]
@@ -138,7 +138,7 @@ def asked_of_user(environ: Mapping[str, str], *question: str) -> bytes:
 
 
 def user_settings(environ: Mapping[str, str]) -> UserSettings:
-    """What counts of it here."""
+    """The part of it that is used here."""
 
     def ask(*args: str) -> bytes:
         return asked_of_user(environ, *args)

@@ -37,7 +37,7 @@ class SnapshotOptions:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was taken. `untracked`, `warnings`: for people. `base_commit` is None on an unborn branch."""
+    """A snapshot. `untracked`, `warnings`: for people. `base_commit` is None on an unborn branch."""
 
     repo_id: str
     base_commit: str | None
@@ -51,7 +51,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a dispatch would take, for `--dry-run`."""
+    """The snapshot that a dispatch would take, for `--dry-run`."""
 
     top: Path
     repo_id: str
@@ -102,7 +102,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
 
 @translated("the look at the working tree")
 def preview(project: Path, options: SnapshotOptions) -> Preview:
-    """What take_snapshot would take, and its refusals; writes nothing anywhere but a temporary index."""
+    """A preview of take_snapshot, and its refusals; writes nothing but a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
         git = seen.git.having(GIT_INDEX_FILE=str(index))

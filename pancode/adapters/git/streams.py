@@ -44,7 +44,7 @@ class LogStreams:
     keep_free: int = KEEP_FREE
 
     def log(self, identity: AttemptId, name: str) -> Path:
-        """Where a log lies; ValueError for a name that is not one plain file name."""
+        """The path of a log; ValueError for a name that is not one plain file name."""
         folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.fence}"
         return folder / checked_stream(name)
 

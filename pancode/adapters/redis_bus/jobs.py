@@ -56,7 +56,7 @@ def enqueue_ticket(client: Any, pipe: Any, ticket: Ticket) -> None:
 
 
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
-"""What is left of a large order in a closed job, which RQ's tools show for a week: nobody reads it again."""
+"""Replaces a large order in a closed job, which RQ's tools show for a week: it is not read again."""
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ def _allow(commands: str) -> list[str]:
 
 
 def node_keys(tag: str) -> list[str]:
-    """What is left of a node, but for its jobs, whose names it chose."""
+    """The remaining keys of a node, except for its jobs, whose names it chose."""
     queue = keys.node_queue(tag)
     return [
         f"rq:queue:{queue}",

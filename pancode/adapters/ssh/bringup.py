@@ -43,7 +43,7 @@ Report = Callable[[StepReport], None]
 
 @dataclass(frozen=True, slots=True)
 class BringUpPlan:
-    """What a node is to become. The callables belong to the coordinator.
+    """The target state of a node. The callables belong to the coordinator.
 
     `files(public key, probe)` enrols the key and gives the home's files; `link()` opens the tunnels
     and says whether those that it had were gone on the node;

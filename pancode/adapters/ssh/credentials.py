@@ -19,7 +19,7 @@ _MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """What we prove ourselves with beyond the target's own identities; `home` is where default keys lie."""
+    """Our keys besides the target's own identities; `home` is the folder of the default keys."""
 
     home: str | None = None
     keys: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def _default_identities(home: str | None) -> tuple[str, ...]:
 
 
 def _public_halves(files: list[str]) -> list[str]:
-    """What the agent may offer when only the named identities may; an identity may be a .pub itself."""
+    """The agent's keys when only named identities may be used; an identity may be a .pub file."""
     halves = [p if p.endswith(".pub") else p + ".pub" for p in files]
     return [p for p in halves if os.path.isfile(p)]
 

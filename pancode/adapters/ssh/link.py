@@ -27,7 +27,7 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What is known of the link now; `error` says why it is not up."""
+    """The state of the link now; `error` says why it is down."""
 
     kind: LinkKind
     generation: Generation | None = None
@@ -103,7 +103,7 @@ class Link:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
 
     def _begin_anew(self) -> None:
-        """Who waits for a link that starts again is not told why it had stopped."""
+        """Forgets why the link had stopped: a caller that waits for the new start must not see it."""
         if self.state.kind is not LinkKind.CONNECTING:
             self.state = LinkState(LinkKind.CONNECTING)
             self._changed(self.state)

@@ -42,7 +42,7 @@ def default_path() -> str:
 
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
-    """What one server shows: commands run in `home`, with HOME there and nothing else of our environment."""
+    """The environment of one server: commands run in `home`, with HOME there and nothing else of ours."""
 
     name: str
     user: str

@@ -20,7 +20,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class LoopbackPlace:
-    """Where and as whom commands run."""
+    """The folder and user of commands."""
 
     home: Path
     user: str

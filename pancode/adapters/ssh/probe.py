@@ -19,7 +19,7 @@ class LibcKind(StrEnum):
 
 
 class HomeState(StrEnum):
-    """What a file in the home folder may do."""
+    """The state of the home folder's file system."""
 
     OK = "ok"
     READ_ONLY = "read_only"
@@ -106,7 +106,7 @@ async def probe(remote: Remote, fleet: str, node_home: str | None = None) -> Nod
 
 
 def parse_probe(text: str) -> NodeProbe:
-    """What the probe said, whatever the login shell said around it. ValueError when it is not complete."""
+    """The probe's output without that of the login shell. ValueError when it is not complete."""
     pairs = spoken(text)
     one = dict(pairs)
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]

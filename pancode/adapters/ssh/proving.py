@@ -30,7 +30,7 @@ async def prove(remote: Remote, fleet: str, node_home: str | None, pointer: str,
 
 
 def check(done: Completed, by: Pass) -> None:
-    """What the trial said. ConnectError."""
+    """The result of the trial. ConnectError."""
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:

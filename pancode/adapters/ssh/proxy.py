@@ -99,7 +99,7 @@ class ProxyCommand:
             self._said = (self._said + data)[-_KEPT:]
 
     async def why(self) -> str:
-        """What the command said, for a connection that came to nothing."""
+        """The command's output, for a connection that failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await asyncio.shield(self._reading)

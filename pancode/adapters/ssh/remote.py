@@ -26,14 +26,14 @@ GRACE_S = 10
 """How much longer than the node's own `timeout` we wait for its answer."""
 _KILL_AFTER = "5"
 FIX = "\n  fix: "
-"""What a program of ours puts between what went wrong and what helps."""
+"""Separates the problem from the fix in a program's error output."""
 TOO_MANY = 2
 """ChannelOpenError code of a server whose MaxSessions is reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command on the node left: raw bytes, cut at the limit."""
+    """The output of a command on the node: raw bytes, cut at the limit."""
 
     argv: tuple[str, ...]
     status: int | None

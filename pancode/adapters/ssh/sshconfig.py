@@ -33,7 +33,7 @@ class Directive:
 
 @dataclass
 class MatchFacts:
-    """What Host and Match lines are judged by; host name and user follow the directives read so far."""
+    """The inputs of Host and Match lines; host name and user follow the directives read so far."""
 
     alias: str
     local_user: str

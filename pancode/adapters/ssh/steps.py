@@ -100,7 +100,7 @@ class HomeFile:
 
 @dataclass(frozen=True, slots=True)
 class NodeLocation:
-    """Where one fleet lives on one node."""
+    """The folder of one fleet on one node."""
 
     fleet: str
     home: str
@@ -199,7 +199,7 @@ def first_steps(
 def enrolled_steps(
     place: NodeLocation, probe: NodeProbe, python: str, files: Sequence[HomeFile]
 ) -> tuple[BringUpStep, ...]:
-    """What is there before its node agent is started."""
+    """The files that exist before the node agent is started."""
     return (enrol_step(place, files), unit_step(place, probe, python))
 
 

@@ -21,7 +21,7 @@ MAX_HOPS = 8
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says about the node; wins over every file."""
+    """The node's settings of the command line; they win over every file."""
 
     host: str | None = None
     user: str | None = None
@@ -76,7 +76,7 @@ class Target:
 
     @property
     def endpoint(self) -> str:
-        """What a host key pin is filed under."""
+        """The name under which a host key pin is kept."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

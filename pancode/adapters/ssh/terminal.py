@@ -75,7 +75,7 @@ async def _show(process: asyncssh.SSHClientProcess[bytes], far: int) -> None:
 
 
 async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """What is typed, as it is: Ctrl-C is a character here, and a signal to what runs in front there."""
+    """Typed bytes, unchanged: Ctrl-C is a character here, and a signal to the foreground program there."""
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 

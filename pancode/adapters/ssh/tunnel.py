@@ -27,7 +27,7 @@ _LONGEST = "/XXXXXXXX/redis.sock"
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a node needs to come in by TLS: where, whom it believes, what it shows (both PEM)."""
+    """A node's settings for TLS: the address, the authority it trusts, its certificate (both PEM)."""
 
     address: str
     ca: str
@@ -37,7 +37,7 @@ class Pass:
     """From when on another one is due."""
     until_ms: int
     origin: str = ""
-    """Where the address was configured."""
+    """The setting that has the address."""
     node: str = ""
 
     def outlives(self, newer: Pass) -> bool:
@@ -46,19 +46,19 @@ class Pass:
 
 
 async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
-    """Nobody tries."""
+    """Skips the trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelTargets:
-    """What the node is to reach on the coordinator's side; Redis may be somebody else's, on another host."""
+    """The coordinator's services that a node must reach; Redis may be external, on another host."""
 
     redis: End
     depot: Path
     near: bool = False
     """The node is this very machine: a unix socket is shown where the forward would be, without one."""
     direct: Callable[[], Awaitable[Pass | None]] | None = None
-    """What lets the node in without a tunnel; None where it is to have one. Asked anew each time."""
+    """The node's direct access; None where it uses a tunnel. Read anew each time."""
     prove: Callable[[Remote, str, Pass], Awaitable[None]] = unproven
     """The node tries what it would be pointed to. ConnectError."""
 
@@ -113,7 +113,7 @@ def folders(node_home: str, uid: int) -> Folders:
 
 
 def _checked(done: Completed) -> dict[str, str]:
-    """What a script said; a failure is about the node's home folder, and heals when that does."""
+    """The output of a script; a failure is about the node's home folder, and ends when that is repaired."""
     try:
         if done.status == 0:
             return dict(spoken(done.text))
@@ -179,7 +179,7 @@ class Tunnels:
         return Generation(name, folder, redis, depot)
 
     async def _lead(self, path: str, name: str) -> str:
-        """What is at `path` on the node leads to an end: by a forward, or by its name where both are here."""
+        """Makes `path` on the node lead to a service: by a forward, or by a link where both are here."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
             return await self._forward(path, self._doors[name])

@@ -60,7 +60,7 @@ def place_of(where: Where) -> str:
 
 
 def kept_as(path: Path) -> Path:
-    """Where a file is when its ledger was moved; an older one of that name makes room."""
+    """The new name of a ledger file after a move; an older file of that name is renamed."""
     return path.with_name(f"{path.name}.moved")
 
 

@@ -59,7 +59,7 @@ class Database:
         return f"as its administrator: psql {shlex.quote(Database(other).place)} -c {shlex.quote(command)}"
 
     def without_secret(self, text: str) -> str:
-        """What a driver said, on one line."""
+        """A driver's error, on one line."""
         secret = self.url.password or self._kept()
         shown = text.replace(str(secret), "***") if secret else text
         return " ".join(shown.split())[:400]
@@ -139,7 +139,7 @@ def _login(database: Database) -> dict[str, str]:
 
 
 def our_name() -> str:
-    """What the server shows of us in pg_stat_activity."""
+    """Our name in pg_stat_activity."""
     return f"pancode, pid {os.getpid()} on {socket.gethostname()}"[:_NAME_CHARS]
 
 

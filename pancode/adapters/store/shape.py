@@ -18,7 +18,7 @@ Convert = Callable[[Any], Any]
 
 
 class Kind(Enum):
-    """What a column holds."""
+    """The type of a column."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -123,7 +123,7 @@ def _shape(record: type[Record]) -> RecordShape:
 
 
 def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
-    """What reads the key of a record, always as a tuple."""
+    """A function that reads the key of a record, always as a tuple."""
     return _getter(shape.key)
 
 

@@ -62,7 +62,7 @@ NOT_COORDINATOR = {
     "User": "it runs as you: your projects and keys are its work",
     "RemoveIPC": "you may have shared memory beside it",
 }
-"""What a coordinator could not do its work with."""
+"""Restrictions under which a coordinator could not work."""
 
 NOT_NODE = {
     "NoNewPrivileges": "a set-uid bubblewrap, newuidmap, and sudo in runs on the machine itself",

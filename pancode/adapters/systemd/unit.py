@@ -30,7 +30,7 @@ class CoordinatorUnit:
         return f"pancode-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:10]}.service"
 
     def text(self) -> str:
-        """What systemd reads."""
+        """The text that systemd reads."""
         told = {**self.environ, "PANCODE_HOME": str(self.home)}
         system = self.user is not None
         return UNIT.format(

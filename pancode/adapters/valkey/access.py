@@ -27,7 +27,7 @@ SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is configured beside the address: files that are read at each new connection."""
+    """Settings besides the address: files that are read at each new connection."""
 
     files: TlsFiles = TlsFiles()
     password_file: Path | None = None
@@ -73,7 +73,7 @@ class RedisAccess:
         return f"redis-cli {reach}{tls} -n {self.db}{login} {asked}"
 
     def rights(self) -> str:
-        """What our user needs, and the command that shows what it has."""
+        """The rights that our user needs, and the command that shows its rights."""
         seen = self.probe(f"acl getuser {self.user or 'default'}")
         return f"give the user of {self.origin} the rights +@all ~* &*; what it has: {seen}"
 

@@ -260,7 +260,7 @@ class EmbeddedValkey:
         return fresh
 
     def _stamp(self, version: str) -> str:
-        """What a running server must have been started as: our version, its program, its configuration."""
+        """The required start of a running server: our version, its program, its configuration."""
         program = find_server()
         size = program.stat().st_size
         digest = hashlib.sha256(f"{program}\0{size}\0{self._tempo}".encode()).hexdigest()[:12]

@@ -135,7 +135,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
 
 
 def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
-    """What the server says of each thing that we need to do."""
+    """The server's answer to each command that we need."""
     run: Callable[..., object] = client.execute_command
     me = _text(client.acl_whoami())
     return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]

@@ -157,7 +157,7 @@ def _look(access: RedisAccess) -> str:
 
 
 def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
-    """What OpenSSL said: redis-py hides it behind an error of its own."""
+    """The error of OpenSSL, which redis-py hides behind an error of its own."""
     while exc is not None and not isinstance(exc, ssl.SSLError):
         exc = exc.__cause__ or exc.__context__
     return exc

@@ -13,7 +13,7 @@ from pancode.adapters.valkey.users import users_text
 from pancode.errors import UnavailableError
 
 SOCKET_BYTES = 103
-"""What fits into a unix socket address everywhere (macOS has 104 with the closing zero)."""
+"""The longest unix socket address that works everywhere (macOS has 104 with the closing zero)."""
 MAX_MEMORY = 512 * 2**20
 MAX_MESSAGE = 16 * 2**20
 
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def link(self) -> Path:
-        """Where one expects the socket; leads to it when it had to go elsewhere."""
+        """The usual path of the socket; a link to it when the socket had to go elsewhere."""
         return self.folder / "valkey.sock"
 
 

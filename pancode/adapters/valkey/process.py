@@ -19,7 +19,7 @@ STEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord(ProcessId):
-    """Who runs, and what it was started as."""
+    """A running process, and the command that started it."""
 
     version: str
     socket: str

@@ -19,7 +19,7 @@ def ask(made: Changes) -> Changes:
 
 
 def over(made: Changes) -> Changes:
-    """Nobody has to answer any more. Idempotent."""
+    """The question needs no answer any more. Idempotent."""
     return made.done(made.case.action(ActionKind.PERSON))
 
 

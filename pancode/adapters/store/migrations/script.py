@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 HERE = Path(__file__).parent
 SHIPPED = (HERE / "versions",)
-"""Where the revisions of this version are."""
+"""The folder of this version's revisions."""
 
 
 def config(connection: Connection | None = None, folders: tuple[Path, ...] = SHIPPED) -> Config:
