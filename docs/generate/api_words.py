@@ -38,6 +38,7 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/answer": Told("answer its question", "answer", "Queued, with `warnings`"),
     "POST /v1/runs/{run}/approve": Told("say yes: land what waits for that", "approve", "object, as of land"),
     "POST /v1/runs/{run}/deny": Told("say no to what it waits for", "deny", "RunShape"),
+    "POST /v1/runs/{run}/tell": Told("words for its agent", "tell", '`{"run", "state", "delivered"}`'),
     "GET /v1/workflows": Told("the newest workflows", "batches", '`{"workflows": [WorkflowShape]}`'),
     "POST /v1/workflows": Told("begin one; with `dry_run` only judge", "chain", "WorkflowShape"),
     "GET /v1/workflows/{workflow}": Told("one of them", "workflow show", "WorkflowShape"),

@@ -10,6 +10,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import LandWay
 from pancode.domain.life.landing import LANDED
 from pancode.domain.people.inbox import ItemKind, kind_of
+from pancode.domain.people.telling import rows
 from pancode.errors import RefusedError, WorkspaceError
 
 
@@ -60,10 +61,18 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
     return runs.brief(run.id)
 
 
+def _tell(context: ApiContext, call: ApiCall) -> Any:
+    body: AnswerBody = call.body
+    people, run = context.plane.people, context.plane.runs.find(call.path["run"])
+    told = rows(people.tell(run.id, body.text, body.by))[-1]
+    return {"run": run.id, "state": run.state.value, "delivered": told["delivered"] or None}
+
+
 PEOPLE_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/continue", _continue, ContinueBody, pokes=True, status=201),
     Verb("GET", "/v1/inbox", _inbox),
     Verb("POST", "/v1/runs/{run}/answer", _answer, AnswerBody, pokes=True, status=201),
     Verb("POST", "/v1/runs/{run}/approve", _approve, ActBody),
     Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody),
+    Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody),
 )

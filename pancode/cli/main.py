@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("people.inbox", "answer the question of a run; it goes on"),
     "approve": ("people.inbox", "say yes to a change that waits for it"),
     "deny": ("people.inbox", "say no to what a run waits for"),
+    "tell": ("people.inbox", "words for a run: with its task, or when it is continued"),
     "why": ("records", "every decision about a run, in words"),
     "queue": ("queue", "what waits where, in order, with the reason"),
     "receipt": ("receipt", "the signed proof of what a run did: ls, show, verify, export"),

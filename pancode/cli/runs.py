@@ -135,6 +135,9 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
 def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
     """The runs that it goes on from, and those that go on from it."""
     told = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    for one in run["told"]:
+        how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
+        told.append(("told", f"{one['text']} ({one['by']}; {how})"))
     return [*told, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 

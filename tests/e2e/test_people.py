@@ -113,11 +113,15 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
         first = said.json()
         assert (said.code, first["outcome"], first["files_changed"]) == (12, "blocked", ["half.txt"]), first
         assert first["reason"] == "it asks: Which port?"
+        told = fleet.run("tell", first["run"], "never below 9000").ok().out
+        assert "not delivered" in told and f"pancode runs continue {first['run']}" in told
         with model_on(lab, K, {"turns": [done]}) as log:
             second = fleet.run("answer", first["run"], "2", "--json", cwd=top, timeout_s=240).ok().json()
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert (second["outcome"], second["node"]) == ("done", f"node{K}")
     assert "choose the port" in asked and "The answer is: 9090" in asked
+    assert "A person adds: never below 9000" in asked
+    assert fleet.show(first["run"])["told"][0]["delivered"] == second["run"]
     assert fleet.show(second["run"])["session"] == "same"
     assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
     late = fleet.run("answer", first["run"], "1")

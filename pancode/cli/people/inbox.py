@@ -1,4 +1,4 @@
-"""`pancode inbox`, `answer`, `approve`, `deny`: what waits for a person, and what the person says to it."""
+"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a person, and what people say."""
 
 from __future__ import annotations
 
@@ -67,3 +67,17 @@ def deny(run: Run, face: Json) -> None:
     """Say no to what a run waits for: nothing is landed or continued, and it leaves the inbox."""
     told = face.client().post(path_of("runs", run, "deny"), {"by": who()})
     face.show(told, lambda: f"{told['run']}  denied\n")
+
+
+@app.verb("tell", "pancode tell last 'the tests are in spec/'")
+def tell(run: Run, text: Annotated[str, Argument(help="The words.")], face: Json) -> None:
+    """Words for a run's agent: with its task while it waits, else kept until the run is continued."""
+    told = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
+    face.show(told, lambda: _told(told))
+
+
+def _told(told: dict[str, Any]) -> str:
+    if told["delivered"]:
+        return f"{told['run']}  told {told['delivered']}\n"
+    kept = f"kept for: pancode runs continue {told['run']}"
+    return f"{told['run']}  not delivered, it is {told['state']}; {kept}\n"

@@ -9,7 +9,7 @@ from pancode.control.people.continuing import continue_run
 from pancode.control.query.run import iso
 from pancode.control.query.shapes import InboxShape
 from pancode.control.work import unit_of_work
-from pancode.domain.life.signals import Declined
+from pancode.domain.life.signals import Declined, ToldByPerson
 from pancode.domain.people.continuing import must_be_free
 from pancode.domain.people.inbox import (
     InboxItem,
@@ -53,6 +53,14 @@ def deny(core: Core, run_id: str, by: str) -> Run:
         run = work.tx.get(Run, run_id)
         assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
         return work.signal(run, Declined(by))
+
+
+def tell(core: Core, run_id: str, text: str, by: str) -> Run:
+    """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # as above
+        return work.signal(run, ToldByPerson(text, by))
 
 
 def _item(core: Core, run: Run) -> Action | None:

@@ -16,6 +16,7 @@ from pancode.domain.life.stages import stage_of
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
+from pancode.domain.people.telling import rows
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
@@ -284,6 +285,7 @@ def _details(run: Run) -> Json:
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
+        "told": [{**one, "at": iso(one["at_ms"])} for one in rows(run)],
         "session": "same" if run.terms.get("resume") else "new",
     }
 

@@ -34,3 +34,7 @@ class PeopleVerbs:
     def deny(self, run: str, by: str) -> Run:
         """Say no to what a run waits for. UsageError where nothing waits."""
         return answering.deny(self._core, run, by)
+
+    def tell(self, run: str, text: str, by: str) -> Run:
+        """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
+        return answering.tell(self._core, run, text, by)

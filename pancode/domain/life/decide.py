@@ -32,7 +32,9 @@ from pancode.domain.life.signals import (
     Rejected,
     Released,
     Signal,
+    Steered,
     Stop,
+    ToldByPerson,
     Unbindable,
     Unheard,
     UnknownFence,
@@ -58,6 +60,8 @@ def _step(made: Changes, signal: Signal) -> Changes:
         return _heard(made, signal)
     if isinstance(signal, Ended):
         return _ended(made, signal)
+    if isinstance(signal, Steered):
+        return _steered(made, signal)
     if isinstance(signal, Landing):
         return _landed(made, signal)
     match signal:
@@ -111,14 +115,22 @@ def _ended(made: Changes, signal: Ended) -> Changes:
             return ends.stop(made, signal)
         case GivenUp():
             return ends.given_up(made, signal)
-        case Continued():
-            return ends.continued(made, signal)
-        case Declined():
-            return people.denied(made, signal)
         case Unbindable():
             return ends.unbindable(made, signal)
         case Priced():
             return ends.priced(made, signal)
+        case _:
+            assert_never(signal)
+
+
+def _steered(made: Changes, signal: Steered) -> Changes:
+    match signal:
+        case Continued():
+            return ends.continued(made, signal)
+        case Declined():
+            return people.denied(made, signal)
+        case ToldByPerson():
+            return people.told(made, signal)
         case _:
             assert_never(signal)
 

@@ -16,6 +16,7 @@ from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
+from pancode.domain.people.telling import delivered
 from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
 
@@ -164,7 +165,9 @@ def continued(made: Changes, signal: Continued) -> Changes:
     if signal.sole:
         must_be_free(made.run)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
-    made = made.put(replace(made.run, result=result)).done(made.case.action(ActionKind.PERSON))
+    made = made.put(delivered(replace(made.run, result=result), signal.run)).done(
+        made.case.action(ActionKind.PERSON)
+    )
     made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
     return made.record(
         "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import Declined
+from pancode.domain.life.signals import Declined, ToldByPerson
 from pancode.domain.people.inbox import ItemKind, kind_of, must_wait
-from pancode.domain.records import ActionKind
+from pancode.domain.people.telling import with_words
+from pancode.domain.records import ActionKind, RunState
 from pancode.domain.values import replace
 
 DENIED = "denied"
@@ -33,3 +34,12 @@ def denied(made: Changes, signal: Declined) -> Changes:
         made = made.put(replace(made.run, landing=report))
     made = over(made).tell("person", kind, DENIED, f"by {signal.by}")
     return made.record("people", "info", DENIED, by=signal.by, kind=str(kind))
+
+
+def told(made: Changes, signal: ToldByPerson) -> Changes:
+    """With its task, as long as no order of it is signed; else kept. UsageError where it takes no words."""
+    waits = made.run.state is RunState.PENDING and not made.case.open_fences
+    made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits))
+    how = "delivered with its task" if waits else "kept until it is continued"
+    made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
+    return made.record("people", "info", "told", by=signal.by, delivered=waits)

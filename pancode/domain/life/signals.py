@@ -182,6 +182,14 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldByPerson:
+    """A person has words for the run."""
+
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Priced:
     """A person says what an attempt of unknown cost has cost."""
 
@@ -227,6 +235,7 @@ class NotLanded:
 
 Queued = Admitted | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
-Ended = Lost | Stop | GivenUp | Continued | Declined | Unbindable | Priced
+Ended = Lost | Stop | GivenUp | Unbindable | Priced
+Steered = Continued | Declined | ToldByPerson
 Landing = CalledOff | LandingOver | Landed | NotLanded
-Signal = Queued | Heard | Believed | Rejected | Ended | Landing
+Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from pancode.domain.people.telling import kept
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES
@@ -96,7 +97,8 @@ def continued(
 def _task(old: Run, remark: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
-    words = remark.strip() or GO_ON
+    told = [f"A person adds: {text}" for text in kept(old)]
+    words = "\n\n".join((remark.strip() or GO_ON, *told))
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
     return "\n\n".join((words, _NEW_SESSION.format(run=old.id), *_story(old)))

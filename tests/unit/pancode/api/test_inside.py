@@ -42,6 +42,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/presets/apply": {"name": "openai-max"},
         "/v1/presets/unset": {"by": "ana"},
         "/v1/runs/{run}/answer": {"text": "yes"},
+        "/v1/runs/{run}/tell": {"text": "yes"},
         "/v1/nodes/probe": {"name": "x"},
         "/v1/models/test": {"model": "m"},
         "/v1/nodes": {"name": "x"},

@@ -173,7 +173,7 @@ def test_a_promised_name_says_that_it_is_not_there_yet(name: str, capsys: pytest
 
 PROMISED = {
     "": "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
-    "agents inbox answer approve deny "
+    "agents inbox answer approve deny tell "
     "runtimes workers models endpoints presets modes safety serve top chat up down sessions mcp doctor",
     "fleet": "up status down drain resume doctor upgrade drill",
     "node": "add ls show rm trust",

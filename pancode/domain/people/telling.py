@@ -1,0 +1,62 @@
+"""Words of a person for a run: delivered with its task while it waits, else kept until it is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from node_agent.wire.order import MAX_TASK_BYTES
+from pancode.domain.records import Run
+from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.values import replace
+from pancode.errors import UsageError
+
+TOLD = "told"
+"""In the terms of a run: what it was told, oldest first; each has by, at_ms, text, delivered."""
+MOST_CHARS, MOST_KEPT = 10_000, 20
+WITH_TASK = "with its task"
+
+
+def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
+    """The run once it was told. `waits`: no order of it is signed, so its task can still have the words.
+
+    UsageError for a run that takes none, and where too much is kept for it already.
+    """
+    _must_take(run, text)
+    row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
+    run = replace(run, terms={**run.terms, TOLD: [*rows(run), row]})
+    return replace(run, task=f"{run.task}\n\nA person adds: {text}") if waits else run
+
+
+def _must_take(run: Run, text: str) -> None:
+    if RUNTIMES[run.runtime].own:
+        raise UsageError(
+            f"{run.id} runs a command, which takes no words",
+            fix=f"pancode runs show {run.id}",
+            code="takes_no_words",
+        )
+    if not text.strip() or len(text) > MOST_CHARS:
+        fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
+        raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
+    if len(kept(run)) >= MOST_KEPT or len(run.task.encode()) + len(text.encode()) > MAX_TASK_BYTES - 1_000:
+        fix = f"pancode runs continue {run.id}"
+        raise UsageError(f"{run.id} was told as much as it can take", fix=fix, code="too_much_told")
+
+
+def rows(run: Run) -> Sequence[Mapping[str, Any]]:
+    """All that it was told."""
+    found = run.terms.get(TOLD)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list | tuple) else []
+
+
+def kept(run: Run) -> list[str]:
+    """The words that it was not given."""
+    return [str(one["text"]) for one in rows(run) if not one["delivered"]]
+
+
+def delivered(run: Run, by: str) -> Run:
+    """The run once another one, `by`, was given all that was kept."""
+    if not kept(run):
+        return run
+    told = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]
+    return replace(run, terms={**run.terms, TOLD: told})
