@@ -305,7 +305,7 @@ class DepotPort(Protocol):
         """How many lines were added and removed."""
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:
-        """The answer of an attempt in full; None where its receipt has all of it."""
+        """All that a script has printed, which is its answer; None where it did not arrive."""
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

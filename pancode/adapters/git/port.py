@@ -17,8 +17,8 @@ from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import LogStreams
 from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 
-ANSWER = "answer"
-"""The stream that has an answer for which a receipt has no room."""
+ANSWER = "out"
+"""The stream that is the answer of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class GitDepot:
         return lines_changed(self.depot, repo, old, new)
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:
-        """The answer of an attempt in full; None where its receipt has all of it."""
+        """All that a program of one's own has printed; None where it did not arrive."""
         path = self.streams.log(identity, ANSWER)
         return path.read_bytes() if path.is_file() else None
 

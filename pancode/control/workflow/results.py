@@ -18,6 +18,10 @@ from pancode.domain.workflow.outputs import (
 from pancode.domain.workflow.template import TemplatePlace
 from pancode.errors import WorkspaceError
 
+CLIPPED = 4_000
+"""Characters of an answer that a receipt has at most."""
+SHELL = "shell"
+
 
 class StepResults:
     """Of runs that are done; nothing is written."""
@@ -54,7 +58,10 @@ class StepResults:
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
     def _answer(self, run: Run) -> str:
-        """In full, where its node has delivered that; else as its receipt has it."""
+        """As its receipt has it; in full where that was cut and the output of a script is its answer."""
+        told = str(run.result.get("answer") or "")
+        if len(told) < CLIPPED or run.runtime != SHELL:
+            return told
         with self._core.ports.ledger.transaction() as tx:
             fences = tx.find(Fence, {"run": run.id})
         won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
@@ -62,8 +69,8 @@ class StepResults:
             identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
             whole = self._core.ports.depot.whole_answer(identity)
             if whole is not None:
-                return whole.decode(errors="replace")
-        return str(run.result.get("answer") or "")
+                return whole.decode(errors="replace").strip()
+        return told
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
         commit = result_commit(run)
