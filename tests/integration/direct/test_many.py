@@ -85,4 +85,4 @@ def test_no_connection_is_taken_up_again_without_its_certificate(house: House, a
 
 def test_every_address_is_none_to_listen_at_whatever_it_is_called(house: House) -> None:
     house.place = ListenAddress("0", house.place.port, "a test")
-    assert "every address" in house.open().trouble
+    assert "wildcard address" in house.open().trouble

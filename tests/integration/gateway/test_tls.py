@@ -74,7 +74,7 @@ def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
     ("answer", "words"),
     [
         ("HTTP/1.1 407 Proxy Authentication Required", "wants a login"),
-        ("HTTP/1.1 403 Forbidden", f"does not let {NAME}:443 through: 403 Forbidden"),
+        ("HTTP/1.1 403 Forbidden", f"refuses a connection to {NAME}:443: 403 Forbidden"),
         ("SSH-2.0-x", "is no HTTP proxy"),
     ],
 )
