@@ -155,10 +155,11 @@ def _writes(path: str, content: str) -> dict[str, Any]:
 def test_a_review_loop_of_two_rounds(logged_in: Owner, lab: Lab) -> None:
     """The shipped workflow: the review's words reach the second round, and its verdict file ends the loop."""
     fleet, top = logged_in, project(logged_in, "reviewed")
-    verdicts = {word: _writes("verdict.json", f'{{"verdict": "{word}"}}') for word in ("changes", "approved")}
+    changes = _writes("verdict.json", '{"verdict": "changes", "remarks": ["PLUM is missing"]}')
+    approved = _writes("verdict.json", '{"verdict": "approved"}')
     rules = [
-        ("FIRST-DRAFT", _turns(verdicts["changes"], says="PLUM is missing in made.txt")),
-        ("SECOND-DRAFT", _turns(verdicts["approved"], says="nothing is missing")),
+        ("FIRST-DRAFT", _turns(changes, says="one remark")),
+        ("SECOND-DRAFT", _turns(approved, says="no remark")),
         ("PLUM is missing", _turns(_writes("plum.txt", "plum\n"), says="SECOND-DRAFT is there")),
         ("", _turns(_writes("made.txt", "draft\n"), says="FIRST-DRAFT is there")),
     ]

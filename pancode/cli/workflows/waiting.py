@@ -94,6 +94,13 @@ def _happenings(face: Face, client: Client, workflow: str) -> Iterator[None]:
         happened.wait(QUIET_S)
 
 
+def ended_runs(step: dict[str, Any]) -> list[str]:
+    """Those of earlier rounds; the newest one when its step is over, or waits for another round."""
+    is_over = step["state"] in OVER or (step["state"] == "waiting" and step["run"] is None)
+    runs: list[str] = step["runs"]
+    return runs if is_over else runs[:-1]
+
+
 class Results:
     """Tells each run that has ended once, as one line: step, outcome, run, cost, duration."""
 
@@ -106,8 +113,8 @@ class Results:
             return
         wide = max(len(step["name"]) for step in shape["steps"])
         for step in shape["steps"]:
-            for run in step["runs"]:
-                if run not in self._told and (run != step["run"] or step["state"] in OVER):
+            for run in ended_runs(step):
+                if run not in self._told:
                     self._told.add(run)
                     self._say(self._of_run(step["name"].ljust(wide), run))
             if step["state"] in OVER and not step["run"] and step["name"] not in self._told:

@@ -54,8 +54,12 @@ def told(shapes: list[dict[str, Any]], runs: Runs, capsys: pytest.CaptureFixture
 def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     shapes = [
         workflow("running", step("build", "running", "r-1"), step("look", "waiting")),
+        workflow("running", step("build", "done", "r-1"), step("look", "starting", "r-2", run=None)),
         workflow("running", step("build", "done", "r-1"), step("look", "running", "r-2")),
         workflow("running", step("build", "waiting", "r-1"), step("look", "waiting", "r-2")),
+        workflow(
+            "running", step("build", "starting", "r-1", "r-3", run=None), step("look", "waiting", "r-2")
+        ),
         workflow("running", step("build", "running", "r-1", "r-3"), step("look", "waiting", "r-2")),
         workflow(
             "failed", step("build", "failed", "r-1", "r-3"), step("look", "skipped", reason="build failed")
