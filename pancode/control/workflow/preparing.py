@@ -10,6 +10,7 @@ from pancode.control.core import Core
 from pancode.control.workflow.results import StepResults
 from pancode.domain.records import Run, Workflow, WorkflowStep
 from pancode.domain.request import Beginning, DispatchRequest
+from pancode.domain.runtimes import RUNTIMES, canonical
 from pancode.domain.values import replace
 from pancode.domain.workflow.handing import FOLDER, handed, verdict_front
 from pancode.domain.workflow.outputs import result_commit
@@ -47,9 +48,10 @@ class StepPreparer:
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
         has_files = request.project is not None and request.workspace != "none"
-        work = handed(step, workflow.input, results, verdict_front(step, judge), has_files)
+        front = "" if _is_script(request) else verdict_front(step, judge)
+        work = handed(step, workflow.input, results, front, has_files)
         request = replace(request, task=work.task)
-        sides = self._sides(step, runs) if has_files else {}
+        sides = self._sides(step, runs, begins_round=judge is not None) if has_files else {}
         if not sides:
             return PreparedWork(request)
         files = dict(work.files)
@@ -63,9 +65,9 @@ class StepPreparer:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
 
-    def _sides(self, step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Run]:
-        """Whose results it begins from: its own of the round before, else those of the steps it needs."""
-        if step.round > 1 and len(step.runs) > 1:
+    def _sides(self, step: WorkflowStep, runs: Mapping[str, Run], *, begins_round: bool) -> dict[str, Run]:
+        """Whose results it begins from: its own where another round begins with it, else its needs."""
+        if begins_round and len(step.runs) > 1:
             with self._core.ports.ledger.transaction() as tx:
                 own = tx.get(Run, step.runs[-2])
             if own is not None and result_commit(own) is not None:
@@ -96,3 +98,9 @@ class StepPreparer:
         made = self._core.ports.depot.compose(wanted)
         begins = Beginning(first.id, repo, made.snapshot, base, str(workspace.get("object_format") or "sha1"))
         return PreparedWork(replace(request, begins=begins), {"origin": made.origin})
+
+
+def _is_script(request: DispatchRequest) -> bool:
+    """What a judge has said must not become a part of it; it is a file there."""
+    runtime = RUNTIMES.get(canonical(request.runtime or ""))
+    return runtime is not None and runtime.own

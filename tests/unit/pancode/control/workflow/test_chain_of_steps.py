@@ -11,7 +11,8 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
-from pancode.domain.records import Action, Run, Workflow
+from pancode.domain.records import Action, Run, Workflow, WorkflowStep
+from pancode.domain.workflow.handing import handed, verdict_front
 from pancode.ports import Composed, Composition, MergeConflictError
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 from tests.unit.pancode.control.world import HonestDepot
@@ -178,13 +179,21 @@ def test_a_round_begins_again_with_the_verdict_until_it_is_approved(loop: Flows,
     reviewed(loop, trees, "b", b'{"verdict": "rejected", "why": "no tests"}')
     assert [one["round"] for one in loop.show()["steps"]] == [2, 2]
     reviewed(loop, trees, "d", b'{"verdict": "approved"}')
-    task = loop.runs()["build"].task
-    assert task.startswith("Round 2 of 2. review has judged") and '"no tests"' in task
+    assert loop.runs()["build"].task == "build it", "a judge's words are no part of a script"
     again = trees.composed[1]
     assert again.results == {"build": "b" * 40} and b"no tests" in again.files[".pancode/inputs/verdict.json"]
-    assert trees.composed[2].without == ("verdict.json",)
+    review = trees.composed[2]
+    assert review.without == ("verdict.json",) and review.results == {"build": "d" * 40}
     told = loop.show()
     assert told["state"] == "done" and [len(one["runs"]) for one in told["steps"]] == [2, 2]
+
+
+def test_an_agent_is_told_what_its_judge_has_said() -> None:
+    again = WorkflowStep("w-1", 0, "build", (), {"task": "build it"}, round=2)
+    judge = WorkflowStep("w-1", 1, "review", ("build",), {}, most=3, outputs={"verdict": {"why": "no tests"}})
+    task = handed(again, "", {}, verdict_front(again, judge), has_files=True).task
+    assert task.startswith("Round 2 of 3. review has judged") and '"no tests"' in task
+    assert task.endswith("build it")
 
 
 def test_the_last_round_without_a_yes_is_a_definite_end(loop: Flows, trees: Trees) -> None:
