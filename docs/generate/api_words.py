@@ -104,6 +104,9 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/workers": Told(
         "each agent on each runtime and node: what it does now, its record", "workers", "WorkerShape"
     ),
+    "GET /v1/records": Told(
+        "who does which kind of work how well", "records", '`{"records": [TrackRecordRow]}`'
+    ),
     "GET /v1/brief": Told("what happened since the last look", "brief", "BriefShape"),
     "POST /v1/brief/looked": Told("a person has looked now", "brief", '`{"by": ""}`'),
     "GET /v1/report": Told("a brief of a longer time, with costs", "report", "ReportShape"),

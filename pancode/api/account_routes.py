@@ -75,6 +75,11 @@ def _workers(context: ApiContext, call: ApiCall) -> Any:
     return {"workers": context.plane.money.workers()}
 
 
+def _records(context: ApiContext, call: ApiCall) -> Any:
+    agent, limit = call.query.get("agent"), call.number("limit", 50, MOST_ROWS)
+    return {"records": context.plane.money.track_records(agent, call.flag("rankings"), limit)}
+
+
 def _brief(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.money.brief(call.query.get("by", "api"), call.query.get("since"))
 
@@ -95,6 +100,7 @@ ACCOUNT_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
     Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit")),
     Verb("GET", "/v1/workers", _workers),
+    Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit")),
     Verb("GET", "/v1/brief", _brief, query=("by", "since")),
     Verb("POST", "/v1/brief/looked", _looked, ActBody),
     Verb("GET", "/v1/report", _report, query=("by", "since")),

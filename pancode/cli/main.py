@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("key", "the keys that sign for the fleet: ls, rotate"),
     "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
     "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
+    "records": ("account.track_records", "who does which kind of work how well, by accepted receipts"),
     "brief": ("account.brief", "what happened since you last looked, and what waits for you"),
     "report": ("account.brief", "what a week brought and cost"),
     "workers": ("account.workers", "each agent on each runtime and node: its work now, its record"),

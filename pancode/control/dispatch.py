@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from typing import TypeVar
@@ -16,6 +16,7 @@ from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
+from pancode.control.query.track_records import picker
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
@@ -27,11 +28,10 @@ from pancode.domain.passports import ModelPlace, Needs, sifted, unknowns, untest
 from pancode.domain.placement import is_unheld, is_walled
 from pancode.domain.presets import outranked_for
 from pancode.domain.records import Balance, BookEntry, Run, RunState, Setting
-from pancode.domain.request import Catalogue, DispatchRequest, Worker
+from pancode.domain.request import Catalogue, DispatchRequest, Pick, Worker
 from pancode.domain.requested import as_task
 from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
-from pancode.domain.values import replace
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
 
@@ -77,6 +77,7 @@ class AskedDispatch:
     paths: tuple[PathFact, ...]
     history: Mapping[Payee, Decimal]
     work: Mapping[Worker, Amount]
+    pick: Pick | None = None
 
 
 def dry_run(
@@ -169,6 +170,7 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         vendors=core.lists,
         history=asked.history,
         work=asked.work,
+        pick=asked.pick,
     )
 
 
@@ -179,7 +181,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    return AskedDispatch(request, parent, paths, *past(core))
+    return AskedDispatch(request, parent, paths, *past(core), picker(core))
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.policy import MODE_WRITES, Mode
@@ -18,6 +18,8 @@ class Choice:
     why: str = ""
 
 
+Pick = Callable[[Sequence[str], str], tuple[str, str]]
+"""One of these agents for a task, and the numbers that decided."""
 BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
 """Where nothing may be changed, and the task says no more."""
 POLITE = (
@@ -66,31 +68,56 @@ _WORD = re.compile(r"[\w+#.-]+")
 SHOWN = 40
 
 
-def choose(agents: Agents, task: str, mode: Mode) -> Choice:
-    """The agent for a task of which nobody has said whose it is. The same words, the same agent."""
+def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
+    """The agent for a task of which nobody has said whose it is.
+
+    The same words, the same agent; but for `pick`, which decides between agents that fit as well.
+    """
     read_only = mode not in MODE_WRITES
     there = {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}
-    return _by_tag(there.values(), task) or _by_beginning(there, task) or _default(agents, there, mode)
+    return _by_tag(there.values(), task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
     return agent.read_only or not read_only
 
 
-def _by_tag(agents: Iterable[Agent], task: str) -> Choice | None:
-    """Tags are words that a person has put on an agent: the one with most of them in the task."""
+def _by_tag(agents: Iterable[Agent], task: str, pick: Pick | None) -> Choice | None:
+    """Tags are words that a person has put on an agent: the one with most of them in the task.
+
+    Where several have as many, their records decide.
+    """
     words = {word.lower().strip(".") for word in _WORD.findall(task)}
-    found = [(agent, [tag for tag in agent.tags if tag.lower() in words]) for agent in agents if agent.own]
-    agent, tags = min(found, key=lambda pair: (-len(pair[1]), pair[0].name), default=(None, []))
-    if agent is None or not tags:
+    found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
+    most = max((len(tags) for _, tags in found.values()), default=0)
+    if not most:
         return None
-    return Choice(agent, f"the task names {_listed(tags)}, which is a tag of it")
+    names = sorted(name for name, (_, tags) in found.items() if len(tags) == most)
+    name, numbers = (names[0], "") if pick is None or len(names) == 1 else pick(names, task)
+    agent, tags = found[name]
+    why = f"the task names {_listed(tags)}, which is a tag of it"
+    return Choice(agent, f"{why}, as of {_others(names, name)}; {numbers}" if numbers else why)
+
+
+def _others(names: Sequence[str], chosen: str) -> str:
+    return " and ".join(name for name in names if name != chosen)
+
+
+def beginning_of(task: str) -> str | None:
+    """The shipped agent for which a task begins like this; None: it asks for a change, or for anything."""
+    rest = _after_politeness(task)
+    name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
+    return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
+
+
+def _after_politeness(task: str) -> str:
+    said = task.strip()
+    polite = _POLITE.match(said)
+    return said[polite.end() :] if polite else said
 
 
 def _by_beginning(agents: Agents, task: str) -> Choice | None:
-    said = task.strip()
-    polite = _POLITE.match(said)
-    rest = said[polite.end() :] if polite else said
+    rest = _after_politeness(task)
     for name, pattern in _BEGINNINGS:
         begins = pattern.match(rest)
         if begins is None or name not in agents:

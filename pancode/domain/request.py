@@ -9,6 +9,7 @@ from typing import Protocol
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
+from pancode.domain.agentchoice import Pick as Pick
 from pancode.domain.agents import Agents
 from pancode.domain.books import Amount
 from pancode.domain.fleet import NodeView
@@ -188,6 +189,8 @@ class Catalogue:
     history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)
     work: Mapping[Worker, Amount] = field(default_factory=dict)
     """Average tokens and time of ended runs."""
+    pick: Pick | None = None
+    """Decides by their records between agents that fit a task as well; read when it is asked."""
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
     """By provider; read when it is asked for."""
     rules: Rules = NO_RULES

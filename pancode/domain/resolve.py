@@ -207,9 +207,8 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
     kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
-        return choose(
-            catalogue.agents, requested.as_task(request).task, request.mode or catalogue.defaults.mode
-        )
+        mode = request.mode or catalogue.defaults.mode
+        return choose(catalogue.agents, requested.as_task(request).task, mode, catalogue.pick)
     return Choice(find_agent(catalogue.agents, name or DEFAULT_AGENT))
 
 

@@ -82,3 +82,25 @@ class ReportShape(TypedDict):
     brief: BriefShape
     by_day: list[CostRow]
     by_repository: list[CostRow]
+
+
+class TrackRecordRow(TypedDict):
+    """Who did which kind of work where, and how well. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind` and `repository` are null in rankings; what each landed change cost is null while it is not known.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    rate: float
+    low: float
+    high: float
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int

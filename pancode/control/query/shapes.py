@@ -9,6 +9,7 @@ from pancode.control.query.account_shapes import BriefShape as BriefShape
 from pancode.control.query.account_shapes import CostRow as CostRow
 from pancode.control.query.account_shapes import CostTable as CostTable
 from pancode.control.query.account_shapes import ReportShape as ReportShape
+from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.query.account_shapes import WorkerNow as WorkerNow
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape

@@ -11,7 +11,15 @@ from pancode.control.query.brief import LOOKED, brief
 from pancode.control.query.cost import cost
 from pancode.control.query.money import Configured, budget
 from pancode.control.query.runs import moment_ms
-from pancode.control.query.shapes import BriefShape, BudgetShape, CostTable, ReportShape, WorkerShape
+from pancode.control.query.shapes import (
+    BriefShape,
+    BudgetShape,
+    CostTable,
+    ReportShape,
+    TrackRecordRow,
+    WorkerShape,
+)
+from pancode.control.query.track_records import track_records
 from pancode.control.query.workers import workers
 from pancode.domain import books
 from pancode.domain.records import Setting
@@ -53,6 +61,10 @@ class MoneyVerbs:
     def workers(self) -> list[WorkerShape]:
         """Each agent on each runtime and node: what it does now, and its record."""
         return workers(self._core)
+
+    def track_records(self, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
+        """Who does which kind of work how well; `rankings`: by agent, model and runtime alone."""
+        return track_records(self._core, agent, rankings, limit)
 
     def brief(self, by: str, since: str | None) -> BriefShape:
         """What happened since then, or (None) since the person's last look. UsageError for a time."""

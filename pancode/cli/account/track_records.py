@@ -1,0 +1,61 @@
+"""`pancode records`: who does which kind of work how well."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pancode.cli import completions
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import usd
+from pancode.cli.tables import table
+
+app = Commands()
+
+
+@app.verb("records", "pancode records", "pancode records --rankings", "pancode records --agent builder")
+def records(
+    *,
+    rankings: Annotated[
+        bool, option("By agent, model and runtime alone, over all kinds of tasks.", "--rankings")
+    ] = False,
+    agent: Annotated[str | None, option("Only of this agent.", "A", complete=completions.agents)] = None,
+    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    face: Json,
+) -> None:
+    """The best first, out of accepted receipts of the newest 5,000 runs.
+
+    Runs that people stopped, questions, and faults of a machine, of a model server or of ours do not count.
+    RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
+    """
+    answer = face.client().get("/v1/records", rankings=rankings, agent=agent, limit=number)
+    face.show(answer, lambda: _lines(answer["records"], rankings))
+
+
+def _lines(rows: list[dict[str, Any]], rankings: bool) -> str:
+    if not rows:
+        return "no run has a record yet: an accepted receipt makes one\n"
+    about = () if rankings else ("KIND", "REPOSITORY")
+    head = (
+        "AGENT",
+        "MODEL",
+        "RUNTIME",
+        *about,
+        "RUNS",
+        "GOOD",
+        "RATE",
+        "BETWEEN",
+        "LANDED",
+        "EACH",
+        "MINUTES",
+    )
+    return table(head, (_row(row, rankings) for row in rows))
+
+
+def _row(row: dict[str, Any], rankings: bool) -> tuple[object, ...]:
+    about = () if rankings else (row["kind"], row["repository"])
+    each = "unknown" if row["unknown_runs"] and row["landed"] else "-"
+    price = usd(str(row["usd_each_landed"])) if row["usd_each_landed"] is not None else each
+    between = f"{row['low']:.2f} to {row['high']:.2f}"
+    figures = (row["runs"], row["good"], f"{row['rate']:.2f}", between, row["landed"], price)
+    return (row["agent"], row["model"], row["runtime"], *about, *figures, row["minutes_each_landed"])
