@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from node_agent.policy.rulefile import RuleError, together
 from pancode.control import run_budget, snapshots
+from pancode.control.account.track_records import picker
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
-from pancode.control.query.track_records import picker
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import GateVerdict, first_refused, judge, refusal

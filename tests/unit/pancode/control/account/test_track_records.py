@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.control.query.track_records import picker, track_records
+from pancode.control.account.track_records import picker
+from pancode.control.query.track_records import track_records
 from pancode.domain.records import Run, StoredReceipt
 from pancode.domain.values import replace
 from tests.unit.pancode.control.account.test_cost import play

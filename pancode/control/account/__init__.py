@@ -1,0 +1,1 @@
+"""The account: the records that decide."""
