@@ -22,7 +22,9 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     """The name that the word was probably meant to be; None when none is near."""
     by_lower = {name.lower(): name for name in names}
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
-    found = begun if len(begun) == 1 else get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
+    only = next((found for found in (begun, same) if len(found) == 1), None)
+    found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
 
 
