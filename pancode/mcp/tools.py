@@ -1,17 +1,15 @@
-"""The tools of the MCP server: name, description, input schema, hints, and the request each one makes."""
+"""The tools of the MCP server about runs and the fleet, and the table of all tools."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from pancode.client import LAND_S, Client, path_of
+from pancode.client import LAND_S, Client
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
+from pancode.mcp.tool import CWD, RUN, McpTool, McpToolCall, inside, integer, string
+from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 
 Json = dict[str, Any]
 WAIT_MOST_S, LOOK_S = 50, 1.0
@@ -20,89 +18,19 @@ LOG_BYTES, DIFF_CHARS, ROWS = 20_000, 60_000, 50
 """Bounds of one answer; a client cuts answers of more than about 25,000 tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class McpToolCall:
-    """One call of a tool."""
-
-    client: Client
-    given: Json
-    by: str
-    """The caller, as runs and audit show it."""
-    progress: CallProgress
-
-    def text(self, name: str) -> str:
-        return str(self.given[name])
-
-    def run(self, *rest: str) -> str:
-        """The route of the run that the call names."""
-        return path_of("runs", self.text("run"), *rest)
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """`looks`: it changes nothing. `destroys`: what it changes cannot be undone by another call."""
-
-    name: str
-    description: str
-    do: Callable[[McpToolCall], Any]
-    fields: Json = field(default_factory=dict)
-    required: tuple[str, ...] = ()
-    looks: bool = True
-    destroys: bool = False
-
-    def listed(self) -> Json:
-        """As `tools/list` shows it."""
-        schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
-        hints = {"readOnlyHint": self.looks, "destructiveHint": self.destroys, "openWorldHint": False}
-        return {
-            "name": self.name,
-            "description": self.description,
-            "inputSchema": {**schema, "additionalProperties": False},
-            "annotations": hints,
-        }
-
-    def check(self, given: Json) -> None:
-        """ParamsError for an argument that is unknown, missing or of another type."""
-        if unknown := sorted(set(given) - set(self.fields)):
-            raise ParamsError(f"{self.name} has no argument {unknown[0]}; it has {', '.join(self.fields)}")
-        if missing := [name for name in self.required if name not in given]:
-            raise ParamsError(f"{self.name} needs the argument {missing[0]}")
-        for name, value in given.items():
-            kind = self.fields[name]["type"]
-            if not isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, bool)):
-                raise ParamsError(f"{name} must be of type {kind}")
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "boolean": bool,
-    "array": list,
-}
-
-
-def _string(description: str) -> Json:
-    return {"type": "string", "description": description}
-
-
-def _integer(description: str, most: int) -> Json:
-    return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
-
-
-RUN = _string("id of a run, as dispatch and runs give it (r-abc123), or: last")
 _DISPATCH: Json = {
-    "task": _string("the whole task, in words; the agent sees nothing of your conversation"),
-    "cwd": _string("folder of the repository that the agent works on; default: where this server runs"),
-    "agent": _string("agent definition: scout, builder, reviewer ... (see agents)"),
-    "model": _string("model (see models); default: the agent's"),
-    "runtime": _string("program: claude, codex, gemini, opencode, copilot, native, shell ..."),
-    "node": _string("machine to run on; default: PanCode chooses"),
+    "task": string("the whole task, in words; the agent sees nothing of your conversation"),
+    "cwd": CWD,
+    "agent": string("agent definition: scout, builder, reviewer ... (see agents)"),
+    "model": string("model (see models); default: the agent's"),
+    "runtime": string("program: claude, codex, gemini, opencode, copilot, native, shell ..."),
+    "node": string("machine to run on; default: PanCode chooses"),
     "verify": {
         "type": "array",
         "items": {"type": "string"},
         "description": "commands that must pass before the run counts as done, such as: pytest -q",
     },
-    "budget": _string("most that this run may cost, in USD, such as 0.75"),
+    "budget": string("most that this run may cost, in USD, such as 0.75"),
     "workspace": {
         "type": "string",
         "enum": ["git", "none"],
@@ -119,18 +47,18 @@ def _fleet(call: McpToolCall) -> Any:
 
 
 def _agents(call: McpToolCall) -> Any:
-    told = call.client.get("/v1/agents", cwd=_cwd(call))["agents"]
+    told = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
     kept = ("name", "description", "read_only", "runtime", "model", "tier", "tools")
     return {"agents": [{key: one[key] for key in kept if key in one} for one in told]}
 
 
 def _models(call: McpToolCall) -> Any:
-    return call.client.get("/v1/models", cwd=_cwd(call))
+    return call.client.get("/v1/models", cwd=call.cwd)
 
 
 def _dispatch(call: McpToolCall) -> Any:
     """As the command does, and answers as soon as the run is queued."""
-    body = {"by": call.by, "cwd": _cwd(call), **call.given, **_inside()}
+    body = {"by": call.by, "cwd": call.cwd, **call.given, **inside()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
     if body.get("dry_run"):
         return answer
@@ -198,32 +126,15 @@ def _budget(call: McpToolCall) -> Any:
     return call.client.get("/v1/budget")
 
 
-def _cwd(call: McpToolCall) -> str:
-    """Where the caller works. A client starts the server in its own folder."""
-    return str(Path(call.given.get("cwd") or os.getcwd()).absolute())
-
-
-def _inside() -> Json:
-    """Inside of a run: its child. The coordinator looks at the process, too, and believes that more."""
-    if not os.environ.get("PANCODE_RUN"):
-        return {}
-    depth = os.environ.get("PANCODE_DEPTH", "0")
-    return {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
-
-
-TOOLS: tuple[Tool, ...] = (
-    Tool(
+TOOLS: tuple[McpTool, ...] = (
+    McpTool(
         "fleet_status",
         "Machines of the PanCode fleet: which are online, their slots, runtimes and running work.",
         _fleet,
     ),
-    Tool(
-        "agents", "Agent definitions to dispatch with: what each is for.", _agents, {"cwd": _DISPATCH["cwd"]}
-    ),
-    Tool(
-        "models", "Models to choose from, local and remote, with prices.", _models, {"cwd": _DISPATCH["cwd"]}
-    ),
-    Tool(
+    McpTool("agents", "Agent definitions to dispatch with: what each is for.", _agents, {"cwd": CWD}),
+    McpTool("models", "Models to choose from, local and remote, with prices.", _models, {"cwd": CWD}),
+    McpTool(
         "dispatch",
         "Hand a coding task to an agent on one of the fleet's machines. Answers at once with the id of a run "
         "that works in the background on a snapshot of the repository; call wait, then run_show and diff.",
@@ -232,67 +143,67 @@ TOOLS: tuple[Tool, ...] = (
         ("task",),
         looks=False,
     ),
-    Tool(
+    McpTool(
         "wait",
         f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it goes on.",
         _wait,
-        {"run": RUN, "seconds": _integer("how long to wait", WAIT_MOST_S)},
+        {"run": RUN, "seconds": integer("how long to wait", WAIT_MOST_S)},
         ("run",),
     ),
-    Tool(
+    McpTool(
         "runs",
         "The newest runs of the fleet with state, outcome, agent and machine.",
         _runs,
         {
-            "limit": _integer("how many", ROWS),
-            "outcome": _string("only runs that are or ended so: running, pending, done, error, lost ..."),
-            "node": _string("only runs of this machine"),
-            "agent": _string("only runs of this agent"),
-            "since": _string("only newer ones, such as 2h or 3d"),
+            "limit": integer("how many", ROWS),
+            "outcome": string("only runs that are or ended so: running, pending, done, error, lost ..."),
+            "node": string("only runs of this machine"),
+            "agent": string("only runs of this agent"),
+            "since": string("only newer ones, such as 2h or 3d"),
         },
     ),
-    Tool(
+    McpTool(
         "run_show",
         "All of one run: the agent's answer, gates, changed files, tokens and cost, receipt.",
         _run,
         {"run": RUN},
         ("run",),
     ),
-    Tool(
+    McpTool(
         "why",
         "Every decision about a run in words: why it waits, where it was placed, why it failed.",
         _why,
         {"run": RUN},
         ("run",),
     ),
-    Tool(
+    McpTool(
         "logs",
         f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset.",
         _logs,
         {
             "run": RUN,
             "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
-            "offset": _integer("first byte", 10**15),
+            "offset": integer("first byte", 10**15),
         },
         ("run",),
     ),
-    Tool(
+    McpTool(
         "diff",
         "The change that a run made, as a patch; stat: only files and counts.",
         _diff,
         {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
         ("run",),
     ),
-    Tool(
+    McpTool(
         "stop",
         "Stop a run. What it has done so far is kept and billed.",
         _stop,
-        {"run": RUN, "reason": _string("why, for the record")},
+        {"run": RUN, "reason": string("why, for the record")},
         ("run",),
         looks=False,
         destroys=True,
     ),
-    Tool(
+    McpTool(
         "land",
         "Bring the change of a finished run into the user's working tree, after its gates. Ask the user "
         "first.",
@@ -302,7 +213,8 @@ TOOLS: tuple[Tool, ...] = (
         looks=False,
         destroys=True,
     ),
-    Tool("budget", "What may be spent, was spent and is held, in USD, tokens and minutes.", _budget),
+    McpTool("budget", "What may be spent, was spent and is held, in USD, tokens and minutes.", _budget),
+    *WORKFLOW_TOOLS,
 )
 BY_NAME = {tool.name: tool for tool in TOOLS}
 

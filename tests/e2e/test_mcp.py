@@ -14,7 +14,7 @@ import pytest
 from tests.clis.install import CannotInstall, ensure
 from tests.crowd import crowded
 from tests.e2e.mcp_programs import ASKING
-from tests.e2e.owner import PATH, Owner
+from tests.e2e.owner import PATH, Owner, until
 from tests.fakemodel import FakeModel
 from tests.fakemodel.state import Log
 
@@ -70,6 +70,14 @@ def test_a_task_is_handed_over_waited_for_and_read(fleet: Owner) -> None:
         assert call("why", run=run)["decisions"]
         receipt = ask(process, "resources/read", uri=f"pancode://runs/{run}/receipt")["contents"][0]
         assert run in receipt["text"] or "payload" in receipt["text"]
+        batch = call("dispatch_batch", tasks=["printf a", "false"], runtime="shell", workspace="none")
+        until(
+            lambda: call("workflow_show", workflow=batch["workflow"])["state"] == "partial", "the batch ends"
+        )
+        assert [step["state"] for step in call("workflow_show", workflow=batch["workflow"])["steps"]] == [
+            *("done", "failed")
+        ]
+        assert "items" in call("inbox")
         refused = ask(process, "tools/call", name="dispatch", arguments={**WORK, "node": "none"})
         assert refused["isError"] and refused["structuredContent"]["fix"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ class Answers:
     """A coordinator that answers by path; `asked` keeps what it was asked."""
 
     def __init__(self, **paths: Any) -> None:
+        self.home = Path()
         self.paths, self.asked = paths, list[tuple[str, Any]]()
 
     def get(self, path: str, **query: object) -> Any:
@@ -48,7 +50,18 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
         assert set(tool.required) <= set(tool.fields)
         assert not (tool.looks and tool.destroys)
     changing = {tool.name for tool in tools.TOOLS if not tool.looks}
-    assert changing == {"dispatch", "stop", "land"}
+    assert changing == {
+        *(
+            "dispatch",
+            "dispatch_batch",
+            "run_workflow",
+            "stop",
+            "workflow_stop",
+            "land",
+            "answer",
+            "continue_run",
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -117,6 +130,26 @@ def test_a_log_comes_in_parts() -> None:
 def test_a_large_diff_is_cut_and_says_so() -> None:
     answer, _, _ = called(Answers(raw=b"+" * (tools.DIFF_CHARS + 1)), "diff", run="r-1")
     assert answer["cut"] and len(answer["diff"]) == tools.DIFF_CHARS
+
+
+def test_a_batch_is_a_workflow_whose_steps_are_the_tasks() -> None:
+    client = Answers(post={"workflow": "w-1"})
+    answer, failed, _ = called(client, "dispatch_batch", tasks=["a", "b"], cwd="/src", agent="scout")
+    path, body = client.asked[0]
+    assert not failed and path == "/v1/workflows" and "workflow_show with workflow w-1" in answer["next"]
+    assert body["kind"] == "batch" and body["by"] == "me (test)"
+    work = [{"agent": "scout", "task": task} for task in "ab"]
+    assert [step["dispatch"] for step in body["steps"]] == work
+
+
+def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(tmp_path: Path) -> None:
+    client = Answers(post={"workflow": "w-2"})
+    client.home = tmp_path
+    called(client, "run_workflow", workflow="review-loop", input="do it", cwd=str(tmp_path))
+    body = client.asked[0][1]
+    assert body["input"] == "do it" and len(body["steps"]) >= 2
+    refused, failed, _ = called(client, "run_workflow", workflow="review-lop", cwd=str(tmp_path))
+    assert failed and "review-loop" in refused["fix"] + refused["message"]
 
 
 def test_resources_are_those_of_a_run() -> None:

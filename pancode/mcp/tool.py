@@ -1,0 +1,100 @@
+"""A tool of the MCP server as a value: name, description, input schema, hints, and the call that it makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pancode.client import Client, path_of
+from pancode.mcp.protocol import CallProgress, ParamsError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class McpToolCall:
+    """One call of a tool."""
+
+    client: Client
+    given: Json
+    by: str
+    """The caller, as runs and audit show it."""
+    progress: CallProgress
+
+    def text(self, name: str) -> str:
+        return str(self.given[name])
+
+    @property
+    def cwd(self) -> str:
+        """Where the caller works. A client starts the server in its own folder."""
+        return str(Path(self.given.get("cwd") or os.getcwd()).absolute())
+
+    def run(self, *rest: str) -> str:
+        """The route of the run that the call names."""
+        return path_of("runs", self.text("run"), *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class McpTool:
+    """`looks`: it changes nothing. `destroys`: what it changes cannot be undone by another call."""
+
+    name: str
+    description: str
+    do: Callable[[McpToolCall], Any]
+    fields: Json = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    looks: bool = True
+    destroys: bool = False
+
+    def listed(self) -> Json:
+        """As `tools/list` shows it."""
+        schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
+        hints = {"readOnlyHint": self.looks, "destructiveHint": self.destroys, "openWorldHint": False}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "inputSchema": {**schema, "additionalProperties": False},
+            "annotations": hints,
+        }
+
+    def check(self, given: Json) -> None:
+        """ParamsError for an argument that is unknown, missing or of another type."""
+        if unknown := sorted(set(given) - set(self.fields)):
+            raise ParamsError(f"{self.name} has no argument {unknown[0]}; it has {', '.join(self.fields)}")
+        if missing := [name for name in self.required if name not in given]:
+            raise ParamsError(f"{self.name} needs the argument {missing[0]}")
+        for name, value in given.items():
+            kind = self.fields[name]["type"]
+            if not isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, bool)):
+                raise ParamsError(f"{name} must be of type {kind}")
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "array": list,
+}
+
+
+def string(description: str) -> Json:
+    return {"type": "string", "description": description}
+
+
+def integer(description: str, most: int) -> Json:
+    return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
+
+
+def inside() -> Json:
+    """Inside of a run: its child. The coordinator looks at the process, too, and believes that more."""
+    if not os.environ.get("PANCODE_RUN"):
+        return {}
+    depth = os.environ.get("PANCODE_DEPTH", "0")
+    return {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
+
+
+RUN = string("id of a run, as dispatch and runs give it (r-abc123), or: last")
+CWD = string("folder of the repository that the agent works on; default: where this server runs")

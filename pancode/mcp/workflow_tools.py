@@ -1,0 +1,141 @@
+"""The tools of the MCP server about work of many runs, and about what waits for a person."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pancode.client import path_of
+from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, inside, integer, string
+
+MOST_TASKS = 100
+_WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
+_COMMON: Json = {
+    "cwd": CWD,
+    "agent": string("agent definition for steps that name none (see agents)"),
+    "model": string("model for steps that name none"),
+    "runtime": string("program for steps that name none: claude, codex, native, shell ..."),
+    "workspace": {"type": "string", "enum": ["git", "none"], "description": "git, or an empty folder"},
+    "verify": {"type": "array", "items": {"type": "string"}, "description": "commands that must pass"},
+}
+_OF_STEP = ("agent", "model", "runtime", "workspace", "verify")
+
+
+def _batch(call: McpToolCall) -> Any:
+    """All tasks are admitted before the first one starts."""
+    work = {name: call.given[name] for name in _OF_STEP if name in call.given}
+    tasks = call.given["tasks"]
+    steps = [{"name": f"{n}", "dispatch": {**work, "task": str(task)}} for n, task in enumerate(tasks, 1)]
+    body = {"kind": "batch", "steps": steps, "concurrency": call.given.get("concurrency")}
+    return _begun(call, body)
+
+
+def _run_workflow(call: McpToolCall) -> Any:
+    """By name or path; read and checked as `pancode chain` does."""
+    from pancode.config.workflows.finding import WorkflowPlaces
+    from pancode.config.workflows.reading import check_workflow
+
+    flags = {name: call.given[name] for name in _OF_STEP if name in call.given}
+    source = WorkflowPlaces.seen_from(call.client.home, call.cwd, os.environ).find(call.text("workflow"))
+    found = check_workflow(source.text, source.place, source.name, flags)
+    if found.problems:
+        raise found.problems[0]
+    return _begun(call, {**(found.body or {}), "input": call.given.get("input", "")})
+
+
+def _begun(call: McpToolCall, body: Json) -> Any:
+    asked = {**body, "by": call.by, "cwd": call.cwd, **inside()}
+    answer = call.client.post_work(
+        "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
+    )
+    return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} until it has ended"}
+
+
+def _show(call: McpToolCall) -> Any:
+    return call.client.get(path_of("workflows", call.text("workflow")))
+
+
+def _stop(call: McpToolCall) -> Any:
+    return call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by})
+
+
+def _inbox(call: McpToolCall) -> Any:
+    return call.client.get("/v1/inbox")
+
+
+def _answer(call: McpToolCall) -> Any:
+    return call.client.post(call.run("answer"), {"by": call.by, "text": call.text("text")})
+
+
+def _continue(call: McpToolCall) -> Any:
+    return call.client.post(call.run("continue"), {"by": call.by, "text": call.given.get("text", "")})
+
+
+WORKFLOW_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "dispatch_batch",
+        "Hand over several independent coding tasks at once; each becomes a run on one of the machines. "
+        "Answers at once with the id of a workflow.",
+        _batch,
+        {
+            "tasks": {
+                "type": "array",
+                "items": {"type": "string"},
+                "maxItems": MOST_TASKS,
+                "description": "the tasks, each whole: the agents see nothing of each other",
+            },
+            "concurrency": integer("how many may run at the same time", 10_000),
+            **_COMMON,
+        },
+        ("tasks",),
+        looks=False,
+    ),
+    McpTool(
+        "run_workflow",
+        "Run a workflow file by name: steps that build on each other, such as explore-then-build, "
+        "review-loop, parallel-review, plan-build-verify, fix-the-tests, red-team.",
+        _run_workflow,
+        {
+            "workflow": string("name or path of the workflow file"),
+            "input": string("what is to be done"),
+            **_COMMON,
+        },
+        ("workflow",),
+        looks=False,
+    ),
+    McpTool(
+        "workflow_show",
+        "Steps of a batch, chain or race with state, run and reason, and the cost so far.",
+        _show,
+        {"workflow": _WORKFLOW},
+        ("workflow",),
+    ),
+    McpTool(
+        "workflow_stop",
+        "Stop all runs of a workflow. What they have done so far is kept and billed.",
+        _stop,
+        {"workflow": _WORKFLOW},
+        ("workflow",),
+        looks=False,
+        destroys=True,
+    ),
+    McpTool(
+        "inbox", "What waits for a person: questions of agents, changes to approve, with the command.", _inbox
+    ),
+    McpTool(
+        "answer",
+        "Answer the question with which a run has ended; it goes on in a new run. Ask the user first.",
+        _answer,
+        {"run": RUN, "text": string("the answer, or the number of a choice")},
+        ("run", "text"),
+        looks=False,
+    ),
+    McpTool(
+        "continue_run",
+        "Go on from the result of a finished run, in its session where that is kept, with a remark.",
+        _continue,
+        {"run": RUN, "text": string("what is to be done next")},
+        ("run",),
+        looks=False,
+    ),
+)
