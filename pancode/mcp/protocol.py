@@ -21,6 +21,8 @@ DISCOVERED = "2026-07-28"
 """The version without a handshake."""
 MOST_LINE = 8 * 2**20
 """Characters of one message. A longer line is refused, and the rest of it is skipped."""
+ENDS_S = 5.0
+"""How long a call may go on when its client has gone."""
 LISTS_MS = 60_000
 """How long a client may keep a list."""
 
@@ -80,7 +82,7 @@ class McpServer:
     def __init__(self, offer: ServerOffer, source: IO[str], sink: IO[str]) -> None:
         self._offer, self._source, self._sink = offer, source, sink
         self._writing, self._calls_lock = threading.Lock(), threading.Lock()
-        self._calls: dict[str | int, CallProgress] = {}
+        self._calls: dict[str | int, tuple[CallProgress, threading.Thread]] = {}
         self._client = "mcp"
         self._answers: Mapping[str, Callable[[Json], Json]] = {
             "initialize": self._initialize,
@@ -93,7 +95,7 @@ class McpServer:
         }
 
     def serve(self) -> None:
-        """Answer until the input ends. Calls that are under way then are cancelled."""
+        """Answer until the input ends. Calls that wait then are cancelled, the others have a moment to end."""
         while line := self._source.readline(MOST_LINE):
             if not line.endswith("\n") and len(line) >= MOST_LINE:
                 self._skip_line()
@@ -101,8 +103,12 @@ class McpServer:
             elif line.strip():
                 self._receive(line)
         with self._calls_lock:
-            for progress in self._calls.values():
-                progress.cancelled.set()
+            under_way = list(self._calls.values())
+        for progress, _ in under_way:
+            progress.cancelled.set()
+        for _, thread in under_way:
+            thread.join(ENDS_S)
+        self._writing.acquire()  # for good: Python aborts if it ends while a thread writes
 
     def _skip_line(self) -> None:
         while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
@@ -140,8 +146,6 @@ class McpServer:
         token = (params.get("_meta") or {}).get("progressToken")
         progress = CallProgress(self._send, token if isinstance(token, str | int) else None)
         client = _client_of(params) or self._client
-        with self._calls_lock:
-            self._calls[number] = progress
 
         def call() -> None:
             try:
@@ -150,7 +154,10 @@ class McpServer:
                 with self._calls_lock:
                     self._calls.pop(number, None)
 
-        threading.Thread(target=call, name=f"call-{number}", daemon=True).start()
+        thread = threading.Thread(target=call, name=f"call-{number}", daemon=True)
+        with self._calls_lock:
+            self._calls[number] = (progress, thread)
+        thread.start()
 
     def _called(self, params: Json, client: str, progress: CallProgress) -> Json:
         arguments = params.get("arguments") or {}
@@ -161,9 +168,9 @@ class McpServer:
 
     def _cancel(self, number: Any) -> None:
         with self._calls_lock:
-            progress = self._calls.get(number) if isinstance(number, str | int) else None
-        if progress is not None:
-            progress.cancelled.set()
+            found = self._calls.get(number) if isinstance(number, str | int) else None
+        if found is not None:
+            found[0].cancelled.set()
 
     def _answer(self, number: str | int, made: Callable[[], Json]) -> None:
         try:

@@ -72,14 +72,7 @@ def answers(*messages: Json | str) -> list[Json]:
     text = "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in messages)
     out = io.StringIO()
     McpServer(OFFER, io.StringIO(text), out).serve()
-    _join()
     return [json.loads(line) for line in out.getvalue().splitlines()]
-
-
-def _join() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith("call-"):
-            thread.join(PATIENCE_S)
 
 
 def ask(method: str, number: Any = 1, **params: Any) -> Json:
@@ -173,7 +166,6 @@ def begun() -> Iterable[tuple[Callable[[Json], None], Sink]]:
     yield lambda message: lines.lines.put(json.dumps(message) + "\n"), sink
     lines.lines.put("")
     thread.join(PATIENCE_S)
-    _join()
     assert not thread.is_alive()
 
 
