@@ -129,6 +129,12 @@ class PresetBody(ActBody):
     name: str
 
 
+class BreakerBody(ActBody):
+    """`name`: `provider:NAME`, `node:NAME`, `agent:NAME` or `loop`."""
+
+    name: str
+
+
 class ReasonBody(Body):
     by: By = "api"
     reason: Line = ""

@@ -1,4 +1,4 @@
-"""Routes of figures: JSON for the owner on the API's socket, Prometheus' text on a port."""
+"""Routes of figures, JSON for the owner and Prometheus' text on a port; and of circuit breakers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pancode.api.bodies import BreakerBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.domain.figures import MEDIA_TYPE, Sample
@@ -23,13 +24,27 @@ def _samples(context: ApiContext) -> list[Sample]:
     return context.plane.nodes.figures(facts, context.coordinator.process_figures())
 
 
+def _breakers(context: ApiContext, call: ApiCall) -> Any:
+    return {"breakers": context.plane.breakers.show()}
+
+
+def _reset(context: ApiContext, call: ApiCall) -> Any:
+    body: BreakerBody = call.body
+    context.plane.breakers.reset(body.name, body.by)
+    return _breakers(context, call)
+
+
 def _figures(context: ApiContext, call: ApiCall) -> Any:
     samples = _samples(context)
     told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
     return {"figures": told, "text": context.plane.nodes.exposition(samples)}
 
 
-FIGURE_VERBS = (Verb("GET", "/v1/metrics", _figures),)
+FIGURE_VERBS = (
+    Verb("GET", "/v1/breakers", _breakers),
+    Verb("POST", "/v1/breakers/reset", _reset, BreakerBody),
+    Verb("GET", "/v1/metrics", _figures),
+)
 
 
 def figures_app(context: ApiContext) -> Starlette:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tell": ("people.inbox", "words for a run: with its task, or when it is continued"),
     "why": ("records", "every decision about a run, in words"),
     "queue": ("queue", "what waits where, in order, with the reason"),
+    "breakers": ("health.breakers", "what is held up after failures in a row: ls, reset"),
     "receipt": ("receipt", "the signed proof of what a run did: ls, show, verify, export"),
     "key": ("key", "the keys that sign for the fleet: ls, rotate"),
     "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),

@@ -170,7 +170,7 @@ def _standing(
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
         resting=passed_over.resting(core),
-        shunned=passed_over.shunned(core),
+        shunned=passed_over.kept_from(core, tx, waiting, views),
         due=_due(tx, waiting),
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
     )

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
+from pancode.domain.health.breakers import EndedTry
 from pancode.domain.link_figures import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
@@ -202,6 +203,10 @@ class Live:
     """Level, words and details of entries about trust that other threads want on record. `rounds` writes."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run: the project whose snapshot is being taken, files done, of how many. `snapshots`."""
+    ended_tries: list[EndedTry] = field(default_factory=list)
+    """The newest attempts that ended, oldest first. `breakers`."""
+    breaker_resets: dict[str, int] = field(default_factory=dict)
+    """By breaker: when a person reset it. `breakers`."""
     day: str = ""
     """The day for which holds of earlier days were gone through. `expiry`."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
 from pancode.control.core import Core
-from pancode.domain.life.changes import PassOver
+from pancode.control.health import breakers
+from pancode.domain.fleet import NodeView
+from pancode.domain.life.changes import Changes, PassOver
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
 from pancode.ports import Transaction
@@ -18,6 +20,18 @@ _FIXES = {
     FailureKind.RUNTIME_MISSING: "pancode runtimes",
     FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode runtimes",
 }
+
+
+def note_changes(core: Core, changes: Changes) -> None:
+    """What a decision says of nodes, and of attempts that ended."""
+    for passed in changes.passed_over:
+        note(core, passed)
+    case, was = changes.case, changes.before.attempts
+    fences = {fence.attempt: fence for _, fence in sorted(case.fences.items())}
+    ended = [
+        one for n, one in case.attempts.items() if one.finished_ms and not (n in was and was[n].finished_ms)
+    ]
+    breakers.note(core, case.run, ((one, fences[one.attempt]) for one in ended if one.attempt in fences))
 
 
 def note(core: Core, passed: PassOver) -> None:
@@ -36,6 +50,7 @@ def recall(core: Core, tx: Transaction) -> None:
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """
+    breakers.recall(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():
             if old.failure is None or not FAILURES[old.failure].elsewhere:
@@ -54,6 +69,14 @@ def resting(core: Core) -> Mapping[str, Shun]:
 def shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
     """By run, the nodes that could not take it."""
     return core.live.passed_over.shunned
+
+
+def kept_from(
+    core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
+) -> Mapping[str, Mapping[str, Shun]]:
+    """By run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
+    held, turned = breakers.held(core, tx, waiting, views), shunned(core)
+    return {run: {**held.get(run, {}), **turned.get(run, {})} for run in {*held, *turned}}
 
 
 def of_node(core: Core, name: str) -> list[Shun]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.wire.signing import SigningKey
 from pancode.control import rounds
 from pancode.control.core import ControlSettings, Core, Ports
+from pancode.control.verbs.breakers import BreakerVerbs
 from pancode.control.verbs.callers import CallerVerbs
 from pancode.control.verbs.logs import LogVerbs
 from pancode.control.verbs.models import ModelVerbs
@@ -33,6 +34,7 @@ class Plane:
         self.records = RecordVerbs(core)
         self.callers = CallerVerbs(core)
         self.workflows = WorkflowVerbs(core)
+        self.breakers = BreakerVerbs(core)
 
     def start(self) -> None:
         """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""

@@ -225,8 +225,7 @@ class Work:
             fence = staged.fence
             ms = max(0, self.core.wall_ms() - fence.bound_ms)
             OrderLine.of(staged.stage, identity_of(fence), fence.node, ms, staged.detail).write()
-        for passed in changes.passed_over:
-            passed_over.note(self.core, passed)
+        passed_over.note_changes(self.core, changes)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain.books import NO_CEILING, Ceilings
+from pancode.domain.health.breakers import EndedTries
 from pancode.domain.records import Balance
 
 
@@ -60,3 +61,5 @@ class AdmissionView:
     unknown: tuple[str, ...] = ()
     """Runs of today whose cost nobody could tell yet."""
     parent: Parent | None = None
+    ended: EndedTries = EndedTries()
+    """The newest attempts that ended: of them the loop breaker judges."""

@@ -11,6 +11,7 @@ from tests.clis.launched import NATIVE
 from tests.e2e.ground import Ground
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import PORT, await_state, give_prices, give_secrets, installed, model_on
+from tests.fakemodel import preset
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,32 @@ def test_a_failed_gate_is_tried_again_and_passes_with_its_output_in_front(fleet:
     assert told.startswith("tried again: gate sh check.sh: exit 3; verification: with the output"), told
     assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
     assert (once["outcome"], once["attempt"]) == ("verify_failed", 1), once
+
+
+def test_a_breaker_opens_and_lets_a_probe_through(fleet: Owner, lab: Lab) -> None:
+    given = NATIVE.env(f"http://127.0.0.1:{PORT}")
+    words = ("dispatch", "--runtime", "native", "--model", NATIVE.model, "--node", f"node{K}", "--json")
+    words += ("--workspace", "none", "--attempts", "1", "--budget", "0.10")
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        give_prices(lab, K, {NATIVE.model: _PRICE})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, preset("429")):
+            busy = fleet.run(*words, "say hello", timeout_s=120).json()
+        assert (busy["outcome"], busy["failure"]) == ("infra", "model_busy"), busy
+        (opened,) = [one for one in _breakers(fleet) if one["name"].startswith("provider:")]
+        assert opened["state"] in ("open", "half-open") and busy["run"] in opened["why"], opened
+        with model_on(lab, K, preset("text")):
+            probe = fleet.run(*words, "say hello", timeout_s=120).ok().json()
+    assert probe["outcome"] == "done", probe
+    assert {one["name"]: one["state"] for one in _breakers(fleet)}[opened["name"]] == "closed"
+    assert fleet.run("breakers", "reset", "node:nowhere").code == 4
+    fleet.run("breakers", "reset", opened["name"]).ok()
+
+
+def _breakers(fleet: Owner) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fleet.ask("breakers")["breakers"]
+    return found
 
 
 def test_a_fault_of_a_node_moves_the_run_to_another(fleet: Owner, lab: Lab, no_walls: None) -> None:

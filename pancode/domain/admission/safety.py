@@ -8,6 +8,7 @@ from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation,
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
 from pancode.domain.forbidden import forbidden
+from pancode.domain.health.breakers import LoopVerdict, loop
 from pancode.domain.node_advice import with_words
 from pancode.domain.resolve import Resolution
 from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, held
@@ -16,6 +17,7 @@ from pancode.domain.snapshot import AdmissionView, Parent
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 MOST_NAMED = 3
+BREAKER_OPEN = "breaker_open"
 _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
 
@@ -36,10 +38,23 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     if broken is not None:
         fix = "change that command; pancode safety show has the rules and where they are written"
         return refused(NAME, f"Dispatch blocked: {broken}", fix)
+    looping = _looping(resolution, view)
+    if looping is not None and looping.refuses and (parent is not None or not resolution.request.confirmed):
+        fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
+        return refused(NAME, f"Dispatch blocked: {looping.words}", fix, BREAKER_OPEN)
     verdict = _held(resolution, parent is None or parent.unheld)
+    if looping is not None and verdict.passed:
+        return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
     if not (resolution.raised and verdict.passed):
         return verdict
     return warned(NAME, f"{verdict.words}; {resolution.raised}", verdict.fix or "say --safety to choose it")
+
+
+def _looping(resolution: Resolution, view: AdmissionView) -> LoopVerdict | None:
+    """A program of one's own has no agent that could go round in circles."""
+    if resolution.runtime.own:
+        return None
+    return loop(view.ended, resolution.agent.name, resolution.request.task)
 
 
 def accepted(resolution: Resolution, parent: Parent | None) -> bool:

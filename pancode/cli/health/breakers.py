@@ -1,0 +1,51 @@
+"""`pancode breakers`: circuit breakers of providers, nodes and agents; reset one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json
+from pancode.cli.tables import table
+
+app = Commands()
+
+
+@app.group("breakers", "pancode breakers", default="ls")
+def breakers() -> None:
+    """Circuit breakers of providers, nodes and agents.
+
+    A breaker opens after failures in a row: nothing more goes to that provider, node or agent. After a
+    pause it lets one run through; a success closes it.
+    """
+
+
+@breakers.verb("ls", "pancode breakers", "pancode breakers --json")
+def list_breakers(face: Json) -> None:
+    """Those that hold something up come first."""
+    answer = face.client().get("/v1/breakers")
+    face.show(answer, lambda: _lines(answer["breakers"]))
+
+
+@breakers.verb("reset", "pancode breakers reset node:gpubox", "pancode breakers reset loop")
+def reset_breaker(name: Annotated[str, Argument()], face: Json) -> None:
+    """Close one: its failures until now do not count any more. loop: the loop breaker of the dispatch."""
+    answer = face.client().post("/v1/breakers/reset", {"name": name, "by": who()})
+    face.show(answer, lambda: f"{name}: reset\n")
+
+
+def _lines(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "no attempt has ended of late, all breakers are closed\n"
+    head = ("BREAKER", "STATE", "FAILURES", "LETS ONE THROUGH", "WHY")
+    return table(head, (_row(one) for one in found))
+
+
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    until = one["until_ms"]
+    clock = "-" if until is None else f"{datetime.fromtimestamp(until / 1_000).astimezone():%H:%M:%S}"
+    return one["name"], one["state"], one["failures"], clock, one["why"] or "-"

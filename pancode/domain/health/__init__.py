@@ -1,0 +1,1 @@
+"""Decisions about what has failed of late and is held up for a while."""

@@ -1,0 +1,206 @@
+"""Circuit breakers of providers, nodes and agents, and the loop breaker: decided from attempts that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from pancode.counted import counted
+
+LOOP = "loop"
+"""The name under which the loop breaker is reset."""
+WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
+"""Failures of the same task, or of one agent: a warning, a refusal, and for how long."""
+CASCADE_AGENTS, CASCADE_MS = 3, 60_000
+"""So many agents that fail within so long stop every dispatch for as long."""
+MOST_KEPT = 500
+"""Ended attempts that are looked at."""
+
+
+class BreakerState(StrEnum):
+    """Half-open: one run is let through, and its end decides."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTry:
+    """An attempt that ended, as far as breakers look at it. `own`: a program of the user's own, no agent."""
+
+    at_ms: int
+    began_ms: int
+    run: str
+    agent: str
+    task: str
+    node: str
+    provider: str
+    failure: FailureKind | None
+    own: bool
+    retry_ms: int = 0
+    """So long the provider has asked to wait."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The breakers that this end is about."""
+        agent = "" if self.own else f"agent:{self.agent}"
+        provider = f"provider:{self.provider}" if self.provider else ""
+        return tuple(name for name in (f"node:{self.node}" if self.node else "", provider, agent) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRule:
+    """When a breaker opens: after `most` failures within the window, without a success between them."""
+
+    most: int
+    pause_ms: int
+    longest_ms: int
+    fails: Callable[[EndedTry], bool]
+    halves: bool = False
+    """A success halves the count, where it ends it otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """One breaker now. `until_ms`: when it lets one run through; None while it is closed."""
+
+    name: str
+    state: BreakerState
+    failures: int
+    until_ms: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTries:
+    """All that breakers are decided from, oldest first. `resets`: by name, when a person reset it."""
+
+    tries: tuple[EndedTry, ...] = ()
+    resets: Mapping[str, int] = field(default_factory=dict)
+    now_ms: int = 0
+    factor: float = 1.0
+    """All pauses times this (tests)."""
+
+
+def _agent_failed(one: EndedTry) -> bool:
+    """An error of the agent's own; a limit of time or money is none."""
+    rule = None if one.failure is None else FAILURES[one.failure]
+    return rule is not None and rule.agent and rule.outcome in (Outcome.ERROR, Outcome.VERIFY_FAILED)
+
+
+def _node_failed(one: EndedTry) -> bool:
+    return one.failure is not None and FAILURES[one.failure].node
+
+
+def _provider_failed(one: EndedTry) -> bool:
+    return one.failure in (FailureKind.MODEL_BUSY, FailureKind.MODEL_FAILED)
+
+
+RULES: dict[str, BreakerRule] = {
+    "provider": BreakerRule(3, 2_000, 60_000, _provider_failed),
+    "node": BreakerRule(3, 60_000, 600_000, _node_failed),
+    "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
+}
+"""By kind. A provider that limits the rate opens its breaker at once, see RATE_LIMIT_MS."""
+RATE_LIMIT_MS = 30_000
+"""Until a provider is asked again that limits the rate and does not say for how long."""
+
+
+def breakers(seen: EndedTries) -> dict[str, Breaker]:
+    """By name, each breaker that any of these attempts is about."""
+    names = dict.fromkeys(name for one in seen.tries for name in one.names)
+    return {name: breaker(name, seen) for name in names}
+
+
+def breaker(name: str, seen: EndedTries) -> Breaker:
+    """One breaker, by going through the ends of its attempts in order."""
+    rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
+    made = _Replay(name, rule, seen.factor)
+    for one in seen.tries:
+        if name in one.names and one.at_ms > after:
+            made.see(one)
+    return made.at(seen.now_ms)
+
+
+class _Replay:
+    """A breaker while its history is gone through."""
+
+    def __init__(self, name: str, rule: BreakerRule, factor: float) -> None:
+        self._name, self._rule, self._factor = name, rule, factor
+        self._failed: list[int] = []
+        self._opened, self._until, self._why = 0, None, ""  # type: int, int | None, str
+
+    def see(self, one: EndedTry) -> None:
+        if self._rule.fails(one):
+            self._failure(one)
+        elif one.failure is None or FAILURES[one.failure].outcome not in _SAYS_NOTHING:
+            self._failed = self._failed[-(len(self._failed) // 2) :] if self._halves else []
+            self._opened, self._until = 0, None
+
+    @property
+    def _halves(self) -> bool:
+        return self._rule.halves and len(self._failed) > 1
+
+    def _failure(self, one: EndedTry) -> None:
+        if self._until is not None and one.began_ms < self._until:
+            return  # it began before the probe: it says nothing new
+        window = LOOP_MS * self._factor
+        self._failed = [at for at in self._failed if at > one.at_ms - window] + [one.at_ms]
+        busy = one.failure is FailureKind.MODEL_BUSY
+        if busy or self._until is not None or len(self._failed) >= self._rule.most:
+            self._opened += 1
+            base = RATE_LIMIT_MS if busy else self._rule.pause_ms * 2 ** (self._opened - 1)
+            pause = one.retry_ms or int(min(base, self._rule.longest_ms) * self._factor)
+            self._until = one.at_ms + pause
+            self._why = f"{counted(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
+
+    def at(self, now_ms: int) -> Breaker:
+        if self._until is None:
+            return Breaker(self._name, BreakerState.CLOSED, len(self._failed))
+        state = BreakerState.OPEN if now_ms < self._until else BreakerState.HALF_OPEN
+        return Breaker(self._name, state, len(self._failed), self._until, self._why)
+
+
+_SAYS_NOTHING = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
+"""Ends that are no success of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopVerdict:
+    """What the loop breaker says to a dispatch; `refuses` False: a warning."""
+
+    refuses: bool
+    words: str
+    name: str
+
+
+def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
+    """The same task again and again, an agent whose breaker is open, several agents that fail at once."""
+    since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
+    recent = [one for one in seen.tries if one.at_ms > since and not one.own]
+    same = sum(_agent_failed(one) for one in recent if (one.agent, one.task) == (agent, task))
+    if same >= WARN_AT:
+        words = f"agent {agent} has failed at this very task {same} times within {_minutes(LOOP_MS)}"
+        return LoopVerdict(same >= TRIP_AT, words, LOOP)
+    just = int(seen.now_ms - CASCADE_MS * seen.factor)
+    failed = sorted({one.agent for one in recent if one.at_ms > just and _agent_failed(one)})
+    if len(failed) >= CASCADE_AGENTS:
+        words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {', '.join(failed)}"
+        return LoopVerdict(True, words, LOOP)
+    own = breaker(f"agent:{agent}", seen)
+    if own.state is BreakerState.OPEN:
+        return LoopVerdict(True, f"the breaker of agent {agent} is open: {own.why}", own.name)
+    if own.failures >= WARN_AT and own.state is BreakerState.CLOSED:
+        return LoopVerdict(False, f"agent {agent} has failed {own.failures} times", own.name)
+    return None
+
+
+def _minutes(ms: int) -> str:
+    return counted(ms // 60_000, "minute")
+
+
+def not_closed(all_: Iterable[Breaker]) -> list[Breaker]:
+    return [one for one in all_ if one.state is not BreakerState.CLOSED]
