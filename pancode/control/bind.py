@@ -62,9 +62,11 @@ def bind_in(work: Work) -> int:
     standing = _standing(core, tx, waiting, (views, free))
     if not whole and not standing.has_room:
         return 0
+    probes: set[str] = set()
     for decision in choose(waiting, standing, whole):
         if isinstance(decision, Placed):
-            placed += _bound(work, decision)
+            if not passed_over.is_second_probe(core, decision.run, decision.node.node.name, probes):
+                placed += _bound(work, decision)
         elif decision.run.reason != decision.why:
             work.signal(decision.run, Waits("placement", decision.why, decision.kind))
     return placed

@@ -17,7 +17,6 @@ from pancode.control.model_lists import Lists
 from pancode.domain import books
 from pancode.domain.account import periods
 from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
-from pancode.domain.health.breakers import EndedTries
 from pancode.domain.life.signals import Purse
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.quota import ForeignReceipts
@@ -245,11 +244,6 @@ class Core:
     def silent_since(self, since_ms: int) -> int:
         """Waking milliseconds since that moment of our boot clock."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
-
-    def ended(self) -> EndedTries:
-        """The newest attempts that ended, of which breakers are decided."""
-        live, factor = self.live, self.rules.retry_pause_ms / 10_000
-        return EndedTries(tuple(live.ended_tries), dict(live.breaker_resets), self.wall_ms(), factor)
 
     def key_for(self, node: Node) -> SigningKey:
         """Signs what is said to this node: a former key until the node knows the current one."""

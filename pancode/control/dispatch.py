@@ -269,7 +269,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
-            ended=core.ended(),
+            ended=core.live.ended(core.wall_ms(), core.rules.retry_pause_ms),
         )
 
 

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
-from pancode.domain.health.breakers import EndedTry
+from pancode.domain.health.breakers import EndedTries, EndedTry
 from pancode.domain.link_figures import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
@@ -209,6 +209,10 @@ class Live:
     """By breaker: when a person reset it. `breakers`."""
     day: str = ""
     """The day for which holds of earlier days were gone through. `expiry`."""
+
+    def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
+        """The newest attempts that ended, of which breakers are decided; their pauses follow that one."""
+        return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def new_epoch(self, epoch: int) -> None:
         """Echoes of the epoch before count no longer, and the first beat of this one is due."""

@@ -79,6 +79,11 @@ def kept_from(
     return {run: {**held.get(run, {}), **turned.get(run, {})} for run in {*held, *turned}}
 
 
+def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
+    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
+    return breakers.is_second_probe(core, run, node, probes)
+
+
 def of_node(core: Core, name: str) -> list[Shun]:
     """What is held against a node now, each reason once."""
     _forget(core)

@@ -18,7 +18,7 @@ from pancode.domain.health.breakers import (
     not_closed,
 )
 from pancode.domain.models import provider_name
-from pancode.domain.placement import Shun, in_order
+from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Fence, Run, Setting
 from pancode.domain.runtimes import RUNTIMES
 from pancode.ports import Transaction
@@ -31,14 +31,17 @@ FIX = "pancode breakers reset {}"
 
 
 def provider_of(run: Run, node: str) -> str:
-    """The vendor, or the endpoint of a node, that its model calls go to; empty for a program of its own."""
+    """The vendor, or the endpoint of a node, that its model calls go to; empty for a program of its own.
+
+    Where nobody has named one, the name of the runtime stands for the vendor that it asks.
+    """
     kind = RUNTIMES.get(run.runtime)
     if kind is None or kind.own:
         return ""
     if run.endpoint is not None:
         return f"{node}/{run.endpoint}"
     named = (run.asked_model or "").partition("/")[0] if "/" in (run.asked_model or "") else ""
-    return provider_name(named) or kind.provider or ""
+    return provider_name(named) or kind.provider or run.runtime
 
 
 def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
@@ -67,7 +70,10 @@ def recall(core: Core, tx: Transaction) -> None:
 def now(core: Core) -> list[Breaker]:
     """All breakers, those that hold something up first."""
     order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
-    return sorted(breakers(core.ended()).values(), key=lambda one: (order.index(one.state), one.name))
+    return sorted(
+        breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
+        key=lambda one: (order.index(one.state), one.name),
+    )
 
 
 def reset(core: Core, name: str, by: str) -> None:
@@ -80,27 +86,42 @@ def reset(core: Core, name: str, by: str) -> None:
 
 def names(core: Core) -> set[str]:
     """Of all breakers that can be reset."""
-    return {LOOP, *breakers(core.ended())}
+    return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
 
 
 def held(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> dict[str, dict[str, Shun]]:
     """By run, the nodes that it may not go to now, as a breaker is open or its probe is under way."""
-    bad = {one.name: one for one in not_closed(now(core))}
+    bad = _not_closed(core)
     if not bad:
         return {}
     at_work, nodes = _at_work(tx, bad), [view.node.name for view in views]
     shuns: dict[str, dict[str, Shun]] = {}
-    for run in in_order(waiting):
+    for run in waiting:
         for node in nodes:
-            found = next((bad[name] for name in _names(run, node) if name in bad), None)
-            if found is None:
-                continue
-            if found.state is BreakerState.HALF_OPEN and at_work.setdefault(found.name, run.id) == run.id:
-                continue
-            shuns.setdefault(run.id, {})[node] = _shun(found)
+            mine = [bad[name] for name in _names(run, node) if name in bad]
+            shut = [one for one in mine if one.state is BreakerState.OPEN or one.name in at_work]
+            if shut:
+                shuns.setdefault(run.id, {})[node] = _shun(shut[0])
     return shuns
+
+
+def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
+    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
+    bad = _not_closed(core)
+    mine = {name for name in _names(run, node) if name in bad} if bad else set()
+    if mine & probes:
+        return True
+    probes |= mine
+    return False
+
+
+def _not_closed(core: Core) -> dict[str, Breaker]:
+    """By name; nothing is gone through while nothing has failed of late."""
+    if all(one.failure is None for one in core.live.ended_tries):
+        return {}
+    return {one.name: one for one in not_closed(now(core))}
 
 
 def _at_work(tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:

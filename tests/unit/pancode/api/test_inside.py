@@ -40,6 +40,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/budget/ceiling": {"usd": "1000"},
         "/v1/budget/settle": {"run": run, "usd": "0"},
         "/v1/presets/apply": {"name": "openai-max"},
+        "/v1/breakers/reset": {"name": "loop"},
         "/v1/presets/unset": {"by": "ana"},
         "/v1/runs/{run}/answer": {"text": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},
