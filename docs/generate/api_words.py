@@ -73,6 +73,8 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/events": Told(
         "everything that happens", "events", "events: each kind with FeedShape; `reset` after a gap"
     ),
+    "GET /v1/breakers": Told("circuit breakers", "breakers", '`{"breakers": []}`'),
+    "POST /v1/breakers/reset": Told("close one", "breakers reset", '`{"breakers": []}`'),
     "GET /v1/metrics": Told("the fleet in figures", "metrics", '`{"figures": [], "text"}`'),
     "POST /v1/models/test": Told("test a model on its machine", "models test", "events; `tests`"),
     "GET /v1/ping": Told("which coordinator this is", "", "object with `pid` and `version`"),
@@ -110,8 +112,6 @@ ROUTES: Mapping[str, Told] = {
     "GET /v1/brief": Told("what happened since the last look", "brief", "BriefShape"),
     "POST /v1/brief/looked": Told("a person has looked now", "brief", '`{"by": ""}`'),
     "GET /v1/report": Told("a brief of a longer time, with costs", "report", "ReportShape"),
-    "GET /v1/breakers": Told("circuit breakers", "breakers", '`{"breakers": []}`'),
-    "POST /v1/breakers/reset": Told("close one", "breakers reset", '`{"breakers": []}`'),
     "GET /v1/presets": Told("the presets", "presets", '`{"presets": []}`'),
     "POST /v1/presets/apply": Told(
         "apply one", "presets apply", '`{"preset", "before", "settings", "warnings"}`'
