@@ -95,7 +95,7 @@ class McpServer:
         }
 
     def serve(self) -> None:
-        """Answer until the input ends. Calls that wait then are cancelled, the others have a moment to end."""
+        """Answer until the input ends. Calls that wait then are cancelled; others have a moment to end."""
         while line := self._source.readline(MOST_LINE):
             if not line.endswith("\n") and len(line) >= MOST_LINE:
                 self._skip_line()
