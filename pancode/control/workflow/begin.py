@@ -19,7 +19,7 @@ from pancode.control.workflow.committing import BegunWorkflow, ReadyStep, commit
 from pancode.domain.request import DispatchRequest
 from pancode.domain.resolve import Resolution
 from pancode.domain.values import replace
-from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
+from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan, check
 from pancode.domain.workflow.template import first_task
 from pancode.errors import PancodeError
 from pancode.ports import SnapshotTaken
@@ -53,7 +53,9 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
 
 def _request(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
     request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
-    return replace(request, task=first_task(request.task, plan.input)) if not step.needs else request
+    if step.needs or plan.kind not in IN_ORDER:
+        return request
+    return replace(request, task=first_task(request.task, plan.input))
 
 
 def _judged(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:

@@ -14,7 +14,7 @@ from pancode.domain.runtimes import RUNTIMES, canonical
 from pancode.domain.values import replace
 from pancode.domain.workflow.handing import FOLDER, handed, verdict_front
 from pancode.domain.workflow.outputs import result_commit
-from pancode.domain.workflow.plan import ancestors
+from pancode.domain.workflow.plan import IN_ORDER, ancestors
 from pancode.domain.workflow.rounds import judge_of
 from pancode.domain.workflow.template import places
 from pancode.ports import Composition
@@ -42,6 +42,8 @@ class StepPreparer:
         request: DispatchRequest,
     ) -> PreparedWork:
         """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
+        if workflow.kind not in IN_ORDER:
+            return PreparedWork(request)
         before = ancestors(step.name, tuple(steps.values()))
         runs = self._runs({name: one for name, one in steps.items() if name in before})
         named = tuple(places(request.task))

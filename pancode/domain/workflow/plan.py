@@ -15,6 +15,8 @@ from pancode.domain.workflow.template import check_places
 from pancode.errors import UsageError
 
 MOST_STEPS = 1_000
+IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
+"""Steps of these build on each other. A task of the others is taken as it is: no place in it is filled."""
 _DEFAULTS: dict[str, Any] = {
     one.name: one.default_factory() if one.default_factory is not MISSING else one.default
     for one in fields(DispatchRequest)
@@ -170,9 +172,9 @@ def check(plan: WorkflowPlan) -> None:
         _check_needs(path, step, names)
         _check_rounds(path, step, plan.steps)
     _check_cycle(plan.steps)
-    for number, step in enumerate(plan.steps):
+    for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
-    if plan.kind in (WorkflowKind.BATCH, WorkflowKind.RACE) and any(step.needs for step in plan.steps):
+    if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
     _check_race(plan)
 

@@ -130,3 +130,11 @@ def test_a_wrong_workflow_is_told_its_place_and_the_fix(
     told = flows.world.problem("POST", "/v1/workflows", body)
     assert words in told["message"] and fix in told["fix"] and told["exit_code"] == 2
     assert not flows.coordinator.rows(Workflow)
+
+
+def test_a_task_of_a_batch_is_taken_as_it_is(flows: Flows) -> None:
+    """A script may have a variable of that name."""
+    task = "echo $INPUT $ORIGINAL {{ steps.other.answer }}"
+    begun = flows.begin(step("a", task=task), input="not this")
+    run = flows.show(begun["workflow"])["steps"][0]["run"]
+    assert flows.world.http.get(f"/v1/runs/{run}").json()["task"] == task
