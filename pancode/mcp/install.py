@@ -22,8 +22,9 @@ Json = dict[str, Any]
 NAME = "pancode"
 HANDED_ON = ("PANCODE_HOME",)
 """Variables that the server needs, too; some programs hand none of their own on."""
-_TABLE = re.compile(r"(?m)^\[mcp_servers\.(?:pancode|\"pancode\")(?:\.[^\]]*)?\][^\n]*\n(?:(?!\[)[^\n]*\n?)*")
-"""Our tables of Codex's TOML, each with its lines up to the next table."""
+_OURS = re.compile(r"[ \t]*\[[ \t]*mcp_servers[ \t]*\.[ \t]*(pancode|\"pancode\"|'pancode')[ \t]*[.\]]")
+_HEADER = re.compile(r"[ \t]*\[")
+"""How a table of TOML begins, ours and any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,14 @@ class ConfigChange:
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
     def write(self) -> None:
-        """The whole file at once, with the rights that it had; a link's target is what is written."""
+        """The whole file at once, with the rights that it had; a link's target is what is written.
+
+        ConfigError where the program has written it meanwhile.
+        """
+        if _read(self.file) != self.before:
+            raise ConfigError(
+                f"{self.file} has changed meanwhile; nothing was written", fix="give the command again"
+            )
         real = Path(os.path.realpath(self.file))
         real.parent.mkdir(parents=True, exist_ok=True)
         mode = real.stat().st_mode & 0o777 if self.before is not None else 0o600
@@ -152,14 +160,9 @@ def _json(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
 
 
 def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
-    """Our own table is replaced as text, so that comments of the rest stay."""
+    """Our own table is replaced as text: comments stay. ConfigError unless all other settings stay, too."""
     text, argv = before or "", wanted.argv
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise _unreadable(wanted.file, exc) from exc
-    rest = _TABLE.sub("", text)
-    after = rest
+    after = rest = _without_ours(text)
     if argv:
         command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
         gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
@@ -167,10 +170,43 @@ def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
         pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in wanted.variables.items())
         after += f"env = {{ {pairs} }}\n" if pairs else ""
     try:
-        tomllib.loads(after)
+        same = _others(text) == _others(after)
     except tomllib.TOMLDecodeError as exc:
         raise _unreadable(wanted.file, exc) from exc
+    if not same:
+        raise _unreadable(wanted.file, ValueError("our entry cannot be told apart from the others"))
     return after
+
+
+def _without_ours(text: str) -> str:
+    """Without our tables; blank lines and comments before the next table belong to that."""
+    kept: list[str] = []
+    dropped: list[str] = []
+    ours = False
+    for line in text.splitlines(keepends=True):
+        if _HEADER.match(line):
+            if ours:
+                kept += _trailing(dropped)
+            ours, dropped = bool(_OURS.match(line)), []
+        (dropped if ours else kept).append(line)
+    return "".join([*kept, *_trailing(dropped)])
+
+
+def _trailing(lines: list[str]) -> list[str]:
+    """The comments at the end."""
+    first = len(lines)
+    while first and (not lines[first - 1].strip() or lines[first - 1].lstrip().startswith("#")):
+        first -= 1
+    while first < len(lines) and not lines[first].strip():
+        first += 1
+    return lines[first:]
+
+
+def _others(text: str) -> Json:
+    """All that a file says but our entry."""
+    document = tomllib.loads(text)
+    servers = {name: one for name, one in document.pop("mcp_servers", {}).items() if name != NAME}
+    return {**document, "mcp_servers": servers}
 
 
 def _unreadable(file: Path, why: Exception) -> ConfigError:

@@ -143,7 +143,8 @@ class McpServer:
 
     def _begin_call(self, number: str | int, params: Json) -> None:
         """In a thread of its own, so that a call that waits holds up nothing."""
-        token = (params.get("_meta") or {}).get("progressToken")
+        meta = params.get("_meta")
+        token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._send, token if isinstance(token, str | int) else None)
         client = _client_of(params) or self._client
 

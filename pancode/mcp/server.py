@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -26,20 +27,25 @@ INSTRUCTIONS = (
 
 def serve() -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error."""
-    McpServer(
-        offer(lambda: Client(home_of(os.environ), works=True, note=_note)), sys.stdin, sys.stdout
-    ).serve()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale says
+    McpServer(offer(_client), sys.stdin, sys.stdout).serve()
 
 
-def offer(client: Callable[[], Client]) -> ServerOffer:
+def _client(works: bool) -> Client:
+    """`works`: a fleet that a person has taken down comes up for it, as for a dispatch by hand."""
+    return Client(home_of(os.environ), works=works, note=_note)
+
+
+def offer(client: Callable[[bool], Client]) -> ServerOffer:
     """What there is for a client; the coordinator is asked at the first call, and not before."""
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,
         tools=lambda: [tool.listed() for tool in tools.TOOLS],
-        call=lambda name, given, by, progress: tools.call(client(), name, given, _who(by), progress),
+        call=lambda name, given, by, progress: tools.call(client, name, given, _who(by), progress),
         templates=resources.templates,
-        read=lambda address: resources.read(client(), address),
+        read=lambda address: resources.read(client(False), address),
     )
 
 

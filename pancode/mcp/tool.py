@@ -39,7 +39,10 @@ class McpToolCall:
 
 @dataclass(frozen=True, slots=True)
 class McpTool:
-    """`looks`: it changes nothing. `destroys`: what it changes cannot be undone by another call."""
+    """`looks`: it changes nothing. `destroys`: what it changes cannot be undone by another call.
+
+    `begins`: it begins work, for which a fleet comes up that a person has taken down.
+    """
 
     name: str
     description: str
@@ -48,6 +51,7 @@ class McpTool:
     required: tuple[str, ...] = ()
     looks: bool = True
     destroys: bool = False
+    begins: bool = False
 
     def listed(self) -> Json:
         """As `tools/list` shows it."""

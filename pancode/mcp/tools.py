@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pancode.client import LAND_S, Client
@@ -142,6 +143,7 @@ TOOLS: tuple[McpTool, ...] = (
         _DISPATCH,
         ("task",),
         looks=False,
+        begins=True,
     ),
     McpTool(
         "wait",
@@ -219,14 +221,14 @@ TOOLS: tuple[McpTool, ...] = (
 BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
-def call(client: Client, name: str, given: Json, by: str, progress: CallProgress) -> Json:
+def call(client: Callable[[bool], Client], name: str, given: Json, by: str, progress: CallProgress) -> Json:
     """Result of `tools/call`. A refusal is a result, too: the model reads its fix."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
     tool.check(given)
     try:
-        return _result(tool.do(McpToolCall(client, given, by, progress)))
+        return _result(tool.do(McpToolCall(client(tool.begins), given, by, progress)))
     except PancodeError as refused:
         told = {"code": refused.code, "message": str(refused), "why": refused.why, "fix": refused.fix}
         return {**_result(told), "isError": True}

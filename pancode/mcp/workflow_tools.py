@@ -89,6 +89,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         },
         ("tasks",),
         looks=False,
+        begins=True,
     ),
     McpTool(
         "run_workflow",
@@ -102,6 +103,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         },
         ("workflow",),
         looks=False,
+        begins=True,
     ),
     McpTool(
         "workflow_show",
@@ -129,6 +131,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"run": RUN, "text": string("the answer, or the number of a choice")},
         ("run", "text"),
         looks=False,
+        begins=True,
     ),
     McpTool(
         "continue_run",
@@ -137,5 +140,6 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"run": RUN, "text": string("what is to be done next")},
         ("run",),
         looks=False,
+        begins=True,
     ),
 )

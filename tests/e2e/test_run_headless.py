@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from pancode.errors import ExitCode
-from tests.e2e.owner import Owner
+from tests.crowd import crowded
+from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +71,30 @@ def test_it_leaves_a_status_artifacts_and_nothing_else(machine: Owner, tmp_path:
     suite = Xml.parse(tmp_path / "bad/junit.xml").getroot()[0]
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["false"]
     assert not _alive(machine)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_cancelled_leaves_nothing_behind(machine: Owner, tmp_path: Path, number: int) -> None:
+    words = ("--runtime", "shell", "--workspace", "none", "--artifacts", str(tmp_path / "out"), "sleep 633")
+    process = machine.begin("run", "--headless", *words)
+    until(lambda: _sleeps(machine), "the script runs", 60)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=120 * crowded())
+    assert process.returncode == ExitCode.DETACHED, told
+    assert not _alive(machine)
+    shown = json.loads((tmp_path / "out/run.json").read_text())
+    assert shown["outcome"] == "interrupted"
+
+
+def _sleeps(owner: Owner) -> bool:
+    return any(b"sleep\x00633" in _read(Path("/proc", pid, "cmdline")) for pid in _alive(owner))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_fleet_that_runs_stays_up(machine: Owner) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -12,6 +14,8 @@ from pancode.client import Client, path_of
 from pancode.errors import UsageError
 
 Json = dict[str, Any]
+KNOWN = ("run.json", "junit.xml", "answer.md", "receipt.json", "change.diff", "out.log", "err.log")
+"""Files that a later run in the same folder replaces, or takes away."""
 
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
@@ -27,15 +31,31 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     if shown["commit"]:
         texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
     try:
+        if folder.is_symlink():
+            raise OSError(f"{folder} is a link, which the repository may have made")
         folder.mkdir(parents=True, exist_ok=True)
+        for name in KNOWN:
+            (folder / name).unlink(missing_ok=True)  # of an earlier run
         for name, made in texts.items():
-            (folder / name).write_bytes(made())
-        logs = [_log(client, run, stream, folder) for stream in _streams(client, run)]
+            _write(folder / name, [made()])
+        logs = [f"{stream}.log" for stream in _streams(client, run)]
+        for name in logs:
+            _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
     except OSError as exc:
         raise UsageError(
             f"{folder} cannot be written", why=str(exc), fix="--artifacts with a folder that can"
         ) from exc
     return sorted([*texts, *logs])
+
+
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
+    """Beside the target, and then in its place: a link that lies there is replaced, and not followed."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with os.fdopen(handle, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+    os.chmod(name, 0o644)
+    os.replace(name, target)
 
 
 def junit(run: Json) -> bytes:
@@ -84,16 +104,15 @@ def _streams(client: Client, run: str) -> list[str]:
     return sorted({name for names in attempts.values() for name in names})
 
 
-def _log(client: Client, run: str, stream: str, folder: Path) -> str:
-    """The whole stream, piece by piece."""
-    name, offset = f"{stream}.log", 0
-    with (folder / name).open("wb") as file:
-        while True:
-            part = client.log(run, stream, "", offset)
-            file.write(part.data)
-            if part.state != "more" or part.next <= offset:
-                return name
-            offset = part.next
+def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
+    """The whole stream."""
+    offset = 0
+    while True:
+        part = client.log(run, stream, "", offset)
+        yield part.data
+        if part.state != "more" or part.next <= offset:
+            return
+        offset = part.next
 
 
 def _plain(value: Any) -> bytes:

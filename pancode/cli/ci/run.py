@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +14,20 @@ import typer
 
 from pancode.cli.ci.artifacts import write_artifacts
 from pancode.cli.dispatch import WithArgv, dispatch, finished, queued
-from pancode.cli.face import Face, caller
+from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet import steps, take_down
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
+from pancode.client import Client, path_of
 from pancode.connection import NotRunningError
-from pancode.errors import ExitCode, UnavailableError
+from pancode.errors import PancodeError, UnavailableError
 
 app = Commands()
 Headless = Annotated[
     bool,
     option(
-        "Ask nothing; bring up a fleet of this machine if no fleet runs, and take it down at the end.",
+        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
+        "and take it down at the end.",
         "--headless",
     ),
 ]
@@ -31,6 +35,8 @@ Keep = Annotated[bool, option("Leave the fleet up that --headless has brought up
 Artifacts = Annotated[
     Path | None, option("Write receipt, change, logs, JUnit and the run itself into this folder.", "DIR")
 ]
+STOPS_S = 60
+"""How long a run may take to end once it is stopped."""
 _NOT_HERE = ("detach", "dry_run")
 """Options of `dispatch` that make no sense for a command that waits."""
 
@@ -46,39 +52,77 @@ def run(
 ) -> int:
     """Give TASK to the fleet, wait, and leave what a CI job keeps.
 
-    The exit status is that of `pancode dispatch`. With --headless nothing is left behind: no coordinator, no
-    node agent. A fleet that runs already is used, and stays up.
+    The exit status is that of `pancode dispatch`. With --headless nothing is left behind, also after
+    Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.
     """
     ctx.params |= dict.fromkeys(_NOT_HERE, False)
-    with _fleet(face, ends=not keep_fleet) if headless else _as_it_is():
-        answer = queued(face, ctx, asks=not headless)
-        status = finished(face, answer)
-        if artifacts is not None and status != ExitCode.DETACHED:
-            names = write_artifacts(face.client(starts=False), answer["run"], artifacts)
+    if not headless:
+        return _done(face, ctx, artifacts, headless=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled
+    with _fleet(face, ends=not keep_fleet):
+        return _done(face, ctx, artifacts, headless=True)
+
+
+def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
+    """Queue it, wait, and keep what is left of it, however the waiting ends."""
+    answer = queued(face, ctx, asks=not headless)
+    try:
+        return finished(face, answer)
+    finally:
+        client = face.client(starts=False)
+        ended = _stopped(face, client, answer["run"]) if headless else _has_ended(client, answer["run"])
+        if artifacts is not None and ended:
+            names = write_artifacts(client, answer["run"], artifacts)
             face.note(f"artifacts in {artifacts}: {', '.join(names)}")
-        return status
 
 
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
+def _has_ended(client: Client, run: str) -> bool:
+    return bool(client.get(path_of("runs", run, "brief"))["state"] == "ended")
+
+
+def _stopped(face: Face, client: Client, run: str) -> bool:
+    """Whether it has ended, by a stop of ours if need be: nobody would hear of it any more."""
+    if _has_ended(client, run):
+        return True
+    face.note(f"{run} is stopped: nobody waits for it any more")
+    client.post(path_of("runs", run, "stop"), {"by": who(), "reason": "pancode run --headless was ended"})
+    for _ in range(STOPS_S):
+        if _has_ended(client, run):
+            return True
+        time.sleep(1)
+    face.note(f"{run} has not ended after {STOPS_S} s; look: pancode runs show {run}")
+    return False
 
 
 @contextmanager
 def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
-    """A fleet that runs; one that was brought up for this is taken down."""
+    """A fleet that runs; one that was brought up for this is taken down, whatever happens."""
     if _runs(face):
         yield
         return
-    client = face.client(works=True)
-    answer = steps(face, client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}))
     try:
+        client = face.client(works=True)
+        answer = steps(face, client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}))
         if not any(result["ok"] for result in answer["results"]):
             raise _not_up(answer["results"])
         yield
     finally:
         if ends:
-            take_down(face, face.client(starts=False))
+            _end(face)
+
+
+def _end(face: Face) -> None:
+    """Take the fleet down, unless others use it meanwhile. What goes wrong here hides no earlier error."""
+    client = face.client(starts=False)
+    try:
+        take_down(face, client)
+    except NotRunningError:
+        from pancode.offline.leftovers import end_left
+
+        end_left(client.home)
+    except PancodeError as error:
+        why = f"{error}: {error.why}" if error.why else str(error)
+        face.note(f"the fleet stays up: {why}; take it down: pancode fleet down")
 
 
 def _runs(face: Face) -> bool:

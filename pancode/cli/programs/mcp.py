@@ -61,7 +61,7 @@ def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> i
         return ExitCode.DONE
     face.note(safe_block(change.diff()))
     if not dry_run:
-        if not yes and not face.agreed(f"ConfigChange {change.file}?", "--yes"):
+        if not yes and not face.agreed(f"Change {change.file}?", "--yes"):
             return ExitCode.REFUSED
         change.write()
     words = "would be changed" if dry_run else "changed; start the program anew"

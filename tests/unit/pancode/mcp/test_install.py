@@ -70,6 +70,23 @@ def test_comments_and_tables_of_a_toml_file_stay(tmp_path: Path) -> None:
     assert place.read_text().startswith("# mine\n")
 
 
+def test_tables_after_ours_stay_however_they_are_written(tmp_path: Path) -> None:
+    place = PROGRAMS["codex"].place(tmp_path, {})
+    place.parent.mkdir(parents=True)
+    after = '# of other\n  [mcp_servers.other]\n  command = "x"\n\n  [projects."/a b"]\n  trust = 1\n# end\n'
+    place.write_text('[mcp_servers.pancode]\ncommand = "old"\nargs = [\n  "mcp",\n]\n\n' + after)
+    changed("codex", tmp_path, ())
+    assert place.read_text() == after
+
+
+def test_a_file_that_its_program_writes_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    change = change_of("claude", OURS, tmp_path, {})
+    (tmp_path / ".claude.json").write_text('{"login": "fresh"}')
+    with pytest.raises(ConfigError, match="has changed meanwhile"):
+        change.write()
+    assert (tmp_path / ".claude.json").read_text() == '{"login": "fresh"}'
+
+
 def test_a_variable_of_the_program_moves_its_file(tmp_path: Path) -> None:
     place = change_of("codex", OURS, tmp_path, {"CODEX_HOME": str(tmp_path / "c")}).file
     assert place == tmp_path / "c" / "config.toml"

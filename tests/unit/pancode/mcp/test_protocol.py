@@ -131,6 +131,7 @@ def test_lists_and_resources_are_answered() -> None:
         (ask("tools/call", name=7), -32602),
         (ask("tools/call", name="echo", arguments=[1]), -32602),
         (ask("resources/read"), -32602),
+        ({**ask("tools/call", name="none"), "params": {"name": "none", "_meta": "y"}}, -32602),
         (ask("tools/call", name="broken"), -32603),
     ],
 )

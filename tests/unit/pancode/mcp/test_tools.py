@@ -39,7 +39,9 @@ class Answers:
 
 def called(client: Answers, name: str, **given: Any) -> Any:
     sent: list[Any] = []
-    result = tools.call(cast("Client", client), name, given, "me (test)", CallProgress(sent.append, "t"))
+    result = tools.call(
+        lambda works: cast("Client", client), name, given, "me (test)", CallProgress(sent.append, "t")
+    )
     return result["structuredContent"], result["isError"], sent
 
 
@@ -76,7 +78,22 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
 )
 def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str) -> None:
     with pytest.raises(ParamsError, match=words):
-        tools.call(cast("Client", Answers()), name, given, "me", CallProgress(lambda message: None))
+        tools.call(
+            lambda works: cast("Client", Answers()), name, given, "me", CallProgress(lambda message: None)
+        )
+
+
+def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> None:
+    begin = {tool.name for tool in tools.TOOLS if tool.begins}
+    assert begin == {"dispatch", "dispatch_batch", "run_workflow", "answer", "continue_run"}
+    asked: list[bool] = []
+
+    def client(works: bool) -> Client:
+        asked.append(works)
+        return cast("Client", Answers(get=[{"items": []}]))
+
+    tools.call(client, "inbox", {}, "me", CallProgress(lambda message: None))
+    assert asked == [False]
 
 
 def test_a_dispatch_says_who_asks_and_where_and_what_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,22 @@ def test_what_a_run_does_not_have_is_no_file(tmp_path: Path) -> None:
     assert not {"receipt.json", "change.diff"} & set(kept(tmp_path, receipt=None, commit=None))
 
 
+def test_a_link_that_a_repository_has_made_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim, out = tmp_path / "bashrc", tmp_path / "out"
+    victim.write_text("mine")
+    out.mkdir()
+    for name in ("answer.md", "out.log"):
+        (out / name).symlink_to(victim)
+    (out / "receipt.json").write_text("of an earlier run")
+    kept(out, receipt=None)
+    assert victim.read_text() == "mine" and (out / "out.log").read_text() == "ab"
+    assert not (out / "receipt.json").exists()
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(UsageError, match="cannot be written") as refused:
+        kept(tmp_path / "link")
+    assert "is a link" in refused.value.why
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
