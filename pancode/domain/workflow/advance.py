@@ -150,12 +150,18 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 def _without_needs(
     steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Steps that need one that was stopped by hand, or was skipped itself."""
+    """Steps that need one that was stopped by hand, or was skipped itself; in whatever order they are listed."""
     over: dict[str, WorkflowStep] = {}
-    for step in left:
-        missing = [n for n in step.needs if steps[n].state in OVER - {WorkflowStepState.DONE} or n in over]
-        if missing:
-            over[step.name] = ended(step, WorkflowStepState.SKIPPED, f"{missing[0]} did not end well", now_ms)
+    waiting, found = list(left), True
+    while found:
+        now = {**steps, **over}
+        found = False
+        for step in waiting:
+            missing = [n for n in step.needs if now[n].state in OVER - {WorkflowStepState.DONE}]
+            if missing and step.name not in over:
+                reason = f"{missing[0]} did not end well"
+                over[step.name] = ended(step, WorkflowStepState.SKIPPED, reason, now_ms)
+                found = True
     return over
 
 
