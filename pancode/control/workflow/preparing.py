@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pancode.control.core import Core
-from pancode.control.workflow.results import StepResults
+from pancode.control.workflow.results import SHELL, StepResults
 from pancode.domain.records import Run, Workflow, WorkflowStep
 from pancode.domain.request import Beginning, DispatchRequest
-from pancode.domain.runtimes import RUNTIMES, canonical
+from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
-from pancode.domain.workflow.handing import FOLDER, handed, verdict_front
+from pancode.domain.workflow.handing import FOLDER, check_script, handed, verdict_front
 from pancode.domain.workflow.outputs import result_commit
 from pancode.domain.workflow.plan import IN_ORDER, ancestors
 from pancode.domain.workflow.rounds import judge_of
@@ -26,6 +26,8 @@ class PreparedWork:
 
     request: DispatchRequest
     terms: dict[str, object] = field(default_factory=dict)
+    runtime: str | None = None
+    """Which program its task was filled for; None: any, the task is a person's own."""
 
 
 class StepPreparer:
@@ -40,26 +42,30 @@ class StepPreparer:
         step: WorkflowStep,
         steps: Mapping[str, WorkflowStep],
         request: DispatchRequest,
+        runtime: RuntimeKind,
     ) -> PreparedWork:
         """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
         if workflow.kind not in IN_ORDER:
             return PreparedWork(request)
+        if runtime.name == SHELL:
+            check_script(step)
         before = ancestors(step.name, tuple(steps.values()))
         runs = self._runs({name: one for name, one in steps.items() if name in before})
         named = tuple(places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
         has_files = request.project is not None and request.workspace != "none"
-        front = "" if _is_script(request) else verdict_front(step, judge)
+        # A script cannot read what a judge has said; it is a file there.
+        front = "" if runtime.own else verdict_front(step, judge)
         work = handed(step, workflow.input, results, front, has_files)
         request = replace(request, task=work.task)
         sides = self._sides(step, runs, begins_round=judge is not None) if has_files else {}
         if not sides:
-            return PreparedWork(request)
+            return PreparedWork(request, runtime=runtime.name)
         files = dict(work.files)
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
-        return self._composed(step, request, sides, files)
+        return replace(self._composed(step, request, sides, files), runtime=runtime.name)
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """The newest run of each; all of these steps are done."""
@@ -100,9 +106,3 @@ class StepPreparer:
         made = self._core.ports.depot.compose(wanted)
         begins = Beginning(first.id, repo, made.snapshot, base, str(workspace.get("object_format") or "sha1"))
         return PreparedWork(replace(request, begins=begins), {"origin": made.origin})
-
-
-def _is_script(request: DispatchRequest) -> bool:
-    """What a judge has said must not become a part of it; it is a file there."""
-    runtime = RUNTIMES.get(canonical(request.runtime or ""))
-    return runtime is not None and runtime.own

@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.control import snapshots
 from pancode.control.core import Core
-from pancode.control.dispatch import AskedDispatch, ask, passed, put_in_queue
+from pancode.control.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.work import unit_of_work
@@ -17,7 +17,7 @@ from pancode.control.workflow.preparing import PreparedWork, StepPreparer
 from pancode.domain.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import request_from
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import PancodeError, RefusedError, UnavailableError
 from pancode.ports import MergeConflictError, SnapshotTaken
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
@@ -54,7 +54,9 @@ class StepStarter:
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, workflow.created_by), cwd=workflow.cwd)
         request = ask(core, around, request, None).request  # with its project
-        prepared = self._preparer.prepare(workflow, step, steps, request)
+        # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
+        runtime = dry_run(core, around, request).resolution.runtime
+        prepared = self._preparer.prepare(workflow, step, steps, request, runtime)
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         taken = snapshots.take(core, judged.resolution, run)
@@ -72,6 +74,9 @@ class StepStarter:
         """The run and the step's new state in one transaction, judged as things are now."""
         core, (asked, around) = self._core, what
         judged = passed(core, around, asked)
+        runtime = judged.resolution.runtime
+        if runtime.own and prepared.runtime not in (None, runtime.name):
+            raise _became_a_script(step)
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
@@ -101,3 +106,13 @@ class StepStarter:
                 finished_ms=self._core.wall_ms(),
             )
             rows.put_steps(work, over)
+
+
+def _became_a_script(step: WorkflowStep) -> RefusedError:
+    """The agent was chosen by the filled task, or the settings have changed meanwhile."""
+    return RefusedError(
+        f"{step.name} was prepared for an agent, and is a script now",
+        why="its task may have words of an agent in it",
+        fix="name the step's agent or runtime",
+        code="stranger_words",
+    )

@@ -150,7 +150,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 def _without_needs(
     steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Steps that need one that was stopped by hand, or was skipped itself; in whatever order they are listed."""
+    """Steps that need one that was stopped by hand, or was skipped itself, in any listed order."""
     over: dict[str, WorkflowStep] = {}
     waiting, found = list(left), True
     while found:

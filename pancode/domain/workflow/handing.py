@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pancode.domain.records import WorkflowStep
-from pancode.domain.workflow.template import INPUT, ORIGINAL, TemplatePlace, fill
+from pancode.domain.workflow.template import INPUT, ORIGINAL, TemplatePlace, fill, places
 from pancode.errors import RefusedError
 
 FOLDER = ".pancode/inputs"
@@ -67,6 +67,19 @@ def handed(
 
     task = fill(str(step.request.get("task") or ""), value)
     return HandedWork(f"{front}{task}", files if has_files else {})
+
+
+def check_script(step: WorkflowStep) -> None:
+    """RefusedError where words of an agent would become a part of a script: a shell would run them."""
+    for place in places(str(step.request.get("task") or "")):
+        if (place.step and place.what != "commit") or (place.what == INPUT and step.needs):
+            name = place.step or step.needs[0]
+            raise RefusedError(
+                f"an answer of {name} would become a part of the script of {step.name}",
+                why="an agent has written it, and a shell would run it",
+                fix=f"read {file_of(name)} in the script",
+                code="stranger_words",
+            )
 
 
 def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:

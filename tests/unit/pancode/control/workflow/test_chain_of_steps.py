@@ -75,7 +75,9 @@ def git(name: str, *needs: str, **more: Any) -> dict[str, Any]:
 def test_a_step_begins_when_what_it_needs_is_done_and_is_told_its_answer(flows: Flows) -> None:
     flows.begin(
         step("plan", task="plan $INPUT"),
-        step("build", "plan", task="do {{ steps.plan.answer }} for $ORIGINAL, not $INPUTS"),
+        step(
+            "build", "plan", task="do {{ steps.plan.answer }} for $ORIGINAL, not $INPUTS", runtime="scripted"
+        ),
         kind="chain",
         input="a $ORIGINAL shop",
     )
@@ -94,7 +96,8 @@ def test_a_step_begins_from_the_result_of_the_one_that_it_needs(
     flows: Flows, trees: Trees, tmp_path: Path
 ) -> None:
     long = trees.answers["plan"] = "x" * 5_000_000
-    asked = [git("plan"), git("build", "plan", task="{{ steps.plan.answer }}"), git("check", "build")]
+    build = git("build", "plan", task="{{ steps.plan.answer }}", runtime="scripted")
+    asked = [git("plan"), build, git("check", "build")]
     flows.begin(*asked, kind="chain", cwd=str(tmp_path / "shop"))
     flows.claim()
     flows.end("plan", **changed(trees, "b", answer=long[-4_000:]))
@@ -107,6 +110,28 @@ def test_a_step_begins_from_the_result_of_the_one_that_it_needs(
     flows.claim()
     assert trees.composed[1].results == {"build": "c" * 40} and trees.composed[1].origin == "a" * 40
     assert flows.runs()["check"].terms["origin"] == "a" * 40
+
+
+@pytest.mark.parametrize("task", ["echo {{ steps.plan.answer }}", "echo $INPUT", "{{ steps.plan.files.a }}"])
+@pytest.mark.parametrize("said", ["step", "agent", "defaults"])
+def test_an_answer_is_no_part_of_a_script_whoever_names_the_shell(
+    flows: Flows, trees: Trees, tmp_path: Path, task: str, said: str
+) -> None:
+    own, usual = ("shell", "claude") if said == "agent" else ("null", "shell")
+    (tmp_path / "pancode.yaml").write_text(f"dispatch: {{runtime: {usual}}}")
+    agent = f"{{description: d, system_prompt: i, readonly: false, runtime: {own}}}"
+    (tmp_path / "panagents.yaml").write_text(f"agents: {{sheller: {agent}}}")
+    build = git("build", "plan", task=task)
+    if said != "step":
+        del build["dispatch"]["runtime"]
+        build["dispatch"]["agent"] = "sheller"
+    flows.begin(git("plan", files=["a"]), build, kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.files["b" * 40] = {"a": b"rm -rf /"}
+    flows.end("plan", **changed(trees, "b", answer="; rm -rf /"))
+    told = flows.show()["steps"][1]
+    assert told["state"] == "refused" and "part of the script of build" in told["reason"]
+    assert ".pancode/inputs/plan.md" in told["reason"] and told["runs"] == []
 
 
 def test_two_results_that_do_not_go_together_end_the_step(flows: Flows, trees: Trees, tmp_path: Path) -> None:

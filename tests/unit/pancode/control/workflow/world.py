@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.records import Action, ActionKind, Balance, BookEntry, Run
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.control.world import facts, failed
 
 ERROR: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 
@@ -24,6 +25,8 @@ class Flows:
         self.world = World(home)
         self.node, self.coordinator = self.world.node, self.world.context
         self.node.slots = slots
+        known = ("shell", "scripted")
+        self.node.facts = facts(runtimes=tuple(RuntimeFact(name=name, state="ok") for name in known))
         self.coordinator.plane.nodes.change("n1", lambda node: _with_slots(node, slots))
         self.node.breathe()
         self.orders: dict[str, Order] = {}

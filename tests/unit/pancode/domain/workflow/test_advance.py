@@ -39,7 +39,7 @@ def looked(*steps: WorkflowStep, runs: Mapping[str, Run], **more: Any) -> Advanc
 
 
 def test_steps_listed_before_their_needs_are_skipped_in_one_look() -> None:
-    stopped = run("z", state=RunState.ENDED, outcome=Outcome.INTERRUPTED, reason="enough", stop_asked="enough")
+    stopped = run("z", state=RunState.ENDED, outcome=Outcome.INTERRUPTED, stop_asked="enough")
     z = step(2, "z", state=WorkflowStepState.RUNNING, run="r-z", runs=("r-z",))
     made = looked(step(0, "c", "b"), step(1, "b", "z"), z, runs={"r-z": stopped})
     assert states(made) == {"c": "skipped", "b": "skipped", "z": "stopped"}
