@@ -254,7 +254,7 @@ class Composition:
     """Where a step begins: at the results of the steps that it needs, with files that it is handed.
 
     `origin`: the snapshot at which the first of them began. `folder`: where handed files are; those of the
-    steps before leave it. `without`: files that are not taken over unless `origin` has them.
+    steps before leave it. `without`: files that are not there when it begins; `origin` keeps its own.
     """
 
     repo: str

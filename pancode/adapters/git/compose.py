@@ -33,8 +33,9 @@ def compose(depot: Depot, wanted: Composition) -> Composed:
     origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
     trees = [_edited(git, depot_path, tree_of(git, commit), bare) for commit in wanted.results.values()]
     merged = _merged(git, origin, dict(zip(wanted.results, trees, strict=True)))
-    stale = tuple(name for name in wanted.without if not _names(git, origin, [name]))
-    tree = _edited(git, depot_path, merged, _Edit((*handed.gone, *stale), handed.files))
+    # Also files that origin has: one that was committed long ago must not count as written by this step.
+    begun = _Edit((*handed.gone, *wanted.without), handed.files)
+    tree = _edited(git, depot_path, merged, begun)
     snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
     begins = commit_of(depot, wanted.repo, _edited(git, depot_path, origin, handed), wanted.base)
     git.must("update-ref", f"{result_prefix(wanted.run)}origin", begins)

@@ -163,15 +163,23 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str
 
 
 def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
-    """The run that has the result: the winner's; else the last that is done and has changed something."""
+    """The run that has the result: the winner's; else the last that is done and has changed something.
+
+    A verdict alone is no result: it is about the one of an earlier step.
+    """
     steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
     if shape["winner"] is not None:
         steps = [step for step in steps if step["name"] == shape["winner"]]
     runs: list[dict[str, Any]] = [client.get(path_of("runs", step["run"])) for step in steps]
     if not runs:
         return None
-    changed = next((run for run in reversed(runs) if run["commit"] and run["files_changed"]), None)
-    return runs[-1] if changed is None else {**changed, "answer": runs[-1]["answer"]}
+    made = zip(reversed(steps), reversed(runs), strict=True)
+    changed = next((run for step, run in made if run["commit"] and _work_in(step, run)), None)
+    return {**runs[-1], "commit": None} if changed is None else {**changed, "answer": runs[-1]["answer"]}
+
+
+def _work_in(step: dict[str, Any], run: dict[str, Any]) -> bool:
+    return any(name != step["verdict_file"] for name in run["files_changed"])
 
 
 def _status(shape: dict[str, Any]) -> int:

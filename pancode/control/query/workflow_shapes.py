@@ -18,7 +18,10 @@ class CostShape(TypedDict):
 
 
 class WorkflowStepShape(TypedDict):
-    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted."""
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
+
+    `verdict_file`: the file in which its runs write a verdict.
+    """
 
     name: str
     state: str
@@ -31,6 +34,7 @@ class WorkflowStepShape(TypedDict):
     reason: str
     refused: str | None
     outputs: dict[str, Any]
+    verdict_file: str | None
     started_at: str | None
     finished_at: str | None
 

@@ -102,6 +102,7 @@ def _step(tx: Transaction, step: WorkflowStep) -> WorkflowStepShape:
         "reason": step.reason,
         "refused": step.reason if refused else None,
         "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
+        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
         "started_at": iso(step.started_ms),
         "finished_at": iso(step.finished_ms),
     }

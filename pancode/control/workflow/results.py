@@ -45,10 +45,18 @@ class StepResults:
         if step.files:
             made["files"], problem = kept_files(step, depot.file_names(repo, commit))
         if step.verdict:
-            data = depot.read_file(repo, commit, str(step.verdict["file"]), MOST_VERDICT)
-            made["verdict"], wrong = verdict_of(step, data)
+            made["verdict"], wrong = self._verdict(step, run, commit)
             problem = problem or wrong
         return {**made, "problem": problem} if problem else made
+
+    def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
+        """Of this run: a file that was there when it began says nothing about its work."""
+        depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
+        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), run.workspace.get("snapshot")
+        old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
+        if data is not None and data == old:
+            return {}, f"no verdict: this run has not written {name}, which was there when it began"
+        return verdict_of(step, data)
 
     def lines(self, run: Run) -> int:
         """Lines that its change adds and removes."""

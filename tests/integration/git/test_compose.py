@@ -74,7 +74,8 @@ def test_what_an_earlier_step_was_handed_and_a_stale_verdict_are_left_behind(pro
     asked = replace(project.wanted(one=first.snapshot), files={}, without=("verdict.json", "a.txt"))
     made = project.port.compose(asked)
     assert project.read(made.snapshot, f"{FOLDER}/plan.md") is None
-    assert project.read(made.snapshot, "a.txt") is not None  # it was there at the beginning
+    assert project.read(made.snapshot, "a.txt") is None, "it was there when the workflow began"
+    assert project.read(made.origin, "a.txt") is not None, "the change is counted from all that was there"
     made = project.port.compose(replace(asked, results={"two": stale}))
     assert "verdict.json" in project.port.file_names(project.first.repo, stale)
     assert project.read(made.snapshot, "verdict.json") is None

@@ -18,6 +18,7 @@ from pancode.errors import ExitCode
 def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
     newest = runs[-1] if runs and state != "waiting" else None
     told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": ""}
+    told["verdict_file"] = None
     return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
 
 
@@ -124,3 +125,14 @@ def test_a_race_has_the_result_of_its_winner() -> None:
     raced = workflow("done", step("a", "done", "r-1"), step("b", "done", "r-2"), winner="a")
     result = waiting._result_of(cast("Client", Runs(r_1="done", r_2="done")), raced)
     assert result is not None and result["run"] == "r-1"
+
+
+@pytest.mark.parametrize(("verdict_file", "run"), [("a.py", "r-1"), ("b.json", "r-2"), (None, "r-2")])
+def test_a_run_that_wrote_only_a_verdict_has_no_result(verdict_file: str | None, run: str) -> None:
+    look = step("look", "done", "r-2", verdict_file=verdict_file)
+    result = waiting._result_of(
+        cast("Client", Runs(r_1="done", r_2="done")), workflow("done", step("build", "done", "r-1"), look)
+    )
+    assert result is not None and (result["run"], result["answer"]) == (run, "answer of r-2")
+    alone = waiting._result_of(cast("Client", Runs(r_2="done")), workflow("done", look))
+    assert alone is not None and (alone["commit"] is None) == (verdict_file == "a.py")

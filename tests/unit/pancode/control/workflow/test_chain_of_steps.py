@@ -247,6 +247,20 @@ def test_what_is_no_verdict_ends_the_step(loop: Flows, trees: Trees, verdict: by
     assert words in loop.show()["reason"] and loop.show()["state"] == "failed"
 
 
+@pytest.mark.parametrize("end", [{}, {"commit": "b" * 40, "change": "change", "files_changed": ("a",)}])
+def test_a_verdict_that_was_there_before_is_none_of_this_run(
+    flows: Flows, trees: Trees, tmp_path: Path, end: dict[str, Any]
+) -> None:
+    alone = {**LOOP, "back_to": "review"}
+    flows.begin(git("review", **alone), kind="graph", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.commits.add("b" * 40)
+    trees.files = {letter * 40: {"verdict.json": b'{"verdict": "approved"}'} for letter in "ab"}
+    flows.end("review", **end)
+    told = flows.show()
+    assert told["state"] == "failed" and "this run has not written verdict.json" in told["reason"]
+
+
 def test_a_file_that_is_to_be_kept_and_is_not_there(flows: Flows, trees: Trees, tmp_path: Path) -> None:
     flows.begin(git("a", files=["docs/*.md"]), kind="chain", cwd=str(tmp_path / "shop"))
     flows.claim()
