@@ -95,7 +95,7 @@ def _step(tx: Transaction, step: WorkflowStep) -> WorkflowStepShape:
         "state": step.state.value,
         "needs": list(step.needs),
         "run": None if run is None else run.id,
-        "runs": [name for name in step.runs if name != step.run or run is not None],
+        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
         "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
         "round": step.round,
         "most": step.most,

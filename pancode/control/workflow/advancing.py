@@ -19,7 +19,7 @@ from pancode.domain.records import (
     WorkflowStepState,
 )
 from pancode.domain.values import replace
-from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance
+from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance, ended
 
 
 class Advancing:
@@ -133,4 +133,4 @@ def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
 def _failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
     if step.state in OVER:
         return step
-    return replace(step, state=WorkflowStepState.FAILED, reason=why, finished_ms=now_ms)
+    return ended(step, WorkflowStepState.FAILED, why, now_ms)

@@ -127,7 +127,9 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
 
 
 def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
-    """The step with its end."""
+    """The step with its end. The run of one that was starting was never written, and never will be."""
+    if step.state is WorkflowStepState.STARTING:
+        step = replace(step, run=None, runs=step.runs[:-1])
     return replace(step, state=state, reason=reason, finished_ms=now_ms)
 
 

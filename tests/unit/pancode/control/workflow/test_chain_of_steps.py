@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
-from pancode.domain.records import Action, Run, Workflow, WorkflowStep
+from pancode.domain.records import Action, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.handing import handed, verdict_front
 from pancode.ports import Composed, Composition, MergeConflictError
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
@@ -334,6 +334,18 @@ def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
     flows.coordinator.turn()
     assert len([run for run in flows.coordinator.rows(Run) if run.step == "b"]) == 1
     assert flows.states()["b"] == "running" and not flows.coordinator.rows(Action)
+
+
+def test_what_is_given_up_keeps_no_run_that_never_was(flows: Flows) -> None:
+    flows.begin(step("a"), kind="chain")
+    with flows.coordinator.ledger.transaction() as tx:
+        row = tx.find(WorkflowStep)[0]
+        ghost: dict[str, Any] = {"run": "r-ghost", "runs": ("r-older", *row.runs, "r-ghost")}
+        tx.put(replace(row, state=WorkflowStepState.STARTING, **ghost))
+    flows.advancing().give_up(row.workflow, ValueError("so"))
+    (left,) = flows.coordinator.rows(WorkflowStep)
+    assert (left.state, left.run, left.runs) == ("failed", None, ("r-older", *row.runs))
+    assert flows.show()["steps"][0]["runs"] == list(row.runs), "only runs that there are"
 
 
 def test_its_receipt_names_the_receipts_of_its_runs_and_is_signed(flows: Flows) -> None:

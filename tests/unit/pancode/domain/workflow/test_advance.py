@@ -44,3 +44,10 @@ def test_steps_listed_before_their_needs_are_skipped_in_one_look() -> None:
     made = looked(step(0, "c", "b"), step(1, "b", "z"), z, runs={"r-z": stopped})
     assert states(made) == {"c": "skipped", "b": "skipped", "z": "stopped"}
     assert made.workflow.state is WorkflowState.FAILED and made.ended
+
+
+def test_a_step_that_was_starting_keeps_no_run_that_never_was() -> None:
+    starting = step(0, "a", state=WorkflowStepState.STARTING, run="r-2", runs=("r-1", "r-2"))
+    made = looked(starting, runs={}, stop_asked="enough", state=WorkflowState.STOPPING)
+    assert states(made) == {"a": "stopped"}
+    assert (made.steps[0].run, made.steps[0].runs) == (None, ("r-1",))
