@@ -137,12 +137,11 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
     """Steps that will never begin: after a stop, after a race is won, after a failure."""
     workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
     left = [step for step in steps.values() if step.state not in OVER and view.run(step) is None]
-    in_order = workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
     if workflow.stop_asked is not None:
         state, why = WorkflowStepState.STOPPED, workflow.stop_asked
     elif workflow.winner is not None:
         state, why = WorkflowStepState.STOPPED, f"{workflow.winner} has won the race"
-    elif bad and (workflow.fail_fast or in_order):
+    elif bad and (workflow.fail_fast or _in_order(workflow)):
         state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
@@ -192,9 +191,13 @@ def _begun(
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
-    """Nothing more begins: a race is won, or the first failure ends everything."""
-    fast = workflow.fail_fast and any(step.state in BAD for step in steps.values())
-    return fast or workflow.winner is not None
+    """Nothing more begins: a race is won, or a step has failed and that ends the rest."""
+    bad = bool(_bad(steps))
+    return workflow.winner is not None or (bad and (workflow.fail_fast or _in_order(workflow)))
+
+
+def _in_order(workflow: Workflow) -> bool:
+    return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
 
 
 def is_active(step: WorkflowStep) -> bool:
@@ -209,11 +212,14 @@ def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
 def _stops(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
 ) -> Iterable[tuple[str, str]]:
-    """Runs that nobody needs any more."""
-    why = _why_stop(workflow, steps)
+    """Runs that nobody needs any more; after a failure in a chain or graph only those that were held back."""
+    why, held_only = _why_stop(workflow, steps), False
+    if not why and _gave_up(workflow, steps):
+        why, held_only = f"{_bad(steps)} did not end well", True
     for step in steps.values() if why else ():
         run = view.run(step)
-        if run is not None and run.state is not RunState.ENDED and run.stop_asked is None:
+        is_meant = step.state is WorkflowStepState.WAITING or not held_only
+        if is_meant and run is not None and run.state is not RunState.ENDED and run.stop_asked is None:
             yield run.id, why
 
 
@@ -222,8 +228,13 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
         return workflow.stop_asked
     if workflow.winner is not None:
         return f"{workflow.winner} has won the race"
-    bad = next((step.name for step in steps.values() if step.state in BAD), "")
+    bad = _bad(steps)
     return f"{bad} did not end well (fail fast)" if workflow.fail_fast and bad else ""
+
+
+def _bad(steps: Mapping[str, WorkflowStep]) -> str:
+    """The first step that did not end well; empty where there is none."""
+    return next((step.name for step in steps.values() if step.state in BAD), "")
 
 
 def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:

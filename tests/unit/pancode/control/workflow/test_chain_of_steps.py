@@ -167,6 +167,26 @@ def test_a_failed_step_ends_the_rest_and_resume_begins_there(flows: Flows) -> No
     assert again["retry_of"] == told["workflow"] and again["steps"][0]["state"] == "running"
 
 
+def test_after_a_failure_no_first_step_that_was_held_back_begins(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), step("c", "a", "b"), kind="graph", concurrency=1)
+    assert flows.claim() == ["a"]
+    flows.end("a", **ERROR)
+    assert flows.claim() == [] and flows.runs()["b"].stop_asked == "a did not end well"
+    assert flows.states() == {"a": "failed", "b": "stopped", "c": "skipped"}
+    assert flows.show()["state"] == "failed" and flows.show()["reason"].startswith("a: error")
+    flows.check_sums(flows.show()["workflow"])
+
+
+def test_after_a_failure_what_runs_already_goes_on(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), step("c"), kind="graph", concurrency=2)
+    assert flows.claim() == ["a", "b"]
+    flows.end("a", **ERROR)
+    assert flows.runs()["b"].stop_asked is None and flows.claim() == []
+    flows.end("b")
+    assert flows.states() == {"a": "failed", "b": "done", "c": "stopped"}
+    assert flows.show()["state"] == "failed"
+
+
 def test_stop_stops_its_runs_and_begins_nothing(flows: Flows) -> None:
     flows.begin(step("a"), step("b", "a"), kind="chain")
     flows.claim()
