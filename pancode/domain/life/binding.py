@@ -33,14 +33,17 @@ def due(made: Changes, signal: Due) -> Changes:
     if made.run.attempt in made.case.attempts:
         return made
     made, refused = _held(made, signal.purses)
-    return waits(made, Waits("budget", refused, WaitReason.BUDGET)) if refused else made
+    if not refused:
+        return made
+    never = _never_fits(made, signal.purses)
+    if never:
+        return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
+    return waits(made, Waits("budget", refused, WaitReason.BUDGET))
 
 
 def _held(made: Changes, purses: Sequence[Purse]) -> tuple[Changes, str]:
     """Hold the run's estimate for its current attempt in each scope; else why not."""
-    run, left = made.run, made.case.left(made.run.attempt)
-    usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
-    amount = replace(books.estimate_of(run), usd=usd)
+    run, amount = made.run, _amount(made)
     for purse in purses:
         if not books.fits(purse.balance, purse.ceilings, amount):
             return made, books.refusal(purse.balance, purse.ceilings, amount)
@@ -49,7 +52,23 @@ def _held(made: Changes, purses: Sequence[Purse]) -> tuple[Changes, str]:
         books.Account(run.id, run.attempt),
     )
     made = made.book(books.hold(scopes, account, amount, made.now.stamp))
-    return made.put(Attempt(run.id, run.attempt, made.now.ms, usd)), ""
+    return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
+
+
+def _amount(made: Changes) -> books.Amount:
+    run, left = made.run, made.case.left(made.run.attempt)
+    usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
+    return replace(books.estimate_of(run), usd=usd)
+
+
+def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
+    """Why no waiting helps: what a workflow has spent only grows, while that of a day begins anew."""
+    amount = _amount(made)
+    for purse in purses:
+        free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        if books.is_workflow(free.scope) and not books.fits(free, purse.ceilings, amount):
+            return books.refusal(free, purse.ceilings, amount)
+    return ""
 
 
 def waits(made: Changes, signal: Waits) -> Changes:

@@ -146,9 +146,9 @@ def unbindable(made: Changes, signal: Unbindable) -> Changes:
     return made.tell("placement", "order", "not possible", signal.why)
 
 
-def broke(made: Changes) -> Changes:
-    """A late word about an earlier attempt has used up what this one was to have."""
-    return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, NOTHING_LEFT))
+def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
+    """What this attempt was to have is used up, by an earlier one or by other runs of its workflow."""
+    return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
 def given_up(made: Changes, signal: GivenUp) -> Changes:

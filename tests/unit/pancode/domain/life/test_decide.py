@@ -14,13 +14,14 @@ from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Usage
+from pancode.domain.books import Ceilings
 from pancode.domain.life import signals
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.decide import decide
 from pancode.domain.life.ends import NOTHING_LEFT
 from pancode.domain.life.moves import MAX_BINDINGS
-from pancode.domain.records import ActionKind, Closed, EntryKind, RunState, WaitReason
+from pancode.domain.records import ActionKind, Balance, Closed, EntryKind, RunState, WaitReason
 from pancode.errors import RefusedError
 from tests.unit.pancode.domain.life.cases import TAG, admitted, after, offered, purses, receipt, said
 
@@ -306,6 +307,23 @@ def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = Case(case.run, case.attempts, case.fences, case.entries, case.now)
     made = decide(case, signals.Due(purses("0.5")), signals.Due(purses("0.5")))
     assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
+
+
+@pytest.mark.parametrize(
+    ("spent", "held", "outcome"), [("1.5", "0", Outcome.BUDGET_EXCEEDED), ("0.5", "1.0", None)]
+)
+def test_a_later_attempt_waits_for_what_its_workflow_holds_and_not_for_what_it_has_spent(
+    spent: str, held: str, outcome: Outcome | None
+) -> None:
+    case = _waiting_again(workflow="w-1")
+    balance = Balance("workflow:w-1", spent_usd=Decimal(spent), held_usd=Decimal(held))
+    made = decide(case, signals.Due([signals.Purse(balance, Ceilings(Decimal(2)))]))
+    assert made.run.outcome is outcome
+    if outcome is None:
+        assert made.run.waits is WaitReason.BUDGET
+    else:
+        assert made.run.reason.startswith("the budget of its workflow has no room for another attempt")
+        assert made.run.failure is FailureKind.USD_LIMIT and made.run.state is ENDED
 
 
 def test_a_later_attempt_of_which_nothing_is_left_ends() -> None:
