@@ -16,6 +16,7 @@ from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
+from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.people.telling import delivered
 from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
@@ -161,9 +162,13 @@ def given_up(made: Changes, signal: GivenUp) -> Changes:
 
 
 def continued(made: Changes, signal: Continued) -> Changes:
-    """RefusedError where it is to be the only one, and somebody was faster."""
+    """RefusedError or UsageError where it is to be the only one, and somebody has answered or denied it."""
     if signal.sole:
         must_be_free(made.run)
+        asked = made.case.action(
+            ActionKind.PERSON
+        )  # somebody may have denied it since the answer was checked
+        must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
     made = made.put(delivered(replace(made.run, result=result), signal.run)).done(
         made.case.action(ActionKind.PERSON)

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control.people.answering import deny
 from pancode.control.query.continued import before, change_begins
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Landed
 from pancode.domain.records import Audit, Decision, Run
 from pancode.errors import PancodeError
-from tests.unit.pancode.control.world import Desk
+from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 
 def place(letter: str) -> dict[str, object]:
@@ -61,9 +63,32 @@ def test_the_old_run_names_the_next_and_the_audit_says_who() -> None:
     assert (told.run, told.detail["by"], told.detail["next"]) == ("r-0001", "ana", "r-0002")
 
 
-def test_of_two_answers_one_wins_and_the_other_leaves_nothing() -> None:
+def asking() -> Desk:
+    """One run that is blocked and waits for a person."""
     desk = Desk()
+    node = Puppet(desk)
+    node.breathe()
     desk.dispatch("r-0001")
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    node.deliver(order, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    desk.turn()
+    return desk
+
+
+def test_an_answer_that_was_denied_before_it_is_written_continues_nothing() -> None:
+    desk = asking()
+    deny(desk.plane.core, "r-0001", "bob")
+    with pytest.raises(PancodeError) as caught:
+        desk.dispatch("r-0002", terms={"continues": "r-0001", "answers": "yes"})
+    assert caught.value.code == "nothing_asked" and desk.row(Run, "r-0002") is None
+    desk.check_books()
+
+
+def test_of_two_answers_one_wins_and_the_other_leaves_nothing() -> None:
+    desk = asking()
     terms = {"continues": "r-0001", "answers": "yes"}
     desk.dispatch("r-0002", terms=terms)
     with pytest.raises(PancodeError) as caught:
