@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ActBody, AnswerBody, ContinueBody
+from pancode.api.bodies import ActBody, AnswerBody, ApproveBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import LandWay
@@ -28,19 +28,19 @@ def _inbox(context: ApiContext, call: ApiCall) -> Any:
 def _answer(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
     runs, around = context.plane.runs, context.coordinator.around({})
-    return runs.queued(context.plane.people.answer(around, runs.find(call.path["run"]), body.text, body.by))
+    done = context.plane.people.answer(around, runs.find(call.path["run"]), body.text, body.by)
+    return {**runs.queued(done), "answer": done.run.terms["answers"]}
 
 
 def _approve(context: ApiContext, call: ApiCall) -> Any:
-    """Land it, with all that it was held for: that is what the person has been shown."""
-    runs, by = context.plane.runs, call.body.by
+    """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
+    body: ApproveBody = call.body
+    runs, people, by = context.plane.runs, context.plane.people, body.by
     run = runs.find(call.path["run"])
-    context.plane.people.must_be_approvable(run)
-    held = run.landing.get("yes")
-    yes = held if isinstance(held, list | tuple) else ()
-    way = LandWay(by, with_commands="--with-commands" in yes, with_secret="--with-secret" in yes)
+    people.must_be_approvable(run, body.yes())
+    way = LandWay(by, with_commands=body.with_commands, with_secret=body.with_secret)
     try:
-        done = context.coordinator.code.land(run, way)
+        done = context.coordinator.code.land(run, way, wanted=lambda: people.still_waits(run))
     except WorkspaceError as error:
         runs.not_landed(run, error, by)
         raise
@@ -72,7 +72,7 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/continue", _continue, ContinueBody, pokes=True, status=201),
     Verb("GET", "/v1/inbox", _inbox),
     Verb("POST", "/v1/runs/{run}/answer", _answer, AnswerBody, pokes=True, status=201),
-    Verb("POST", "/v1/runs/{run}/approve", _approve, ActBody),
+    Verb("POST", "/v1/runs/{run}/approve", _approve, ApproveBody),
     Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody),
     Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody),
 )

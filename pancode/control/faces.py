@@ -210,9 +210,10 @@ class CodeVerbs(Protocol):
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
-    def land(self, run: Run, asked: LandWay) -> Json:
+    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = ...) -> Json:
         """Merge into the user's tree or onto a branch: `{"status", "files", "conflicts", "gate",
-        "recovered"}`, and into which `"tree"` and `"branch"`.
+        "recovered"}`, and into which `"tree"` and `"branch"`. `wanted` False, asked as late as it can still
+        be called off: it is.
         """
 
     def call_off(self, run: Run) -> list[Json]:

@@ -60,6 +60,7 @@ def land_asked(core: Core, run_id: str, land: Land, stopping: Callable[[], bool]
     except PancodeError as error:
         report = {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
         report["yes"] = error.details.get("yes", "").split()
+        report["held"] = int(error.details.get("held", "0"))
     if report["status"] == CALLED_OFF and stopping():
         return
     _signal(core, run_id, LandingOver(report))

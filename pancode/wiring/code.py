@@ -136,7 +136,9 @@ def _refused(run: Run, status: LandStatus, report: dict[str, Any]) -> WorkspaceE
         why="; ".join(told) or gate,
         fix=fixes.get(status, look),
         code=status.value.replace(" ", "_"),
-        details={"yes": " ".join(yes)} if status is LandStatus.HELD else None,
+        details={"yes": " ".join(yes), "held": str(len({c["path"] for c in report["conflicts"]}))}
+        if status is LandStatus.HELD
+        else None,
     )
 
 

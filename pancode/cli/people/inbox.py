@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Annotated, Any
 
 from typer import Argument
@@ -11,10 +12,12 @@ from pancode.cli.face import who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.people.newrun import follow_new
-from pancode.cli.render import clip, safe, short_time
+from pancode.cli.render import safe, short_time
 from pancode.client import LAND_S, path_of
 
 app = Commands()
+_SHORT = 80
+"""Words of so many characters stand in the line of their item, longer ones below."""
 
 
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
@@ -31,11 +34,16 @@ def _listed(items: list[dict[str, Any]]) -> str:
 
 
 def _item(item: dict[str, Any]) -> str:
-    words = clip(safe(item["words"]), 200)
-    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}  {words}\n"
+    words = safe(item["words"])
+    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}"
+    head += f"  {words}\n" if len(words) <= _SHORT else f"\n{_wrapped(words)}\n"
     choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
     return f"{head}{choices}  {item['command']}   no: pancode deny {item['run']}{look}\n"
+
+
+def _wrapped(words: str) -> str:
+    return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 @app.verb("answer", "pancode answer last 2", "pancode answer r-zd43pq 'take the port 8080'")
@@ -50,12 +58,26 @@ def answer(
     return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
 
 
-@app.verb("approve", "pancode approve r-zd43pq")
-def approve(run: Run, face: Json) -> None:
-    """Say yes to a change that waits for it: it is landed in your tree, gates first."""
+@app.verb("approve", "pancode approve r-zd43pq", "pancode approve --with-commands r-zd43pq")
+def approve(
+    run: Run,
+    *,
+    with_commands: Annotated[
+        bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
+    ] = False,
+    with_secret: Annotated[
+        bool, option("Also a file that holds a secret of the run.", "--with-secret")
+    ] = False,
+    face: Json,
+) -> None:
+    """Say yes to a change that waits for it: it is landed in your tree, gates first.
+
+    `pancode inbox` shows the flags that it needs; with others it is refused.
+    """
     client = face.client()
+    said = {"by": who(), "with_commands": with_commands, "with_secret": with_secret}
     try:
-        done = client.post(path_of("runs", run, "approve"), {"by": who()}, LAND_S)
+        done = client.post(path_of("runs", run, "approve"), said, LAND_S)
     except KeyboardInterrupt:
         landings.call_off(face, run)
         raise

@@ -18,6 +18,8 @@ def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int
     answer = admitted(face, face.client(works=True), path, body)
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
+    if "answer" in answer:
+        face.note(f"answered: {safe(answer['answer'])}")
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE

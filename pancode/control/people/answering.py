@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched
 from pancode.control.faces import Surroundings
@@ -17,6 +19,7 @@ from pancode.domain.people.inbox import (
     answer_of,
     answered,
     item_of,
+    must_be_shown,
     must_wait,
     open_item,
 )
@@ -42,9 +45,15 @@ def answer(core: Core, around: Surroundings, run: Run, said: str, by: str) -> Di
     return continue_run(core, around, run, answered(run, words), by, answers=words)
 
 
-def must_be_approvable(core: Core, run: Run) -> None:
-    """UsageError where nothing of this run waits for an approval."""
+def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
+    """UsageError where nothing of this run waits for an approval; RefusedError where it needs another yes."""
     must_wait(run, _item(core, run), ItemKind.LANDING)
+    must_be_shown(run, yes)
+
+
+def still_waits(core: Core, run: Run) -> bool:
+    """Whether nobody has answered, approved or denied it yet."""
+    return _item(core, run) is not None
 
 
 def deny(core: Core, run_id: str, by: str) -> Run:
@@ -77,4 +86,5 @@ def _shape(item: InboxItem) -> InboxShape:
         "words": item.words,
         "choices": list(item.choices),
         "command": item.command,
+        "yes": list(item.yes),
     }

@@ -52,6 +52,8 @@ class LandingShape(TypedDict, total=False):
     tree: str
     branch: str | None
     commit: str
+    yes: list[str]
+    held: int
 
 
 class RunShape(TypedDict):
@@ -132,7 +134,10 @@ class RunDetail(RunShape):
 
 
 class InboxShape(TypedDict):
-    """One thing that waits for a person; `kind` question, permission or landing; `command` answers it."""
+    """One thing that waits for a person; `kind` question, permission or landing; `command` answers it.
+
+    `yes`: the flags that its approval must carry.
+    """
 
     id: str
     run: str
@@ -141,6 +146,7 @@ class InboxShape(TypedDict):
     words: str
     choices: list[str]
     command: str
+    yes: list[str]
 
 
 class Queued(TypedDict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched
 from pancode.control.faces import Surroundings
@@ -27,9 +29,13 @@ class PeopleVerbs:
         """Continue a blocked run with the answer to its question. UsageError; RefusedError when too late."""
         return answering.answer(self._core, around, old, text, by)
 
-    def must_be_approvable(self, run: Run) -> None:
-        """UsageError where nothing of this run waits for an approval."""
-        answering.must_be_approvable(self._core, run)
+    def must_be_approvable(self, run: Run, yes: Iterable[str]) -> None:
+        """UsageError where nothing waits for an approval; RefusedError where it needs another yes."""
+        answering.must_be_approvable(self._core, run, yes)
+
+    def still_waits(self, run: Run) -> bool:
+        """Whether nobody has answered, approved or denied it yet."""
+        return answering.still_waits(self._core, run)
 
     def deny(self, run: str, by: str) -> Run:
         """Say no to what a run waits for. UsageError where nothing waits."""

@@ -15,7 +15,7 @@ from pancode.domain.values import replace
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD = "held"
-_KEPT = ("status", "files", "tree", "branch", "commit", "gate", "yes")
+_KEPT = ("status", "files", "tree", "branch", "commit", "gate", "yes", "held")
 
 
 def follow(made: Changes) -> Changes:

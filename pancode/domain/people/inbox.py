@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
 from pancode.domain.records import Action, ActionKind, Run, RunState
-from pancode.errors import UsageError
+from pancode.errors import RefusedError, UsageError
 
 MOST_WORDS = 2_000
+_CUT = " ... (cut; all of it: pancode why {run})"
 _ANSWERED = """\
 You asked a person: {asked}
 The answer is: {answer}
@@ -32,7 +33,7 @@ class ItemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One thing that waits for a person. `command`: what answers it."""
+    """One thing that waits for a person. `command`: what answers it. `yes`: flags that its approval needs."""
 
     id: str
     run: str
@@ -41,6 +42,7 @@ class InboxItem:
     words: str
     choices: tuple[str, ...]
     command: str
+    yes: tuple[str, ...] = ()
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -51,9 +53,40 @@ def item_of(run: Run, action: Action) -> InboxItem:
         words = _landing(run)
     command = f'pancode answer {run.id} "..."'
     if kind not in (ItemKind.QUESTION, ItemKind.PERMISSION):
-        command = f"pancode approve {run.id}"
+        command = approval_of(run)
     choices = tuple(map(str, question.get("choices") or ()))
-    return InboxItem(action.id, run.id, action.at_ms, kind, words[:MOST_WORDS], choices, command)
+    return InboxItem(action.id, run.id, action.at_ms, kind, _cut(run, words), choices, command, yes_of(run))
+
+
+def _cut(run: Run, words: str) -> str:
+    if len(words) <= MOST_WORDS:
+        return words
+    mark = _CUT.format(run=run.id)
+    return words[: MOST_WORDS - len(mark)] + mark
+
+
+def yes_of(run: Run) -> tuple[str, ...]:
+    """The flags with which its held change can be landed; empty where it is held for none."""
+    held = run.landing.get("yes")
+    return tuple(map(str, held)) if isinstance(held, list | tuple) else ()
+
+
+def approval_of(run: Run) -> str:
+    """The command that approves it, with each flag to which the person says yes."""
+    return " ".join(("pancode approve", *yes_of(run), run.id))
+
+
+def must_be_shown(run: Run, yes: Iterable[str]) -> None:
+    """RefusedError where the person has not said yes to exactly what the change needs now."""
+    said, needed = sorted(set(yes)), sorted(set(yes_of(run)))
+    if said != needed:
+        now, yours = " ".join(needed) or "no flag", " ".join(said) or "no flag"
+        raise RefusedError(
+            f"the change of {run.id} needs another yes than yours",
+            why=f"it needs now: {now}; you said: {yours}",
+            fix=f"look: pancode inbox, and pancode runs diff {run.id}; then: {approval_of(run)}",
+            code="changed",
+        )
 
 
 def kind_of(run: Run) -> ItemKind:
@@ -73,11 +106,20 @@ def question_of(run: Run) -> Mapping[str, Any]:
 
 def _landing(run: Run) -> str:
     if run.landing:
-        return f"its change is not landed before you say so: {run.landing.get('why')}"
+        return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     files = run.result.get("files_changed")
     count = len(files) if isinstance(files, list | tuple) else 0
     change = f"its change of {counted(count, 'file')} is landed when you say so"
     return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
+
+
+def _held(run: Run) -> str:
+    """The count and the flags come before the paths, which the agent has chosen and which may be long."""
+    flags, held = yes_of(run), run.landing.get("held")
+    if not flags:
+        return ""
+    files = f"{counted(held, 'file')} held, " if isinstance(held, int) and held else ""
+    return f" ({files}needs {' and '.join(flags)})"
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
@@ -95,7 +137,7 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
 
 
 def answer_of(run: Run, said: str) -> str:
-    """The answer in full: a choice may be named by its number or its first letters. UsageError."""
+    """The answer in full: a choice may be named by its number or in its own words. UsageError."""
     text, choices = said.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
         raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
@@ -106,8 +148,7 @@ def answer_of(run: Run, said: str) -> str:
                 f"there is no choice {text[:6]}", why=told, fix=f"pancode answer {run.id} 1", code="no_choice"
             )
         return choices[int(text) - 1]
-    near = [one for one in choices if one.casefold().startswith(text.casefold())]
-    return near[0] if len(near) == 1 else text
+    return next((one for one in choices if one.casefold() == text.casefold()), text)
 
 
 def answered(run: Run, answer: str) -> str:

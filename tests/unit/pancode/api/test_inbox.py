@@ -9,7 +9,9 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import PersonQuestion
+from pancode.domain.people.inbox import yes_of
 from pancode.domain.records import Audit, FeedEvent, Run
+from pancode.domain.values import replace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
 
@@ -79,3 +81,51 @@ def test_it_never_times_out(world: World) -> None:
     assert len(items(world)) == 1
     world.context.restart()
     assert len(world.context.plane.people.inbox()) == 1
+
+
+HELD = {"status": "held", "why": "Makefile: runs next", "fix": "", "yes": ["--with-commands"], "held": 1}
+
+
+def held(world: World) -> str:
+    """A change of a supervised agent, held for a yes to files that decide what runs next."""
+    commit = "c" * 40
+    run = str(world.dispatch()["run"])
+    order = world.claim()
+    keep(world, replace(world.context.row(Run, run), terms={"autonomy": "supervised"}))
+    world.context.depot.commits.add(commit)
+    world.node.start(order)
+    world.node.deliver(order, commit=commit, change="change", files_changed=("Makefile",))
+    world.context.turn()
+    keep(world, replace(world.context.row(Run, run), landing=HELD))
+    return run
+
+
+def keep(world: World, run: Run) -> None:
+    with world.context.ledger.transaction() as tx:
+        tx.put(run)
+
+
+def test_an_approval_says_yes_to_exactly_what_was_shown(world: World) -> None:
+    run = held(world)
+    (item,) = items(world)
+    assert item["yes"] == ["--with-commands"] and item["command"] == f"pancode approve --with-commands {run}"
+    told = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ana"})
+    assert told["code"] == "changed"
+    both = {"with_commands": True, "with_secret": True}
+    assert world.problem("POST", f"/v1/runs/{run}/approve", both)["code"] == "changed"
+    assert yes_of(world.context.row(Run, run)) == ("--with-commands",) and len(items(world)) == 1
+    done = world.http.post(f"/v1/runs/{run}/approve", {"with_commands": True}).json()
+    assert done["status"] == "landed"
+
+
+def test_a_denial_that_comes_first_wins_over_an_approval_on_its_way(world: World) -> None:
+    run, code = held(world), world.coordinator.code
+    land = code.land
+
+    def denied_meanwhile(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        world.context.plane.people.deny(run, "bob")
+        return land(*args, **kwargs)
+
+    code.land = denied_meanwhile  # type: ignore[method-assign]
+    done = world.http.post(f"/v1/runs/{run}/approve", {"with_commands": True}).json()
+    assert done["status"] == "called off" and world.context.row(Run, run).landed is None

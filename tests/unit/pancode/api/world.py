@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,9 @@ class ToldCode:
     def diff(self, run: Run, stat: bool) -> bytes:
         return b"--- a\n+++ b\xff\n"
 
-    def land(self, run: Run, asked: LandWay) -> dict[str, Any]:
+    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+        if not wanted():
+            return {"status": "called off", "files": [], "tree": "/home/ana/project", "recovered": None}
         if run.landed == "conflict":
             raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
         told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}

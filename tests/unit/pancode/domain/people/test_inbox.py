@@ -15,6 +15,7 @@ from pancode.domain.people.inbox import (
     answered,
     item_of,
     kind_of,
+    must_be_shown,
     must_wait,
 )
 from pancode.domain.records import Action, ActionKind, Run, RunState
@@ -63,13 +64,48 @@ def test_a_supervised_change_waits_for_approval_and_another_does_not() -> None:
     assert not waits_for_person(replace(run, landed="c" * 40))
 
 
+def test_a_short_no_is_never_taken_for_a_choice_that_begins_with_it() -> None:
+    asks: dict[str, Any] = {
+        "question": {"question": "Push?", "choices": ["No problem: push and delete the old branch"]}
+    }
+    assert answer_of(ended(**asks), "no") == "no"
+
+
+FLAGS = ["--with-commands", "--with-secret"]
+
+
+def held(why: str) -> Run:
+    landing = {"status": "held", "why": why, "yes": FLAGS, "held": 2}
+    return replace(ended(Outcome.DONE, commit="c" * 40), landing=landing)
+
+
+def test_flags_and_count_of_a_held_change_come_before_paths_of_any_length() -> None:
+    item = item_of(held("x" * 3_000), ITEM)
+    first = item.words[:120]
+    assert "2 files held" in first and all(flag in first for flag in FLAGS)
+    assert len(item.words) <= 2_000 and item.words.endswith("(cut; all of it: pancode why r-0001)")
+    assert item.yes == tuple(FLAGS)
+    assert item.command == "pancode approve --with-commands --with-secret r-0001"
+    assert "cut" not in item_of(held("short"), ITEM).words
+
+
+@pytest.mark.parametrize("said", [(), ("--with-commands",)])
+def test_a_yes_to_something_else_is_refused_with_the_command_that_fits(said: tuple[str, ...]) -> None:
+    must_be_shown(held("x"), FLAGS)
+    with pytest.raises(PancodeError) as caught:
+        must_be_shown(held("x"), said)
+    assert caught.value.code == "changed"
+    assert "pancode approve --with-commands --with-secret r-0001" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
         ("1", "8080"),
         ("8080", "8080"),
         ("3", "the new one"),
-        ("the N", "the new one"),
+        ("The NEW one", "the new one"),
+        ("the n", "the n"),
         ("the", "the"),
         (" neither of them ", "neither of them"),
     ],
