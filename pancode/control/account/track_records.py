@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from pancode.control.core import Core
+from pancode.control.query.attempts import attempts_of
 from pancode.domain.account.track_records import (
     TrackRecord,
     WorkKey,
@@ -30,7 +31,7 @@ def read(core: Core) -> Mapping[WorkKey, TrackRecord]:
         return summed(
             (key_of(run), record)
             for run in ended
-            if (record := counted(run)) is not None and _is_proven(tx, run)
+            if _is_proven(tx, run) and (record := counted(run, attempts_of(tx, run))) is not None
         )
 
 

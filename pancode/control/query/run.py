@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.query.attempts import attempts_of
 from pancode.control.query.continued import before
 from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
+from pancode.domain.account.run_cost import usage_of_all
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.landing import LANDED, NOTHING
 from pancode.domain.life.stages import stage_of
@@ -119,13 +121,6 @@ def usage_of(usage: dict[str, Any]) -> UsageShape:
     }
 
 
-def _unless_lost(run: Run, usage: dict[str, Any]) -> dict[str, Any]:
-    """What a lost attempt cost in the end nobody knows, whatever it had reported before."""
-    if run.outcome is Outcome.LOST and usage.get("cost_source") is None:
-        return {**usage, "cost_usd": None}
-    return usage
-
-
 def newest_fence(tx: Transaction, run: Run) -> Fence | None:
     return tx.get(Fence, run.id, run.fence) if run.fence else None
 
@@ -141,9 +136,8 @@ def node_of(tx: Transaction, run: Run) -> str | None:
 
 def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
     fence = newest_fence(tx, run)
-    attempt = tx.get(Attempt, run.id, run.attempt)
     result: dict[str, Any] = run.result
-    usage = attempt.usage if attempt is not None and attempt.usage else result.get("usage")
+    usage = usage_of_all(attempts_of(tx, run)) or result.get("usage")
     return {
         "run": run.id,
         "state": run.state.value,
@@ -162,7 +156,7 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "commit": result.get("commit"),
         "files_changed": list(result.get("files_changed") or ()),
         "receipt": result.get("receipt"),
-        "usage": usage_of(_unless_lost(run, usage or {})),
+        "usage": usage_of(usage or {}),
         "notes": _notes(core, tx, run, fence),
         "created_at": at(run.created_ms),
         "started_at": iso(run.started_ms),

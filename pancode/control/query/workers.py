@@ -7,9 +7,11 @@ from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.query.attempts import attempts_of
 from pancode.control.query.run import node_of, run_shape
 from pancode.control.query.shapes import WorkerNow, WorkerShape
 from pancode.domain import books
+from pancode.domain.account.run_cost import cost_of
 from pancode.domain.records import Run, RunState
 from pancode.ports import Transaction
 
@@ -65,10 +67,9 @@ def _ended(tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
     tally.done += run.outcome is Outcome.DONE
     tally.stopped += run.outcome is Outcome.INTERRUPTED
     tally.ms += max(0, (run.finished_ms or run.started_ms) - run.started_ms)
-    usage = run.result.get("usage")
-    cost = books.known_cost(usage) if isinstance(usage, dict) else None
-    tally.unknown += cost is None
-    tally.usd = books.plus(tally.usd, cost or books.ZERO)
+    usd, unknown = cost_of(attempts_of(tx, run))
+    tally.unknown += unknown
+    tally.usd = books.plus(tally.usd, usd)
 
 
 def _tally(found: dict[_Key, _Tally], run: Run, node: str | None) -> _Tally:

@@ -9,7 +9,8 @@ from math import sqrt
 
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from pancode.domain import agentchoice, books
-from pancode.domain.records import Run
+from pancode.domain.account.run_cost import cost_of
+from pancode.domain.records import Attempt, Run
 
 EXPLORE = 0.1
 """The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
@@ -86,18 +87,17 @@ def kind_of(task: str) -> str:
     return CHANGE if name is None else KIND_OF_AGENT[name]
 
 
-def counted(run: Run) -> TrackRecord | None:
+def counted(run: Run, attempts: Iterable[Attempt]) -> TrackRecord | None:
     """What a run whose receipt was accepted says of its agent; None: nothing.
 
     Faults of ours, of a machine or of a model server, questions, and what people stopped are left out.
     """
     if run.outcome is not Outcome.DONE and not _is_agents_fault(run.failure):
         return None
-    usage = run.result.get("usage")
-    usd = books.known_cost(usage) if isinstance(usage, dict) else None
+    usd, unknown = cost_of(attempts)
     ms = max(0, (run.finished_ms or 0) - (run.started_ms or run.finished_ms or 0))
     good, landed = int(run.outcome is Outcome.DONE), int(bool(run.landed))
-    return TrackRecord(1, good, landed, usd or books.ZERO, int(usd is None), ms)
+    return TrackRecord(1, good, landed, usd, int(unknown), ms)
 
 
 def _is_agents_fault(failure: FailureKind | None) -> bool:

@@ -26,10 +26,14 @@ from pancode.domain.account.track_records import (
     kind_of,
     summed,
 )
+from pancode.domain.records import Attempt
 from pancode.domain.values import replace
 from tests.unit.pancode.control.world import a_run
 
 SHIPPED = load_agents(Path("/nonexistent"), Settings(), {}).agents
+
+
+PAID = [Attempt("r-0001", 1, 0, Decimal(1), usage={"cost_usd": "0.5", "cost_source": "reported"})]
 
 
 def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> Any:
@@ -56,7 +60,7 @@ def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> 
 def test_what_counts_for_or_against_an_agent(
     outcome: Outcome, failure: FailureKind | None, counts: tuple[int, int] | None
 ) -> None:
-    found = counted(ended(outcome, failure))
+    found = counted(ended(outcome, failure), PAID)
     assert (None if found is None else (found.runs, found.good)) == counts
     if found is not None:
         assert (found.usd, found.unknown, found.ms) == (Decimal("0.5"), 0, 60_000)
@@ -95,7 +99,7 @@ def test_sums_are_by_who_did_which_kind_of_work_where() -> None:
         ended(Outcome.ERROR, FailureKind.AGENT_FAILED, task="add it"),
         ended(Outcome.DONE, task="review it"),
     ]
-    found = summed((key_of(run), record) for run in runs if (record := counted(run)) is not None)
+    found = summed((key_of(run), record) for run in runs if (record := counted(run, PAID)) is not None)
     assert {key.kind: (r.runs, r.good, r.landed, r.usd) for key, r in found.items()} == {
         "change": (2, 1, 1, Decimal("1.0")),
         "review": (1, 1, 0, Decimal("0.5")),
