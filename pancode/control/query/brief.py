@@ -7,10 +7,15 @@ from collections.abc import Iterator
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.people.answering import items
 from pancode.control.query.account_shapes import BriefLine, BriefShape
+from pancode.control.query.attempts import attempts_of
 from pancode.control.query.cost import cost
 from pancode.control.query.run import at, node_of
-from pancode.domain import books
+from pancode.control.query.shapes import InboxShape
+from pancode.domain.account.run_cost import cost_of
+from pancode.domain.life.people import DENIED
+from pancode.domain.people.continuing import nexts
 from pancode.domain.records import EventKind, Node, Run, RunState, Setting
 from pancode.ports import Transaction
 
@@ -18,9 +23,8 @@ LOOKED = "looked:"
 """Before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """Who never looked hears of so long."""
-_NEWEST, _SHOWN, _EVENTS, _TASK = 2_000, 20, 5_000, 70
+_NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 2_000, 20, 5_000, 70, 160
 _FINDS: dict[Outcome, tuple[str, str]] = {
-    Outcome.BLOCKED: ("has a question", "pancode runs continue {run} 'your answer'"),
     Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
     Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
@@ -29,7 +33,7 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 
 def brief(core: Core, by: str, since_ms: int | None) -> BriefShape:
     """`since_ms` None: since the person's last look."""
-    until = core.wall_ms()
+    until, inbox = core.wall_ms(), items(core)
     with core.ports.ledger.transaction() as tx:
         begin = _last_look(tx, by, until) if since_ms is None else since_ms
         newest = tx.find(Run, order="created_ms", descending=True, limit=_NEWEST)
@@ -40,6 +44,7 @@ def brief(core: Core, by: str, since_ms: int | None) -> BriefShape:
         open_ = {
             state: len(tx.find(Run, {"state": state})) for state in RunState if state is not RunState.ENDED
         }
+        asked = list(_asked(tx, inbox))
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in ended[:_SHOWN]]
     costs = cost(core, "agent", begin, _SHOWN)
     return {
@@ -48,7 +53,12 @@ def brief(core: Core, by: str, since_ms: int | None) -> BriefShape:
         "until": at(until),
         "outcomes": dict(Counter(str(run.outcome) for run in ended)),
         "ran": ran,
-        "waits": [*_waits(ended), *_sick(nodes), *_unknown(costs["total"]["unknown_runs"])],
+        "waits": [
+            *asked,
+            *_waits(ended, {*(item["run"] for item in inbox), *(run.retry_of for run in newest)}),
+            *_sick(nodes),
+            *_unknown(costs["total"]["unknown_runs"]),
+        ],
         "landed": landed,
         "cost": costs["total"],
         "by_agent": costs["rows"],
@@ -71,19 +81,35 @@ def _task(run: Run) -> str:
 
 
 def _ran(tx: Transaction, run: Run) -> str:
-    usage = run.result.get("usage")
-    usd = books.known_cost(usage) if isinstance(usage, dict) else None
-    price = "cost unknown" if usd is None and run.started_ms is not None else f"${usd or books.ZERO:.2f}"
+    usd, unknown = cost_of(attempts_of(tx, run))
+    price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
     return f"{run.outcome}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
 
 
-def _waits(ended: list[Run]) -> Iterator[BriefLine]:
-    """What only a person can go on with: questions, failures of ours, changes that nobody landed."""
+def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
+    """Everything in the inbox, however long it has been there."""
+    for item in inbox:
+        run = tx.get(Run, item["run"])
+        if run is not None:
+            what = f"{item['kind']}: {' '.join(item['words'].split())[:_WORDS]}"
+            yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
+
+
+def _waits(ended: list[Run], seen_to: set[str | None]) -> Iterator[BriefLine]:
+    """What else only a person can go on with: failures of ours, changes that nobody landed or denied."""
     for run in ended:
+        if run.id in seen_to or nexts(run):  # a run that goes on from it has its change
+            continue
         if run.outcome in _FINDS:
             yield _line(run, *_FINDS[run.outcome])
-        elif run.outcome is Outcome.DONE and run.result.get("files_changed") and not run.landed:
+        elif _is_left(run):
             yield _line(run, "has a change that is not landed", "pancode runs land {run}")
+
+
+def _is_left(run: Run) -> bool:
+    if run.outcome is not Outcome.DONE or run.landed or run.landing.get("status") == DENIED:
+        return False
+    return bool(run.result.get("files_changed"))
 
 
 def _sick(nodes: list[Node]) -> Iterator[BriefLine]:

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.domain.records import Audit
+from pancode.domain.records import Audit, Run
 from pancode.domain.values import replace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
@@ -46,7 +46,7 @@ def test_each_person_hears_of_everything_once(world: World) -> None:
     assert first["outcomes"] == {"done": 1, "blocked": 1}
     assert [line["run"] for line in first["ran"]] == [stuck, done]
     (question,) = first["waits"]
-    assert question["run"] == stuck and question["command"].startswith(f"pancode runs continue {stuck}")
+    assert question["run"] == stuck and question["command"].startswith(f"pancode answer {stuck}")
     assert (first["cost"]["usd"], first["cost"]["runs"]) == ("0.50", 2)
     world.http.post("/v1/brief/looked", {"by": "ana"})
     world.context.turn(1_000)
@@ -56,6 +56,35 @@ def test_each_person_hears_of_everything_once(world: World) -> None:
     assert world.http.get("/v1/brief", by="ben").json()["outcomes"] == first["outcomes"], (
         "each has an own look"
     )
+
+
+def changed(world: World) -> str:
+    commit = "c" * 40
+    world.context.depot.commits.add(commit)
+    return play(world, commit=commit, change="change", files_changed=("a.txt",))
+
+
+def change(world: World, run: str, **fields: Any) -> None:
+    row = replace(world.context.row(Run, run), **fields)
+    with world.context.ledger.transaction() as tx:
+        tx.put(row)
+
+
+def test_a_question_waits_after_the_look_until_somebody_answers_it(world: World) -> None:
+    stuck = play(world, **failed(FailureKind.NEEDS_PERSON, Outcome.BLOCKED))
+    world.http.post("/v1/brief/looked", {"by": "ana"})
+    world.context.turn(1_000)
+    assert [line["run"] for line in told(world)["waits"]] == [stuck]
+    world.http.post(f"/v1/runs/{stuck}/continue", {"by": "ben"})
+    assert told(world, since="1h")["waits"] == []
+
+
+def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world: World) -> None:
+    first, second = changed(world), changed(world)
+    assert [line["run"] for line in told(world)["waits"]] == [second, first]
+    change(world, first, landing={"status": "denied", "why": "denied by ben", "fix": ""})
+    change(world, second, result={**world.context.row(Run, second).result, "continued_by": ["r-9999"]})
+    assert told(world)["waits"] == []
 
 
 def test_an_unknown_cost_waits_for_a_person(world: World) -> None:

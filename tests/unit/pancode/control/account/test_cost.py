@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
+from pancode.control.query import run as query
+from pancode.control.query.brief import brief
 from pancode.control.query.cost import cost
+from pancode.control.query.track_records import track_records
 from pancode.control.query.workers import workers
 from pancode.domain.account.costs import BY
 from pancode.domain.books import Ceilings, is_day, plus
@@ -168,3 +171,28 @@ def test_a_worker_is_an_agent_on_a_runtime_and_node(coordinator: Desk) -> None:
     ]
     idle = found[1]
     assert (idle["runs"], idle["done"], idle["usd"], idle["unknown_runs"]) == (2, 2, "0.2", 1)
+
+
+def test_all_attempts_count_wherever_the_cost_of_a_run_is_told(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "retried", Decimal("0.2"))
+    core = coordinator.plane.core
+    assert cost(core, "run", 0, 1)["total"]["usd"] == "0.4"
+    (worker,) = workers(core)
+    (record,) = track_records(core, None, True, 10)
+    assert worker["usd"] == "0.4" == query.brief(core, "r-0001")["usage"]["cost_usd"]
+    assert query.brief(core, "r-0001")["usage"]["input_tokens"] == 14
+    assert record["unknown_runs"] == 0
+    assert "$0.40" in brief(core, "ana", 0)["ran"][0]["what"]
+
+
+def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "settled", Decimal("0.3"))
+    core = coordinator.plane.core
+    (worker,) = workers(core)
+    (record,) = track_records(core, None, True, 10)
+    assert (worker["usd"], worker["unknown_runs"], record["unknown_runs"]) == ("0.3", 0, 0)
+    assert "$0.30" in brief(core, "ana", 0)["ran"][0]["what"]
