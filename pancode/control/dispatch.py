@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from node_agent.policy.rulefile import RuleError, together
 from pancode.control import run_budget, snapshots
-from pancode.control.account.track_records import picker
+from pancode.control.account.track_records import early_picker
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
@@ -181,7 +181,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    return AskedDispatch(request, parent, paths, *past(core), picker(core))
+    return AskedDispatch(request, parent, paths, *past(core), early_picker(core, around, request))
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
@@ -265,7 +265,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
         purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
         return AdmissionView(
             scopes=tuple(ScopeView(purse.balance, purse.ceilings) for purse in purses),
-            unknown=_unknown_today(tx, purses[0].balance.scope),
+            unknown=_unknown_today(core, tx, purses[0].balance.scope),
             max_depth=around.max_depth(),
             draining=str(draining.value) if draining is not None else None,
             paths=asked.paths,
@@ -273,11 +273,16 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
         )
 
 
-def _unknown_today(tx: Transaction, scope: str) -> tuple[str, ...]:
+def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
+    """All entries of the day are read only when the set has changed."""
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
-    return books.unknown_runs(tx.find(BookEntry, {"scope": scope}, order=None))
+    known = core.live.unknown_runs
+    if known is None or known[:2] != (scope, balance.unknown_runs):
+        runs = books.unknown_runs(tx.find(BookEntry, {"scope": scope}, order=None))
+        known = core.live.unknown_runs = (scope, balance.unknown_runs, runs)
+    return known[2]
 
 
 def _parent(core: Core, run_id: str | None) -> Parent | None:

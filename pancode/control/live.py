@@ -7,11 +7,13 @@ has one owner, the module that writes it. What belongs to a transaction is writt
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
+from pancode.domain.account.track_records import TrackRecord, WorkKey
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.health.breakers import EndedTries, EndedTry
 from pancode.domain.link_figures import Linked
@@ -207,12 +209,20 @@ class Live:
     """The newest attempts that ended, oldest first. `breakers`."""
     breaker_resets: dict[str, int] = field(default_factory=dict)
     """By breaker: when a person reset it. `breakers`."""
+    track_records: tuple[int, Mapping[WorkKey, TrackRecord]] | None = None
+    """Our boot clock when they were read, and the records. `account.track_records`."""
+    unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
+    """A scope, the count of its runs of unknown cost, and these. `dispatch`; `work` forgets them."""
     day: str = ""
     """The day for which holds of earlier days were gone through. `expiry`."""
 
     def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
         """The newest attempts that ended, of which breakers are decided; their pauses follow that one."""
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
+
+    def forget_unknown(self) -> None:
+        """The set of runs of unknown cost is another now."""
+        self.unknown_runs = None
 
     def new_epoch(self, epoch: int) -> None:
         """Echoes of the epoch before count no longer, and the first beat of this one is due."""

@@ -118,6 +118,8 @@ class Work:
             scope = entry.scope
             known = balances.get(scope) or self.tx.get(Balance, scope) or Balance(scope)
             balances[scope] = books.apply(known, entry)
+            if "unknown" in (entry.kind, entry.source):
+                self.after(self.core.live.forget_unknown)
         for balance in balances.values():
             self.tx.put(balance)
         for purse in self.core.limited(self.tx, balances.values()):

@@ -73,8 +73,7 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
 
     The same words, the same agent; but for `pick`, which decides between agents that fit as well.
     """
-    read_only = mode not in MODE_WRITES
-    there = {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}
+    there = _there(agents, mode)
     return _by_tag(there.values(), task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
 
 
@@ -82,17 +81,34 @@ def _may(agent: Agent, read_only: bool) -> bool:
     return agent.read_only or not read_only
 
 
+def tied(agents: Agents, task: str, mode: Mode) -> list[str]:
+    """The agents between which their records decide; empty: nobody reads these for this task."""
+    names = sorted(_tagged(_there(agents, mode).values(), task))
+    return names if len(names) > 1 else []
+
+
+def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
+    read_only = mode not in MODE_WRITES
+    return {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}
+
+
+def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
+    """The agents of a person's own with most of their tags in the task, with these."""
+    words = {word.lower().strip(".") for word in _WORD.findall(task)}
+    found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
+    most = max((len(tags) for _, tags in found.values()), default=0)
+    return {name: one for name, one in found.items() if most and len(one[1]) == most}
+
+
 def _by_tag(agents: Iterable[Agent], task: str, pick: Pick | None) -> Choice | None:
     """Tags are words that a person has put on an agent: the one with most of them in the task.
 
     Where several have as many, their records decide.
     """
-    words = {word.lower().strip(".") for word in _WORD.findall(task)}
-    found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
-    most = max((len(tags) for _, tags in found.values()), default=0)
-    if not most:
+    found = _tagged(agents, task)
+    if not found:
         return None
-    names = sorted(name for name, (_, tags) in found.items() if len(tags) == most)
+    names = sorted(found)
     name, numbers = (names[0], "") if pick is None or len(names) == 1 else pick(names, task)
     agent, tags = found[name]
     why = f"the task names {_listed(tags)}, which is a tag of it"

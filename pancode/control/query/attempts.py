@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pancode.domain.account.run_cost import usage_of_all
 from pancode.domain.records import Attempt, Run
 from pancode.ports import Transaction
 
@@ -10,3 +13,8 @@ def attempts_of(tx: Transaction, run: Run) -> list[Attempt]:
     """Oldest first, by key: a list of runs asks this for each of them."""
     found = (tx.get(Attempt, run.id, number) for number in range(1, run.attempt + 1))
     return [attempt for attempt in found if attempt is not None]
+
+
+def usage_of_run(tx: Transaction, run: Run) -> dict[str, Any]:
+    """Of all its attempts together; empty: nothing is known yet."""
+    return usage_of_all(attempts_of(tx, run))

@@ -8,10 +8,9 @@ from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.query.attempts import attempts_of
+from pancode.control.query.attempts import usage_of_run
 from pancode.control.query.continued import before
 from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
-from pancode.domain.account.run_cost import usage_of_all
 from pancode.domain.fleet import NodeState
 from pancode.domain.life.landing import LANDED, NOTHING
 from pancode.domain.life.stages import stage_of
@@ -137,7 +136,7 @@ def node_of(tx: Transaction, run: Run) -> str | None:
 def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
     fence = newest_fence(tx, run)
     result: dict[str, Any] = run.result
-    usage = usage_of_all(attempts_of(tx, run)) or result.get("usage")
+    usage = usage_of_run(tx, run) or result.get("usage")
     return {
         "run": run.id,
         "state": run.state.value,

@@ -122,3 +122,17 @@ def test_filters_of_the_audit_narrow_it_down_together(world: World) -> None:
     assert same == world.http.get("/v1/audit", about="dispatch", level="warning").json() and same["audit"]
     assert world.problem("GET", "/v1/audit?domain=error")["exit_code"] == 4
     assert world.problem("GET", "/v1/audit?level=budget")["exit_code"] == 4
+
+
+def test_runs_of_unknown_cost_are_read_again_only_when_they_are_others(world: World) -> None:
+    nobody_knows = Usage(cost_usd=None, cost_source="unknown")
+    first, live = play(world, usage=nobody_knows), world.context.plane.core.live
+    world.dispatch()
+    known = live.unknown_runs
+    assert known is not None and known[1:] == (1, (first,))
+    world.dispatch()
+    assert live.unknown_runs is known, "a run that costs nothing unknown changes nothing"
+    world.context.plane.money.settle_by_hand(first, Decimal(1), "ana")
+    assert live.unknown_runs is None
+    world.dispatch()
+    assert live.unknown_runs is None, "none is unknown any more"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.control.account.track_records import picker
+from pancode.config.surroundings import FileSurroundings
+from pancode.control.account.track_records import KEPT_MS, early_picker, lately, picker
 from pancode.control.query.track_records import track_records
 from pancode.domain.records import Run, StoredReceipt
+from pancode.domain.request import DispatchRequest
 from pancode.domain.values import replace
 from tests.unit.pancode.control.account.test_cost import play
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -73,3 +76,31 @@ def test_faults_of_a_machine_are_nobodys() -> None:
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
     (row,) = track_records(coordinator.plane.core, None, True, 10)
     assert (row["runs"], row["good"]) == (1, 1), FailureKind.PROCESS_VANISHED
+
+
+def test_a_burst_of_dispatches_reads_the_records_once_a_minute() -> None:
+    coordinator = played()
+    core = coordinator.plane.core
+    first = lately(core)
+    with coordinator.ledger.transaction() as tx:
+        for stored in tx.find(StoredReceipt):
+            tx.put(replace(stored, rejected="not what was signed"))
+    assert lately(core) is first
+    coordinator.turn(KEPT_MS)
+    assert lately(core) == {} != first
+
+
+def request(task: str, agent: str | None = None) -> DispatchRequest:
+    return DispatchRequest(task=task, created_by="ana", agent=agent)
+
+
+def test_a_choice_between_agents_that_fit_as_well_is_made_before_the_lock(tmp_path: Path) -> None:
+    coordinator = played()
+    (tmp_path / "panagents.yaml").write_text("agents: {ann: {tags: [parser]}, bob: {tags: [parser]}}")
+    around, core = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None), coordinator.plane.core
+    early_picker(core, around, request("fix the docs"))
+    early_picker(core, around, request("fix the parser", agent="ann"))
+    assert core.live.track_records is None, "read only where they decide"
+    pick, before = early_picker(core, around, request("fix the parser")), coordinator.ids.count
+    assert core.live.track_records is not None
+    assert "went well" in pick(["ann", "bob"], "fix the parser")[1] and coordinator.ids.count == before
