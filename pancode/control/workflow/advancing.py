@@ -14,12 +14,14 @@ from pancode.control.workflow.starting import StepStarter
 from pancode.domain.records import (
     Action,
     ActionKind,
+    Run,
     WorkflowState,
     WorkflowStep,
     WorkflowStepState,
 )
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance, ended
+from pancode.errors import PancodeError, UnavailableError
 
 
 class Advancing:
@@ -108,9 +110,9 @@ class Advancing:
         for step in view.steps:
             run = view.run(step)
             if run is not None and step.name in made.collect:
-                found[step.name] = results.outputs(step, run)
+                found[step.name] = _outputs(results, step, run)
             elif run is not None and step.name in made.measure:
-                found[step.name] = {**step.outputs, "score": str(results.lines(run))}
+                found[step.name] = {**step.outputs, **_score(results, run)}
         with unit_of_work(core) as work:
             for step in rows.steps_of(work.tx, workflow):
                 if step.name in found:
@@ -124,6 +126,30 @@ class Advancing:
         """All that these asked for has been done."""
         for action in asked:
             work.tx.delete(Action, action.id)
+
+
+def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, object]:
+    """A result that cannot be read is the end of its step, not of the workflow. UnavailableError: not now."""
+    try:
+        return results.outputs(step, run)
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"of": run.id, "problem": _words(error)}
+
+
+def _score(results: StepResults, run: Run) -> dict[str, object]:
+    """The same in a race: without a number it does not win."""
+    try:
+        return {"score": str(results.lines(run))}
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"score": None, "problem": _words(error)}
+
+
+def _words(error: PancodeError) -> str:
+    return "; ".join(filter(None, (str(error), error.why)))
 
 
 def _starting(step: WorkflowStep, run: str) -> WorkflowStep:

@@ -13,6 +13,7 @@ from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
 from pancode.domain.records import Action, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.handing import handed, verdict_front
+from pancode.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.ports import Composed, Composition, MergeConflictError
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 from tests.unit.pancode.control.world import HonestDepot
@@ -27,6 +28,8 @@ class Trees(HonestDepot):
         self.files: dict[str, dict[str, bytes]] = {}
         self.answers: dict[str, str] = {}
         self.conflict = False
+        self.broken: PancodeError | None = None
+        """What reading raises."""
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:
         return next((text.encode() for text in self.answers.values()), None)
@@ -42,7 +45,14 @@ class Trees(HonestDepot):
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         return self.files.get(commit, {}).get(path)
 
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        if self.broken is not None and new == "b" * 40:
+            raise self.broken
+        return super().lines_changed(repo, old, new)
+
     def file_names(self, repo: str, commit: str) -> list[str]:
+        if self.broken is not None:
+            raise self.broken
         return sorted(self.files.get(commit, {}))
 
 
@@ -288,6 +298,30 @@ def test_a_file_that_is_to_be_kept_and_is_not_there(flows: Flows, trees: Trees, 
     assert flows.show()["reason"] == "a: missing output: docs/*.md is not in its result"
 
 
+def test_a_result_that_cannot_be_read_ends_its_step_alone(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    flows.begin(git("a", files=["a"]), git("b"), kind="graph", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.broken = WorkspaceError("git failed", why="bad object")
+    flows.end("a", **changed(trees, "b"))
+    assert flows.states() == {"a": "failed", "b": "running"}
+    assert flows.runs()["b"].stop_asked is None
+    flows.end("b")
+    assert flows.show()["state"] == "failed" and flows.show()["reason"] == "a: git failed; bad object"
+
+
+def test_a_result_is_read_later_when_it_cannot_be_read_now(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    flows.begin(git("a", files=["a"]), kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.broken = UnavailableError("the disk is full")
+    with pytest.raises(UnavailableError):
+        flows.end("a", **changed(trees, "b"))
+    trees.broken, trees.files = None, {"b" * 40: {"a": b""}}
+    flows.advance()
+    assert flows.show()["state"] == "done"
+
+
 def race(flows: Flows, by: str) -> None:
     flows.begin(step("a"), step("b"), step("c"), kind="race", race={"by": by})
     flows.claim()
@@ -321,6 +355,16 @@ def test_the_smallest_change_wins_when_all_have_ended(flows: Flows, trees: Trees
     ):  # the lines are the number that the commit begins with
         assert flows.show()["winner"] is None
         flows.end(name, **changed(trees, letter))
+    assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
+
+
+def test_a_change_that_cannot_be_measured_does_not_win(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    steps = [git(name) for name in "xy"]
+    flows.begin(*steps, kind="race", race={"by": "smallest"}, cwd=str(tmp_path / "shop"))
+    flows.claim()
+    trees.broken = WorkspaceError("git failed")
+    flows.end("x", **changed(trees, "b"))
+    flows.end("y", **changed(trees, "c"))
     assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
 
 
