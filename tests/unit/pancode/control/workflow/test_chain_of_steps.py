@@ -8,78 +8,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
 from pancode.domain.records import Action, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.handing import handed, verdict_front
-from pancode.errors import PancodeError, UnavailableError, WorkspaceError
-from pancode.ports import Composed, Composition, MergeConflictError
+from tests.unit.pancode.control.workflow.trees import LOOP, Trees, changed, git
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
-from tests.unit.pancode.control.world import HonestDepot
-
-
-class Trees(HonestDepot):
-    """Remembers what was composed; files of results are those that a test puts here, by commit."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.composed: list[Composition] = []
-        self.files: dict[str, dict[str, bytes]] = {}
-        self.answers: dict[str, str] = {}
-        self.conflict = False
-        self.broken: PancodeError | None = None
-        """What reading raises."""
-
-    def whole_answer(self, identity: AttemptId) -> bytes | None:
-        return next((text.encode() for text in self.answers.values()), None)
-
-    def compose(self, wanted: Composition) -> Composed:
-        if self.conflict:
-            raise MergeConflictError(
-                "merge conflict: a.txt", why="two changed it", details={"files": "a.txt"}
-            )
-        self.composed.append(wanted)
-        return super().compose(wanted)
-
-    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        return self.files.get(commit, {}).get(path)
-
-    def lines_changed(self, repo: str, old: str, new: str) -> int:
-        if self.broken is not None and new == "b" * 40:
-            raise self.broken
-        return super().lines_changed(repo, old, new)
-
-    def file_names(self, repo: str, commit: str) -> list[str]:
-        if self.broken is not None:
-            raise self.broken
-        return sorted(self.files.get(commit, {}))
-
-
-@pytest.fixture
-def flows(tmp_path: Path) -> Flows:
-    return Flows(tmp_path)
-
-
-@pytest.fixture
-def trees(flows: Flows, tmp_path: Path) -> Trees:
-    """A project, and a depot that knows what was asked of it."""
-    (tmp_path / "shop" / ".git").mkdir(parents=True)
-    made = Trees()
-    flows.coordinator.depot = made
-    flows.coordinator.restart()
-    flows.node.breathe()
-    return made
-
-
-def changed(trees: Trees, letter: str, **more: Any) -> dict[str, Any]:
-    """A run that has changed something ends."""
-    trees.commits.add(letter * 40)
-    return {"commit": letter * 40, "change": "change", "files_changed": ("a",), **more}
-
-
-def git(name: str, *needs: str, **more: Any) -> dict[str, Any]:
-    return step(name, *needs, workspace="git", **more)
 
 
 def test_a_step_begins_when_what_it_needs_is_done_and_is_told_its_answer(flows: Flows) -> None:
@@ -120,28 +54,6 @@ def test_a_step_begins_from_the_result_of_the_one_that_it_needs(
     flows.claim()
     assert trees.composed[1].results == {"build": "c" * 40} and trees.composed[1].origin == "a" * 40
     assert flows.runs()["check"].terms["origin"] == "a" * 40
-
-
-@pytest.mark.parametrize("task", ["echo {{ steps.plan.answer }}", "echo $INPUT", "{{ steps.plan.files.a }}"])
-@pytest.mark.parametrize("said", ["step", "agent", "defaults"])
-def test_an_answer_is_no_part_of_a_script_whoever_names_the_shell(
-    flows: Flows, trees: Trees, tmp_path: Path, task: str, said: str
-) -> None:
-    own, usual = ("shell", "claude") if said == "agent" else ("null", "shell")
-    (tmp_path / "pancode.yaml").write_text(f"dispatch: {{runtime: {usual}}}")
-    agent = f"{{description: d, system_prompt: i, readonly: false, runtime: {own}}}"
-    (tmp_path / "panagents.yaml").write_text(f"agents: {{sheller: {agent}}}")
-    build = git("build", "plan", task=task)
-    if said != "step":
-        del build["dispatch"]["runtime"]
-        build["dispatch"]["agent"] = "sheller"
-    flows.begin(git("plan", files=["a"]), build, kind="chain", cwd=str(tmp_path / "shop"))
-    flows.claim()
-    trees.files["b" * 40] = {"a": b"rm -rf /"}
-    flows.end("plan", **changed(trees, "b", answer="; rm -rf /"))
-    told = flows.show()["steps"][1]
-    assert told["state"] == "refused" and "part of the script of build" in told["reason"]
-    assert ".pancode/inputs/plan.md" in told["reason"] and told["runs"] == []
 
 
 def test_two_results_that_do_not_go_together_end_the_step(flows: Flows, trees: Trees, tmp_path: Path) -> None:
@@ -209,10 +121,6 @@ def test_stop_stops_its_runs_and_begins_nothing(flows: Flows) -> None:
     assert (flows.show()["state"], flows.show()["reason"]) == ("stopped", "enough")
 
 
-VERDICT = {"file": "verdict.json", "schema": {"verdict": ["approved", "rejected"]}}
-LOOP = {"verdict": VERDICT, "until": {"field": "verdict", "equals": "approved"}, "back_to": "build", "max": 2}
-
-
 def reviewed(flows: Flows, trees: Trees, letter: str, verdict: bytes) -> None:
     """The builder has changed something, and the reviewer has written its verdict."""
     build, review = letter, chr(ord(letter) + 1)
@@ -277,51 +185,6 @@ def test_what_is_no_verdict_ends_the_step(loop: Flows, trees: Trees, verdict: by
     assert words in loop.show()["reason"] and loop.show()["state"] == "failed"
 
 
-@pytest.mark.parametrize("end", [{}, {"commit": "b" * 40, "change": "change", "files_changed": ("a",)}])
-def test_a_verdict_that_was_there_before_is_none_of_this_run(
-    flows: Flows, trees: Trees, tmp_path: Path, end: dict[str, Any]
-) -> None:
-    alone = {**LOOP, "back_to": "review"}
-    flows.begin(git("review", **alone), kind="graph", cwd=str(tmp_path / "shop"))
-    flows.claim()
-    trees.commits.add("b" * 40)
-    trees.files = {letter * 40: {"verdict.json": b'{"verdict": "approved"}'} for letter in "ab"}
-    flows.end("review", **end)
-    told = flows.show()
-    assert told["state"] == "failed" and "this run has not written verdict.json" in told["reason"]
-
-
-def test_a_file_that_is_to_be_kept_and_is_not_there(flows: Flows, trees: Trees, tmp_path: Path) -> None:
-    flows.begin(git("a", files=["docs/*.md"]), kind="chain", cwd=str(tmp_path / "shop"))
-    flows.claim()
-    flows.end("a", **changed(trees, "b"))
-    assert flows.show()["reason"] == "a: missing output: docs/*.md is not in its result"
-
-
-def test_a_result_that_cannot_be_read_ends_its_step_alone(flows: Flows, trees: Trees, tmp_path: Path) -> None:
-    flows.begin(git("a", files=["a"]), git("b"), kind="graph", cwd=str(tmp_path / "shop"))
-    flows.claim()
-    trees.broken = WorkspaceError("git failed", why="bad object")
-    flows.end("a", **changed(trees, "b"))
-    assert flows.states() == {"a": "failed", "b": "running"}
-    assert flows.runs()["b"].stop_asked is None
-    flows.end("b")
-    assert flows.show()["state"] == "failed" and flows.show()["reason"] == "a: git failed; bad object"
-
-
-def test_a_result_is_read_later_when_it_cannot_be_read_now(
-    flows: Flows, trees: Trees, tmp_path: Path
-) -> None:
-    flows.begin(git("a", files=["a"]), kind="chain", cwd=str(tmp_path / "shop"))
-    flows.claim()
-    trees.broken = UnavailableError("the disk is full")
-    with pytest.raises(UnavailableError):
-        flows.end("a", **changed(trees, "b"))
-    trees.broken, trees.files = None, {"b" * 40: {"a": b""}}
-    flows.advance()
-    assert flows.show()["state"] == "done"
-
-
 def race(flows: Flows, by: str) -> None:
     flows.begin(step("a"), step("b"), step("c"), kind="race", race={"by": by})
     flows.claim()
@@ -355,16 +218,6 @@ def test_the_smallest_change_wins_when_all_have_ended(flows: Flows, trees: Trees
     ):  # the lines are the number that the commit begins with
         assert flows.show()["winner"] is None
         flows.end(name, **changed(trees, letter))
-    assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
-
-
-def test_a_change_that_cannot_be_measured_does_not_win(flows: Flows, trees: Trees, tmp_path: Path) -> None:
-    steps = [git(name) for name in "xy"]
-    flows.begin(*steps, kind="race", race={"by": "smallest"}, cwd=str(tmp_path / "shop"))
-    flows.claim()
-    trees.broken = WorkspaceError("git failed")
-    flows.end("x", **changed(trees, "b"))
-    flows.end("y", **changed(trees, "c"))
     assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
 
 
