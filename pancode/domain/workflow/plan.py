@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.domain.records import Workflow, WorkflowKind, WorkflowStep
+from pancode.domain.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.template import check_places
 from pancode.errors import UsageError
@@ -102,7 +102,7 @@ class WorkflowPlan:
 
 
 def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
-    """The same once more, as nothing had come of it."""
+    """The same once more, as nothing had come of it. Where steps were left out, that is allowed again."""
     return WorkflowPlan(
         kind=workflow.kind,
         name=workflow.name,
@@ -125,6 +125,7 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
         concurrency=workflow.concurrency,
         stagger_ms=workflow.stagger_ms,
         fail_fast=workflow.fail_fast,
+        partial=workflow.kind not in IN_ORDER and any(s.state is WorkflowStepState.REFUSED for s in steps),
         budget=workflow.budget,
         race=workflow.race,
         caller=workflow.caller,

@@ -88,6 +88,11 @@ def test_partial_leaves_out_what_is_refused(flows: Flows) -> None:
     begun = flows.begin(*steps, step("c", agent="nobody"), partial=True, budget="0.7")
     assert flows.states() == {"a": "running", "b": "refused", "c": "refused"}
     assert "nobody" in begun["steps"][2]["refused"] and "Budget" in begun["steps"][1]["refused"]
+    flows.claim()
+    flows.end("a")
+    again = flows.world.http.post("/v1/workflows/last/retry")
+    assert again.status_code in (200, 201), again.text
+    assert [one["state"] for one in again.json()["steps"]] == ["running", "refused", "refused"]
 
 
 def test_a_dry_run_judges_every_step_and_changes_nothing(flows: Flows) -> None:
