@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 
+from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
-from pancode.control.query.attempts import attempts_of
 from pancode.domain.account.track_records import (
     TrackRecord,
     WorkKey,

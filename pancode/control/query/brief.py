@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from node_agent.wire.failure import Outcome
+from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
-from pancode.control.people.answering import items
 from pancode.control.query.account_shapes import BriefLine, BriefShape
-from pancode.control.query.attempts import attempts_of
 from pancode.control.query.cost import cost
 from pancode.control.query.run import at, node_of
 from pancode.control.query.shapes import InboxShape
@@ -31,9 +30,9 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def brief(core: Core, by: str, since_ms: int | None) -> BriefShape:
-    """`since_ms` None: since the person's last look."""
-    until, inbox = core.wall_ms(), items(core)
+def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) -> BriefShape:
+    """`inbox`: everything that waits for a person. `since_ms` None: since this person's last look."""
+    until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         begin = _last_look(tx, by, until) if since_ms is None else since_ms
         newest = tx.find(Run, order="created_ms", descending=True, limit=_NEWEST)

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
+from pancode.control.account.attempts import usage_of_run
 from pancode.control.core import Core
-from pancode.control.query.attempts import usage_of_run
 from pancode.control.query.continued import before
 from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
 from pancode.domain.fleet import NodeState

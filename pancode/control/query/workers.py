@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
+from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
-from pancode.control.query.attempts import attempts_of
 from pancode.control.query.run import node_of, run_shape
 from pancode.control.query.shapes import WorkerNow, WorkerShape
 from pancode.domain import books

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pancode.control import money
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.people.answering import items
 from pancode.control.query.brief import LOOKED, brief
 from pancode.control.query.cost import cost
 from pancode.control.query.money import Configured, budget
@@ -68,7 +69,7 @@ class MoneyVerbs:
 
     def brief(self, by: str, since: str | None) -> BriefShape:
         """What happened since then, or (None) since the person's last look. UsageError for a time."""
-        return brief(self._core, by, None if since is None else self._moment(since))
+        return brief(self._core, items(self._core), by, None if since is None else self._moment(since))
 
     def looked(self, by: str) -> None:
         """The person has looked now."""
@@ -79,7 +80,7 @@ class MoneyVerbs:
         """A brief of a longer time, with what each day and each repository has cost."""
         since_ms = self._moment(since)
         days, repositories = (cost(self._core, one, since_ms, MOST_SHOWN) for one in ("day", "repository"))
-        told = brief(self._core, by, since_ms)
+        told = brief(self._core, items(self._core), by, since_ms)
         return {"brief": told, "by_day": days["rows"], "by_repository": repositories["rows"]}
 
     def _moment(self, said: str) -> int:
