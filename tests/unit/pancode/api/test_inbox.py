@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import PersonQuestion
 from pancode.domain.people.inbox import yes_of
 from pancode.domain.records import Audit, FeedEvent, Run
 from pancode.domain.values import replace
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.control.world import facts, failed
 
 
 @pytest.fixture
@@ -129,3 +131,12 @@ def test_a_denial_that_comes_first_wins_over_an_approval_on_its_way(world: World
     code.land = denied_meanwhile  # type: ignore[method-assign]
     done = world.http.post(f"/v1/runs/{run}/approve", {"with_commands": True}).json()
     assert done["status"] == "called off" and world.context.row(Run, run).landed is None
+
+
+def test_the_answer_that_was_sent_is_told_back(world: World) -> None:
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
+    world.node.breathe()
+    run = blocked(world, runtime="claude", task="build it")
+    done = world.http.post(f"/v1/runs/{run}/answer", {"text": "RIGHT", "by": "ana"}).json()
+    assert done["answer"] == "right", done
+    assert world.context.row(Run, done["run"]).terms["answers"] == "right"
