@@ -54,6 +54,7 @@ def lab_run(argv: list[str]) -> None:
 def test_a_hostile_script_on_a_host(fleet: Owner, lab: Lab, safety: str) -> None:
     host, top = Ground(fleet, lab, 1), fleet.repository(f"hostile-{safety}")
     host.shell("echo secret > /tmp/of-the-host; rm -f ~/planted")
+    until(lambda: fleet.nodes()["node1"]["isolation"] == "sandbox", "a test before has turned it off", 60)
     words = ("--runtime", "shell", "--node", "node1", "--safety", safety, "--verify", "test -f mine.txt")
     run = fleet.ask("dispatch", *words, HOSTILE, cwd=top)
     said = fleet.run("runs", "logs", run["run"]).ok().out
