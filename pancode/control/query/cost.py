@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from pancode.control.core import Core
 from pancode.control.query.run import at, node_of
@@ -14,6 +13,7 @@ from pancode.domain.account import costs
 from pancode.domain.account.costs import BY, CostLine
 from pancode.domain.names import not_found
 from pancode.domain.records import Balance, BookEntry, EntryKind, Run
+from pancode.domain.values import replace
 from pancode.ports import Grouped, Grouping, Transaction
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
@@ -42,13 +42,13 @@ def _lines(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
     prefix = costs.SCOPE_OF.get(by)
     if prefix is not None:
         return [
-            CostLine(line.key and line.key.removeprefix(prefix), *_figures(line))
+            replace(line, key=line.key and line.key.removeprefix(prefix))
             for line in _sums(tx, "scope", prefix, since_ms)
         ]
     each = _sums(tx, "run", _DAY, since_ms)
     if by == "run":
         return each
-    kinds = _of_runs(tx, by, since_ms)
+    kinds = _of_runs(tx, by)
     return costs.grouped(each, lambda run: kinds.get(run or ""))
 
 
@@ -70,17 +70,13 @@ def _line(group: Grouped, by: str | None) -> CostLine:
     return CostLine(group.key[0] if group.key else None, runs, Decimal(usd), int(tokens), int(ms))
 
 
-def _figures(line: CostLine) -> tuple[Any, ...]:
-    return line.runs, line.usd, line.tokens, line.agent_ms
-
-
 def _everything(tx: Transaction, since_ms: int, unknown: int) -> CostLine:
     """Each run once, whatever it has several of."""
     found = _sums(tx, None, _DAY, since_ms)
     return CostLine("total", unknown=unknown) + (found[0] if found else CostLine(None))
 
 
-def _of_runs(tx: Transaction, field: str, since_ms: int) -> dict[str, str | None]:
+def _of_runs(tx: Transaction, field: str) -> dict[str, str | None]:
     """The value of that field for each run; a run that cost something lately may be older than that."""
     return {g.key[0]: g.key[1] for g in tx.tally(Run, Grouping(by=("id", field)))}
 

@@ -22,6 +22,7 @@ from pancode.domain.records import (
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance, ended
 from pancode.errors import PancodeError, UnavailableError
+from pancode.ports import Transaction
 
 
 class Advancing:
@@ -55,7 +56,7 @@ class Advancing:
         """The workflow fails: nobody knows how to go on. Its runs are stopped."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
-            self._forget(work, self._asked(work, run))
+            self._forget(work, _asked(work.tx, run))
             view = rows.load(self._core, work.tx, run)
             if view is None or view.workflow.state not in OPEN:
                 return
@@ -72,7 +73,7 @@ class Advancing:
     def _is_asked(self, workflow: str) -> bool:
         """Whether it is still to be looked at: one look does for all that was asked before it."""
         with self._core.ports.ledger.transaction() as tx:
-            return any(one.kind is ActionKind.ADVANCE for one in tx.find(Action, {"run": workflow}))
+            return bool(_asked(tx, workflow))
 
     def _moved(self, workflow: str) -> Advance:
         """Load, decide, apply: one transaction."""
@@ -80,7 +81,7 @@ class Advancing:
         with unit_of_work(core) as work:
             view = rows.load(core, work.tx, workflow)
             assert view is not None  # a workflow is never deleted
-            asked = self._asked(work, workflow)  # not what this very change asks for
+            asked = _asked(work.tx, workflow)  # not what this very change asks for
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
             began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
@@ -118,10 +119,6 @@ class Advancing:
                 if step.name in found:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
-    def _asked(self, work: Work, workflow: str) -> list[Action]:
-        found = work.tx.find(Action, {"run": workflow})
-        return [action for action in found if action.kind is ActionKind.ADVANCE]
-
     def _forget(self, work: Work, asked: list[Action]) -> None:
         """All that these asked for has been done."""
         for action in asked:
@@ -150,6 +147,11 @@ def _score(results: StepResults, run: Run) -> dict[str, object]:
 
 def _words(error: PancodeError) -> str:
     return "; ".join(filter(None, (str(error), error.why)))
+
+
+def _asked(tx: Transaction, workflow: str) -> list[Action]:
+    """What asks for it to be looked at."""
+    return [action for action in tx.find(Action, {"run": workflow}) if action.kind is ActionKind.ADVANCE]
 
 
 def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
