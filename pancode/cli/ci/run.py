@@ -17,7 +17,7 @@ from pancode.cli.dispatch import WithArgv, dispatch, finished, queued
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet import steps, take_down
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
+from pancode.cli.params import Json, inherits, option
 from pancode.client import Client, path_of
 from pancode.connection import NotRunningError
 from pancode.errors import PancodeError, UnavailableError
@@ -39,8 +39,16 @@ STOPS_S = 60
 """How long a run may take to end once it is stopped."""
 _NOT_HERE = ("detach", "dry_run")
 """Options of `dispatch` that make no sense for a command that waits."""
+_OF_DISPATCH = set(inspect.signature(dispatch).parameters) - {"ctx", "face", *_NOT_HERE}
 
 
+@app.verb(
+    "run",
+    'pancode run --headless --artifacts out "make the tests pass"',
+    "pancode run --headless --artifacts out -f task.md",
+    cls=WithArgv,
+)
+@inherits(dispatch, _OF_DISPATCH, after="ctx")
 def run(
     ctx: typer.Context,
     *,
@@ -137,22 +145,3 @@ def _runs(face: Face) -> bool:
 def _not_up(results: list[dict[str, Any]]) -> UnavailableError:
     why = "; ".join(f"{one['node']}: {one.get('why') or one.get('error') or 'not ready'}" for one in results)
     return UnavailableError("no machine of the fleet came up", why=why, fix="pancode fleet up")
-
-
-def _with_options_of_dispatch() -> None:
-    """`run` takes whatever `dispatch` takes; declared once, there."""
-    own, theirs = (inspect.signature(one, eval_str=True) for one in (run, dispatch))
-    kept = [one for name, one in own.parameters.items() if name not in ("ctx", "face", "_options")]
-    taken = [one for name, one in theirs.parameters.items() if name not in _NOT_HERE]
-    parameters = [*taken[:-1], *kept, taken[-1]]
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-
-
-_with_options_of_dispatch()
-app.verb(
-    "run",
-    'pancode run --headless --artifacts out "make the tests pass"',
-    "pancode run --headless --artifacts out -f task.md",
-    cls=WithArgv,
-)(run)

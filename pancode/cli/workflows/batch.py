@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli import completions, options
-from pancode.cli.dispatch import said
+from pancode.cli import completions
+from pancode.cli.dispatch import dispatch, said
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, many
+from pancode.cli.params import Json, inherits, many
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.begin import begin
 from pancode.errors import UsageError
@@ -25,29 +25,12 @@ app = Commands()
     "pancode batch tasks.yaml --concurrency 4 --fail-fast",
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode batch - --dry-run",
 )
+@inherits(dispatch, shared.WORK | shared.GATES, after="file")
 def batch(
     ctx: typer.Context,
     *,
     task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
-    agent: options.Agent = None,
-    node: options.Node = None,
-    require: options.Require,
-    mode: options.Mode = None,
-    safety: options.Safety = None,
-    model: options.Model = None,
-    reasoning: options.Reasoning = None,
-    preset: options.Preset = None,
-    runtime: options.Runtime = None,
-    workspace: options.Workspace = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
-    verify: options.Verify,
-    no_verify: options.NoVerify = False,
-    priority: options.Priority = 0,
-    attempts: options.Attempts = None,
-    network: options.Network = None,
-    untested: options.Untested = False,
     concurrency: shared.Concurrency = None,
     stagger: shared.Stagger = None,
     fail_fast: shared.FailFast = False,
@@ -58,6 +41,7 @@ def batch(
     dry_run: shared.DryRun = False,
     yes: shared.Yes = False,
     face: Json,
+    **_options: Any,
 ) -> int:
     """Give many tasks to the fleet at once; each result is shown when it is there.
 

@@ -8,9 +8,9 @@ import typer
 from typer import Argument
 
 from pancode.cli import completions, options
-from pancode.cli.dispatch import said, task_text
+from pancode.cli.dispatch import dispatch, said, task_text
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
+from pancode.cli.params import Json, inherits
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin
@@ -25,28 +25,13 @@ app = Commands()
     "pancode chain ./release.yaml --dry-run",
     "pancode chain review-loop -f task.md --land",
 )
+@inherits(dispatch, shared.WORK, after="file")
 def chain(
     ctx: typer.Context,
     *,
     workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=completions.workflow_files)],
     text: Annotated[str | None, Argument(metavar="[INPUT]")] = None,
     file: options.File = None,
-    agent: options.Agent = None,
-    node: options.Node = None,
-    require: options.Require,
-    mode: options.Mode = None,
-    safety: options.Safety = None,
-    model: options.Model = None,
-    reasoning: options.Reasoning = None,
-    preset: options.Preset = None,
-    runtime: options.Runtime = None,
-    workspace: options.Workspace = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
-    priority: options.Priority = 0,
-    attempts: options.Attempts = None,
-    network: options.Network = None,
-    untested: options.Untested = False,
     concurrency: shared.Concurrency = None,
     total: shared.Total = None,
     land: shared.LandLast = False,
@@ -54,6 +39,7 @@ def chain(
     dry_run: shared.DryRun = False,
     yes: shared.Yes = False,
     face: Json,
+    **_options: Any,
 ) -> int:
     """Do the steps of a workflow, each with what the steps before it have left.
 

@@ -7,6 +7,14 @@ from typing import Annotated
 from pancode.cli import completions
 from pancode.cli.params import duration, money, option
 
+WORK = frozenset(
+    {
+        *("agent", "node", "require", "mode", "safety", "model", "reasoning", "preset", "runtime"),
+        *("workspace", "budget", "timeout", "priority", "attempts", "network", "untested"),
+    }
+)
+"""Options of `dispatch` that count for each step that says nothing else."""
+GATES = frozenset({"verify", "no_verify"})
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 Stagger = Annotated[
     int | None, option("So long between the starts of two runs (default: 150ms).", "D", parser=duration)

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from pancode.cli import options
-from pancode.cli.dispatch import said, task_text
+from pancode.cli.dispatch import dispatch, said, task_text
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
+from pancode.cli.params import Json, inherits
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin
@@ -28,6 +28,7 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
     "pancode race 'make the parser faster' --best-of 3 --by smallest",
     "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
 )
+@inherits(dispatch, shared.WORK | shared.GATES, after="score")
 def race(
     ctx: typer.Context,
     *,
@@ -40,24 +41,6 @@ def race(
     best_of: shared.BestOf = None,
     by: shared.WonBy = None,
     score: shared.Score = None,
-    agent: options.Agent = None,
-    node: options.Node = None,
-    require: options.Require,
-    mode: options.Mode = None,
-    safety: options.Safety = None,
-    model: options.Model = None,
-    reasoning: options.Reasoning = None,
-    preset: options.Preset = None,
-    runtime: options.Runtime = None,
-    workspace: options.Workspace = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
-    verify: options.Verify,
-    no_verify: options.NoVerify = False,
-    priority: options.Priority = 0,
-    attempts: options.Attempts = None,
-    network: options.Network = None,
-    untested: options.Untested = False,
     concurrency: shared.Concurrency = None,
     partial: shared.Partial = False,
     total: shared.Total = None,
@@ -66,6 +49,7 @@ def race(
     dry_run: shared.DryRun = False,
     yes: shared.Yes = False,
     face: Json,
+    **_options: Any,
 ) -> int:
     """Give one TASK to several workers; the first that is done and passes the gates wins.
 
