@@ -12,6 +12,7 @@ from typing import Any
 import click
 import typer
 
+from pancode.caller import above
 from pancode.cli import options
 from pancode.cli.exams import admitted
 from pancode.cli.face import Face, here, who
@@ -248,10 +249,7 @@ def of_caller() -> dict[str, Any]:
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:
         about["settings"] = settings
-    if os.environ.get("PANCODE_RUN"):
-        depth = os.environ.get("PANCODE_DEPTH", "0")
-        about |= {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
-    return about
+    return {**about, **above()}
 
 
 def plan(report: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pancode.caller import who as who
 from pancode.client import Client
 from pancode.connection import home_of
 from pancode.errors import UsageError, WorkspaceError
@@ -94,11 +95,6 @@ def here() -> str:
         raise WorkspaceError(
             "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
         ) from exc
-
-
-def who() -> str:
-    """The person at the keyboard, for the record."""
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
 
 
 def caller() -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from pancode import __version__
+from pancode.caller import who
 from pancode.client import Client
 from pancode.connection import home_of
 from pancode.mcp import resources, tools
@@ -51,8 +52,7 @@ def offer(client: Callable[[bool], Client]) -> ServerOffer:
 
 def _who(client: str) -> str:
     """The person whose program asks, and which program."""
-    person = os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
-    return f"{person} ({client})"
+    return f"{who()} ({client})"
 
 
 def _note(words: str) -> None:

@@ -92,13 +92,5 @@ def integer(description: str, most: int) -> Json:
     return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
 
 
-def inside() -> Json:
-    """Inside of a run: its child. The coordinator looks at the process, too, and believes that more."""
-    if not os.environ.get("PANCODE_RUN"):
-        return {}
-    depth = os.environ.get("PANCODE_DEPTH", "0")
-    return {"parent": os.environ["PANCODE_RUN"], "depth": int(depth) + 1 if depth.isdigit() else 1}
-
-
 RUN = string("id of a run, as dispatch and runs give it (r-abc123), or: last")
 CWD = string("folder of the repository that the agent works on; default: where this server runs")

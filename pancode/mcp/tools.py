@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from pancode.caller import above
 from pancode.client import LAND_S, Client
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
-from pancode.mcp.tool import CWD, RUN, McpTool, McpToolCall, inside, integer, string
+from pancode.mcp.tool import CWD, RUN, McpTool, McpToolCall, integer, string
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 
 Json = dict[str, Any]
@@ -59,7 +60,7 @@ def _models(call: McpToolCall) -> Any:
 
 def _dispatch(call: McpToolCall) -> Any:
     """As the command does, and answers as soon as the run is queued."""
-    body = {"by": call.by, "cwd": call.cwd, **call.given, **inside()}
+    body = {"by": call.by, "cwd": call.cwd, **call.given, **above()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
     if body.get("dry_run"):
         return answer

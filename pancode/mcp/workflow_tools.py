@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pancode.caller import above
 from pancode.client import path_of
-from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, inside, integer, string
+from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, integer, string
 
 MOST_TASKS = 100
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
@@ -44,7 +45,7 @@ def _run_workflow(call: McpToolCall) -> Any:
 
 
 def _begun(call: McpToolCall, body: Json) -> Any:
-    asked = {**body, "by": call.by, "cwd": call.cwd, **inside()}
+    asked = {**body, "by": call.by, "cwd": call.cwd, **above()}
     answer = call.client.post_work(
         "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
     )
