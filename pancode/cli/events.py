@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pancode.cli import completions
@@ -14,12 +15,12 @@ from pancode.cli.params import Json, option
 from pancode.cli.render import safe, short_time
 from pancode.client import Client, ServerEvent, StreamCutError
 from pancode.connection import NotRunningError
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, PancodeError
 
 app = Commands()
 AGAIN_S = 1.0
-QUIET_S = 10.0
-"""Loads and ages grow old, though nothing happens."""
+PACE_S = (AGAIN_S, 10.0)
+"""Between two looks: loads and ages grow old, though nothing happens."""
 
 
 @app.verb("events", "pancode events -f", "pancode events -f --kind run.ended,node --json")
@@ -74,20 +75,26 @@ def followed(face: Face, client: Client, query: dict[str, Any]) -> Iterator[Serv
         time.sleep(AGAIN_S)
 
 
-def changes(face: Face, client: Client) -> Iterator[None]:
-    """Now, then whenever something has happened: at most every `AGAIN_S`, at least every `QUIET_S`."""
-    happened = threading.Event()
+def changes(
+    face: Face, client: Client, about: dict[str, Any] | None = None, pace_s: tuple[float, float] = PACE_S
+) -> Iterator[None]:
+    """Now, then whenever something has happened to what the feed's filters `about` name.
+
+    `pace_s`: the least and the most time between two, in seconds.
+    """
+    happened, (least_s, quiet_s) = threading.Event(), pace_s
 
     def watch() -> None:
-        for _ in followed(face, Client(client.home, starts=False), {}):
-            happened.set()
+        with suppress(PancodeError):  # the look that the caller takes meets it, too, and says so
+            for _ in followed(face, Client(client.home, starts=False), {**(about or {}), "tail": 0}):
+                happened.set()
 
     threading.Thread(target=watch, daemon=True).start()
     while True:
         happened.clear()
         yield
-        time.sleep(AGAIN_S)
-        happened.wait(QUIET_S)
+        time.sleep(least_s)
+        happened.wait(quiet_s)
 
 
 def _line(one: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ def known(core: Core, run: Run, snapshot: str) -> str | None:
     """The run that has judged this very tree for it, or does: a coordinator of before may have begun it."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
-    mine = (one for one in found if one.terms.get("judges") == run.id)
+    mine = (one for one in found if one.judges == run.id)
     same = (one for one in mine if one.workspace.get("snapshot") == snapshot and one.stop_asked is None)
     return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
 

@@ -151,6 +151,12 @@ class Run(Record):
     step: str | None = None
     """The name of its step there."""
 
+    @property
+    def judges(self) -> str | None:
+        """The run whose landing's gates this one runs; None: it does work of its own."""
+        judged = self.terms.get("judges")
+        return None if judged is None else str(judged)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Record):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from pancode.cli import landing as landings
-from pancode.cli.events import followed
+from pancode.cli.events import changes
 from pancode.cli.face import Face, aside, say_no_more
 from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
 from pancode.cli.progress import ProgressRow
@@ -18,12 +16,10 @@ from pancode.cli.render import safe, safe_block
 from pancode.cli.workflows.words import ENDED, OVER, counts, headline
 from pancode.client import Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
-from pancode.errors import ExitCode, PancodeError
+from pancode.errors import ExitCode
 
-QUIET_S = 5.0
-"""A look is taken at least so often, though nothing is heard."""
-LEAST_S = 0.1
-"""Between two looks."""
+PACE_S = (0.1, 5.0)
+"""Between two looks: at least, and at most when nothing is heard."""
 _SHOWN = 5
 
 
@@ -57,8 +53,8 @@ def under_way(shape: dict[str, Any]) -> str:
 
 def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:
     """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
-    tries = 0
-    for _ in _happenings(face, client, workflow):
+    tries, quiet = 0, Face(as_json=True)  # the looks themselves say it when the coordinator is away
+    for _ in changes(quiet, client, {"workflow": workflow}, PACE_S):
         try:
             yield client.get(path_of("workflows", workflow))
             tries = 0
@@ -74,24 +70,6 @@ def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]
                 face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
             tries += 1
             time.sleep(AGAIN_S)
-
-
-def _happenings(face: Face, client: Client, workflow: str) -> Iterator[None]:
-    happened = threading.Event()
-    quiet = Face(as_json=True)  # the looks themselves say it when the coordinator is away
-
-    def watch() -> None:
-        with suppress(PancodeError):
-            query = {"workflow": workflow, "tail": 0}
-            for _ in followed(quiet, Client(client.home, starts=False), query):
-                happened.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    while True:
-        happened.clear()
-        yield
-        time.sleep(LEAST_S)
-        happened.wait(QUIET_S)
 
 
 def ended_runs(step: dict[str, Any]) -> list[str]:

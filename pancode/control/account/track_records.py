@@ -61,9 +61,7 @@ def _is_proven(tx: Transaction, run: Run) -> bool:
     """Its receipt was accepted: signed by its node, checked, countersigned and stored."""
     digest = run.result.get("receipt")
     stored = tx.get(StoredReceipt, digest) if isinstance(digest, str) else None
-    return (
-        stored is not None and stored.rejected is None and not stored.orphan and not run.terms.get("judges")
-    )
+    return stored is not None and stored.rejected is None and not stored.orphan and run.judges is None
 
 
 def picker(core: Core) -> Pick:

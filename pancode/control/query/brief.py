@@ -37,7 +37,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         begin = _last_look(tx, by, until) if since_ms is None else since_ms
         newest = tx.find(Run, order="created_ms", descending=True, limit=_NEWEST)
         ended = [r for r in newest if r.state is RunState.ENDED and (r.finished_ms or 0) >= begin]
-        ended = [run for run in ended if not run.terms.get("judges")]
+        ended = [run for run in ended if run.judges is None]
         nodes = tx.find(Node)
         landed = list(_landed(core, tx, begin))
         open_ = {

@@ -40,7 +40,7 @@ def workers(core: Core) -> list[WorkerShape]:
         for run in active:
             _at_work(core, tx, found, run)
         for run in newest:
-            if run.state is RunState.ENDED and not run.terms.get("judges"):
+            if run.state is RunState.ENDED and run.judges is None:
                 _ended(tx, found, run)
     shown = [_shape(key, one) for key, one in found.items()]
     return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
