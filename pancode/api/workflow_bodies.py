@@ -1,4 +1,4 @@
-"""What a request about workflows may hold."""
+"""Bodies of requests about workflows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Scalar = str | bool | int | Decimal
 
 
 class UntilBody(Body):
-    """What the verdict of a step must say, or another round begins."""
+    """The value that ends the rounds of a step; another value begins another round."""
 
     field: FieldName
     equals: Scalar

@@ -18,7 +18,7 @@ from pancode.ports import Composed, Composition, MergeConflictError
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """What is taken out of a tree, folders with all that is in them; then what is put in."""
+    """Names to remove from a tree (a folder goes with its content), and files to add after that."""
 
     gone: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()

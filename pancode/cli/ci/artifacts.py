@@ -99,7 +99,7 @@ def _xml(text: str) -> str:
 
 
 def _streams(client: Client, run: str) -> list[str]:
-    """Those of all attempts; a log of the attempt that won, else of the newest, is what is kept of each."""
+    """Names of the streams of all attempts. A log is that of the winning attempt, else of the newest."""
     attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
     return sorted({name for names in attempts.values() for name in names})
 

@@ -161,7 +161,7 @@ def _work_in(step: dict[str, Any], run: dict[str, Any]) -> bool:
 
 
 def _status(shape: dict[str, Any]) -> int:
-    """What a script is told: all of it is done, or some of it is not."""
+    """The exit status: done, stopped, or partly done."""
     match shape["state"]:
         case "done":
             return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""What is wrong with a workflow file, each with file, line, key and the way to mend it."""
+"""Problems of a workflow file, each with file, line, key and fix."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class _FileReading:
         return {"kind": kind, "name": name, "steps": steps, **said, **stagger}
 
     def _written(self, key: str) -> Mapping[str, object]:
-        """What stands below the key, by name or number."""
+        """The value below a key, by name or number."""
         written = self._data.get(key)
         if isinstance(written, list):
             return {str(number): one for number, one in enumerate(written)}
@@ -154,7 +154,7 @@ class _FileReading:
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _defaults(self, head: FileEntry | None) -> Json:
-        """What holds for every step that says nothing else."""
+        """The fields of every step that does not set its own."""
         return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
 
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
@@ -167,7 +167,7 @@ class _FileReading:
         return steps
 
     def _check_script(self, step: PlacedStep, dispatch: Json) -> None:
-        """What an agent has said must not become part of a script."""
+        """Refuse a script into which an agent's words would be filled."""
         if canonical(dispatch.get("runtime", "")) != SHELL:
             return
         for word in stranger_words(dispatch["task"], first=not step.needs):
@@ -228,7 +228,7 @@ def _step(name: str, dispatch: Json, **more: Any) -> Json:
 
 
 def _over(below: Json, said: Json) -> Json:
-    """What is said over what is below it; of labels both."""
+    """The upper fields replace the lower ones; labels of both are kept."""
     require = {**below.get("require", {}), **said.get("require", {})}
     return {**below, **said, **({"require": require} if require else {})}
 

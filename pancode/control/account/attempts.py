@@ -16,5 +16,5 @@ def attempts_of(tx: Transaction, run: Run) -> list[Attempt]:
 
 
 def usage_of_run(tx: Transaction, run: Run) -> dict[str, Any]:
-    """Of all its attempts together; empty: nothing is known yet."""
+    """Usage of all attempts of a run together; empty: nothing is known yet."""
     return usage_of_all(attempts_of(tx, run))

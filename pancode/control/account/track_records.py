@@ -26,14 +26,14 @@ from pancode.domain.requested import as_task
 from pancode.ports import Transaction
 
 KEPT_MS = 60_000
-"""Dispatches choose by records that are so old at most."""
+"""How old the records may be by which a dispatch chooses."""
 _AT_ONCE = 250
 LOOKED_AT = 5_000
-"""Of the newest ended runs: models and agents change, and old evidence says little of them."""
+"""How many of the newest ended runs count: models and agents change, so old evidence says little."""
 
 
 def read(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """As they are now. Receipts are many: others have the ledger in between."""
+    """Read the records as they are now, in parts, so that others can use the ledger in between."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=LOOKED_AT)
     parts = [_some(core, ended[at : at + _AT_ONCE]) for at in range(0, len(ended), _AT_ONCE)]
@@ -50,7 +50,7 @@ def _some(core: Core, runs: Sequence[Run]) -> list[tuple[WorkKey, TrackRecord]]:
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """As they are now or were a moment ago, so that a burst of dispatches reads them once."""
+    """The records, at most KEPT_MS old, so that a burst of dispatches reads them once."""
     known, now = core.live.track_records, core.ports.clock.boot_ms()
     if known is None or now - known[0] >= KEPT_MS:
         known = core.live.track_records = (now, read(core))

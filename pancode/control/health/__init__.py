@@ -1,1 +1,1 @@
-"""What has failed of late, and is held up for a while."""
+"""Circuit breakers: use cases."""

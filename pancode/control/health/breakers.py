@@ -53,7 +53,7 @@ def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
 
 
 def recall(core: Core, tx: Transaction) -> None:
-    """As the ledger has it, when a coordinator starts."""
+    """Rebuild the memory from the ledger when a coordinator starts."""
     since = core.wall_ms() - RECENT_MS
     found: list[EndedTry] = []
     for run in tx.find(Run, order="created_ms", descending=True, limit=RUNS):
@@ -85,7 +85,7 @@ def reset(core: Core, name: str, by: str) -> None:
 
 
 def names(core: Core) -> set[str]:
-    """Of all breakers that can be reset."""
+    """Names of all breakers that can be reset."""
     return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
 
 
@@ -157,7 +157,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
 
 
 def _told(run: Run, attempt: Attempt | None) -> int:
-    """How long a run waits that its provider has limited."""
+    """How long the provider's rate limit makes the run wait, in milliseconds; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))

@@ -1,4 +1,4 @@
-"""What waits for people, and what they say to it."""
+"""The inbox: lists what waits for a person; answers, approvals and denials."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from pancode.ports import Transaction
 LOOKED = "looked:"
 """Before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
-"""Who never looked hears of so long."""
+"""How far back the first brief of a person goes."""
 _NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 2_000, 20, 5_000, 70, 160
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
@@ -95,7 +95,7 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 
 
 def _waits(ended: list[Run], seen_to: set[str | None]) -> Iterator[BriefLine]:
-    """What else only a person can go on with: failures of ours, changes that nobody landed or denied."""
+    """Runs outside of the inbox that need a person: our failures, changes neither landed nor denied."""
     for run in ended:
         if run.id in seen_to or nexts(run):  # a run that goes on from it has its change
             continue
@@ -126,7 +126,7 @@ def _unknown(runs: int) -> Iterator[BriefLine]:
 
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
-    """As the feed tells it; each run once."""
+    """Landings that the feed has, each run once."""
     told = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
     for name in dict.fromkeys(event.run for event in reversed(told) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None

@@ -9,7 +9,7 @@ from pancode.domain.records import Run
 from pancode.ports import Transaction
 
 LONGEST = 100
-"""So many runs of one chain are looked at."""
+"""How many runs of one chain are looked at."""
 
 
 def before(tx: Transaction, run: Run) -> Iterator[Run]:

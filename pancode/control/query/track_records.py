@@ -10,7 +10,7 @@ from pancode.domain.account.track_records import TrackRecord, WorkKey, summed
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
-    """Those with the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
+    """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
     found = read(core)
     if rankings:
         found = summed((WorkKey(k.agent, k.model, k.runtime, "", None), r) for k, r in found.items())

@@ -16,7 +16,7 @@ from pancode.domain.records import Run, RunState
 from pancode.ports import Transaction
 
 LOOKED_AT = 2_000
-"""Of the newest runs."""
+"""How many of the newest runs count for the records."""
 _Key = tuple[str, str, str | None]
 
 
@@ -32,7 +32,7 @@ class _Tally:
 
 
 def workers(core: Core) -> list[WorkerShape]:
-    """Those that work first, then by name."""
+    """All workers: the active ones first, then by name."""
     with core.ports.ledger.transaction() as tx:
         newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
         active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
@@ -58,7 +58,7 @@ def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -
 
 
 def _ended(tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
-    """What never reached a machine says nothing of a worker."""
+    """Count an ended run. A run that never reached a machine says nothing about a worker."""
     node = node_of(tx, run)
     if node is None or run.started_ms is None:
         return

@@ -1,4 +1,4 @@
-"""What a face may see of workflows."""
+"""Workflows as the API shows them."""
 
 from __future__ import annotations
 

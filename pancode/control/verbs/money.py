@@ -50,7 +50,7 @@ class MoneyVerbs:
             return money.settle_by_hand(self._core, run, usd, by)
 
     def budget(self, around: Surroundings, everything: bool) -> BudgetShape:
-        """What may be spent, was spent and is held today; `everything`: on past days, too."""
+        """Ceilings, spending and holds of today; `everything`: on past days, too."""
         (row,) = (row for row in around.origins(None) if row["key"] == "budget.ceiling")
         estimate = around.defaults(None).estimate_usd
         return budget(self._core, Configured(Decimal(row["value"]), row["origin"], estimate), everything)
@@ -64,11 +64,11 @@ class MoneyVerbs:
         return workers(self._core)
 
     def track_records(self, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
-        """Who does which kind of work how well; `rankings`: by agent, model and runtime alone."""
+        """Track records of agents by kind of work; `rankings`: by agent, model and runtime alone."""
         return track_records(self._core, agent, rankings, limit)
 
     def brief(self, by: str, since: str | None) -> BriefShape:
-        """What happened since then, or (None) since the person's last look. UsageError for a time."""
+        """The brief since that time, or (None) since the person's last look. UsageError for a time."""
         return brief(self._core, items(self._core), by, None if since is None else self._moment(since))
 
     def looked(self, by: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person asks of a workflow: stop it, go on where it failed, begin it once more."""
+"""A person's verbs on a workflow: stop it, resume it where it failed, begin it again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _must_have_failed(workflow: Workflow) -> None:
 
 
 def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
-    """What is not done; of rounds that ran out without a yes, all steps of the loop."""
+    """The steps to begin again: all that are not done, and the whole loop where its rounds ran out."""
     left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
     for name in tuple(left):
         step = steps[name]

@@ -22,7 +22,7 @@ from pancode.ports import Composition
 
 @dataclass(frozen=True, slots=True)
 class PreparedWork:
-    """What is dispatched, and what its run is to remember."""
+    """The request to dispatch, and the terms that its run keeps."""
 
     request: DispatchRequest
     terms: dict[str, object] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class StepPreparer:
         return {name: run for name, run in found.items() if run is not None}
 
     def _sides(self, step: WorkflowStep, runs: Mapping[str, Run], *, begins_round: bool) -> dict[str, Run]:
-        """Whose results it begins from: its own where another round begins with it, else its needs."""
+        """The runs whose results the step begins from: its own last in a later round, else its needs."""
         if begins_round and len(step.runs) > 1:
             with self._core.ports.ledger.transaction() as tx:
                 own = tx.get(Run, step.runs[-2])

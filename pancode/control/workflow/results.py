@@ -24,7 +24,7 @@ SHELL = "shell"
 
 
 class StepResults:
-    """Of runs that are done; nothing is written."""
+    """Reads results of runs that are done; writes nothing."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -36,7 +36,7 @@ class StepResults:
         return StepResult(self._answer(run), result_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
-        """What the step keeps of this run; `problem` in words where something is missing or wrong."""
+        """The outputs of a step from this run; `problem` in words where something is missing or wrong."""
         depot, commit = self._core.ports.depot, result_commit(run)
         made: dict[str, object] = {"of": run.id}
         if commit is None:

@@ -72,7 +72,7 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
 
 
 def write(work: Work, before: WorkflowView, made: Advance) -> None:
-    """What changes in the rows and in its runs, and tell it."""
+    """Write the changed rows, act on the runs, and add the events."""
     tx = work.tx
     for run, why in made.stop:
         row = tx.get(Run, run)

@@ -15,7 +15,7 @@ ALERT = "alert:"
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """So much of a scope's ceiling is spent or held."""
+    """A warning: this share of a scope's ceiling is spent or held."""
 
     scope: str
     percent: int

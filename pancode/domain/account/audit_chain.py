@@ -24,7 +24,7 @@ class AuditVerdict:
 
 
 def digest_of(entry: Audit) -> str:
-    """Of all its fields, the digest of the one before it included."""
+    """The digest of all fields of an entry, which include the digest of the entry before."""
     told = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
     text = json.dumps([*told, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """What an entry must be to be shown; None: anything. `about`: a level, `run:ID` or a domain."""
+    """Conditions that an entry must meet; None: no condition. `about`: a level, `run:ID` or a domain."""
 
     about: str | None = None
     domain: str | None = None

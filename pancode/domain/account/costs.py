@@ -19,7 +19,7 @@ SCOPE_OF: Mapping[str, str] = {
 """Properties that have a scope of the books for each of their values."""
 
 SHARED = ("day", "node", "repository", "workflow")
-"""Of these a run may have several, or none."""
+"""Properties of which a run may have several values, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class CostLine:
         )
 
     def less(self, other: CostLine) -> CostLine:
-        """What is left without the other."""
+        """The difference of two lines."""
         return CostLine(
             self.key,
             self.runs - other.runs,

@@ -15,7 +15,7 @@ from pancode.domain.records import Attempt, Run
 EXPLORE = 0.1
 """The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
 _Z = 1.96
-"""Of an interval that holds the true rate 95 times in 100."""
+"""The z value of a 95 % confidence interval."""
 KIND_OF_AGENT: Mapping[str, str] = {
     "plan-reviewer": "review",
     "red-team": "attack",
@@ -29,7 +29,7 @@ CHANGE = "change"
 
 @dataclass(frozen=True, slots=True)
 class WorkKey:
-    """Who did which kind of work where."""
+    """The key of a record: agent, model, runtime, kind of work, repository."""
 
     agent: str
     model: str | None
@@ -132,7 +132,7 @@ def choose(
 
 
 def by_agent(records: Mapping[WorkKey, TrackRecord], kind: str) -> dict[str, TrackRecord]:
-    """Of one kind of task, whatever model and repository."""
+    """Records of one kind of task by agent, over all models and repositories."""
     sums: dict[str, TrackRecord] = {}
     for key, record in records.items():
         if key.kind == kind:

@@ -14,7 +14,7 @@ LOOP = "loop"
 WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
 """Failures of the same task, or of one agent: a warning, a refusal, and for how long."""
 CASCADE_AGENTS, CASCADE_MS = 3, 60_000
-"""So many agents that fail within so long stop every dispatch for as long."""
+"""When this many agents fail within this time, every dispatch is refused for the same time."""
 MOST_KEPT = 500
 """Ended attempts that are looked at."""
 
@@ -41,7 +41,7 @@ class EndedTry:
     failure: FailureKind | None
     own: bool
     retry_ms: int = 0
-    """So long the provider has asked to wait."""
+    """How long the provider has asked to wait."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ RULES: dict[str, BreakerRule] = {
 }
 """By kind. A provider that limits the rate opens its breaker at once, see RATE_LIMIT_MS."""
 RATE_LIMIT_MS = 30_000
-"""Until a provider is asked again that limits the rate and does not say for how long."""
+"""How long a provider is left alone that limits the rate without saying for how long."""
 
 
 def breakers(seen: EndedTries) -> dict[str, Breaker]:
@@ -170,7 +170,7 @@ _SAYS_NOTHING = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPER
 
 @dataclass(frozen=True, slots=True)
 class LoopVerdict:
-    """What the loop breaker says to a dispatch; `refuses` False: a warning."""
+    """The loop breaker's verdict on a dispatch; `refuses` False: a warning."""
 
     refuses: bool
     words: str

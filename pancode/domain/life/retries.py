@@ -18,7 +18,7 @@ _MOST_DOUBLINGS = 5
 
 
 class RetryCause(StrEnum):
-    """What kind of thing went wrong, as far as it decides what follows."""
+    """Kinds of failure that differ in what follows."""
 
     RATE_LIMIT = "rate limit"
     MODEL_SERVER = "model server"
