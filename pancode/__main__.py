@@ -34,7 +34,7 @@ def main() -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """What our caller has closed (`>&-`) leads nowhere; else the next socket would take its number."""
+    """A stream that the caller closed (`>&-`) leads nowhere; else the next socket would take its number."""
     import io
     import os
     import sys

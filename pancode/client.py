@@ -65,7 +65,7 @@ class SilentError(StreamCutError):
 
 
 class ApiError(PancodeError):
-    """What the coordinator answered instead: its code, why, fix and exit status."""
+    """The coordinator's refusal: its code, why, fix and exit status."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         super().__init__(
@@ -271,7 +271,7 @@ def start_coordinator(home: Path, note: Note = unheard) -> None:
 
 
 def _log_in(home: Path) -> Path:
-    """What a coordinator says goes there. ConfigError for a home that cannot be used."""
+    """The path of the coordinator's log. ConfigError for a home that cannot be used."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)

@@ -20,7 +20,7 @@ def commit() -> str:
 
 
 def commit_of(root: Path, written: Path) -> str:
-    """What was written when it was built; else what git says of `root`, if that is a clone of its own."""
+    """The commit that was written at build time; else git's answer for `root`, if that is its own clone."""
     try:
         return written.read_text(encoding="ascii").strip() or UNKNOWN
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def _of_clone(root: Path) -> str:
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """What git says; None where it cannot be asked."""
+    """Git's answer; None where git cannot be asked."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     argv = ["git", "--no-optional-locks", "-C", str(root), *words]
     try:

@@ -47,7 +47,7 @@ def unusable(home: Path, exc: OSError) -> ConfigError:
 
 
 def named(text: str) -> str:
-    """What a person typed as a name. UsageError for nothing: an empty variable does not mean `any`."""
+    """A name that a person typed. UsageError for an empty one: an empty variable does not mean `any`."""
     if not text:
         raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
     if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
@@ -161,7 +161,7 @@ def pid_of(connection: UnixConnection) -> int | None:
 
 
 def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
-    """What an error says of a coordinator that did not answer: message, why, fix."""
+    """Message, why and fix of the error for a coordinator that did not answer."""
     fix = "look before you repeat: pancode runs"
     if pid is not None:
         fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes go on"
@@ -170,7 +170,7 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
 
 
 def ask(home: Path, path: str, timeout_s: float) -> Json | None:
-    """What the coordinator says to that question; None when it says nothing that can be read."""
+    """The coordinator's answer to that question; None when it cannot be read."""
     connection = UnixConnection(home, timeout_s)
     try:
         connection.request("GET", path)

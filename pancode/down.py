@@ -12,7 +12,7 @@ MARK = "run/down"
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """Who took it down, and when, as text."""
+    """The person who took it down, and the time, as text."""
 
     by: str
     at: str

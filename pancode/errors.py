@@ -20,7 +20,7 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means; printed by `pancode help exit-codes`."""
+    """The meaning of a command's exit status; printed by `pancode help exit-codes`."""
 
     DONE = 0
     INTERNAL = 1

@@ -1,4 +1,4 @@
-"""Which authority a TLS connection trusts: the owner's own, or this machine's."""
+"""Chooses the authority that a TLS connection trusts: the owner's own, or this machine's."""
 
 from __future__ import annotations
 

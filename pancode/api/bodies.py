@@ -52,7 +52,7 @@ class Empty(Body):
 
 
 class WorkBody(Body):
-    """What is to be done, and how; times in milliseconds, money as a decimal string."""
+    """A dispatch: the task and its options; times in milliseconds, money as a decimal string."""
 
     task: str = ""
     argv: tuple[str, ...] | None = None
@@ -86,11 +86,11 @@ class WorkBody(Body):
     on_lost: str | None = None
     attempts: int | None = None
     verify_retries: int | None = None
-    """How often it is tried again after a gate failed."""
+    """The number of new attempts after a failed gate."""
     land: bool = False
 
     def work(self) -> dict[str, Any]:
-        """As the fields of a DispatchRequest."""
+        """The fields of a DispatchRequest."""
         given = {name: getattr(self, name) for name in WorkBody.model_fields if name != "attempts"}
         return {**given, "max_attempts": self.attempts}
 
@@ -99,7 +99,7 @@ class CallerSettings(Body):
     """The caller's own settings of one command."""
 
     settings: dict[CallersOwn, str] = Field(default_factory=dict)
-    """What the caller's PANCODE_ variables say; less than a flag or preset, more than a file."""
+    """The caller's PANCODE_ variables; they rank below a flag or preset, and above a file."""
     preset: Name | None = None
     """Of this command; None: the one that is applied."""
 
@@ -222,7 +222,7 @@ class LandBody(Body):
 
 
 class CallerBody(Body):
-    """Who asks, with what bring-up may use of that person's environment."""
+    """The person who asks, with the parts of that person's environment that bring-up may use."""
 
     by: By = "api"
     environ: dict[str, str] = Field(default_factory=dict)
@@ -263,7 +263,7 @@ class SpecBody(CallerBody):
 
 
 class HandedBody(Body):
-    """How far a bring-up by another tool has come: nothing yet, the probe's answer, the node's key."""
+    """The progress of a bring-up by another tool: nothing yet, the probe's answer, the node's key."""
 
     by: By = "api"
     probe: str | None = Field(default=None, max_length=1 << 20)
@@ -272,7 +272,7 @@ class HandedBody(Body):
 
 
 class SetBody(Body):
-    """What is to be changed; `slots` None: as they are."""
+    """The changes to a node; `slots` None: no change."""
 
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
@@ -290,7 +290,7 @@ class ExamBody(Body):
 
 
 class LoginBody(Body):
-    """Whose own login is to be opened; by somebody who sits at a terminal. `outcome`: what became of it."""
+    """A vendor's login that a person opens at a terminal. `outcome`: its result."""
 
     by: By = "api"
     runtime: str

@@ -64,14 +64,14 @@ class Nudges:
             return first
 
     def begun(self) -> None:
-        """What is changed from now on needs another turn."""
+        """A change from now on needs another round."""
         with self._lock:
             self._waiting = False
 
 
 @dataclass(slots=True)
 class RoundTrouble:
-    """What keeps rounds from going on now, Redis or the ledger; written by their thread alone."""
+    """The error of Redis or the ledger that stops the rounds now; written by their thread alone."""
 
     now: PancodeError | None = None
 
@@ -94,7 +94,7 @@ class ApiContext:
     nudges: Nudges = field(default_factory=Nudges)
     trouble: RoundTrouble = field(default_factory=RoundTrouble)
     closed: list[dict[str, str]] = field(default_factory=list)
-    """What was to be open to others and is not: what, why, fix."""
+    """The ports that should be open and are not: what, why, fix."""
 
     def __post_init__(self) -> None:
         self.plane.feed.listen(self.bell.ring)

@@ -16,7 +16,7 @@ from pancode.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events somebody asks for; empty or None: all of them."""
+    """A filter of events; empty or None: all of them."""
 
     kinds: tuple[str, ...] = ()
     run: str | None = None

@@ -51,7 +51,7 @@ def body_of(problem: Problem, status: int) -> dict[str, Any]:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What is told of any failure; one that we did not foresee names its type and where to look."""
+    """The body of any failure; an unforeseen one names its type and the log that has the rest."""
     if isinstance(error, PancodeError):
         return error.problem()
     log.error("unforeseen", exc_info=error)

@@ -91,7 +91,7 @@ def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _runtimes(context: ApiContext, call: ApiCall) -> Any:
-    """What PanCode knows, and where it was found."""
+    """The facts that PanCode knows, and the source of each."""
     fleet = context.plane.nodes.fleet({})
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
     for node in fleet["nodes"]:

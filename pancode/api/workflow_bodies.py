@@ -33,7 +33,7 @@ class VerdictBody(Body):
 
 
 class RaceBody(Body):
-    """How a race is won; `score`: the command that prints a number, for `by: score`."""
+    """The rule that decides a race; `score`: the command that prints a number, for `by: score`."""
 
     by: Literal["first", "score", "smallest"] = "first"
     score: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
@@ -107,7 +107,7 @@ class WorkflowBody(CallerSettings):
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: a number of a verdict is compared with what stands in its file."""
+    """A JSON value: a number in a verdict is compared with the value in its file."""
     if isinstance(value, dict):
         return {name: [_plain(one) for one in values] for name, values in value.items()}
     return float(value) if isinstance(value, Decimal) else value

@@ -71,14 +71,14 @@ def _files_in(folder: str) -> list[str]:
 
 
 def modes(incomplete: str) -> list[str]:
-    """What `--mode` takes."""
+    """The values of `--mode`."""
     from node_agent.wire.policy import Mode
 
     return [mode.value for mode in Mode]
 
 
 def levels(incomplete: str) -> list[str]:
-    """What `--safety` takes."""
+    """The values of `--safety`."""
     from node_agent.wire.policy import Safety
 
     return [level.value for level in Safety]

@@ -227,7 +227,7 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
 
 
 def said(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options of a dispatch say, as the API takes it; `given` may have fewer of them."""
+    """The options of a dispatch as the API's body; `given` may have fewer of them."""
     body = {name: given[name] for name in _SAID if given.get(name) is not None}
     body |= {name: given[name] for name in _MEANT if given.get(name)}
     preset = _preset(given.get("preset"))
@@ -244,7 +244,7 @@ def said(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_caller() -> dict[str, Any]:
-    """Who asks and from where, the caller's own variables, and, inside a run, whose child this is."""
+    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one."""
     about: dict[str, Any] = {"by": who(), "cwd": here()}
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:
@@ -280,7 +280,7 @@ def _tested(report: dict[str, Any]) -> str:
 
 
 def _travels(report: dict[str, Any]) -> str:
-    """What would leave this machine."""
+    """Prints the files that would leave this machine."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []

@@ -20,7 +20,7 @@ from pancode.errors import ExitCode, UnavailableError
 app = Commands()
 
 MODEL_UNTESTED = "model_untested"
-"""What the coordinator calls a refusal that a test takes away."""
+"""The coordinator's code for a refusal that a passport resolves."""
 
 
 @app.verb(
@@ -59,7 +59,7 @@ def tested(face: Face, client: Client, asked: dict[str, Any]) -> list[dict[str, 
 
 
 def admitted(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
-    """What the coordinator answers, once each model that it wants tested first has been. ApiError.
+    """The coordinator's answer after each model that needs a passport has been tested. ApiError.
 
     A model that fails takes its node out; where there is another one, that one's turn comes.
     """

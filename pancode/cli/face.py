@@ -83,7 +83,7 @@ def aside(text: str) -> None:
 
 
 def say_no_more() -> None:
-    """What still is to be written to standard output leads nowhere, so that Python can end in peace."""
+    """Sends the rest of standard output nowhere, so that Python can end without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -98,6 +98,6 @@ def here() -> str:
 
 
 def caller() -> dict[str, Any]:
-    """Who asks, as the API takes it."""
+    """The caller, as the API's body."""
     environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
     return {"by": who(), "environ": environ}

@@ -73,7 +73,7 @@ def _exit(results: list[dict[str, Any]]) -> int:
 
 
 def _troubles(results: list[dict[str, Any]]) -> str:
-    """What bring-up found, with its fix; what the status table says already is not said twice."""
+    """Prints the problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
         for problem in result["problems"]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AGAIN_S = 1.0
 TRIES = 60
-"""How often a coordinator that went away is looked for before waiting is given up."""
+"""The number of attempts to reach a coordinator that went away."""
 
 
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ _STAGES = {
 
 
 def _stage(shape: dict[str, Any]) -> str:
-    """Where the run is, in few words; a wait or trouble in the words of its reason."""
+    """The progress of a run in few words; a wait or a problem in the words of its reason."""
     attempt = f"attempt {shape['attempt']}: " if shape["attempt"] > 1 else ""
     notes = "".join(f"  ({safe(note)})" for note in shape["notes"])
     words = _STAGES.get(shape["stage"])
@@ -165,7 +165,7 @@ def _cost(shape: dict[str, Any]) -> str:
 
 
 def lasted(shape: dict[str, Any]) -> str:
-    """How long it ran; of one that has not ended, whether it has begun."""
+    """The duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
     if shape["finished_at"] is None:
@@ -174,7 +174,7 @@ def lasted(shape: dict[str, Any]) -> str:
 
 
 def between(begin: str, end: str) -> str:
-    """How long it is from one time to the other."""
+    """The time from one moment to the other."""
     from datetime import datetime
 
     seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())

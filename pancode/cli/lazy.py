@@ -41,7 +41,7 @@ _ELSEWHERE = {
     "secret": "pancode node secret set NODE NAME",
     "settings": "pancode config show --origin",
 }
-"""What people type who know other tools, and where it is here."""
+"""Names of commands that people know from other tools, with ours."""
 
 
 class Commands(typer.Typer):

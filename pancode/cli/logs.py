@@ -38,7 +38,7 @@ def logs(
     offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,
     face: Json,
 ) -> int:
-    """What a run's agent says and does, from the stored log; scripts and other streams as they are."""
+    """The output of a run's agent for people, from the stored log; scripts and other streams as they are."""
     if offset and not stream:
         raise UsageError(
             "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"

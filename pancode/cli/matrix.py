@@ -85,7 +85,7 @@ def _need(fact: dict[str, Any]) -> str:
 
 
 def evidence_of(answer: dict[str, Any]) -> str:
-    """Who holds each rule and how much came through; then, of one runtime, each act."""
+    """Prints the holder of each rule and the number of breaches; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     parts = [table(heads, list(map(_held, answer["matrix"])))]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:

@@ -123,7 +123,7 @@ def _model(one: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _tested(passport: dict[str, Any] | None) -> str:
-    """How its test ended: the first check that failed, or how fast it is."""
+    """The result of its test: the first check that failed, or its speed."""
     if passport is None or passport["passed"] is None:
         return "not yet"
     if passport["passed"]:

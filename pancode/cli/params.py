@@ -19,7 +19,7 @@ _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LONGEST = 40
-"""Of what a person writes; a longer number is none that a machine holds."""
+"""The bound of a number that a person types; a longer one fits in no machine."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -111,7 +111,7 @@ Json = Annotated[
         help="The answer as JSON; errors too, on standard error.",
     ),
 ]
-"""How a command answers: words, or JSON where that was asked for."""
+"""The form of a command's answer: words, or JSON on request."""
 Run = Annotated[str, Argument(autocompletion=completions.runs)]
 Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[

@@ -58,7 +58,7 @@ class _Picture:
 
 
 class ProgressRow(_Picture):
-    """Where a run is: one line, and above it those of the stages that it has left."""
+    """Shows the stage of a run on one line, with the stages that it has left above it."""
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
         super().__init__(face, stays=stays)

@@ -71,7 +71,7 @@ def _at(row: dict[str, Any]) -> str:
 
 @receipt.verb("show", "pancode receipt show last")
 def show(run: Run, face: Json) -> None:
-    """What the receipt says; whether that is true is told by verify."""
+    """Prints the claims of the receipt; `verify` checks them."""
     answer = face.client().get(path_of("receipts", run))
     face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
 

@@ -136,7 +136,7 @@ class Sink:
 
 
 def _end_of_whole(data: bytes) -> int:
-    """Where the last character begins of which bytes are missing; else the end."""
+    """The start of the last character when some of its bytes are missing; else the end."""
     for back in range(1, min(4, len(data)) + 1):
         first = data[-back]
         if first >= 0xC0:
@@ -237,7 +237,7 @@ def short_time(iso: str | None) -> str:
 
 
 def zone() -> str:
-    """What stands beside times of `short_time`: nothing where they are local."""
+    """The zone beside times of `short_time`; empty where they are local."""
     return "" if sys.stdout.isatty() else " UTC"
 
 

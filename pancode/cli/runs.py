@@ -36,7 +36,7 @@ app = Commands()
 
 
 MORE = {"logs": ("logs", "What a run's agent says and does, from the stored log.")}
-"""What needs the reading of each program's output, which takes a while to load."""
+"""Imports that need the readers of programs' output, which take a while to load."""
 
 
 @app.group("runs", "pancode runs 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
@@ -124,7 +124,7 @@ def _shown(run: dict[str, Any]) -> str:
 
 
 def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Who chose it, and the model server that had it."""
+    """The source of the choice, and the model server that had the model."""
     lines = [("chosen by", run["model_from"])] if run["model_from"] else []
     about = run["served"]
     if about:
@@ -142,7 +142,7 @@ def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _calls(run: dict[str, Any]) -> str:
-    """What the model gateway counted, and beside it what the runtime says of the same."""
+    """The usage that the model gateway counted, beside the usage that the runtime reports."""
     calls, claimed = run["calls"], run["claimed"]
     if calls.get("subscription"):
         went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"

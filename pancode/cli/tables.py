@@ -93,7 +93,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
 
 
 def _room(columns: Sequence[_Column]) -> int:
-    """What the terminal has beyond the least that they need; negative where they do not fit."""
+    """The width of the terminal beyond the least width of the columns; negative where they do not fit."""
     needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
     return console(sys.stdout).width - needed
 

@@ -39,7 +39,7 @@ class TranscriptWriter:
         self._hand_on(self._plain.decode(data) if told is None else told.feed(data))
 
     def end(self) -> None:
-        """What was held back; where nothing could be read of bytes that are there, where they are."""
+        """Prints the number of hidden events; where nothing could be read, the place of the raw bytes."""
         if self._told is not None:
             self._hand_on(self._told.end())
             if self._bytes and not self._shown:

@@ -78,7 +78,7 @@ def block(tree: object, indent: int) -> str:
 
 
 def _literal(text: str, indent: int) -> str:
-    """As a block where that says the same, else quoted."""
+    """A YAML block where that gives the same text, else a quoted string."""
     lines = text.removesuffix("\n").split("\n")
     plain = all(line == line.rstrip() and line.isprintable() for line in lines)
     if not plain or not lines[0] or lines[0].startswith(" "):

@@ -52,7 +52,7 @@ _Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decim
 
 
 class SamplingEntry(Part):
-    """How a model chooses its words."""
+    """The sampling settings of a model."""
 
     temperature: Annotated[_Share, Field(ge=0, le=2)] | None = None
     top_p: Annotated[_Share, Field(gt=0, le=1)] | None = None
@@ -129,7 +129,7 @@ class AgentEntry(Part):
 
 
 def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
-    """What cannot be done as it is written. `is_own`: whether a person wrote that key, and not we."""
+    """The problems of a definition. `is_own`: whether a person wrote that key, and not we."""
     if entry.runtime_args:
         yield Flaw(
             "runtime_args",
@@ -164,7 +164,7 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
 
 
 def remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
-    """What is no error, and probably not meant."""
+    """The warnings: allowed, and probably not meant."""
     tokens = entry.run_limits().tokens
     if tokens is not None and tokens < LITTLE:
         field = "token_budget" if entry.token_budget is not None else "limits.tokens"

@@ -39,13 +39,13 @@ class LoadedAgents:
     folded: Folded
 
     def origin(self, name: str) -> str:
-        """Where the agent was touched last: `built-in` or `file:line`."""
+        """The source of the last change: `built-in` or `file:line`."""
         return self.folded.origin(f"agents.{name}")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What could be loaded, everything that is wrong, and what is odd but no error."""
+    """The agents that could be loaded, with all errors and warnings."""
 
     loaded: LoadedAgents
     problems: tuple[ConfigError, ...]
@@ -117,7 +117,7 @@ class _Reading:
             self.agents[name] = agent
 
     def _entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
-        """What can be read of it, and the fields that do not fit: what names them is not judged."""
+        """The readable fields, and the fields that do not fit; keys of other programs are not judged."""
         file, wrong = problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
         if file is not None or not isinstance(written, Mapping):
@@ -194,7 +194,7 @@ class _Reading:
 
 
 def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """What ${VARIABLES} in a model stand for: the settings first, so that a file can set them as well."""
+    """The values of ${VARIABLES} in a model: the settings come first, so that a file can set them, too."""
     models = settings.models
     known = {
         "PANCODE_MODEL": models.orchestrator,

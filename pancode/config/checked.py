@@ -56,7 +56,7 @@ def _told(
 
 
 def _below(kind: type[BaseModel], key: str) -> str:
-    """Where a key of the top belongs, as when the `#` was taken from its line and not from its group's."""
+    """The group of a top-level key, as when `#` was removed from its line but not from its group's."""
     groups = [name for name in _keys(kind, ()) if key in _keys(kind, (name,)) and key not in _keys(kind, ())]
     if not groups:
         return ""

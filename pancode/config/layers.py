@@ -42,7 +42,7 @@ class Folded:
     origins: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: str) -> str:
-        """Where `path`, or else the group that it would be in, was written: for errors."""
+        """The origin of `path`, or else of the group that it would be in, for errors."""
         while path and path not in self.origins:
             path = path.rpartition(".")[0]
         return self.origins.get(path, BUILT_IN)

@@ -57,7 +57,7 @@ class Loaded:
     """By key, in words: what the variables of this one command say and the preset outranks."""
 
     def defaults(self) -> Defaults:
-        """As resolution takes them."""
+        """The form that resolution takes."""
         origins = {key: self._written(key) for key in ("models.worker", "models.scout")}
         return replace(
             self.settings.defaults(), raised=self.raised, outranked=self.outranked, origins=origins
@@ -81,7 +81,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class ConfigPlaces:
-    """Where the files are. `project`: top of the repository, None outside of one."""
+    """The configuration files. `project`: top of the repository, None outside of one."""
 
     home: Path
     project: Path | None = None

@@ -9,7 +9,7 @@ from pancode.domain.place import Doorway, ListenAddress, doorway_of, figures_pla
 
 
 def direct_in(loaded: Loaded) -> Doorway | None:
-    """Where nodes may come in directly; None: nowhere. ConfigError for an address that is none."""
+    """The address for direct nodes; None: nowhere. ConfigError for an address that is none."""
     direct = loaded.settings.direct
     named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
     listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
@@ -17,7 +17,7 @@ def direct_in(loaded: Loaded) -> Doorway | None:
 
 
 def figures_in(loaded: Loaded) -> ListenAddress | None:
-    """Where figures are shown; None: nowhere. ConfigError for an address that is none."""
+    """The address of the figures; None: nowhere. ConfigError for an address that is none."""
     metrics = loaded.settings.metrics
     if metrics.listen is None:
         return None

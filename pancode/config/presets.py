@@ -28,7 +28,7 @@ VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
 """In the place of a preset's name: this once without any."""
 _MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
-"""What says who runs which model, by the key of the settings."""
+"""The settings that choose agents' models, by key."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -51,7 +51,7 @@ class LoadedPresets:
     folded: Folded
 
     def origin(self, name: str) -> str:
-        """Where it was touched last: `built-in` or `file:line`."""
+        """The source of the last change: `built-in` or `file:line`."""
         return self.folded.origin(name)
 
 
@@ -119,5 +119,5 @@ def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Prese
 
 
 def preset_layer(preset: Preset) -> Layer:
-    """What it sets, each with its name for an origin."""
+    """The settings of a preset, each with the preset's name as its origin."""
     return layer_of(preset.settings(), f"preset {preset.name}")

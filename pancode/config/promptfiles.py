@@ -25,7 +25,7 @@ def prompt_files(home: Path) -> list[Path]:
 
 
 def prompt_text(home: Path, name: str, where: str) -> str:
-    """Who the agent is, in the file's words. ConfigError with the place that named it."""
+    """The role text of an agent from its file. ConfigError with the place that named it."""
     path = home / FOLDER / f"{name}{SUFFIX}"
     try:
         raw = bytes_of(path, MOST_BYTES)

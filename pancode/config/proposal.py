@@ -51,7 +51,7 @@ class Proposal:
         )
 
     def text(self) -> str:
-        """As the file would hold it."""
+        """The value as the file would hold it."""
         lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; read it before you commit it."]
         for key, about in _ABOUT.items():
             values: tuple[str, ...] = getattr(self, key)

@@ -30,7 +30,7 @@ MINUTE_MS = 60_000
 
 
 def _model_name(text: str) -> str:
-    """As it is; ValueError for what no model can be called."""
+    """The name unchanged; ValueError for a name that no model can have."""
     try:
         model_ref(text)
     except UsageError as exc:
@@ -58,7 +58,7 @@ class Budget(Part):
 
 
 class Dispatch(Part):
-    """What a dispatch that does not say otherwise is."""
+    """The defaults of a dispatch."""
 
     agent: str | None = None
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
@@ -72,7 +72,7 @@ class Dispatch(Part):
 
 
 class LimitSettings(Part):
-    """What ends a run."""
+    """The limits of a run."""
 
     wall: Duration = 60 * MINUTE_MS
     idle: Duration = 10 * MINUTE_MS
@@ -100,7 +100,7 @@ class Models(Part):
 
 
 class Nodes(Part):
-    """What a new node is given, and what each may make the coordinator keep."""
+    """The defaults of a new node, and the bounds of each node's data on the coordinator."""
 
     slots: int = Field(default=4, ge=1, le=256)
     redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
@@ -126,7 +126,7 @@ class Redis(Part):
 
 
 class DirectLinks(Part):
-    """Where nodes reach Redis and the depot by TLS without a tunnel. Nothing listens where it is not set.
+    """The address where nodes reach Redis and the depot by TLS without a tunnel. Not set: nothing listens.
 
     `advertise`: where they go to instead, when a port is forwarded from there.
     """
@@ -136,7 +136,7 @@ class DirectLinks(Part):
 
 
 class Metrics(Part):
-    """Where figures are shown to whoever may connect. Nothing listens where it is not set.
+    """The address that shows figures to anybody who connects. Nothing listens unless it is set.
 
     `hosts`: names by which a request may call that place; an address and `localhost` always may.
     """
@@ -146,7 +146,7 @@ class Metrics(Part):
 
 
 class Allow(Part):
-    """What a repository may ask of the nodes, beyond its own files. Only the owner says so.
+    """The bounds of a repository's requests to the nodes, beyond its own files. Only the owner sets them.
 
     `files`: untracked ones that travel although such names usually hold secrets.
     """
@@ -157,7 +157,7 @@ class Allow(Part):
 
 
 class Timing(Part):
-    """When silence means what, and how often things are said. `factor` scales all of them."""
+    """The deadlines of silence, and the intervals of reports. `factor` scales all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
     beat: Duration = 5_000
@@ -193,7 +193,7 @@ class Settings(Part):
     secrets: Names = ()
 
     def defaults(self) -> Defaults:
-        """As resolution takes them."""
+        """The form that resolution takes."""
         return Defaults(
             agent=self.dispatch.agent,
             runtime=self.dispatch.runtime,
@@ -253,5 +253,5 @@ PROJECT_KEYS = (
     "models.worker",
     "models.scout",
 )
-"""What a repository may say. The rest is the owner's: one that could raise a ceiling would be an attack, and
+"""The keys that a repository may set. The owner has the rest: raising a ceiling would be an attack, and
 so would one that could choose the runtime `shell`, which runs the words of a task as a script."""

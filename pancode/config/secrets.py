@@ -10,7 +10,7 @@ _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
 def passwords(url: str) -> list[str]:
-    """What stands where a password stands, behind the user and behind the question mark."""
+    """The mask of a password, in the user part and in the parameters of an address."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
 
 

@@ -24,7 +24,7 @@ from pancode.domain.values import replace
 from pancode.errors import UsageError
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
-"""What a repository says to agents, and how much of it nodes hand on."""
+"""The instruction files of a repository, and the bytes of them that nodes hand on."""
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -100,7 +100,7 @@ class FileSurroundings:
         return applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
-        """What the repository's own pancode.yaml says."""
+        """The repository's own pancode.yaml."""
         said = self.loaded(project).settings.project()
         return said if project is None else replace(said, guide_chars=_guide_chars(Path(project)))
 
@@ -120,11 +120,11 @@ class FileSurroundings:
         return self.loaded_rules(project).rules
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
-        """What the owner knows better of how able a model is."""
+        """The owner's corrections of models' tiers."""
         return self.loaded(project).settings.models.tiers
 
     def max_depth(self) -> int:
-        """How deep runs may start runs."""
+        """The greatest depth of runs inside runs."""
         return self.loaded().settings.dispatch.max_depth
 
     def origins(self, project: str | None) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ class FileSurroundings:
         return None if found is None else str(found)
 
     def below(self, folder: str, project: str) -> str:
-        """Where below the project's top the folder is, links followed; empty at the top and outside of it."""
+        """The folder relative to the project's top, links followed; empty at the top and outside of it."""
         here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
         return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
 
@@ -168,7 +168,7 @@ def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
 
 
 def _guide_chars(project: Path) -> int:
-    """As many as a run is given of what the repository says to agents."""
+    """The number of instruction bytes that a run is given."""
     try:
         return min((project / GUIDE).stat().st_size, MOST_GUIDE)
     except OSError:

@@ -1,4 +1,4 @@
-"""Which environment variable sets which key. Standard library only: the command line reads it too."""
+"""Maps environment variables to settings. Standard library only: the command line reads it too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 def _words(text: str) -> list[str]:
-    """What stands between commas."""
+    """The items of a comma-separated value."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 

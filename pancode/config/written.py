@@ -29,7 +29,7 @@ def written(value: object, field: FieldInfo) -> str:
 
 
 def duration(ms: int) -> str:
-    """As few units as say it exactly."""
+    """A duration in as few units as give it exactly."""
     text = ""
     for unit, length in _DURATIONS:
         count, ms = divmod(ms, length)

@@ -36,7 +36,7 @@ from pancode.ports import Offer, Ticket, Transaction
 MANY, MANY_TICKETS = 16, 4
 _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 SHOW_MS = 500
-"""Where more than so many wait, why each does is taken down, or shown as tickets, at most so often."""
+"""With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
 
 
 def bind(core: Core) -> int:
@@ -190,7 +190,7 @@ def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple
 
 
 def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
-    """What later attempts have held, which may be less than the estimate."""
+    """The hold of later attempts, which may be less than the estimate."""
     later = [(run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if run.attempt > 1]
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 

@@ -44,10 +44,10 @@ class CoordinatorApi(Protocol):
 
     @property
     def figures_at(self) -> ListenAddress | None:
-        """Where its figures are read by others; None: nowhere."""
+        """The address of its figures; None: nowhere."""
 
     def closed(self) -> Sequence[Mapping[str, str]]:
-        """What was to be open to nodes and is not: what, why, fix."""
+        """The port for nodes that should be open and is not: what, why, fix."""
 
     def process_figures(self) -> Mapping[str, float]:
         """Figures of this process and its disk, by name; what is not known is left out."""
@@ -56,7 +56,7 @@ class CoordinatorApi(Protocol):
         """A new key for the coordinator; nodes learn it at their next bring-up."""
 
     def after_reboot(self) -> str:
-        """How it comes back after a reboot, in words."""
+        """How it starts after a reboot, in words."""
 
     def stay_down(self) -> None:
         """Nothing starts it again by itself; for one that was told to end, or whose home is gone."""

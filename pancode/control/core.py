@@ -52,7 +52,7 @@ class Ports:
     clock: Clock
     ids: Ids
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """What is known of vendors' models; reading one may take a moment the first time."""
+    """The known facts of vendors' models; reading one may take a moment the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Core:
         return self.rules.ceiling_usd if scope.partition(":")[0] == "day" else None
 
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> Setting | None:
-        """What its owner has set by hand, which counts more than any file."""
+        """The owner's setting by hand, which ranks above any file."""
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
 

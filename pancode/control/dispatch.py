@@ -44,18 +44,18 @@ HISTORY = 200
 
 @dataclass(frozen=True, slots=True)
 class JudgedDispatch:
-    """What a dispatch would do, and what each of the ten gates says to it."""
+    """The plan of a dispatch, with the answer of each of the ten gates."""
 
     resolution: Resolution
     verdicts: tuple[GateVerdict, ...]
     untested: tuple[ModelPlace, ...] = ()
-    """Where its model has to be tested first, one of them at least."""
+    """The model servers of which at least one has to be tested first."""
     costly: bool = False
     """The test of it is not free."""
     notes: tuple[str, ...] = ()
-    """What is not known of its model."""
+    """The unknown facts of its model."""
     outranked: tuple[str, ...] = ()
-    """Which variables of this one command a preset outranks."""
+    """The variables of this one command that a preset outranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Dispatched:
     run: Run
     warnings: tuple[str, ...]
     chosen: str = ""
-    """Why this agent, where nobody named one."""
+    """The reason for this agent, where nobody named one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _queued(core: Core, judged: JudgedDispatch, run_id: str, taken: SnapshotTake
 
 
 def warnings_of(judged: JudgedDispatch, taken: SnapshotTaken | None) -> tuple[str, ...]:
-    """What the person who dispatched it should know."""
+    """The warnings for the person who dispatched it."""
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
@@ -127,7 +127,7 @@ def warnings_of(judged: JudgedDispatch, taken: SnapshotTaken | None) -> tuple[st
 
 
 class Past(Mapping[K, V]):
-    """What settled runs say; read once, for both, and only when it is asked for."""
+    """The averages of settled runs; read once, for both uses, and only when needed."""
 
     def __init__(self, read: Callable[[], Mapping[K, V]]) -> None:
         self._read = read
@@ -157,7 +157,7 @@ def past(core: Core) -> tuple[Past[Payee, Decimal], Past[Worker, Amount]]:
 
 
 def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
-    """What there is to choose from now."""
+    """The agents, models and nodes to choose from now."""
     project = asked.request.project
     with core.ports.ledger.transaction() as tx:
         nodes = tuple(core.views(tx))
@@ -234,7 +234,7 @@ def _trusted(
 
 
 def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:
-    """As it is queued: what was asked for is not yet what is allowed."""
+    """The run as it is queued: the request is not yet the permission."""
     told_only = accepted(resolution, above)
     return replace(resolution, request=replace(resolution.request, told_only=told_only))
 
@@ -250,7 +250,7 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
-    """What the caller says of its depth may only add to what is on record."""
+    """The caller's own depth may only add to the depth on record."""
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
@@ -299,7 +299,7 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
 
 
 def _history(ended: Sequence[Run]) -> dict[Payee, Decimal]:
-    """What cost nothing, as where a model server refused it, says nothing of what work costs."""
+    """Runs without cost, as those that a model server refused, say nothing about the cost of work."""
     costs: dict[Payee, list[Decimal]] = {}
     for run in ended:
         usage = run.result.get("usage")

@@ -43,11 +43,11 @@ class ExamRequest:
     ask: str
     at_ms: int
     before_ms: int | None = None
-    """When the passport was taken that was there already."""
+    """The time of the passport that already exists."""
 
 
 def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
-    """Where the model is. NotFoundError."""
+    """The node and endpoint of the model. NotFoundError."""
     with core.lock:
         return places_of(model, _views(core), node)
 
@@ -102,12 +102,12 @@ def _lost(place: ModelPlace, words: str) -> NotTested:
 
 
 def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
-    """As a node's own word that it could not be tested."""
+    """The result for a node that reports that it could not test the model."""
     return _told(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
 def begun(core: Core, place: ModelPlace) -> str:
-    """What a person should know before the wait."""
+    """The warning for a person before the wait."""
     with core.lock:
         views = _views(core)
     found = fact_of(place, views)

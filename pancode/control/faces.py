@@ -27,7 +27,7 @@ RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: bring-up uses this person's own SSH agent and configuration, for that call only.
+    """The person who asks: bring-up uses this person's SSH agent and configuration, for that call only.
 
     `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
     """
@@ -37,7 +37,7 @@ class Caller:
 
 
 LinkWay = Literal["ssh", "direct"]
-"""How a node comes to Redis and the depot: through a tunnel, or by TLS without one."""
+"""The link of a node to Redis and the depot: a tunnel, or TLS without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NodeSpec:
     fleet_key: bool = False
     """Put the fleet's own key there, so that the link comes back while nobody is there."""
     link: LinkWay = "ssh"
-    """How it comes to Redis and the depot."""
+    """Its link to Redis and the depot."""
     local: bool = False
     """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
     local_home: str | None = None
@@ -73,7 +73,7 @@ class NodeChange:
 
 @dataclass(frozen=True, slots=True)
 class HostKeyQuestion:
-    """What the command line must ask before a machine is added. `value`: what to send back for a yes."""
+    """A question of the command line before a machine is added. `value`: the body field that says yes."""
 
     kind: Literal["host_key"]
     text: str
@@ -82,7 +82,7 @@ class HostKeyQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Where the alias leads, what to ask, what to tell."""
+    """The target of the alias, the questions, and the notes."""
 
     target: Json
     questions: tuple[HostKeyQuestion, ...]
@@ -123,7 +123,7 @@ Progress = Callable[[ProgressLine], None]
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """How a long call ended for one node. Problems are `{"what", "fix", "weight"}`, also of a good one."""
+    """The result of a long call for one node. Problems are `{"what", "fix", "weight"}`, also of a good one."""
 
     node: str
     ok: bool
@@ -203,7 +203,7 @@ class CodeVerbs(Protocol):
     """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> Json:
-        """What a snapshot would take: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
+        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
         have `folder`.
         """
 
@@ -231,7 +231,7 @@ class NamedPresets(Protocol):
         """All there are."""
 
     def origin(self, name: str) -> str:
-        """Where one was written."""
+        """The path of a written receipt."""
 
 
 class Surroundings(Protocol):
@@ -241,7 +241,7 @@ class Surroundings(Protocol):
         """Absolute path of the top of the git repository around the folder; None outside of one."""
 
     def below(self, folder: str, project: str) -> str:
-        """Where below the project's top the folder is, links followed; empty at the top and outside of it."""
+        """The folder relative to the project's top, links followed; empty at the top and outside of it."""
 
     def agents(self, project: str | None) -> Agents:
         """Agent definitions: built-in, the user's, the project's."""
@@ -250,16 +250,16 @@ class Surroundings(Protocol):
         """Settings that a request may leave out. ConfigError names file and key."""
 
     def project(self, project: str | None) -> Project:
-        """What the repository's own pancode.yaml says. ConfigError names file and key."""
+        """The repository's own pancode.yaml. ConfigError names file and key."""
 
     def rules(self, project: str | None) -> Rules:
         """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
-        """What the owner knows better of how able a model is, by pattern."""
+        """The owner's corrections of models' tiers, by pattern."""
 
     def max_depth(self) -> int:
-        """How deep runs may start runs."""
+        """The greatest depth of runs inside runs."""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
         """Each path that the task names: where it is, links followed, and whether something is there."""

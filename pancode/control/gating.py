@@ -21,7 +21,7 @@ _FRESH: dict[str, Any] = {
     for one in fields(Run)
     if one.default is not MISSING or one.default_factory is not MISSING
 }
-"""What a run has before anything became of it."""
+"""The fields of a run before it has any result."""
 _OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
 
 

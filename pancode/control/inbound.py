@@ -97,7 +97,7 @@ def _together(core: Core, words: Sequence[SignedMessage]) -> None:
 
 
 def _each(core: Core, words: Sequence[SignedMessage]) -> None:
-    """What cannot be applied is dropped and put on record: it must not hold up all others."""
+    """A message that cannot be applied is recorded and dropped: it must not hold up all others."""
     for word in words:
         try:
             if isinstance(word.said, Inventory):

@@ -76,7 +76,7 @@ def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
-    """What its owner wants of it from now on; what is bound already stays where it is.
+    """Sets the owner's new slots; a bound run stays where it is.
 
     NotFoundError for a label that it has not, UsageError for one that is to come and go at once.
     """

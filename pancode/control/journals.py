@@ -15,7 +15,7 @@ from pancode.domain.records import Fence, FenceState, Node, Run, RunState
 
 _ANSWERED = (Mark.ACKNOWLEDGED, Mark.REJECTED)
 FENCES_AHEAD = 100_000
-"""What a node names beyond it was never signed, and would leave the run without numbers."""
+"""Events beyond it were never signed, and would leave the run without numbers."""
 _FORGOTTEN = "the node's journal no longer knows this attempt"
 
 

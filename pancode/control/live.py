@@ -23,7 +23,7 @@ from pancode.domain.records import Fence
 
 @dataclass
 class Contacts:
-    """How each node was heard last, by tag. Owner: `heartbeats`."""
+    """The last heartbeat of each node, by tag. Owner: `heartbeats`."""
 
     heard: dict[str, LastHeartbeat] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Contacts:
     met: set[str] = field(default_factory=set)
     """Nodes that have echoed a beat of ours in the epoch in force."""
     raised: dict[str, int] = field(default_factory=dict)
-    """How often that node had the epoch raised."""
+    """The number of times that node had the epoch raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
     """By session: our boot clock when it first echoed a beat that was sent after the others were heard."""
     freed: dict[str, set[str]] = field(default_factory=dict)
@@ -83,12 +83,12 @@ class ControlsSent:
     seen: dict[str, int] = field(default_factory=dict)
     """By tag: the number up to which the node had seen them when all were gone through last."""
     due_ms: int = 0
-    """When all that wait have to be gone through again."""
+    """The time by which all waiting runs are judged again."""
 
 
 @dataclass
 class Journals:
-    """How nodes' journals differ from the ledger. Owner: `journals`."""
+    """The differences between nodes' journals and the ledger. Owner: `journals`."""
 
     inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
     """Moment and nonce of the newest inventory by tag; it may come before the heartbeat."""
@@ -111,17 +111,17 @@ class Binding:
     pushed_ms: dict[str, int] = field(default_factory=dict)
     """By identity: our boot clock when its order was pushed last."""
     waiting: int = 0
-    """How many runs waited when they were last counted."""
+    """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
-    """When each waiting run was last told why it waits."""
+    """The time when each waiting run's reason was refreshed last."""
     tickets: object = None
     shown_ms: int = 0
-    """When the tickets were shown last."""
+    """The time when the tickets were refreshed last."""
 
 
 @dataclass
 class RedisUse:
-    """How full Redis is, and which nodes are kept out of it. Owner: `trust.quota`."""
+    """The fill level of Redis, and the nodes that are kept out of it. Owner: `trust.quota`."""
 
     looked_ms: int = -1
     weighed: int = 0
@@ -132,7 +132,7 @@ class RedisUse:
 
 @dataclass
 class Sweep:
-    """Which jobs in Redis are still to be closed. Owner: `tidy`; `work` adds closed fences."""
+    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed fences."""
 
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last sweep."""
@@ -173,7 +173,7 @@ class Tally:
     refusals: dict[str, int] = field(default_factory=dict)
     """Envelopes that were not believed, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """How many runs have ended, by outcome, runtime and node (empty: none had it)."""
+    """The number of ended runs by outcome, runtime and node (empty: none had it)."""
 
 
 @dataclass

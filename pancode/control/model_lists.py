@@ -46,7 +46,7 @@ class Lists(Mapping[str, VendorList]):
 
 
 def decided(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
-    """What is decided under the lock; begun anew, with the lock let go between, for each list that it needs.
+    """The decision under the lock; begun anew, with the lock released between, for each list that it needs.
 
     `decide` asks for lists before it changes anything.
     """

@@ -36,7 +36,7 @@ def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
 
 
 def unset_ceiling(core: Core, scope: str, by: str) -> None:
-    """What was set by hand counts no more: the configured ceiling does, or none. NotFoundError."""
+    """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError."""
     with unit_of_work(core) as work:
         found = [work.tx.get(Setting, f"{prefix}{scope}") for prefix in (CEILING, WORK_CEILING)]
         there = [setting for setting in found if setting is not None]

@@ -23,7 +23,7 @@ _FIXES = {
 
 
 def note_changes(core: Core, changes: Changes) -> None:
-    """What a decision says of nodes, and of attempts that ended."""
+    """The words of a decision for nodes, and for attempts that ended."""
     for passed in changes.passed_over:
         note(core, passed)
     case, was = changes.case, changes.before.attempts
@@ -46,7 +46,7 @@ def note(core: Core, passed: PassOver) -> None:
 
 
 def recall(core: Core, tx: Transaction) -> None:
-    """As far as the ledger knows it, when a coordinator starts: the next attempt of a run goes elsewhere.
+    """The state from the ledger when a coordinator starts: the next attempt of a run goes elsewhere.
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """
@@ -85,7 +85,7 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 
 
 def of_node(core: Core, name: str) -> list[Shun]:
-    """What is held against a node now, each reason once."""
+    """The reasons against a node now, each once."""
     _forget(core)
     told = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
     told += [
@@ -101,7 +101,7 @@ def _until(shun: Shun, ms: int) -> Shun:
 
 
 def _forget(core: Core) -> None:
-    """What is over is no reason any more."""
+    """Removes reasons that are over."""
     now, live = core.ports.clock.boot_ms(), core.live
     live.passed_over.resting = {
         node: shun for node, shun in live.passed_over.resting.items() if shun.until_ms > now

@@ -49,7 +49,7 @@ def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:
 
 
 def _folder_of(run: Run) -> str:
-    """Where below the project's top it began; empty for the top."""
+    """The folder relative to the project's top; empty for the top."""
     return str(run.workspace.get("folder") or "")
 
 
@@ -65,13 +65,13 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
 
 
 def _place_of(run: Run) -> str | None:
-    """Where it was asked for."""
+    """The folder of the old request."""
     folder = _folder_of(run)
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
 def request_of(run: Run, by: str) -> DispatchRequest:
-    """What was asked for, as far as it decides what is done; the user's configuration may have changed."""
+    """The parts of the old request that decide the work; the user's configuration may have changed."""
     limits: dict[str, Any] = run.limits
     usd = limits.get("usd")
     gates: list[dict[str, Any]] = list(run.gates)

@@ -28,7 +28,7 @@ def left(tx: Transaction, run: Run) -> Decimal | None:
 
 
 def _taken(tx: Transaction, run: Run) -> Decimal:
-    """What it has cost so far, and what is given to its children.
+    """Its cost so far, with the budgets of its children.
 
     The hold of an attempt that runs is not spent: it is what the children are paid from.
     """
@@ -42,7 +42,7 @@ def _taken(tx: Transaction, run: Run) -> Decimal:
 
 
 def _claim(run: Run, taken: Decimal) -> Decimal:
-    """What has to be kept for it: until it has ended all that it may cost, whatever it is thought to.
+    """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
 
     The user's own programs cost nothing unless the user says what they may cost.
     """
@@ -53,7 +53,7 @@ def _claim(run: Run, taken: Decimal) -> Decimal:
 
 
 def _told(tx: Transaction, run: Run) -> Decimal:
-    """What the node has said so far of the attempt that runs."""
+    """The node's latest figures of the running attempt."""
     attempt = tx.get(Attempt, run.id, run.attempt)
     return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
 

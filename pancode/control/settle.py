@@ -50,7 +50,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """What is on our own disk of what receipts name, by digest; looked for before their commit."""
+    """The files on our own disk that receipts name, by digest; looked for before their commit."""
 
     found: dict[str, Evidence]
     kept: list[tuple[AttemptId, str]] = field(default_factory=list)

@@ -21,7 +21,7 @@ class Choice:
 Pick = Callable[[Sequence[str], str], tuple[str, str]]
 """One of these agents for a task, and the numbers that decided."""
 BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
-"""Where nothing may be changed, and the task says no more."""
+"""Phrases that forbid changes when the task says no more."""
 POLITE = (
     r"(?:please|kindly|now|then|first|let us|let's|can you|could you|would you|will you|you should|"
     r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
@@ -56,7 +56,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         r"is there|are there)",
     ),
 )
-"""How a task begins that is for this agent, the narrower first. Everything else is for the default."""
+"""The first words of a task for each agent, the narrower first. The rest is for the default."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"

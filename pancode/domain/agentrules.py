@@ -15,7 +15,7 @@ SAMPLES = "native"
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with one field. `beside`: the other fields by which it is wrong."""
+    """The problem of one field. `beside`: the other fields that make it wrong."""
 
     field: str
     what: str

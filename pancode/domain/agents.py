@@ -20,7 +20,7 @@ TOOLS = (*READ_TOOLS, *WRITE_TOOLS)
 
 
 class Tier(StrEnum):
-    """How able a model the agent's work asks for, at least."""
+    """The least ability of a model that the agent's work asks for."""
 
     ANY = "any"
     SMALL = "small"
@@ -29,7 +29,7 @@ class Tier(StrEnum):
 
 
 class Speed(StrEnum):
-    """How the agent trades time for care."""
+    """The agent's balance of time and care."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -37,7 +37,7 @@ class Speed(StrEnum):
 
 
 class Autonomy(StrEnum):
-    """How much of a run goes without a person."""
+    """The part of a run that goes without a person."""
 
     AUTONOMOUS = "autonomous"
     SUPERVISED = "supervised"
@@ -55,7 +55,7 @@ class Walls(StrEnum):
 
 
 class Role(StrEnum):
-    """What kind of answer is expected: it decides the form of the final report."""
+    """The expected kind of answer: it decides the form of the final report."""
 
     WORKER = "worker"
     REVIEWER = "reviewer"
@@ -110,7 +110,7 @@ class Agent:
 
     @property
     def role(self) -> Role:
-        """Where it is not said: who writes works, who only looks finds fast or judges."""
+        """The default: an agent that writes works, one that only reads explores or judges."""
         if self.said_role is not None:
             return self.said_role
         quick = Role.SCOUT if self.speed is Speed.FAST else Role.REVIEWER

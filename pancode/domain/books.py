@@ -16,7 +16,7 @@ ZERO = Decimal(0)
 _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
 """Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
 MOST_SUM = 2**63 - 1
-"""What a column holds. Sums of what nodes say stay there rather than refuse the next receipt."""
+"""The greatest value of a column. Sums of nodes' figures stay there rather than refuse the next receipt."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -34,7 +34,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What an attempt really consumed; `usd` None: not known."""
+    """The real usage of an attempt; `usd` None: not known."""
 
     usd: Decimal | None
     tokens: int = 0
@@ -56,7 +56,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """What a scope may not exceed; None: it has none in that currency."""
+    """The ceiling of a scope; None: it has none in that currency."""
 
     usd: Decimal | None = None
     tokens: int | None = None
@@ -68,7 +68,7 @@ NO_CEILING = Ceilings()
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When, and where entry ids come from."""
+    """The time, and the source of entry ids."""
 
     at_ms: int
     new_id: NewId
@@ -121,7 +121,7 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
 
 
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """Why a hold is not granted, with the numbers; empty when it is."""
+    """The reason why a hold is not granted, with the numbers; empty when it is."""
     if ceilings.usd is not None and plus(balance.spent_usd, balance.held_usd, amount.usd) > ceilings.usd:
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
@@ -150,7 +150,7 @@ def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> 
 
 
 def estimate_of(run: Run) -> Amount:
-    """What an attempt of the run is thought to need."""
+    """The estimated usage of an attempt of the run."""
     return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
 
 
@@ -163,7 +163,7 @@ def used_by(usage: object) -> Amount:
 
 
 def minutes(ms: int) -> str:
-    """As a person reads them; what is there is never shown as nothing."""
+    """An amount for people; a small one is never shown as nothing."""
     return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
@@ -279,7 +279,7 @@ def lapse(entries: Sequence[BookEntry], account: Account, scope: str, stamp: Sta
 
 
 def used(entries: Iterable[BookEntry], before: int) -> Decimal:
-    """What the attempts before that one have spent; what is not known counts as its hold."""
+    """The cost of the earlier attempts; an unknown one counts as its hold."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 

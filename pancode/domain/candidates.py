@@ -1,4 +1,4 @@
-"""Which nodes could take a run, and why each of the others could not."""
+"""Lists the nodes that could take a run, and why each of the others could not."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Candidate:
     fix: str = ""
     isolation: Isolation | None = None
     no_sandbox: NodeProblem | None = None
-    """Why there is none, as the node says it."""
+    """The node's own reason why there is none."""
     other: bool = False
     """The request names another node."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRequirements:
-    """What a request asks of a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
+    """A request's demands on a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
 
     node: str | None
     require: Mapping[str, str]
@@ -57,7 +57,7 @@ def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candi
 
 
 def _unlabelled(node: Node, key: str, value: str) -> tuple[str, str]:
-    """Why a label does not fit, and what helps: the nearest that the machine has."""
+    """The reason why a label does not fit, and the nearest label that the machine has."""
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
     own = node.labels.get(key)
     near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
@@ -136,7 +136,7 @@ def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:
-    """Why a node that fits takes nothing at the moment, and what would help; empty when it does."""
+    """The reason why a fitting node takes nothing at the moment, and the fix; empty when it does."""
     name = view.node.name
     if view.node.quarantined is not None:
         return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"

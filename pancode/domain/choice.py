@@ -1,4 +1,4 @@
-"""Which model a dispatch asks for, and which runtime runs it: flag > agent > fleet. Judges nothing."""
+"""Chooses the model of a dispatch, and the runtime that runs it: flag > agent > fleet. Judges nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _meant(request: DispatchRequest, catalogue: Catalogue) -> list[NodeView]:
 def _where_it_is(
     bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> ModelRef | None:
-    """Where nobody named provider or runtime: the model at the only endpoint that has it, None: nowhere.
+    """Without a named provider or runtime: the model at the only endpoint that has it, None: nowhere.
 
     UsageError where several have it.
     """
@@ -105,7 +105,7 @@ def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
 
 
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
-    """Who chose it, in words; the setting with the place where it is written."""
+    """The source of the choice, in words; the setting with the place where it is written."""
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
@@ -122,7 +122,7 @@ def is_scout(agent: Agent) -> bool:
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
-"""How hard an agent's model thinks where nobody says it, and its runtime can be asked for that."""
+"""The default reasoning effort of an agent's model, where its runtime takes one."""
 
 
 def reasoning_for(

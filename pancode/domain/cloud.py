@@ -18,7 +18,7 @@ _NO_WORKER = re.compile(
 )
 """Parts of the names of models that hear, draw, judge or look up, or are sold in another way."""
 _OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
-"""What these vendors resell for others, their own programs cannot use."""
+"""Models that these vendors resell for others; their own programs cannot use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ _BY_LOGIN = {
     "copilot": "GitHub, whose plan says which models it has",
     "opencode": "OpenAI, whose ChatGPT plan says which models it has",
 }
-"""Who has the models where a vendor's own login is used, which no kept list tells."""
+"""The vendor of a model for a vendor's own login, which has no kept list."""
 _FIX = "pancode models --runtime claude, codex or gemini"
 
 

@@ -36,7 +36,7 @@ OWN_TOKENS = {
     "opencode": 5_400,
     "qwen": 17_600,
 }
-"""What each program says before the task: its first call at full-auto, as it was measured."""
+"""The size of each program's first call at full-auto before the task, as it was measured."""
 _PULL = {
     Dialect.OLLAMA: "ollama pull {model}",
     Dialect.LMSTUDIO: "lms get {model}",
@@ -62,7 +62,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class EndpointNeed:
-    """What a run asks of an endpoint. `context`: tokens that its first call has, about."""
+    """A run's demands on an endpoint. `context`: tokens of its first call, about."""
 
     endpoint: str
     model: str
@@ -72,7 +72,7 @@ class EndpointNeed:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Why a node's endpoint does not do, and what would mend it."""
+    """The reason why a node's endpoint does not fit, and the fix."""
 
     why: str
     fix: str = ""
@@ -256,13 +256,13 @@ def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem
 
 
 def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
-    """Where a model of that name is, in words."""
+    """The places of a model of that name, in words."""
     there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
     return f"it is at {', '.join(there[:4])}" if there else ""
 
 
 def pull_command(dialect: Dialect, model: str) -> str:
-    """What brings a model to such a server; empty where nobody knows."""
+    """The command that brings a model to such a server; empty where none is known."""
     if dialect not in _FROM_DISK:
         return _PULL.get(dialect, "").format(model=shlex.quote(model))
     name = model.removeprefix(_HUB)

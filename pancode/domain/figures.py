@@ -13,7 +13,7 @@ _IN_WORDS = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one name means. A counter grows until the coordinator starts anew or a ledger is put back."""
+    """The meaning of one figure. A counter grows until a coordinator starts anew or a ledger is restored."""
 
     kind: Literal["gauge", "counter"]
     what: str

@@ -1,4 +1,4 @@
-"""Which state a node is in: decided from what was heard, on the coordinator's own waking time."""
+"""Decides the state of a node from its heartbeats, on the coordinator's own waking time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pancode.domain.values import replace
 
 
 class NodeState(StrEnum):
-    """What `fleet status` shows. A node that is not heard is never called dead before `lost`."""
+    """The state in `fleet status`. A silent node is never called dead before `lost`."""
 
     NEW = "new"
     ONLINE = "online"
@@ -81,7 +81,7 @@ class Reaching:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """When silence means what, in milliseconds of waking time."""
+    """The deadlines of silence, in milliseconds of waking time."""
 
     ask_ms: int = 15_000
     suspect_ms: int = 30_000
@@ -167,7 +167,7 @@ _SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """How the coordinator has listened since its start."""
+    """The periods in which the coordinator has listened since its start."""
 
     started_ms: int
     gaps: tuple[Gap, ...] = ()
@@ -214,7 +214,7 @@ def view(
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
-    """How far a clock is off for sure, that was read at some moment between two readings of ours.
+    """The certain error of a clock that was read between two readings of ours.
 
     The way there and back is nobody's skew.
     """
@@ -222,7 +222,7 @@ def skew_ms(theirs: int, before: int, after: int) -> int:
 
 
 def skew_within(told: float | None, low: float, high: float) -> float | None:
-    """What was told once, corrected by what is known now; None while neither says that it is off."""
+    """An old clock error, corrected by newer facts; None while neither shows an error."""
     if told is None and low <= 0 <= high:
         return None
     return round(min(max(told or 0.0, low), high), 1)

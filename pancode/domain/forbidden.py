@@ -11,7 +11,7 @@ from pancode.domain.resolve import Resolution
 
 
 def forbidden(resolution: Resolution) -> str | None:
-    """Which one, and by which rule; None: all may be run. Paths are held on the result."""
+    """The forbidden command and its rule; None: all may run. Paths are checked on the result."""
     rules = resolution.rules.commands
     if not rules:
         return None

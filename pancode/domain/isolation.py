@@ -16,5 +16,5 @@ NOT_KNOWN = "not known: the machine has not reported"
 
 
 def holds(isolation: str | None) -> str:
-    """What stands behind the word in a machine's facts; None: it was not heard yet."""
+    """The kind of sandbox for the word in a machine's facts; None: no facts yet."""
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]

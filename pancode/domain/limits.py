@@ -15,7 +15,7 @@ MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What ends the run; None: no such limit."""
+    """The limits of a run; None: no such limit."""
 
     wall_ms: int
     idle_ms: int
@@ -63,7 +63,7 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
 
 
 def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
-    """What protects a machine a run may lower for its child, and never raise."""
+    """Limits that protect a machine: a run may lower them for its child, and never raise them."""
     if asked is None or fleets is None:
         return asked or fleets
     return min(asked, fleets) if request.depth else asked

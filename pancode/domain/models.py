@@ -12,7 +12,7 @@ from pancode.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where a model is asked for. `key`, `url`: variables that hold them; a local one is found on a node."""
+    """The provider of a model. `key`, `url`: variables that hold them; a local one is found on a node."""
 
     name: str
     key: str = ""
@@ -39,7 +39,7 @@ class ModelRef:
 
     @property
     def text(self) -> str:
-        """As it would be written in full."""
+        """The full name."""
         return "/".join(part for part in (self.node, self.provider, self.model) if part)
 
     @property

@@ -15,7 +15,7 @@ MOST_CHARS = 300
 
 
 def quoted(told: M, node: str) -> M:
-    """What a node has told, with each advice in it as `NODE says: ...`, however deep it stands."""
+    """A node's facts, with each advice in them as `NODE says: ...`, at any depth."""
     changed: dict[str, Any] = {}
     for name in type(told).model_fields:
         value = getattr(told, name)

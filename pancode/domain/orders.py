@@ -87,7 +87,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
 
 
 def task_of(run: Run) -> str:
-    """What the agent is given: the task, after what went wrong in the attempt before."""
+    """The text for the agent: the task, after the failure of the attempt before."""
     return f"{run.terms.get(PREFACE) or ''}{run.task}"
 
 
@@ -117,7 +117,7 @@ def may_exceed(run: Run, size: int) -> bool:
 
 
 def rules_of(data: dict[str, object]) -> Rules:
-    """As kept in the ledger (plain JSON) to their wire form."""
+    """The wire form of rules in the ledger (plain JSON)."""
     return Rules.model_validate(data, strict=False)
 
 

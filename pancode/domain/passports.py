@@ -25,7 +25,7 @@ MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
 
 
 class Trust(StrEnum):
-    """What a passport says of work for an agent."""
+    """The meaning of a passport for an agent's work."""
 
     GOOD = "good"
     FAILED = "failed"
@@ -92,7 +92,7 @@ def tier_at(
     needs: Needs,
     said: Mapping[str, ModelTier],
 ) -> Tiered:
-    """How able it is by what its servers tell: the least able of those that could take the run."""
+    """The model's tier by its servers' facts: the lowest among those that could take the run."""
     fitting = {one.name for one in found if one.fits}
     facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
     models = [fact[1] for fact in facts if fact is not None]
@@ -134,7 +134,7 @@ def sifted(
 
 
 def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """What no test could find out of the model, on the nodes that could take the run."""
+    """The facts that no test could find out, on the nodes that could take the run."""
     fitting = {one.name for one in found if one.fits}
     told = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
     return tuple(
@@ -167,7 +167,7 @@ def failure(model: str, told: Trusted) -> str:
 
 
 def untested(place: ModelPlace, costs: bool) -> RefusedError:
-    """What a dispatch answers where a test comes first; the command line has it made, and tries again.
+    """The refusal of a dispatch that needs a test first; the command line runs the test and tries again.
 
     Not so where that costs: nobody was asked, and no budget has it.
     """
@@ -194,7 +194,7 @@ def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
 
 
 def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
-    """Where the model is, as MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError with the nearest."""
+    """The places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError: the nearest."""
     there = [one for one in every_place(views) if node in (None, one.node)]
     found = [one for one in there if text in _names(one, views)]
     if not found:
@@ -219,7 +219,7 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
 
 
 def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
-    """As its node tells it now."""
+    """The model as its node reports it now."""
     view = next((one for one in views if one.node.name == place.node), None)
     for endpoint in endpoints_of(view) if view is not None else ():
         model = endpoint.model(place.model) if endpoint.name == place.endpoint else None

@@ -12,7 +12,7 @@ EXAMPLE = "10.0.0.5:7843"
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where we listen; `origin`: where its owner said so."""
+    """An address to listen on; `origin`: the place of the setting."""
 
     host: str
     port: int
@@ -70,7 +70,7 @@ def place_of(text: str, origin: str) -> ListenAddress:
 
 
 def figures_place_of(text: str, origin: str) -> ListenAddress:
-    """Where figures are read; every address of the machine is one, too. ConfigError."""
+    """The address of the figures; every address of the machine is allowed, too. ConfigError."""
     place = _read(text, origin)
     if place is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which waiting run goes to which node now, and why each of the others waits."""
+"""Assigns waiting runs to nodes now, and says why each of the others waits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Shun:
-    """Why a node is passed over, what would help, and until when, on the coordinator's boot clock."""
+    """The reason why a node is passed over, the fix, and the end, on the coordinator's boot clock."""
 
     why: str
     fix: str
@@ -77,7 +77,7 @@ class Standing:
 
 
 def pool_of(run: Run) -> str:
-    """What a run asks for, as the name of its pool: a pinned node, labels, or anything."""
+    """The name of a run's pool: a pinned node, labels, or anything."""
     if run.node is not None:
         return f"node.{run.node}"
     if run.require:
@@ -135,7 +135,7 @@ def can_be_had(view: NodeView) -> bool:
 
 
 def misfit(run: Run, view: NodeView) -> str:
-    """Why the node can never take this run as things are; empty when it fits."""
+    """The reason why the node can never take this run as things are; empty when it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
         return "not the pinned node"
@@ -154,7 +154,7 @@ def misfit(run: Run, view: NodeView) -> str:
 
 
 def _beyond(run: Run, view: NodeView) -> str:
-    """What its owner does not allow; a run has its repository only in a git workspace."""
+    """A rule of the node's owner against the run; a run has its repository only in a git workspace."""
     if view.heard is None:
         return ""
     repo = run.workspace.get("repo")
@@ -164,7 +164,7 @@ def _beyond(run: Run, view: NodeView) -> str:
 
 
 def _unserved(run: Run, view: NodeView) -> str:
-    """Why its endpoint does not do for the run, and what mends that, as it may be mended any time."""
+    """The reason why its endpoint does not fit the run, and the fix, which may come any time."""
     wanted = wanted_of(run)
     if wanted is None or view.heard is None:
         return ""
@@ -202,7 +202,7 @@ def _untrusted(run: Run, view: NodeView) -> str:
 
 
 def _tested(run: Run, view: NodeView) -> Trusted | None:
-    """What the test of its model there says; None where none is asked for."""
+    """The test result of its model there; None where none is needed."""
     if run.endpoint is None or run.model is None or run.untested:
         return None
     return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
@@ -216,7 +216,7 @@ def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
 
 
 def wanted_of(run: Run) -> EndpointNeed | None:
-    """What it asks of an endpoint; None: its model is none of ours."""
+    """Its demands on an endpoint; None: its model is none of ours."""
     if run.endpoint is None or run.model is None:
         return None
     return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
@@ -253,7 +253,7 @@ def is_walled(run: Run) -> bool:
 
 
 def needs_of(run: Run) -> EnforcedRule:
-    """What a queued run must be held to. A child has on record whether anything may go unheld at all."""
+    """The rules of a queued run. A child's record says whether anything may go unheld at all."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
     return held(RUNTIMES[run.runtime], asked)
@@ -312,7 +312,7 @@ def _with_model(run: Run, view: NodeView) -> str:
 
 
 def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Amount]) -> str:
-    """Why the node's own ceiling has no room for it, with what is bound in this round; empty when it has."""
+    """The reason why the node's own ceiling has no room, counting this round; empty when it has."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
@@ -333,7 +333,7 @@ def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
 
 
 def _resting(view: NodeView, standing: Standing) -> str:
-    """What the node itself says is wrong with it, or has said when it refused an order a moment ago."""
+    """The node's own problems, from its report or from a recent refusal."""
     if not view.asks:
         return ""
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None

@@ -23,7 +23,7 @@ class Preset:
     reasoning: Reasoning | None = None
     safety: Safety | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Where it says its models, by dotted key: `file:line`."""
+    """The places of its models, by dotted key: `file:line`."""
 
     def settings(self) -> dict[str, str]:
         """By dotted key, as they would be written."""
@@ -49,7 +49,7 @@ def find_preset(presets: Presets, name: str) -> Preset:
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
-    """Which of its variables a preset outranks, in words; nothing of what a flag says anyway."""
+    """The variables that a preset outranks, in words; without those that a flag sets anyway."""
     flags = {
         "models.worker": request.model,
         "models.scout": request.model,

@@ -9,7 +9,7 @@ from pancode.counted import counted
 
 @dataclass(frozen=True, slots=True)
 class RedisUsage:
-    """What one node keeps in Redis: in keys that it may write, and in its connections."""
+    """One node's share of Redis: the keys that it may write, and its connections."""
 
     size: int = 0
     keys: int = 0

@@ -34,7 +34,7 @@ class Reach:
     """It comes to Redis and the depot by TLS; the SSH connection carries commands and files alone."""
 
     def data(self) -> dict[str, object]:
-        """As the ledger's row holds it."""
+        """The form of the ledger's row."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "target": dict(self.target), "pins": dict(self.pins)}
 

@@ -44,7 +44,7 @@ class Node(Record):
     name: str
     added_ms: int
     target: dict[str, object]
-    """How to reach it: host, port, user, identities, pinned host key ..."""
+    """Its SSH address: host, port, user, identities, pinned host key ..."""
     labels: dict[str, str]
     slots: int
     tag: str | None = None
@@ -53,7 +53,7 @@ class Node(Record):
     """The reason of a drain, None when it takes work."""
     paused: str | None = None
     quarantined: str | None = None
-    """Why it is shut out of Redis, None when it is not."""
+    """The reason why it is shut out of Redis, None when it is not."""
     removed: str | None = None
     """None; `removed` or `removed, not cleaned`."""
     control_seq: int = 0
@@ -65,7 +65,7 @@ class Node(Record):
 
 @dataclass(frozen=True, slots=True)
 class Run(Record):
-    """What the user asked for, resolved; and how far it has come."""
+    """A resolved request of a user, and its progress."""
 
     TABLE: ClassVar = Table("runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow"))
     id: str
@@ -79,7 +79,7 @@ class Run(Record):
     read_only: bool
     runtime: str
     model: str | None
-    """As the runtime is to name it."""
+    """The model's name for the runtime."""
     mode: Mode
     safety: Safety
     told_only: bool
@@ -105,7 +105,7 @@ class Run(Record):
     """None: one, and one more for what went wrong on our side."""
     trace: str
     asked_model: str | None = None
-    """As it was asked for, with node and provider."""
+    """The model's name as it was asked for, with node and provider."""
     reasoning: Reasoning | None = None
     estimate_tokens: int = 0
     estimate_ms: int = 0
@@ -134,7 +134,7 @@ class Run(Record):
     land: bool = False
     """Whether its change is to be landed by itself when it is done."""
     landing: dict[str, object] = field(default_factory=dict)
-    """How that landing ended: status, why, files, tree, branch; empty before."""
+    """The result of that landing: status, why, files, tree, branch; empty before."""
     landed: str | None = None
     rules: dict[str, object] = field(default_factory=dict)
     """Wire form of node_agent.wire.policy.Rules: those of people's files at dispatch."""
@@ -143,7 +143,7 @@ class Run(Record):
     context: int | None = None
     """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
     terms: dict[str, object] = field(default_factory=dict)
-    """What its agent's definition says besides: `walled`, `sampling` (wire form)."""
+    """Further fields of its agent's definition: `walled`, `sampling` (wire form)."""
     untested: bool = False
     """Its model needs no passport, as whoever dispatched it says."""
     workflow: str | None = None
@@ -287,7 +287,7 @@ class FeedEvent(Record):
 
 @dataclass(frozen=True, slots=True)
 class Action(Record):
-    """What is to follow from the end of a run; kept until it is done. Not before `at_ms`."""
+    """A follow-on action of an ended run; kept until it is done. Not before `at_ms`."""
 
     TABLE: ClassVar = Table("actions", ("id",), ("run",))
     id: str
@@ -327,7 +327,7 @@ class KnownKey(Record):
     public: str
     from_ms: int
     until_ms: int | None = None
-    """When it was replaced or its node removed; None while it signs."""
+    """The time when it was replaced or its node removed; None while it signs."""
 
 
 @dataclass(frozen=True, slots=True)

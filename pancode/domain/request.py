@@ -79,15 +79,15 @@ class DispatchRequest:
     project: str | None = None
     """Absolute path of the top of the user's repository; None outside of one."""
     repo: str | None = None
-    """What the project is called in orders; known once its snapshot was taken."""
+    """The project's name in orders; known once its snapshot was taken."""
     cwd: str | None = None
     folder: str = ""
-    """Where it is below the project's top: there the run begins."""
+    """The folder relative to the project's top, where the run begins."""
     on_lost: str | None = None
     land: bool = False
     max_attempts: int | None = None
     verify_retries: int | None = None
-    """How often it is tried again after a gate failed."""
+    """The number of new attempts after a failed gate."""
     retry_of: str | None = None
     parent: str | None = None
     """The run from inside which it was asked for."""
@@ -98,13 +98,13 @@ class DispatchRequest:
     continues: str | None = None
     """The run that it goes on from."""
     answers: str | None = None
-    """What a person answered to the question of that run; nobody else can answer it then."""
+    """A person's answer to the question of that run; nobody else can answer it then."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
     most_usd: Decimal | None = None
-    """What that run has left of its own limit; None: it has none."""
+    """The rest of that run's own limit; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Defaults:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Of the models, by key: where each is written."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
-    """How able models are, by pattern, where their owner knows better than the rule."""
+    """The owner's corrections of models' tiers, by pattern."""
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that travel although their names usually mean secrets."""
     strict_tiers: bool = False
@@ -155,7 +155,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What the repository's own pancode.yaml says. Commands are argument lists."""
+    """The repository's own pancode.yaml. Commands are argument lists."""
 
     setup: tuple[tuple[str, ...], ...] = ()
     cache: tuple[str, ...] = ()
@@ -164,11 +164,11 @@ class Project:
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0
-    """How long what it says to agents (AGENTS.md) is, as far as an agent is given it."""
+    """The length of its instructions to agents (AGENTS.md), as far as an agent is given them."""
 
 
 class VendorList(Protocol):
-    """What is known of one vendor's models; a newer one may be missing."""
+    """The known models of one vendor; a newer one may be missing."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -180,7 +180,7 @@ class VendorList(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What there is to choose from now. `history`: average USD of settled runs by (agent, model)."""
+    """The choices of now. `history`: average USD of settled runs by (agent, model)."""
 
     agents: Agents
     nodes: tuple[NodeView, ...]

@@ -63,7 +63,7 @@ def _check_least(flag: str, value: int | None, least: int) -> None:
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
-    """As was said; else once for an agent that writes, and as often as attempts were asked for."""
+    """The given number; else one for an agent that writes, and the number of attempts where that is given."""
     if request.verify_retries is not None:
         return request.verify_retries
     writes = not agent.read_only and not runtime.own

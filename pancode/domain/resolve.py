@@ -57,7 +57,7 @@ class Resolution:
     workspace: str
     candidates: tuple[Candidate, ...]
     due: Amount
-    """What its first attempt holds."""
+    """The hold of its first attempt."""
     env: tuple[str, ...]
     secrets: tuple[str, ...]
     on_lost: str
@@ -67,9 +67,9 @@ class Resolution:
     raised: str = ""
     """In words, that a preset and nobody else has raised its safety."""
     chosen: str = ""
-    """Why this agent, where nobody named one."""
+    """The reason for this agent, where nobody named one."""
     tiered: Tiered | None = None
-    """How able its model is; None: the runtime's own, of which nothing is known."""
+    """The tier of its model; None: the runtime's own, of which nothing is known."""
     strict_tiers: bool = False
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that travel although such names usually hold secrets."""
@@ -89,7 +89,7 @@ class Resolution:
 
     @property
     def model(self) -> str | None:
-        """As the runtime wants to hear it."""
+        """The model's name for the runtime."""
         return None if self.ref is None else model_for(self.ref, self.runtime)
 
     @property
@@ -145,7 +145,7 @@ class Resolution:
         )
 
     def _terms(self) -> dict[str, object]:
-        """What no other field of a run holds: of its agent, of its endpoint as it was told of."""
+        """Facts that no other field of a run holds: of its agent, and of its endpoint at that time."""
         sampling = None if self.runtime.own else self.agent.sampling
         said: dict[str, object] = {"walled": self.walled, "free": self.free, "model_from": self.model_from}
         said["allowed_files"] = list(self.allowed_files)
@@ -321,7 +321,7 @@ def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
-    """What it asks of an endpoint; None: its model is not on one."""
+    """Its demands on an endpoint; None: its model is not on one."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None

@@ -18,7 +18,7 @@ from pancode.domain.names import nearest
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
-"""What a run can be held to; the level `suggest` is read-only."""
+"""A rule that a run can be held to; the level `suggest` is read-only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
 _EVERY = frozenset(Reasoning)
 
@@ -39,7 +39,7 @@ class RuntimeKind:
     needs_model: bool = False
     reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
-    """How hard its model can be asked to think (measured)."""
+    """The reasoning efforts that its model takes (measured)."""
 
     @property
     def resumes(self) -> bool:
@@ -93,7 +93,7 @@ ALIASES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EnforcementRequest:
-    """What decides who must hold a run. `workspace`: git or none.
+    """The facts that decide the holder of a run. `workspace`: git or none.
 
     `may_allow`: whoever asks may accept that nothing holds it; a run that is itself held may not.
     """
@@ -144,7 +144,7 @@ def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EnforcedRule:
-    """What a run must be held to, and whether being told is enough. `outside`: about the node itself."""
+    """The rules of a run, and whether a mere instruction is enough. `outside`: about the node itself."""
 
     kind: RuntimeKind
     rule: str
@@ -153,7 +153,7 @@ class EnforcedRule:
     may_allow: bool = True
 
     def by(self, isolation: Isolation | None) -> Enforcement:
-        """Who holds it on a node with these walls: the sandbox before the runtime before being told."""
+        """The holder of a rule on a node with these walls: the sandbox, the runtime, or an instruction alone."""
         if isolation is Isolation.SANDBOX and not self.outside:
             return Enforcement.SANDBOX
         if self.rule in self.kind.holds:

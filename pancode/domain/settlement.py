@@ -22,7 +22,7 @@ _UNLIMITED_USD, _UNLIMITED_TOKENS = Decimal(10_000), 1_000_000_000
 
 
 class Ruling(StrEnum):
-    """What the coordinator answers."""
+    """The coordinator's answer."""
 
     ACCEPT = "accept"
     AGAIN = "again"
@@ -37,7 +37,7 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was found on our own disk for the claims."""
+    """The files on our own disk for the claims."""
 
     commit_whole: bool
     missing_blobs: tuple[str, ...]
@@ -53,7 +53,7 @@ class Judged:
 
 
 def excess(said: Usage | Progress, limits: Mapping[str, object]) -> dict[str, Any]:
-    """What of a claim is beyond any sense of its order, by field, and as how much it is counted."""
+    """The claims beyond any sense of their order, by field, with the amount that counts."""
     found: dict[str, Any] = {}
     for name, most in _most_believed(limits).items():
         claimed = getattr(said, name)

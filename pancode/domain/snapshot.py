@@ -56,7 +56,7 @@ class AdmissionView:
     """In the order in which they are held: the day first."""
     max_depth: int = 2
     draining: str | None = None
-    """Why the whole fleet takes no work; None when it does."""
+    """The reason why the whole fleet takes no work; None when it does."""
     paths: tuple[PathFact, ...] = ()
     unknown: tuple[str, ...] = ()
     """Runs of today whose cost nobody could tell yet."""

@@ -25,7 +25,7 @@ class FenceState(StrEnum):
 
 
 class Closed(StrEnum):
-    """How a fence was closed: by the node's own signed word, or given up as lost."""
+    """The end of a fence: by the node's own signed word, or given up as lost."""
 
     RECEIPT = "receipt"
     REFUSED = "refused"
@@ -37,7 +37,7 @@ class Closed(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a run does not go on now; `reason` says the same to people."""
+    """The reason why a run does not go on now; `reason` has the words for people."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -65,7 +65,7 @@ class EntryKind(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """What is to follow from the end of a run."""
+    """A kind of follow-on action of an ended run."""
 
     LAND = "land"
     PERSON = "person"
@@ -75,7 +75,7 @@ class ActionKind(StrEnum):
 
 
 class WorkflowKind(StrEnum):
-    """Which verb has written a workflow down; all are advanced by the same rules."""
+    """The verb that has written a workflow; all are advanced by the same rules."""
 
     BATCH = "batch"
     CHAIN = "chain"
@@ -113,7 +113,7 @@ class WorkflowStepState(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event of the feed is about."""
+    """The kind of an event of the feed."""
 
     RUN_QUEUED = "run.queued"
     RUN_WAITS = "run.waits"

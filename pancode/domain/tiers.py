@@ -15,7 +15,7 @@ MID_CONTEXT = 16_384
 
 
 class ModelTier(StrEnum):
-    """How able a model is."""
+    """The ability of a model."""
 
     SMALL = "small"
     MID = "mid"
@@ -71,7 +71,7 @@ _FAMILIES: tuple[tuple[str, ModelTier], ...] = (
     ("deepseek-r1*", ModelTier.FRONTIER),
     ("kimi-k2*", ModelTier.FRONTIER),
 )
-"""What is known of families by name, the narrower first. Sizes in a name count before it."""
+"""Known families by name, the narrower first. A size in the name ranks before them."""
 _MIXTURE = re.compile(r"(?<![a-z0-9.])(\d+)x(\d+(?:\.\d+)?)b(?![a-z0-9])")
 _SIZE = re.compile(r"(?<![a-z0-9.])e?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 

@@ -41,7 +41,7 @@ def made(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
 
 @cache
 def _parts(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
-    """What reads all fields, and what sets each: of a slot itself, as the frozen class refuses it."""
+    """A reader of all fields, and a setter of each: of the slot itself, since the frozen class refuses it."""
     if hasattr(kind, "__post_init__"):
         raise TypeError(f"{kind.__name__} checks itself when it is made: use dataclasses.replace")
     names = tuple(field.name for field in fields(kind))

@@ -83,7 +83,7 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """Who may sign: nodes by key id, and the coordinators that may countersign."""
+    """The keys that may sign: nodes' by key id, and the coordinators' that may countersign."""
 
     nodes: Mapping[str, TrustedKey]
     coordinators: Mapping[str, TrustedKey]

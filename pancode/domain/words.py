@@ -57,7 +57,7 @@ def _split(text: str, where: str) -> tuple[str, ...]:
 
 
 def _acting(token: str, at_start: bool) -> str:
-    """What a shell would do with the token instead of taking it as it is; empty when nothing."""
+    """The effect that a shell would have on the token; empty when none."""
     if len(token) > 1 and token[0] == '"':
         # Between double quotes a shell still expands; operators are plain there.
         found = next((char for char in re.sub(r"\\.", "", token, flags=re.DOTALL) if char in _IN_QUOTES), "")

@@ -24,12 +24,12 @@ HANDED_ON = ("PANCODE_HOME",)
 """Variables that the server needs, too; some programs hand none of their own on."""
 _OURS = re.compile(r"[ \t]*\[[ \t]*mcp_servers[ \t]*\.[ \t]*(pancode|\"pancode\"|'pancode')[ \t]*[.\]]")
 _HEADER = re.compile(r"[ \t]*\[")
-"""How a table of TOML begins, ours and any."""
+"""Matches the start of a table of TOML, ours and any."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProgram:
-    """Where a program keeps its MCP servers. `variable`: moves the folder that holds the file."""
+    """The place of a program's MCP servers. `variable`: moves the folder that holds the file."""
 
     name: str
     file: str
@@ -44,7 +44,7 @@ class ClientProgram:
         return Path(folder) / self.moved if folder else home / self.file
 
     def entry(self, argv: Sequence[str], variables: Mapping[str, str]) -> Json:
-        """What the program wants to know of a server on standard input and output."""
+        """The program's entry for a server on standard input and output."""
         if self.name == "opencode":
             told: Json = {"type": "local", "command": list(argv), "enabled": True}
             return {**told, "environment": dict(variables)} if variables else told

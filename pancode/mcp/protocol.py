@@ -22,9 +22,9 @@ DISCOVERED = "2026-07-28"
 MOST_LINE = 8 * 2**20
 """Characters of one message. A longer line is refused, and the rest of it is skipped."""
 ENDS_S = 5.0
-"""How long a call may go on when its client has gone."""
+"""The time that a call may go on when its client has gone."""
 LISTS_MS = 60_000
-"""How long a client may keep a list."""
+"""The time that a client may keep a list."""
 
 _PARSE, _REQUEST, _METHOD, _PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
 
@@ -61,7 +61,7 @@ class CallProgress:
 
 @dataclass(frozen=True, slots=True)
 class ServerOffer:
-    """What the server has, as functions that answer with plain JSON.
+    """The server's content, as functions that answer with plain JSON.
 
     `call` and `read` raise ParamsError for a name or argument that is not there.
     """
@@ -211,7 +211,7 @@ class McpServer:
 
 
 def _kept() -> Json:
-    """What the newer version wants to know of an answer; older clients ignore it."""
+    """Fields that the newer version needs in an answer; older clients ignore them."""
     return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
 
 

@@ -39,7 +39,7 @@ def _client(works: bool) -> Client:
 
 
 def offer(client: Callable[[bool], Client]) -> ServerOffer:
-    """What there is for a client; the coordinator is asked at the first call, and not before."""
+    """The server's content; the coordinator is asked at the first call, and not before."""
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,

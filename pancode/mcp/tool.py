@@ -29,7 +29,7 @@ class McpToolCall:
 
     @property
     def cwd(self) -> str:
-        """Where the caller works. A client starts the server in its own folder."""
+        """The caller's folder. A client starts the server in its own folder."""
         return str(Path(self.given.get("cwd") or os.getcwd()).absolute())
 
     def run(self, *rest: str) -> str:

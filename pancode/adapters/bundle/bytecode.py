@@ -37,7 +37,7 @@ def fits(platform: NodePlatform) -> bool:
 
 
 def places(name: str) -> dict[str, int]:
-    """Where the bytecode of `name` lies, and how far it is optimised.
+    """The path of the bytecode of `name`, and its level of optimisation.
 
     The node agent runs without docstrings, and so do its libraries, which travel as bytecode alone: half the
     files. Our own sources go along, for whoever reads a traceback. Programs by themselves run as they are.
@@ -50,7 +50,7 @@ def places(name: str) -> dict[str, int]:
 
 
 def cached(name: str, level: int) -> str:
-    """Where an interpreter of our version looks for the bytecode of `name`."""
+    """The path where an interpreter of our version looks for the bytecode of `name`."""
     path = PurePosixPath(name)
     tag = sys.implementation.cache_tag
     optimised = f".opt-{level}" if level else ""

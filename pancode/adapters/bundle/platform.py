@@ -1,4 +1,4 @@
-"""Which wheels run on a node: its Python, machine and C library, and the tags that follow (pure)."""
+"""Selects the wheels that run on a node, from its Python, machine and C library (pure)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pancode.adapters.bundle.errors import BundleError, NotHere
 from pancode.adapters.bundle.platform import NodePlatform
 
 PYTHON = system.python_version()
-"""Whose bytecode a bundle holds, if any: two patch levels of Python may compile a file to other bytes."""
+"""The Python whose bytecode a bundle holds, if any: two patch levels may compile a file to other bytes."""
 LAST = 1
 """Archives that are kept for a version that one may go back to."""
 Source = Callable[[NodePlatform], Contents]

@@ -64,7 +64,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a node shows; until when it is valid, and from when on a new one is due (wall ms)."""
+    """The certificate that a node shows; its expiry, and the time from which it is renewed (wall ms)."""
 
     cert: str
     until_ms: int

@@ -26,7 +26,7 @@ from pancode.errors import PancodeError
 HELLO_S = 10.0
 """For our own word and the node's first one."""
 LOOK_S = 3.0
-"""How often we look whether those who are in still may be."""
+"""The interval between checks that connected nodes are still allowed."""
 RENEW_S = 3600.0
 log = logging.getLogger("pancode.direct")
 
@@ -61,11 +61,11 @@ class Entrance:
     def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
         self.place, self._host = door.place, door.shown.host
         self.trouble = "it was not opened yet"
-        """Why the port is not open; empty while it is."""
+        """The reason why the port is not open; empty while it is."""
         self.fix = ""
         """The fix, where one is known."""
         self.short = ""
-        """Why some who come are turned away although it is open."""
+        """The reason why some connections are refused although the port is open."""
         self.tried = asyncio.Event()
         """Whether it is open, or cannot be, is known."""
         self._authority, self._rooms, self._judge = authority, rooms, judge
@@ -73,7 +73,7 @@ class Entrance:
         self._count: Counter[str] = Counter()
         self._told: dict[str, str] = {}
         self._blind = ""
-        """Why the last look at who is in failed, if it did."""
+        """The error of the last check of the connected nodes, if it failed."""
 
     async def keep(self) -> None:
         """Listen; where that cannot be (a network that is not up yet) try again, and say so in `trouble`."""

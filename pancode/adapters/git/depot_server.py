@@ -27,7 +27,7 @@ Authorize = Callable[[bytes, str], Grant | Refusal]
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended, for the log of the coordinator. `problem` is empty when it ended as it should."""
+    """The end of a stream, for the log of the coordinator. `problem` is empty when it ended as it should."""
 
     grant: Grant | None
     problem: str

@@ -1,4 +1,4 @@
-"""What one depot stream may do, and the environment in which git enforces it."""
+"""Decides what one depot stream may do, and builds the environment in which git enforces it."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def offer(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -
 
 
 def line_ends(project: GitProject) -> dict[str, str]:
-    """How the user's repository wants text files written."""
+    """The line endings and encodings that the user's repository asks for."""
     keys = ("core.autocrlf", "core.eol")
     found = {key: project.git.ask("config", "--get", key).text() for key in keys}
     return {key: value for key, value in found.items() if value}

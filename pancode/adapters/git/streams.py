@@ -75,7 +75,7 @@ class LogStreams:
         return 0
 
     def full(self) -> str:
-        """Why nothing more is taken in; empty while something is."""
+        """The reason why no more streams are accepted; empty while some are."""
         try:
             self.must_have_room(0)
         except OSError as exc:

@@ -44,7 +44,7 @@ class BusTempo:
     """Times and sizes; the defaults are what is shipped."""
 
     claim_lease_ms: int = 30_000
-    """How long after its claim an order is not pushed again."""
+    """The time after its claim during which an order is not pushed again."""
     keep_closed_s: int = 7 * 24 * 3600
     keep_closed: int = 200
     """Closed jobs that RQ's tools still see, per node and registry."""

@@ -62,7 +62,7 @@ class BringUpPlan:
 
 @dataclass(frozen=True, slots=True)
 class BroughtUp:
-    """How it ended. `failed` names the step that stopped it; problems have their fixes."""
+    """The result of a bring-up. `failed` names the step that stopped it; problems have their fixes."""
 
     probe: NodeProbe | None
     problems: tuple[NotReady, ...]
@@ -78,7 +78,7 @@ class BroughtUp:
 
 @dataclass(frozen=True, slots=True)
 class NodeRemoval:
-    """How a removal ended: `left` lists what of ours is still there; empty is the proof.
+    """The result of a removal: `left` lists our files that are still there; empty is the proof.
 
     `owners`: files that the node's owner had written by hand into the node home, which are gone with it.
     """

@@ -12,7 +12,7 @@ from pancode.errors import ConfigError, UnavailableError
 
 
 class LinkFault(StrEnum):
-    """Why a connection to a node is not there. The first group never heals by itself."""
+    """The reason why there is no connection to a node. The first group never heals by itself."""
 
     HOST_KEY_CHANGED = "host_key_changed"
     HOST_KEY_UNKNOWN = "host_key_unknown"

@@ -68,7 +68,7 @@ Verdict = UnknownKey | Same | Changed
 
 
 def compare(pin: HostKey | None, presented: HostKey) -> Verdict:
-    """How a presented key compares with the pinned one."""
+    """Compares a presented key with the pinned one."""
     if pin is None:
         return UnknownKey(presented)
     return Same(pin) if pin == presented else Changed(pin, presented)

@@ -112,7 +112,7 @@ class LoopbackServer:
 
     @property
     def target(self) -> Target:
-        """How to reach this node, like any other one."""
+        """The address and key by which this node is reached, like any other one."""
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property

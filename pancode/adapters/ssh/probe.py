@@ -73,7 +73,7 @@ class NodeProbe:
     wall_ms: int | None
     boot_id: str
     user_services: str
-    """What `systemctl --user is-system-running` said; `missing` where there is no systemctl."""
+    """The output of `systemctl --user is-system-running`; `missing` where there is no systemctl."""
     linger: bool
     tools: tuple[tuple[str, str], ...]
     """(name, absolute path) of those found."""

@@ -20,7 +20,7 @@ NEEDED_TOOLS = {
     **{name: name for name in ("tar", "gzip", "sed", "grep")},
     "find": "findutils",
 }
-"""What bring-up, looking and `node rm` call there, by the package that has it."""
+"""The programs that bring-up, probes and `node rm` call on a node, with the package of each."""
 LARGEST_SKEW_MS = 30_000
 
 

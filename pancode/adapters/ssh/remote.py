@@ -23,7 +23,7 @@ CHUNK = 64 << 10
 PAUSES = (0.05, 0.2, 1.0)
 """Seconds between the tries of a command for which the server had no session free."""
 GRACE_S = 10
-"""How much longer than the node's own `timeout` we wait for its answer."""
+"""The time that we wait for an answer beyond the node's own `timeout`."""
 _KILL_AFTER = "5"
 FIX = "\n  fix: "
 """Separates the problem from the fix in a program's error output."""

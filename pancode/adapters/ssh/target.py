@@ -31,7 +31,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class SshPlaces:
-    """Where configuration is read from; `environ` is the caller's, so that its own SSH agent is used."""
+    """The SSH configuration files; `environ` is the caller's, so that the caller's SSH agent is used."""
 
     home: Path
     local_user: str

@@ -104,7 +104,7 @@ class Generation:
 
 
 def folders(node_home: str, uid: int) -> Folders:
-    """Where sockets go. A long home gets a folder under /tmp, named by its digest, checked to be ours."""
+    """The folder of the sockets. A long home gets one under /tmp, named by its digest, checked to be ours."""
     pointer = f"{node_home}/s"
     if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
         return Folders(pointer, pointer)
@@ -206,5 +206,5 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
 
 
 def _entered(door: LimitedForward) -> Any:
-    """What asyncssh takes for a session is any forwarder, which its types do not know."""
+    """asyncssh accepts any forwarder as a session, but its types do not say so."""
     return door.enter()

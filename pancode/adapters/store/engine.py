@@ -1,4 +1,4 @@
-"""How the database is opened: one connection, durable at every commit, readable by its owner only."""
+"""Opens the database: one connection, durable at every commit, readable by its owner only."""
 
 from __future__ import annotations
 

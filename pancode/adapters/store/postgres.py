@@ -65,7 +65,7 @@ class Database:
         return " ".join(shown.split())[:400]
 
     def secret(self) -> str | None:
-        """What the file holds now; ConfigError where it cannot be read. None: libpq finds its own."""
+        """The content of the file; ConfigError where it cannot be read. None: libpq finds its own."""
         if self.password_file is None:
             return None
         try:

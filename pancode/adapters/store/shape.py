@@ -179,7 +179,7 @@ def _json_decoder(hint: Any) -> Convert:
 
 
 def _tupled(hint: Any) -> Convert | None:
-    """What turns the lists of JSON into the tuples that the hint names; None when there are none."""
+    """A function that turns lists of JSON into the tuples of the type hint; None when there are none."""
     if get_origin(hint) is not tuple:
         return None
     items = get_args(hint)

@@ -96,7 +96,7 @@ NOT_NODE = {
     "IPAddressDeny": "as PrivateNetwork",
     "RootDirectory": "it uses the programs of the machine",
 }
-"""What a node agent could not do its work with: what it starts inherits all of it, sandboxes included."""
+"""Settings that would break a node agent: its child processes inherit them, sandboxes included."""
 
 
 NOT_BY_A_USER = (
@@ -104,9 +104,9 @@ NOT_BY_A_USER = (
     *("ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
     *("ProtectKernelTunables", "ProtectSystem"),
 )
-"""What a user's manager has no right to, or only where any user may make namespaces."""
+"""Settings that a user's manager may not apply, or only where any user may make namespaces."""
 
 
 def lines(*taken: dict[str, str]) -> str:
-    """As a unit has them."""
+    """The settings as lines of a unit."""
     return "".join(f"{name}={value}\n" for one in taken for name, value in one.items())

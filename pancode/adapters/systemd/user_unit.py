@@ -41,7 +41,7 @@ class UserService:
         self._told: str | None = None
 
     def told(self) -> str:
-        """How the coordinator comes back after a reboot; looked up once, and after each change."""
+        """How the coordinator starts after a reboot; looked up once, and after each change."""
         if self._told is None:
             self._told = self._look()
         return self._told
@@ -141,7 +141,7 @@ class UserService:
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> str:
-    """Where the user's manager listens; a shell without a login session (su, cron) does not know."""
+    """The socket of the user's manager, which a shell without a login session (su, cron) does not know."""
     return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
 

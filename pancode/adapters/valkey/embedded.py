@@ -296,7 +296,7 @@ class EmbeddedValkey:
 
 
 def known_access(folder: Path) -> RedisAccess:
-    """How this folder's server is reached, by what is written there; UnavailableError where none runs."""
+    """The address of this folder's server, from its files; UnavailableError where none runs."""
     record = read_record(folder / "server.json")
     try:
         password = (folder / "coordinator.password").read_text().strip()

@@ -68,7 +68,7 @@ def check_access(access: RedisAccess) -> ExternalRedis:
 
 
 def _open_as(access: RedisAccess) -> str:
-    """As a node would try it that leaves its own login out."""
+    """Connects like a node that does not send its own login."""
     stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
     with closing(connect(stranger)) as client:
         try:

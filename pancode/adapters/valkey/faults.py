@@ -49,7 +49,7 @@ class _Verdict:
 
 _AGAIN = "try: {probe}"
 _IN_PIPELINE = re.compile(r"\ACommand # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
-"""What redis-py puts before the words of the server where several commands were sent at once."""
+"""The text that redis-py puts before the server's error when several commands were sent at once."""
 _VERDICTS = (
     _Verdict(
         (NoPasswordError,),

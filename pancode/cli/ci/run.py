@@ -36,7 +36,7 @@ Artifacts = Annotated[
     Path | None, option("Write receipt, change, logs, JUnit and the run itself into this folder.", "DIR")
 ]
 STOPS_S = 60
-"""How long a run may take to end once it is stopped."""
+"""The time that a stopped run has to end."""
 _NOT_HERE = ("detach", "dry_run")
 """Options of `dispatch` that make no sense for a command that waits."""
 _OF_DISPATCH = set(inspect.signature(dispatch).parameters) - {"ctx", "face", *_NOT_HERE}

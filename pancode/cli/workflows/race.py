@@ -93,7 +93,7 @@ def _name(word: str, number: int) -> str:
 
 
 def _won(by: str | None, score: str | None) -> dict[str, str]:
-    """How it is won. UsageError."""
+    """The rule that decides the race. UsageError."""
     rule = by or ("score" if score is not None else "first")
     if rule not in ("first", "smallest", "score"):
         raise UsageError(f"a race is not won by {rule!r}", fix="--by first, --by smallest, or --score CMD")

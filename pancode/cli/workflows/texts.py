@@ -18,7 +18,7 @@ STDIN = "standard input"
 
 
 def places() -> WorkflowPlaces:
-    """Where names of workflows are looked up from here."""
+    """The folders where names of workflows are looked up."""
     return WorkflowPlaces.seen_from(home_of(os.environ), here(), os.environ)
 
 

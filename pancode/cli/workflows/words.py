@@ -1,4 +1,4 @@
-"""How a workflow and its steps look in words."""
+"""Prints a workflow and its steps as words and tables."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _labels(value: object) -> object:
 
 
 def _gate(text: str) -> str:
-    """As it is; ValueError where it cannot be split into words."""
+    """The text unchanged; ValueError where it cannot be split into words."""
     try:
         split_words(text, "verify")
     except UsageError as exc:
@@ -79,7 +79,7 @@ class KebabPart(Part):
 
 
 class DispatchEntry(KebabPart):
-    """What `pancode dispatch` takes, too."""
+    """The options that `pancode dispatch` takes, too."""
 
     agent: NonEmpty | None = None
     node: NonEmpty | None = None
@@ -114,7 +114,7 @@ class DispatchEntry(KebabPart):
     land: bool | None = None
 
     def dispatch(self) -> dict[str, Any]:
-        """As the API takes it: only what was said."""
+        """The API's body: only the fields that the file sets."""
         names = DispatchEntry.model_fields.keys() - {"no_verify"}
         said = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
         if self.no_verify:
@@ -127,7 +127,7 @@ _OF_API = {
     "idle_timeout": "idle_timeout_ms",
     "with_secret_files": "secret_files",
 }
-"""Where the API's name of a key is another one."""
+"""Keys whose name differs in the API."""
 
 
 class TaskEntry(DispatchEntry):

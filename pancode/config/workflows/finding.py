@@ -33,7 +33,7 @@ class WorkflowText:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlaces:
-    """Where names are looked up. `project`: the top of a repository, or the current folder."""
+    """The folders where names are looked up. `project`: the top of a repository, or the current folder."""
 
     home: Path
     project: Path

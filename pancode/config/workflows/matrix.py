@@ -17,7 +17,7 @@ def size_of_matrix(matrix: MatrixEntry) -> int:
 
 
 def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
-    """As fields of a dispatch, the last list changing fastest."""
+    """Fields of a dispatch for each cell, the last list changing fastest."""
     lists = {"task": matrix.tasks} | {
         field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
     }

@@ -29,7 +29,7 @@ _SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
 @dataclass(frozen=True, slots=True)
 class CheckedWorkflow:
-    """What a file says. `body`: for the API, without caller and input; None where there are problems."""
+    """The content of a file. `body`: for the API, without caller and input; None where there are problems."""
 
     kind: str
     description: str

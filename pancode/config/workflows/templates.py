@@ -13,7 +13,7 @@ _BRACES = re.compile(r"(?<!\$)\{\{\s*(\w+)[^{}]*\}\}")
 
 
 def misspelt(text: str) -> Iterator[str]:
-    """What was meant for an output of a step and is none. Other braces are text: a task may be about them."""
+    """An attempt at a step's output that names none. Other braces are text: a task may be about them."""
     for found in _BRACES.finditer(text):
         if nearest(found[1], ["steps"]) and not any(place.step for place in places(found[0])):
             yield found[0]
@@ -25,7 +25,7 @@ def outputs(text: str) -> Iterator[TemplatePlace]:
 
 
 def written(place: TemplatePlace) -> str:
-    """As a person writes it."""
+    """The template as a person writes it."""
     if not place.step:
         return f"${place.what}"
     what = f"files.{place.path}" if place.path else place.what

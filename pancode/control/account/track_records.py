@@ -26,10 +26,10 @@ from pancode.domain.requested import as_task
 from pancode.ports import Transaction
 
 KEPT_MS = 60_000
-"""How old the records may be by which a dispatch chooses."""
+"""The greatest age of the records that a dispatch uses."""
 _AT_ONCE = 250
 LOOKED_AT = 5_000
-"""How many of the newest ended runs count: models and agents change, so old evidence says little."""
+"""The number of the newest ended runs that count: models and agents change, so old evidence says little."""
 
 
 def read(core: Core) -> Mapping[WorkKey, TrackRecord]:

@@ -85,7 +85,7 @@ class Machines:
         return self.hands.do(MachineAct.UP, meant, ActRequest(progress, agent_path))
 
     def set_link(self, names: Sequence[str], direct: bool) -> None:
-        """How these (none given: all but this machine) come to Redis and the depot from the next bring-up on.
+        """Sets the link of these nodes (none given: all but this machine) from the next bring-up on.
 
         ConfigError where nothing of ours listens; UsageError for this machine, which needs neither.
         """

@@ -12,7 +12,7 @@ from pancode.domain.records import Node
 
 
 class MachineAct(StrEnum):
-    """What is done on a machine."""
+    """An action on a machine."""
 
     UP = "up"
     """Install, start and hear it; its link is kept from then on."""
@@ -41,7 +41,7 @@ class LinkNews:
 
 @dataclass(frozen=True, slots=True)
 class LinkEvents:
-    """Who is told of the links. `contact` and `silent` are called in a thread; `state` must not block."""
+    """Callbacks for links. `contact` and `silent` are called in a thread; `state` must not block."""
 
     contact: Callable[[str], None]
     """A link came up; and every `tend_ms` while it is up."""
@@ -60,7 +60,7 @@ def nothing(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ActRequest:
-    """How an act was asked for. `agent_path`: the SSH agent of who asked."""
+    """The circumstances of an action. `agent_path`: the SSH agent of the person who asked."""
 
     progress: Progress = unwatched
     agent_path: str | None = None
@@ -72,7 +72,7 @@ class Hands(Protocol):
     """Links to all machines, and hands on each. Safe from several threads; a call may take minutes."""
 
     tend_ms: int
-    """How often each link that is up is looked after."""
+    """The interval of the checks of each link that is up."""
 
     def begin(self, events: LinkEvents) -> None:
         """Look after all links from now on."""

@@ -157,7 +157,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
 
 
 def _told(run: Run, attempt: Attempt | None) -> int:
-    """How long the provider's rate limit makes the run wait, in milliseconds; 0: no limit."""
+    """The wait that the provider's rate limit asks for, in milliseconds; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class CostRow(TypedDict):
-    """What the runs of one kind cost together. `key` null: they have no such property."""
+    """The common cost of a group of runs. `key` null: they have no such property."""
 
     key: str | None
     runs: int
@@ -61,7 +61,7 @@ class BriefLine(TypedDict):
 
 
 class BriefShape(TypedDict):
-    """What happened between two moments. `outcomes`: how many runs ended how; `waits`: for a person."""
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person."""
 
     by: str
     since: str
@@ -85,7 +85,7 @@ class ReportShape(TypedDict):
 
 
 class TrackRecordRow(TypedDict):
-    """Who did which kind of work where, and how well. `rate` is smoothed, `low` to `high` its interval.
+    """An agent's success at one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
 
     `kind` and `repository` are null in rankings; what each landed change cost is null while it is not known.
     """

@@ -1,4 +1,4 @@
-"""What happened since somebody last looked: what ran, what waits for them, what landed, what it cost."""
+"""Summarises the time since a person's last visit: runs, waits, landings, cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pancode.ports import Transaction
 LOOKED = "looked:"
 """Before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
-"""How far back the first brief of a person goes."""
+"""The period of a person's first brief."""
 _NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 2_000, 20, 5_000, 70, 160
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),

@@ -9,7 +9,7 @@ from pancode.domain.records import Run
 from pancode.ports import Transaction
 
 LONGEST = 100
-"""How many runs of one chain are looked at."""
+"""The greatest number of runs of one chain that are followed."""
 
 
 def before(tx: Transaction, run: Run) -> Iterator[Run]:

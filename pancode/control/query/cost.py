@@ -1,4 +1,4 @@
-"""What runs have cost, by one of their properties: `pancode cost`. Each sum is one of the books."""
+"""Sums the cost of runs by one of their properties: `pancode cost`. Each sum is one of the books."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pancode.domain.resolve import Resolution
 
 
 def report(judged: JudgedDispatch) -> Json:
-    """What `--dry-run` shows: the ten gates and what would happen."""
+    """The answer of `--dry-run`: the ten gates and the plan."""
     gates = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in judged.verdicts

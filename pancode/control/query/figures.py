@@ -122,7 +122,7 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
 
 
 def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """When each was heard, and how its link does; no link was kept yet to one that was never brought up."""
+    """The last heartbeat and the link of each node; one that was never brought up has no link yet."""
     for view in core.views(tx):
         if view.state is NodeState.REMOVED:
             continue

@@ -34,7 +34,7 @@ class Since:
         self._seen: dict[str, tuple[NodeState, int]] = {}
 
     def note(self, view: NodeView, wall_ms: int) -> int:
-        """When the node came into the state that it is in; a change of state is dated now."""
+        """The time when the node entered its state; a change of state is dated now."""
         state, since = self._seen.get(view.node.name, (None, wall_ms))
         if state is not view.state:
             since = wall_ms
@@ -190,7 +190,7 @@ def _other_version(name: str, version: str) -> list[Json]:
 
 
 def _release(version: str) -> list[int]:
-    """What comes before the words; a release candidate counts as its release."""
+    """The version without its suffix; a release candidate counts as its release."""
     found = re.match(r"\d+(\.\d+)*", version)
     return [int(number) for number in found[0].split(".")] if found else []
 
@@ -204,7 +204,7 @@ def _is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
 
 
 def _passed_over(core: Core, name: str) -> list[Json]:
-    """What it could not take a while ago, which its own word may not tell yet."""
+    """Problems from recent refusals, which the node's own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
 
 

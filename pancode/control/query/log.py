@@ -21,7 +21,7 @@ STREAMS = (OUT, "err", "setup", "gates.log")
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """Where a reader is. `attempt` is `ATTEMPT.FENCE`; empty: the newest one that there is."""
+    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the newest one that there is."""
 
     stream: str = OUT
     attempt: str = ""
@@ -42,7 +42,7 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """What was read. `more`: look again at once; `end`: nothing will follow; `complete`: all was here."""
+    """The bytes that were read. `more`: ask again at once; `end`: nothing follows; `complete`: all was here."""
 
     data: bytes
     place: LogPlace

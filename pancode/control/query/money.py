@@ -16,7 +16,7 @@ from pancode.ports import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What the configuration says now: the day's ceiling, where that stands, what the next run would hold."""
+    """The configured ceiling of the day, its origin, and the hold of the next run."""
 
     ceiling: Decimal
     origin: str

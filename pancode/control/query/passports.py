@@ -8,7 +8,7 @@ from pancode.control.query.shapes import GradeShape, PassportShape
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
-    """What was found out; nothing of a model that was not tested."""
+    """The results of the test; nothing for a model that was not tested."""
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [

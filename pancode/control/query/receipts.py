@@ -57,7 +57,7 @@ def receipt(core: Core, text: str) -> Json:
 
 
 def export(core: Core, text: str | None) -> Json:
-    """What proves a receipt elsewhere: all keys, former ones too, and the envelope when a run is named."""
+    """The proof of a receipt for use elsewhere: all keys, old ones too, and the envelope of a named run."""
     with core.ports.ledger.transaction() as tx:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = receipt(core, text)["envelope"] if text is not None else None
@@ -103,7 +103,7 @@ def _in_use(signer: TrustedKey, stored: StoredReceipt) -> VerificationCheck:
 def _with_evidence(
     core: Core, verified: Verified, run: Run, streams: Streams, in_use: VerificationCheck
 ) -> Verified:
-    """What the receipt names is still here, byte for byte."""
+    """Checks that the files that the receipt names are here, byte for byte."""
     claims = verified.claims
     assert claims is not None
     checks = [*verified.checks, in_use, *_blobs(claims, streams)]
@@ -167,7 +167,7 @@ def _outcome(stored: StoredReceipt) -> str | None:
 
 
 def _statement(envelope: Envelope) -> Json | None:
-    """What it says, when it can be read; whether that is true is `verify`'s business."""
+    """The claims of the receipt when they can be read; `verify` checks them."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
     except WireRefusal:

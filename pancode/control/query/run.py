@@ -100,7 +100,7 @@ def show(core: Core, text: str) -> RunDetail:
 
 
 def queued(run: Run, chosen: str) -> Queued:
-    """What is known right after a dispatch."""
+    """The answer right after a dispatch."""
     state, reason = run.state.value, run.reason
     return {"run": run.id, "state": state, "reason": reason, "agent": run.agent, "chosen": chosen}
 
@@ -125,7 +125,7 @@ def newest_fence(tx: Transaction, run: Run) -> Fence | None:
 
 
 def node_of(tx: Transaction, run: Run) -> str | None:
-    """Where it ran or runs; before it was placed the machine that was asked for."""
+    """The node of the run; before placement the pinned one."""
     told = run.result.get("node")
     if told:
         return str(told)
@@ -176,7 +176,7 @@ def _text_of(value: object) -> str | None:
 
 
 def landing_of(run: Run) -> LandingShape | None:
-    """What became of `--land`; None where it was not asked for."""
+    """The result of `--land`; None where it was not asked for."""
     if not run.land:
         return None
     if run.landing:
@@ -191,7 +191,7 @@ def landing_of(run: Run) -> LandingShape | None:
 
 
 def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
-    """What a state or outcome alone would hide."""
+    """Details that a state or outcome alone would hide."""
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     return lost + _of_newest(core, tx, run, fence)
 

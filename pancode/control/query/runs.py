@@ -25,7 +25,7 @@ _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not Run
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a run must be to be listed; None: anything. `outcome` may be a state of one that has not ended."""
+    """A filter of runs; None: anything. `outcome` may be a state of one that has not ended."""
 
     node: str | None = None
     agent: str | None = None

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class UsageShape(TypedDict):
-    """What a run consumed; `cost_usd` is a decimal string, None while or because it is not known."""
+    """The usage of a run; `cost_usd` is a decimal string, None while it is not known."""
 
     input_tokens: int
     output_tokens: int
@@ -29,7 +29,7 @@ class UsageShape(TypedDict):
 
 
 class CallsShape(TypedDict):
-    """What went through the node's model gateway; `unread` answers did not tell their tokens to the end."""
+    """The calls through the node's model gateway; `unread` answers did not report their tokens to the end."""
 
     requests: int
     failed: int
@@ -43,7 +43,7 @@ class CallsShape(TypedDict):
 
 
 class LandingShape(TypedDict, total=False):
-    """What became of `--land`: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
+    """The result of `--land`: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
 
     status: str
     why: str
@@ -150,7 +150,7 @@ class InboxShape(TypedDict):
 
 
 class Queued(TypedDict):
-    """What an asynchronous dispatch answers; `chosen`: why this agent, empty where one was named."""
+    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
 
     run: str
     state: str
@@ -196,7 +196,7 @@ class QueueShape(TypedDict):
 
 
 class QueuesShape(TypedDict):
-    """What waits where. `paused`: the reason why the whole fleet takes nothing from a queue."""
+    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
 
     paused: str | None
     queues: list[QueueShape]
@@ -245,7 +245,7 @@ class GradeShape(TypedDict):
 
 
 class PassportShape(TypedDict):
-    """What a model's test has found; `passed` None: it was not tested as it is now.
+    """The result of a model's test; `passed` None: it was not tested as it is now.
 
     `ctx`: tokens that a call gets; `tok_s`: those of its answers in a second.
     """

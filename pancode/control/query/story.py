@@ -76,7 +76,7 @@ def _now(run: Run) -> str:
 
 
 def _waited(run: Run) -> str:
-    """As its receipt tells it."""
+    """The line of its receipt."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:

@@ -16,7 +16,7 @@ from pancode.domain.records import Run, RunState
 from pancode.ports import Transaction
 
 LOOKED_AT = 2_000
-"""How many of the newest runs count for the records."""
+"""The number of the newest runs that count for the records."""
 _Key = tuple[str, str, str | None]
 
 

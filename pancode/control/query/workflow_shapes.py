@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 
 class CostShape(TypedDict):
-    """What the runs of a workflow cost together, by the books; `unknown`: runs whose cost is not known."""
+    """The common cost of a workflow's runs, by the books; `unknown`: runs whose cost is not known."""
 
     usd: str
     held_usd: str

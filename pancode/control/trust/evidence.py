@@ -54,7 +54,7 @@ def _count(work: Work, node: Node, size: int) -> bool:
 
 
 def _kept_today(work: Work, node: Node) -> ForeignReceipts:
-    """How many of this node's receipts were counted today, and their bytes."""
+    """The number of this node's receipts that were counted today, and their bytes."""
     stored = work.tx.get(Setting, KEPT + (node.tag or ""))
     known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
     if known.get("day") != work.core.wall_ms() // DAY_MS:

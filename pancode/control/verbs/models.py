@@ -28,7 +28,7 @@ class ModelVerbs:
         return models.models(self._core, models.ModelFilter(node, tier), tiers)
 
     def places(self, model: str, node: str | None) -> list[ModelPlace]:
-        """Where a model is; `node`: only there. NotFoundError."""
+        """The endpoints of a model; `node`: only there. NotFoundError."""
         if node is not None:
             with self._core.ports.ledger.transaction() as tx:
                 fleet.known_node(tx, node)

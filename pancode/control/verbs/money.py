@@ -56,7 +56,7 @@ class MoneyVerbs:
         return budget(self._core, Configured(Decimal(row["value"]), row["origin"], estimate), everything)
 
     def cost(self, by: str, since: str | None, limit: int) -> CostTable:
-        """What runs have cost by a property of theirs. NotFoundError for another, UsageError for a time."""
+        """The cost of runs by one property. NotFoundError for an unknown property, UsageError for a time."""
         return cost(self._core, by, 0 if since is None else self._moment(since), limit)
 
     def workers(self) -> list[WorkerShape]:

@@ -141,7 +141,7 @@ class NodeVerbs:
         return fleet.node(self._core, self._since, name)
 
     def sandbox_checks(self, names: Sequence[str]) -> list[Json]:
-        """What each node's sandbox can do, as lines of `doctor`."""
+        """The abilities of each node's sandbox, as lines of `doctor`."""
         return fleet.walls(self._core, names)
 
     def figures(self, facts: Json, process: Mapping[str, float]) -> list[Sample]:

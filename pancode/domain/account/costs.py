@@ -24,7 +24,7 @@ SHARED = ("day", "node", "repository", "workflow")
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """What the runs of one kind have cost together. `key` None: they have no such property.
+    """The common cost of a group of runs. `key` None: they have no such property.
 
     `unknown`: of so many of them nobody could tell yet what they cost; they are not in `usd`.
     """

@@ -16,7 +16,7 @@ MIXED = "mixed"
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
-    """What is known of their cost, and whether that of any is unknown. One that never began cost nothing."""
+    """The known cost, and whether any of it is unknown. A run that never began cost nothing."""
     costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
     return books.plus(*(usd for usd in costs if usd is not None)), None in costs
 
@@ -49,7 +49,7 @@ def _began(attempt: Attempt) -> bool:
 
 
 def _cost(attempt: Attempt) -> Decimal | None:
-    """What an attempt told on its way is not its cost, once it has ended without a receipt."""
+    """Progress reports of an attempt are not its cost once it has ended without a receipt."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
     return books.known_cost(attempt.usage)

@@ -88,7 +88,7 @@ def kind_of(task: str) -> str:
 
 
 def counted(run: Run, attempts: Iterable[Attempt]) -> TrackRecord | None:
-    """What a run whose receipt was accepted says of its agent; None: nothing.
+    """The evidence that a run with an accepted receipt gives for its agent; None: none.
 
     Faults of ours, of a machine or of a model server, questions, and what people stopped are left out.
     """

@@ -42,7 +42,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
 
 
 def _room(view: AdmissionView) -> str:
-    """What is left in each currency, of the first scope that has a ceiling in it."""
+    """The rest in each currency, of the first scope that has a ceiling in it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
         free, said = _free(scope), {currency for currency, _ in left}

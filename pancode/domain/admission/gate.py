@@ -1,4 +1,4 @@
-"""What a gate answers: passed or not, in its own words, with the command that helps."""
+"""The answer of a gate: passed or not, in its own words, with the command that helps."""
 
 from __future__ import annotations
 

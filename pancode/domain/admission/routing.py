@@ -58,7 +58,7 @@ def _node(resolution: Resolution) -> GateVerdict:
 
 
 def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
-    """What need not be wrong and is to be said, and what would help.
+    """Warnings that need not be errors, with the command that helps.
 
     A level of the settings is a wish for all runs; one that this runtime cannot be asked for is left out.
     """

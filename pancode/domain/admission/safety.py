@@ -70,7 +70,7 @@ def accepted(resolution: Resolution, parent: Parent | None) -> bool:
 
 
 def _held(resolution: Resolution, may_allow: bool) -> GateVerdict:
-    """Who holds the run to its rule: a wall, the runtime, or nobody, on each node that could take it.
+    """The holder of the run's rule on each node that could take it: a wall, the runtime, or nobody.
 
     `may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
     """
@@ -93,7 +93,7 @@ def _held(resolution: Resolution, may_allow: bool) -> GateVerdict:
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
-    """Where no sandbox bounds its commands, a program runs none at auto-edit: not a test either."""
+    """Without a sandbox a program runs no commands at auto-edit: not a test either."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
         return None

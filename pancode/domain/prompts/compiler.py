@@ -28,7 +28,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """In what a run works: what its prompt depends on beside its agent."""
+    """The surroundings of a run that its prompt depends on."""
 
     mode: Mode
     safety: Safety
@@ -61,7 +61,7 @@ class Prompt:
 
 
 def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
-    """Who the agent is, then what holds whatever else it reads, then the form of its answer."""
+    """The role of the agent, then the fixed rules, then the form of its answer."""
     rule = rule_of(situation.mode, situation.safety, agent.read_only)
     made = {
         Category.IDENTITY: _identity(agent),
@@ -76,7 +76,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
 
 
 def _constitution(agent: Agent, rule: str) -> str:
-    """Who may write no file can ask nobody."""
+    """An agent that may write no file cannot ask a person."""
     asks = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (fragments.ASKING,) if asks else ()
     return " ".join((fragments.CONSTITUTION, *asking, fragments.SCOPE[agent.role]))
@@ -87,7 +87,7 @@ def _identity(agent: Agent) -> str:
 
 
 def _mode(agent: Agent, mode: Mode) -> str:
-    """What the run itself may do, which is not what its mode lets others do."""
+    """The run's own permissions, which are not its mode's permissions for others."""
     if mode is Mode.BUILD and agent.read_only:
         return fragments.BUILD_READ_ONLY
     return fragments.MODES[mode]

@@ -85,7 +85,7 @@ CALLED: dict[str, dict[str, str]] = {
         "bash": "run_shell_command",
     },
 }
-"""What each program calls our tools; what is not here has our name."""
+"""Each program's names of our tools; a missing one has our name."""
 
 REPORTS: dict[Role, str] = {
     Role.WORKER: """\

@@ -1,4 +1,4 @@
-"""What every row of the ledger is: a frozen value with its table, key and indexes."""
+"""The base of every row of the ledger: a frozen value with its table, key and indexes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where a record lives: its name, the fields of its key, the fields it is looked up by.
+    """The table of a record: its name, the fields of its key, the fields it is looked up by.
 
     An index `state,created_ms` serves a look-up by `state` that comes in the order of `created_ms`.
     """

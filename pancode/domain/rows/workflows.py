@@ -55,7 +55,7 @@ class WorkflowStep(Record):
     name: str
     needs: tuple[str, ...]
     request: dict[str, object]
-    """What is dispatched: the fields of a DispatchRequest that are not left out."""
+    """The request of its runs: the fields of a DispatchRequest that are not left out."""
     files: tuple[str, ...] = ()
     """Names and patterns of files of its result that later steps may use."""
     until: dict[str, object] = field(default_factory=dict)

@@ -14,7 +14,7 @@ for d in bundles key run s log journal mirrors work cache; do
 done
 say changed $c"""
 )
-"""As MAKE_HOME."""
+"""The same as MAKE_HOME."""
 
 POINT = script(
     r"""if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no; else say changed yes; fi"""
@@ -33,7 +33,7 @@ case $2 in
   *) if held "$1"; then say changed no; else say changed yes; fi;;
 esac"""
 )
-"""As START_UNIT and START_DETACHED with `keep`."""
+"""The same as START_UNIT and START_DETACHED with `keep`."""
 
 FLEET_KEY = script(
     r"""
@@ -47,4 +47,4 @@ AT_WORK = script(
     + r"""
 if held "$1"; then say changed yes; else say changed no; fi"""
 )
-"""As STOP_ALL, of the node agent itself."""
+"""The same as STOP_ALL, for the node agent itself."""

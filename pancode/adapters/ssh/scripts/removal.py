@@ -130,4 +130,4 @@ done
 for s in $(scopes "$2"); do say left "scope $s"; done
 say looked yes"""
 )
-"""As REMOVE_ALL; says `left=KIND WHAT` for each thing of ours that is still there."""
+"""The same as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that is still there."""
