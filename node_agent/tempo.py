@@ -11,13 +11,13 @@ class Tempo:
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """How long the node waits for a hint before it looks by itself."""
+    """The time that the node waits for a hint before it looks by itself."""
     look_ms: int = 1_000
-    """How often a running attempt is looked at."""
+    """The interval of looks at a running attempt."""
     progress_ms: int = 2_000
     """The shortest time between two progress events of one attempt."""
     follow_ms: int = 1_000
-    """How often what a running attempt wrote is sent to the depot."""
+    """The interval of sending a running attempt's output to the depot."""
     retry_ms: int = 2_000
     """After a link that is down, a full disk, a fault of ours."""
     publish_first_ms: int = 5_000
@@ -26,7 +26,7 @@ class Tempo:
     resend_ms: int = 10_000
     """An event that the coordinator's cursor does not cover is sent again after this."""
     facts_ms: int = 30_000
-    """How often the machine is looked over."""
+    """The interval of looks at the machine."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     grace_int_ms: int = 15_000

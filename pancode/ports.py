@@ -1,4 +1,4 @@
-"""What the control plane needs of the world, as protocols. Every call is synchronous."""
+"""The ports of the control plane to the world, as protocols. Every call is synchronous."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Which rows are grouped, and the figures of each group.
+    """A query of grouped rows, with the figures of each group.
 
     `by`: fields that are equal within a group. `sums`: fields of whole numbers or amounts. `distinct`: count
     the different values of this field and not the rows. `among`: a field has one of these values.
@@ -127,7 +127,7 @@ class JobToClose:
     ok: bool
     reason: str
     entry: bytes = b""
-    """What names it as started, as its node wrote it; empty: only the job's own record does."""
+    """The id of its start, as its node wrote it; empty: only the job's own record has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class NamedJobs:
     total: int
     """Entries in the whole registry."""
     cursor: int
-    """Where the next page begins; 0: with the first entry."""
+    """The start of the next page; 0: the first entry."""
 
 
 class Bus(Protocol):
@@ -200,7 +200,7 @@ class Bus(Protocol):
         """Bytes that the whole server holds now; one cheap question."""
 
     def weigh(self) -> dict[str, RedisUsage]:
-        """What each node keeps, by tag: looks at every key, so not often. Works on a full server."""
+        """The sizes of each node's keys, by tag: reads every key, so not often. Works on a full server."""
 
     def queues(self) -> list[QueueView]:
         """All our RQ queues as they are in Redis."""
@@ -237,7 +237,7 @@ def unwatched(done: int, of: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """Which files of which run. `folder`: below the project's top, where the run begins.
+    """The files of a run. `folder`: below the project's top, where the run begins.
 
     `allowed`: patterns of untracked files that travel although their names usually mean secrets.
     """
@@ -251,7 +251,7 @@ class SnapshotRequest:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Where a step begins: at the results of the steps that it needs, with files that it is handed.
+    """The start of a step: the results of the steps that it needs, with files that it is handed.
 
     `origin`: the snapshot at which the first of them began. `folder`: where handed files are; those of the
     steps before leave it. `without`: files that are not there when it begins; `origin` keeps its own.
@@ -302,7 +302,7 @@ class DepotPort(Protocol):
         """Every file of a result."""
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """How many lines were added and removed."""
+        """The numbers of added and removed lines."""
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:
         """All that a script has printed, which is its answer; None where it did not arrive."""
@@ -328,7 +328,7 @@ class Epochs(Protocol):
 
 
 class ReceiptArchive(Protocol):
-    """Where countersigned receipts are kept as files, besides the ledger."""
+    """The folder of countersigned receipts as files, besides the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
         """Durable when it returns, all of them; the same bytes again are no error, and may be kept twice."""

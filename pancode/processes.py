@@ -35,7 +35,7 @@ def boot_id() -> str:
 
 
 def start_of(pid: int) -> str:
-    """When the process started, as its system tells it; empty when it is gone or a zombie.
+    """The start time of the process from its system; empty when it is gone or a zombie.
 
     On Linux in the kernel's ticks: psutil makes a time of day of them, which moves with the clock.
     """

@@ -82,7 +82,7 @@ class NodeAgent:
                 self._note("the disk is full")
 
     def slots(self) -> int:
-        """How many attempts may run at once."""
+        """The number of attempts that may run at once."""
         told = self.world.journal.node().slots
         return self.world.slots if told is None else told
 

@@ -50,7 +50,7 @@ from node_agent.wire.signing import (
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """What a batch of messages did. `touched`: attempts with something to do.
+    """The effects of a batch of messages. `touched`: attempts with something to do.
 
     For people: `forged`, what the coordinator did not sign; `unfit`, what could not be applied.
     """
@@ -64,7 +64,7 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """What is not of the journal: `resend` a receipt with all that it names, `examine` a model."""
+    """Effects outside of the journal: `resend` a receipt with all that it names, `examine` a model."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]

@@ -12,7 +12,7 @@ from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as
 
 @dataclass(frozen=True, slots=True)
 class BeatResult:
-    """What a beat changed. `newer`: it is later than all before it. `epoch`: it opened a new one.
+    """The effect of a beat. `newer`: it is later than all before it. `epoch`: it opened a new one.
 
     `answered`: it answers the nonce in force, for the first time in its epoch.
     """

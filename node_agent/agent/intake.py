@@ -35,7 +35,7 @@ MOST_CLAIMS = 16
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What changes from turn to turn, asked for when it is needed. `ready`: runtimes in these states."""
+    """Facts that change from turn to turn, read when they are needed. `ready`: runtimes in these states."""
 
     now: Callable[[], FleetTime | None]
     free_slots: Callable[[], int]
@@ -67,7 +67,7 @@ class Intake:
         return self._now() is not None and (self._free_slots() > 0 or state.draining or state.revoked)
 
     def take(self, claimed: Claimed | None, asked: bool) -> None:
-        """What was claimed with the news (if it was asked for), and more while it is wanted. LinkDown."""
+        """Receives the claimed orders, and claims more while there are free slots. LinkDown."""
         taken = 0
         if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()

@@ -55,7 +55,7 @@ class Posted:
 
 
 class Outbox:
-    """What of the journal's events is still to be sent. Holds nothing that a restart would miss:
+    """The journal's events that are still to be sent. Holds nothing that a restart would miss:
 
     the coordinator's beat names the attempts that are open there and how far it has heard of each.
     """

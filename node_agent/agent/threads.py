@@ -11,7 +11,7 @@ Work = Callable[[], None]
 
 
 class Crew:
-    """As many threads as there is work at once. Starting one costs more than most of what they do."""
+    """A pool with as many threads as tasks. Starting one costs more than most of the tasks."""
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._idle_s = idle_s

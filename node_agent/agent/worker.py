@@ -21,7 +21,7 @@ PUBLISHERS = 4
 """So many attempts are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
-"""How soon those that found all publishers busy are looked at again."""
+"""The wait before attempts that found all publishers busy are looked at again."""
 GATHER_S, PATIENCE_S = 0.004, 0.05
 """Events that are said within the first go out together; within the second, when no slot depends on them."""
 _log = logging.getLogger("pancode.node")
@@ -171,7 +171,7 @@ class Worker:
             self._leaving.wait(min(tempo.poll_ms, tempo.retry_ms) / 1000)
 
     def _mutter(self, soon: bool) -> None:
-        """What there is to say is said by the thread that speaks: neither orders nor work wait for it."""
+        """Wakes the sending thread: neither orders nor work wait for it."""
         if self._agent.outbox.is_due:
             if soon:
                 self._soon.set()

@@ -50,7 +50,7 @@ Judgement = Accept | AlreadyAccepted | Refuse
 
 @dataclass(frozen=True, slots=True)
 class AcceptView:
-    """What the node knows in the moment of judging, as far as this order goes."""
+    """The node's facts at the moment of judging an order."""
 
     fleet: str
     node: str
@@ -107,7 +107,7 @@ def _again(opened: Opened, known: JournalRecord) -> Judgement:
 
 
 def _never(order: Order, view: AcceptView) -> Why:
-    """What no later moment would mend."""
+    """Problems that no later moment would mend."""
     fence = order.identity.fence
     if view.revoked:
         return OrderRefusal.REVOKED, "this node is no longer of the fleet"

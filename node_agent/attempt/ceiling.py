@@ -37,11 +37,11 @@ class Ceiling(CeilingFile):
     rules: Rules = NO_RULES
 
     def forbids(self, order: Order) -> str | None:
-        """Why the order goes beyond it; None when it does not."""
+        """The reason why the order goes beyond it; None when it does not."""
         return self.told().beyond(order.safety, order.runtime, order.workspace.repo) or None
 
     def told(self) -> Allowed:
-        """As the coordinator hears it, so that nothing is offered that would be refused."""
+        """The form for the coordinator, so that it offers nothing that would be refused."""
         return Allowed(
             safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
         )

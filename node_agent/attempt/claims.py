@@ -35,7 +35,7 @@ NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """Who this node is."""
+    """The identity of this node."""
 
     fleet: str
     name: str
@@ -115,7 +115,7 @@ def _question(raw: Data | None) -> PersonQuestion | None:
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:
-    """What every step found, in the order of the marks, and then what lay between them, each once."""
+    """The findings of every mark, in order, and then those between marks, each once."""
     seen: dict[str, None] = {}
     for left in entry.data.values():
         seen.update(dict.fromkeys(left.get("findings", ())))
@@ -148,12 +148,12 @@ def such_as(names: list[str], more: int = 0) -> str:
 
 
 def usage_to_json(usage: Usage) -> dict[str, Any]:
-    """As plain JSON; money as a decimal string."""
+    """Plain JSON; money as a decimal string."""
     return usage.model_dump(mode="json")
 
 
 NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
-"""What a mark says of an agent that was never started."""
+"""The usage of an agent that was never started, for a mark."""
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:

@@ -15,7 +15,7 @@ WAITED_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class GatewayAccess:
-    """How an agent gets in: the port on 127.0.0.1, and what it shows in the place of a key."""
+    """An agent's access to the gateway: the port on 127.0.0.1, and the token in the place of a key."""
 
     port: int
     token: str
@@ -31,7 +31,7 @@ class GatewayAccess:
 
 @dataclass(frozen=True, slots=True)
 class ModelCount:
-    """What went through the gateway so far. `limit`: `tokens`, `usd` or `requests` when a call was past it.
+    """The traffic of the gateway so far. `limit`: `tokens`, `usd` or `requests` when a call was past it.
 
     `words`: its first refusal. `unpriced`: a model that answered and has no price here.
     """
@@ -50,7 +50,7 @@ class ModelCount:
     status: int = 0
     """The HTTP status of the last of them; 0: no answer."""
     trouble: str = ""
-    """What it was, in words."""
+    """The kind of limit, in words."""
 
     @property
     def wrapped(self) -> str:
@@ -58,7 +58,7 @@ class ModelCount:
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """What is booked: our tokens; our price, or the runtime's where we have none.
+        """The booked usage: our tokens; our price, or the runtime's where we have none.
 
         By subscription it is the claim: we have counted nothing.
         """
@@ -76,7 +76,7 @@ class ModelCount:
         )
 
     def findings(self, claim: Usage) -> tuple[str, ...]:
-        """What a person should know of it: a claim that differs, and what could not be counted."""
+        """Warnings for a person: a claim that differs, and calls that could not be counted."""
         if self.calls.subscription:
             return ()
         counted, calls = _words(self.usage), self.calls
@@ -127,7 +127,7 @@ class Gateways(Protocol):
         """Whether it still serves."""
 
     def count(self, folder: Path) -> ModelCount | None:
-        """As last written, also by one that is gone; None when there is none."""
+        """The last written count, also of a gateway that is gone; None when there is none."""
 
     def close(self, folder: Path) -> None:
         """End it; its count is complete then. Idempotent; no effect where there is none. Raises nothing."""

@@ -44,7 +44,7 @@ GIVE_UP: dict[Mark, Mark] = {
     Mark.COMMITTED: Mark.GATED,
     Mark.GATED: Mark.PUSHED,
 }
-"""Where an attempt goes on when a step fails again and again through our fault: its receipt must go out."""
+"""The next mark after repeated failures of ours in a step: the receipt must go out."""
 STUMBLES = 5
 _UNSTARTED = (Mark.ACCEPTED, Mark.PREPARED)
 

@@ -22,7 +22,7 @@ SHOWN = ".shown"
 STDIN = "task"
 """In an attempt's folder, where set-up cannot put other words in its place: what the agent reads."""
 KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS), STDIN)
-"""What is deleted once it is acknowledged."""
+"""Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; a value from elsewhere never takes their place."""
 LEAST_WALL_MS = 1_000
@@ -60,7 +60,7 @@ def _who_runs(order: Order) -> dict[str, str]:
 
 
 def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
-    """What the repository wants run before the agent, in the agent's checkout and environment."""
+    """The set-up commands of the repository, in the agent's checkout and environment."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
     return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="")
@@ -89,7 +89,7 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_m
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
-    """What logs the agent in is for no other program: not in its environment, not in its plan on disk."""
+    """The agent's login is for no other program: not in its environment, not in its plan on disk."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
 

@@ -72,7 +72,7 @@ class JournalPort(Protocol):
         """The highest fence of a run that is or was in the journal since this start; 0 for none."""
 
     def order(self, identity: AttemptId) -> Order:
-        """As it was accepted, its signature checked. KeyError for an unknown attempt, ValueError for none."""
+        """The accepted order, its signature checked. KeyError for an unknown attempt, ValueError for none."""
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
         """Add to the entry. JournalError for a mark that does not go forward. What is lazy is durable with
@@ -94,7 +94,7 @@ class JournalPort(Protocol):
         """Its events with a number above, in order."""
 
     def folder(self, identity: AttemptId) -> Path:
-        """Where the attempt's plans, records and outputs lie; exists while the entry does."""
+        """The folder of the attempt's plans, records and outputs; exists while the entry does."""
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Outputs in its folder that nobody will ask for again hold nothing any more. Absent: no effect."""
@@ -115,7 +115,7 @@ class JournalPort(Protocol):
         """Attempts (as spelled) whose entry cannot be read: whatever still runs of them must be swept."""
 
     def troubles(self) -> tuple[str, ...]:
-        """What was found damaged, in words for a person."""
+        """Damaged records, in words for a person."""
 
 
 class RunnerPort(Protocol):
@@ -128,7 +128,7 @@ class RunnerPort(Protocol):
         """The plan that `prepare` wrote; None when there is none."""
 
     def discard(self, folder: Path) -> None:
-        """What `prepare` wrote is gone, and a stop that was left; RunnerError where anything was started."""
+        """Removes the prepared plan and an old stop; RunnerError where anything was started."""
 
     def forget(self, folder: Path) -> None:
         """Take the values of the plan's environment off the disk; nothing starts from it again."""
@@ -140,7 +140,7 @@ class RunnerPort(Protocol):
         """Returns once a shim has taken the folder, now or earlier."""
 
     def look(self, folder: Path) -> Look:
-        """What became of it."""
+        """The state of the phase."""
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
         """Like `look`, once it is over or the time is."""
@@ -168,7 +168,7 @@ class CommitStamp:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What an attempt left. `commit`: None for `none` and `empty`. `changes`: commits on the way included."""
+    """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: all commits on the way."""
 
     kind: Literal["change", "no_change", "empty", "none"]
     commit: str | None = None
@@ -179,7 +179,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What a repository says to agents, perhaps clipped or not readable: then a finding says so."""
+    """The repository's instructions to agents; a finding says when they were clipped or not readable."""
 
     text: str
     findings: tuple[str, ...] = ()
@@ -208,7 +208,7 @@ class WorkspacesPort(Protocol):
         """Remove what was lent, and its topmost folders. Only while no process lives. Idempotent."""
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
-        """What the repository says to agents; None when it says nothing. Before anything of the run ran."""
+        """The repository's instructions to agents, read before anything of the run ran; None without any."""
 
     def put_back(self, order: Order, log: Path) -> PutBack:
         """Copy what an earlier set-up left, log it; or leave nothing. Before anything ran; repeatable."""
@@ -224,13 +224,13 @@ class WorkspacesPort(Protocol):
         """Let go of what was kept and not used for long, and of what crashes left. `now_ms`: wall clock."""
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
-        """What belongs to the checkout and nobody inside a sandbox may write; () without a repository."""
+        """Paths of the checkout that nothing inside a sandbox may write; () without a repository."""
 
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """What the agent asks a person, taken out of the files. Before `commit`, with no process alive."""
+        """The agent's question to a person, taken out of the files. Before `commit`, no process alive."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
@@ -276,12 +276,12 @@ class DepotLink(Protocol):
         """Everything of that file that is not there yet; its size and digest when all of it is."""
 
     def follow(self, identity: AttemptId, name: str, path: Path) -> None:
-        """What is new in a file that still grows."""
+        """The new bytes of a file that still grows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the agent's program is called. `files` go into the run's home first. `prompt`: its instructions.
+    """The command of the agent's program. `files` go into the run's home first. `prompt`: its instructions.
 
     `login`: files that log it in, for the agent's own phase alone."""
 
@@ -306,7 +306,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How the agent's process ended (by: none, stop, wall, idle or output), and the end of its stderr."""
+    """The end of the agent's process (by: none, stop, wall, idle or output), and the end of its stderr."""
 
     exit_code: int | None
     signal: int | None
@@ -316,7 +316,7 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class ReportedUsage:
-    """What a runtime reported so far, calls by action class; and what it let through though forbidden."""
+    """The runtime's usage so far, calls by action class; and forbidden calls that it let through."""
 
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
@@ -329,7 +329,7 @@ class ReportedUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReportedEnd:
-    """What a runtime's own output says of its end; `failure` None: it did the work."""
+    """The end that a runtime's own output reports; `failure` None: it did the work."""
 
     failure: FailureKind | None
     reason: str
@@ -359,7 +359,7 @@ class Runtimes(Protocol):
     def launch(
         self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
     ) -> Launch:
-        """How to start it. `guide`: what the repository says to agents; `door`: of its model gateway."""
+        """The command to start it. `guide`: the repository's instructions; `door`: of its model gateway."""
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
         """A fresh reader of its output."""
@@ -397,4 +397,4 @@ class MachineFacts(Protocol):
         """Whether there is more free disk than the reserve."""
 
     def ceiling(self) -> Ceiling:
-        """What the node's owner allows at most, as the file says now."""
+        """The limits of the node's owner, as the file says now."""

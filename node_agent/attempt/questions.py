@@ -15,7 +15,7 @@ FILE = ".pancode/question.json"
 """Below the folder in which the agent begins, or the checkout's top."""
 MOST_BYTES = 64 << 10
 _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_PERSON)
-"""What a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
+"""The failures that a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
 
 
 def asked(

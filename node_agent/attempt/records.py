@@ -19,7 +19,7 @@ KEEP_MS = 30 * 24 * 3_600_000
 """Finished entries, stops and tombstones are kept this long, and until their epoch is over."""
 
 SKIP = 10_000
-"""How far event numbers jump when records are lost: no number may stand for two things."""
+"""The jump of event numbers when records are lost: no number may stand for two things."""
 
 
 class JournalError(Exception):
@@ -27,7 +27,7 @@ class JournalError(Exception):
 
 
 class StopKind(StrEnum):
-    """Who wants an attempt to end."""
+    """The reason to end an attempt."""
 
     STOP = "stop"
     TOMBSTONE = "tombstone"
@@ -66,7 +66,7 @@ class StopNote:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is to be written in one durable record: all of it or nothing."""
+    """The content of one durable record: all of it is written, or nothing."""
 
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Note:
     """Events that belong to it; the journal numbers and signs them."""
     stop: StopNote | None = None
     baseline: str | None = None
-    """How the workspace names what set-up left; once it is written, set-up is over and well."""
+    """The workspace's name of the files after set-up; once it is written, set-up is over and well."""
     findings: tuple[str, ...] = ()
     """For the receipt, where there is no mark to hold them."""
     cleaned: bool = False
@@ -96,7 +96,7 @@ class JournalRecord:
     epoch: int
     mark: Mark
     data: Mapping[Mark, Data]
-    """What each mark left; empty once the attempt was cleaned up."""
+    """The data of each mark; empty once the attempt was cleaned up."""
     wall_ms: int
     last_event: int = 0
     stop: StopNote | None = None
@@ -105,9 +105,9 @@ class JournalRecord:
     chain: int = 0
     """The receipt's number among all of this node."""
     baseline: str | None = None
-    """What set-up left, as the workspace names it; None while there is none, or no set-up."""
+    """The workspace's name of the files after set-up; None while there is none, or no set-up."""
     findings: tuple[str, ...] = ()
-    """What was found between two marks."""
+    """Findings between two marks."""
     cleaned: bool = False
     damaged: bool = False
     """Part of its records was lost: what they said of processes cannot be relied on."""
@@ -133,7 +133,7 @@ class PendingStop:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """What the node knows beyond single attempts. `slots` None: as in its settings."""
+    """The node's state beyond single attempts. `slots` None: as in its settings."""
 
     epoch: int = 0
     control_seq: int = 0
@@ -221,7 +221,7 @@ def folded(entry: JournalRecord, record: Data) -> JournalRecord:
 
 
 def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
-    """What its marks change."""
+    """The changes by its marks."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
     return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
@@ -253,7 +253,7 @@ def _kept(held: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, Pe
 
 
 def state_to_json(state: JournalState) -> dict[str, Any]:
-    """As plain JSON."""
+    """Plain JSON."""
     return {
         "epoch": state.epoch,
         "control_seq": state.control_seq,

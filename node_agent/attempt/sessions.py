@@ -15,7 +15,7 @@ class NotYet(Exception):
 
 
 class Sessions(Protocol):
-    """What programs remember of their conversations. Every call may be repeated after a crash in it."""
+    """The kept sessions of programs. Every call may be repeated after a crash in it."""
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:
         """Keep what the attempt's program remembers, with what this run alone has used; why not, in words.
@@ -37,7 +37,7 @@ class Sessions(Protocol):
 
 
 class NoSessions:
-    """Where nothing is kept."""
+    """Keeps no sessions."""
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:
         return ""

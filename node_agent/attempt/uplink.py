@@ -54,7 +54,7 @@ class Uplink(Protocol):
         """Replace this node's heartbeat; also RQ's own worker registration, so that its tools show us."""
 
     def news(self, after: str, claim: bool = False) -> News:
-        """What there is for this node, in one round trip.
+        """The news for this node, in one round trip.
 
         Control messages: those behind that stream entry (`0` for all that are there), oldest first.
         `claim`: also an order, as `claim` does it, and after all else.

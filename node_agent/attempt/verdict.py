@@ -17,12 +17,12 @@ from node_agent.wire.receipt import GateResult, Usage
 
 NOT_RUNNABLE = frozenset({126, 127})
 _EXECVP = "bwrap: execvp "
-"""How the sandbox's builder says that the program itself is what is not there."""
+"""The words of the sandbox's builder for a missing program."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptVerdict:
-    """How it ended. `failure` is None exactly when the outcome is `done`."""
+    """The end of an attempt. `failure` is None exactly when the outcome is `done`."""
 
     outcome: Outcome
     failure: FailureKind | None
@@ -72,7 +72,7 @@ NO_LIMITS = Held()
 
 
 def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
-    """Which limit ended it, and its value where that is known."""
+    """The limit that ended it, and its value where that is known."""
     words = {
         StepEndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
         StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
@@ -89,7 +89,7 @@ def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
 
 
 def _time(ms: int | None) -> str:
-    """As people write it on the command line."""
+    """A duration as people write it on the command line."""
     if not ms:
         return ""
     for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
@@ -108,7 +108,7 @@ def _size(count: int | None) -> str:
 
 
 def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
-    """Why the runtime's own figures end the run; None while they do not."""
+    """The limit that the runtime's own figures exceed; None while they do not."""
     spent = usage.input_tokens + usage.output_tokens
     if limits.tokens is not None and spent > limits.tokens:
         return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
@@ -143,7 +143,7 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
 
 
 def gateway_fault(fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None) -> Fault | None:
-    """Whose end it was when an agent failed for want of its model: of a limit of ours, or of our gateway."""
+    """The cause when an agent failed without its model: a limit of ours, or our gateway."""
     if fault is None and count is not None and count.wrapped:
         return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
     if told is None or told.failure is None or fault != Fault(told.failure, told.reason):
@@ -168,7 +168,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 def work_fault(
     record: ExitRecord, told: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """What went wrong in the work phase: limits, stop, the agent. None: the agent did its work."""
+    """The failure of the work phase: limits, stop, the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
     if record.ended is PhaseEnd.ERROR:
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
@@ -184,7 +184,7 @@ def work_fault(
 
 
 def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:
-    """What went wrong in set-up. None: the agent may begin."""
+    """The failure of set-up. None: the agent may begin."""
     fault = work_fault(record, None, stop, limits)
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
@@ -248,7 +248,7 @@ def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault 
 
 
 def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
-    """What the agent left breaks a rule of the owner's; what we did ourselves stands before that."""
+    """The failure when the result breaks a rule of the owner's; a failure of ours ranks before it."""
     if not broken or (fault is not None and FAILURES[fault.kind].outcome in _OURS):
         return fault
     more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
@@ -258,7 +258,7 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
 def gate_fault(
     record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """What the gates say. Not runnable is ours, a stop is a person's; else the first that failed."""
+    """The failure of the gates: not runnable is ours, a stop is a person's; else the first that failed."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:

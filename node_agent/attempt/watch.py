@@ -25,7 +25,7 @@ class OutputWatch:
         self.asked_to_stop = False
         self.told_wrap_up = False
         self.seen_wall_ms = 0
-        """When it was seen to run, last in the life of this node agent."""
+        """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None
         self._told: tuple[ReportedUsage, int] | None = None
 

@@ -50,7 +50,7 @@ class Model:
     def __init__(self, name: str, server: Server, said: Callable[[str], None], ids: Ids) -> None:
         self._name, self._server, self._said, self._ids = name, server, said, ids
         self.sampling: Sampling | None = None
-        """How it chooses its words; None: as its server has it."""
+        """Its sampling settings; None: the server's own."""
         self.newest = False
         """The vendor OpenAI itself, whose newest models have another name for the limit."""
 
@@ -129,7 +129,7 @@ async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx
 
 
 async def _head(response: httpx2.Response) -> bytes:
-    """As much as words may have."""
+    """The start of an error's body."""
     data = b""
     async for piece in response.aiter_bytes():
         data += piece
@@ -148,7 +148,7 @@ def _wait_of(response: httpx2.Response) -> float | None:
 
 
 def first_of(exc: BaseException) -> BaseException:
-    """What the system or the handshake said, behind what httpx makes of it."""
+    """The error of the system or the handshake, behind httpx's own."""
     while (before := exc.__cause__ or exc.__context__) is not None:
         exc = before
     return exc

@@ -64,7 +64,7 @@ def request_of(question: Question, model: str, sampling: Sampling | None, newest
 
 
 def sampled(sampling: Sampling) -> Fields:
-    """What was set of it, as JSON has it."""
+    """The settings that are not None, as JSON."""
     given = sampling.model_dump(exclude_none=True)
     return {name: value if name == "top_k" else float(value) for name, value in given.items()}
 
@@ -119,7 +119,7 @@ def _measure(trouble: Trouble, said: str) -> None:
 
 
 def words_of(value: Any) -> str:
-    """What a server says is wrong, clipped; empty where it says nothing."""
+    """The error message of a server, clipped; empty where it has none."""
     if not isinstance(value, dict):
         return ""
     error = value.get("error", value.get("detail", value.get("message")))

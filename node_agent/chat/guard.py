@@ -48,7 +48,7 @@ class Guard:
 
     @property
     def answer_tokens(self) -> int:
-        """What is kept free for an answer."""
+        """The tokens that are kept free for an answer."""
         return max(min(MOST_ANSWER, self.context // 4), 16)
 
     @property
@@ -61,7 +61,7 @@ class Guard:
         return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], told: int) -> None:
-        """What the server counted for a prompt that was just sent."""
+        """The server's count for a prompt that was just sent."""
         size = self._always + sum(map(_size, turns))
         if told > 0:
             self._rate = min(max(size / told * 0.95, FEWEST), MOST)
@@ -180,7 +180,7 @@ def _note(turns: list[Turn], at: int, out: int, names: dict[str, None]) -> None:
 
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
-    """Why a run cannot begin or go on, and what changes that."""
+    """The reason why a run cannot begin or go on, and the fix."""
     from node_agent.wire.widening import widen_any  # for a run that ends here alone
 
     told = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
@@ -192,5 +192,5 @@ def too_small(fitted: Fitted, context: int, known: bool) -> str:
 
 
 def _rounded(tokens: int) -> int:
-    """As contexts are set."""
+    """A round size for a context."""
     return -(-tokens // 1_024) * 1_024

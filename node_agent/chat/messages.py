@@ -28,7 +28,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool told the model."""
+    """The result of a tool, for the model."""
 
     id: str
     name: str

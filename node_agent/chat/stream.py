@@ -44,7 +44,7 @@ class Stream:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """As they began; what has no name is none."""
+        """The calls in the order of their start; one without a name is none."""
         return tuple(Call(*parts) for parts in self._calls.values() if parts[1])
 
     def take(self, data: str) -> str:
@@ -63,7 +63,7 @@ class Stream:
         return self._choice(first) if isinstance(first, dict) else ""
 
     def answer(self) -> Answer:
-        """What there is of it now."""
+        """The answer so far."""
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
         tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, told=prompt > 0)
         return Answer(self.text, self.calls, self.finish, tokens, self.model)

@@ -25,12 +25,12 @@ from node_agent.wire.clock import SystemClock, SystemIds
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
 SWITCH_S = 0.002
-"""Who wants the interpreter for a moment between two waits waits no longer for another thread's work.
+"""The longest time that a thread keeps the interpreter while another thread wants it.
 
 Not less without need: each of those who wait wakes up that often.
 """
 LOOK_S = 2.0
-"""How often the node agent looks whether its home is still there."""
+"""The interval at which the node agent checks that its home is still there."""
 
 
 class HeldError(Exception):

@@ -78,7 +78,7 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
 
 
 def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
-    """What it left is the runs' from now on; a token that it only printed has to be said once more."""
+    """Gives the login's files to the runs; a token that it only printed has to be entered once more."""
     file = folder / login.file
     if login.prints:
         token = _asked(ask)

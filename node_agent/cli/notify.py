@@ -18,7 +18,7 @@ class AgentWatchdog:
     """`beat` comes from the thread that takes the turns: where it hangs, the manager hears nothing more."""
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
-        """What the manager says is taken out of `environ`: no attempt speaks for us."""
+        """Takes the manager's variables out of `environ`: no attempt speaks for us."""
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
         self._address, usec, pid = (environ.pop(name, "") for name in names)
         asked = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))

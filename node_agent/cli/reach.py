@@ -19,7 +19,7 @@ PATIENCE_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What is wrong with each end, in words; empty: nothing."""
+    """The problem of each end, in words; empty: none."""
 
     redis: str
     depot: str

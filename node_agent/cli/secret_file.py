@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def set_secret(path: Path, name: str, given: bytes) -> str:
-    """What was done, in words. NoValue for a name or value that cannot be one, or a file that is broken.
+    """The change, in words. NoValue for a name or value that cannot be one, or a file that is broken.
 
     The line end that `echo` and editors put behind a value is dropped; the other values stay as they are.
     """

@@ -17,7 +17,7 @@ from node_agent.wire.marks import HOLDS_SLOT
 
 @dataclass(frozen=True, slots=True)
 class HomeReport:
-    """What was found. `unreadable`: journal folders that make no sense."""
+    """The state of a node's home. `unreadable`: journal folders that make no sense."""
 
     running: bool
     pid: int | None

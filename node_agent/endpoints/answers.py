@@ -50,7 +50,7 @@ class ServerReply:
 
     @property
     def error(self) -> Any:
-        """What its body calls an error."""
+        """The error in its body."""
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 

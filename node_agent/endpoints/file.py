@@ -18,7 +18,7 @@ FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
 """Vendors on the internet: a model of `openai/...` must stay theirs."""
 USERS = ("ollama",)
-"""Whose servers are used unasked beside root's and the node's own: as its installer makes that account."""
+"""The user whose servers are used unasked beside root's and the node's own: Ollama's installer makes it."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
@@ -100,6 +100,6 @@ class Owners(WireModel):
 
 
 def read_owners(home: Path) -> Owners:
-    """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
+    """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
     owners = read_owned(Owners, home / FILE)
     return owners.model_copy(update={"endpoints": tuple(one.below(home) for one in owners.endpoints)})

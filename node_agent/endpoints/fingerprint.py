@@ -14,14 +14,14 @@ from node_agent.wire.endpoint import Dialect
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
 ORDER = (VERSION, PROPS, LM1, LM0, LIST)
 LMSTUDIO_PORT = 1234
-"""Where that one is usually found: there its own question comes first, as it logs the others."""
+"""The usual port of each program: its own question comes first there, as it logs the others."""
 _UNEXPECTED = "Unexpected endpoint or method"
 _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.LLAMACPP}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
-    """What answers there. `locked`: it wants a key that it was not shown."""
+    """The program that answers. `locked`: it wants a key that it was not shown."""
 
     dialect: Dialect
     locked: bool = False

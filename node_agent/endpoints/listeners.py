@@ -44,7 +44,7 @@ def listeners(table: str, port: int) -> list[Listener]:
 def refusal(
     found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
 ) -> str:
-    """Why it is not used unasked; empty when it may be.
+    """The reason why it is not used unasked; empty when it may be.
 
     `own`: whoever the node agent is; `users`: whom the node's owner trusts; `of_a_run`: whether the process
     behind a socket is part of a run, None when none is found.
@@ -88,7 +88,7 @@ def listening(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
 
 
 def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
-    """Why the server at that port of this machine is not used unasked, as of now. Empty: it may be."""
+    """The reason why the server at that local port is not used unasked now. Empty: it may be."""
     return refusal(listening(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
 
 

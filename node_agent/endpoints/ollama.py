@@ -51,7 +51,7 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
 
 
 def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
-    """What it says of one model: read from its files, so that it is asked for once per digest."""
+    """The facts of one model, which it reads from its files: asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
         memory.shown[key] = _kept(ask.post("/api/show", {"model": name}))

@@ -1,4 +1,4 @@
-"""Where to look for model servers: this machine's usual ports, and the owner's list. Pure."""
+"""Lists the addresses of model servers: this machine's usual ports, and the owner's list. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EndpointAddress:
 
     @property
     def at(self) -> str:
-        """As people are shown it."""
+        """The address for people."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -53,7 +53,7 @@ class EndpointAddress:
 
     @property
     def costs_nothing(self) -> bool:
-        """As its owner says; else on private addresses and in names of a house's own."""
+        """The owner's choice; else yes for private addresses and local names."""
         if self.free is not None:
             return self.free
         if is_address(self.host):
@@ -63,13 +63,13 @@ class EndpointAddress:
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddresses:
-    """Where to look. The first of two with one address counts."""
+    """The addresses to ask. The first of two equal ones counts."""
 
     every: tuple[EndpointAddress, ...]
 
     @classmethod
     def of(cls, listed: tuple[EndpointAddress, ...], ports: tuple[int, ...]) -> EndpointAddresses:
-        """What is listed, and this machine's ports."""
+        """The listed addresses, and this machine's ports."""
         usual = tuple(EndpointAddress(LOOPBACK, port) for port in ports)
         first: dict[tuple[str, int], EndpointAddress] = {}
         for place in (*listed, *usual):

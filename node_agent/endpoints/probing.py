@@ -17,7 +17,7 @@ STRANGER_MS = 600_000
 
 @dataclass(slots=True)
 class KnownServer:
-    """What is kept of a place from look to look. `stranger_until`: no server of models is there till then."""
+    """The memory of an address between looks. `stranger_until`: no model server is there until then."""
 
     identity: ServerKind | None = None
     memory: Memory = field(default_factory=Memory)
@@ -25,12 +25,12 @@ class KnownServer:
     reading: ServerReading | None = None
     seen_ms: int = 0
     trouble: str = ""
-    """Why there is no reading, in words."""
+    """The reason why there is no reading, in words."""
     fix: str = ""
-    """What mends that, where it is more than a start."""
+    """The fix, where it is more than a start."""
     stranger_until: int = 0
     unused: str = ""
-    """Why a server that is there is not used unasked."""
+    """The reason why a server that is there is not used unasked."""
     key: str = field(default="", repr=False)
 
 
@@ -45,7 +45,7 @@ class ProbeContext:
 
 
 def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
-    """What is known afterwards. Raises nothing."""
+    """The memory after a look. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
         return known

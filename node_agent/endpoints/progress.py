@@ -21,7 +21,7 @@ class DecodeProgress:
     silent_since: int | None = None
     moved: tuple[tuple[Slot, int], ...] = field(default=())
     words: str = ""
-    """Why it is taken for wedged; empty when it is not."""
+    """The reason why the server counts as stuck; empty when it does not."""
 
     def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
         """With one look more."""

@@ -44,7 +44,7 @@ FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
 
 @dataclass(slots=True)
 class Memory:
-    """What need not be asked again: wires, once; what Ollama says of a model, by its digest.
+    """Facts that need not be asked again: wires, once; Ollama's facts of a model, by its digest.
 
     A question for slots keeps a llama.cpp that sleeps when it is idle from sleeping. So one that nobody of
     ours uses is asked at ever longer gaps, and sleeps in one of them.

@@ -27,7 +27,7 @@ _log = logging.getLogger("pancode.node")
 
 @dataclass(frozen=True, slots=True)
 class EndpointServer:
-    """What a model gateway needs of an endpoint. Its key never leaves the node."""
+    """The facts that a model gateway needs of an endpoint. Its key never leaves the node."""
 
     fact: EndpointFact
     url: str
@@ -139,7 +139,7 @@ class EndpointTable:
             self._over.set()
 
     def _places(self) -> tuple[EndpointAddress, ...]:
-        """Where to look. A file that cannot be read meant something: then `machines` alone are looked at."""
+        """The addresses to ask. When the file cannot be read, only `machines`: the file meant something."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
@@ -148,7 +148,7 @@ class EndpointTable:
         return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
     def _stranger(self, place: EndpointAddress) -> str:
-        """Why its owner would have to say first that it is to be used. Empty: it may be used."""
+        """The reason why its owner has to allow it first. Empty: it may be used."""
         return "" if place.listed or not place.is_here else stranger(place.port, self._users)
 
     def _said(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:

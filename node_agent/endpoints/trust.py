@@ -1,4 +1,4 @@
-"""Which authority vouches for a server over TLS, and what to do when its certificate is not believed."""
+"""Chooses the authority for a server over TLS, and the advice when its certificate is not believed."""
 
 from __future__ import annotations
 

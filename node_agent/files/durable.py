@@ -51,7 +51,7 @@ def _refuse(value: object) -> object:
 
 
 class _ScanRules:
-    """What `_json.make_scanner` asks of its context."""
+    """The context that `_json.make_scanner` needs."""
 
     strict = True
     object_hook = None

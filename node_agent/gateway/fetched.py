@@ -17,7 +17,7 @@ _SPOKEN: dict[Wire, tuple[str, ...]] = {
 """By wire: where in a request the parts of a conversation are."""
 _ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
 _FREE = frozenset({"args", "response", "arguments"})
-"""What a tool was given and gave, as objects: their keys are the tool's own, and nobody fetches them."""
+"""A tool's input and output as objects: their keys are the tool's own, and nothing fetches them."""
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 

@@ -21,7 +21,7 @@ _OURS: dict[Wire, tuple[str, ...]] = {
     ),
     Wire.OLLAMA: ("function",),
 }
-"""How the types begin of tools that the agent's program runs itself. All others are the vendor's."""
+"""The prefixes of the types of tools that the agent's program runs itself. All others are the vendor's."""
 _DROPPED = ("web_search", "image_generation")
 """Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
@@ -44,7 +44,7 @@ def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> d
 
 
 def _with_items(asked: dict[str, Any], strips: bool) -> dict[str, Any]:
-    """What a search for tools has found stands among what was said, and is offered from then on."""
+    """The conversation with the tools that a tool search found, each judged like an offered one."""
     items = asked.get("input")
     if not isinstance(items, list):
         return asked

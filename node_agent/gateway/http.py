@@ -66,7 +66,7 @@ class Head:
 
 
 class Framing(Enum):
-    """How the end of a body is known, where it is not a number of bytes."""
+    """The rule that ends a body, where it is not a number of bytes."""
 
     CHUNKED = "chunked"
     TO_THE_END = "to the end"
@@ -187,7 +187,7 @@ async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most:
 
 
 def head_bytes(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """As it goes over the line."""
+    """The bytes on the line."""
     lines = [start, *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 

@@ -46,7 +46,7 @@ class TokenCount:
 
     @property
     def total(self) -> int:
-        """As limits count: what came out of a cache is not in it."""
+        """The tokens that count for limits: without those from a cache."""
         return self.input + self.written + self.output
 
 

@@ -46,7 +46,7 @@ _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL,
 
 @dataclass(frozen=True, slots=True)
 class _Led:
-    """Where a run's calls go: by `way`, or to `hosts` by subscription. Looked up once for each opening.
+    """The target of a run's calls: by `way`, or to `hosts` by subscription. Looked up once per opening.
 
     `prices`: the owner's, in words; `wrong`: why they cannot be read. `lead`: to an endpoint of the node.
     """

@@ -29,7 +29,7 @@ def write_door(attempt: Path, port: int, token: str) -> None:
 
 
 def read_count(attempt: Path) -> Count | None:
-    """As last written; None when there is none, or a crash of the machine has torn it."""
+    """The last written content; None when there is none, or a crash of the machine has torn it."""
     try:
         return Count.from_json((attempt / FOLDER / COUNT).read_bytes())
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ KEPT_ERROR = 16 << 10
 MOST_OPEN = 256
 """Connections that have shown the run's key."""
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
-"""Where a count of Gemini's tokens may hold a whole request."""
+"""The keys under which a request to count Gemini's tokens may hold a whole request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,7 @@ class Gateway:
         return meter.meter.heard or packed
 
     async def _failed(self, client: AgentClient, answer: UpstreamResponse) -> None:
-        """As the server said it, and kept: should it say so again and again, we tell it ourselves."""
+        """Passes a server's error on, and keeps it for further failing calls."""
         kept = bytearray()
         await self._pass_on(client, answer, _Keep(kept))
         self._last = UpstreamError(answer.status, answer.head.get("content-type"), bytes(kept))

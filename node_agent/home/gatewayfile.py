@@ -55,7 +55,7 @@ class GatewaySettings(WireModel):
 
 
 def read_wish(home: Path) -> GatewaySettings:
-    """As the file is now; without one the defaults. SettingsError names file, key and what is wrong."""
+    """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
     return read_owned(GatewaySettings, home / FILE)
 
 

@@ -34,7 +34,7 @@ class OwnersFiles:
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
-        """As the files are now."""
+        """The limits in the files now."""
         known, at = self._known, self._clock.mono_ms()
         if known is not None and at - self._looked < LOOK_MS:
             return known[1]

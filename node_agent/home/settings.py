@@ -24,7 +24,7 @@ class SettingsError(Exception):
 
 
 class RedisLogin(WireModel):
-    """How this node logs in at the coordinator's Redis. `password_file`: absolute, or below the home."""
+    """This node's login at the coordinator's Redis. `password_file`: absolute, or below the home."""
 
     user: str
     password_file: str
@@ -102,7 +102,7 @@ class NodeHome:
 
     @property
     def slots(self) -> Path:
-        """Which slots of which endpoint are taken, by locks on files."""
+        """The taken slots of each endpoint, by locks on files."""
         return self.root / "run" / "endpoints"
 
     @property
@@ -142,7 +142,7 @@ class NodeHome:
         return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: NodeSettings) -> str:
-        """As it is now; empty where it cannot be read: it will be refused, and asked for again."""
+        """The current password; empty where it cannot be read: it will be refused, and read again."""
         try:
             return (self.root / settings.redis.password_file).read_text().strip()
         except OSError:

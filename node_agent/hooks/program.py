@@ -47,7 +47,7 @@ SPEAKING = frozenset(_CALLS)
 
 
 def answer(rules: HookRules, event: Mapping[str, Any], home: str) -> str:
-    """Why the call is not let through, for the model and for people; empty: it is."""
+    """The reason why the call is refused, for the model and for people; empty: it is not."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)

@@ -38,7 +38,7 @@ Say = Callable[[AttemptId, int, EventBody], str]
 
 
 class JournalStorage(Protocol):
-    """Where records lie, by the attempt's spelling. What a call wrote is durable when it returns, or absent.
+    """The storage of records, by the attempt's spelling. A write is durable when its call returns, or absent.
 
     Raises DiskFull. The space of records and of one receipt is reserved by `create`.
     """
@@ -71,7 +71,7 @@ class JournalStorage(Protocol):
         """The records that were not reserved for."""
 
     def receipt(self, name: str) -> bytes | None:
-        """As it was sealed, whatever befell the records; None when absent or torn."""
+        """The sealed receipt, whatever happened to the records; None when absent or torn."""
 
     def close(self, name: str) -> None:
         """No more records will come: give back what was reserved and not used."""
@@ -98,7 +98,7 @@ class JournalStorage(Protocol):
         """Replace the node's own state."""
 
     def node(self) -> bytes | None:
-        """As it was put."""
+        """The node's state as it was put."""
 
 
 class Journal:

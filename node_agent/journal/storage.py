@@ -156,7 +156,7 @@ class FileShelf:
         return kept
 
     def _copied_aside(self, path: str, name: str) -> str:
-        """Where; nowhere on a full disk: what still lives goes before what is for a person to look at."""
+        """Copies damaged records aside for a person; not on a full disk, where live records come first."""
         target = None
         try:
             with _full():

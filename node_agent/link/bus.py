@@ -25,7 +25,7 @@ from node_agent.wire.clock import Clock
 ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
-"""How long opening the subscription may take: whoever waits for a hint is not held up longer."""
+"""The longest time to open the subscription: a waiter for a hint is not delayed longer."""
 UP_CAP = 20_000
 CONTROLS = 500
 

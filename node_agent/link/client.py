@@ -21,7 +21,7 @@ Place = str | tuple[str, int] | Secure
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to get in, and how long to wait."""
+    """The login, and the time-outs."""
 
     place: Place
     user: str
@@ -50,7 +50,7 @@ def connect(access: Access) -> Any:
 
 
 def words(error: RedisError) -> str:
-    """What went wrong, with the server's own code, which redis-py takes off."""
+    """The error, with the server's own code, which redis-py removes."""
     code = getattr(error, "status_code", None)
     return f"{code} {error}" if code else str(error)
 

@@ -74,7 +74,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
 
 
 def _out_of_date(place: Secure) -> str:
-    """Who shows a certificate that is not valid is not told so: the connection ends."""
+    """The problem of our own certificate when it is not valid now: the server ends the connection silently."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:

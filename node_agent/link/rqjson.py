@@ -13,7 +13,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 OLDEST_SERVER = (6, 2, 0)
-"""What every server that we accept can do, so that RQ does not ask each time."""
+"""The oldest server version that we accept; given to RQ, so that it does not ask each time."""
 
 
 class JsonJob(Job):

@@ -1,4 +1,4 @@
-"""Which authority a TLS connection trusts: the owner's own, or this machine's. Standard library only."""
+"""Chooses the authority of a TLS connection: the owner's own, or this machine's. Standard library only."""
 
 from __future__ import annotations
 

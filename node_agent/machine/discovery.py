@@ -48,7 +48,7 @@ def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> Ru
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What other parts of the node agent found out: what stands around an agent here, and what is wrong."""
+    """Facts from other parts of the node agent: the surroundings of an agent here, and problems."""
 
     isolation: Isolation = Isolation.NONE
     problems: tuple[NodeProblem, ...] = ()

@@ -26,7 +26,7 @@ PROBE_EVERY_MS = 600_000
 
 
 class Finder:
-    """What is known of each runtime. Asked again now and then, and when a program or its login changes."""
+    """The known facts of each runtime. Asked again now and then, and when a program or its login changes."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Finder:
         return self._news
 
     def version(self, name: str) -> str | None:
-        """As last found."""
+        """The runtimes at the last look."""
         fact = self._known.get(name)
         return None if fact is None else fact.version
 
@@ -132,7 +132,7 @@ def _found(runtime: Runtime, path: str) -> dict[str, str | None]:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
-    """As a run has it: with a HOME of its own, so that only what a run will have logs it in. _Silent."""
+    """The environment of a run, with its own HOME, so that only a run's own login counts. _Silent."""
     try:
         process = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ class Named(Protocol):
 
 
 def written_version(program: Named, path: str) -> str | None:
-    """As it stands where it was installed; None where that cannot be read."""
+    """The version that its installation has on disk; None where that cannot be read."""
     if not program.environment:
         return installed_version(program.name, program.package, path)
     found = found_environment(program.name, path)

@@ -52,7 +52,7 @@ class Deeds:
         self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
 
     def _about(self, given: dict[str, Any]) -> dict[str, object]:
-        """What the call is about, whole: to be held against the policy once more by who reads the stream."""
+        """The whole subject of the call: the reader of the stream checks it against the policy once more."""
         command, path = given.get("command"), given.get("path")
         about: dict[str, object] = {}
         if isinstance(command, str):

@@ -34,7 +34,7 @@ class _How(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """What a path leads to. `fd` holds it, unopened; `name`: its real one, from the checkout's top."""
+    """The target of a path. `fd` holds it, unopened; `name`: its real one, from the checkout's top."""
 
     fd: int
     name: str
@@ -77,7 +77,7 @@ class Tree:
 
     @contextmanager
     def at(self, path: str) -> Iterator[Spot]:
-        """What is there, behind links of the checkout too. NotFound, Outside, OSError."""
+        """Opens the path, through links of the checkout too. NotFound, Outside, OSError."""
         fd = self._beneath(self.name_of(path), path)
         try:
             yield self._spot(fd)

@@ -19,7 +19,7 @@ def hide() -> None:
 
 
 def wipe(name: str) -> None:
-    """What the kernel shows of a process is the memory of its start, so that is written over."""
+    """Overwrites a variable in memory: the kernel shows a process's environment as it was at the start."""
     if name not in os.environ:
         return
     libc = ctypes.CDLL(None)

@@ -28,7 +28,7 @@ class Patience:
     whole: int = 40_000
     free: int = 120_000
     look: int = 3_000
-    """How often it is looked whether a slot is free."""
+    """The interval of looks for a free slot."""
 
 
 class NotNow(Exception):
@@ -45,7 +45,7 @@ Turn = Callable[[ExamServer, ModelFact], AbstractContextManager[bool]]
 
 @dataclass(frozen=True, slots=True)
 class ExamTools:
-    """What a test works with. `turn`: a slot of the endpoint, if there is one; `pause`: in milliseconds."""
+    """The tools of a test. `turn`: a slot of the endpoint, if there is one; `pause`: in milliseconds."""
 
     servers: Servers
     chat: Callable[[ExamServer], Chat]
@@ -68,7 +68,7 @@ class Exam:
     ctx: int | None = None
     began: int = 0
     until: int = 0
-    """When there is no time left, once the model has answered."""
+    """The deadline of the test, set at the model's first answer."""
 
     def take(self) -> tuple[EndpointFact, ModelFact, PassportFact]:
         """The passport, and the model as it was then. Raises NotNow."""

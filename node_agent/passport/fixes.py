@@ -11,7 +11,7 @@ WANTED_CONTEXT = 32_768
 
 
 def for_context(endpoint: EndpointFact, model: ModelFact) -> str:
-    """How that server is told to give a call more; for a model that has no more, another one."""
+    """The setting of that server for more context; for a model that has no more, another model."""
     return widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 

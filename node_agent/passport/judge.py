@@ -100,7 +100,7 @@ def is_good(check: ExamCheck, reply: Reply) -> bool:
 
 
 def _is_ping(reply: Reply) -> bool:
-    """What is cut off at the limit may be half a call: it is none."""
+    """An answer that was cut off at the limit may be half a call: it counts as none."""
     call = next((one for one in reply.calls if one.name == PING), None)
     return reply.well and reply.finish != "length" and call is not None and call.fields == {"x": PING_VALUE}
 

@@ -54,7 +54,7 @@ class Timed:
             self._last_ms = at_ms
 
     def reply(self, late: bool = False, trouble: Trouble | None = None) -> Reply:
-        """What there is of it now, and what ended it."""
+        """The reply so far, and the reason for its end."""
         stream = self._stream
         return Reply(
             status=200 if trouble is None else trouble.status or 200,
@@ -72,7 +72,7 @@ class Timed:
         )
 
     def _speed(self) -> float | None:
-        """As the server says; else from the first token to the last."""
+        """The server's own figure; else from the first token to the last."""
         tokens, told = self._stream.tokens, self._stream.told_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None

@@ -26,7 +26,7 @@ class Servers(Protocol):
     """The node's own table. Safe from any thread; raises nothing."""
 
     def server(self, name: str) -> ExamServer | None:
-        """As it was looked at last; None when there is none of that name now."""
+        """The endpoint at the last look; None when there is none of that name now."""
 
     def look(self) -> None:
         """Look again, now; returns when that is done. Wakes and loads no model."""
@@ -40,4 +40,4 @@ class Chat(Protocol):
     """Asks one server, streamed, and leaves when its time is over. Raises Unreachable."""
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
-        """What came within that time; `late` when there would have been more."""
+        """The reply within that time; `late` when there would have been more."""

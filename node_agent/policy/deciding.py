@@ -68,7 +68,7 @@ _BETWEEN = re.compile(r"[\s;&|()<>'\"]+")
 
 
 def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
-    """Why a change of this path decides what runs next; empty where it does not.
+    """The reason why a change of this path decides later commands; empty where it does not.
 
     `path`: from the repository's top. `commands`: set-up and gates, as argument lists.
     """
@@ -84,6 +84,6 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
 
 
 def _run_by(words: Sequence[str]) -> Sequence[str]:
-    """What one command may run: its program, and with an interpreter any file that it names."""
+    """The programs that one command may run: its own, and with an interpreter any file that it names."""
     named = words[:1] and RUNS_OTHERS.fullmatch(posixpath.basename(words[0]))
     return words if named else words[:1]

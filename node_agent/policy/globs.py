@@ -18,7 +18,7 @@ _STRICTNESS = {PathAccess.NONE: 2, PathAccess.READ: 1, PathAccess.NO_DELETE: 0}
 
 
 def pattern_fault(pattern: str) -> str | None:
-    """Why it is no pattern of a path; None when it is one."""
+    """The error of a pattern; None for a good one."""
     parts = pattern.removeprefix("~/").split("/")
     if not pattern.strip() or pattern.strip() != pattern:
         return "it is empty, or begins or ends with a blank"

@@ -26,7 +26,7 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What paths are told from: the workspace's top, and the home of who runs it. Empty: not known.
+    """The base of paths: the workspace's top, and the home of its user. Empty: not known.
 
     `below`: the folder below the top in which the run began, which is where its relative paths begin.
     """
@@ -72,7 +72,7 @@ NOWHERE = Where()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What holds an attempt besides its order: where it works, and the rules of the node's owner."""
+    """The bounds of an attempt besides its order: its folder, and the rules of the node's owner."""
 
     where: Where = NOWHERE
     rules: Rules = NO_RULES
@@ -113,7 +113,7 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
 
 
 def refused(policy: Policy, said: Judgement) -> list[str]:
-    """Why a call may not be made, in words; empty: it may.
+    """The reason why a call is forbidden, in words; empty: it is allowed.
 
     What only the level forbids is let through where it only looks, and where a level that allows destructive
     commands meets one that nobody can see into.

@@ -13,7 +13,7 @@ MOST_MEMORY = 1 << 20
 
 
 def regex_fault(pattern: str) -> str | None:
-    """Why it cannot be used; None when it can."""
+    """The reason why it cannot be used; None when it can."""
     import re2
 
     try:

@@ -32,7 +32,7 @@ LISTS = {
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
-"""What a unified rule of type `path` may say, and what it leaves: `deny` denies changes."""
+"""The words of a unified rule of type `path`, and the access that each leaves: `deny` denies changes."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 

@@ -56,7 +56,7 @@ from node_agent.wire.receipt import Enforced, Served, Usage
 OWN_WALL = frozenset({"codex"})
 """Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
 NAME_CHARS = 200
-"""Of what a program calls its session or model."""
+"""The greatest length of a program's name of a session or model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class NodeRuntimes:
     def _loose(
         self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
     ) -> tuple[Enforced, ...]:
-        """What the program starts of the repository past its flags. StepFailed unless a user accepts it."""
+        """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX or not runtime.brought:
             return ()
         found = brought_in(work, order.workspace.folder, runtime.brought)
@@ -293,7 +293,7 @@ class NodeRuntimes:
     def _logins(
         self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
     ) -> dict[str, str]:
-        """What logs this runtime in on this node: for its own process, not for what a repository names.
+        """This runtime's login on this node: for its own process, not for programs of a repository.
 
         Behind a gateway it is the gateway's address and a placeholder, and no key.
         """
@@ -309,14 +309,14 @@ class NodeRuntimes:
 
 
 def _way(order: Order, values: Mapping[str, str]) -> Way | None:
-    """As the gateway goes; to an endpoint, its address and key are for the gateway alone."""
+    """The environment of the gateway; an endpoint's address and key are for the gateway alone."""
     if order.endpoint is not None:
         return local_way(order.runtime, order.model)
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
 def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAccess | None = None) -> Network:
-    """What a phase reaches inside the sandbox: its model, or what the policy says of the network.
+    """The network of a phase inside the sandbox: its model, or the policy's answer.
 
     An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
     the policy leaves it the machine's network.
@@ -358,7 +358,7 @@ def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> 
 def _network_held(
     policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> tuple[Enforced, ...]:
-    """What a receipt says of it: a network that is the node's own is held by nobody."""
+    """The network in a receipt: nothing holds a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
     network = network_of(policy, runtime, agent=True, door=door)

@@ -61,7 +61,7 @@ class Runner:
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, PhasePlan] = {}
-        """As written or read by this process, until it is forgotten."""
+        """The plan as written or read by this process, until it is forgotten."""
         self._ended: dict[str, Ended] = {}
         """Ends that were read, likewise: nothing comes after an end."""
         self._mine: set[int] = set()  # our children, not yet reaped
@@ -222,7 +222,7 @@ class Runner:
         return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """As the port says; what is asked for is small beside memory. Raises OSError."""
+        """The port's method; the requested part is small beside memory. Raises OSError."""
         return read_part(path, offset, limit) or b""
 
     def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
@@ -325,7 +325,7 @@ def _is_taken(folder: Path) -> bool:
 
 
 def _written(path: Path) -> int | None:
-    """When, by the wall clock; None where it is not there."""
+    """The time of a file by the wall clock; None where it is not there."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

@@ -59,7 +59,7 @@ class Scopes:
 
     @property
     def trouble(self) -> str:
-        """Why the newest attempt to make a scope failed; empty when it did not."""
+        """The error of the newest attempt to make a scope; empty when it did not fail."""
         return self._trouble
 
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
@@ -120,7 +120,7 @@ class Scopes:
 
 
 def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
-    """Where this process runs under its user's manager, with control groups of version 2; None elsewhere."""
+    """Scopes beside this process's unit, under its user's manager with cgroups v2; None elsewhere."""
     own = process.control_group()
     above = f"/user@{os.getuid()}.service/"
     if above not in own or not environ.get("XDG_RUNTIME_DIR"):
@@ -129,7 +129,7 @@ def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
 
 
 def _held(limits: PhaseLimits) -> list[str]:
-    """As systemd is told; it says nothing where it has not been given the controller and sets none."""
+    """The limits as properties for systemd; empty without limits."""
     told = []
     if limits.memory_bytes is not None:
         told += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
@@ -139,7 +139,7 @@ def _held(limits: PhaseLimits) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """As part of a unit's name."""
+    """The text as part of a unit's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 

@@ -19,7 +19,7 @@ _USES = {
 
 
 class Violations:
-    """What was let through although the policy forbids it, in words; and the first that ends the run.
+    """Forbidden calls that were let through, in words; and the first that ends the run.
 
     Of what only the level forbids, the first of each kind is told and the others are counted.
     """

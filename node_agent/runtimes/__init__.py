@@ -1,3 +1,3 @@
-"""How each coding agent is started and how its output is read; pure, no IO."""
+"""Builds the command of each coding agent and reads its output; pure, no IO."""
 
 from __future__ import annotations

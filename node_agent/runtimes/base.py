@@ -22,7 +22,7 @@ from node_agent.wire.sampling import Sampling
 
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
-"""What an agent can be given, by our names; each program has its own for them."""
+"""A tool of an agent, by our name; each program has its own for it."""
 ANSWER_CHARS = 4000
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
@@ -39,7 +39,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What an order asks of a runtime. Paths are absolute paths on the node.
+    """An order's demands on a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder` is where below the workspace it begins: all of the workspace is its own nevertheless. `tools`:
@@ -112,7 +112,7 @@ class ProcessSpec:
 
 
 class EndedBy(StrEnum):
-    """Who ended the agent's process: itself, or a limit or stop of ours."""
+    """The cause of the end of the agent's process: itself, or a limit or stop of ours."""
 
     NONE = "none"
     WALL = "wall"
@@ -126,7 +126,7 @@ class EndedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """How the process ended: an exit status or a signal, or neither when that is not known.
+    """The end of the process: an exit status or a signal, or neither when that is not known.
 
     `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when there never was a process.
     `complaints`: the end of its stderr; some programs tell people alone why they were not let in.
@@ -209,7 +209,7 @@ Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Re
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVerdict:
-    """What output and exit amount to. `failure` None means done, as far as the runtime can tell."""
+    """The verdict on output and exit. `failure` None means done, as far as the runtime can tell."""
 
     failure: FailureKind | None
     reason: str
@@ -231,7 +231,7 @@ class Parser(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What was consumed so far; exact only after `finish`. `agent_ms` is left to the caller."""
+        """The usage so far; exact only after `finish`. The caller sets `agent_ms`."""
 
     def feed(self, chunk: bytes) -> list[Activity]:
         """Take the next bytes, cut anywhere. Never raises, whatever they are."""
@@ -242,7 +242,7 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a runtime tells and enforces by itself; the node does the rest or says that it cannot."""
+    """The abilities of a runtime: the node does the rest, or says that it cannot."""
 
     stream: bool = False
     usage: bool = False
@@ -266,11 +266,11 @@ class Capabilities:
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
-    """How hard its model can be asked to think."""
+    """The reasoning efforts that its model takes."""
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """As a node tells them of a runtime that it has."""
+        """The abilities in the form of a node's facts."""
         does = {
             Flag.STREAM: self.stream,
             Flag.USAGE: self.usage,
@@ -286,7 +286,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How discovery finds a runtime: run each argument list, give (exit status or None, stdout) of each."""
+    """The discovery of a runtime: run each argument list, give (exit status or None, stdout) of each."""
 
     argvs: tuple[tuple[str, ...], ...]
     read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
@@ -359,7 +359,7 @@ Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What of a repository a program starts by itself. `naming`: only where the file holds this word."""
+    """Files of a repository that a program runs by itself. `naming`: only where the file holds this word."""
 
     pattern: str
     naming: str = ""

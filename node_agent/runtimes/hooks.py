@@ -29,13 +29,13 @@ RULES = f"{FOLDER}/rules.json"
 PROGRAM = "hooks/program.py"
 """In the node agent's own code."""
 REFUSED = "PanCode did not let this through"
-"""How the answer begins that a model gets for such a call."""
+"""The start of the answer that a model gets for such a call."""
 TIMEOUT_S = 60
 """Most programs let a call through when their hook takes too long: ours ends itself before that."""
 
 
 class HookRules(WireModel):
-    """What the hook's program reads. `top`, `folder`: the checkout, and where below it the run begins."""
+    """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it."""
 
     runtime: str
     policy: Policy
@@ -76,7 +76,7 @@ def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) ->
 
 
 def matcher(names: Iterable[str]) -> str:
-    """As a regular expression."""
+    """The regular expression of the tools."""
     return f"^({'|'.join(names)})$"
 
 

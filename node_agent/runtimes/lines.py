@@ -12,7 +12,7 @@ from node_agent.wire.model import MOST
 MOST_AT_ONCE, MOST_USD = 10**12, 10**9
 """A larger count or sum in one message of a program is a lie."""
 BLANKS = " \t\n\r\x0b\x0c"
-"""What `bytes.strip` takes away."""
+"""The bytes that `bytes.strip` removes."""
 MOST_ANSWERED = 1000
 """Characters of what a tool gave back that are shown to people."""
 LINE_CAP = 16 << 20
@@ -120,7 +120,7 @@ def list_of(value: Any) -> list[Any]:
 
 
 def answer_of(value: Any) -> str:
-    """How a tool's answer begins: a text, or a list of blocks of which some have one."""
+    """The start of a tool's answer: a text, or a list of blocks of which some have one."""
     blocks = [text_of(dict_of(one).get("text")) for one in list_of(value)]
     return (text_of(value) or "\n".join(filter(None, blocks)))[:MOST_ANSWERED]
 

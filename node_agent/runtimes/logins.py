@@ -1,4 +1,4 @@
-"""How each agent program's own login by subscription is opened, and which files it leaves. Pure.
+"""Opens each agent program's own login by subscription, and names the files that it leaves. Pure.
 
 A runtime that is not here has none whose form was measured: its runs take a key.
 """
@@ -47,7 +47,7 @@ LOGINS: Mapping[str, Login] = {
 
 
 def tokens(home: Path) -> dict[str, Path]:
-    """Where what logins have left lies in a node's home, by the variable as which the node knows it."""
+    """The path of a login's files in a node's home, by the node's variable for it."""
     return {login.variable: home / FOLDER / name / login.file for name, login in LOGINS.items()}
 
 

@@ -8,17 +8,17 @@ from typing import Any
 from node_agent.runtimes.lines import dict_of, text_of
 
 VARIABLE, OPENCODE = "CODEX_LOGIN", "OPENCODE_LOGIN"
-"""As which the node knows the text of each program's file; no environment ever holds it."""
+"""The node's variables for the text of each program's file; no environment ever holds it."""
 FILE = "auth.json"
 _REFRESH = "refresh_token"
 _GIVEN = ("id_token", "access_token", "account_id")
-"""What its program needs; whatever else a later version of it keeps there stays with the node."""
+"""The fields that its program needs; others of a later version stay on the node."""
 _PLAIN = frozenset({"auth_mode", "last_refresh", "type"})
 _FAR_MS = 4_102_444_800_000
 
 
 def for_run(text: str) -> bytes | None:
-    """What a run needs of the file, and nothing that makes new tokens: whoever uses that up locks the owner
+    """The fields that a run needs, and none that makes new tokens: a run that uses one up locks the owner
     out. None: it is no login.
 
     The access token is good for days; when it is over, the login is opened again.

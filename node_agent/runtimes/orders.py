@@ -47,7 +47,7 @@ _GOES_ON = (
 
 
 def request_of(order: Order, workspace: str, home: str, resume: Resume | None = None) -> LaunchRequest:
-    """What the order asks of its runtime, in these two folders."""
+    """The order's demands on its runtime, in these two folders."""
     return LaunchRequest(
         task=f"{_GOES_ON}\n\n{order.task}" if resume is not None else order.task,
         prompt=order.agent.prompt,
@@ -105,7 +105,7 @@ def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """In what rules are looked for: a result commit, the program's own stream; and behind which wall.
+    """The places where rules are checked: a result commit, the program's own stream; and the wall.
 
     `asks`: the program asks before each command.
     """
@@ -135,7 +135,7 @@ def _of_rules(
 
 
 def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:
-    """What a person should know although the outcome does not say it: the calls that were denied."""
+    """Warnings beside the outcome: the calls that were denied."""
     told = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
     return tuple([*told, f"and {more} more denied calls"] if more > 0 else told)

@@ -73,7 +73,7 @@ class EventParser(ABC):
 
     @abstractmethod
     def _event(self, event: dict[str, Any]) -> Iterable[Activity]:
-        """What one event tells; it is used up."""
+        """The meaning of one event; the event is used up."""
 
     @abstractmethod
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -84,7 +84,7 @@ class EventParser(ABC):
         """The answer, after the last event."""
 
     def _spent(self, failure: FailureKind | None) -> Usage:
-        """What the verdict books."""
+        """The usage that the verdict books."""
         return self.usage
 
     def feed(self, chunk: bytes) -> list[Activity]:
@@ -115,7 +115,7 @@ class EventParser(ABC):
         return denial
 
     def _worth(self, answer: str) -> tuple[FailureKind | None, str]:
-        """What an end that claims success is worth."""
+        """The verdict on an end that claims success."""
         if not answer.strip():
             return FailureKind.NO_ANSWER, "the answer is empty"
         if last := self._denied_last:

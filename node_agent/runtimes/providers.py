@@ -39,10 +39,10 @@ PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
 """Of a model without a provider's name: OPENAI_BASE_URL may be any server with this wire."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
-"""What the gateway gives in the place of all of them: the name is the model's as its server knows it, where
+"""The gateway's name for all of them: the name is the model's as its server knows it, where
 that is not the order's; the last is there where the vendor's own server is behind it."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
-"""How many tokens the model can use, if the node's owner says so."""
+"""The tokens that the model can use, if the node's owner says so."""
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
 
 

@@ -24,7 +24,7 @@ def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, b
 
 
 NEVER = ("git push", "git rebase", "git reset --hard", "git filter-branch", "rm -rf", "rm -fr")
-"""How commands begin that no level below full-auto allows, for programs with rules of their own for that.
+"""Prefixes of commands that no level below full-auto allows, for programs with their own rules for that.
 
 The hook and the sandbox hold these and many more; this is one more lock, by what the program reads.
 """

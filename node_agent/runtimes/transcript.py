@@ -39,7 +39,7 @@ class Transcript:
         self._in_text = False
 
     def feed(self, data: bytes) -> str:
-        """What is to be shown for these bytes: whole lines, or pieces of what the agent says."""
+        """The entries for these bytes: whole lines, or pieces of the agent's words."""
         # Line by line: what was used so far is told as of each event, however the bytes were cut.
         lines = (self._parser.feed(line) for line in data.splitlines(keepends=True))
         return "".join(part for line in lines for activity in line for part in self._parts(activity))
@@ -76,7 +76,7 @@ class Transcript:
                 )
 
     def _ended(self, ran: Ran) -> str:
-        """Which call it was is said only where several were open."""
+        """The name of the call, only where several were open."""
         several = len(self._open) > 1
         self._open = [call for call in self._open if call != ran.call]
         head = f"< {'ok' if ran.ok else 'failed'}{f'  {_named(ran.call)}' if several else ''}"
@@ -121,7 +121,7 @@ def _consumed(usage: Usage) -> bool:
 
 
 def _answer(text: str) -> list[str]:
-    """How it begins, each line behind MARK."""
+    """The start of an entry, each line behind MARK."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     shown = [
         f"{MARK}{line[:MOST_DETAIL]}{'...' if len(line) > MOST_DETAIL else ''}" for line in lines[:MOST_LINES]

@@ -101,7 +101,7 @@ class Way:
     host: str = ""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
-        """What the agent gets instead: the gateway's address, and a key that is worth nothing elsewhere."""
+        """The agent's replacement: the gateway's address, and a key that is worth nothing elsewhere."""
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
@@ -200,7 +200,7 @@ def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
 
 
 def through(base: str, token: str) -> dict[str, str]:
-    """What leads a program to its vendor by CONNECT; in both spellings, for each reads another one."""
+    """The proxy variables for CONNECT to a vendor; in both spellings, for each program reads another one."""
     proxy = base.replace("://", f"://pancode:{token}@", 1)
     return {
         name: proxy for upper in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") for name in (upper, upper.lower())

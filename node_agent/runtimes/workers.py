@@ -55,7 +55,7 @@ SDK_HOST = "sdk/program.py"
 MOST_SPARE_MS = 2_000
 """Its own end of time comes before ours, so that it can say so."""
 _OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
-"""As the node agent itself runs: its libraries are compiled for that."""
+"""The node agent's own Python: its libraries are compiled for that."""
 
 
 def started(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:

@@ -49,5 +49,5 @@ class WorkerSpec(WireModel):
     sampling: Sampling | None = None
     output_bytes: int
     thinks: str = ""
-    """How hard, in the words of OpenAI's chat wire."""
+    """The reasoning effort, in the words of OpenAI's chat wire."""
     resume: str = ""

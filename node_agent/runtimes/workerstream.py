@@ -47,7 +47,7 @@ class WorkerParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """As last told: totals of this attempt."""
+        """The newest totals of this attempt."""
         return self._usage
 
     def _said(self) -> str:

@@ -52,7 +52,7 @@ def write(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> N
 
 
 def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Known], bool]:
-    """Where it lies now, and whether that is all of it: a checkout may have too many entries for a search."""
+    """The current place, and whether that is all of it: a checkout may have too many entries for a search."""
     here = list(before)
     stay = [one for one in here if _at(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}

@@ -24,7 +24,7 @@ MOST_COVERED = 300
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where a phase works: its checkout, and what else of the machine it is shown.
+    """The folders of a phase: its checkout, and the shown parts of the machine.
 
     `home`: what `~` means, the home of whoever the node agent is. `needed`: what no rule can take away
     without taking the phase itself.
@@ -53,7 +53,7 @@ class _Found:
 def covers_of(
     rules: Sequence[PathRule], ground: Ground, writable: bool, before: Sequence[Known] = ()
 ) -> Covers:
-    """What is to be covered now. Nothing of it is a link, nor lies behind one.
+    """The paths to cover now. None of them is a link, nor lies behind one.
 
     `before`: what was covered once is again, and comes first, whatever a program has put beside it since.
     """
@@ -95,7 +95,7 @@ def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
 
 
 class _Matching:
-    """Which rule leaves least of an entry; most rules are one name, and need no look at their pattern."""
+    """The strictest rule for an entry; most rules are one name, and need no look at their pattern."""
 
     def __init__(self, rules: Iterable[PathRule]) -> None:
         self._names: dict[str, PathAccess] = {}

@@ -25,7 +25,7 @@ _TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && ! echo 
 
 
 def fence(view: View, port: int = 0) -> tuple[str, ...]:
-    """What goes before a command. `port`: of the model gateway, which listens outside here."""
+    """The words before a command. `port`: of the model gateway, which listens outside here."""
     read = [*_system(view.system), *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]

@@ -102,7 +102,7 @@ class Grammar:
         )  # fmt: skip
 
     def _end(self) -> int:
-        """How it ended, by itself or by us; without delay."""
+        """The end of the process, by itself or by us; without delay."""
         child, self._child = self._child, None
         if child is None:
             return 0

@@ -38,7 +38,7 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """How this machine's programs lie: `links` are top folders that lead into one of `folders`.
+    """The layout of this machine's programs: `links` are top folders that lead into one of `folders`.
 
     `etc`: what programs in them need of /etc and anybody may read.
     """
@@ -50,7 +50,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """What rules take away of what a phase would see: hidden folders and files, and what it cannot change.
+    """Paths that rules take away from a phase: hidden folders and files, and read-only ones.
 
     `left`: not all that the rules name in the checkout could be looked for, or it is too much. `lost`: what
     an earlier phase had covered may lie anywhere.
@@ -65,7 +65,7 @@ class Covers:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one phase may see. All paths are absolute and clean; `below` is where below `tree` it begins.
+    """The view of one phase. All paths are absolute and clean; `below` is its start below `tree`.
 
     `etc`: a folder of ours with passwd, group and hosts. `shown`: read-only, the repository among them.
     `hidden`: covered again where something shown holds it. `gate`: the folder of the model gateway's socket.
@@ -115,7 +115,7 @@ Mount = tuple[str, str]
 def prefix(
     view: View, tools: Tools, status: int = STATUS_FD, processes: int | None = None, calls: int | None = None
 ) -> tuple[str, ...]:
-    """What goes before a command. The environment is not here: anybody can read an argument list.
+    """The words before a command. The environment is not here: anybody can read an argument list.
 
     `processes`: and threads, that there may be inside; held where `tools` can do that. `calls`: where the
     filter of system calls is open.

@@ -19,7 +19,7 @@ _ETC = (
     *("/etc/java*", "/etc/maven", "/etc/python3*", "/etc/perl", "/etc/php", "/etc/fonts"),
     *("/etc/groff", "/etc/X11", "/etc/locale.alias"),
 )
-"""What programs below /usr lead to by links, such as the security settings without which no Java starts."""
+"""Targets of links from programs below /usr, such as the security settings that Java needs to start."""
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
@@ -29,7 +29,7 @@ MOST_LINKS = 500
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
-    """Where programs lie here: all under /usr, or in folders of the root as they once did.
+    """The folders of programs here: all under /usr, or in folders of the root as they once were.
 
     `etc`: patterns; of what fits them, what everybody on the machine may read.
     """
@@ -54,7 +54,7 @@ def _is_public(path: str) -> bool:
 
 
 class Programs:
-    """What of `path` (PATH) and of single programs must be shown. `home`: of whoever the node agent is."""
+    """The shown parts of `path` (PATH) and of single programs. `home`: of the node agent's user."""
 
     def __init__(self, path: str, home: str, system: System) -> None:
         folders = [_clean(folder) for folder in path.split(":") if os.path.isabs(folder)]

@@ -29,7 +29,7 @@ ATTACH = (16, 0x4206)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How a kernel calls its own architecture, the calls' numbers, and from which on they are of another."""
+    """A kernel's name of its architecture, the calls' numbers, and the first number of another one."""
 
     audit: int
     numbers: dict[str, int]
@@ -72,7 +72,7 @@ _Line = tuple[int, int, int, int]
 
 
 def program(machine: str) -> bytes:
-    """What the kernel runs at each call; empty for a machine whose numbers are not known here.
+    """The filter that the kernel runs at each call; empty for a machine whose numbers are not known here.
 
     A call of another architecture, such as that of a 32-bit program, ends the program.
     """

@@ -45,7 +45,7 @@ TOO_MANY = (
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a phase may do. `port`: of the model gateway, which the relay has inside, too.
+    """The rights of a phase. `port`: of the model gateway, which the relay has inside, too.
 
     `paths`: rules of people; what they name is covered.
     """
@@ -133,7 +133,7 @@ class Sandbox:
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
-        """What rules name of what is there now. What holds up the wall itself cannot be named. StepFailed."""
+        """The existing paths that rules name. Parts of the wall itself cannot be named. StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
@@ -246,7 +246,7 @@ def _has_hook(home: str) -> bool:
 
 
 def guarded(home: str) -> Iterator[str]:
-    """What of the home tells the agent's program to ask: read-only, as it is when the phase begins."""
+    """Files of the home that tell the agent's program to ask: read-only, as the phase found them."""
     for name in GUARDED if _has_hook(home) else ():
         path = os.path.join(home, name)
         if os.path.exists(path) and os.path.realpath(path) == path:

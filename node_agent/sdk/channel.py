@@ -30,7 +30,7 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[str]] = {}
 
     def first(self) -> dict[str, Any]:
-        """What the run is about: the first line that comes."""
+        """The subject of the run: the first line that comes."""
         told: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return told
 

@@ -93,7 +93,7 @@ def options(line: Channel, told: dict[str, Any]) -> ClaudeAgentOptions:
 
 
 async def take(line: Channel, message: Any, names: set[str]) -> None:
-    """What a message tells while the run works."""
+    """The events of a message while the run works."""
     if isinstance(message, SystemMessage) and message.subtype == "init":
         session = message.data.get("session_id", "")
         line.tell("session", session=session, version=version("claude-agent-sdk"))

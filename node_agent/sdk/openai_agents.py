@@ -125,7 +125,7 @@ def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
 
 
 class ModelHooks(RunHooks):
-    """What our program hears between the calls of the model. `names`: of the tools that there are."""
+    """Our program's events between the calls of the model. `names`: of the existing tools."""
 
     def __init__(self, line: Channel, names: set[str]) -> None:
         self._line, self._names = line, names

@@ -37,7 +37,7 @@ class Filling:
         self._used = self._free = self._began = self._next = self._calm = 0
 
     def start(self) -> None:
-        """What earlier phases have left there is counted with the first count."""
+        """Files of earlier phases count with the first count."""
         self._free, self._began = self._left(), self._now()
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 

@@ -20,7 +20,7 @@ LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
 they hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
-"""How much sooner than others the kernel ends an attempt's processes when the machine has no memory left."""
+"""The kernel's preference to end an attempt's processes first when the machine has no memory left."""
 _SCORE = "/proc/self/oom_score_adj"
 _OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -57,7 +57,7 @@ class StepLimits:
 
 
 class Taking:
-    """What one step takes; made before it starts, as what was told until then was another's.
+    """The limits of one step; made before it starts, since earlier refusals belong to another step.
 
     `members`: its processes; `scope`: the folder of its control group, or empty.
     """
@@ -107,7 +107,7 @@ class Taking:
         return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
-        """What the kernel has refused it since it began, where the kernel holds it."""
+        """The kernel's refusals since it began, where the kernel enforces the limit."""
         for what, held in self._by_kernel.items():
             told = zip(self._told(what), self._before[what], strict=True)
             if held and all(now > before for now, before in told) and (what == MEMORY or self._full()):
@@ -132,7 +132,7 @@ class Taking:
 
 
 class FairGame:
-    """Who is started within it, with all that it starts, is ended first when the machine has no memory left.
+    """Processes started within it are ended first when the machine has no memory left.
 
     Anybody may raise this for a process, and take it back to where it was.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-"""What a sandbox has of its own in memory; everything else there is read-only."""
+"""A sandbox's own folders in memory; everything else there is read-only."""
 _IN_MEMORY = "tmpfs"
 _NAMELESS = "/memfd:"
 _BLOCK = 512

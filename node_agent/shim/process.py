@@ -130,7 +130,7 @@ def own_scope() -> str:
 
 
 class Birth:
-    """When this process came to be, by its pid: a machine has hundreds of processes that are older."""
+    """The start time of this process, by its pid: a machine has hundreds of processes that are older."""
 
     def __init__(self) -> None:
         self._pid, self._forks = os.getpid(), _forks()

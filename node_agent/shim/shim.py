@@ -54,7 +54,7 @@ def reserve(folder: str, steps: int) -> None:
 
 
 def exit_offset(size: int) -> int:
-    """Where the record of the end stands in a file of records that is this long."""
+    """The place of the end's record in a file of records of this length."""
     return max(0, size - EXIT_BYTES) // 2
 
 

@@ -38,7 +38,7 @@ class StepKind(StrEnum):
 
 
 class StepEndedBy(StrEnum):
-    """Who ended a step: itself (`none`), a request to stop, or a limit."""
+    """The cause of a step's end: itself (`none`), a request to stop, or a limit."""
 
     NONE = "none"
     STOP = "stop"
@@ -51,7 +51,7 @@ class StepEndedBy(StrEnum):
 
 
 class PhaseEnd(StrEnum):
-    """How a phase ended: every step exited 0, one did not, a stop, or a fault of the shim's own."""
+    """The end of a phase: every step exited 0, one did not, a stop, or a fault of the shim's own."""
 
     DONE = "done"
     FAILED = "failed"
@@ -115,7 +115,7 @@ _LATER: dict[str, dict[str, object]] = {
     "Step": {"walled": False, "wall": (), "calls": ""},
     "PhaseLimits": {"memory_bytes": None, "processes": None, "disk_bytes": None},
 }
-"""What earlier versions did not write, and meant: a run outlives an upgrade."""
+"""Defaults for fields that earlier versions did not write: a run outlives an upgrade."""
 
 
 class _Record:
@@ -202,7 +202,7 @@ class PhaseLimits(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Grace(_Record):
-    """How long a stopped tree has after SIGINT, and then after SIGTERM."""
+    """The time that a stopped tree has after SIGINT, and then after SIGTERM."""
 
     int_ms: int = 15_000
     term_ms: int = 15_000
@@ -240,13 +240,13 @@ class PhasePlan(_Record):
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
 
     def without_secrets(self) -> dict[str, Any]:
-        """What stays on the disk: the names of `env` in its place. It cannot be read as a plan again."""
+        """The form on disk: the names of `env` in its place. It cannot be read as a plan again."""
         return {**self.to_dict(), "env": sorted(self.env)}
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned(_Record):
-    """Which process is the shim of this folder: written before anything is executed."""
+    """The process that is the shim of this folder: written before anything is executed."""
 
     boot: str
     pid: int
@@ -265,7 +265,7 @@ class StepStart(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
-    """Why a step did not start. `what`: exec, cwd, stdin, stdout, stderr or wall; `errno`: as ENOENT.
+    """The reason why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT ...
 
     With `wall`, the sandbox's own failure, `path` is what it said, and the process had been started.
     """
@@ -277,7 +277,7 @@ class ExecError(_Record):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord(_Record):
-    """What became of one step: `exit_code`, `signal`, or `exec_error` (then it never ran, and pid is 0).
+    """The end of one step: `exit_code`, `signal`, or `exec_error` (then it never ran, and pid is 0).
 
     `cpu_ms` and `max_rss_kb` cover every process that was reaped below the step; `swept` counts what had to
     be killed after its end.
@@ -395,4 +395,4 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
     "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
 }
-"""How a field is read, by its annotation as written."""
+"""The reader of a field, by its annotation as written."""

@@ -155,7 +155,7 @@ class Keeper:
                 continue
 
     def fade(self) -> None:
-        """What a sandbox ends by itself once its program is gone was not left behind; it takes a moment."""
+        """Processes that a sandbox ends after its program were not left behind; their end takes a moment."""
         self._await_empty(self.clock.mono_ms() + FADE_MS)
 
     def _await_empty(self, deadline: int) -> None:
@@ -312,7 +312,7 @@ class StepRun:
 
 
 def _opened(path: str, flags: int) -> int:
-    """What ran before may have put a link there, to what only we can read, or a pipe, which holds us up."""
+    """An earlier step may have put a link there, to a file that only we can read, or a pipe, which blocks."""
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
         os.close(fd)
@@ -322,7 +322,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
-    """Where argv[0] may be: itself if it has a slash, else along the plan's PATH (absolute folders only)."""
+    """The candidates for argv[0]: itself if it has a slash, else on the plan's PATH (absolute folders)."""
     if b"/" in name:
         return [name]
     return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]

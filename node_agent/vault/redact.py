@@ -54,7 +54,7 @@ class Redactor:
         return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be shown now. The beginning of what might become a value waits for the next piece."""
+        """The text that may be shown now. The start of a possible value waits for the next piece."""
         return self._take(self._held + chunk, ended=False)
 
     def close(self) -> bytes:
@@ -76,7 +76,7 @@ class Redactor:
         return b"".join([*shown, data[at:hold]])
 
     def _doubtful(self, data: bytes, at: int) -> int:
-        """Where a value may begin whose end has not come yet."""
+        """The start of a possible value whose end has not come yet."""
         for start in range(max(at, len(data) - self._all.longest + 1), len(data)):
             if data[start : start + 2] in self._all.begins and self._all.may_begin(data[start:]):
                 return start
@@ -103,7 +103,7 @@ def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _unbroken(rest: bytes) -> bytes:
-    """As if it were all in one line, without the break that begins at its end."""
+    """The text as one line, without the break that begins at its end."""
     return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))
 
 
@@ -174,7 +174,7 @@ class _Next:
 
 
 def _end_of(value: bytes, data: bytes, at: int) -> int:
-    """Where the value that begins there ends, over the breaks in it; 0 when it is another."""
+    """The end of the value that begins there, over the breaks in it; 0 when it is another."""
     for byte in value:
         while data[at : at + 1] != bytes((byte,)):
             line = _BREAKS.match(data, at)
@@ -249,7 +249,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _in_base64(plain: bytes) -> Iterable[bytes]:
-    """What is the same whatever stands around it: at each of the three offsets, without the edges."""
+    """The part that is the same in any surroundings: at each of the three offsets, without the edges."""
     for offset in range(3):
         whole = base64.b64encode(b"\0" * offset + plain)
         first = (0, 2, 3)[offset]

@@ -37,7 +37,7 @@ class NoValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VaultValues:
-    """What the owner's file gave. `missing`: name to why, for a person."""
+    """The content of the owner's file. `missing`: name to reason, for a person."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -67,15 +67,15 @@ class Vault:
         return frozenset({*found.values, *found.missing})
 
     def why_missing(self, name: str) -> str:
-        """Why a name of the owner's file has no value; empty for a name that is not there."""
+        """The reason why a name of the owner's file has no value; empty for a name that is not there."""
         return self._look().missing.get(name, "")
 
     def trouble(self) -> str:
-        """Why nothing of the owner's file counts; empty where it can be read."""
+        """The reason why nothing of the owner's file counts; empty where it can be read."""
         return self._look().trouble
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """What is wrong with the file or its sources."""
+        """The problems of the file or its sources."""
         found = self._look()
         told = [found.trouble] if found.trouble else []
         told += [f"secret {name}: {why}" for name, why in found.missing.items()]

@@ -133,7 +133,7 @@ Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
 WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
 """Unix time. Every one of them is a date."""
 Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
-"""How long something took, in milliseconds."""
+"""A duration, in milliseconds."""
 Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
 Name = Annotated[str, Text(200)]
 """Of a thing: a machine, a program, a model, a version."""

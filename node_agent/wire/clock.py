@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class Ids(Protocol):
-    """Where randomness comes from."""
+    """The source of randomness."""
 
     def token(self, nbytes: int) -> str:
         """Hexadecimal, 2 x nbytes characters."""

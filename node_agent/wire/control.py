@@ -31,7 +31,7 @@ class Tombstone(WireModel):
 
 
 class SetSlots(WireModel):
-    """How many attempts may run at once from now on; nobody running is ended."""
+    """The number of attempts that may run at once from now on; no running one is ended."""
 
     kind: Literal["slots"] = "slots"
     slots: int = Field(ge=0, le=256)

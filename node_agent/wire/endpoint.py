@@ -16,7 +16,7 @@ Word = Annotated[str, Text(200, least=1)]
 
 
 class Dialect(StrEnum):
-    """Which program answers, told by the shape of its answers; the last: any server with OpenAI's wire."""
+    """The program that answers, by the shape of its answers; the last: any server with OpenAI's wire."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -27,7 +27,7 @@ class Dialect(StrEnum):
 
 
 class Residence(StrEnum):
-    """Where a model is: ready, to be loaded at the first call, or unloaded until somebody calls."""
+    """The state of a model: ready, to be loaded at the first call, or unloaded until a call."""
 
     LOADED = "loaded"
     NOT_LOADED = "not loaded"
@@ -126,7 +126,7 @@ _TROUBLED = re.compile(r"endpoint (\S+) \(")
 
 
 def troubled(name: str, at: str, words: str) -> str:
-    """What a node's problem says of a server that its owner lists and that it cannot use."""
+    """A node's problem with a server that its owner lists and that it cannot use."""
     return f"endpoint {name} ({at}) {words}"
 
 

@@ -94,7 +94,7 @@ MOST_EVENTS = 100
 
 
 class Events(Message):
-    """What a node has to say at one moment, of any of its attempts; those of one attempt in order."""
+    """A node's events at one moment, of any of its attempts; those of one attempt in order."""
 
     fleet: FleetId
     node: NodeTag

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How an attempt or a run ended. Never left again, but for `lost` (see docs/explanation/states.md)."""
+    """The end of an attempt or a run. Never changed again, but for `lost` (docs/explanation/states.md)."""
 
     DONE = "done"
     ERROR = "error"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why an attempt did not end as `done`, finer than the outcome."""
+    """The reason why an attempt did not end as `done`, finer than the outcome."""
 
     AGENT_FAILED = "agent_failed"
     NO_ANSWER = "no_answer"
@@ -68,7 +68,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """What one failure kind means.
+    """The meaning of one failure kind.
 
     `agent`: counts against the agent's record. `node`: counts for the node's breaker. `elsewhere`: it may go
     well on another node, never on this one.
@@ -139,12 +139,12 @@ _BY_STATUS = {
 
 
 def by_status(status: int) -> FailureKind:
-    """What the HTTP status of a model server that ended the run means."""
+    """The meaning of the HTTP status of a model server that ended the run."""
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
 class OrderRefusal(StrEnum):
-    """Why a node does not start an order. A refused order frees its slot and never counts as an attempt."""
+    """The reason why a node does not start an order. A refusal frees its slot and is no attempt."""
 
     BAD_ENVELOPE = "bad_envelope"
     WRONG_FLEET = "wrong_fleet"
@@ -178,6 +178,6 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
 """Refusals after which the same attempt may simply be bound again; the others need a look at why."""
 
 ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
-"""What this node does not take, another one may: the attempt is bound again, there."""
+"""Refusals by this node that another one may accept: the attempt is bound again, there."""
 NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
 """The node is in no state to take any order: a wait, which is counted as nobody's failure."""

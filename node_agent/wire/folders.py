@@ -27,7 +27,7 @@ def checked_folder(text: str) -> str:
 
 
 def checked_place(text: str) -> str:
-    """Where below the checkout's top a run begins, empty for the top itself; ValueError as above."""
+    """A run's folder below the checkout's top, empty for the top itself; ValueError as above."""
     if len(text) > MAX_PLACE or "\0" in text:
         raise ValueError(f"a place has at most {MAX_PLACE} characters, and no NUL")
     parts = text.split("/")

@@ -28,12 +28,12 @@ def store_ref(commit: str) -> str:
 
 
 def result_prefix(run: str) -> str:
-    """Where all results of a run lie, one ref per attempt and fence."""
+    """The prefix of all results of a run, one ref per attempt and fence."""
     return f"refs/pancode/{checked_run(run)}/"
 
 
 def salvage_ref(identity: AttemptId) -> str:
-    """Where a node keeps what it saved of an attempt that never delivered."""
+    """The prefix of a node's saved results that were never delivered."""
     return f"refs/pancode/salvage/{identity}"
 
 

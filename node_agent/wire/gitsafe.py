@@ -66,7 +66,7 @@ class GitCall:
 
 @dataclass(frozen=True, slots=True)
 class GitDone:
-    """What a git process left: exit status (negative: signal), output, the end of its complaints."""
+    """The result of a git process: exit status (negative: signal), output, the end of its errors."""
 
     status: int
     out: bytes

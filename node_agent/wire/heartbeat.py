@@ -15,7 +15,7 @@ MOST_SLOTS = 256
 
 
 class Ask(WireModel):
-    """How much work the node can take. Valid for 15 s of the coordinator's clock."""
+    """The node's room for work. Valid for 15 s of the coordinator's clock."""
 
     seq: Number
     slots: Annotated[int, WholeNumber(MOST_SLOTS)]

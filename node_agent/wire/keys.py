@@ -39,7 +39,7 @@ def ticket_id(run: str, attempt: int) -> str:
 
 
 def job_prefix(tag: str) -> str:
-    """What an ACL pattern holds a node to."""
+    """The ACL patterns that a node is held to."""
     return f"{tag}_"
 
 

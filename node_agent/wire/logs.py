@@ -21,7 +21,7 @@ _EVERY = "*"
 
 
 class OrderStage(StrEnum):
-    """How far an order has come, as both logs say it."""
+    """The progress of an order, as both logs say it."""
 
     ACCEPTED = "accepted"
     STARTED = "started"

@@ -1,4 +1,4 @@
-"""How an owner names a machine with model servers: `HOST:PORT`, `NAME=HOST` or `NAME=HOST:PORT`."""
+"""Parses an owner's name of a machine with model servers: `HOST:PORT`, `NAME=HOST` or `NAME=HOST:PORT`."""
 
 from __future__ import annotations
 

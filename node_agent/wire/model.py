@@ -55,6 +55,6 @@ MOST = 2**53 - 1
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
-"""What is counted from 1: an epoch, a fence, a message."""
+"""A number that is counted from 1: an epoch, a fence, a message."""
 Status = Annotated[int, Field(ge=-MOST, le=MOST)]
-"""How a process ended, as its system says it."""
+"""The exit status of a process, as its system says it."""

@@ -13,7 +13,7 @@ from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
 
 class Flag(StrEnum):
-    """What a runtime does by itself; what it does not, the node does, or nobody."""
+    """The abilities of a runtime; the node does the rest, or nobody."""
 
     STREAM = "stream"
     USAGE = "usage"
@@ -26,7 +26,7 @@ class Flag(StrEnum):
 
 
 class LoggedIn(StrEnum):
-    """How a runtime's model calls are paid for on a node."""
+    """The way in which a runtime's model calls are paid for on a node."""
 
     KEY = "key"
     SUBSCRIPTION = "subscription"
@@ -35,7 +35,7 @@ class LoggedIn(StrEnum):
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
 HOME_LAYOUT = 4
-"""How a node's home is laid out; what became of each earlier layout stands in `node_agent/home/layout.py`."""
+"""The layout of a node's home; `node_agent/home/layout.py` has the history of each earlier layout."""
 
 
 class RuntimeFact(WireModel):
@@ -54,7 +54,7 @@ class RuntimeFact(WireModel):
 
 
 class ProblemCode(StrEnum):
-    """What a problem is about, where somebody acts on it."""
+    """The subject of a problem, where code acts on it."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
@@ -76,12 +76,12 @@ class NodeProblem(WireModel):
 
 
 def no_sandbox(why: str, fix: str = "") -> NodeProblem:
-    """Why a node has no sandbox."""
+    """The reason why a node has no sandbox."""
     return NodeProblem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
 
 
 class Allowed(WireModel):
-    """What the owner of the node allows at most. None: no such limit. `closed`: nothing, and why."""
+    """The limits of the node's owner. None: no such limit. `closed`: nothing is allowed, and why."""
 
     safety: Safety = Safety.FULL_AUTO
     repositories: Annotated[tuple[RepoId, ...], Few(1_000)] | None = None
@@ -89,7 +89,7 @@ class Allowed(WireModel):
     closed: Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
-        """In what a run goes beyond it, in words; empty when it does not, as far as is known of it."""
+        """The limit that a run goes beyond, in words; empty when it does not, as far as is known of it."""
         if self.closed:
             return self.closed
         if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
@@ -119,6 +119,6 @@ class NodeFacts(WireModel):
     """Tests of models that were asked for."""
     problems: Annotated[tuple[NodeProblem, ...], Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
-    """Why the node can take no work at all as it is now, such as a full disk; it then asks for no slot."""
+    """The reason why the node can take no work at all now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
     wall_ms: WallMillis

@@ -31,7 +31,7 @@ Argv = tuple[str, ...]
 
 
 class Reasoning(StrEnum):
-    """How hard a model is asked to think. What a level means is the model's own."""
+    """The reasoning effort of a model. The meaning of a level is the model's own."""
 
     OFF = "off"
     MINIMAL = "minimal"
@@ -53,7 +53,7 @@ class AgentSpec(WireModel):
 
 
 class Workspace(WireModel):
-    """Which files the run works on: a git snapshot from the depot, or an empty folder."""
+    """The files of the run: a git snapshot from the depot, or an empty folder."""
 
     kind: Literal["git", "none"]
     repo: RepoId | None = None
@@ -63,7 +63,7 @@ class Workspace(WireModel):
     """The commit that holds the working tree as it was at dispatch."""
     object_format: Literal["sha1", "sha256"] = "sha1"
     folder: Place = ""
-    """Where the agent begins, below the checkout's top; set-up and gates begin at the top itself."""
+    """The agent's folder below the checkout's top; set-up and gates begin at the top itself."""
 
 
 class Gate(WireModel):
@@ -74,7 +74,7 @@ class Gate(WireModel):
 
 
 class Limits(WireModel):
-    """What ends the run; None means no such limit."""
+    """The limits of the run; None means no such limit."""
 
     wall_ms: int = Field(gt=0)
     idle_ms: int = Field(gt=0)

@@ -59,7 +59,7 @@ class PassportFact(WireModel):
 
 
 class AskState(StrEnum):
-    """How far a test is; `given up`: nobody knows more than before, and `words` say why."""
+    """The progress of a test; `given up`: it found nothing new, and `words` say why."""
 
     WAITING = "waiting"
     TESTING = "testing"

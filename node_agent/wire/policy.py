@@ -18,7 +18,7 @@ MOST_REASON = 300
 
 
 class Mode(StrEnum):
-    """What the user is doing: the outer gate."""
+    """The user's mode of work: the outer gate."""
 
     ADMIN = "admin"
     PLAN = "plan"
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class Safety(StrEnum):
-    """How much a run may do by itself: the inner gate."""
+    """The freedom of a run: the inner gate."""
 
     SUGGEST = "suggest"
     AUTO_EDIT = "auto-edit"
@@ -38,7 +38,7 @@ SAFETY_RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 
 
 class ActionClass(StrEnum):
-    """What a tool call does."""
+    """The kind of act of a tool call."""
 
     FILE_READ = "file_read"
     NETWORK = "network"
@@ -54,7 +54,7 @@ class ActionClass(StrEnum):
 
 
 class Enforcement(StrEnum):
-    """How a rule of the policy is held."""
+    """The holder of a rule of the policy."""
 
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
@@ -67,7 +67,7 @@ class Enforcement(StrEnum):
 
 
 class Isolation(StrEnum):
-    """What stands between the agent and the node's owner."""
+    """The isolation between the agent and the node's owner."""
 
     NONE = "none"
     SANDBOX = "sandbox"
@@ -102,7 +102,7 @@ def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool
 
 
 class PathAccess(StrEnum):
-    """What a rule leaves of a path."""
+    """The access that a rule leaves to a path."""
 
     NONE = "none"
     READ = "read"
@@ -114,13 +114,13 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """What may be done with the paths that a pattern covers; `wire/globs.py` says which those are."""
+    """The access to the paths that a pattern covers; `wire/globs.py` has the matching."""
 
     pattern: Pattern
     access: PathAccess
     reason: Reason = ""
     origin: Reason = ""
-    """Whose file said it, and in which line."""
+    """The file and line of a rule."""
 
 
 class CommandRule(WireModel):
@@ -139,7 +139,7 @@ def rule_words(rule: PathRule | CommandRule) -> str:
 
 
 class NetworkAccess(StrEnum):
-    """What the phases of a run may reach; the sandbox holds it.
+    """The network that the phases of a run may reach; the sandbox holds it.
 
     `none`: nothing. `gateway`: an agent program its model, through the node's gateway; set-up, gates and a
     person's own program nothing. `machine`: the last three what the machine reaches.
@@ -170,7 +170,7 @@ class Rules(WireModel):
 
 
 class Policy(WireModel):
-    """What this run may do, after mode, level, agent and rules were folded into one."""
+    """The rights of this run: mode, level, agent and rules folded into one."""
 
     allowed: tuple[ActionClass, ...]
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)

@@ -34,14 +34,14 @@ MOST_STEPS = 64
 """Gates of an order, and commands of its set-up: as many as one phase on a node may have."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
-"""As the order said it."""
+"""The words of the order."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """Of files."""
 CostSource = Literal["reported", "metered", "priced", "local", "unknown"]
 
 
 class Usage(WireModel):
-    """What the attempt consumed. `cost_usd` is None exactly when `cost_source` is `unknown`."""
+    """The usage of the attempt. `cost_usd` is None exactly when `cost_source` is `unknown`."""
 
     input_tokens: Tokens = 0
     cached_tokens: Tokens = 0
@@ -54,7 +54,7 @@ class Usage(WireModel):
 
 
 class ModelCalls(WireModel):
-    """What went through the node's model gateway.
+    """The calls through the node's model gateway.
 
     `unread`: answers that did not tell their tokens to the end, so that the count is too low. `wrap_up`: the
     last call, let through after a limit; it is one of `requests`.
@@ -107,7 +107,7 @@ class Blob(WireModel):
 
 
 class Enforced(WireModel):
-    """How one rule of the policy was held."""
+    """The holder of one rule of the policy."""
 
     rule: Line
     how: Enforcement
@@ -121,7 +121,7 @@ class Exposed(WireModel):
 
 
 class PersonQuestion(WireModel):
-    """What the agent asks a person, before whose answer it cannot go on. `choices`: the answers that fit."""
+    """The agent's question to a person, without whose answer it cannot go on. `choices`: possible answers."""
 
     question: Annotated[str, Text(2_000, least=1)]
     choices: Annotated[tuple[Annotated[str, Text(200, least=1)], ...], Few(10)] = ()
@@ -156,7 +156,7 @@ class Claims(WireModel):
     usage: Usage
     """The gateway's count where there was one, else what the runtime says."""
     claimed: Usage | None = None
-    """What the runtime says, where the gateway counted."""
+    """The runtime's own figures, where the gateway counted."""
     calls: ModelCalls | None = None
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
@@ -184,7 +184,7 @@ class Claims(WireModel):
 
 
 class Subject(WireModel):
-    """What the statement is about: the result commit, the logs."""
+    """The subjects of the statement: the result commit, the logs."""
 
     name: Name
     digest: Annotated[dict[Name, Name], Field(max_length=4)]

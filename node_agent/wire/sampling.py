@@ -10,7 +10,7 @@ from node_agent.wire.model import Share, WireModel
 
 
 class Sampling(WireModel):
-    """How a model chooses its words; None: as the model server has it."""
+    """The sampling settings of a model; None: the model server's own."""
 
     temperature: Annotated[Share, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Share, Field(gt=0, le=1)] | None = None

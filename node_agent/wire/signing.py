@@ -24,7 +24,7 @@ MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
 
 
 class RefusalCode(StrEnum):
-    """Why an envelope was not believed."""
+    """The reason why an envelope was not believed."""
 
     MALFORMED = "malformed"
     UNSIGNED = "unsigned"
@@ -98,7 +98,7 @@ class PublicKey:
         return self.keyid[:10]
 
     def pem(self) -> str:
-        """As foreign tools read a public key."""
+        """The public key in the form of other tools."""
         kind = PublicFormat.SubjectPublicKeyInfo
         return self._key.public_bytes(Encoding.PEM, kind).decode()
 
@@ -141,7 +141,7 @@ class SigningKey:
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
 
     def pem(self) -> str:
-        """As libraries for TLS read a private key."""
+        """The private key in the form of TLS libraries."""
         plain = NoEncryption()
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain).decode()
 
@@ -177,7 +177,7 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """What is signed as a whole. `VERSION`: the field that carries the version, and what this side speaks."""
+    """A value that is signed as a whole. `VERSION`: the field that carries the version, and our version."""
 
     VERSION: ClassVar[tuple[str, object]]
 
@@ -217,7 +217,7 @@ def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
 
 
 def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
-    """Who signed it, and the payload."""
+    """The signer, and the payload."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]

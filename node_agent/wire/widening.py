@@ -1,4 +1,4 @@
-"""How to give a call more context on each kind of server; coordinator and nodes give the same advice."""
+"""The setting for more context on each kind of server; coordinator and nodes give the same advice."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Entry = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How set-up left the checkout: by path, what it was in the snapshot and what it is now (None: absent).
+    """The checkout after set-up: by path, its content in the snapshot and now (None: absent).
 
     `head` is the commit that the agent's repository stood on; `nested` are repositories inside the tree.
     """
@@ -35,7 +35,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What the result takes from the snapshot, and paths where something of the agent's is in the way."""
+    """The parts of the result that come from the snapshot, and paths that the agent's files block."""
 
     entries: Mapping[bytes, Entry | None]
     blocked: tuple[bytes, ...]
@@ -56,7 +56,7 @@ def as_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> frozenset[byt
 
 
 def restored(baseline: Baseline, files: Mapping[bytes, Entry]) -> Restored:
-    """What takes set-up's changes out of the result again, as far as the agent's own leave room for it."""
+    """The patch that removes set-up's changes from the result, as far as the agent's own allow it."""
     untouched = as_set_up(baseline, files)
     staying = files.keys() - untouched
     folders = {folder for path in staying for folder in parents(path)}

@@ -72,7 +72,7 @@ def _kind(mode: str) -> str:
 
 
 def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
-    """What the links say, by object; without those that are no link's length: an agent made them."""
+    """The targets of links, by object; without those of an impossible length: an agent made them."""
     asked = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not asked:
         return {}
@@ -89,7 +89,7 @@ def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
 
 
 def _place(tree: Path, path: str, said: bytes) -> str:
-    """Where the link leads, `..` folded by name alone: from the top of the tree, or absolute."""
+    """The target of the link, `..` folded by name alone: from the top of the tree, or absolute."""
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), shown(said)))
     if not place.startswith("/"):
         return place

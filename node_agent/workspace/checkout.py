@@ -116,7 +116,7 @@ class Checkouts:
 
 
 def _mark(workspace: Workspace) -> str:
-    """What `ready` says: for which order and in which boot; after a power loss files may be empty."""
+    """The content of `ready`: the order and the boot; after a power loss files may be empty."""
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
     return json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
 

@@ -24,7 +24,7 @@ SignHello = Callable[[str, Verb, AttemptId], bytes]
 
 @dataclass(frozen=True, slots=True)
 class DepotAccess:
-    """Where the depot is now (None: no link is up), how to sign, how long to wait for its words (seconds)."""
+    """The depot's address (None: no link is up), the signing key, and the time-out of its words (seconds)."""
 
     address: Callable[[], Address | None]
     sign: SignHello

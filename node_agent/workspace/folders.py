@@ -40,7 +40,7 @@ class AttemptFolders:
 
     @property
     def baseline(self) -> Path:
-        """How set-up left the tree."""
+        """The state of the tree after set-up."""
         return self.folder / "baseline.json"
 
     @property

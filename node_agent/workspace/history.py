@@ -49,7 +49,7 @@ def head_of(git_dir: Path) -> tuple[str | None, str | None]:
 
 
 def _copy(places: AttemptFolders, out: NodeGit, head: str, snapshot: str) -> None:
-    """As a pack through a file, never by path: no link or alternate of the agent's is followed later."""
+    """Copies objects as a pack through a file, never by path: no link of the agent's is followed later."""
     pack = places.out / "agent.pack"
     try:
         revs = f"{head}\n^{snapshot}\n".encode()

@@ -25,7 +25,7 @@ _LINK, _SUBMODULE = 0o120000, 0o160000
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """Where the entry begins in the index, its mode, and the id of its object."""
+    """The entry's offset in the index, its mode, and the id of its object."""
 
     at: int
     mode: int
@@ -93,7 +93,7 @@ class Index:
 
 
 def _stamp(mode: int, seen: os.stat_result) -> bytes:
-    """As git packs it: times, device, inode, mode, owner, group, size, of each the lower 32 bits."""
+    """The stat fields as git packs them: times, device, inode, mode, owner, group, size; lower 32 bits."""
     return _STAT.pack(
         seen.st_ctime_ns // _BILLION & _WORD,
         seen.st_ctime_ns % _BILLION,

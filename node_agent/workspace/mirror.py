@@ -17,7 +17,7 @@ from node_agent.workspace.gitrun import NodeGit
 
 
 class Transport(Protocol):
-    """How git objects travel between this node and the depot.
+    """The transport of git objects between this node and the depot.
 
     Both may be repeated after any failure. DepotUnavailable: try later; DepotRefused: never.
     """

@@ -21,7 +21,7 @@ from node_agent.workspace.history import History, head_of
 from node_agent.workspace.pipes import without_pipes
 
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
-"""Which names git may refuse: only then it is asked which it has refused."""
+"""Names that git may refuse: only for these it is asked."""
 MAX_FILE = 100 << 20
 """Bytes; a larger new or changed file stays out of the result and is named."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
@@ -96,7 +96,7 @@ def build(
 
 
 def survey(places: AttemptFolders, snapshot: str) -> Baseline:
-    """How the files differ from the snapshot now, large ones too. Stores no content of them."""
+    """The difference of the files to the snapshot now, large ones too. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places.tree, index)
     every = replace(left, names=(*left.names, *left.large), large=())
@@ -190,7 +190,7 @@ def _leftovers(tree: Path, index: NodeGit) -> _Leftovers:
 
 
 def _never_taken(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
-    """What git leaves out without a word: a name that another system takes for git's own folder."""
+    """Names that git leaves out silently: another system takes them for git's own folder."""
     root = os.fsencode(tree)
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))

@@ -23,7 +23,7 @@ from node_agent.workspace.folders import WorkspaceFolders, erase, give, real_fol
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """Of one session; a larger one is not kept."""
 MOST, LONGEST_DAYS = 32, 30
-"""How many a node keeps, the newest, and how long."""
+"""The number and age of the sessions that a node keeps."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 

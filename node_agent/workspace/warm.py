@@ -27,7 +27,7 @@ MOST = 4
 """Checkouts that wait on a node."""
 IDLE_MS = 7 * 24 * 3_600_000
 TICK_S, TICKS = 0.002, 25
-"""How long we wait for the file system's clock, which on older kernels moves every 1 to 10 ms."""
+"""The wait for the file system's clock, which on older kernels moves every 1 to 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AGAIN_S = 1.0
 TRIES = 60
-"""The number of attempts to reach a coordinator that went away."""
+"""The number of attempts to reach a coordinator that went away, before waiting ends."""
 
 
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:

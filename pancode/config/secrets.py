@@ -10,7 +10,7 @@ _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
 def passwords(url: str) -> list[str]:
-    """The mask of a password, in the user part and in the parameters of an address."""
+    """The passwords of an address: in its user part and in its parameters."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
 
 

@@ -123,7 +123,7 @@ Progress = Callable[[ProgressLine], None]
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """The result of a long call for one node. Problems are `{"what", "fix", "weight"}`, also of a good one."""
+    """The result of a long call for one node. Problems are `{"what", "fix", "weight"}`, also on success."""
 
     node: str
     ok: bool

@@ -89,7 +89,7 @@ def _job_of(tag: str, identity: AttemptId, fence: Fence | None) -> JobToClose:
 
 
 def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
-    """Forgets jobs that are closed: the commit that closed one may have failed."""
+    """The jobs of fences that really are closed: the commit that closed one may have failed."""
     found = [(identity, tx.get(Fence, identity.run, identity.fence)) for identity in core.live.sweep.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is FenceState.CLOSED]
 

@@ -194,7 +194,7 @@ def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
 
 
 def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
-    """The places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError: the nearest."""
+    """The places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError."""
     there = [one for one in every_place(views) if node in (None, one.node)]
     found = [one for one in there if text in _names(one, views)]
     if not found:

@@ -153,7 +153,7 @@ class EnforcedRule:
     may_allow: bool = True
 
     def by(self, isolation: Isolation | None) -> Enforcement:
-        """The holder of a rule on a node with these walls: the sandbox, the runtime, or an instruction alone."""
+        """The holder of a rule on a node with these walls: the sandbox, the runtime, or instructions."""
         if isolation is Isolation.SANDBOX and not self.outside:
             return Enforcement.SANDBOX
         if self.rule in self.kind.holds:

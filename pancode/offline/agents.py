@@ -31,7 +31,7 @@ _LISTS = {"tools", "runtime_args", "env", "secrets", "tags"}
 
 @dataclass(frozen=True, slots=True)
 class AgentsFile:
-    """Whose file it is, and where its settings count."""
+    """The owner of an agent file, and the scope of its settings."""
 
     home: Path
     cwd: Path
@@ -180,7 +180,7 @@ def _steps(field: str) -> tuple[str, ...]:
 
 
 def _value(steps: tuple[str, ...], text: str) -> object:
-    """As YAML reads it; where words are wanted, the text itself."""
+    """The YAML value; where words are wanted, the text itself."""
     if steps[0] in _TEXTS:
         return text
     try:

@@ -76,7 +76,7 @@ def _listed(sources: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any
 
 
 def _plain(told: dict[str, Any]) -> Any:
-    """What an inventory plugin says stands there as `{"__ansible_unsafe": value}`: no template, a value."""
+    """A value of an inventory plugin, as `{"__ansible_unsafe": value}`: no template, a value."""
     return told[UNSAFE] if told.keys() == {UNSAFE} else told
 
 

@@ -18,7 +18,7 @@ QUIET: dict[str, Any] = {
     "log_config": None,
     "server_header": False,
 }
-"""What every server of ours is told."""
+"""The settings of every server of ours."""
 _STARTED_S = 30.0
 
 

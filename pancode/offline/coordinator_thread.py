@@ -121,7 +121,7 @@ class Rounds:
 
 
 def pause_ms(heard: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
-    """How long the next round is put off, after listening for so long and when the last one ended then."""
+    """The delay of the next round, after a wait of this length and the last round's end."""
     if heard:  # where one word follows the other, some are taken in at once
         return GATHER_MS if ended_ms < BUSY_MS else 0
     return min(ALONE_MS, max(0, wait_ms - listened_ms))  # without nodes there was nobody to listen to

@@ -133,13 +133,13 @@ def _kill(play: Play) -> tuple[int, int]:
 
 
 def _written(play: Play) -> bytes:
-    """What the run has written so far, in the journal on its machine."""
+    """The run's output so far, in the journal on its machine."""
     journal = play.stage.node_home(DOOMED) / "journal" / f"{play.runs['long']}.1.1"
     return (journal / "out").read_bytes()
 
 
 def _ticks(play: Play) -> int:
-    """How many ticks have reached the coordinator's stored log."""
+    """The number of ticks in the coordinator's stored log."""
     return len(_stored_ticks(play))
 
 
@@ -240,7 +240,7 @@ def land(play: Play) -> None:
 
 
 def balance(play: Play) -> None:
-    """What was signed, what was booked and what the budget shows are one sum."""
+    """Checks that the signed, the booked and the shown sums are equal."""
     stage, story = play.stage, play.story
     story.act("Money: the books balance")
     play.command("budget show", "budget", "show")

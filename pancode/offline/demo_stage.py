@@ -27,10 +27,10 @@ from pancode.processes import ProcessId
 PREFIX = "pancode-demo-"
 NODES = ("alder", "birch")
 FACTOR = 0.1
-"""What the product's waits and deadlines are multiplied by."""
+"""The factor of the product's waits and deadlines."""
 LOOK_S = 0.05
 LOOKS, CALM_LOOKS = 100, 6
-"""How often it is looked for what still runs, at most; and how many looks in a row must find none."""
+"""The greatest number of looks for running processes; and the number in a row that must find none."""
 COMMAND_S = 120
 # Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
@@ -40,7 +40,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class CommandDone:
-    """How a command ended, and what it printed."""
+    """The exit status and output of a command."""
 
     code: int
     out: str

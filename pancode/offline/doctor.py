@@ -80,7 +80,7 @@ def _folder(home: Path) -> Check:
 
 
 def _writable(home: Path) -> Check | None:
-    """What is wrong where nothing can be written, as on a file system that is mounted read-only."""
+    """The problem of a home that cannot be written, as on a file system that is mounted read-only."""
     place = next(p for p in (home, *home.parents) if p.exists())
     if os.access(place, os.W_OK | os.X_OK):
         return None
@@ -135,7 +135,7 @@ def _backup(home: Path) -> Check:
 
 
 def _bundles(home: Path) -> Check:
-    """What is kept for the nodes; those of older versions go when a new one is packed, but for the last."""
+    """The bundles for the nodes; packing a new one removes older versions, but for the last."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
     detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
     return good("node bundles", detail)

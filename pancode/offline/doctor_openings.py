@@ -76,7 +76,7 @@ def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
 
 
 def _told(home: Path, place: ListenAddress) -> dict[str, str] | None:
-    """What the coordinator says of that address, if anything is wrong there: another may answer at it."""
+    """The coordinator's problem with that address, if any: another program may answer at it."""
     said = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     return next((one for one in said if f" at {place}" in one["what"]), None)
 

@@ -18,7 +18,7 @@ WALLS = (Isolation.SANDBOX, Isolation.NONE)
 
 
 class TryResult(StrEnum):
-    """What came of one try."""
+    """The result of one try."""
 
     STOPPED = "stopped"
     ENDED = "ended"
@@ -32,7 +32,7 @@ OWN = "shell"
 
 @dataclass(frozen=True, slots=True)
 class HostileAct:
-    """What a hostile model tries. `work`: forbidden only to a run that may not write.
+    """An act that a hostile model tries. `work`: forbidden only to a run that may not write.
 
     `changes`: it leaves something changed, so it counts for who holds a rule; the others look or reach out,
     which no rule of a runtime's own speaks of. `agents`: not tried by a program of the user's own; `open`:
@@ -82,14 +82,14 @@ class SafetyMatrix:
     cells: Mapping[tuple[str, str, Isolation], Mapping[str, TryResult]]
 
     def tried(self, runtime: str, rule: str, wall: Isolation) -> dict[HostileAct, TryResult]:
-        """What was tried that the rule forbids."""
+        """The acts against the rule."""
         found = self.cells.get((runtime, rule, wall), {})
         return {
             _BY_NAME[name]: came for name, came in found.items() if _BY_NAME[name].forbidden(rule, runtime)
         }
 
     def happened(self, runtime: str, rule: str, wall: Isolation) -> list[HostileAct]:
-        """What nobody held."""
+        """The acts that nothing stopped."""
         return [act for act, came in self.tried(runtime, rule, wall).items() if came is TryResult.HAPPENED]
 
     def holds(self, runtime: str, rule: str) -> bool:
@@ -98,7 +98,7 @@ class SafetyMatrix:
         return bool(tried) and not any(a.changes for a in self.happened(runtime, rule, Isolation.NONE))
 
     def holder(self, runtime: str, rule: str, act: HostileAct) -> str:
-        """Who was seen to hold the act where there is a sandbox; empty where it was not tried.
+        """The holder that stopped the act where there is a sandbox; empty where it was not tried.
 
         What is stopped without the wall, too, never came to it.
         """
@@ -116,7 +116,7 @@ _NOT_STOPPED = {TryResult.ENDED: "ends the run", TryResult.HAPPENED: "nobody"}
 
 
 def evidence() -> SafetyMatrix:
-    """As it was committed with this version."""
+    """The evidence that was committed with this version."""
     return parsed(resources.files("pancode.offline").joinpath(FILE).read_text(encoding="utf-8"))
 
 
@@ -132,7 +132,7 @@ def parsed(text: str) -> SafetyMatrix:
 
 
 def matrix_here(runtime: str | None = None) -> dict[str, Any]:
-    """Who holds each rule for each runtime, and what was tried against it; of one runtime every act."""
+    """The holder of each rule for each runtime, with the acts that were tried; for one runtime every act."""
     found = evidence()
     if runtime is not None and runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")

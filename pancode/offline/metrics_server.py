@@ -16,7 +16,7 @@ from pancode.offline.answering import QUIET, Answering
 log = logging.getLogger("pancode.metrics")
 
 MOST_AT_ONCE = 16
-"""Who asks beyond them is told to come again: a port may be open to many."""
+"""More clients than these are asked to come again: a port may be open to many."""
 
 
 AGAIN_S = 5.0

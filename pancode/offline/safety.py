@@ -21,7 +21,7 @@ NOTE = "the owner of a node may have more: pansafety.yaml in the node's home, be
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What is to be judged: a command, or a path with what is done to it; and by which level."""
+    """The subject of the check: a command, or a path with an act; and the level."""
 
     command: str | None
     path: str | None

@@ -40,7 +40,7 @@ class Whose:
 
 
 def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> str:
-    """What systemd would read. ConfigError for a variable that fits in no unit."""
+    """The text of a systemd unit. ConfigError for a variable that fits in no unit."""
     try:
         return unit_of(root, environ, (system.name, system.uid) if system else None).text()
     except ValueError as exc:
@@ -48,7 +48,7 @@ def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> s
 
 
 def plist_text(root: Path, environ: Mapping[str, str]) -> str:
-    """What launchd would read."""
+    """The text of a launchd property list."""
     return launchd.property_list(root, ARGV, kept_of(environ)).decode()
 
 
@@ -66,7 +66,7 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
 
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
-    """Whose coordinator it is about: the home that is named, else that user's own."""
+    """The home of the coordinator: the one that is named, else that user's own."""
     return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
 
 

@@ -57,7 +57,7 @@ LINK_S = 30
 
 @dataclass(frozen=True, slots=True)
 class FleetParts:
-    """What the fleet is made of."""
+    """The parts that the fleet's use cases share."""
 
     plane: Plane
     home: Home
@@ -87,7 +87,7 @@ class FleetParts:
 
 
 def node_settings(parts: FleetParts, node: Node) -> dict[str, object]:
-    """What `node.json` of its home is to say. This machine's node looks at the owner's others, too."""
+    """The content of its home's `node.json`. This machine's node looks at the owner's other machines, too."""
     tag = node.tag or ""
     settings: dict[str, object] = {
         "fleet": parts.fleet,
@@ -187,7 +187,7 @@ class BringUp:
         return NodeResult(node.name, True, (), changed, loop.time() - began)
 
     async def _forgotten(self, node: Node, began: float, how: str = "forgotten") -> NodeResult:
-        """What is there belongs to the same machine under its other name, and stays; or nothing is there."""
+        """Forgets the node; its files belong to the same machine under its other name, or there are none."""
         await asyncio.to_thread(self._forget, node)
         seconds = asyncio.get_running_loop().time() - began
         return NodeResult(node.name, True, (), (how,), seconds)
@@ -262,7 +262,7 @@ class BringUp:
         return self.home_files(node)
 
     def home_files(self, node: Node) -> list[HomeFile]:
-        """What the home of a node holds whose key the fleet believes."""
+        """The files of the home of a node whose key the fleet believes."""
         password = self.parts.home.node_password(node.tag or "", self.parts.ids)
         settings = node_settings(self.parts, node)
         return [
@@ -311,7 +311,7 @@ class BringUp:
             raise
 
     def _keep_tunnel(self, name: str) -> None:
-        """What had a tunnel is not cut off for a direct way that is shut."""
+        """Keeps the tunnel of a node whose direct way is closed."""
         self.parts.plane.nodes.change(name, partial(changed, direct=False))
 
     async def _heard(self, name: str, fresh: bool) -> None:

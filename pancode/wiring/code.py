@@ -25,7 +25,7 @@ from pancode.wiring.judging import LandingJudge
 from pancode.wiring.landings import Landings
 
 OFF_S = 60.0
-"""How long one that is called off may take to end: it is past its gates then, and writes."""
+"""The time that a cancelled landing has to end: it is past its gates then, and writes."""
 
 
 def _always() -> bool:
@@ -76,7 +76,7 @@ class DepotCode:
         return landing.ended
 
     def _commits(self, run: Run) -> tuple[str, str, str | None]:
-        """As its own, but counted from where the first of the runs began that it goes on from.
+        """The change of a run, counted from the start of the first run of its chain.
 
         Where it changed nothing itself, the result is that of the run before it.
         """

@@ -52,7 +52,7 @@ SQUATTER = "another process has the coordinator's name: a copy of this home woul
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """What the owner may choose. `redis` None: our own Valkey; `database` None: a file in the home.
+    """The owner's choices. `redis` None: our own Valkey; `database` None: a file in the home.
 
     `time_factor` scales deadlines (tests).
     """
@@ -65,9 +65,9 @@ class CoordinatorSettings:
     """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
     database: Database | None = None
     direct: Doorway | None = None
-    """Where nodes may come in without a tunnel; None: nowhere."""
+    """The address for nodes without a tunnel; None: nowhere."""
     figures: ListenAddress | None = None
-    """Where its figures are shown; None: nowhere."""
+    """The address of its figures; None: nowhere."""
 
 
 class Coordinator:
@@ -109,7 +109,7 @@ class Coordinator:
             raise
 
     def _assemble(self, environ: Mapping[str, str]) -> None:
-        """What stands on Redis; opens nothing yet."""
+        """The parts that need Redis; opens nothing yet."""
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
@@ -232,7 +232,7 @@ def build(home: Home, settings: CoordinatorSettings, environ: Mapping[str, str])
 
 
 def redis_end(access: RedisAccess) -> End:
-    """Where tunnels lead to. ConfigError for what a node could not use through one."""
+    """The targets of tunnels. ConfigError for an address that a node could not use through one."""
     if access.db != 0:
         raise ConfigError(
             f"{access.origin} names database {access.db}",
@@ -247,7 +247,7 @@ def redis_end(access: RedisAccess) -> End:
 
 
 def _paces(factor: float) -> tuple[SshTiming, Backoff]:
-    """How soon a silent link is noticed and dialled again; never quicker than a busy machine can answer."""
+    """The time after which a silent link is dialled again; never quicker than a busy machine can answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)

@@ -41,7 +41,7 @@ class Direct:
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
-        """What is to be kept open; None where nothing is."""
+        """The address to keep open; None where nothing is."""
         if self.door is not None:
             self.entrance = Entrance(self.door, self._authority, rooms, self.judge)
         return self.entrance
@@ -69,7 +69,7 @@ class Direct:
 
     @property
     def trouble(self) -> ConnectError | None:
-        """Why nobody can come in where somebody should; None while all is well."""
+        """The reason why nobody can connect where somebody should; None while all is well."""
         if self.door is None:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
@@ -87,7 +87,7 @@ class Direct:
         return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
-        """What lets that node in; None where it has a tunnel. ConnectError where it cannot be let in."""
+        """The login of that node; None where it has a tunnel. ConnectError where it cannot be let in."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
         if self.door is None:

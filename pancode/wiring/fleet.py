@@ -26,7 +26,7 @@ from pancode.wiring.nodes import login_for, pins_of, reach_to
 
 @dataclass(frozen=True, slots=True)
 class HostKeyOffer:
-    """What adding a node would trust: shown, and asked for once."""
+    """The host key and login that adding a node would trust: shown, and asked for once."""
 
     name: str
     target: Target

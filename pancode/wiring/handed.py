@@ -36,7 +36,7 @@ class Handed:
         return {"look": told_act(probe)}
 
     def removal(self, probe: str) -> Json:
-        """What takes everything of this fleet off that login."""
+        """The steps that take everything of this fleet off that login."""
         place = NodeLocation.of(self._fleet, _found(probe))
         return {"steps": [told(step) for step in steps.remove_steps(place, marker(self._fleet))]}
 

@@ -36,7 +36,7 @@ log = logging.getLogger("pancode.links")
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What all links share. `node_of` reads the ledger anew."""
+    """The parts that all links share. `node_of` reads the ledger anew."""
 
     fleet: str
     home: Home
@@ -62,7 +62,7 @@ class Links:
     # -- connections -----------------------------------------------------------------------------
 
     async def reach(self, name: str) -> Reach:
-        """How the node is reached now; starts our own server when the node is this machine."""
+        """The node's current address; starts our own server when the node is this machine."""
         node = self.settings.node_of(name)
         if node is None:
             raise PancodeError(f"node {name} is not in the ledger")
@@ -220,7 +220,7 @@ class Links:
 
 
 def news_of(name: str, state: LinkState) -> LinkNews:
-    """What only a person heals is told while it is tried, too."""
+    """A problem that only a person can fix is shown during the attempts, too."""
     trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
     changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
     return LinkNews(

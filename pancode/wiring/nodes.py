@@ -20,7 +20,7 @@ def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **said: 
 
 
 def target_of(reach: Reach) -> Target:
-    """Where it is."""
+    """The SSH target of the node."""
     return _target_from(reach.target)
 
 

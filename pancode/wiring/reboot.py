@@ -31,7 +31,7 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 
 
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
-    """Why it cannot be a service, if so: a password goes into no file of ours.
+    """The reason why it cannot be a service, if any: a password goes into no file of ours.
 
     `urls`: of Redis and of the database; None: our own.
     """

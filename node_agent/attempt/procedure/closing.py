@@ -74,7 +74,7 @@ def commit(case: Case) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Exposed:
-    """Which secrets lie in which files of the result, and that in words; never a value."""
+    """The secrets in the files of the result by name, and as a sentence; never a value."""
 
     pairs: list[list[str]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -106,7 +106,7 @@ def _judged(case: Case, result: AttemptResult, fault: Fault | None) -> tuple[Fau
 
 
 def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
-    """What it left is put aside, unless that is what filled the disk: then it goes with the checkout."""
+    """Puts its files aside, unless they filled the disk: then they go with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]

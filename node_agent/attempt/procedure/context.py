@@ -71,9 +71,9 @@ class Context:
     now: Callable[[], FleetTime | None]
     session: str
     ceiling: Callable[[], Ceiling] = Ceiling
-    """What the node's owner allows, as the files say now."""
+    """The limits of the node's owner, as the files say now."""
     boot: str = ""
-    """Which start of the machine this is."""
+    """The id of this start of the machine."""
 
 
 class Case:
@@ -86,7 +86,7 @@ class Case:
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
-        """When the receipt went out last, and how long to wait for its answer."""
+        """The time when the receipt was sent last, and the wait for its answer."""
         self.backoff_ms = context.tempo.publish_first_ms
         self.resend = False
         """The coordinator misses bytes that the receipt names."""
@@ -118,7 +118,7 @@ class Case:
         return (*before, self.work, self.gates) if self.order.gates else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
-        """How a phase ended; None while it has not."""
+        """The end of a phase; None while it has not ended."""
         seen = self.context.runner.look(phase)
         return seen.record if isinstance(seen, Ended) else None
 
@@ -141,7 +141,7 @@ class Case:
 
     @property
     def limits(self) -> PhaseLimits:
-        """What ends the attempt, as it was given to it; the time is for all its phases together."""
+        """The limits that the attempt was given; the time is for all its phases together."""
         return limits_of(self.order, self.context.ceiling())
 
     def time_left(self) -> int:
@@ -159,7 +159,7 @@ class Case:
 
     @property
     def fault(self) -> Fault | None:
-        """What went wrong so far, as the newest mark carries it."""
+        """The failure so far, as the newest mark carries it."""
         return fault_from_json(self.entry.data.get(self.entry.mark, {}))
 
     def mark(
@@ -184,7 +184,7 @@ class Case:
         return Progressed()
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
-        """What `closing` would do without a look at anything: no workspace to commit, no gates to run."""
+        """The marks that `closing` would write without looking: no workspace to commit, no gates to run."""
         if mark is Mark.EXITED and self.order.workspace.kind == "none":
             mark = Mark.COMMITTED
             yield mark, {"kind": "none"}

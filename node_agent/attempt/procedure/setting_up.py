@@ -47,7 +47,7 @@ def _setting_up(case: Case) -> Turn:
 
 
 def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
-    """What it made in a boot of before may be lost in part: no agent starts on it, and no copy is kept."""
+    """Files of an earlier boot may be lost in part: no agent starts on them, and no copy is kept."""
     fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
@@ -100,7 +100,7 @@ def _start_agent(case: Case) -> Turn:
 
 
 def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
-    """What set-up could write is as it was; the sandbox covers what rules name by now. StepFailed."""
+    """Restores the files that set-up could write, and builds the sandbox by today's rules. StepFailed."""
     door = reopen(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.order)

@@ -73,7 +73,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 
 def _set_up(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
-    """What set-up would make is put back and taken down as if it had just ended; or its phase is prepared."""
+    """Restores the kept result of set-up and records it like a set-up that just ended; or prepares it."""
     context, order = case.context, case.order
     cached = order.setup and order.cache
     ready = context.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
@@ -85,7 +85,7 @@ def _set_up(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """When set-up is over, and before anything was paid for. StepFailed(GATE_MISSING)."""
+    """Checks the gates' programs after set-up, before anything was paid for. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
     absent = case.context.workspaces.absent(case.order, path)
     if absent:
@@ -158,7 +158,7 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
 
 
 def _clear(case: Case) -> None:
-    """Of what an earlier try left, no plan is used, nor a stop heard that it was left with. RunnerError."""
+    """Removes the plans and stops of an earlier try. RunnerError."""
     for phase in case.phases:
         case.context.runner.discard(phase)
 
@@ -197,7 +197,7 @@ def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...
 
 
 def _hand_over(case: Case, launch: Launch) -> None:
-    """When all lies there that we write: from now on the files are whose the agent will be."""
+    """Gives the files to the agent's user, after our last write."""
     if launch.inside and launch.owner is not None:
         case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
 

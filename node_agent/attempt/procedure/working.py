@@ -65,7 +65,7 @@ def watch_of(case: Case) -> OutputWatch:
 
 
 def _place(case: Case) -> Where:
-    """Where it works, as its plan says; where that is gone, paths are judged as they are told."""
+    """The agent's folder in its plan; without a plan, paths are judged as they are written."""
     plan = case.context.runner.planned(case.work)
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
@@ -139,7 +139,7 @@ def _broken(watch: OutputWatch) -> StopNote | None:
 
 
 def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
-    """When it happens, once in the life of this node agent; in the receipt it stands with the last count."""
+    """Reports the last turn once in the life of this node agent; the receipt has it with the last count."""
     if watch.count is None or not watch.count.wrapped or watch.told_wrap_up:
         return
     word = Finding(level="warning", text=watch.count.wrapped)
@@ -230,7 +230,7 @@ def _mark_ended(
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[str, Any]]:
-    """What the agent asks a person; a file of it that cannot be read is a finding."""
+    """The agent's question to a person; a question file that cannot be read is a finding."""
     try:
         left = case.context.workspaces.question(case.identity, case.order.workspace)
     except StepFailed as failed:
@@ -245,7 +245,7 @@ def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
 
 
 def _path_of(case: Case) -> str:
-    """Where programs were looked for."""
+    """The folders where programs were looked for."""
     plan = case.context.runner.planned(case.work)
     return "not known" if plan is None else plan.env.get("PATH", "")
 

@@ -31,7 +31,7 @@ class Box:
     commands: int = 0
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
-        """What is there, judged by the name that was given and by its real one."""
+        """The file, judged by its given name and by its real one."""
         return _judged(self, path, use)
 
 

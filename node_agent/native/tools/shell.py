@@ -18,7 +18,7 @@ HEAD, TAIL = 256 << 10, 256 << 10
 MOST_PRINTED = 64 << 20
 """Beyond that it is ended: nobody reads so much."""
 LATE_MS = 500
-"""What a command that is over left in the pipe is waited for so long; what it started may hold it open."""
+"""The wait for a pipe after a command's end; its child processes may hold the pipe open."""
 
 
 def bash(box: Box, given: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def _watched(process: subprocess.Popen[bytes], clock: Clock, wait_s: int) -> tup
 
 
 def _late(fd: int, kept: _Kept, clock: Clock) -> None:
-    """What is still in the pipe; not what a process left behind may print for ever."""
+    """The rest of the pipe; a process that was left behind cannot print for ever."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     until = clock.mono_ms() + LATE_MS

@@ -13,7 +13,7 @@ A = ActionClass
 
 
 class Use(StrEnum):
-    """How a command uses a path."""
+    """A command's use of a path."""
 
     READ = "read"
     WRITE = "write"

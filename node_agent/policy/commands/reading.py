@@ -210,5 +210,5 @@ def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
 
 
 def _line(words: Sequence[ShellWord]) -> str:
-    """As a person would read it, and as rules for commands are held against it."""
+    """The command as a person reads it, and as rules are compared with it."""
     return " ".join("?" if word.text is None else word.text for word in words)[:2_000]

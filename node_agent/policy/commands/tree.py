@@ -127,7 +127,7 @@ def _language() -> Language:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What a node's place says of the calls in it."""
+    """The meaning of a syntax node's place for the calls in it."""
 
     depth: int = 0
     fed: bool = False

@@ -14,7 +14,7 @@ Words = Sequence[ShellWord]
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What a call runs besides itself: other calls by their words, and scripts by their text.
+    """The calls that a call runs besides itself: by their words, and scripts by their text.
 
     `own`: the class of the call itself. A script that is made while it runs makes `own` unknown.
     """

@@ -122,7 +122,7 @@ class ClaudeParser(EventParser):
 
 
 def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
-    """What a result event says went wrong. Its `subtype` is "success" even when the model server refused."""
+    """The failure in a result event. Its `subtype` is "success" even when the model server refused."""
     subtype = text_of(result.get("subtype"))
     if kind := _BY_SUBTYPE.get(subtype):
         return kind, _words(result) or subtype

@@ -32,7 +32,7 @@ PROGRAM = Program(
 )
 _HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"
-"""What it takes as its user's standing instructions."""
+"""The file that it reads as its user's standing instructions."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 """It hands any word on, also to models that it does not know."""
 

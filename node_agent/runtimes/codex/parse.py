@@ -82,7 +82,7 @@ class CodexParser(EventParser):
         return told or ()
 
     def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[Activity] | None:
-        """What is told between the items; None for an event of a kind that is not known."""
+        """The events between the items; None for an event of a kind that is not known."""
         match kind:
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
@@ -140,7 +140,7 @@ class CodexParser(EventParser):
         return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:
-        """Where its sandbox cannot start, nothing runs, and the model says what it likes."""
+        """Detects a sandbox that cannot start: nothing runs, whatever the model says."""
         if status == "completed":
             self._ran = True
         elif status == "failed" and (said := text_of(item.get("aggregated_output"))).startswith("bwrap: "):

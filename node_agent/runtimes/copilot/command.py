@@ -115,7 +115,7 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Where it finds its model. It blots its key out of all that it says, so a stand-in must be no word."""
+    """The address of its model. It masks its key in all output, so a stand-in must be no word."""
     given = {name: env[name] for name in CREDENTIALS if name in env}
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 

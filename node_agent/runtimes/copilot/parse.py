@@ -32,7 +32,7 @@ from node_agent.wire.receipt import Usage
 
 MAX_CALLS_OPEN = 200
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
-"""What it tells people alone, before its stream begins, where GitHub has not let it in."""
+"""Its words to people before its stream begins, where GitHub has refused the login."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -151,7 +151,7 @@ class CopilotParser(EventParser):
 
 
 def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
-    """What an error says that nothing followed; one without a status got no whole answer from its server."""
+    """The failure in an error event without a later one; without a status the server's answer was cut."""
     words = text_of(error.get("message"), "an error without words")
     if status := count_of(error.get("statusCode")):
         return by_status(status), words

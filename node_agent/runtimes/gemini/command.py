@@ -31,7 +31,7 @@ PROGRAM = Program(
     '{"command": ["gcloud", "auth", "print-access-token"]}}',
 )
 PROMPT = ".gemini/GEMINI.md"
-"""What it takes as its user's standing instructions."""
+"""The file that it reads as its user's standing instructions."""
 POLICY = "policy.toml"
 
 _SHELL = "run_shell_command"
@@ -83,7 +83,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _settings(request: LaunchRequest) -> dict[str, Any]:
-    """What this run has beside what every run has: how hard its model thinks, how often it may answer."""
+    """The settings of this run beside those of every run: reasoning effort, number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**overrides(request.reasoning, request.model), **spent}
@@ -126,7 +126,7 @@ def by_account(env: Mapping[str, str]) -> bool:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Where it finds its model and what it says there; it refuses to start without any key."""
+    """The address and stand-in key of its model; it refuses to start without any key."""
     return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 

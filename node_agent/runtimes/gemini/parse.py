@@ -35,7 +35,7 @@ from node_agent.wire.receipt import Usage
 MAX_CALLS_OPEN = 200
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
-"""What it tells people alone, before its stream begins, where a Google account is not let in."""
+"""Its words to people before its stream begins, where a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
     41: (FailureKind.MODEL_AUTH, "no key logs it in"),
@@ -101,7 +101,7 @@ class GeminiParser(EventParser):
             yield TextPiece(text)
 
     def _turn(self) -> None:
-        """What comes first from the model, after the task or after its tools' results, is its next turn."""
+        """The model's first event after the task or after its tools' results begins its next turn."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
 

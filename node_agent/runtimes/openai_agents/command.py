@@ -14,7 +14,7 @@ PROBE = keyed(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """As the native worker, and with the name of the link that leads to the SDK."""
+    """The native worker's environment, and the name of the link that leads to the SDK."""
     return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 

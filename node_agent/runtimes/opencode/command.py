@@ -136,7 +136,7 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
 
 
 def _permission(request: LaunchRequest, place: Place) -> dict[str, Any]:
-    """What its level allows, and of that what its agent may use."""
+    """The tools that its level allows, and of those the agent's own."""
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}

@@ -137,7 +137,7 @@ class OpencodeParser(EventParser):
 
 
 def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
-    """What an error event says; one without a status got no answer from a model server."""
+    """The failure in an error event; without a status no model server answered."""
     data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
     words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
     if status := count_of(data.get("statusCode")):

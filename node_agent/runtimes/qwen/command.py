@@ -28,7 +28,7 @@ PROGRAM = Program(
     "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there)",
 )
 PROMPT = ".qwen/QWEN.md"
-"""What it takes as its user's standing instructions."""
+"""The file that it reads as its user's standing instructions."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
 _GENERATION: dict[str, Any] = {"maxRetries": 1, "timeout": 60000}
@@ -119,7 +119,7 @@ def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Where it finds its model and what it says there; it refuses to start without any key."""
+    """The address and stand-in key of its model; it refuses to start without any key."""
     return {URL: env.get(URL, VENDOR), KEY: env.get(KEY, "none")}
 
 

@@ -48,7 +48,7 @@ def split(line: str) -> list[str]:
 
 
 def prose(task: str, read_only: bool) -> list[list[str]]:
-    """What is done for a task in plain words: a small edit, the same for the same words."""
+    """The script for a task in plain words: a small edit, the same for the same words."""
     words = " ".join(task.split())[:200] or "nothing to do"
     if read_only:
         return [["say", f"Looked at: {words}"], ["answer", f"Read the task: {words}"]]

@@ -42,7 +42,7 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes that were read. `more`: ask again at once; `end`: nothing follows; `complete`: all was here."""
+    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: all was here."""
 
     data: bytes
     place: LogPlace
