@@ -302,7 +302,7 @@ class DepotPort(Protocol):
         """Every file of a result."""
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """The numbers of added and removed lines."""
+        """The number of added and removed lines."""
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:
         """All that a script has printed, which is its answer; None where it did not arrive."""

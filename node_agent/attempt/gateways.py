@@ -50,7 +50,7 @@ class ModelCount:
     status: int = 0
     """The HTTP status of the last of them; 0: no answer."""
     trouble: str = ""
-    """The kind of limit, in words."""
+    """The problem, in words."""
 
     @property
     def wrapped(self) -> str:

@@ -20,7 +20,7 @@ LARGEST: dict[Wire, int] = {
 }
 """The vendors' own limits, as far as they are known; the longest request that was seen has 2 MB."""
 SMALL = MB
-"""Methods that only read, and need no body."""
+"""The bound of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
 """Of all requests under way together; others wait unread."""
 MOST_VALUES = 250_000

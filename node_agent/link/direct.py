@@ -74,7 +74,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
 
 
 def _out_of_date(place: Secure) -> str:
-    """The problem of our own certificate when it is not valid now: the server ends the connection silently."""
+    """The problem of our own certificate when it is not valid now: the server just ends the connection."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:

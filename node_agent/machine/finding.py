@@ -61,7 +61,7 @@ class Finder:
         return self._news
 
     def version(self, name: str) -> str | None:
-        """The runtimes at the last look."""
+        """The version at the last look."""
         fact = self._known.get(name)
         return None if fact is None else fact.version
 
@@ -132,7 +132,7 @@ def _found(runtime: Runtime, path: str) -> dict[str, str | None]:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
-    """The environment of a run, with its own HOME, so that only a run's own login counts. _Silent."""
+    """Runs a program as a run has it: with its own HOME, so that only a run's own login counts. _Silent."""
     try:
         process = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

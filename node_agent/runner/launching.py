@@ -309,7 +309,7 @@ class NodeRuntimes:
 
 
 def _way(order: Order, values: Mapping[str, str]) -> Way | None:
-    """The environment of the gateway; an endpoint's address and key are for the gateway alone."""
+    """The route of the gateway; an endpoint's address and key are for the gateway alone."""
     if order.endpoint is not None:
         return local_way(order.runtime, order.model)
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)

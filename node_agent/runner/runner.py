@@ -61,7 +61,7 @@ class Runner:
         self._scopes = scopes
         self._python, self._shim, self._clock = python, shim, clock
         self._plans: dict[str, PhasePlan] = {}
-        """The plan as written or read by this process, until it is forgotten."""
+        """The plans as written or read by this process, until they are forgotten."""
         self._ended: dict[str, Ended] = {}
         """Ends that were read, likewise: nothing comes after an end."""
         self._mine: set[int] = set()  # our children, not yet reaped

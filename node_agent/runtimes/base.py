@@ -22,7 +22,7 @@ from node_agent.wire.sampling import Sampling
 
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
-"""A tool of an agent, by our name; each program has its own for it."""
+"""The tools of an agent, by our names; each program has its own names for them."""
 ANSWER_CHARS = 4000
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")

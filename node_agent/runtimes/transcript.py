@@ -121,7 +121,7 @@ def _consumed(usage: Usage) -> bool:
 
 
 def _answer(text: str) -> list[str]:
-    """The start of an entry, each line behind MARK."""
+    """The start of a tool's answer, each line behind MARK."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     shown = [
         f"{MARK}{line[:MOST_DETAIL]}{'...' if len(line) > MOST_DETAIL else ''}" for line in lines[:MOST_LINES]

@@ -55,7 +55,7 @@ SDK_HOST = "sdk/program.py"
 MOST_SPARE_MS = 2_000
 """Its own end of time comes before ours, so that it can say so."""
 _OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
-"""The node agent's own Python: its libraries are compiled for that."""
+"""The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
 
 
 def started(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:

@@ -265,7 +265,7 @@ class StepStart(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
-    """The reason why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT ...
+    """The reason why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT...
 
     With `wall`, the sandbox's own failure, `path` is what it said, and the process had been started.
     """

@@ -33,7 +33,7 @@ def result_prefix(run: str) -> str:
 
 
 def salvage_ref(identity: AttemptId) -> str:
-    """The prefix of a node's saved results that were never delivered."""
+    """The ref of a result that a node saved and never delivered."""
     return f"refs/pancode/salvage/{identity}"
 
 

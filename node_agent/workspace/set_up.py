@@ -92,7 +92,7 @@ def _clear(tree: Path, names: tuple[str, ...]) -> None:
 
 
 def _mark(attempt: str, places: AttemptFolders) -> bytes:
-    """The end of the checkout's path, which every path in that attempt's files holds, wherever the home is."""
+    """The end of the checkout's path in that attempt's files, wherever the node's home is."""
     return os.fsencode(f"/{attempt}/{places.tree.name}")
 
 

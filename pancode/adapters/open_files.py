@@ -22,7 +22,7 @@ def raise_limit() -> int:
 
 
 def most() -> int:
-    """The number of files that may be open now."""
+    """The number of files that may be open at once."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return ENOUGH if soft == resource.RLIM_INFINITY else soft
 

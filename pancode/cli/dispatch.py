@@ -280,7 +280,7 @@ def _tested(report: dict[str, Any]) -> str:
 
 
 def _travels(report: dict[str, Any]) -> str:
-    """Prints the files that would leave this machine."""
+    """The files that would leave this machine, as text."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []

@@ -73,7 +73,7 @@ def _exit(results: list[dict[str, Any]]) -> int:
 
 
 def _troubles(results: list[dict[str, Any]]) -> str:
-    """Prints the problems of a bring-up with their fixes, without those that the status table shows."""
+    """The problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
         for problem in result["problems"]:

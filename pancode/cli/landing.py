@@ -81,7 +81,7 @@ def landing(report: dict[str, Any]) -> str:
 
 
 def _where(report: dict[str, Any]) -> str:
-    """Prints how much was written, into which checkout, and the steps that are left to do there."""
+    """The number of written files, the checkout, and the steps that are left to do there, as text."""
     count = len(report["files"])
     if report.get("made"):
         commit = f"commit {report['commit'][:12]} on branch {safe(report['branch'])}"

@@ -170,7 +170,7 @@ def _run(args: list[str], *, as_json: bool) -> int:
 
 
 def _wants_json(args: list[str]) -> bool:
-    """Arguments after `--` belong to another program."""
+    """Whether --json is asked for; arguments after `--` belong to another program."""
     return "--json" in (args[: args.index("--")] if "--" in args else args)
 
 

@@ -85,7 +85,7 @@ def _need(fact: dict[str, Any]) -> str:
 
 
 def evidence_of(answer: dict[str, Any]) -> str:
-    """Prints the holder of each rule and the number of breaches; for one runtime also each act."""
+    """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     parts = [table(heads, list(map(_held, answer["matrix"])))]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:

@@ -97,7 +97,7 @@ def _logged(text: str) -> Path:
 
 
 def in_words(problem: Problem) -> str:
-    """The error as text: what happened, why, and the fix. Its words may come from a machine or a repository."""
+    """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
     lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
     lines += [f"  why: {safe(problem.why)}"] if problem.why else []
     lines += [f"  fix: {safe(problem.fix)}"] if problem.fix else []

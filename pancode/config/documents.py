@@ -16,7 +16,7 @@ from pancode.errors import ConfigError
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 _NO_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""The error that PyYAML raises for text that looks like a date or a number and is none, as 2026-13-45."""
+"""The errors that PyYAML raises for text that looks like a date or a number and is none, as 2026-13-45."""
 _QUOTES = "put it in quotes if it is text"
 
 

@@ -24,7 +24,7 @@ from pancode.domain.values import replace
 from pancode.errors import UsageError
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
-"""The instruction files of a repository, and the bytes of them that nodes hand on."""
+"""The instruction file of a repository, and the number of its bytes that nodes hand on."""
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 

@@ -47,7 +47,7 @@ class ExamRequest:
 
 
 def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
-    """The node and endpoint of the model. NotFoundError."""
+    """The places of the model. NotFoundError."""
     with core.lock:
         return places_of(model, _views(core), node)
 

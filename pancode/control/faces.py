@@ -231,7 +231,7 @@ class NamedPresets(Protocol):
         """All there are."""
 
     def origin(self, name: str) -> str:
-        """The path of a written receipt."""
+        """The file and line of an agent's definition."""
 
 
 class Surroundings(Protocol):

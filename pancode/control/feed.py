@@ -24,7 +24,7 @@ class Feed:
         self._listeners: list[Callable[[], None]] = []
 
     def load(self, tx: Transaction) -> None:
-        """The events that the ledger has kept."""
+        """Loads the events that the ledger has kept."""
         with self._lock:
             self._events = tx.find(FeedEvent, order="number")
 

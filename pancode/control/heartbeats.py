@@ -99,7 +99,7 @@ def _possible(core: Core, beat: Heartbeat) -> bool:
 
 
 def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
-    """Orders that the node refused to believe were forged: each kind is recorded once."""
+    """Records messages to the node that somebody else wrote, as the node says: each kind once."""
     for problem in beat.facts.problems:
         if problem.code in FORGED:
             raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
@@ -125,7 +125,7 @@ def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
 
 
 def _note_echo(core: Core, beat: Heartbeat) -> None:
-    """The time of the node's last heartbeat on our boot clock: only beats of this life count."""
+    """Notes when the node was last heard, on our boot clock: only beats of this life count."""
     echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
     if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return

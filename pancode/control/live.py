@@ -113,7 +113,7 @@ class Binding:
     waiting: int = 0
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
-    """The time when each waiting run's reason was refreshed last."""
+    """The time when the waiting runs' reasons were refreshed last."""
     tickets: object = None
     shown_ms: int = 0
     """The time when the tickets were refreshed last."""

@@ -23,7 +23,7 @@ _FIXES = {
 
 
 def note_changes(core: Core, changes: Changes) -> None:
-    """The words of a decision for nodes, and for attempts that ended."""
+    """Notes the nodes that a decision passes over, and the attempts that ended."""
     for passed in changes.passed_over:
         note(core, passed)
     case, was = changes.case, changes.before.attempts
@@ -46,7 +46,7 @@ def note(core: Core, passed: PassOver) -> None:
 
 
 def recall(core: Core, tx: Transaction) -> None:
-    """The state from the ledger when a coordinator starts: the next attempt of a run goes elsewhere.
+    """Restores this memory from the ledger when a coordinator starts: a run's next attempt goes elsewhere.
 
     What a node has refused is not known any more: it is offered once more, and refused once more.
     """

@@ -14,7 +14,7 @@ PROBE = keyed(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """The native worker's environment, and the name of the link that leads to the SDK."""
+    """Starts like the native worker, with the name of the link that leads to the SDK."""
     return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 

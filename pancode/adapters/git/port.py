@@ -67,7 +67,7 @@ class GitDepot:
         return file_names(self.depot, repo, commit)
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """The numbers of added and removed lines."""
+        """The number of added and removed lines."""
         return lines_changed(self.depot, repo, old, new)
 
     def whole_answer(self, identity: AttemptId) -> bytes | None:

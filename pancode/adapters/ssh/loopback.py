@@ -112,7 +112,7 @@ class LoopbackServer:
 
     @property
     def target(self) -> Target:
-        """The address and key by which this node is reached, like any other one."""
+        """The SSH target of this node, like any other one."""
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property

@@ -45,6 +45,6 @@ def _place(database: Database) -> tuple[str, int]:
 
 
 def _said(database: Database, name: str) -> str:
-    """The parameters after the question mark."""
+    """One parameter after the question mark."""
     value = database.url.query.get(name, "")
     return value if isinstance(value, str) else value[0]

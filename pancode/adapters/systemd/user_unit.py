@@ -141,7 +141,7 @@ class UserService:
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> str:
-    """The socket of the user's manager, which a shell without a login session (su, cron) does not know."""
+    """The user's runtime folder, which a shell without a login session (su, cron) does not know."""
     return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
 

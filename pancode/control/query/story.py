@@ -76,7 +76,7 @@ def _now(run: Run) -> str:
 
 
 def _waited(run: Run) -> str:
-    """The line of its receipt."""
+    """The time that its model calls waited for a slot, as its receipt tells."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:
