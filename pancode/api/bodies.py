@@ -88,6 +88,8 @@ class WorkBody(Body):
     verify_retries: int | None = None
     """The number of new attempts after a failed gate."""
     land: bool = False
+    ask: bool = False
+    """A person approves it before it begins."""
 
     def work(self) -> dict[str, Any]:
         """The fields of a DispatchRequest."""
@@ -130,6 +132,8 @@ class ApproveBody(ActBody):
 
     with_commands: bool = False
     with_secret: bool = False
+    scope: Literal["once", "run"] = "once"
+    """`run`: also to the same kind for the rest of the run."""
 
     def yes(self) -> tuple[str, ...]:
         flags = (("--with-commands", self.with_commands), ("--with-secret", self.with_secret))

@@ -11,7 +11,8 @@ from pancode.control.faces import LandWay
 from pancode.domain.life.landing import LANDED
 from pancode.domain.people.inbox import ItemKind, kind_of
 from pancode.domain.people.telling import rows
-from pancode.errors import RefusedError, WorkspaceError
+from pancode.domain.records import Run
+from pancode.errors import RefusedError, UsageError, WorkspaceError
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:
@@ -33,10 +34,24 @@ def _answer(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _approve(context: ApiContext, call: ApiCall) -> Any:
-    """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
+    """Start what waits for that, permit what has ended for that; else land it."""
     body: ApproveBody = call.body
-    runs, people, by = context.plane.runs, context.plane.people, body.by
+    runs, people, whole = context.plane.runs, context.plane.people, body.scope == "run"
     run = runs.find(call.path["run"])
+    if people.may_start(run):
+        people.start(run.id, body.by, whole)
+        return {**runs.brief(run.id), "approved": body.scope}
+    if kind_of(run) is ItemKind.PERMISSION and people.still_waits(run):
+        return runs.queued(people.permit(context.coordinator.around({}), run, body.by, whole))
+    if whole:
+        fix = f"pancode approve {run.id}"
+        raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
+    return _landed(context, run, body)
+
+
+def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
+    """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
+    runs, people, by = context.plane.runs, context.plane.people, body.by
     people.must_be_approvable(run, body.yes())
     way = LandWay(by, with_commands=body.with_commands, with_secret=body.with_secret)
     try:
@@ -72,7 +87,7 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/continue", _continue, ContinueBody, pokes=True, status=201),
     Verb("GET", "/v1/inbox", _inbox),
     Verb("POST", "/v1/runs/{run}/answer", _answer, AnswerBody, pokes=True, status=201),
-    Verb("POST", "/v1/runs/{run}/approve", _approve, ApproveBody),
+    Verb("POST", "/v1/runs/{run}/approve", _approve, ApproveBody, pokes=True),
     Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody),
     Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody),
 )

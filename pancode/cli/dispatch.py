@@ -34,7 +34,7 @@ _SAID = (
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
     "max_disk",
 )
-_MEANT = ("priority", "told_only", "untested", "secret_files", "land")
+_MEANT = ("priority", "told_only", "untested", "secret_files", "land", "ask")
 """Of these, what is not said and what is false is the same."""
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
@@ -121,6 +121,7 @@ def dispatch(
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     land: options.Land = False,
+    ask: options.Ask = False,
     face: Json,
 ) -> int:
     """Give TASK to the fleet and wait for its result.
@@ -260,7 +261,8 @@ def plan(report: dict[str, Any]) -> str:
     text = table(("GATE", "VERDICT", "WORDS"), rows, toned=("VERDICT",))
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
     nodes = table(("NODE", "READY", "WHY"), [(n["node"], _ready(n), n["why"]) for n in report["nodes"]])
-    verdict = "would be queued" if report["admitted"] else "would be refused"
+    queued = "would wait for a person's yes" if report["asks"] else "would be queued"
+    verdict = queued if report["admitted"] else "would be refused"
     why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"

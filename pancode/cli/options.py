@@ -126,6 +126,13 @@ Untested = Annotated[bool, option("Use a local model without its test.", "--unte
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
 Yes = Annotated[bool, option("Yes to an agent that asks a person before each dispatch.", "--yes")]
+Ask = Annotated[
+    bool,
+    option(
+        "A person approves it before it starts; a budget or rule that refuses it waits there as an exception.",
+        "--ask",
+    ),
+]
 Land = Annotated[
     bool, option("Land the change when the run is done, even when nobody waits for it.", "--land")
 ]

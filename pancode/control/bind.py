@@ -130,7 +130,7 @@ def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
 def _is_due(work: Work, run: Run) -> bool:
     """Its pause is over. A long pause is one that a provider asked for, or the wall clock was set back: then
     it shows an earlier time than the end of the attempt before."""
-    if run.waits is WaitReason.WORKFLOW:
+    if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
         return False
     rules, now = work.core.rules, work.core.wall_ms()
     left = 0 if run.retry_at_ms is None else run.retry_at_ms - now

@@ -20,6 +20,7 @@ from pancode.control.model_lists import decided
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
 from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
+from pancode.domain.admission.exceptions import asks_for, objections
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing
@@ -187,7 +188,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
     """Judged by all gates as things are now; the first refusal is raised, and is on record."""
     judged = _judge(core, around, asked)
-    verdict = first_refused(judged.verdicts)
+    verdict = first_refused(judged.verdicts, asked.request.ask)
     if verdict is not None:
         with unit_of_work(core) as work:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
@@ -209,6 +210,8 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     verdicts = judge(resolved, view)
     costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
     outranked = _outranked(resolved, catalogue)
+    if resolved.request.ask:
+        resolved = replace(resolved, asks=asks_for(verdicts), objections=objections(verdicts))
     return JudgedDispatch(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
 
 
@@ -365,7 +368,7 @@ def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> None:
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
     """The same inside a transaction, but for its order."""
     for verdict in verdicts:
-        word = "warning" if verdict.warning else "passed"
+        word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if chosen_by := run.terms.get("model_from"):
         work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
-from pancode.domain.life.signals import Admitted, Continued, GivenUp
+from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
+from pancode.domain.people.asking import is_unapproved
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 
@@ -15,10 +16,14 @@ def enqueue(core: Core, run: Run) -> Run:
         return admit(work, run)
 
 
+def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
+    """How the run begins: with its hold, or with a person's yes."""
+    return AskedFirst() if is_unapproved(run) else Admitted(work.core.purses(work.tx, run))
+
+
 def admit(work: Work, run: Run) -> Run:
     """The same inside a transaction, which a refusal rolls back: then nothing was given up either."""
-    purses = work.core.purses(work.tx, run)
-    admitted = work.signal(replace(run, epoch=work.core.epoch), Admitted(purses))
+    admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     old = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
     if old is not None:
         work.signal(old, GivenUp(run.id))

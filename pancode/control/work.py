@@ -15,7 +15,7 @@ from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.account.alerts import ALERT, Alert, alert_of
 from pancode.domain.account.audit_chain import digest_of
-from pancode.domain.life.case import Case, Now
+from pancode.domain.life.case import Case, Now, may_follow
 from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
 from pancode.domain.life.feed import Happened, events_of
@@ -35,7 +35,6 @@ from pancode.domain.records import (
     Fence,
     Node,
     Run,
-    RunState,
     Setting,
 )
 from pancode.ports import Transaction
@@ -64,7 +63,7 @@ class Work:
             fences={f.fence: f for f in self.tx.find(Fence, mine)},
             entries=tuple(self.tx.find(BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
-            actions=tuple(self.tx.find(Action, mine)) if run.state is RunState.ENDED else (),
+            actions=tuple(self.tx.find(Action, mine)) if may_follow(run) else (),
             about=about,
         )
 

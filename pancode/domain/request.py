@@ -103,6 +103,8 @@ class DispatchRequest:
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
+    ask: bool = False
+    """A person approves it before it begins; a budget or rule that refuses it is then theirs to lift."""
     most_usd: Decimal | None = None
     """The rest of that run's own limit; None: it has none."""
 

@@ -22,7 +22,8 @@ from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
-from pancode.domain.records import Run
+from pancode.domain.people.asking import FIRST, QUEUED
+from pancode.domain.records import Run, WaitReason
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
@@ -79,6 +80,10 @@ class Resolution:
     """The nodes on which its model has passed its test."""
     model_from: str = ""
     """In words, who chose its model; empty where it has the runtime's own."""
+    asks: str = ""
+    """As which item of the inbox it waits for a person before it begins; empty: it does not."""
+    objections: tuple[str, ...] = ()
+    """What gates say against it, which a person may lift."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Estimated, of what is known of its first call: system, tools, task, context."""
 
@@ -142,6 +147,8 @@ class Resolution:
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
             terms=self._terms(),
+            reason=FIRST.format(run=run) if self.asks else QUEUED,
+            waits=WaitReason.PERSON if self.asks else WaitReason.QUEUED,
         )
 
     def _terms(self) -> dict[str, object]:
@@ -153,6 +160,7 @@ class Resolution:
         said["resume"] = dict(self.request.resume)
         said["continues"] = self.request.continues
         said["autonomy"] = _autonomy(self.agent)
+        said["asks"], said["objections"] = self.asks, list(self.objections)
         said["answers"] = self.request.answers
         said["begins"] = self.request.begins.run if self.request.begins is not None else None
         terms = {name: value for name, value in said.items() if value}

@@ -52,6 +52,8 @@ class WaitReason(StrEnum):
     DEPOT = "depot"
     FORGOTTEN = "forgotten"
     WORKFLOW = "workflow"
+    PERSON = "person"
+    """It begins when a person has approved it."""
 
 
 class EntryKind(StrEnum):

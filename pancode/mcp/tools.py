@@ -38,6 +38,7 @@ _DISPATCH: Json = {
         "enum": ["git", "none"],
         "description": "git: a checkout of the repository as it is now; none: an empty folder",
     },
+    "ask": {"type": "boolean", "description": "a person approves it in the inbox before it starts"},
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 

@@ -38,8 +38,20 @@ def _item(item: dict[str, Any]) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}"
     head += f"  {words}\n" if len(words) <= _SHORT else f"\n{_wrapped(words)}\n"
     choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
+    choices += _plan(item["plan"]) if item["plan"] else ""
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
     return f"{head}{choices}  {item['command']}   no: pancode deny {item['run']}{look}\n"
+
+
+def _plan(plan: dict[str, Any]) -> str:
+    """What a run that has not begun is to do, and what it may take."""
+    task = safe(" ".join(plan["task"].split()))
+    what = f"mode {plan['mode']}, safety {plan['safety']}, node {safe(plan['node'] or 'any')}"
+    gates = f", gates: {safe('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
+    most = f", at most ${plan['limit_usd']}" if plan["limit_usd"] else ""
+    due = f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
+    lands = ", then landed" if plan["lands"] else ""
+    return f"{_wrapped(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
 
 
 def _wrapped(words: str) -> str:
@@ -58,10 +70,18 @@ def answer(
     return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
 
 
-@app.verb("approve", "pancode approve r-zd43pq", "pancode approve --with-commands r-zd43pq")
+@app.verb(
+    "approve",
+    "pancode approve r-zd43pq",
+    "pancode approve --run r-zd43pq",
+    "pancode approve --with-commands r-zd43pq",
+)
 def approve(
     run: Run,
     *,
+    whole: Annotated[
+        bool, option("Also to everything of the same kind for the rest of the run.", "--run/--once")
+    ] = False,
     with_commands: Annotated[
         bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
@@ -70,23 +90,32 @@ def approve(
     ] = False,
     face: Json,
 ) -> None:
-    """Say yes to a change that waits for it: it is landed in your tree, gates first.
+    """Say yes to what waits for it: a run that asks first starts, a change is landed in your tree, gates first.
 
-    `pancode inbox` shows the flags that it needs; with others it is refused.
+    `pancode inbox` shows the flags that it needs; with others it is refused. --once, which is how it is without
+    a word: yes to this one thing. --run: yes also to the same kind for the rest of the run (a budget that its
+    later attempts exceed, too; an agent's permission for the rest of its work); the audit has it.
     """
     client = face.client()
-    said = {"by": who(), "with_commands": with_commands, "with_secret": with_secret}
+    said: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
+    said |= {"with_commands": with_commands, "with_secret": with_secret}
     try:
         done = client.post(path_of("runs", run, "approve"), said, LAND_S)
     except KeyboardInterrupt:
         landings.call_off(face, run)
         raise
-    face.show(done, lambda: landings.landing(done))
+    face.show(done, lambda: landings.landing(done) if "status" in done else _approved(done))
+
+
+def _approved(done: dict[str, Any]) -> str:
+    """The run that starts now; or the new one that goes on with the permission."""
+    reason = safe(done["reason"])
+    return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
 
 
 @app.verb("deny", "pancode deny r-zd43pq")
 def deny(run: Run, face: Json) -> None:
-    """Say no to what a run waits for: nothing is landed or continued, and it leaves the inbox."""
+    """Say no to what a run waits for: nothing is started, landed or continued, and it leaves the inbox."""
     told = face.client().post(path_of("runs", run, "deny"), {"by": who()})
     face.show(told, lambda: f"{told['run']}  denied\n")
 

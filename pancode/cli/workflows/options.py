@@ -10,7 +10,7 @@ from pancode.cli.params import duration, money, option
 WORK = frozenset(
     {
         *("agent", "node", "require", "mode", "safety", "model", "reasoning", "preset", "runtime"),
-        *("workspace", "budget", "timeout", "priority", "attempts", "network", "untested"),
+        *("workspace", "budget", "timeout", "priority", "attempts", "network", "untested", "ask"),
     }
 )
 """Options of `dispatch` that count for each step that says nothing else."""

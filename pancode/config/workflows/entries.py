@@ -112,6 +112,7 @@ class DispatchEntry(KebabPart):
     with_secret_files: bool | None = None
     untested: bool | None = None
     land: bool | None = None
+    ask: bool | None = None
 
     def dispatch(self) -> dict[str, Any]:
         """The API's body: only the fields that the file sets."""

@@ -11,21 +11,28 @@ from pancode.control.people.continuing import continue_run
 from pancode.control.query.run import iso
 from pancode.control.query.shapes import InboxShape
 from pancode.control.work import unit_of_work
-from pancode.domain.life.signals import Declined, ToldByPerson
+from pancode.domain.life.signals import Approved, Declined, ToldByPerson
 from pancode.domain.people.continuing import must_be_free
 from pancode.domain.people.inbox import (
     InboxItem,
-    ItemKind,
     answer_of,
     answered,
     item_of,
+    kind_of,
     must_be_shown,
     must_wait,
     open_item,
 )
-from pancode.domain.records import Action, ActionKind, Run
+from pancode.domain.people.kinds import BEFORE_START, ItemKind
+from pancode.domain.records import Action, ActionKind, Run, Setting
+from pancode.errors import RefusedError
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
+PERMITTED = {
+    False: "Yes, this once. Ask again before anything else of this kind.",
+    True: "Yes, and so is everything of the same kind in the rest of this work.",
+}
+"""What an agent is told, by whether the rest of its work is meant."""
 
 
 def items(core: Core) -> list[InboxShape]:
@@ -49,6 +56,34 @@ def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
     """UsageError where nothing of this run waits for an approval; RefusedError where it needs another yes."""
     must_wait(run, _item(core, run), ItemKind.LANDING)
     must_be_shown(run, yes)
+
+
+def may_start(core: Core, run: Run) -> bool:
+    """Whether an approval starts it, as it waits for that before it begins."""
+    return _item(core, run) is not None and kind_of(run) in BEFORE_START
+
+
+def start(core: Core, run_id: str, by: str, whole: bool) -> Run:
+    """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now."""
+    with unit_of_work(core) as work:
+        run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
+        assert run is not None  # as below
+        if draining is not None:
+            raise RefusedError(
+                f"{run_id} is not started: the fleet takes no new work: {draining.value}",
+                why="it goes on waiting",
+                fix="pancode fleet resume, then approve again",
+                code="refused_drain",
+            )
+        return work.signal(run, Approved(by, whole, core.purses(work.tx, run)))
+
+
+def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
+    """Continue a run that ended because a person had to permit something, with that permission."""
+    must_be_free(run)
+    must_wait(run, _item(core, run), ItemKind.PERMISSION)
+    words = PERMITTED[whole]
+    return continue_run(core, around, run, answered(run, words), by, answers=words)
 
 
 def still_waits(core: Core, run: Run) -> bool:
@@ -87,4 +122,5 @@ def _shape(item: InboxItem) -> InboxShape:
         "choices": list(item.choices),
         "command": item.command,
         "yes": list(item.yes),
+        "plan": None if item.plan is None else dict(item.plan),
     }

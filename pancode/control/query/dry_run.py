@@ -14,11 +14,12 @@ def report(judged: JudgedDispatch) -> Json:
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in judged.verdicts
     ]
-    admitted = all(v.passed for v in judged.verdicts)
+    asks = judged.resolution.asks or None
+    admitted = all(v.passed or (asks and v.lifts) for v in judged.verdicts)
     places = [place.text for place in judged.untested]
     notes = [*judged.outranked, *judged.notes]
     told = {"untested": places, "costly_test": judged.costly, "notes": notes}
-    return {"dry_run": True, "admitted": admitted, "gates": gates, **told, **_plan(judged.resolution)}
+    return {"dry_run": True, "admitted": admitted, "asks": asks, "gates": gates, **told, **_plan(judged.resolution)}
 
 
 def _plan(resolution: Resolution) -> Json:

@@ -134,9 +134,10 @@ class RunDetail(RunShape):
 
 
 class InboxShape(TypedDict):
-    """One thing that waits for a person; `kind` question, permission or landing; `command` answers it.
+    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
 
-    `yes`: the flags that its approval must carry.
+    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
+    estimate, and the `objections` of gates that a yes lifts.
     """
 
     id: str
@@ -147,6 +148,7 @@ class InboxShape(TypedDict):
     choices: list[str]
     command: str
     yes: list[str]
+    plan: Json | None
 
 
 class Queued(TypedDict):

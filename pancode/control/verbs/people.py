@@ -33,6 +33,18 @@ class PeopleVerbs:
         """UsageError where nothing waits for an approval; RefusedError where it needs another yes."""
         answering.must_be_approvable(self._core, run, yes)
 
+    def may_start(self, run: Run) -> bool:
+        """Whether an approval starts it."""
+        return answering.may_start(self._core, run)
+
+    def start(self, run: str, by: str, whole: bool) -> Run:
+        """Approve a run before it begins; `whole`: the same for its later attempts. RefusedError, UsageError."""
+        return answering.start(self._core, run, by, whole)
+
+    def permit(self, around: Surroundings, old: Run, by: str, whole: bool) -> Dispatched:
+        """Continue a run that had to be permitted something. UsageError; RefusedError when too late."""
+        return answering.permit(self._core, around, old, by, whole)
+
     def still_waits(self, run: Run) -> bool:
         """Whether nobody has answered, approved or denied it yet."""
         return answering.still_waits(self._core, run)

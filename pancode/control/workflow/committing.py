@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.dispatch import AskedDispatch, JudgedDispatch, put_in_queue, run_of, warnings_of
+from pancode.control.enqueue import admission_of
 from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
 from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import Admitted
 from pancode.domain.records import (
     EventKind,
     Run,
@@ -87,7 +87,7 @@ def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, h
     run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held)
     try:
         if plan.partial:  # what is refused is not to leave half of its story
-            decide(work.case(run), Admitted(work.core.purses(work.tx, run)))
+            decide(work.case(run), admission_of(work, run))
         put_in_queue(work, run, one.judged.verdicts)
     except RefusedError as error:
         if plan.partial:

@@ -38,6 +38,8 @@ ORDER: tuple[ModuleType, ...] = (
 )
 OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routing)}
 """Gates whose fixes change what the owner has set."""
+_NOT_FOR_RUNS = "that is for the person who started"
+_ASK = "; or add --ask: it waits in the inbox for a person's yes"
 NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
 
 
@@ -52,20 +54,25 @@ def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
     """A run that dispatches is never told to raise what its owner has set."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
-    return replace(verdict, fix=f"that is for the person who started {parent}, not for the run; ask for less")
+    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")
 
 
-def first_refused(verdicts: tuple[GateVerdict, ...]) -> GateVerdict | None:
-    """The verdict that decides; None when all gates let the run pass."""
-    return next((verdict for verdict in verdicts if not verdict.passed), None)
+def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
+    """The verdict that decides; None when all gates let the run pass.
+
+    `ask`: a person is asked before the run begins, so refusals that a person may lift do not count.
+    """
+    refusals = (verdict for verdict in verdicts if not verdict.passed)
+    return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 
 
 def refusal(verdict: GateVerdict) -> RefusedError:
     """The error that a face shows for a refused run."""
+    exception = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(
         verdict.words,
         why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
-        fix=verdict.fix,
+        fix=f"{verdict.fix}{_ASK if exception else ''}",
         code=verdict.code or f"refused_{verdict.gate}",
     )
 

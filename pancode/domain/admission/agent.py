@@ -40,7 +40,7 @@ def _switched_off(resolution: Resolution) -> GateVerdict | None:
     if agent.enabled:
         return None
     words = f"Dispatch blocked: agent {agent.name} is switched off"
-    return refused(NAME, words, f"pancode agents set {agent.name} enabled true")
+    return refused(NAME, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
 
 
 def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
@@ -54,6 +54,7 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
             f"Dispatch blocked: agent {agent.name} asks a person before each dispatch, and run "
             f"{view.parent.run} is none",
             "dispatch it yourself",
+            lifts="dispatch",
         )
     if resolution.request.confirmed:
         return None
@@ -62,8 +63,9 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
         NAME,
         f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
         f"estimate ${resolution.due.usd:f})",
-        "add --yes, or answer on a terminal",
+        "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox",
         NEEDS_YES,
+        "dispatch",
     )
 
 
@@ -100,7 +102,7 @@ def _weak(resolution: Resolution) -> GateVerdict | None:
     words = f"agent {agent.name} asks for a {agent.tier} model, and {ref.text} is {what}: {found.why}"
     fix = f"name a more able one with --model, or set its tier in models.tiers: {ref.text}"
     if resolution.strict_tiers:
-        return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix)
+        return refused(NAME, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
     return warned(NAME, f"{words}; {_words(resolution)}", fix)
 
 

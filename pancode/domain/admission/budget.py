@@ -23,6 +23,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
                 NAME,
                 books.refusal(scope.balance, scope.ceilings, due),
                 f"pancode budget show; raise it with {_raised(scope, due)} (scope {scope.balance.scope})",
+                lifts="budget",
             )
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
     if view.unknown:

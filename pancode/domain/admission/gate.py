@@ -16,6 +16,8 @@ class GateVerdict:
     warning: bool = False
     code: str = ""
     """Of a refusal that a face can do something about; else that of its gate."""
+    lifts: str = ""
+    """As which item of the inbox a person may lift this refusal (`ItemKind`); empty: nobody may."""
 
 
 def passed(gate: str, words: str) -> GateVerdict:
@@ -26,5 +28,5 @@ def warned(gate: str, words: str, fix: str = "") -> GateVerdict:
     return GateVerdict(gate, True, words, fix, warning=True)
 
 
-def refused(gate: str, words: str, fix: str, code: str = "") -> GateVerdict:
-    return GateVerdict(gate, False, words, fix, code=code)
+def refused(gate: str, words: str, fix: str, code: str = "", lifts: str = "") -> GateVerdict:
+    return GateVerdict(gate, False, words, fix, code=code, lifts=lifts)

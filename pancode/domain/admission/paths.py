@@ -28,6 +28,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
             NAME,
             f"Dispatch blocked: {words} outside the project {resolution.project}",
             "name files inside the project, or dispatch from the repository that holds them",
+            lifts="policy",
         )
     missing = [fact.word for fact in view.paths if not fact.exists]
     if missing:

@@ -16,5 +16,6 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
             NAME,
             f"Dispatch blocked: level {level} of runs that start runs, the limit is {view.max_depth}",
             "let the parent do it itself, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
+            lifts="policy",
         )
     return passed(NAME, f"level {level} of at most {view.max_depth}")

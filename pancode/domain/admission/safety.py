@@ -41,7 +41,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     looping = _looping(resolution, view)
     if looping is not None and looping.refuses and (parent is not None or not resolution.request.confirmed):
         fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
-        return refused(NAME, f"Dispatch blocked: {looping.words}", fix, BREAKER_OPEN)
+        return refused(NAME, f"Dispatch blocked: {looping.words}", fix, BREAKER_OPEN, "policy")
     verdict = _held(resolution, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pancode.domain import books
+from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import broke, bury
 from pancode.domain.life.signals import Admitted, Bound, Due, Purse, Waits
+from pancode.domain.people.asking import FIRST, QUEUED, is_lifted_for_good, is_unapproved
 from pancode.domain.records import Attempt, RunState, WaitReason
 from pancode.domain.values import replace
 from pancode.errors import RefusedError
@@ -15,7 +17,7 @@ from pancode.errors import RefusedError
 
 def admitted(made: Changes, signal: Admitted) -> Changes:
     """The first attempt's hold; RefusedError with the numbers when a ceiling has no room for it."""
-    made, refused = _held(made, signal.purses)
+    made, refused = hold(made, signal.purses)
     if refused:
         raise RefusedError(
             refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
@@ -32,7 +34,7 @@ def due(made: Changes, signal: Due) -> Changes:
         return broke(made)
     if made.run.attempt in made.case.attempts:
         return made
-    made, refused = _held(made, signal.purses)
+    made, refused = hold(made, signal.purses, beyond=is_lifted_for_good(made.run))
     if not refused:
         return made
     never = _never_fits(made, signal.purses)
@@ -41,11 +43,17 @@ def due(made: Changes, signal: Due) -> Changes:
     return waits(made, Waits("budget", refused, WaitReason.BUDGET))
 
 
-def _held(made: Changes, purses: Sequence[Purse]) -> tuple[Changes, str]:
-    """Hold the run's estimate for its current attempt in each scope; else why not."""
+def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
+    """Hold the run's estimate for its current attempt in each scope; else why not.
+
+    `beyond`: also where a ceiling has no room, as a person has said; that is told then.
+    """
     run, amount = made.run, _amount(made)
     for purse in purses:
-        if not books.fits(purse.balance, purse.ceilings, amount):
+        if beyond and not books.fits(purse.balance, purse.ceilings, amount):
+            made = made.tell("gate", "budget", "lifted", books.refusal(purse.balance, purse.ceilings, amount))
+            made = made.record("budget", "warning", "ceiling lifted for a run", scope=purse.balance.scope)
+        elif not books.fits(purse.balance, purse.ceilings, amount):
             return made, books.refusal(purse.balance, purse.ceilings, amount)
     scopes, account = (
         [purse.balance.scope for purse in purses if purse.held],
@@ -85,7 +93,14 @@ def released(made: Changes) -> Changes:
     run = made.run
     if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
         return made
-    return made.put(replace(run, reason="queued", waits=WaitReason.QUEUED))
+    if is_unapproved(run):
+        return people.ask(made.put(replace(run, reason=FIRST.format(run=run.id), waits=WaitReason.PERSON)))
+    return begin(made)
+
+
+def begin(made: Changes) -> Changes:
+    """Nothing but a free place holds it up any more."""
+    return made.put(replace(made.run, reason=QUEUED, waits=WaitReason.QUEUED))
 
 
 def bound(made: Changes, signal: Bound) -> Changes:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.domain import books
-from pancode.domain.records import Action, ActionKind, Attempt, BookEntry, Closed, Fence, FenceState, Run
+from pancode.domain.records import (
+    Action,
+    ActionKind,
+    Attempt,
+    BookEntry,
+    Closed,
+    Fence,
+    FenceState,
+    Run,
+    RunState,
+    WaitReason,
+)
 from pancode.domain.values import replace
 
 
@@ -23,6 +34,11 @@ class Now:
     @property
     def stamp(self) -> books.Stamp:
         return books.Stamp(self.ms, self.new_id)
+
+
+def may_follow(run: Run) -> bool:
+    """Whether something may be to follow from it, or a person to answer it: only then that is looked up."""
+    return run.state is RunState.ENDED or run.waits is WaitReason.PERSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.domain.life import binding, ends, events, landing, people, receipts
+from pancode.domain.life import asking, binding, ends, events, landing, people, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
     Admitted,
+    Approved,
+    AskedFirst,
     Believed,
     Bound,
     CalledOff,
@@ -77,6 +79,8 @@ def _queued(made: Changes, signal: Queued) -> Changes:
     match signal:
         case Admitted():
             return binding.admitted(made, signal)
+        case AskedFirst():
+            return asking.asked_first(made)
         case Due():
             return binding.due(made, signal)
         case Waits():
@@ -128,7 +132,9 @@ def _steered(made: Changes, signal: Steered) -> Changes:
         case Continued():
             return ends.continued(made, signal)
         case Declined():
-            return people.denied(made, signal)
+            return asking.denied(made, signal)
+        case Approved():
+            return asking.approved(made, signal)
         case ToldByPerson():
             return people.told(made, signal)
         case _:

@@ -39,6 +39,7 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 def end_run(made: Changes, **result: object) -> Changes:
     """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
     run, attempt = made.run, made.attempt
+    made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what is over
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import Declined, ToldByPerson
-from pancode.domain.people.inbox import ItemKind, kind_of, must_wait
+from pancode.domain.life.signals import ToldByPerson
 from pancode.domain.people.telling import with_words
 from pancode.domain.records import ActionKind, RunState
-from pancode.domain.values import replace
 
 DENIED = "denied"
 
@@ -22,18 +20,6 @@ def ask(made: Changes) -> Changes:
 def over(made: Changes) -> Changes:
     """The question needs no answer any more. Idempotent."""
     return made.done(made.case.action(ActionKind.PERSON))
-
-
-def denied(made: Changes, signal: Declined) -> Changes:
-    """A person says no: the run stays as it is. UsageError where nothing waits."""
-    must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
-    kind = kind_of(made.run)
-    if kind is ItemKind.LANDING:
-        fix = f"pancode runs land {made.run.id}"
-        report: dict[str, object] = {"status": DENIED, "why": f"denied by {signal.by}", "fix": fix}
-        made = made.put(replace(made.run, landing=report))
-    made = over(made).tell("person", kind, DENIED, f"by {signal.by}")
-    return made.record("people", "info", DENIED, by=signal.by, kind=str(kind))
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:

@@ -35,6 +35,11 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedFirst:
+    """A person's request has passed the gates, and begins only when a person approves it: the run is new."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """The run waits, and its time has come: a later attempt takes its own hold."""
 
@@ -182,6 +187,18 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """A person says yes to a run that waits for that before it begins.
+
+    `whole`: also to the same for its later attempts.
+    """
+
+    by: str
+    whole: bool
+    purses: Sequence[Purse]
+
+
+@dataclass(frozen=True, slots=True)
 class ToldByPerson:
     """A person has words for the run."""
 
@@ -233,9 +250,9 @@ class NotLanded:
     why: str
 
 
-Queued = Admitted | Due | Waits | Released | Bound
+Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Steered = Continued | Declined | ToldByPerson
+Steered = Approved | Continued | Declined | ToldByPerson
 Landing = CalledOff | LandingOver | Landed | NotLanded
 Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing

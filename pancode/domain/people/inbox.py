@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
+from pancode.domain.people.asking import ASKS, plan_of, words_of
+from pancode.domain.people.kinds import BEFORE_START
+from pancode.domain.people.kinds import ItemKind as ItemKind
 from pancode.domain.records import Action, ActionKind, Run, RunState
 from pancode.errors import RefusedError, UsageError
 
@@ -19,16 +21,6 @@ You asked a person: {asked}
 The answer is: {answer}
 
 Go on with it."""
-
-
-class ItemKind(StrEnum):
-    """Why a run waits for a person."""
-
-    QUESTION = "question"
-    PERMISSION = "permission"
-    LANDING = "landing"
-    DISPATCH = "dispatch"
-    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,8 @@ class InboxItem:
     choices: tuple[str, ...]
     command: str
     yes: tuple[str, ...] = ()
+    plan: Mapping[str, Any] | None = None
+    """Of a run that has not begun."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -51,11 +45,12 @@ def item_of(run: Run, action: Action) -> InboxItem:
     words = str(question.get("question") or run.reason)
     if kind is ItemKind.LANDING:
         words = _landing(run)
-    command = f'pancode answer {run.id} "..."'
-    if kind not in (ItemKind.QUESTION, ItemKind.PERMISSION):
-        command = approval_of(run)
-    choices = tuple(map(str, question.get("choices") or ()))
-    return InboxItem(action.id, run.id, action.at_ms, kind, _cut(run, words), choices, command, yes_of(run))
+    asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION)
+    command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
+    plan = plan_of(run) if kind in BEFORE_START else None
+    words = words if plan is None else words_of(run)
+    choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
+    return InboxItem(action.id, run.id, at, kind, _cut(run, words), choices, command, yes_of(run), plan)
 
 
 def _cut(run: Run, words: str) -> str:
@@ -92,7 +87,7 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
 def kind_of(run: Run) -> ItemKind:
     """Why this run waits for a person, given that it does."""
     if run.state is RunState.PENDING:
-        return ItemKind.BUDGET if run.terms.get("asks") == "budget" else ItemKind.DISPATCH
+        return ItemKind(str(run.terms.get(ASKS) or ItemKind.DISPATCH))
     if run.outcome is not Outcome.BLOCKED:
         return ItemKind.LANDING
     return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION

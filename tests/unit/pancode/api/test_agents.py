@@ -107,7 +107,7 @@ def test_a_person_says_yes_to_an_agent_that_asks_first(world: World) -> None:
     assert (refused["exit_code"], refused["code"], refused["fix"]) == (
         5,
         "needs_yes",
-        "add --yes, or answer on a terminal",
+        "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox",
     )
     assert world.context.rows(Run) == []
     queued = world.dispatch(yes=True)

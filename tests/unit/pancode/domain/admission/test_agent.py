@@ -39,7 +39,8 @@ def test_a_confirmatory_agent_needs_a_persons_yes() -> None:
     assert (
         not refused.passed and "asks before each dispatch (runtime claude, estimate $0.75)" in refused.words
     )
-    assert (refused.fix, refusal(refused).code) == ("add --yes, or answer on a terminal", "needs_yes")
+    assert refusal(refused).code == "needs_yes"
+    assert refused.fix == "add --yes, or answer on a terminal; or add --ask, and it waits in the inbox"
     assert refusal(refused).exit_code is ExitCode.REFUSED
     assert gate("agent", settings=asks, confirmed=True).passed
 
