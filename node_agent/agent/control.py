@@ -27,6 +27,7 @@ from node_agent.wire.control import (
     Drain,
     Examine,
     Orphaned,
+    PersonSays,
     Reject,
     Resend,
     Revoke,
@@ -64,10 +65,11 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt with all that it names, `examine` a model."""
+    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
+    tell: Callable[[PersonSays], None]
 
 
 class Controls:
@@ -130,7 +132,7 @@ class Controls:
                 self._acknowledge(body)
             case Orphaned() | Reject():
                 self._turn_down(body)
-            case Resend() | Examine():
+            case Resend() | Examine() | PersonSays():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -140,9 +142,11 @@ class Controls:
                 assert_never(body)
         return state
 
-    def _act(self, body: Resend | Examine) -> None:
+    def _act(self, body: Resend | Examine | PersonSays) -> None:
         if isinstance(body, Examine):
             self._acts.examine(body)
+        elif isinstance(body, PersonSays):
+            self._acts.tell(body)
         elif self._awaits(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)

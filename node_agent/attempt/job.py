@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from node_agent.attempt.plans import GATES
-from node_agent.attempt.ports import DiskFull, LinkDown
+from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.procedure.closing import commit, gate
 from node_agent.attempt.procedure.context import Case, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
@@ -15,6 +16,7 @@ from node_agent.attempt.procedure.starting import prepare, spawn
 from node_agent.attempt.procedure.working import follow
 from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
+from node_agent.wire.control import PersonSays
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
@@ -90,6 +92,13 @@ class Job:
     def resend(self, identity: AttemptId) -> None:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
+
+    def tell(self, said: PersonSays) -> None:
+        """Give a running attempt words of a person; what it never reads, the coordinator hears nothing of."""
+        entry = self._context.journal.get(said.identity)
+        if entry is not None and entry.mark is Mark.SPAWNED:
+            with contextlib.suppress(StepFailed):
+                self._context.workspaces.tell(said.identity, said.number, said.text)
 
     def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:

@@ -229,6 +229,9 @@ class WorkspacesPort(Protocol):
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
+    def tell(self, identity: AttemptId, number: int, text: str) -> None:
+        """Lay a person's words where a program of ours looks for them. The same number again: no effect."""
+
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """The agent's question to a person, taken out of the files. Before `commit`, no process alive."""
 
@@ -321,6 +324,8 @@ class ReportedUsage:
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
     broken: Offences = NOTHING_BROKEN
+    heard: tuple[int, ...] = ()
+    """The numbers of a person's words that its agent was given."""
 
     @property
     def calls(self) -> int:

@@ -24,6 +24,7 @@ class OutputWatch:
         """Of the model gateway: what it counted goes before what the runtime tells."""
         self.asked_to_stop = False
         self.told_wrap_up = False
+        self.told_heard: tuple[int, ...] = ()
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None

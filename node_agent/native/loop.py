@@ -63,6 +63,8 @@ class Loop:
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     is_last: bool = False
+    words: Callable[[], str] = str
+    """What a person has said since the last look; empty: nothing."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,8 +86,11 @@ class Loop:
             self.talk.append(Answered(answer.text, answer.calls))
             if answer.calls:
                 self.talk.append(Told(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls))))
+            said = self.words()
+            if said:
+                self.talk.append(Asked(said))
             self.saved(self.talk)
-            if not answer.calls:
+            if not answer.calls and not said:
                 return answer.text
 
     def _last_words(self) -> str:

@@ -24,6 +24,7 @@ from node_agent.runtimes.base import (
     Resume,
     Runtime,
     ToolCall,
+    WordsTaken,
     clip,
     may_write,
 )
@@ -100,12 +101,17 @@ def _served(server: EndpointFact | None, order: Order) -> Served | None:
     )
 
 
+MOST_HEARD = 100
+"""Of a person's words that one attempt can be given."""
+
+
 class StreamReader:
     """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
 
     def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._tools: dict[str, int] = {}
+        self._heard: list[int] = []
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
@@ -113,13 +119,15 @@ class StreamReader:
                 self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
+            elif isinstance(activity, WordsTaken):
+                self._heard = [*self._heard, activity.number][-MOST_HEARD:]
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
     def spent(self) -> ReportedUsage:
         ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
         broken = Offences(words, None if ending is None else self._clean(ending))
-        return ReportedUsage(self._parser.usage, dict(self._tools), broken)
+        return ReportedUsage(self._parser.usage, dict(self._tools), broken, tuple(self._heard))
 
     def finish(self, end: ProcessEnd) -> ReportedEnd:
         how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
@@ -132,7 +140,7 @@ class StreamReader:
             answer=self._clean(told.answer),
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
-            spent=ReportedUsage(told.usage, tools or self._tools),
+            spent=ReportedUsage(told.usage, tools or self._tools, heard=tuple(self._heard)),
             findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
         )
 

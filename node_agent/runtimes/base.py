@@ -190,6 +190,13 @@ class Denial:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsTaken:
+    """The agent was given words that a person has said meanwhile."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class UsageGrew:
     """Totals of this attempt so far."""
 
@@ -204,7 +211,7 @@ class Retrying:
     why: str
 
 
-Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying
+Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | WordsTaken
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from node_agent.runtimes.base import (
     TextPiece,
     ToolCall,
     UsageGrew,
+    WordsTaken,
 )
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
@@ -58,7 +59,7 @@ class Transcript:
         yield self._line_end()
         yield f"{self._line(activity)}\n"
 
-    def _line(self, activity: SessionStarted | ToolCall | Ran | Denial | Retrying) -> str:
+    def _line(self, activity: SessionStarted | ToolCall | Ran | Denial | Retrying | WordsTaken) -> str:
         match activity:
             case SessionStarted():
                 return f"* started{f', model {activity.model}' if activity.model else ''}"
@@ -69,6 +70,8 @@ class Transcript:
                 return self._ended(activity)
             case Denial():
                 return f"! not let through: {activity.tool}{f' ({activity.why})' if activity.why else ''}"
+            case WordsTaken():
+                return f"+ it was given message {activity.number} of a person"
             case Retrying():
                 status = f" {activity.status}" if activity.status else ""
                 return (

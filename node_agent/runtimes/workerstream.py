@@ -17,6 +17,7 @@ from node_agent.runtimes.base import (
     TextPiece,
     ToolCall,
     UsageGrew,
+    WordsTaken,
     clip,
     ended_for_us,
     how_it_ended,
@@ -74,6 +75,8 @@ class WorkerParser(EventParser):
                 self._usage = _usage(event)
                 self._told = event.get("told") is True
                 yield UsageGrew(self._usage)
+            case "heard" if count_of(event.get("number")):
+                yield WordsTaken(count_of(event.get("number")))
             case "retrying":
                 yield Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class Host:
     limits: ChatLimits
     model: str
     turns: int = 0
+    words: Callable[[], str] = str
+    """What a person has said since the last look: it comes with what a tool gives back."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
 
     def __post_init__(self) -> None:
@@ -60,7 +63,8 @@ class Host:
                 self.limits.check(now, self.turns, self.deeds.calls, self.used, written)
                 self._answer(event, "")
             case "call":
-                self._answer(event, self.deeds.do(_call(event)).text)
+                done = self.deeds.do(_call(event)).text
+                self._answer(event, "\n\n".join(filter(None, (done, self.words()))))
             case "stray":
                 self.deeds.stray(_call(event))
                 self._answer(event, "")

@@ -104,8 +104,30 @@ class Examine(WireModel):
     start_by: FleetTime
 
 
+class PersonSays(WireModel):
+    """Words of a person for a run that works: its program is given them at its next turn, if it asks for any.
+
+    Each number once in an attempt. A run that works no more hears nothing.
+    """
+
+    kind: Literal["person_says"] = "person_says"
+    identity: AttemptId
+    number: Number
+    text: str = Field(min_length=1, max_length=20_000)
+
+
 ControlBody = Annotated[
-    StopControl | Tombstone | SetSlots | Drain | Revoke | Acknowledge | Orphaned | Reject | Resend | Examine,
+    StopControl
+    | Tombstone
+    | SetSlots
+    | Drain
+    | Revoke
+    | Acknowledge
+    | Orphaned
+    | Reject
+    | Resend
+    | Examine
+    | PersonSays,
     Field(discriminator="kind"),
 ]
 

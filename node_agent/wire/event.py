@@ -74,8 +74,15 @@ class Finding(WireModel):
     text: Words
 
 
+class PersonHeard(WireModel):
+    """The agent was given these of a person's words, by their numbers."""
+
+    kind: Literal["person_heard"] = "person_heard"
+    numbers: tuple[Number, ...] = Field(min_length=1, max_length=100)
+
+
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding, Field(discriminator="kind")
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard, Field(discriminator="kind")
 ]
 
 

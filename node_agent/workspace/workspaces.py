@@ -12,6 +12,7 @@ from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Workspace
+from node_agent.wire.words import words_in
 from node_agent.workspace import homes
 from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
 from node_agent.workspace.cache import Cache
@@ -43,6 +44,7 @@ from node_agent.workspace.result import (
 from node_agent.workspace.secret_scan import exposed
 from node_agent.workspace.set_up import SetUps
 from node_agent.workspace.warm import WarmCheckouts
+from node_agent.workspace.words import lay
 
 _NOTHING = ResultCommit("none")
 
@@ -149,6 +151,11 @@ class Workspaces:
         """Let go of kept folders that were not used for long, and of what crashes left. Idempotent."""
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
+
+    @translated("words for the agent")
+    def tell(self, identity: AttemptId, number: int, text: str) -> None:
+        """Lay a person's words where a program of ours looks for them, whatever the agent has put there."""
+        lay(self._home.places(identity).home, words_in(str(identity)), str(number), text.encode())
 
     @translated("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:

@@ -11,7 +11,8 @@ from pancode.control.faces import LandWay
 from pancode.domain.life.landing import LANDED
 from pancode.domain.people.inbox import ItemKind, kind_of
 from pancode.domain.people.telling import rows
-from pancode.domain.records import Run
+from pancode.domain.records import Run, RunState
+from pancode.domain.runtimes import RUNTIMES
 from pancode.errors import RefusedError, UsageError, WorkspaceError
 
 
@@ -79,8 +80,12 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
 def _tell(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
     people, run = context.plane.people, context.plane.runs.find(call.path["run"])
-    told = rows(people.tell(run.id, body.text, body.by))[-1]
-    return {"run": run.id, "state": run.state.value, "delivered": told["delivered"] or None}
+    run = people.tell(run.id, body.text, body.by)
+    told = rows(run)[-1]
+    delivered = told["delivered"] or None
+    hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)
+    sent = hears and delivered is None
+    return {"run": run.id, "state": run.state.value, "delivered": delivered, "sent": sent}
 
 
 PEOPLE_VERBS: tuple[Verb, ...] = (

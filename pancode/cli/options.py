@@ -129,7 +129,7 @@ Yes = Annotated[bool, option("Yes to an agent that asks a person before each dis
 Ask = Annotated[
     bool,
     option(
-        "A person approves it before it starts; a budget or rule that refuses it waits there as an exception.",
+        "A person approves it before it starts; what a budget or rule refuses waits as an exception.",
         "--ask",
     ),
 ]

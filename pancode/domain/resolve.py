@@ -21,8 +21,8 @@ from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
-from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.people.asking import FIRST, QUEUED
+from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run, WaitReason
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for

@@ -40,6 +40,8 @@ class RuntimeKind:
     reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that its model takes (measured)."""
+    hears: bool = False
+    """While it works, its agent is given the words of a person, with its next turn."""
 
     @property
     def resumes(self) -> bool:
@@ -58,7 +60,11 @@ RUNTIMES: dict[str, RuntimeKind] = {
             "claude", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
         ),
         RuntimeKind(
-            "claude-sdk", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
+            "claude-sdk",
+            holds=_ALL_BUT_OPEN,
+            provider="anthropic",
+            reasons=_EVERY - {Reasoning.MINIMAL},
+            hears=True,
         ),
         RuntimeKind(
             "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
@@ -72,8 +78,10 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
-        RuntimeKind("openai-agents", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
-        RuntimeKind(OUR_OWN, holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY),
+        RuntimeKind(
+            "openai-agents", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY, hears=True
+        ),
+        RuntimeKind(OUR_OWN, holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY, hears=True),
     )
 }
 ALIASES: dict[str, str] = {

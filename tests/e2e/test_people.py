@@ -97,6 +97,26 @@ def test_a_supervised_change_waits_for_a_yes_and_is_landed_once(fleet: Owner) ->
     assert other in {row["run"] for row in audit if row["what"] == "denied"}
 
 
+def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet: Owner) -> None:
+    plain = ("--runtime", "shell", "--node", "node1", "--workspace", "none", "--ask", "--detach")
+    run = fleet.ask("dispatch", *plain, 'echo "it\'s done"')["run"]
+    (item,) = waiting(fleet, run)
+    assert (item["kind"], item["command"]) == ("dispatch", f"pancode approve {run}")
+    told = fleet.run("inbox").ok().out
+    assert "estimate $" in told and "task: echo" in told and f"no: pancode deny {run}" in told
+    assert fleet.show(run)["waits"] == "person"
+    assert "approved" in fleet.run("approve", run, "--run").ok().out
+    assert fleet.ended(run)["outcome"] == "done"
+    other = fleet.ask("dispatch", *plain, "true")["run"]
+    fleet.run("deny", other).ok()
+    assert (fleet.show(other)["outcome"], waiting(fleet, other)) == ("interrupted", [])
+    late = fleet.run("approve", other)
+    assert late.code == 2 and "waits for nobody" in late.err
+    audit = fleet.ask("audit", "people")["audit"]
+    (row,) = [one for one in audit if one["run"] == run and one["what"] == "approved"]
+    assert row["detail"]["scope"] == "run"
+
+
 def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
     """The real program against a scripted model: in its own session, from the files it left."""
     cli = next(cli for cli in EVERY if cli.runtime == "codex")

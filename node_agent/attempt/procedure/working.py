@@ -29,7 +29,7 @@ from node_agent.attempt.verdict import (
 from node_agent.attempt.watch import OutputWatch
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.shim.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
-from node_agent.wire.event import Finding, Interrupting, Progress
+from node_agent.wire.event import Finding, Interrupting, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 
@@ -84,6 +84,7 @@ def _running(case: Case) -> Turn:
     done = watch.pull(context.runner)
     entry = case.entry
     _tell_offences(case, watch)
+    _tell_heard(case, watch)
     if entry.stop is None:
         stop = (
             _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
@@ -148,6 +149,15 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
         watch.told_wrap_up = True
 
 
+def _tell_heard(case: Case, watch: OutputWatch) -> None:
+    """Which of a person's words the agent was given; after a restart all of them are told again."""
+    new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
+    if new:
+        with contextlib.suppress(DiskFull):
+            case.context.journal.write(case.identity, Note(say=(PersonHeard(numbers=new),)))
+            watch.told_heard += new
+
+
 def _tell_offences(case: Case, watch: OutputWatch) -> None:
     """At once, and for the receipt: what happens to the program after this does not undo it."""
     new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
@@ -187,6 +197,7 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     ran = agent is not None and agent.exec_error is None
     told = watch_of(case).finish(case.context.runner, _end_of(agent)) if agent is not None and ran else None
     told = None if told is None else _with_session_kept(case, told)
+    _tell_heard(case, watch_of(case))
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
     return _mark_ended(case, record, fault, told, count)

@@ -49,7 +49,9 @@ def _plan(plan: dict[str, Any]) -> str:
     what = f"mode {plan['mode']}, safety {plan['safety']}, node {safe(plan['node'] or 'any')}"
     gates = f", gates: {safe('; '.join(plan['verify']))}" if plan["verify"] else ", no gate"
     most = f", at most ${plan['limit_usd']}" if plan["limit_usd"] else ""
-    due = f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
+    due = (
+        f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
+    )
     lands = ", then landed" if plan["lands"] else ""
     return f"{_wrapped(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
 
@@ -90,10 +92,10 @@ def approve(
     ] = False,
     face: Json,
 ) -> None:
-    """Say yes to what waits for it: a run that asks first starts, a change is landed in your tree, gates first.
+    """Say yes to what waits for it: a run that asks first starts, a change is landed, gates first.
 
-    `pancode inbox` shows the flags that it needs; with others it is refused. --once, which is how it is without
-    a word: yes to this one thing. --run: yes also to the same kind for the rest of the run (a budget that its
+    `pancode inbox` shows the flags that a change needs; with others it is refused. --once, also without a
+    word: yes to this one thing. --run: yes also to the same kind for the rest of the run (a budget that its
     later attempts exceed, too; an agent's permission for the rest of its work); the audit has it.
     """
     client = face.client()
@@ -122,7 +124,11 @@ def deny(run: Run, face: Json) -> None:
 
 @app.verb("tell", "pancode tell last 'the tests are in spec/'")
 def tell(run: Run, text: Annotated[str, Argument(help="The words.")], face: Json) -> None:
-    """Words for a run's agent: with its task while it waits, else kept until the run is continued."""
+    """Words for a run's agent: with its task while it waits, at its next turn while it works.
+
+    Only native, claude-sdk and openai-agents take words while they work; for others, and where the agent has
+    no turn left, the words are kept until the run is continued. `pancode runs show` says what was delivered.
+    """
     told = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
     face.show(told, lambda: _told(told))
 
@@ -130,5 +136,7 @@ def tell(run: Run, text: Annotated[str, Argument(help="The words.")], face: Json
 def _told(told: dict[str, Any]) -> str:
     if told["delivered"]:
         return f"{told['run']}  told {told['delivered']}\n"
+    if told["sent"]:
+        return f"{told['run']}  sent: its agent gets it at its next turn\n"
     kept = f"kept for: pancode runs continue {told['run']}"
     return f"{told['run']}  not delivered, it is {told['state']}; {kept}\n"

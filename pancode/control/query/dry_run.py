@@ -19,7 +19,14 @@ def report(judged: JudgedDispatch) -> Json:
     places = [place.text for place in judged.untested]
     notes = [*judged.outranked, *judged.notes]
     told = {"untested": places, "costly_test": judged.costly, "notes": notes}
-    return {"dry_run": True, "admitted": admitted, "asks": asks, "gates": gates, **told, **_plan(judged.resolution)}
+    return {
+        "dry_run": True,
+        "admitted": admitted,
+        "asks": asks,
+        "gates": gates,
+        **told,
+        **_plan(judged.resolution),
+    }
 
 
 def _plan(resolution: Resolution) -> Json:

@@ -38,7 +38,7 @@ class PeopleVerbs:
         return answering.may_start(self._core, run)
 
     def start(self, run: str, by: str, whole: bool) -> Run:
-        """Approve a run before it begins; `whole`: the same for its later attempts. RefusedError, UsageError."""
+        """Approve a run before it begins; `whole`: the same for later attempts. RefusedError, UsageError."""
         return answering.start(self._core, run, by, whole)
 
     def permit(self, around: Surroundings, old: Run, by: str, whole: bool) -> Dispatched:

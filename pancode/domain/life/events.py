@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import assert_never
 
 from node_agent.wire.control import Tombstone
-from node_agent.wire.event import EventBody, Finding, Interrupting, Marked, Progress, Refused, Revoked
+from node_agent.wire.event import (
+    EventBody,
+    Finding,
+    Interrupting,
+    Marked,
+    PersonHeard,
+    Progress,
+    Refused,
+    Revoked,
+)
 from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import STAGES, OrderStage
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
 from pancode.domain import books
+from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
@@ -61,6 +71,8 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
             return made.put(replace(made.attempt, usage=usage))
         case Finding():
             return _told(made, body.level, body.text)
+        case PersonHeard():
+            return people.heard(made, body.numbers)
         case _:
             assert_never(body)
 
@@ -91,7 +103,8 @@ def _marked(made: Changes, body: Marked, at_ms: int) -> Changes:
         made = made.stage(STAGES[body.mark])
     if not made.case.newest or made.run.state not in _MOVING:
         return made
-    return made.put(_advance(made.run, fence, body.mark, at_ms))
+    made = made.put(_advance(made.run, fence, body.mark, at_ms))
+    return people.say(made) if body.mark is Mark.SPAWNED else made
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from node_agent.wire.control import PersonSays
+from node_agent.wire.marks import Mark
+from pancode.counted import counted
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import ToldByPerson
-from pancode.domain.people.telling import with_words
-from pancode.domain.records import ActionKind, RunState
+from pancode.domain.orders import identity_of
+from pancode.domain.people import telling
+from pancode.domain.people.telling import unheard, with_words
+from pancode.domain.records import ActionKind, Fence, FenceState, RunState
+from pancode.domain.runtimes import RUNTIMES
 
 DENIED = "denied"
 
@@ -23,9 +29,51 @@ def over(made: Changes) -> Changes:
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:
-    """With its task, as long as no order of it is signed; else kept. UsageError where it takes no words."""
+    """With its task, as long as no order of it is signed; to its agent, where that hears; else kept.
+
+    UsageError where it takes no words.
+    """
     waits = made.run.state is RunState.PENDING and not made.case.open_fences
     made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits))
-    how = "delivered with its task" if waits else "kept until it is continued"
+    sent = not waits and listens(made) is not None
+    how = (
+        "delivered with its task" if waits else "sent to its agent" if sent else "kept until it is continued"
+    )
+    made = say(made) if sent else made
     made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
     return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+
+def listens(made: Changes) -> Fence | None:
+    """Where its agent works and is given words at its next turn; None: it is not, or has no ear."""
+    fence = made.case.fences.get(made.run.fence)
+    works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
+    return fence if works and RUNTIMES[made.run.runtime].hears else None
+
+
+def say(made: Changes) -> Changes:
+    """Send its agent what it was not given; the node takes each number once."""
+    fence = listens(made)
+    if fence is None:
+        return made
+    for number, text in unheard(made.run).items():
+        made = made.send(fence.node, PersonSays(identity=identity_of(fence), number=number, text=text))
+    return made
+
+
+def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
+    """The node says that the agent was given these words."""
+    was = made.run
+    made = made.put(telling.heard(was, numbers, made.fence.attempt))
+    new = [number for number in numbers if number in unheard(was)]
+    told = ", ".join(map(str, new))
+    return made.tell("person", f"words {told}", "delivered", "at a turn of its agent") if new else made
+
+
+def undelivered(made: Changes) -> Changes:
+    """It ends, and was not given all that people have said: that is told."""
+    left = len(telling.kept(made.run))
+    if not left:
+        return made
+    words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
+    return made.tell("person", "words", "not delivered", words)

@@ -1,8 +1,8 @@
-"""Words of a person for a run: delivered with its task while it waits, else kept until it is continued."""
+"""Words of a person for a run: with its task, at a turn of its agent, or kept until it is continued."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.order import MAX_TASK_BYTES
@@ -12,9 +12,13 @@ from pancode.domain.values import replace
 from pancode.errors import UsageError
 
 TOLD = "told"
-"""In the terms of a run: what it was told, oldest first; each has by, at_ms, text, delivered."""
+"""In the terms of a run: what it was told, oldest first; each has by, at_ms, text, delivered.
+
+Its number is its place, from 1 on.
+"""
 MOST_CHARS, MOST_KEPT = 10_000, 20
 WITH_TASK = "with its task"
+AT_A_TURN = "at a turn of attempt "
 
 
 def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
@@ -52,6 +56,27 @@ def rows(run: Run) -> Sequence[Mapping[str, Any]]:
 def kept(run: Run) -> list[str]:
     """The words that it was not given."""
     return [str(one["text"]) for one in rows(run) if not one["delivered"]]
+
+
+def unheard(run: Run) -> dict[int, str]:
+    """Words that the agent of this attempt was not given, by number; those of an earlier one come again."""
+    here = (WITH_TASK, f"{AT_A_TURN}{run.attempt}")
+    found = enumerate(rows(run), start=1)
+    return {number: str(row["text"]) for number, row in found if _open(row) and row["delivered"] not in here}
+
+
+def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
+    """The run once the agent of this attempt was given these words."""
+    told = [
+        {**row, "delivered": f"{AT_A_TURN}{attempt}"} if number in numbers and _open(row) else row
+        for number, row in enumerate(rows(run), start=1)
+    ]
+    return replace(run, terms={**run.terms, TOLD: told}) if told else run
+
+
+def _open(row: Mapping[str, Any]) -> bool:
+    """Whether an attempt may still be given it."""
+    return not row["delivered"] or str(row["delivered"]).startswith(AT_A_TURN)
 
 
 def delivered(run: Run, by: str) -> Run:

@@ -65,6 +65,8 @@ class MemoryHost:
     stops: dict[str, str] = field(default_factory=dict)
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    words: dict[str, dict[int, str]] = field(default_factory=dict)
+    """What a person has said to it while it works, by attempt and number."""
     set_up: set[str] = field(default_factory=set)
     """Attempts whose checkout has what set-up leaves."""
     lockfile: str | None = "1"

@@ -137,6 +137,9 @@ class MemoryWorkspaces:
         self._host.baselines[str(identity)] = hashlib.sha256(left).hexdigest()
         return self._host.baselines[str(identity)]
 
+    def tell(self, identity: AttemptId, number: int, text: str) -> None:
+        self._host.words.setdefault(str(identity), {})[number] = text
+
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         return self._host.script(identity).question if self._host.trees.get(str(identity)) else None
 

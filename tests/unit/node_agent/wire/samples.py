@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, Control, Examine, StopControl
+from node_agent.wire.control import Beat, Control, Examine, PersonSays, StopControl
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.event import Event, Events, Progress
+from node_agent.wire.event import Event, Events, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.hello import Hello
@@ -280,6 +280,18 @@ def samples() -> dict[str, Signed]:
             seq=7,
             at=AT,
             body=Examine(ask="a" * 16, endpoint="ollama", model="qwen3-coder:30b", again=True, start_by=AT),
+        ),
+        "person_says": Control(
+            fleet=FLEET,
+            node=TAG,
+            seq=8,
+            at=AT,
+            body=PersonSays(identity=WHO, number=1, text="the tests are in spec/"),
+        ),
+        "person_heard": Events(
+            fleet=FLEET,
+            node=TAG,
+            events=(Event(identity=WHO, seq=2, wall_ms=4, at=AT, body=PersonHeard(numbers=(1, 2))),),
         ),
         "beat": Beat(
             fleet=FLEET, node=TAG, seq=6, time=AT, answers="n", cursors={str(WHO): 2}, control_floor=5

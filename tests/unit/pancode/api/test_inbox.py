@@ -140,3 +140,20 @@ def test_the_answer_that_was_sent_is_told_back(world: World) -> None:
     done = world.http.post(f"/v1/runs/{run}/answer", {"text": "RIGHT", "by": "ana"}).json()
     assert done["answer"] == "right", done
     assert world.context.row(Run, done["run"]).terms["answers"] == "right"
+
+
+@pytest.mark.parametrize(("scope", "said"), [("once", "this once"), ("run", "rest of this work")])
+def test_a_permission_is_approved_once_or_for_the_rest(world: World, scope: str, said: str) -> None:
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
+    world.node.breathe()
+    run = blocked(world, question="", runtime="claude", task="build it")
+    assert items(world)[0]["kind"] == "permission"
+    done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana", "scope": scope}).json()
+    assert said in world.context.row(Run, done["run"]).terms["answers"] and items(world) == []
+    assert world.problem("POST", f"/v1/runs/{run}/approve", {})["code"] == "nothing_asked"
+
+
+def test_a_landing_is_approved_once(world: World) -> None:
+    run = held(world)
+    told = world.problem("POST", f"/v1/runs/{run}/approve", {"with_commands": True, "scope": "run"})
+    assert told["code"] == "bad_value" and len(items(world)) == 1

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from node_agent.wire.control import PersonSays
+from node_agent.wire.event import PersonHeard
+from node_agent.wire.order import Order
 from pancode.control.people.answering import tell
+from pancode.domain.people.telling import heard, kept, unheard, with_words
 from pancode.domain.records import Audit, Decision, Run
 from pancode.domain.values import replace
 from tests.unit.pancode.control.world import Desk, Puppet, facts
@@ -37,3 +43,65 @@ def test_an_order_that_is_signed_is_not_changed() -> None:
     assert told.task == "do it" and told.terms["told"] == [
         {"by": "ana", "at_ms": desk.clock.wall_ms(), "text": "use spec/", "delivered": ""}
     ]
+
+
+def working(desk: Desk, node: Puppet) -> Order:
+    """A run of a program that hears, at work on the node: the puppet runs commands only."""
+    desk.dispatch("r-0001", task="do it", terms={})
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, "r-0001")
+        assert run is not None
+        tx.put(replace(run, runtime="native"))
+    return order
+
+
+def rows(desk: Desk) -> list[Any]:
+    told: list[Any] = desk.row(Run, "r-0001").terms["told"]
+    return told
+
+
+def said(node: Puppet) -> list[PersonSays]:
+    return [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
+
+
+def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    order = working(desk, node)
+    tell(desk.plane.core, "r-0001", "before it works", "ana")
+    desk.turn()
+    assert said(node) == [], "nobody would read them yet"
+    node.start(order)
+    desk.turn()
+    tell(desk.plane.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
+    desk.turn()
+    sent = said(node)
+    assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
+    assert {one.number for one in sent} == {1, 2}
+    assert [row["delivered"] for row in rows(desk)] == ["", ""]
+    node.say(order.identity, PersonHeard(numbers=(1,)))
+    node.say(order.identity, PersonHeard(numbers=(1, 7)))
+    desk.turn()
+    assert [row["delivered"] for row in rows(desk)] == ["at a turn of attempt 1", ""]
+    node.deliver(order)
+    desk.turn()
+    story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
+    assert story.count("delivered") == 1 and story[-1] == "not delivered"
+    assert kept(desk.row(Run, "r-0001")) == ["line one\nline 'two' \"$(x)\""]
+
+
+def test_a_later_attempt_is_told_again() -> None:
+    desk = Desk()
+    desk.dispatch("r-0001", runtime="native", model="m", task="do it")
+    run = desk.row(Run, "r-0001")
+    run = with_words(run, "with the task", "ana", 1, waits=True)
+    run = with_words(run, "later", "ana", 2, waits=False)
+    assert unheard(run) == {2: "later"}
+    run = heard(run, (1, 2), attempt=1)
+    assert unheard(run) == {} and kept(run) == []
+    assert unheard(replace(run, attempt=2)) == {2: "later"}
