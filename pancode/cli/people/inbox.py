@@ -38,7 +38,7 @@ def _item(item: dict[str, Any]) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}"
     head += f"  {words}\n" if len(words) <= _SHORT else f"\n{_wrapped(words)}\n"
     choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
-    choices += _plan(item["plan"]) if item["plan"] else ""
+    choices += _plan(item["plan"]) if item.get("plan") else ""
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
     return f"{head}{choices}  {item['command']}   no: pancode deny {item['run']}{look}\n"
 
