@@ -31,7 +31,9 @@ def test_short_words_stand_in_the_line_of_their_run() -> None:
 def test_a_run_that_has_not_begun_is_shown_with_its_plan() -> None:
     plan = {"task": "add\n\x1b[31m it", "mode": "build", "safety": "auto-edit", "node": None, "lands": True}
     plan |= {"verify": ["pytest -q"], "limit_usd": "2", "estimate_usd": "0.75", "estimate_tokens": 200_000}
-    shown = inbox._item({**ITEM, "kind": "budget", "plan": {**plan, "estimate_minutes": 10.0}})
+    shown = inbox._item(
+        {**ITEM, "words": "asks", "kind": "budget", "plan": {**plan, "estimate_minutes": 10.0}}
+    )
     assert "task: add" in shown and "\x1b" not in shown
     assert "node any, gates: pytest -q, then landed" in shown
     assert "estimate $0.75, 200000 tokens, 10.0 min, at most $2" in shown
