@@ -29,7 +29,13 @@ def test_short_words_stand_in_the_line_of_their_run() -> None:
 
 
 def test_a_run_that_has_not_begun_is_shown_with_its_plan() -> None:
-    plan = {"task": "add\n\x1b[31m it", "mode": "build", "safety": "auto-edit", "node": None, "lands": True}
+    plan: dict[str, Any] = {
+        "task": "add\n\x1b[31m it",
+        "mode": "build",
+        "safety": "auto-edit",
+        "node": None,
+        "lands": True,
+    }
     plan |= {"verify": ["pytest -q"], "limit_usd": "2", "estimate_usd": "0.75", "estimate_tokens": 200_000}
     shown = inbox._item(
         {**ITEM, "words": "asks", "kind": "budget", "plan": {**plan, "estimate_minutes": 10.0}}
