@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from node_agent.attempt.ceiling import Ceiling
+from node_agent.attempt.failing import DiskFull as DiskFull
+from node_agent.attempt.failing import LinkDown as LinkDown
+from node_agent.attempt.failing import StepFailed as StepFailed
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
@@ -22,22 +25,6 @@ from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.policy import NO_RULES, Isolation, Rules
 from node_agent.wire.receipt import Blob, Enforced, Served, Usage
-
-
-class LinkDown(Exception):
-    """Redis or the depot cannot be reached now; try again later, nothing is lost."""
-
-
-class DiskFull(Exception):
-    """There is no room for what must be durable; try again later."""
-
-
-class StepFailed(Exception):
-    """A step cannot be done, now or later; `kind` says what the attempt ends with."""
-
-    def __init__(self, kind: FailureKind, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,11 @@ from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.places import Tree  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
 from node_agent.native.tools.offer import forms  # noqa: E402
-from node_agent.native.voice import Voice  # noqa: E402
-from node_agent.native.words import PersonWords  # noqa: E402
+from node_agent.native.voice import PersonWords, Voice  # noqa: E402
 from node_agent.policy.commands.tree import take_elsewhere  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
 from node_agent.sandbox.grammar import Grammar  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
-from node_agent.wire.words import ATTEMPT  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -94,7 +92,7 @@ def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> L
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
-        words=PersonWords(spec.home, os.environ.get(ATTEMPT, ""), voice).new,
+        words=PersonWords.of(spec.home, voice).new,
     )
 
 

@@ -1,14 +1,19 @@
-"""Writes the worker's events as lines of JSON; the model's text is written in pieces as it arrives."""
+"""Writes the worker's events as lines of JSON, the model's text in pieces; reads people's words."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
 from node_agent.wire.clock import Clock
+from node_agent.wire.identity import ATTEMPT, words_in
 
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is told when it is so long, or when the last one was told so long ago."""
+MOST_WORDS = 40_000
+"""Bytes of one file that are read."""
+SAYS = "A person adds, while you work: {}"
 
 
 class Voice:
@@ -45,3 +50,39 @@ class Voice:
         self.written += len(data)
         while data:
             data = data[os.write(self._fd, data) :]
+
+
+class PersonWords:
+    """`home`: of the run; `attempt`: whose words count there; a session's home may have others."""
+
+    def __init__(self, home: str, attempt: str, voice: Voice) -> None:
+        self._folder, self._voice = os.path.join(home, words_in(attempt)), voice
+        self._seen: set[str] = set()
+
+    @classmethod
+    def of(cls, home: str, voice: Voice) -> PersonWords:
+        """Those for the attempt that this process is of."""
+        return cls(home, os.environ.get(ATTEMPT, ""), voice)
+
+    def new(self) -> str:
+        """All that was said since the last look, oldest first; empty: nothing. It counts as heard."""
+        told = []
+        for name in self._names():
+            self._seen.add(name)
+            text = self._text(name)
+            if text:
+                told.append(SAYS.format(text))
+                self._voice.tell("heard", number=int(name))
+        return "\n\n".join(told)
+
+    def _names(self) -> list[str]:
+        try:
+            found = os.listdir(self._folder)
+        except OSError:
+            return []
+        return sorted((one for one in found if one.isdecimal() and one not in self._seen), key=int)
+
+    def _text(self, name: str) -> str:
+        with contextlib.suppress(OSError), open(os.path.join(self._folder, name), "rb") as file:
+            return file.read(MOST_WORDS).decode("utf-8", "replace")
+        return ""

@@ -101,10 +101,6 @@ def _served(server: EndpointFact | None, order: Order) -> Served | None:
     )
 
 
-MOST_HEARD = 100
-"""Of a person's words that one attempt can be given."""
-
-
 class StreamReader:
     """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
 
@@ -120,7 +116,7 @@ class StreamReader:
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, WordsTaken):
-                self._heard = [*self._heard, activity.number][-MOST_HEARD:]
+                self._heard = [*self._heard, activity.number][-100:]
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
@@ -229,9 +225,8 @@ class NodeRuntimes:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
         sandbox = self._around.sandbox
         asked = (order.mode, order.safety, order.agent.read_only)
-        if not order.policy.walled and is_on_the_machine(
-            order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth
-        ):
+        runs = (order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth)
+        if not order.policy.walled and is_on_the_machine(*runs):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
@@ -240,10 +235,8 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(*asked, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
-            raise StepFailed(
-                FailureKind.SANDBOX,
-                f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}",
-            )
+            words = f"nothing holds {order.runtime} to {order.safety} here: {self._no_wall()}"
+            raise StepFailed(FailureKind.SANDBOX, words)
         fenced = sandbox is not None and sandbox.find().landlock and order.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
 
@@ -258,9 +251,8 @@ class NodeRuntimes:
             return ()
         if order.policy.told_only:
             return (Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
-        words = (
-            f"{order.runtime} would start what {found} of the repository is or names, whatever its flags say"
-        )
+        words = f"{order.runtime} would start what {found} of the repository is or names, "
+        words += "whatever its flags say"
         fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
         raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
 

@@ -35,15 +35,13 @@ from node_agent.native.judge import Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.box import Box
 from node_agent.native.tools.offer import forms
-from node_agent.native.voice import Voice
-from node_agent.native.words import PersonWords
+from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
 from node_agent.sdk.host import Host
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.words import ATTEMPT
 
 
 def main(argv: list[str]) -> int:
@@ -72,7 +70,7 @@ def main(argv: list[str]) -> int:
     turns, result, over = 0, "", None
     try:
         host = Host(_driver(argv[4], argv[5], env), deeds, voice, clock, limits, spec.model)
-        host.words = PersonWords(spec.home, env.get(ATTEMPT, ""), voice).new
+        host.words = PersonWords.of(spec.home, voice).new
         try:
             result = host.run(first)
         finally:

@@ -10,6 +10,13 @@ from node_agent.wire.model import Number, RunId, WireModel
 
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
+ATTEMPT = "PANCODE_ATTEMPT"
+"""The variable that every process of an attempt has; its value is the attempt's identity."""
+
+
+def words_in(attempt: str) -> str:
+    """The folder below a run's home that has what people say to this attempt: a file for each, by number."""
+    return f"words-{attempt}"
 
 
 class AttemptId(WireModel):

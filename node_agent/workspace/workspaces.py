@@ -10,9 +10,8 @@ from node_agent.attempt.ports import CommitStamp, Guide
 from node_agent.attempt.records import PutBack
 from node_agent.wire.gitrefs import salvage_ref
 from node_agent.wire.gitsafe import shown
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.order import Order, Workspace
-from node_agent.wire.words import words_in
 from node_agent.workspace import homes
 from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
 from node_agent.workspace.cache import Cache
@@ -44,7 +43,6 @@ from node_agent.workspace.result import (
 from node_agent.workspace.secret_scan import exposed
 from node_agent.workspace.set_up import SetUps
 from node_agent.workspace.warm import WarmCheckouts
-from node_agent.workspace.words import lay
 
 _NOTHING = ResultCommit("none")
 
@@ -155,7 +153,8 @@ class Workspaces:
     @translated("words for the agent")
     def tell(self, identity: AttemptId, number: int, text: str) -> None:
         """Lay a person's words where a program of ours looks for them, whatever the agent has put there."""
-        lay(self._home.places(identity).home, words_in(str(identity)), str(number), text.encode())
+        folder = words_in(str(identity))
+        homes.lay(self._home.places(identity).home, folder, str(number), text.encode())
 
     @translated("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:

@@ -19,8 +19,7 @@ from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
-from pancode.domain.admission import GateVerdict, first_refused, judge, refusal
-from pancode.domain.admission.exceptions import asks_for, objections
+from pancode.domain.admission import GateVerdict, asks_for, first_refused, judge, objections, refusal
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
-from pancode.domain.people.asking import is_unapproved
+from pancode.domain.people.asking import ASKS
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 
@@ -18,7 +18,7 @@ def enqueue(core: Core, run: Run) -> Run:
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     """How the run begins: with its hold, or with a person's yes."""
-    return AskedFirst() if is_unapproved(run) else Admitted(work.core.purses(work.tx, run))
+    return AskedFirst() if ASKS in run.terms else Admitted(work.core.purses(work.tx, run))
 
 
 def admit(work: Work, run: Run) -> Run:

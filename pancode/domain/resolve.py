@@ -21,9 +21,8 @@ from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
-from pancode.domain.people.asking import FIRST, QUEUED
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
-from pancode.domain.records import Run, WaitReason
+from pancode.domain.records import Run
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
@@ -147,8 +146,6 @@ class Resolution:
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
             terms=self._terms(),
-            reason=FIRST.format(run=run) if self.asks else QUEUED,
-            waits=WaitReason.PERSON if self.asks else WaitReason.QUEUED,
         )
 
     def _terms(self) -> dict[str, object]:

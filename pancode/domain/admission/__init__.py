@@ -18,6 +18,7 @@ from pancode.domain.admission import (
     safety,
     task,
 )
+from pancode.domain.admission.exceptions import asks_for, objections
 from pancode.domain.admission.gate import GateVerdict
 from pancode.domain.resolve import Resolution
 from pancode.domain.snapshot import AdmissionView
@@ -77,4 +78,4 @@ def refusal(verdict: GateVerdict) -> RefusedError:
     )
 
 
-__all__ = ["NAMES", "ORDER", "GateVerdict", "first_refused", "judge", "refusal"]
+__all__ = ["NAMES", "ORDER", "GateVerdict", "asks_for", "first_refused", "judge", "objections", "refusal"]

@@ -19,7 +19,7 @@ from pancode.errors import RefusedError
 def asked_first(made: Changes) -> Changes:
     """The run is new, and nothing is held for it yet. Its workflow may hold it back even longer."""
     made = replace(made, fresh=True)
-    return made if made.run.waits is WaitReason.WORKFLOW else people.ask(made)
+    return made if made.run.waits is WaitReason.WORKFLOW else people.ask_first(made)
 
 
 def approved(made: Changes, signal: Approved) -> Changes:

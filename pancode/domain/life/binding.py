@@ -9,7 +9,7 @@ from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import broke, bury
 from pancode.domain.life.signals import Admitted, Bound, Due, Purse, Waits
-from pancode.domain.people.asking import FIRST, QUEUED, is_lifted_for_good, is_unapproved
+from pancode.domain.people.asking import is_lifted_for_good, is_unapproved
 from pancode.domain.records import Attempt, RunState, WaitReason
 from pancode.domain.values import replace
 from pancode.errors import RefusedError
@@ -93,14 +93,12 @@ def released(made: Changes) -> Changes:
     run = made.run
     if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
         return made
-    if is_unapproved(run):
-        return people.ask(made.put(replace(run, reason=FIRST.format(run=run.id), waits=WaitReason.PERSON)))
-    return begin(made)
+    return people.ask_first(made) if is_unapproved(run) else begin(made)
 
 
 def begin(made: Changes) -> Changes:
     """Nothing but a free place holds it up any more."""
-    return made.put(replace(made.run, reason=QUEUED, waits=WaitReason.QUEUED))
+    return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def bound(made: Changes, signal: Bound) -> Changes:

@@ -12,13 +12,12 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.people import over, undelivered
+from pancode.domain.life.people import TOLD, given, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
 from pancode.domain.people.inbox import ItemKind, must_wait
-from pancode.domain.people.telling import delivered
 from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
 
@@ -40,7 +39,8 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 def end_run(made: Changes, **result: object) -> Changes:
     """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
     run, attempt = made.run, made.attempt
-    made = undelivered(over(made))  # nobody is asked about what has ended
+    made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
+    made = undelivered(made) if TOLD in made.run.terms else made
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),
@@ -172,7 +172,7 @@ def continued(made: Changes, signal: Continued) -> Changes:
         )  # somebody may have denied it since the answer was checked
         must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
-    made = made.put(delivered(replace(made.run, result=result), signal.run)).done(
+    made = given(made.put(replace(made.run, result=result)), signal.run).done(
         made.case.action(ActionKind.PERSON)
     )
     made = made.tell("continue", signal.run, "continued", f"by {signal.by}")

@@ -9,9 +9,12 @@ from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import ToldByPerson
 from pancode.domain.orders import identity_of
 from pancode.domain.people import telling
+from pancode.domain.people.asking import FIRST
+from pancode.domain.people.telling import TOLD as TOLD
 from pancode.domain.people.telling import unheard, with_words
-from pancode.domain.records import ActionKind, Fence, FenceState, RunState
+from pancode.domain.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.values import replace
 
 DENIED = "denied"
 
@@ -21,6 +24,12 @@ def ask(made: Changes) -> Changes:
     if made.case.action(ActionKind.PERSON) is not None:
         return made
     return made.follow(ActionKind.PERSON, made.run.created_by)
+
+
+def ask_first(made: Changes) -> Changes:
+    """It begins only when a person has approved it."""
+    run = made.run
+    return ask(made.put(replace(run, reason=FIRST.format(run=run.id), waits=WaitReason.PERSON)))
 
 
 def over(made: Changes) -> Changes:
@@ -77,3 +86,8 @@ def undelivered(made: Changes) -> Changes:
         return made
     words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
     return made.tell("person", "words", "not delivered", words)
+
+
+def given(made: Changes, run: str) -> Changes:
+    """This run, which goes on from it, was given all that was kept."""
+    return made.put(telling.delivered(made.run, run))

@@ -9,7 +9,6 @@ from pancode.domain.people.kinds import ItemKind
 from pancode.domain.records import Run
 
 FIRST = "waits for a person's yes: pancode approve {run}"
-QUEUED = "queued"
 ASKS, APPROVED = "asks", "approved"
 """In the terms of a run: as which item it asks; and who has approved it, when, and whether for good."""
 MOST_TASK = 1_000

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.chat.messages import Asked
-from node_agent.native.words import PersonWords
+from node_agent.native.voice import PersonWords
 from node_agent.shim.process import MARKER
-from node_agent.wire.words import ATTEMPT, words_in
-from node_agent.workspace.words import lay
+from node_agent.wire.identity import ATTEMPT, words_in
+from node_agent.workspace.homes import lay
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 
 WHO = "r-0001.1.1"
