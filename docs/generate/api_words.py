@@ -50,6 +50,13 @@ ROUTES: Mapping[str, Told] = {
         "go on with what is not done", "workflow resume", "WorkflowShape"
     ),
     "POST /v1/workflows/{workflow}/retry": Told("all of it anew", "workflow retry", "WorkflowShape"),
+    "GET /v1/schedules": Told("all schedules", "schedule ls", '`{"schedules": [ScheduleShape]}`'),
+    "POST /v1/schedules": Told("make one; with `dry_run` only judge", "schedule add", "ScheduleShape"),
+    "GET /v1/schedules/{schedule}": Told("one, with its firings", "schedule show", "ScheduleShape"),
+    "POST /v1/schedules/{schedule}/pause": Told("fire no more", "schedule pause", "ScheduleShape"),
+    "POST /v1/schedules/{schedule}/resume": Told("fire again", "schedule resume", "ScheduleShape"),
+    "POST /v1/schedules/{schedule}/run": Told("fire now", "schedule run", "ScheduleShape"),
+    "POST /v1/schedules/{schedule}/remove": Told("remove it", "schedule rm", '`{"removed"}`'),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

@@ -174,5 +174,6 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.INBOX_ANSWERED: "a person has answered; `pancode why` and the audit say who",
     EventKind.NODE_STATE: "a node is in another state than before; null: just known",
     EventKind.BUDGET_ALERT: "80 % of a ceiling is spent or held; `scope`, `used` and `ceiling` say of which",
+    EventKind.SCHEDULE_FIRED: "a schedule has begun its work, or why not: begun, refused, failed, skipped",
     EventKind.AUDIT: "a line of the audit (`pancode audit`)",
 }

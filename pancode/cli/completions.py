@@ -35,6 +35,7 @@ def _names(
 nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _names("runtimes")
 agents, models = _names("agents", here=True), _names("models", "ref", here=True)
 workflows = _names("workflows", "workflow")
+schedules = _names("schedules", "schedule")
 _newest = _names("runs", "run", limit=MOST_RUNS)
 
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
     "race": ("workflows.race", "one task for several workers; the best result wins"),
     "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
+    "schedule": ("schedule.group", "work that begins by itself: at a time, on an event, on a push"),
     "batches": ("workflows.batches", "the last batches"),
     "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
     "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),

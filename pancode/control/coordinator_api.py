@@ -46,6 +46,9 @@ class CoordinatorApi(Protocol):
     def figures_at(self) -> ListenAddress | None:
         """The address of its figures; None: nowhere."""
 
+    def head_of(self, repo: str, branch: str) -> str:
+        """The commit at which a branch of a repository is now. NotFoundError."""
+
     def closed(self) -> Sequence[Mapping[str, str]]:
         """The port for nodes that should be open and is not: what, why, fix."""
 

@@ -89,11 +89,18 @@ def dry_run(
 
 
 def dispatch(
-    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
+    core: Core,
+    around: Surroundings,
+    request: DispatchRequest,
+    parent: str | None = None,
+    run_id: str | None = None,
 ) -> Dispatched:
-    """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up."""
+    """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up.
+
+    `run_id`: the id that it is to have; None: a fresh one.
+    """
     asked = ask(core, around, request, parent)
-    begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked))
+    begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked, run_id))
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
@@ -104,10 +111,12 @@ def dispatch(
     return decided(core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, taken))
 
 
-def _begun(core: Core, around: Surroundings, asked: AskedDispatch) -> Dispatched | tuple[JudgedDispatch, str]:
+def _begun(
+    core: Core, around: Surroundings, asked: AskedDispatch, wanted: str | None
+) -> Dispatched | tuple[JudgedDispatch, str]:
     """Queued, where it needs no project; else what was judged, and the id that it is to have."""
     judged = passed(core, around, asked)
-    run_id = new_id(core)
+    run_id = wanted or new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 

@@ -11,6 +11,9 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.rows.base import Record as Record
 from pancode.domain.rows.base import Table as Table
+from pancode.domain.rows.schedules import Firing as Firing
+from pancode.domain.rows.schedules import FiringState as FiringState
+from pancode.domain.rows.schedules import Schedule as Schedule
 from pancode.domain.rows.workflows import Workflow as Workflow
 from pancode.domain.rows.workflows import WorkflowStep as WorkflowStep
 from pancode.domain.states import ActionKind as ActionKind
@@ -347,6 +350,8 @@ ALL: tuple[type[Record], ...] = (
     Run,
     Workflow,
     WorkflowStep,
+    Schedule,
+    Firing,
     Attempt,
     Fence,
     BookEntry,

@@ -133,4 +133,5 @@ class EventKind(StrEnum):
     WORKFLOW_ENDED = "workflow.ended"
     NODE_STATE = "node.state"
     BUDGET_ALERT = "budget.alert"
+    SCHEDULE_FIRED = "schedule.fired"
     AUDIT = "audit"

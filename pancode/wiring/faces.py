@@ -11,6 +11,7 @@ from typing import Any
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
+from pancode.adapters.git.heads import head_of
 from pancode.adapters.git.streams import LogStreams
 from pancode.adapters.process_metrics import Itself
 from pancode.adapters.ssh.target import Overrides
@@ -37,6 +38,8 @@ from pancode.control.fleet.ports import unwatched
 from pancode.control.followon import FollowOn
 from pancode.control.inside import refused, run_of
 from pancode.control.plane import Plane
+from pancode.control.schedule.pushes import PushWatch
+from pancode.control.schedule.scheduler import Scheduler
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.fleet import Deadlines
@@ -66,9 +69,12 @@ class FaceCoordinator:
         self.streams = FaceStreams(inner.depot.streams)
         core = inner.plane.core
         workflows = Advancing(core, StepStarter(core, self.around))
+        scheduler = Scheduler(core, self.around)
         self._follow_ons = (
             FollowOn(core, {ActionKind.LAND: AskedLandings(core, self.code)}),
             FollowOn(core, {ActionKind.ADVANCE: workflows}),
+            scheduler,
+            PushWatch(core, scheduler, head_of),
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures
@@ -88,6 +94,9 @@ class FaceCoordinator:
 
     def process_figures(self) -> Mapping[str, float]:
         return self._itself.figures()
+
+    def head_of(self, repo: str, branch: str) -> str:
+        return head_of(repo, branch)
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         found = self._inner.direct.troubles

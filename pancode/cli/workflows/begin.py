@@ -22,13 +22,18 @@ def begin(face: Face, body: dict[str, Any], given: dict[str, Any], *, land_last:
             "--land waits for the end, and --detach does not",
             fix="leave one of them out; later: runs land RUN",
         )
-    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(), **_settings(given)}
-    asked |= {"dry_run": given["dry_run"], "yes": given["yes"]}
+    asked = {**request_of(body, given), "dry_run": given["dry_run"]}
     answer = post_agreed(face, face.client(works=True), "/v1/workflows", asked)
     if given["dry_run"]:
         face.show(answer, lambda: planned(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
     return awaited(face, answer, detach=given["detach"], land_last=land_last)
+
+
+def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The whole request: the steps, who asks, and the options that are about the whole workflow."""
+    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(), **_settings(given)}
+    return {**asked, "yes": given["yes"]}
 
 
 def awaited(face: Face, answer: dict[str, Any], *, detach: bool, land_last: bool = False) -> int:

@@ -48,18 +48,21 @@ def chain(
     the file says counts more than these options. Exit code 20 when a step failed; go on from there with
     pancode workflow resume.
     """
+    return begin(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params, land_last=land)
+
+
+def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The request for this workflow with its input. UsageError, ConfigError."""
     from pancode.cli.workflows.texts import checked, text_of
 
     source = text_of(workflow)
-    found = checked(source, without_preset(said({**ctx.params, "land": False})))
+    found = checked(source, without_preset(said({**given, "land": False})))
     if found.kind == "batch":
         raise UsageError(f"{source.place} is a batch", fix=f"pancode batch {workflow}", code="bad_workflow")
-    wanted = task_text(text, file) or ""
-    if found.needs_input and not wanted.strip():
+    if found.needs_input and not (wanted or "").strip():
         raise UsageError(
             f"{source.name or workflow} uses $ORIGINAL or $INPUT, and no input was given",
             fix=f'pancode chain {workflow} "what is to be done"',
             code="no_input",
         )
-    body: dict[str, Any] = {**(found.body or {}), "input": wanted}
-    return begin(face, body, ctx.params, land_last=land)
+    return {**(found.body or {}), "input": wanted or ""}

@@ -11,6 +11,7 @@ from pancode.control.core import Core
 from pancode.control.query.account_shapes import BriefLine, BriefShape
 from pancode.control.query.cost import cost
 from pancode.control.query.run import at, node_of
+from pancode.control.query.schedules import brief_lines
 from pancode.control.query.shapes import InboxShape
 from pancode.domain.account.run_cost import cost_of
 from pancode.domain.life.people import DENIED
@@ -44,6 +45,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
             state: len(tx.find(Run, {"state": state})) for state in RunState if state is not RunState.ENDED
         }
         asked = list(_asked(tx, inbox))
+        unfired = brief_lines(tx, begin)
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in ended[:_SHOWN]]
     costs = cost(core, "agent", begin, _SHOWN)
     return {
@@ -55,6 +57,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         "waits": [
             *asked,
             *_waits(ended, {*(item["run"] for item in inbox), *(run.retry_of for run in newest)}),
+            *unfired,
             *_sick(nodes),
             *_unknown(costs["total"]["unknown_runs"]),
         ],

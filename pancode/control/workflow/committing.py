@@ -62,7 +62,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
     """The workflow, all its steps, their runs and holds: in one transaction, or not at all."""
     by_name = {one.step.name: one for one in ready}
     with unit_of_work(core) as work:
-        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
+        workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
         work.tx.insert(workflow)
         work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
         places = workflow.concurrency or len(plan.steps)

@@ -81,6 +81,8 @@ class WorkflowPlan:
     race: Mapping[str, Any] = field(default_factory=dict)
     caller: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
+    id: str | None = None
+    """Its id, where that was decided before; None: a fresh one."""
 
     def row(self, workflow: str, now_ms: int) -> Workflow:
         return Workflow(

@@ -169,6 +169,7 @@ class MemoryCoordinator:
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
+        self.heads: dict[tuple[str, str], str] = {}
         self.shut: list[Mapping[str, str]] = []
 
     @property
@@ -186,6 +187,9 @@ class MemoryCoordinator:
 
     def process_figures(self) -> Mapping[str, float]:
         return {"process_open_fds": 12.0}
+
+    def head_of(self, repo: str, branch: str) -> str:
+        return self.heads[repo, branch]
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         return self.shut

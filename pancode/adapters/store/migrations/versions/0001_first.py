@@ -58,6 +58,20 @@ TABLES = (
         "outputs:text started_ms:int? finished_ms:int?",
     ),
     (
+        "schedules",
+        "name",
+        "",
+        "name:text created_ms:int created_by:text trigger:text work:text missed:text overlap:bool "
+        "paused:text? seen_ms:int next_ms:int? mark:text trouble:text",
+    ),
+    (
+        "firings",
+        "schedule key",
+        "schedule,at_ms state run workflow",
+        "schedule:text key:text at_ms:int state:text run:text? workflow:text? reason:text fix:text "
+        "cause:text depth:int late:bool done_ms:int?",
+    ),
+    (
         "attempts",
         "run attempt",
         "",

@@ -1,0 +1,111 @@
+"""Routes of schedules: add, look, pause, resume, fire, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pancode.api.bodies import ActBody, Body, By, DispatchBody, ReasonBody
+from pancode.api.context import ApiContext
+from pancode.api.routing import ApiCall, Verb
+from pancode.api.workflow_bodies import WorkflowBody
+from pancode.control.schedule.asked import AskedSchedule
+from pancode.domain.schedule.work import PlannedWork
+from pancode.errors import UsageError
+
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ScheduleBody(Body):
+    """When, and what: of `cron`, `at`, `on` and `on_push` one, and of `dispatch` and `workflow` one.
+
+    `on_push`: repository and branch. `where`: which events of `on` count.
+    """
+
+    name: Words
+    by: By = "api"
+    cron: Words | None = None
+    at: Words | None = None
+    on: Words | None = None
+    on_push: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = None
+    where: dict[Words, Words] = Field(default_factory=dict, max_length=10)
+    zone: Words = "UTC"
+    missed: Literal["once", "none", "all"] = "once"
+    overlap: bool = False
+    dispatch: DispatchBody | None = None
+    workflow: WorkflowBody | None = None
+    dry_run: bool = False
+
+    def asked(self) -> AskedSchedule:
+        """UsageError where it is not one of each."""
+        push = None if self.on_push is None else (self.on_push[0], self.on_push[1])
+        return AskedSchedule(
+            name=self.name,
+            by=self.by,
+            work=self._work(),
+            cron=self.cron,
+            at=self.at,
+            on=self.on,
+            push=push,
+            where=self.where,
+            zone=self.zone,
+            missed=self.missed,
+            overlap=self.overlap,
+        )
+
+    def _work(self) -> PlannedWork:
+        said = self.dispatch if self.dispatch is not None else self.workflow
+        if said is None or (self.dispatch is not None and self.workflow is not None):
+            raise UsageError(
+                "a schedule begins one dispatch or one workflow",
+                fix="give dispatch or workflow, and not both",
+                code="bad_value",
+            )
+        caller = {"settings": dict(said.settings), "preset": said.preset}
+        if isinstance(said, WorkflowBody):
+            return PlannedWork(plan=said.plan(), caller=caller)
+        return PlannedWork(request=said.request(), caller=caller)
+
+
+def _add(context: ApiContext, call: ApiCall) -> Any:
+    body: ScheduleBody = call.body
+    asked = body.asked()
+    around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
+    return context.plane.schedules.add(around, asked, context.coordinator.head_of, body.dry_run)
+
+
+def _list(context: ApiContext, call: ApiCall) -> Any:
+    return {"schedules": context.plane.schedules.all()}
+
+
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.schedules.show(call.path["schedule"])
+
+
+def _pause(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.schedules.pause(call.path["schedule"], call.body.reason, call.body.by)
+
+
+def _resume(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.schedules.resume(call.path["schedule"], call.body.by)
+
+
+def _fire(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.schedules.fire(call.path["schedule"], call.body.by)
+
+
+def _remove(context: ApiContext, call: ApiCall) -> Any:
+    context.plane.schedules.remove(call.path["schedule"], call.body.by)
+    return {"removed": call.path["schedule"]}
+
+
+SCHEDULE_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/schedules", _list),
+    Verb("POST", "/v1/schedules", _add, ScheduleBody, status=201),
+    Verb("GET", "/v1/schedules/{schedule}", _show),
+    Verb("POST", "/v1/schedules/{schedule}/pause", _pause, ReasonBody),
+    Verb("POST", "/v1/schedules/{schedule}/resume", _resume, ActBody),
+    Verb("POST", "/v1/schedules/{schedule}/run", _fire, ActBody),
+    Verb("POST", "/v1/schedules/{schedule}/remove", _remove, ActBody),
+)

@@ -1,0 +1,44 @@
+"""The JSON of schedules that faces may rely on. Additions only."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class FiringShape(TypedDict):
+    """One beginning of a schedule. `key`: what it is for; `cause`: the event, commit or person behind it."""
+
+    key: str
+    due_at: str
+    state: str
+    run: str | None
+    workflow: str | None
+    reason: str
+    fix: str
+    cause: dict[str, Any]
+    late: bool
+    done_at: str | None
+
+
+class ScheduleShape(TypedDict):
+    """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
+
+    `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at its branch.
+    """
+
+    schedule: str
+    created_at: str
+    created_by: str
+    trigger: dict[str, Any]
+    words: str
+    kind: str
+    task: str
+    missed: str
+    overlap: bool
+    paused: str | None
+    next_at: str | None
+    next: list[str]
+    running: str | None
+    trouble: str
+    firings: list[FiringShape]
+    warnings: list[str]

@@ -1,0 +1,1 @@
+"""Fires schedules: one thread that looks, decides and begins; and a person's verbs on them."""

@@ -1,0 +1,196 @@
+"""A person's verbs on schedules: add, pause, resume, fire now, remove."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from pancode.control.core import Core
+from pancode.control.dispatch import dry_run
+from pancode.control.faces import Surroundings
+from pancode.control.schedule import rows
+from pancode.control.schedule.pushes import HeadOf
+from pancode.control.work import Work, unit_of_work
+from pancode.control.workflow.begin import plan_dry
+from pancode.domain.admission import first_refused
+from pancode.domain.records import Firing, Schedule
+from pancode.domain.schedule.decide import decide
+from pancode.domain.schedule.times import CronTimes, read_at, zone_of
+from pancode.domain.schedule.triggers import AtTime, OnEvent, OnPush, Trigger, on_event, plain
+from pancode.domain.schedule.work import PlannedWork
+from pancode.domain.values import replace
+from pancode.errors import ConflictError, UsageError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MOST = 500
+"""So many schedules one fleet has."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSchedule:
+    """A schedule as it was asked for; of `cron`, `at`, `on` and `push` exactly one is said."""
+
+    name: str
+    by: str
+    work: PlannedWork
+    cron: str | None = None
+    at: str | None = None
+    on: str | None = None
+    push: tuple[str, str] | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    zone: str = "UTC"
+    missed: str = "once"
+    overlap: bool = False
+
+
+def planned(
+    core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
+) -> tuple[Schedule, tuple[str, ...]]:
+    """The row, and what its gates say now: a warning, as they judge at each firing. UsageError."""
+    if not NAME.fullmatch(asked.name):
+        raise UsageError(
+            f"{asked.name[:80]!r} is no name of a schedule",
+            why="it has up to 63 small letters, digits and . _ -, and begins with a letter or a digit",
+            fix="pancode schedule add nightly ...",
+            code="bad_name",
+        )
+    now = core.wall_ms()
+    trigger = _trigger(core, asked)
+    mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
+    if isinstance(trigger, OnPush):
+        mark = head_of(trigger.repo, trigger.branch)
+    schedule = Schedule(
+        name=asked.name,
+        created_ms=now,
+        created_by=asked.by,
+        trigger=plain(trigger),
+        work=asked.work.row(),
+        missed=asked.missed,
+        overlap=asked.overlap,
+        seen_ms=now,
+        next_ms=_first(trigger, now),
+        mark=mark,
+    )
+    return schedule, tuple(_refusals(core, around, asked.work))
+
+
+def add(core: Core, schedule: Schedule) -> None:
+    """ConflictError where the name is taken."""
+    with unit_of_work(core) as work:
+        if work.tx.get(Schedule, schedule.name) is not None:
+            raise ConflictError(
+                f"there is a schedule {schedule.name} already",
+                fix=f"take another name, or: pancode schedule rm {schedule.name}",
+                code="name_taken",
+            )
+        if len(work.tx.find(Schedule)) >= MOST:
+            raise UsageError(f"the fleet has {MOST} schedules", fix="pancode schedule rm NAME")
+        work.tx.insert(schedule)
+        _audit(work, "schedule added", schedule.name, schedule.created_by)
+
+
+def pause(core: Core, name: str, reason: str, by: str) -> None:
+    """Nothing fires until it is resumed; what runs goes on. Idempotent."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
+        _audit(work, "schedule paused", name, by)
+
+
+def resume(core: Core, name: str, by: str) -> None:
+    """Its times while it was paused were not missed. Idempotent."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        if schedule.paused is None:
+            return
+        made = decide(rows.load(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
+        rows.write(work, made)
+        _audit(work, "schedule resumed", name, by)
+
+
+def fire(core: Core, name: str, by: str) -> str:
+    """Now, also when it is paused; the key of the firing. ConflictError while its last one runs."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        view = rows.load(core, work.tx, schedule)
+        busy = view.running or next((one.key for one in view.open), None)
+        if busy is not None and not schedule.overlap:
+            raise ConflictError(
+                f"{name} runs now: {busy}",
+                why="it was not made with --overlap",
+                fix=f"wait, or: pancode runs stop {busy}",
+                code="still_runs",
+            )
+        now = core.wall_ms()
+        firing = Firing(name, f"by hand {now}", now, cause={"by": by})
+        # Its times are left as they are: only what was asked for is decided.
+        made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
+        rows.write(work, replace(made, schedule=schedule))
+        _audit(work, "schedule fired by hand", name, by)
+        return firing.key
+
+
+def remove(core: Core, name: str, by: str) -> None:
+    """The schedule and its firings; runs that it has begun go on."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        for firing in work.tx.find(Firing, {"schedule": name}):
+            work.tx.delete(Firing, name, firing.key)
+        work.tx.delete(Schedule, name)
+        _audit(work, "schedule removed", schedule.name, by)
+
+
+def _audit(work: Work, what: str, name: str, by: str) -> None:
+    work.audit("schedule", "info", what, None, schedule=name, by=by)
+
+
+def _trigger(core: Core, asked: AskedSchedule) -> Trigger:
+    said = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
+    if len(said) != 1:
+        what = "says nothing of when it fires" if not said else "says in several ways when it fires"
+        raise UsageError(
+            f"the schedule {what}",
+            fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
+            code="bad_value",
+        )
+    if asked.where and asked.on is None:
+        raise UsageError("--where chooses among events", fix="leave it out, or add --on run.failed")
+    zone_of(asked.zone)
+    if asked.cron is not None:
+        return CronTimes.read(asked.cron, asked.zone, core.wall_ms())
+    if asked.at is not None:
+        return AtTime(read_at(asked.at, asked.zone, core.wall_ms()), asked.zone)
+    return on_event(asked.on, asked.where) if asked.on is not None else _on_push(asked.push or ("", ""))
+
+
+def _on_push(said: tuple[str, str]) -> OnPush:
+    repo, branch = said
+    if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
+        raise UsageError(
+            f"{repo[:200]!r} cannot be watched",
+            why="a watched repository is a folder of the coordinator's machine, or public by https://",
+            fix="clone it there, and watch that folder",
+            code="bad_value",
+        )
+    if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
+        raise UsageError(f"{branch[:80]!r} is no branch", fix="--on-push REPO main", code="bad_value")
+    return OnPush(repo, branch)
+
+
+def _first(trigger: Trigger, now: int) -> int | None:
+    if isinstance(trigger, CronTimes):
+        return trigger.after(now)
+    return trigger.at_ms if isinstance(trigger, AtTime) else None
+
+
+def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
+    """What would be refused now. PancodeError for what cannot be resolved at all."""
+    if work.plan is not None:
+        judged = [one for _, one in plan_dry(core, around, work.plan)]
+    else:
+        assert work.request is not None
+        judged = [dry_run(core, around, work.request)]
+    refused = (first_refused(one.verdicts) for one in judged)
+    return [f"it would be refused now: {one.words}" for one in refused if one is not None]

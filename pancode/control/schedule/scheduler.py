@@ -1,0 +1,128 @@
+"""The thread that fires schedules: woken by the feed, by the next time that is due, and every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from pancode.control.core import Core
+from pancode.control.schedule import rows
+from pancode.control.schedule.events import called_by
+from pancode.control.schedule.starting import FiringStarter
+from pancode.control.work import unit_of_work
+from pancode.control.workflow.starting import Around
+from pancode.domain.records import Firing, FiringState, Run, Schedule
+from pancode.domain.schedule.decide import decide
+from pancode.domain.schedule.triggers import OnEvent, OnPush, trigger_of
+from pancode.domain.schedule.work import BY
+from pancode.domain.values import replace
+from pancode.errors import UnavailableError
+from pancode.ports import Transaction
+
+log = logging.getLogger("pancode.schedule")
+LOOK_S = 15.0
+"""A wait does not count the time in which the machine sleeps, nor a clock that is set: so it is short."""
+
+
+class Scheduler:
+    """One thread. Started once, stopped once; `round` is all that it does."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._starter = core, FiringStarter(core, around)
+        self.heads: dict[str, str] = {}
+        """By schedule on a push: the commit at which its branch was seen last. Written by `PushWatch`."""
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._go, name="schedules", daemon=True)
+        core.feed.listen(self._woken.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when nothing is being written any more. Idempotent."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def _go(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                wait_s = self.round()
+            except Exception:
+                log.exception("schedules could not be looked at")
+                wait_s = LOOK_S
+            self._woken.wait(wait_s)
+
+    def round(self) -> float:
+        """Decide about each schedule, begin what is to begin; seconds until the next look."""
+        with self._core.ports.ledger.transaction() as tx:
+            schedules = tx.find(Schedule)
+        for schedule in schedules:
+            if not self._stopping.is_set():
+                self._look(schedule)
+        return self._start(schedules)
+
+    def _look(self, known: Schedule) -> None:
+        """One transaction where something is due; else nothing is written."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            schedule = tx.get(Schedule, known.name)
+            if schedule is None or not self._is_due(tx, schedule):
+                return
+        with unit_of_work(core) as work:
+            schedule = work.tx.get(Schedule, known.name)
+            if schedule is not None:
+                schedule, called = self._called(work.tx, schedule)
+                rows.write(work, decide(rows.load(core, work.tx, schedule, called)))
+
+    def _is_due(self, tx: Transaction, schedule: Schedule) -> bool:
+        now = self._core.wall_ms()
+        if schedule.paused is None and (schedule.next_ms or now + 1) <= now or now < schedule.seen_ms:
+            return True
+        if self._called(tx, schedule) != (schedule, []):
+            return True
+        waiting = tx.find(Firing, {"state": FiringState.WAITING})
+        return any(one.schedule == schedule.name for one in waiting)
+
+    def _called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
+        """What calls it beside the clock: events, or a push."""
+        trigger = trigger_of(schedule.trigger)
+        if isinstance(trigger, OnEvent):
+            return called_by(self._core, tx, schedule, trigger)
+        head = self.heads.get(schedule.name) if isinstance(trigger, OnPush) else None
+        if head is None or head == schedule.mark:
+            return schedule, []
+        firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
+        if _landed(tx, schedule, head):
+            why = "its own run has landed that commit"
+            firing = replace(firing, state=FiringState.SKIPPED, reason=why, done_ms=firing.at_ms)
+        return replace(schedule, mark=head), [firing]
+
+    def _start(self, schedules: list[Schedule]) -> float:
+        """Begin what has its id; seconds until the next look."""
+        with self._core.ports.ledger.transaction() as tx:
+            by_name: Mapping[str, Schedule] = {one.name: one for one in tx.find(Schedule)}
+            starting = tx.find(Firing, {"state": FiringState.STARTING})
+        for firing in sorted(starting, key=lambda one: one.at_ms):
+            if self._stopping.is_set() or firing.schedule not in by_name:
+                continue
+            try:
+                self._starter.start(by_name[firing.schedule], firing)
+            except UnavailableError as error:
+                log.warning("schedule %s waits: %s: %s", firing.schedule, error, error.why)
+        now = self._core.wall_ms()
+        times = [one.next_ms for one in by_name.values() if one.next_ms is not None and one.paused is None]
+        return min([LOOK_S, *(max(0, ms - now) / 1000 for ms in times)])
+
+
+def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
+    """A schedule that lands into the branch that it watches would call itself for ever."""
+    known = rows.newest(tx, schedule.name, 50)
+    runs = (tx.get(Run, one.run) for one in known if one.run is not None)
+    return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

@@ -1,0 +1,53 @@
+"""Verbs of schedules: add, list, show, pause, resume, fire, remove."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.query import schedules
+from pancode.control.query.schedule_shapes import ScheduleShape
+from pancode.control.schedule import asked
+from pancode.control.schedule.asked import AskedSchedule
+from pancode.control.schedule.pushes import HeadOf
+
+
+class ScheduleVerbs:
+    """NotFoundError for a name that no schedule has."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def add(self, around: Surroundings, wanted: AskedSchedule, head_of: HeadOf, dry: bool) -> ScheduleShape:
+        """UsageError for what can never fire; `dry`: nothing is written."""
+        schedule, warnings = asked.planned(self._core, around, wanted, head_of)
+        if dry:
+            return schedules.preview(self._core, schedule, warnings)
+        asked.add(self._core, schedule)
+        return schedules.show(self._core, schedule.name, warnings)
+
+    def all(self) -> list[ScheduleShape]:
+        """By name, each with its last firing."""
+        return schedules.schedules(self._core)
+
+    def show(self, name: str) -> ScheduleShape:
+        """One with its last firings."""
+        return schedules.show(self._core, name)
+
+    def pause(self, name: str, reason: str, by: str) -> ScheduleShape:
+        """Nothing fires until it is resumed."""
+        asked.pause(self._core, name, reason, by)
+        return self.show(name)
+
+    def resume(self, name: str, by: str) -> ScheduleShape:
+        """Fire again at the times to come."""
+        asked.resume(self._core, name, by)
+        return self.show(name)
+
+    def fire(self, name: str, by: str) -> ScheduleShape:
+        """Now. ConflictError while its last one runs."""
+        asked.fire(self._core, name, by)
+        return self.show(name)
+
+    def remove(self, name: str, by: str) -> None:
+        """What it has begun goes on."""
+        asked.remove(self._core, name, by)

@@ -1,0 +1,1 @@
+"""Decides when schedules fire, and what then begins."""

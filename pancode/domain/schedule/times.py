@@ -1,0 +1,179 @@
+"""Reads cron words and times of day in a zone, and finds the times that they name. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from pancode.errors import UsageError
+
+WORDS: Mapping[str, str] = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+}
+"""The words that people write in the place of five fields; `@annually` and `@reboot` are not among them."""
+FIELDS = 5
+_LONGEST = 200
+_LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
+_TODAY = re.compile(r"\d{1,2}:\d{2}")
+_EXAMPLE = "as in '30 2 * * 1-5' (02:30 on weekdays), or @daily"
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name. UsageError for one that nobody knows."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as exc:
+        raise UsageError(
+            f"there is no time zone {name[:80]!r}",
+            why=f"{type(exc).__name__}: {exc}",
+            fix="a name such as Europe/Berlin, America/New_York or UTC",
+            code="bad_zone",
+        ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class CronTimes:
+    """Five fields and a zone."""
+
+    fields: str
+    zone: str
+
+    @staticmethod
+    def read(words: str, zone: str, now_ms: int) -> CronTimes:
+        """UsageError for what is no cron expression, and for one that no time ever fits."""
+        said = " ".join(words.split())
+        fields = WORDS.get(said.lower(), said)
+        if said.startswith("@") and fields == said:
+            raise _wrong(said, f"it may be {', '.join(WORDS)}")
+        if len(fields.split()) != FIELDS or len(fields) > _LONGEST:
+            raise _wrong(said, f"it has {len(fields.split())} fields and not {FIELDS}")
+        made = CronTimes(fields, zone)
+        try:
+            CronSim(fields, _local(now_ms, zone_of(zone)))
+        except CronSimError as exc:
+            raise _wrong(said, str(exc)) from exc
+        if made.after(now_ms) is None:
+            raise UsageError(
+                f"{said!r} never fires",
+                why="no day of the next fifty years fits it",
+                fix="look at its day, month and day of the week",
+                code="never_fires",
+            )
+        return made
+
+    def after(self, ms: int) -> int | None:
+        """The first time after this moment; None: there is none."""
+        return next(iter(self.next(ms, 1)), None)
+
+    def next(self, ms: int, count: int) -> list[int]:
+        """The next so many times, the earliest first."""
+        times = CronSim(self.fields, _local(ms, zone_of(self.zone)))
+        return [_ms(one) for one in islice(times, count)]
+
+    def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
+        """The newest times that are later than the first moment and not later than the second."""
+        found: list[int] = []
+        start = _local(until_ms + 60_000, zone_of(self.zone))
+        for one in CronSim(self.fields, start, reverse=True):
+            ms = _ms(one)
+            if ms <= after_ms or len(found) == most:
+                break
+            if ms <= until_ms:
+                found.append(ms)
+        return found[::-1]
+
+    def words(self) -> str:
+        """In English, as `At 02:30 on Monday through Friday`."""
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        return str(CronSim(self.fields, start).explain())
+
+
+def read_at(said: str, zone: str, now_ms: int) -> int:
+    """A moment: `2026-12-24 08:00` or `08:00` in the zone, or with an offset of its own. UsageError.
+
+    A time that the clocks skip does not exist; of one that they repeat it is the first.
+    """
+    text, tz = said.strip(), zone_of(zone)
+    now = _local(now_ms, tz)
+    if _TODAY.fullmatch(text):
+        day = now.date()
+        found = _in_zone(f"{day:%Y-%m-%d} {text}", tz, said)
+        ms = _ms(found)
+        return ms if ms > now_ms else _ms(_in_zone(f"{day + timedelta(days=1):%Y-%m-%d} {text}", tz, said))
+    ms = _ms(_in_zone(text, tz, said) if _LOCAL.fullmatch(text) else _with_offset(text, said))
+    if ms <= now_ms:
+        raise UsageError(
+            f"{said!r} never fires: it is past",
+            why=f"it is {shown(now_ms, zone)} now",
+            fix="give a time to come, as in 2026-12-24 08:00",
+            code="never_fires",
+        )
+    return ms
+
+
+def shown(ms: int, zone: str) -> str:
+    """`Mon 2026-11-23 02:30 +01:00`: a moment in a zone, for people."""
+    at = _local(ms, zone_of(zone))
+    offset = at.strftime("%z")
+    return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
+
+
+def minute(ms: int) -> str:
+    """The key of a firing: the minute in UTC, which every summer time has once."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def _in_zone(text: str, tz: tzinfo, said: str) -> datetime:
+    try:
+        naive = datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=tz)
+    except ValueError as exc:
+        found = _LOCAL.fullmatch(text)
+        if found is None or len(found[2]) > 4:  # 8:00 is what people write
+            raise _no_time(said, str(exc)) from exc
+        return _in_zone(f"{found[1]} 0{found[2]}", tz, said)
+    if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
+        raise UsageError(
+            f"{said!r} does not exist in {tz}",
+            why="the clocks are put forward over it",
+            fix="give a time before or after that hour",
+            code="never_fires",
+        )
+    return naive
+
+
+def _with_offset(text: str, said: str) -> datetime:
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise _no_time(said, str(exc)) from exc
+    if made.tzinfo is None:
+        raise _no_time(said, "it has no hour")
+    return made
+
+
+def _local(ms: int, tz: tzinfo) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone(tz)
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _wrong(said: str, why: str) -> UsageError:
+    return UsageError(f"{said[:80]!r} is no cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
+
+
+def _no_time(said: str, why: str) -> UsageError:
+    fix = "2026-12-24 08:00, 08:00, or 2026-12-24T08:00+01:00"
+    return UsageError(f"{said[:80]!r} is no time", why=why, fix=fix, code="bad_time")

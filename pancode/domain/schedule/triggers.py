@@ -1,0 +1,101 @@
+"""What a schedule fires on: its trigger as typed values, and back to the row's plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from pancode.domain.life.occasions import OCCASIONS
+from pancode.domain.names import nearest
+from pancode.domain.schedule.times import CronTimes, shown
+from pancode.errors import UsageError
+
+FILTERS = ("agent", "node", "repo", "outcome", "workflow")
+"""By which the events of a schedule are chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtTime:
+    """Once, at a moment."""
+
+    at_ms: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnEvent:
+    """When something happens in the fleet."""
+
+    occasion: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OnPush:
+    """When the head of a branch is another one. `repo`: a folder of this machine, or a URL."""
+
+    repo: str
+    branch: str
+
+
+Trigger = CronTimes | AtTime | OnEvent | OnPush
+
+
+def plain(trigger: Trigger) -> dict[str, object]:
+    match trigger:
+        case CronTimes(fields, zone):
+            return {"kind": "cron", "cron": fields, "zone": zone}
+        case AtTime(at_ms, zone):
+            return {"kind": "at", "at_ms": at_ms, "zone": zone}
+        case OnEvent(occasion, where):
+            return {"kind": "event", "on": occasion, "where": dict(where)}
+        case OnPush(repo, branch):
+            return {"kind": "push", "repo": repo, "branch": branch}
+    assert_never(trigger)
+
+
+def trigger_of(said: Mapping[str, object]) -> Trigger:
+    """What `plain` has written down."""
+    zone = str(said.get("zone"))
+    match said["kind"]:
+        case "cron":
+            return CronTimes(str(said["cron"]), zone)
+        case "at":
+            return AtTime(int(str(said["at_ms"])), zone)
+        case "event":
+            where = said["where"]
+            return OnEvent(str(said["on"]), dict(where) if isinstance(where, Mapping) else {})
+    return OnPush(str(said["repo"]), str(said["branch"]))
+
+
+def words_of(trigger: Trigger) -> str:
+    """For people."""
+    match trigger:
+        case CronTimes():
+            return f"{trigger.words()}, {trigger.zone}"
+        case AtTime(at_ms, zone):
+            return f"once, {shown(at_ms, zone)}"
+        case OnEvent(occasion, where):
+            only = "".join(f", {key} {value}" for key, value in sorted(where.items()))
+            return f"on {occasion}{only}"
+        case OnPush(repo, branch):
+            return f"on a push to {branch} of {repo}"
+    assert_never(trigger)
+
+
+def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
+    """UsageError for an event or a filter that nobody knows: it would never fire."""
+    if occasion not in OCCASIONS:
+        raise _unknown("event", occasion, OCCASIONS)
+    for key in where:
+        if key not in FILTERS:
+            raise _unknown("filter", key, FILTERS)
+    return OnEvent(occasion, where)
+
+
+def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
+    near = nearest(word, known)
+    why = f"did you mean {near}?" if near else ""
+    fix = f"one of {', '.join(known)}"
+    return UsageError(f"there is no {kind} {word[:80]!r}", why=why, fix=fix, code="never_fires")
