@@ -10,7 +10,7 @@ from pancode.api.bodies import ActBody, Body, By, DispatchBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import WorkflowBody
-from pancode.control.schedule.asked import AskedSchedule
+from pancode.domain.schedule.asked import AskedSchedule
 from pancode.domain.schedule.work import PlannedWork
 from pancode.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer import Argument
@@ -14,7 +14,8 @@ from pancode.cli import completions, options
 from pancode.cli.dispatch import WithArgv, dispatch, of_caller, said, task_text
 from pancode.cli.face import Face, who
 from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, Label, inherits, label, many, option
+from pancode.cli.params import Json, inherits, option
+from pancode.cli.schedule import options as own
 from pancode.cli.schedule.words import listed, shown, warned
 from pancode.cli.workflows import options as workflow_options
 from pancode.cli.workflows.batch import tasks_of, without_preset
@@ -50,44 +51,19 @@ def add(
     task: options.Task = None,
     *,
     file: options.File = None,
-    cron: Annotated[
-        str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
-    ] = None,
-    at: Annotated[str | None, option("Once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")] = None,
-    on: Annotated[
-        str | None,
-        option("On an event: run.failed, run.done, run.asks, workflow.failed, node.lost ...", "EVENT"),
-    ] = None,
-    on_push: Annotated[
-        tuple[str, str] | None,
-        option("When this branch has another head; a folder, or https.", "--on-push", "REPO BRANCH"),
-    ] = None,
-    where: Annotated[
-        list[Label],
-        many(
-            "Only such events: agent, node, repo, outcome, workflow; may be repeated.",
-            "KEY=VALUE",
-            parser=label,
-        ),
-    ],
-    chain: Annotated[
-        str | None,
-        option("Begin this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
-    ] = None,
-    batch: Annotated[
-        str | None, option("Begin the tasks of this file.", "FILE", complete=completions.workflow_files)
-    ] = None,
+    cron: own.Cron = None,
+    at: own.At = None,
+    on: own.On = None,
+    on_push: own.OnPush = None,
+    where: own.Where,
+    chain: own.Chain = None,
+    batch: own.Batch = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
-    missed: Annotated[
-        Literal["once", "none", "all"],
-        option("Of times at which the coordinator was not there: make up for once, none or all."),
-    ] = "once",
-    overlap: Annotated[bool, option("May begin while its last one still runs.", "--overlap")] = False,
-    zone: Annotated[
-        str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")
-    ] = None,
-    dry_run: Annotated[bool, option("Show its next times; write nothing.", "--dry-run")] = False,
+    missed: own.Missed = "once",
+    overlap: own.Overlap = False,
+    zone: own.Zone = None,
+    dry_run: own.DryRun = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from pancode.control.core import Core
 from pancode.control.dispatch import dry_run
@@ -16,9 +13,9 @@ from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow.begin import plan_dry
 from pancode.domain.admission import first_refused
 from pancode.domain.records import Firing, Schedule
+from pancode.domain.schedule.asked import AskedSchedule, wanted_trigger
 from pancode.domain.schedule.decide import decide
-from pancode.domain.schedule.times import CronTimes, read_at, zone_of
-from pancode.domain.schedule.triggers import AtTime, OnEvent, OnPush, Trigger, on_event, plain
+from pancode.domain.schedule.triggers import OnEvent, OnPush, first_ms, plain
 from pancode.domain.schedule.work import PlannedWork
 from pancode.domain.values import replace
 from pancode.errors import ConflictError, UsageError
@@ -26,23 +23,6 @@ from pancode.errors import ConflictError, UsageError
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
 """So many schedules one fleet has."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskedSchedule:
-    """A schedule as it was asked for; of `cron`, `at`, `on` and `push` exactly one is said."""
-
-    name: str
-    by: str
-    work: PlannedWork
-    cron: str | None = None
-    at: str | None = None
-    on: str | None = None
-    push: tuple[str, str] | None = None
-    where: Mapping[str, str] = field(default_factory=dict)
-    zone: str = "UTC"
-    missed: str = "once"
-    overlap: bool = False
 
 
 def planned(
@@ -57,7 +37,7 @@ def planned(
             code="bad_name",
         )
     now = core.wall_ms()
-    trigger = _trigger(core, asked)
+    trigger = wanted_trigger(asked, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
     if isinstance(trigger, OnPush):
         mark = head_of(trigger.repo, trigger.branch)
@@ -70,7 +50,7 @@ def planned(
         missed=asked.missed,
         overlap=asked.overlap,
         seen_ms=now,
-        next_ms=_first(trigger, now),
+        next_ms=first_ms(trigger, now),
         mark=mark,
     )
     return schedule, tuple(_refusals(core, around, asked.work))
@@ -79,13 +59,13 @@ def planned(
 def add(core: Core, schedule: Schedule) -> None:
     """ConflictError where the name is taken."""
     with unit_of_work(core) as work:
-        if work.tx.get(Schedule, schedule.name) is not None:
+        if rows.known(work, schedule.name) is not None:
             raise ConflictError(
                 f"there is a schedule {schedule.name} already",
                 fix=f"take another name, or: pancode schedule rm {schedule.name}",
                 code="name_taken",
             )
-        if len(work.tx.find(Schedule)) >= MOST:
+        if rows.count(work) >= MOST:
             raise UsageError(f"the fleet has {MOST} schedules", fix="pancode schedule rm NAME")
         work.tx.insert(schedule)
         _audit(work, "schedule added", schedule.name, schedule.created_by)
@@ -136,53 +116,12 @@ def remove(core: Core, name: str, by: str) -> None:
     """The schedule and its firings; runs that it has begun go on."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
-        for firing in work.tx.find(Firing, {"schedule": name}):
-            work.tx.delete(Firing, name, firing.key)
-        work.tx.delete(Schedule, name)
+        rows.remove(work, name)
         _audit(work, "schedule removed", schedule.name, by)
 
 
 def _audit(work: Work, what: str, name: str, by: str) -> None:
     work.audit("schedule", "info", what, None, schedule=name, by=by)
-
-
-def _trigger(core: Core, asked: AskedSchedule) -> Trigger:
-    said = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
-    if len(said) != 1:
-        what = "says nothing of when it fires" if not said else "says in several ways when it fires"
-        raise UsageError(
-            f"the schedule {what}",
-            fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
-            code="bad_value",
-        )
-    if asked.where and asked.on is None:
-        raise UsageError("--where chooses among events", fix="leave it out, or add --on run.failed")
-    zone_of(asked.zone)
-    if asked.cron is not None:
-        return CronTimes.read(asked.cron, asked.zone, core.wall_ms())
-    if asked.at is not None:
-        return AtTime(read_at(asked.at, asked.zone, core.wall_ms()), asked.zone)
-    return on_event(asked.on, asked.where) if asked.on is not None else _on_push(asked.push or ("", ""))
-
-
-def _on_push(said: tuple[str, str]) -> OnPush:
-    repo, branch = said
-    if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
-        raise UsageError(
-            f"{repo[:200]!r} cannot be watched",
-            why="a watched repository is a folder of the coordinator's machine, or public by https://",
-            fix="clone it there, and watch that folder",
-            code="bad_value",
-        )
-    if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
-        raise UsageError(f"{branch[:80]!r} is no branch", fix="--on-push REPO main", code="bad_value")
-    return OnPush(repo, branch)
-
-
-def _first(trigger: Trigger, now: int) -> int | None:
-    if isinstance(trigger, CronTimes):
-        return trigger.after(now)
-    return trigger.at_ms if isinstance(trigger, AtTime) else None
 
 
 def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:

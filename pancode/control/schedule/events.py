@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pancode.control.core import Core
-from pancode.control.happenings import facts_of, fits
+from pancode.control.schedule.happenings import facts_of, fits
 from pancode.domain.life.occasions import occasion_of
 from pancode.domain.records import FeedEvent, Firing, FiringState, Run, Schedule
 from pancode.domain.schedule.decide import too_deep

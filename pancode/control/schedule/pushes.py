@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from pancode.control.core import Core
+from pancode.control.schedule import rows
 from pancode.control.schedule.scheduler import Scheduler
 from pancode.control.work import unit_of_work
 from pancode.domain.records import Schedule
@@ -66,7 +67,7 @@ class PushWatch:
 
     def _tell(self, name: str, trouble: str) -> None:
         with unit_of_work(self._core) as work:
-            known = work.tx.get(Schedule, name)
+            known = rows.known(work, name)
             if known is not None:
                 work.tx.put(replace(known, trouble=trouble))
                 if trouble:

@@ -100,3 +100,26 @@ def _forget_old(work: Work, name: str) -> None:
     for one in work.tx.find(Firing, {"schedule": name}, order="at_ms", limit=beyond) if beyond > 0 else ():
         if one.state not in _UNDER_WAY:
             work.tx.delete(Firing, name, one.key)
+
+
+def known(work: Work, name: str) -> Schedule | None:
+    return work.tx.get(Schedule, name)
+
+
+def count(work: Work) -> int:
+    """How many schedules there are."""
+    return len(work.tx.find(Schedule))
+
+
+def end(work: Work, over: Firing) -> None:
+    """A firing has come to its end; where its schedule was removed meanwhile there is no row of it."""
+    if work.tx.get(Firing, over.schedule, over.key) is not None:
+        work.tx.put(over)
+    tell(work, over)
+
+
+def remove(work: Work, name: str) -> None:
+    """The schedule with all its firings."""
+    for firing in work.tx.find(Firing, {"schedule": name}):
+        work.tx.delete(Firing, name, firing.key)
+    work.tx.delete(Schedule, name)

@@ -69,9 +69,7 @@ class FiringStarter:
             done_ms=self._core.wall_ms(),
         )
         with unit_of_work(self._core) as work:
-            if work.tx.get(Firing, firing.schedule, firing.key) is not None:  # it was not removed meanwhile
-                work.tx.put(over)
-            rows.tell(work, over)
+            rows.end(work, over)
 
 
 def _places(cause: Mapping[str, object]) -> dict[str, str]:

@@ -7,8 +7,8 @@ from pancode.control.faces import Surroundings
 from pancode.control.query import schedules
 from pancode.control.query.schedule_shapes import ScheduleShape
 from pancode.control.schedule import asked
-from pancode.control.schedule.asked import AskedSchedule
 from pancode.control.schedule.pushes import HeadOf
+from pancode.domain.schedule.asked import AskedSchedule
 
 
 class ScheduleVerbs:

@@ -84,6 +84,13 @@ def words_of(trigger: Trigger) -> str:
     assert_never(trigger)
 
 
+def first_ms(trigger: Trigger, now_ms: int) -> int | None:
+    """The first time of its clock; None: it has none."""
+    if isinstance(trigger, CronTimes):
+        return trigger.after(now_ms)
+    return trigger.at_ms if isinstance(trigger, AtTime) else None
+
+
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
     """UsageError for an event or a filter that nobody knows: it would never fire."""
     if occasion not in OCCASIONS:

@@ -26,9 +26,19 @@ def test_the_zone_of_a_machine(monkeypatch: pytest.MonkeyPatch, tz: str, linked:
 
 
 def a_schedule(**more: Any) -> dict[str, Any]:
-    firing: dict[str, Any] = {"due_at": "2026-11-22T10:00:00.000Z", "state": "refused", "run": None, "workflow": None}
+    firing: dict[str, Any] = {
+        "due_at": "2026-11-22T10:00:00.000Z",
+        "state": "refused",
+        "run": None,
+        "workflow": None,
+    }
     firing |= {"reason": "no \x1b[2Jroom", "fix": "pancode budget set 20", "cause": {}, "late": True}
-    told: dict[str, Any] = {"schedule": "nightly", "paused": None, "running": None, "trigger": {"kind": "cron"}}
+    told: dict[str, Any] = {
+        "schedule": "nightly",
+        "paused": None,
+        "running": None,
+        "trigger": {"kind": "cron"},
+    }
     told |= {"words": "At 02:30", "next": ["Mon 2026-11-23 02:30 +01:00"], "firings": [firing]}
     return {**told, "task": "t", "missed": "once", "overlap": False, "trouble": "", "warnings": [], **more}
 

@@ -1,0 +1,40 @@
+"""The options of `pancode schedule add`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pancode.cli import completions
+from pancode.cli.params import Label, label, many, option
+
+Cron = Annotated[
+    str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
+]
+At = Annotated[str | None, option("Once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
+On = Annotated[
+    str | None, option("On an event: run.failed, run.done, run.asks, workflow.failed, node.lost ...", "EVENT")
+]
+OnPush = Annotated[
+    tuple[str, str] | None,
+    option("When this branch has another head; a folder, or https.", "--on-push", "REPO BRANCH"),
+]
+Where = Annotated[
+    list[Label],
+    many(
+        "Only such events: agent, node, repo, outcome, workflow; may be repeated.", "KEY=VALUE", parser=label
+    ),
+]
+Chain = Annotated[
+    str | None,
+    option("Begin this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
+]
+Batch = Annotated[
+    str | None, option("Begin the tasks of this file.", "FILE", complete=completions.workflow_files)
+]
+Missed = Annotated[
+    Literal["once", "none", "all"],
+    option("Of times at which the coordinator was not there: make up for once, none or all."),
+]
+Overlap = Annotated[bool, option("May begin while its last one still runs.", "--overlap")]
+Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
+DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
