@@ -13,12 +13,12 @@ from pydantic_core import PydanticUndefined
 from docs.generate.api_words import ROUTES
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
+from docs.generate.shapes import all_shapes
 from pancode.api import bodies, workflow_bodies
 from pancode.api.app import VERBS
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, Verb
 from pancode.control.feed import MOST
-from pancode.control.query import shapes as query_shapes
 from pancode.domain.records import EventKind
 
 INTRO = """
@@ -76,7 +76,7 @@ An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, an
 error](exit-codes.md#errors) `code`, `message`, `why`, `fix`, `exit_code`, `retryable`, `details`. A
 body has {MAX_BODY >> 20} MiB at most.
 """
-SHAPES = {name for name, shape in vars(query_shapes).items() if hasattr(shape, "__required_keys__")}
+SHAPES = {shape.__name__ for shape in all_shapes()}
 
 
 def api_page() -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
+from pancode.control.query import schedule_shapes
 from pancode.control.query import shapes as query_shapes
+
+MODULES = (query_shapes, schedule_shapes)
+"""Where the objects are declared; a module of its own is not imported by the first one."""
 
 PRINTED = (
     ("dispatch", "RunDetail", "with `--detach`: [Queued](#queued)"),
@@ -29,7 +33,7 @@ statuses](exit-codes.md#errors). The same objects are answered by the [HTTP API]
 
 
 def json_page() -> str:
-    shapes = [s for s in vars(query_shapes).values() if is_typeddict(s)]
+    shapes = all_shapes()
     rows = [(code(f"pancode {name} --json"), _link(shape), more) for name, shape, more in PRINTED]
     parts = [
         part for shape in shapes for part in (f"### {shape.__name__}", told(shape), _fields(shape)) if part
@@ -42,6 +46,12 @@ def json_page() -> str:
         "## Objects",
         *parts,
     )
+
+
+def all_shapes() -> list[type]:
+    """Each once, in the order of the modules."""
+    found = [shape for module in MODULES for shape in vars(module).values() if is_typeddict(shape)]
+    return list(dict.fromkeys(found))
 
 
 def _link(name: str) -> str:

@@ -12,8 +12,6 @@ from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.query.account_shapes import WorkerNow as WorkerNow
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
-from pancode.control.query.schedule_shapes import FiringShape as FiringShape
-from pancode.control.query.schedule_shapes import ScheduleShape as ScheduleShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
 from pancode.control.query.workflow_shapes import WorkflowShape as WorkflowShape
 from pancode.control.query.workflow_shapes import WorkflowStepShape as WorkflowStepShape
