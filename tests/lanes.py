@@ -141,6 +141,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/wiring/bringup.py pancode/wiring/founding.py pancode/wiring/reboot.py", "bring-up keys"),
     ("pancode/wiring/* pancode/api/* pancode/cli/*", ""),
     ("pancode/mcp/*", "mcp"),
+    ("pancode/tui/*", ""),
     ("pancode/offline/ansible_inventory.py", "ansible"),
     ("pancode/offline/evidence.*", "matrix"),
     ("pancode/offline/serve.py pancode/offline/redis_users.py", "redis images"),

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fleet": ("fleet", "bring machines up, look at them, drain them, take them down"),
     "node": ("node", "the inventory of machines: add, ls, show, trust, rm"),
     "dispatch": ("dispatch", "give a task to the fleet and wait for its result"),
+    "top": ("screens.top", "the fleet on one screen, live, with keys"),
     "batch": ("workflows.batch", "give many tasks to the fleet at once"),
     "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
     "race": ("workflows.race", "one task for several workers; the best result wins"),
@@ -68,7 +69,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name to (module of this package, one line)."""
 LATER: dict[str, str] = {
-    "top": "terminal dashboard; pancode fleet status --watch is there",
     "chat": "Panos, the orchestrator",
     "up": "Panos' sessions",
     "down": "Panos' sessions",

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pancode.plain import clip as clip
+from pancode.plain import count as count
+from pancode.plain import diff_style
+from pancode.plain import safe as safe
+from pancode.plain import size as size
+from pancode.plain import style_of as style_of
+from pancode.plain import tokens as tokens
+from pancode.plain import took as took
+from pancode.plain import usd as usd
+from pancode.plain import width as width
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-_GOOD = {"done", "online", "PASS", "passed", "yes"}
-_BAD = {
-    "error", "verify_failed", "infra", "lost", "timeout", "stalled", "policy_violation", "budget_exceeded",
-    "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
-}  # fmt: skip
-_WARN = {
-    "blocked", "interrupted", "suspect", "draining", "drained", "halted", "interrupting", "new", "warning",
-    "unknown",
-}  # fmt: skip
-
-_TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 
 
 def draws(stream: TextIO) -> bool:
@@ -60,31 +58,15 @@ def tone(word: str) -> str:
     return paint(word, style_of(word))
 
 
-def style_of(word: str) -> str:
-    return next((colour for words, colour in _TONES if word in words), "")
-
-
-_OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
-
-
 def patch(data: bytes, stream: TextIO) -> str:
     """A diff in colours, for a terminal: each line as it is, tabs and all."""
     from rich.segment import Segment, Segments
     from rich.style import Style
 
     lines = harmless(data, stream).decode("utf-8", "replace").splitlines(keepends=True)
-    coloured = (Segment(line.rstrip("\n"), Style.parse(_of_diff(line))) for line in lines)
+    coloured = (Segment(line.rstrip("\n"), Style.parse(diff_style(line))) for line in lines)
     ends = (Segment("\n" if line.endswith("\n") else "") for line in lines)
     return drawn(Segments(chain.from_iterable(zip(coloured, ends, strict=True))), stream, wraps=False)
-
-
-def _of_diff(line: str) -> str:
-    return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
-
-
-def safe(text: str) -> str:
-    """One line that cannot steer the terminal: control characters are shown, not obeyed."""
-    return "".join(_shown(c) for c in text)
 
 
 _STEERS = re.compile(
@@ -150,79 +132,9 @@ def _end_of_whole(data: bytes) -> int:
 _LINES = re.compile(rb"\r+\n?")
 
 
-def _shown(char: str) -> str:
-    if char in "\r\n\t":
-        return " "
-    return f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char
-
-
 def advice(one: Mapping[str, Any]) -> str:
     """The fix that we know, or what the machine itself says, quoted as such; empty for neither."""
     return f"fix: {safe(one['fix'])}" if one.get("fix") else safe(one.get("says") or "")
-
-
-def width(text: str) -> int:
-    """Columns that the text takes; wide characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
-
-
-def clip(text: str, columns: int) -> str:
-    """At most so many columns, with `...` where something was cut."""
-    if width(text) <= columns:
-        return text
-    kept = ""
-    for char in text:
-        if width(kept + char) > columns - 3:
-            break
-        kept += char
-    return kept + "..."
-
-
-def usd(text: str | None) -> str:
-    """Money as a person reads it; what is not known is said so."""
-    if text is None:
-        return "unknown"
-    whole, _, part = text.partition(".")
-    part = part.rstrip("0").ljust(2, "0")
-    return f"-${whole[1:]}.{part}" if whole.startswith("-") else f"${whole}.{part}"
-
-
-def count(number: float) -> str:
-    """3100 is 3.1 k."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:.0f}"
-
-
-def size(number: int | None) -> str:
-    """Bytes: 82 G."""
-    if number is None:
-        return "-"
-    for power, unit in ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "k")):
-        if number >= power:
-            return f"{number / power:.0f} {unit}"
-    return f"{number} B"
-
-
-def tokens(number: int | None) -> str:
-    """Of a context: 32k, 4k, 900; empty where it is not known."""
-    if number is None:
-        return ""
-    return f"{number // 1024}k" if number >= 1024 else str(number)
-
-
-def took(seconds: float) -> str:
-    """00:12, 01:02:03, 3d 04:00."""
-    whole = int(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    clock = (
-        f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
-        if hours or days
-        else f"{rest // 60:02d}:{rest % 60:02d}"
-    )
-    return f"{days}d {clock}" if days else clock
 
 
 def short_time(iso: str | None) -> str:

@@ -14,7 +14,7 @@ from pancode.cli.render import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
 
-__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for"]
+__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for", "story_told"]
 
 JOIN_S = 3.0
 AGAIN_S = 1.0
@@ -56,9 +56,12 @@ class TranscriptWriter:
 
 def story_for(runtime: str, sink: Sink) -> TranscriptWriter | None:
     """For a runtime whose output is events; None where it is plain text."""
-    if transcript_of(runtime) is None:
-        return None
-    return TranscriptWriter(runtime, lambda text: sink.write(text.encode()))
+    return story_told(runtime, lambda text: sink.write(text.encode()))
+
+
+def story_told(runtime: str, show: Callable[[str], None]) -> TranscriptWriter | None:
+    """As `story_for`, with any taker of its text."""
+    return None if transcript_of(runtime) is None else TranscriptWriter(runtime, show)
 
 
 class LiveTranscript(threading.Thread):

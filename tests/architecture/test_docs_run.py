@@ -21,6 +21,7 @@ ELSEWHERE = {
     "compose.md": "tests/integration/packaging/test_images.py",
     "install.md": "tests/integration/packaging/test_install.py",
     "mcp.md": "tests/e2e/test_mcp.py",
+    "top.md": "tests/e2e/test_top.py",
 }
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>/dev/null"}
 

@@ -1,0 +1,1 @@
+"""Commands that take the whole screen of a terminal."""

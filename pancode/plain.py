@@ -1,0 +1,103 @@
+"""Writes foreign text, money, sizes and spans of time so that a person can read them on any terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_GOOD = {"done", "online", "PASS", "passed", "yes"}
+_BAD = {
+    "error", "verify_failed", "infra", "lost", "timeout", "stalled", "policy_violation", "budget_exceeded",
+    "failed", "TAMPERED", "UNSIGNED", "UNKNOWN_KEY", "NOT_FOUND", "unreachable", "refused",
+}  # fmt: skip
+_WARN = {
+    "blocked", "interrupted", "suspect", "draining", "drained", "halted", "interrupting", "new", "warning",
+    "unknown",
+}  # fmt: skip
+
+_TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
+_OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
+
+
+def safe(text: str) -> str:
+    """One line that cannot steer the terminal: control characters are shown, not obeyed."""
+    return "".join(_shown(c) for c in text)
+
+
+def _shown(char: str) -> str:
+    if char in "\r\n\t":
+        return " "
+    return f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char
+
+
+def width(text: str) -> int:
+    """Columns that the text takes; wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def clip(text: str, columns: int) -> str:
+    """At most so many columns, with `...` where something was cut."""
+    if width(text) <= columns:
+        return text
+    kept = ""
+    for char in text:
+        if width(kept + char) > columns - 3:
+            break
+        kept += char
+    return kept + "..."
+
+
+def usd(text: str | None) -> str:
+    """Money as a person reads it; what is not known is said so."""
+    if text is None:
+        return "unknown"
+    whole, _, part = text.partition(".")
+    part = part.rstrip("0").ljust(2, "0")
+    return f"-${whole[1:]}.{part}" if whole.startswith("-") else f"${whole}.{part}"
+
+
+def count(number: float) -> str:
+    """3100 is 3.1 k."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.0f}"
+
+
+def size(number: int | None) -> str:
+    """Bytes: 82 G."""
+    if number is None:
+        return "-"
+    for power, unit in ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "k")):
+        if number >= power:
+            return f"{number / power:.0f} {unit}"
+    return f"{number} B"
+
+
+def tokens(number: int | None) -> str:
+    """Of a context: 32k, 4k, 900; empty where it is not known."""
+    if number is None:
+        return ""
+    return f"{number // 1024}k" if number >= 1024 else str(number)
+
+
+def took(seconds: float) -> str:
+    """00:12, 01:02:03, 3d 04:00."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    clock = (
+        f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+        if hours or days
+        else f"{rest // 60:02d}:{rest % 60:02d}"
+    )
+    return f"{days}d {clock}" if days else clock
+
+
+def style_of(word: str) -> str:
+    """The colour of a state or verdict; empty: none."""
+    return next((colour for words, colour in _TONES if word in words), "")
+
+
+def diff_style(line: str) -> str:
+    """The style of a line of a diff; empty: none."""
+    return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")

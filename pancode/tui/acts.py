@@ -1,0 +1,154 @@
+"""Acts on runs, machines, workflows and the inbox: the request, and the question that names what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pancode.client import ANSWER_S, LAND_S, path_of
+from pancode.counted import counted
+from pancode.plain import clip, safe, usd
+from pancode.tui.page import Json
+from pancode.tui.views import ApiAsk
+
+_WORDS = 200
+"""Columns of foreign words in a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A request, and the question that a person answers before it is sent. `says`: what is done by it."""
+
+    question: str
+    path: str
+    body: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+    wait_s: float = ANSWER_S
+
+
+@dataclass(frozen=True, slots=True)
+class ActKind:
+    """`look`: a GET before the question, so that the question names what is true now; None: the row says it.
+
+    `words`: asks the person for words; empty: a yes or a no is enough.
+    """
+
+    look: Callable[[str], ApiAsk] | None
+    act: Callable[[Json, str], Act]
+    words: str = ""
+
+
+def _brief(run: str) -> ApiAsk:
+    return ApiAsk(path_of("runs", run, "brief"))
+
+
+def _node(node: str) -> ApiAsk:
+    return ApiAsk(path_of("nodes", node))
+
+
+def _workflow(workflow: str) -> ApiAsk:
+    return ApiAsk(path_of("workflows", workflow))
+
+
+def spent(run: Json) -> str:
+    said = run["usage"]["cost_usd"]
+    return "cost not known yet" if said is None else f"{usd(said)} so far"
+
+
+def _stop(run: Json, words: str) -> Act:
+    name = run["run"]
+    where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no machine yet"
+    question = f"Stop run {name}: {safe(where)}, {spent(run)}?"
+    return Act(question, path_of("runs", name, "stop"), {"reason": ""}, f"{name} is asked to end")
+
+
+def _retry(run: Json, words: str) -> Act:
+    name = run["run"]
+    task = clip(safe(run["task"]), 60)
+    question = f"Retry {name} as a new run: {safe(run['agent'])} ({safe(run['runtime'])}), {task!r}?"
+    return Act(question, path_of("runs", name, "retry"), {}, f"{name} is retried")
+
+
+def _land(run: Json, words: str) -> Act:
+    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    question = f"Land {name}: write {files} into the checkout it was dispatched from, gates first?"
+    return Act(question, path_of("runs", name, "land"), {}, f"{name} is landed", LAND_S)
+
+
+def held(act: Act, why: str, yes: str) -> Act:
+    """The same landing with the flags that it needs; the question names what they allow."""
+    flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+    question = f"It changes what needs your yes: {clip(safe(why), _WORDS)}. Land it all the same?"
+    return Act(question, act.path, {**act.body, **flags}, act.says, act.wait_s)
+
+
+def _drain(node: Json, words: str) -> Act:
+    name, used = safe(node["name"]), counted(node["slots"]["used"], "run")
+    question = f"Drain {name}: nothing new starts there, {used} in flight go on?"
+    if node["draining"] is not None or node["paused"] or node["quarantined"]:
+        question = f"Resume {name}: it takes new work again?"
+        return Act(question, "/v1/fleet/resume", {"nodes": [node["name"]]}, f"{name} takes work again")
+    return Act(question, "/v1/fleet/drain", {"nodes": [node["name"]]}, f"{name} drains")
+
+
+def _stop_workflow(told: Json, words: str) -> Act:
+    name = told["workflow"]
+    left = sum(step["finished_at"] is None for step in told["steps"])
+    question = f"Stop workflow {name}: {counted(left, 'step')} not ended, {usd(told['cost']['usd'])} so far?"
+    return Act(question, path_of("workflows", name, "stop"), {"reason": ""}, f"{name} is stopped")
+
+
+def _retry_workflow(told: Json, words: str) -> Act:
+    name = told["workflow"]
+    question = f"Retry workflow {name} {safe(told['name'])!r}: what failed, as a new workflow?"
+    return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
+
+
+def _approve(run: Json, words: str) -> Act:
+    """`run` is the item of the inbox."""
+    name = run["run"]
+    flags = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
+    also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
+    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This lands it, gates first{also}?"
+    return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
+
+
+def _deny(run: Json, words: str) -> Act:
+    name = run["run"]
+    question = f"Deny {name}: nothing is landed or continued, and it leaves the inbox?"
+    return Act(question, path_of("runs", name, "deny"), {}, f"{name} is denied")
+
+
+def _answer(run: Json, words: str) -> Act:
+    return Act(
+        "", path_of("runs", run["run"], "answer"), {"text": words}, f"{run['run']} goes on with your answer"
+    )
+
+
+def _tell(run: Json, words: str) -> Act:
+    return Act("", path_of("runs", run["run"], "tell"), {"text": words}, f"{run['run']} is told")
+
+
+ACTS: Mapping[tuple[str, str], ActKind] = {
+    ("stop", "run"): ActKind(_brief, _stop),
+    ("retry", "run"): ActKind(_brief, _retry),
+    ("land", "run"): ActKind(_brief, _land),
+    ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
+    ("drain", "node"): ActKind(_node, _drain),
+    ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
+    ("retry", "workflow"): ActKind(_workflow, _retry_workflow),
+    ("approve", "item"): ActKind(None, _approve),
+    ("deny", "item"): ActKind(None, _deny),
+    ("answer", "item"): ActKind(None, _answer, "Your answer to"),
+}
+"""By act and by the kind of thing."""
+
+
+def choices(shape: Json) -> str:
+    """What a person reads above the field for the answer."""
+    asked = safe(shape.get("words", ""))
+    told = "".join(
+        f"\n  {number}: {safe(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)
+    )
+    return f"{asked}{told}"

@@ -1,0 +1,288 @@
+"""The console: keeps where the person is, takes keys, shows what the reader says, hands acts to it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from pancode.tui import frame
+from pancode.tui.acting import Acting
+from pancode.tui.bars import CSS, Bar, KeyBar, PromptLine
+from pancode.tui.canvas import Canvas
+from pancode.tui.dialogs import KeysHelp
+from pancode.tui.keys import KEYS
+from pancode.tui.known import KnownAnswers, Source, Visit
+from pancode.tui.logview import LogView
+from pancode.tui.moment import PageMoment
+from pancode.tui.page import Page, PagePlace, filtered, line
+from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News
+from pancode.tui.sheet import Sheet
+from pancode.tui.subject import KeySubject, subject
+from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+TICK_S = 0.5
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_BY_PRESS = {key.press: key for key in KEYS}
+
+
+class Console(App[int]):
+    """`by`: the person, as runs and audit show it."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
+        Binding("h", "press('escape')", show=False),
+        Binding("ctrl+c", "leave(0)", show=False, priority=True),
+    ]
+
+    class Heard(Message):
+        """News from a thread of the reader."""
+
+        def __init__(self, news: News) -> None:
+            super().__init__()
+            self.news = news
+
+    def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
+        super().__init__(ansi_color=True)
+        self._clock, self._source = clock, source
+        self._reader = source.reader(lambda news: self.post_message(self.Heard(news)))
+        self._acting = Acting(self, self._reader, by)
+        self.visits = [Visit(PagePlace(begin))]
+        self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
+        self._log_view: LogView | None = None
+        self.crash: Exception | None = None
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        self._summary, self._title, self._note = Bar("summary"), Bar("title"), Bar("note")
+        self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
+        yield from (self._summary, self._title, self._canvas, self._note, self._prompt, self._keys)
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for one in _SIGNALS:
+            loop.add_signal_handler(one, self.action_leave, 128 + one)
+        self._note.tell(())
+        self._canvas.sheet.focus()
+        self._reader.start()
+        self.set_interval(TICK_S, self._tick)
+        self._enter()
+
+    def on_unmount(self) -> None:
+        self._reader.stop()
+        if self._log_view is not None:
+            self._log_view.close()
+
+    def action_leave(self, status: int) -> None:
+        self.exit(status)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """The terminal is restored; the command says the error, so nothing of it is drawn here."""
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+
+    # -- news ------------------------------------------------------------------------------------------
+
+    def on_console_heard(self, message: Heard) -> None:
+        match message.news:
+            case AnswersRead() as told:
+                self._answered(told)
+            case Away(why):
+                self._known.away = why
+                if self._known.as_of is None:
+                    self._canvas.words(frame.trouble(why))
+                self._frame()
+            case Looked(ticket, shape):
+                self._acting.looked(ticket, shape)
+            case Acted(act, refused):
+                self._acting.acted(act, refused)
+            case Crashed(error):
+                self.crash = error
+                self.exit(1)
+
+    def _answered(self, told: AnswersRead) -> None:
+        if told.turn == self._turn:
+            moment = PageMoment.of(self._clock.wall_ms())
+            self._known = KnownAnswers(told.answers, moment, self._clock.boot_ms(), None, told.refused)
+            self._draw()
+
+    def note(self, words: str, style: str = "") -> None:
+        """One line above the footer, until the next key."""
+        self._note.tell((line(words, style),) if words else ())
+
+    # -- drawing ---------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> tuple[Visit, PageView]:
+        visit = self.visits[-1]
+        return visit, VIEWS[visit.place.view]
+
+    def _enter(self) -> None:
+        """Ask for what the newest visit shows, and show what is known already."""
+        self._turn += 1
+        visit, view = self._here
+        if self._log_view is not None:
+            self._log_view.close()
+            self._log_view = None
+        self._canvas.sheet.scroll_to(0, 0, animate=False)
+        self._canvas.words((line("asking the coordinator ...", "dim"),))
+        self._known.keep(SUMMARY)
+        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about)})
+        if visit.place.view == "log":
+            reader = self._source.log(visit.place.about)
+            self._canvas.words(())
+            self._log_view = LogView(reader, self._canvas)
+            self._reader.beside(reader.read)
+        self._draw()
+
+    def _draw(self) -> None:
+        """The page, as far as its answers are there."""
+        visit, view = self._here
+        known = self._known
+        if self._log_view is not None:
+            self._page = Page(shape={"run": visit.place.about})
+            self._log_view.draw(visit.word)
+        elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
+            page = view.page(known.answers, visit.place.about, known.as_of)
+            self._page = filtered(page, visit.word)
+            self._canvas.show(self._page, visit.key, view.wraps)
+        elif known.refused is not None:
+            self._canvas.words(frame.trouble(known.refused))
+        self._frame()
+
+    def _frame(self) -> None:
+        """The lines around the page."""
+        silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
+        self._summary.tell((frame.top(self._known.answers, away, silent_s),))
+        where = frame.path([visit.place for visit in self.visits], self.visits[-1].word)
+        where += f"  ({self._log_view.state})" if self._log_view is not None else ""
+        self._title.tell((frame.title(where, self._known.as_of, silent_s, self.size.width),))
+        self._keys.fit(self._subject.kinds)
+
+    def _tick(self) -> None:
+        if self._log_view is not None:
+            self._log_view.draw(self.visits[-1].word)
+        self._frame()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    # -- keys ------------------------------------------------------------------------------------------
+
+    @property
+    def _subject(self) -> KeySubject:
+        return subject(self._page, self._canvas.row, self.visits[-1].place)
+
+    def action_press(self, press: str) -> None:
+        """One key of the table."""
+        self.note("")
+        key, about = _BY_PRESS[press], self._subject
+        kind = about.kind_for(key.kinds)
+        if key.act and kind:
+            self._acting.begin(key.act, kind, about)
+        elif key.view and kind:
+            self.go(PagePlace(key.view, about.name(kind)))
+        elif key.kinds:
+            self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
+        else:
+            self._common(press)
+
+    def _common(self, press: str) -> None:
+        """The keys that act on nothing in particular."""
+        keys: dict[str, Callable[[], object]] = {
+            "enter": self._go_in,
+            "escape": self._go_out,
+            "colon": self._ask_resource,
+            "slash": self._ask_filter,
+            "question_mark": lambda: self.push_screen(KeysHelp()),
+            "y": self._copy,
+            "i": lambda: self.go(PagePlace("inbox")),
+            "R": self._enter,
+            "q": lambda: self.action_leave(0),
+        }
+        keys[press]()
+
+    def go(self, place: PagePlace) -> None:
+        """Into a place, from which Esc comes back."""
+        row = self._canvas.row
+        self.visits[-1].key = row.key if row is not None else ""
+        if self.visits[-1].place != place:
+            self.visits.append(Visit(place))
+        self._enter()
+
+    def _go_in(self) -> None:
+        row = self._canvas.row
+        if row is not None and row.enters is not None:
+            self.go(row.enters)
+
+    def _go_out(self) -> None:
+        """Out of the prompt, else of the filter, else of the place."""
+        if self._prompt.display:
+            self.end_prompt()
+        if self.visits[-1].word:
+            self.visits[-1].word = ""
+            self._draw()
+        elif len(self.visits) > 1:
+            self.visits.pop()
+            self._enter()
+
+    def _copy(self) -> None:
+        name = self._subject.copied
+        if name:
+            self.copy_to_clipboard(name)
+        self.note(f"copied {name}" if name else "nothing here has an id")
+
+    def on_sheet_entered(self, message: Sheet.Entered) -> None:
+        self._go_in()
+
+    # -- the prompt ------------------------------------------------------------------------------------
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input is self._prompt and self._prompt.sign == "/":
+            self.visits[-1].word = event.value
+            self._draw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input is not self._prompt:
+            return
+        sign = self._prompt.sign
+        self.end_prompt()
+        if sign == ":":
+            self._resource(event.value)
+
+    def _ask_resource(self) -> None:
+        self.note(": go to a resource; Tab completes")
+        self._prompt.open(":")
+
+    def _ask_filter(self) -> None:
+        self.note("/ filter; Enter keeps it, Esc ends it")
+        self._prompt.open("/", self.visits[-1].word)
+
+    def end_prompt(self) -> None:
+        """Back to the page."""
+        self.note("")
+        self._prompt.close()
+        self._canvas.sheet.focus()
+
+    def _resource(self, typed: str) -> None:
+        found = resource(typed)
+        if found is None:
+            return self.note(f"there is no resource {typed!r}: {', '.join(resources())}", "red")
+        if found == "quit":
+            return self.action_leave(0)
+        self.visits = [Visit(PagePlace(found))]
+        self._enter()
+        return None

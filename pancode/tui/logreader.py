@@ -1,0 +1,123 @@
+"""Reads a run's log beside the screen, from where it was, until the view is left."""
+
+from __future__ import annotations
+
+import codecs
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from pancode.client import ApiError, Client, path_of
+from pancode.errors import PancodeError
+from pancode.tui.page import Line
+from pancode.tui.pages.texts import shown
+
+LOOK_S = 0.5
+MOST = 50_000
+"""Lines that are kept; the oldest go."""
+STREAMS = (("out", ""), ("err", "yellow"))
+
+
+class Story(Protocol):
+    """Turns a program's events into text, and hands the text on."""
+
+    def write(self, attempt: str, data: bytes) -> None: ...
+    def end(self) -> None: ...
+
+
+Stories = Callable[[str, Callable[[str], None]], Story | None]
+"""For a runtime and a taker of text; None where its output is plain text."""
+
+
+class LogReader:
+    """The log of one run, for one view. `take` gives the lines that have come since the last time."""
+
+    def __init__(self, client: Client, run: str, stories: Stories, look_s: float = LOOK_S) -> None:
+        self._client, self._run, self._stories, self._look_s = client, run, stories, look_s
+        self._over, self._lock = threading.Event(), threading.Lock()
+        self._lines: list[Line] = []
+        self._places = {name: ("", 0) for name, _ in STREAMS}
+        self._ended: set[str] = set()
+        self._rests: dict[str, str] = {}
+        self._plain = {name: codecs.getincrementaldecoder("utf-8")("replace") for name, _ in STREAMS}
+        self._story: Story | None = None
+        self.state = "reading"
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def take(self) -> list[Line]:
+        with self._lock:
+            lines, self._lines = self._lines, []
+        return lines
+
+    def read(self) -> None:
+        """Until the log has ended or nobody looks any more; an absent coordinator is waited for."""
+        begun = False
+        while not self._over.is_set():
+            try:
+                if not begun:
+                    self._begin()
+                    begun = True
+                if self._look():
+                    continue
+            except ApiError as error:
+                self._say(f"{error}. {error.fix}", "red")
+                self.state = "refused"
+                return
+            except PancodeError as error:
+                self.state = f"the coordinator is away: {error.why or error}"
+            if len(self._ended) == len(STREAMS):
+                self._finish()
+                return
+            self._over.wait(self._look_s)
+
+    def _begin(self) -> None:
+        runtime = self._client.get(path_of("runs", self._run, "brief"))["runtime"]
+        self._story = self._stories(runtime, lambda text: self._text("out", text, ""))
+
+    def _look(self) -> bool:
+        """Read one piece of each stream; whether there is more already."""
+        more = False
+        for name, style in STREAMS:
+            attempt, offset = self._places[name]
+            part = self._client.log(self._run, name, attempt, offset)
+            if part.attempt != attempt and attempt:
+                self._say(f"attempt {part.attempt}", "bold")
+            self._places[name] = (part.attempt, part.next)
+            self._take_in(name, style, part.attempt, part.data)
+            more = more or part.state == "more"
+            if part.state == "end":
+                self._ended.add(name)
+            else:
+                self._ended.discard(name)
+        self.state = "following"
+        return more
+
+    def _take_in(self, name: str, style: str, attempt: str, data: bytes) -> None:
+        if name == "out" and self._story is not None:
+            if data:
+                self._story.write(attempt, data)
+        else:
+            self._text(name, self._plain[name].decode(data), style)
+
+    def _text(self, name: str, text: str, style: str) -> None:
+        *whole, rest = (self._rests.get(name, "") + text).split("\n")
+        self._rests[name] = rest
+        self._add([((shown(one), style),) for one in whole])
+
+    def _say(self, text: str, style: str) -> None:
+        self._add([((shown(text), style),)])
+
+    def _add(self, lines: list[Line]) -> None:
+        with self._lock:
+            self._lines += lines
+            del self._lines[:-MOST]
+
+    def _finish(self) -> None:
+        if self._story is not None:
+            self._story.end()
+        for name, style in STREAMS:
+            if self._rests.get(name):
+                self._text(name, "\n", style)
+        self.state = "end of the log"

@@ -1,0 +1,1 @@
+"""Pure presenters: answers of the API become pages of rows and lines."""

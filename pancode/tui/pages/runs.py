@@ -1,0 +1,189 @@
+"""Pages of runs: the newest, those that go on now, and one with its story."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pancode.counted import counted
+from pancode.plain import count, safe, style_of, tokens, usd
+from pancode.tui.moment import PageMoment
+from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
+from pancode.tui.pages.summary import day_of, today
+
+
+def stage(run: Json) -> str:
+    """Its outcome, or where it is; a run that waits says so."""
+    if run["outcome"]:
+        return str(run["outcome"])
+    return "waits" if run["waits"] else str(run["stage"])
+
+
+def cost(run: Json) -> str:
+    """Dollars; `unknown` only of a run that has ended."""
+    said = run["usage"]["cost_usd"]
+    if said is None:
+        return "unknown" if run["outcome"] else "-"
+    return usd(said)
+
+
+def used(run: Json) -> str:
+    """Tokens in and out."""
+    total = run["usage"]["input_tokens"] + run["usage"]["output_tokens"]
+    return count(total) if total else "-"
+
+
+def _row(run: Json, *cells: str) -> PageRow:
+    return PageRow(run["run"], "run", (run["run"], *cells), run, PagePlace("run", run["run"]))
+
+
+def runs(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The newest runs, newest first."""
+    rows = tuple(
+        _row(
+            run, stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
+            moment.between(run["started_at"], run["finished_at"]), cost(run), moment.at(run["created_at"]),
+            run["task"],
+        )
+        for run in answers["runs"]["runs"]
+    )  # fmt: skip
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", "AT", "TASK")
+    spare = ("MODEL", "RUNTIME", "AT", "AGENT")
+    return Page((), head, rows, spare, "TASK", 'no run yet; try: pancode dispatch "..."')
+
+
+def now(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The dashboard: agents, tiers, budget, inbox, and each run that has not ended with its context."""
+    live = [run for run in answers["runs"]["runs"] if run["outcome"] is None]
+    context = {(one["node"], one["id"]): one["ctx_usable"] for one in answers["models"]["models"]}
+    rows = tuple(
+        _row(
+            run, stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"], used(run),
+            tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
+            cost(run), _doing(run),
+        )
+        for run in live
+    )  # fmt: skip
+    head = ("RUN", "STAGE", "NODE", "AGENT", "MODEL", "TOKENS", "CTX", "FOR", "COST", "TASK")
+    above = (_agents(answers), _tiers(answers), _budget(answers), _inbox(answers, live))
+    return Page(above, head, rows, ("MODEL", "CTX", "COST", "FOR"), "TASK", "nothing runs and nothing waits")
+
+
+def _bare(model: str | None) -> str:
+    """`qwen3@ollama` names an endpoint behind the model."""
+    return (model or "").partition("@")[0]
+
+
+def _doing(run: Json) -> str:
+    return f"{run['reason']}: {run['task']}" if run["waits"] and run["reason"] else str(run["task"])
+
+
+def _agents(answers: Json) -> Line:
+    busy = [one for one in answers["workers"]["workers"] if one["now"]]
+    names = ", ".join(
+        f"{one['agent']} ({one['runtime']} on {one['node'] or 'no machine yet'})" for one in busy
+    )
+    return fact("agents", f"{len(busy)} at work{f': {names}' if names else ''}")
+
+
+def _tiers(answers: Json) -> Line:
+    tally = Counter(one["tier"] or "unknown" for one in answers["models"]["models"] if not one["embedding"])
+    words = ", ".join(
+        f"{tally[tier]} {tier}" for tier in ("frontier", "mid", "small", "unknown") if tally[tier]
+    )
+    return fact("tiers", words or "no local model")
+
+
+def _budget(answers: Json) -> Line:
+    budget = answers["budget"]
+    day = day_of(budget)
+    held = f", {usd(day['held_usd'])} held" if day else ""
+    left = f", {usd(day['remaining_usd'])} left" if day and day["remaining_usd"] is not None else ""
+    return fact("budget", f"{today(budget)} today{held}{left}; {counted(budget['runs'], 'run')} admitted")
+
+
+def _inbox(answers: Json, live: list[Json]) -> Line:
+    count = len(answers["inbox"]["items"])
+    return fact("inbox", f"{count} wait for you (i shows them)" if count else "nothing waits for you")
+
+
+def run(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
+    told = answers["run"]
+    lines = [*_state(told), *_facts(told, moment), *_results(told)]
+    lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
+    return Page(lines=tuple(lines), shape=told)
+
+
+def _state(told: Json) -> list[Line]:
+    state = stage(told)
+    notes = f"  ({', '.join(told['notes'])})" if told["notes"] else ""
+    first: Line = ((told["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
+    reason = [line(f"  {told['reason']}")] if told["reason"] else []
+    return [first, *reason, ()]
+
+
+def _facts(told: Json, moment: PageMoment) -> list[Line]:
+    usage = told["usage"]
+    where = f"{told['agent']} ({told['runtime']}) on {told['node'] or 'no machine yet'}"
+    known = "not known yet" if cost(told) == "-" else f"{cost(told)} ({usage['cost_source']})"
+    spent = f"{known}, {usage['input_tokens']} tokens in, "
+    pairs = [
+        ("task", told["task"]),
+        ("who", where),
+        ("model", told["model"]),
+        ("attempt", f"{told['attempt']}, fence {told['fence']}" if told["fence"] else told["attempt"]),
+        ("asked", f"{moment.at(told['created_at'])} by {told['created_by']}"),
+        ("took", moment.between(told["started_at"], told["finished_at"])),
+        ("cost", f"{spent}{usage['output_tokens']} out; estimate {usd(told['estimate_usd'])}"),
+        ("context", _context(told)),
+        ("safety", f"{told['mode']}, {told['safety']}, wall {told['isolation'] or '-'}"),
+        ("workflow", f"{told['workflow']} step {told['step']}" if told["workflow"] else ""),
+        ("continues", ", ".join(told["chain"])),
+        ("next", ", ".join(told["continued_by"])),
+        ("commit", told["commit"]),
+        ("landed", told["landed"] or (told["landing"] or {}).get("status")),
+        ("receipt", f"{told['receipt']}  (v verifies it)" if told["receipt"] else ""),
+    ]
+    return [fact(name, value) for name, value in pairs if value]
+
+
+def _context(told: Json) -> str:
+    served = told["served"] or {}
+    return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
+
+
+def _results(told: Json) -> list[Line]:
+    lines: list[Line] = [
+        fact(
+            "gate",
+            f"{one['name']}: {'passed' if one['passed'] else 'FAILED'}",
+            "" if one["passed"] else "red",
+        )
+        for one in told["gates"]
+    ]
+    lines += [fact("finding", one, "yellow") for one in told["findings"]]
+    lines += [fact("file", name) for name in told["files_changed"][:50]]
+    if told["answer"]:
+        lines += [(), line("ANSWER", "bold"), *(line(one) for one in told["answer"].splitlines()[:200])]
+    return lines
+
+
+def story(why: Json, moment: PageMoment) -> list[Line]:
+    """Each decision about a run, oldest first, and what it waits for now."""
+    lines: list[Line] = [
+        (
+            (f"{moment.at(one['at'])}  ", "dim"),
+            (f"{safe(one['what'])} {safe(one['verdict'])}  ", style_of(one["verdict"])),
+            (safe(one["detail"]), ""),
+        )
+        for one in why["decisions"]
+    ]
+    return [*lines, line(f"now: {why['now']}", "bold")]
+
+
+def why(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Why a run is where it is."""
+    told = answers["why"]
+    return Page(
+        lines=(line(f"why {told['run']}", "bold"), (), *story(told, moment)), shape={"run": told["run"]}
+    )

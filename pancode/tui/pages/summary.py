@@ -1,0 +1,68 @@
+"""The head of every page: machines, runs, money and what needs the person, in one line."""
+
+from __future__ import annotations
+
+from pancode.plain import safe, usd
+from pancode.tui.page import Json, Line
+
+HEARD = ("online", "draining", "drained")
+
+
+def summary(answers: Json) -> Line:
+    """Facts of the answers that there are; each comes from its own route."""
+    spans = [(" pancode", "bold")]
+    if "fleet" in answers:
+        spans += _fleet(answers["fleet"])
+    if "queues" in answers:
+        waiting = sum(one["waiting"] for one in answers["queues"]["queues"])
+        spans.append((f"  {waiting} waiting", ""))
+    if "inbox" in answers:
+        count = len(answers["inbox"]["items"])
+        spans.append((f"  inbox {count}", "yellow" if count else ""))
+    if "budget" in answers:
+        spans.append((f"  {today(answers['budget'])}", _over(answers["budget"])))
+    return tuple(spans)
+
+
+def _fleet(fleet: Json) -> list[tuple[str, str]]:
+    nodes, coordinator = fleet["nodes"], fleet["coordinator"]
+    heard = sum(one["state"] in HEARD for one in nodes)
+    used = sum(one["slots"]["used"] for one in nodes)
+    total = sum(one["slots"]["total"] for one in nodes)
+    spans = [
+        (f"  {heard}/{len(nodes)} machines", "" if heard == len(nodes) else "red"),
+        (f"  {used}/{total} slots", ""),
+    ]
+    for word in ("paused", "draining"):
+        if coordinator.get(word):
+            spans.append((f"  {word.upper()}", "yellow"))
+    return spans
+
+
+def today(budget: Json) -> str:
+    """`$0.42 of $5.00`."""
+    day = day_of(budget)
+    if day is None:
+        return "$0.00"
+    ceiling = f" of {usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
+    return f"{usd(day['spent_usd'])}{ceiling}"
+
+
+def day_of(budget: Json) -> Json | None:
+    """Today's scope; None before anything was spent where there is no ceiling."""
+    return next((one for one in budget["scopes"] if one["scope"].partition(":")[0] == "day"), None)
+
+
+def _over(budget: Json) -> str:
+    return "red" if any(one["over"] for one in budget["scopes"]) else ""
+
+
+def troubles(answers: Json) -> tuple[Line, ...]:
+    """What the coordinator itself suffers from, with its fix."""
+    told = answers["fleet"]["coordinator"] if "fleet" in answers else {}
+    found = [*([told["trouble"]] if told.get("trouble") else []), *told.get("closed", [])]
+    lines: list[Line] = []
+    for one in found:
+        lines.append(((f"{safe(one['what'])}: {safe(one['why'])}", "red"),))
+        lines.append(((f"  fix: {safe(one['fix'])}", "red"),))
+    return tuple(lines)

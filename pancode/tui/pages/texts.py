@@ -1,0 +1,48 @@
+"""Pages of bytes that an agent wrote: diffs in colours, and lines of logs without their escapes."""
+
+from __future__ import annotations
+
+import re
+
+from pancode.plain import diff_style, safe
+from pancode.tui.moment import PageMoment
+from pancode.tui.page import Json, Line, Page, line
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-_])")
+"""Sequences that colour or steer a terminal: taken out whole, so that no rest of them is left to read."""
+_TAB = 4
+MOST = 50_000
+"""Lines of a diff that are shown."""
+
+
+def shown(text: str) -> str:
+    """One line of a log or file without escape sequences and tabs; other control characters are named."""
+    return safe(_ESCAPES.sub("", text.rstrip("\r\n")).rpartition("\r")[2].expandtabs(_TAB))
+
+
+def diff(answers: Json, about: str, moment: PageMoment) -> Page:
+    """What a run changed, coloured by the first character of each line."""
+    lines = answers["diff"].decode("utf-8", "replace").split("\n")
+    told: list[Line] = [((shown(one), diff_style(one)),) for one in lines[:MOST]]
+    if len(lines) > MOST:
+        told.append(line(f"... {len(lines) - MOST} more lines: pancode runs diff {about}", "yellow"))
+    if not answers["diff"].strip():
+        told = [line("it changed nothing")]
+    return Page(lines=tuple(told), shape={"run": about})
+
+
+def receipt(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The verdict on a run's receipt, with each check."""
+    told = answers["verify"]
+    lines: list[Line] = [
+        line(f"{told['verdict']}  {told['run']}", "green" if told["verdict"] == "PASS" else "red"),
+        (),
+    ]
+    lines += [
+        (
+            ("ok   " if one["ok"] else "NOT  ", "green" if one["ok"] else "red"),
+            (safe(f"{one['what']}: {one['detail']}"), ""),
+        )
+        for one in told["checks"]
+    ]
+    return Page(lines=tuple(lines), shape={"run": told["run"]})

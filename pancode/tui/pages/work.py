@@ -1,0 +1,112 @@
+"""Pages of the queue, of workflows and their steps, and of the inbox."""
+
+from __future__ import annotations
+
+from pancode.plain import safe, style_of, usd
+from pancode.tui.moment import PageMoment, span
+from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
+
+
+def queue(answers: Json, about: str, moment: PageMoment) -> Page:
+    """What waits where, in order, with the reason."""
+    told = answers["queues"]
+    above = [line(f"the whole fleet is paused: {told['paused']}", "yellow")] if told["paused"] else []
+    rows = []
+    for one in told["queues"]:
+        if one["paused"]:
+            above.append(line(f"{one['name']} is paused: {one['paused']}", "yellow"))
+        rows += [_order(one, order) for order in one["orders"]]
+    head = ("RUN", "QUEUE", "WAITS FOR", "AGENT", "PRIORITY", "REASON")
+    return Page(tuple(above), head, tuple(rows), ("PRIORITY", "AGENT"), "REASON", "nothing waits")
+
+
+def _order(queue: Json, order: Json) -> PageRow:
+    cells = (order["run"], queue["name"], span(order["waiting_s"]), order["agent"], str(order["priority"]))
+    return PageRow(order["run"], "run", (*cells, order["reason"]), order, PagePlace("run", order["run"]))
+
+
+def workflows(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The newest workflows, newest first."""
+    rows = tuple(
+        PageRow(
+            one["workflow"], "workflow",
+            (
+                one["workflow"], one["state"], one["kind"], one["name"], _done(one), usd(one["cost"]["usd"]),
+                moment.between(one["created_at"], one["finished_at"]), one["reason"],
+            ),
+            one, PagePlace("workflow", one["workflow"]),
+        )
+        for one in answers["workflows"]["workflows"]
+    )  # fmt: skip
+    head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", "REASON")
+    empty = "no workflow yet; try: pancode batch, chain or race"
+    return Page((), head, rows, ("KIND", "TOOK", "COST"), "REASON", empty)
+
+
+def _done(workflow: Json) -> str:
+    ended = sum(step["finished_at"] is not None for step in workflow["steps"])
+    return f"{ended}/{len(workflow['steps'])}"
+
+
+def workflow(answers: Json, about: str, moment: PageMoment) -> Page:
+    """One workflow with its steps; Enter on a step shows its run."""
+    told = answers["workflow"]
+    cost = told["cost"]
+    cap = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    first: Line = ((told["workflow"], "bold"), ("  ", ""), (told["state"], style_of(told["state"])))
+    above = [
+        (*first, (f"  {told['kind']} {safe(told['name'])}  {safe(told['reason'])}", "")),
+        fact("cost", f"{usd(cost['usd'])}{cap}, {usd(cost['held_usd'])} held, {cost['runs']} runs"),
+    ]
+    if told["winner"]:
+        above.append(fact("winner", told["winner"], "green"))
+    rows = tuple(_step(step, moment) for step in told["steps"])
+    head = ("STEP", "STATE", "NEEDS", "ROUND", "RUN", "TOOK", "REASON")
+    spare = ("ROUND", "TOOK", "NEEDS")
+    return Page(tuple(above), head, rows, spare, "REASON", "no step", shape=told)
+
+
+def _step(step: Json, moment: PageMoment) -> PageRow:
+    took = moment.between(step["started_at"], step["finished_at"])
+    rounds = f"{step['round']}/{step['most']}" if step["most"] > 1 else ""
+    cells = (step["name"], step["state"], ", ".join(step["needs"]), rounds, step["run"] or "", took)
+    enters = PagePlace("run", step["run"]) if step["run"] else None
+    shape = {"run": step["run"]} if step["run"] else {}
+    return PageRow(step["name"], "step", (*cells, step["reason"]), shape, enters)
+
+
+def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
+    """What waits for the person, oldest first."""
+    rows = tuple(
+        PageRow(
+            one["id"], "item",
+            (one["run"], one["kind"], moment.ago(one["since"]), _choices(one), one["words"]),
+            one, PagePlace("item", one["id"]),
+        )
+        for one in answers["inbox"]["items"]
+    )  # fmt: skip
+    return Page(
+        (), ("RUN", "KIND", "FOR", "CHOICES", "WORDS"), rows, ("FOR",), "WORDS", "nothing waits for you"
+    )
+
+
+def _choices(item: Json) -> str:
+    return " / ".join(item["choices"])
+
+
+def item(answers: Json, about: str, moment: PageMoment) -> Page:
+    """One thing that waits, whole."""
+    found = next((one for one in answers["inbox"]["items"] if one["id"] == about), None)
+    if found is None:
+        return Page(lines=(line("it waits no longer: somebody has answered it"),))
+    lines = [
+        fact("run", found["run"], "bold"),
+        fact("kind", found["kind"]),
+        fact("since", moment.at(found["since"])),
+        (),
+        *(line(one) for one in found["words"].splitlines()),
+        (),
+        *(fact(f"{number}", one) for number, one in enumerate(found["choices"], start=1)),
+        fact("command", found["command"]),
+    ]
+    return Page(lines=tuple(lines), shape=found)

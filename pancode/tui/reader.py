@@ -1,0 +1,179 @@
+"""Reads the API beside the screen: what a view asks for, again when the feed says that something happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pancode.client import ApiError, Client
+from pancode.errors import PancodeError
+from pancode.tui.acts import Act
+from pancode.tui.views import ApiAsk, Asks
+
+LEAST_S, QUIET_S, AGAIN_S = 1.0, 10.0, 1.0
+"""Between two readings: at least, at most while nothing happens, and while the coordinator is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersRead:
+    """Answers to what view number `turn` asked for. `refused`: what the coordinator said instead."""
+
+    turn: int
+    answers: Mapping[str, Any]
+    refused: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The coordinator does not answer."""
+
+    why: PancodeError
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A thread of ours failed: a defect."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is true of the thing on which a person wants to act."""
+
+    ticket: int
+    shape: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """An act was carried out, or refused."""
+
+    act: Act | None
+    refused: PancodeError | None = None
+
+
+News = AnswersRead | Away | Crashed | Looked | Acted
+Say = Callable[[News], object]
+
+
+class Reader:
+    """Its threads end with `stop`, or with the process.
+
+    `first` asks the first question and may start a coordinator; `client` only asks one that runs.
+    """
+
+    def __init__(
+        self, first: Client, client: Client, say: Say, pause_s: tuple[float, float] | None = None
+    ) -> None:
+        self._first: Client | None = first
+        self._client, self._say = client, say
+        self._least_s, self._quiet_s = pause_s or (LEAST_S, QUIET_S)
+        self._turn, self._asks = 0, dict[str, ApiAsk]()
+        self._fixed: dict[str, Any] = {}
+        self._over = threading.Event()
+        self._lock, self._wake, self._at_once = threading.Lock(), threading.Event(), threading.Event()
+
+    def start(self) -> None:
+        self.beside(self._read)
+        self.beside(self._follow)
+
+    def stop(self) -> None:
+        """Nothing more is asked; a question under way is not waited for."""
+        self._over.set()
+        self.again()
+
+    def beside(self, work: Callable[[], None]) -> None:
+        """In a thread of its own; what fails there is told to the screen."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._say(Crashed(error))
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def want(self, turn: int, asks: Asks) -> None:
+        """From now on these answers, the first time at once."""
+        with self._lock:
+            self._turn, self._asks, self._fixed = turn, dict(asks), {}
+        self.again()
+
+    def again(self) -> None:
+        """Read now."""
+        self._at_once.set()
+        self._wake.set()
+
+    def look(self, ticket: int, ask: ApiAsk) -> None:
+        """Answer with `Looked`, or with `Acted` and the refusal."""
+
+        def work() -> None:
+            try:
+                self._say(Looked(ticket, self._answer(ask)))
+            except PancodeError as error:
+                self._say(Acted(None, error))
+
+        self.beside(work)
+
+    def act(self, act: Act, by: str) -> None:
+        """Send it; answer with `Acted`."""
+
+        def work() -> None:
+            try:
+                self._client.post(act.path, {"by": by, **act.body}, act.wait_s)
+            except PancodeError as error:
+                self._say(Acted(act, error))
+            else:
+                self._say(Acted(act))
+            self.again()
+
+        self.beside(work)
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            self._wake.clear()
+            self._at_once.clear()
+            with self._lock:
+                turn, asks = self._turn, dict(self._asks)
+            away = self._look_once(turn, asks)
+            self._at_once.wait(AGAIN_S if away else self._least_s)
+            if not away:
+                self._wake.wait(self._quiet_s)
+
+    def _look_once(self, turn: int, asks: Mapping[str, ApiAsk]) -> bool:
+        """Whether the coordinator is away."""
+        answers, refused = dict[str, Any](), None
+        for name, ask in asks.items():
+            try:
+                answers[name] = self._fixed[name] if name in self._fixed else self._answer(ask)
+            except ApiError as error:
+                refused = error
+            except PancodeError as error:
+                self._say(Away(error))
+                return True
+        with self._lock:
+            if turn == self._turn:
+                self._fixed = {name: told for name, told in answers.items() if asks[name].once}
+        self._say(AnswersRead(turn, answers, refused))
+        return False
+
+    def _answer(self, ask: ApiAsk) -> Any:
+        client = self._first or self._client
+        answer = client.raw(ask.path, **ask.query) if ask.raw else client.get(ask.path, **ask.query)
+        self._first = None
+        return answer
+
+    def _follow(self) -> None:
+        """The feed only wakes the reading, so a gap in it loses nothing."""
+        while not self._over.is_set():
+            with suppress(PancodeError):
+                for _ in self._client.events("GET", "/v1/events", query={"tail": 0}):
+                    self._wake.set()
+                    if self._over.is_set():
+                        return
+            self._wake.set()
+            self._over.wait(AGAIN_S)

@@ -1,0 +1,20 @@
+"""One fleet for all tests that only look; a fresh one for those that act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.pancode.tui.scene import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Nobody changes it."""
+    return Scene(tmp_path_factory.mktemp("still"))

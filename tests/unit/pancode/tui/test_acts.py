@@ -1,0 +1,102 @@
+"""The questions before an act name what will happen; the requests fit the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.tui.acts import ACTS, Act, choices, held
+from tests.unit.pancode.tui.scene import Scene
+
+RUN: dict[str, Any] = {
+    "run": "r-1", "runtime": "claude", "node": "gpubox", "agent": "builder", "task": "fix\x1b it",
+    "usage": {"cost_usd": "0.42"}, "files_changed": ["a", "b"],
+}  # fmt: skip
+NODE: dict[str, Any] = {
+    "name": "gpubox", "slots": {"used": 2, "total": 4}, "draining": None, "paused": None, "quarantined": None,
+}  # fmt: skip
+FLOW: dict[str, Any] = {
+    "workflow": "w-1", "name": "three", "cost": {"usd": "1.5"},
+    "steps": [{"finished_at": None}, {"finished_at": "x"}],
+}  # fmt: skip
+ITEM: dict[str, Any] = {
+    "id": "i", "run": "r-1", "kind": "landing", "words": "2 files", "choices": [], "yes": ["--with-commands"],
+}  # fmt: skip
+
+
+def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
+    return ACTS[name, kind].act(shape, words)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape", "question"),
+    [
+        ("stop", "run", RUN, "Stop run r-1: claude on gpubox, $0.42 so far?"),
+        (
+            "stop",
+            "run",
+            {**RUN, "node": None, "usage": {"cost_usd": None}},
+            "Stop run r-1: claude, on no machine yet, cost not known yet?",
+        ),
+        ("retry", "run", RUN, r"Retry r-1 as a new run: builder (claude), 'fix\\x1b it'?"),
+        (
+            "land",
+            "run",
+            RUN,
+            "Land r-1: write 2 files into the checkout it was dispatched from, gates first?",
+        ),
+        ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
+        ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
+        ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
+        ("retry", "workflow", FLOW, "Retry workflow w-1 'three': what failed, as a new workflow?"),
+        (
+            "approve",
+            "item",
+            ITEM,
+            "Approve r-1: 2 files. This lands it, gates first and says yes to --with-commands?",
+        ),
+        ("deny", "item", ITEM, "Deny r-1: nothing is landed or continued, and it leaves the inbox?"),
+    ],
+)
+def test_a_question_names_what_will_happen(
+    name: str, kind: str, shape: dict[str, Any], question: str
+) -> None:
+    assert act(name, kind, shape).question == question
+
+
+def test_an_approval_says_yes_to_exactly_what_is_held() -> None:
+    assert act("approve", "item", ITEM).body == {"with_commands": True}
+    asked = held(act("land", "run", RUN), "it changes .github/x", "--with-commands --with-secret")
+    assert asked.body == {"with_commands": True, "with_secret": True} and ".github/x" in asked.question
+    assert asked.path == "/v1/runs/r-1/land"
+
+
+def test_choices_stand_with_their_numbers() -> None:
+    assert choices({"words": "Which?", "choices": ["left", "right"]}) == "Which?\n  1: left\n  2: right"
+
+
+def test_the_api_takes_each_request(scene: Scene) -> None:
+    """With the shapes that it answers with itself."""
+    client = scene.client
+    sent = {
+        ("stop", "run"): scene.works,
+        ("retry", "run"): scene.done,
+        ("tell", "run"): scene.waits,
+        ("land", "run"): scene.done,
+        ("drain", "node"): "n1",
+        ("stop", "workflow"): client.get("/v1/workflows")["workflows"][0]["workflow"],
+    }
+    for (name, kind), about in sent.items():
+        chosen = ACTS[name, kind]
+        assert chosen.look is not None
+        made = chosen.act(client.get(chosen.look(about).path), "words")
+        if name == "tell":  # a shell command takes no words: the API's own refusal
+            with pytest.raises(Exception, match="takes no words|cannot be told"):
+                client.post(made.path, {"by": "ada", **made.body})
+        else:
+            client.post(made.path, {"by": "ada", **made.body})
+    (item,) = client.get("/v1/inbox")["items"]
+    client.post(act("deny", "item", item).path, {"by": "ada"})
+    assert client.get("/v1/inbox")["items"] == []
+    assert client.get("/v1/nodes/n1")["draining"] == "drained by ada"

@@ -1,0 +1,54 @@
+"""Golden screens as text, 80 x 24 and 120 x 40; `GOLDEN_SCREENS=write` draws them anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from pancode.tui.app import Console
+from tests.unit.pancode.tui.scene import Scene, played, screen, shows
+
+GOLDEN = Path(__file__).parent / "golden"
+WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
+SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "now": ("now", (), "write the tests"),
+    "runs": ("runs", (), "tidy the imports"),
+    "machines": ("machines", (), "not heard for"),
+    "queue": ("queue", (), "a new disk"),
+    "inbox": ("inbox", (), "Which port?"),
+    "money": ("money", (), "agent builder"),
+    "workflows": ("workflows", (), "checks"),
+    "steps": ("workflows", ("enter",), "lint"),
+    "run": ("runs", ("j", "j", "j", "enter"), "STORY"),
+    "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
+    "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
+    "filter": ("runs", ("slash", "t", "i", "d", "y"), "/tidy"),
+    "keys": ("now", ("question_mark",), "go to a resource"),
+    "stop": ("runs", ("j", "j", "s"), "Stop run"),
+}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", sorted(SCREENS))
+def test_a_screen_is_as_it_was(still: Scene, name: str, size: tuple[int, int]) -> None:
+    begin, presses, words = SCREENS[name]
+    golden = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        await pilot.press(*presses)
+        await shows(app, pilot, words)
+        await pilot.pause()
+        shown = screen(app) + "\n"
+        if WRITES:
+            golden.write_text(shown, encoding="utf-8")
+        assert shown == golden.read_text(encoding="utf-8")
+
+    played(still, play, begin, size)
+
+
+def test_every_golden_screen_has_its_case() -> None:
+    assert {path.name.rpartition("-")[0] for path in GOLDEN.iterdir()} == set(SCREENS)
