@@ -17,7 +17,9 @@ HEAVY = (
 PROBE = "import json, sys, {0}; print(json.dumps(sorted(n.split('.')[0] for n in sys.modules)))"
 
 
-@pytest.mark.parametrize("module", ["pancode.cli.main", "pancode.cli.runs", "pancode.cli.screens.top", "pancode.client"])
+@pytest.mark.parametrize(
+    "module", ["pancode.cli.main", "pancode.cli.runs", "pancode.cli.screens.top", "pancode.client"]
+)
 def test_start_of_the_command_line_is_light(module: str) -> None:
     source = ROOT / module.replace(".", "/")
     if not (source.with_suffix(".py").is_file() or (source / "__init__.py").is_file()):

@@ -152,7 +152,13 @@ ALL = _walk(entry.cli, ROOT)
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[path for path, _ in ALL])
 def test_every_command_has_help_and_a_way_to_ask_for_json(path: str, command: click.Command) -> None:
     assert command.help, path
-    no_json = ("pancode serve", "pancode top", "pancode mcp serve", "pancode completion", "pancode queue rq")  # RQ prints
+    no_json = (
+        "pancode serve",
+        "pancode top",
+        "pancode mcp serve",
+        "pancode completion",
+        "pancode queue rq",
+    )  # RQ prints
     silent = isinstance(command, click.Group) or path in no_json
     assert silent or any("--json" in p.opts for p in command.params), f"{path} has no --json"
 
