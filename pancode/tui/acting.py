@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from textual.app import App
 
 from pancode.errors import PancodeError
 from pancode.tui.acts import ACTS, Act, ActKind, choices, held
@@ -12,17 +14,22 @@ from pancode.tui.page import Json
 from pancode.tui.reader import Reader
 from pancode.tui.subject import KeySubject, way_of
 
-if TYPE_CHECKING:
-    from pancode.tui.app import Console
-
 HELD = "held"
 """The refusal of a landing that a person can lift by a word."""
+
+
+class NotingApp(App[int]):
+    """An application with a line for words."""
+
+    def note(self, words: str, style: str = "") -> None:
+        """Show one line, until the next key."""
+        raise NotImplementedError
 
 
 class Acting:
     """One question at a time: what was asked before is forgotten."""
 
-    def __init__(self, console: Console, reader: Reader, by: str) -> None:
+    def __init__(self, console: NotingApp, reader: Reader, by: str) -> None:
         self._console, self._reader, self._by = console, reader, by
         self._ticket = 0
         self._next: Callable[[Any], None] | None = None

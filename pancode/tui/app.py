@@ -7,13 +7,13 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 from pancode.tui import frame
-from pancode.tui.acting import Acting
+from pancode.tui.acting import Acting, NotingApp
 from pancode.tui.bars import CSS, Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas
 from pancode.tui.dialogs import KeysHelp
@@ -35,7 +35,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _BY_PRESS = {key.press: key for key in KEYS}
 
 
-class Console(App[int]):
+class Console(NotingApp):
     """`by`: the person, as runs and audit show it."""
 
     ENABLE_COMMAND_PALETTE = False
