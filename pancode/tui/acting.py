@@ -9,8 +9,9 @@ from textual.app import App
 
 from pancode.errors import PancodeError
 from pancode.tui.acts import ACTS, Act, ActKind, choices, held
+from pancode.tui.bars import Bar
 from pancode.tui.dialogs import Confirm, Words
-from pancode.tui.page import Json
+from pancode.tui.page import Json, line
 from pancode.tui.reader import Reader
 from pancode.tui.subject import KeySubject, way_of
 
@@ -19,11 +20,15 @@ HELD = "held"
 
 
 class NotingApp(App[int]):
-    """An application with a line for words."""
+    """An application with a line for words, which stands above its footer."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.note_bar = Bar("note")
 
     def note(self, words: str, style: str = "") -> None:
-        """Show one line, until the next key."""
-        raise NotImplementedError
+        """Show one line, until the next key; without words there is no line."""
+        self.note_bar.tell((line(words, style),) if words else ())
 
 
 class Acting:

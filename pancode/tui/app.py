@@ -66,15 +66,15 @@ class Console(NotingApp):
     # -- life ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        self._summary, self._title, self._note = Bar("summary"), Bar("title"), Bar("note")
+        self._summary, self._title = Bar("summary"), Bar("title")
         self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
-        yield from (self._summary, self._title, self._canvas, self._note, self._prompt, self._keys)
+        yield from (self._summary, self._title, self._canvas, self.note_bar, self._prompt, self._keys)
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for one in _SIGNALS:
             loop.add_signal_handler(one, self.action_leave, 128 + one)
-        self._note.tell(())
+        self.note("")
         self._canvas.sheet.focus()
         self._reader.start()
         self.set_interval(TICK_S, self._tick)
@@ -118,10 +118,6 @@ class Console(NotingApp):
             moment = PageMoment.of(self._clock.wall_ms())
             self._known = KnownAnswers(told.answers, moment, self._clock.boot_ms(), None, told.refused)
             self._draw()
-
-    def note(self, words: str, style: str = "") -> None:
-        """One line above the footer, until the next key."""
-        self._note.tell((line(words, style),) if words else ())
 
     # -- drawing ---------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ class Pane:
         assert tmux is not None
         self._base = [tmux, "-L", f"pancode-top-{os.getpid()}", "-f", "/dev/null"]
         self._home = fleet.home
-        self._env = {**fleet.env, "TERM": "xterm-256color", "ENV": "", "PS1": "$ "}
+        self._env = {**fleet.env, "TERM": "xterm-256color", "ENV": "", "PS1": "> "}
         self._tmux("new-session", "-d", "-x", "80", "-y", "24", "sh")
-        self.shows("$")
+        self.is_a_shell_again()
 
     def _tmux(self, *words: str) -> str:
         argv = [*self._base, *words]
@@ -59,6 +59,11 @@ class Pane:
             assert time.monotonic() < end, f"{words!r} did not come:\n{shown}"
             time.sleep(0.1)
         return shown
+
+    def is_a_shell_again(self) -> None:
+        """The shell runs what is typed."""
+        self.types("echo a''gain")
+        self.shows("again")
 
     def child(self) -> int:
         """What the shell runs."""
@@ -99,7 +104,7 @@ def test_a_person_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None
     assert fleet.ended(run)["outcome"] == "interrupted"
     pane.shows("interrupted")
     pane.press("q")
-    pane.shows("$")
+    pane.is_a_shell_again()
     assert pane.modes() == "0 1 0"
 
 
@@ -130,7 +135,7 @@ def test_a_coordinator_that_goes_looks_unlike_an_idle_fleet(fleet: Owner, pane: 
         assert time.monotonic() < end, pane.screen()
         time.sleep(0.2)
     pane.press("q")
-    pane.shows("$")
+    pane.is_a_shell_again()
 
 
 def test_without_a_terminal_it_says_what_to_use(fleet: Owner) -> None:
