@@ -28,9 +28,11 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/runs/{run}/stop": Told("stop it", "runs stop", "RunShape"),
     "POST /v1/runs/{run}/retry": Told("the same work as a new run", "runs retry", "Queued, with `warnings`"),
     "GET /v1/runs/{run}/diff": Told("what it changed", "runs diff", "a patch, as bytes"),
-    "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "runs land", "object"),
-    "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
     "GET /v1/runs/{run}/verify": Told("judge its receipt", "receipt verify", "VerdictShape"),
+    "GET /v1/landings": Told("the landings that wait, in order", "land", '`{"landings"}`'),
+    "GET /v1/landings/green": Told("done, verified and not landed, in a repository", "land", '`{"runs"}`'),
+    "POST /v1/runs/{run}/land": Told("land it; answers when that is over", "land", "object"),
+    "POST /v1/runs/{run}/land/cancel": Told("call a landing off", "", '`{"run", "landings"}`'),
     "POST /v1/runs/{run}/continue": Told(
         "a new run that goes on from its result", "runs continue", "Queued, with `warnings`"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -12,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.control.faces import LandWay, LinkWay
+from pancode.control.faces import LinkWay
 from pancode.domain.books import MINUTE_MS, Ceilings
+from pancode.domain.landing.values import How, LandWay
 from pancode.domain.names import label_word, nearest, node_name, one_line
 from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
@@ -220,9 +222,14 @@ class LandBody(Body):
     """Also files that decide what runs next."""
     with_secret: bool = False
     """Also a file that holds a secret of the run."""
+    how: How | None = None
+    """Of the commits on the branch; None: as `land.how` says."""
+    wait: bool = True
+    """False: the answer comes at once, with its place in the queue."""
 
-    def landing(self) -> LandWay:
-        return LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
+    def landing(self, how: How) -> LandWay:
+        way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
+        return replace(way, how=self.how or how)
 
 
 class CallerBody(Body):

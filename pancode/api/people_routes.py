@@ -7,13 +7,13 @@ from typing import Any
 from pancode.api.bodies import ActBody, AnswerBody, ApproveBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.faces import LandWay
+from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import LANDED
 from pancode.domain.people.inbox import ItemKind, kind_of
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Run, RunState
 from pancode.domain.runtimes import RUNTIMES
-from pancode.errors import RefusedError, UsageError, WorkspaceError
+from pancode.errors import RefusedError, UsageError
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:
@@ -54,12 +54,8 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
     """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
     runs, people, by = context.plane.runs, context.plane.people, body.by
     people.must_be_approvable(run, body.yes())
-    way = LandWay(by, with_commands=body.with_commands, with_secret=body.with_secret)
-    try:
-        done = context.coordinator.code.land(run, way, wanted=lambda: people.still_waits(run))
-    except WorkspaceError as error:
-        runs.not_landed(run, error, by)
-        raise
+    way = LandWay(by, with_commands=body.with_commands, with_secret=body.with_secret, approves=True)
+    done = context.coordinator.code.land(run, way)
     if done["status"] != LANDED and runs.find(run.id).landed is not None:
         why = "somebody was faster"
         raise RefusedError(

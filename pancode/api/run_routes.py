@@ -1,4 +1,4 @@
-"""Routes of runs: dispatch, look, follow, stop, retry, diff, land."""
+"""Routes of runs: dispatch, look, follow, stop, retry, diff."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from node_agent.wire.failure import Outcome
-from pancode.api.bodies import DispatchBody, LandBody, ReasonBody, RetryBody
+from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody
 from pancode.api.context import ApiContext
+from pancode.api.land_routes import LAND_VERBS
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
 from pancode.domain.records import Run, RunState
-from pancode.errors import WorkspaceError
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:
@@ -103,29 +102,6 @@ def _diff(context: ApiContext, call: ApiCall) -> Any:
     return Response(change, media_type="application/octet-stream")
 
 
-def _land(context: ApiContext, call: ApiCall) -> Any:
-    body: LandBody = call.body
-    run = _meant(context, call)
-    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
-        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
-        raise WorkspaceError(
-            f"{run.id} did not end well: {run.outcome}",
-            why=run.reason,
-            fix=f"look: pancode runs diff {run.id}; then: pancode runs land --anyway {without}{run.id}",
-            code="not_done",
-        )
-    try:
-        return {"run": run.id, **context.coordinator.code.land(run, body.landing())}
-    except WorkspaceError as error:
-        context.plane.runs.not_landed(run, error, body.by)
-        raise
-
-
-def _call_off(context: ApiContext, call: ApiCall) -> Any:
-    run = _meant(context, call)
-    return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
-
-
 def _verify(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.records.verify(call.path["run"], context.coordinator.streams)
 
@@ -143,7 +119,6 @@ RUN_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True),
     Verb("POST", "/v1/runs/{run}/retry", _retry, RetryBody, pokes=True, status=201),
     Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",)),
-    Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
-    Verb("POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody),
     Verb("GET", "/v1/runs/{run}/verify", _verify),
+    *LAND_VERBS,
 )

@@ -17,7 +17,7 @@ from pancode.cli import options
 from pancode.cli.exams import admitted
 from pancode.cli.face import Face, here, who
 from pancode.cli.follow import summary, wait
-from pancode.cli.landing import landed, unless_landed
+from pancode.cli.land.landing import landed, unless_landed
 from pancode.cli.lazy import Commands, RichHelpCommand
 from pancode.cli.params import Json
 from pancode.cli.render import safe, safe_block

@@ -31,7 +31,6 @@ _ELSEWHERE = {
     "stop": "pancode runs stop RUN",
     "retry": "pancode runs retry RUN",
     "diff": "pancode runs diff RUN",
-    "land": "pancode runs land RUN",
     "version": "pancode --version",
     "status": "pancode fleet status",
     "ps": "pancode runs",

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli import completions
-from pancode.cli import landing as landings
 from pancode.cli.face import who
 from pancode.cli.follow import cost, lasted, summary
 from pancode.cli.lazy import Commands
@@ -30,13 +29,15 @@ from pancode.cli.render import (
 from pancode.cli.tables import table
 from pancode.client import path_of
 from pancode.counted import counted
-from pancode.errors import ExitCode, UsageError
 
 app = Commands()
 
 
-MORE = {"logs": ("logs", "What a run's agent says and does, from the stored log.")}
-"""Imports that need the readers of programs' output, which take a while to load."""
+MORE = {
+    "logs": ("logs", "What a run's agent says and does, from the stored log."),
+    "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
+}
+"""Commands with modules of their own, which take a while to load."""
 
 
 @app.group("runs", "pancode runs 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
@@ -232,34 +233,3 @@ def diff(
     else:
         sys.stdout.buffer.write(harmless(change, sys.stdout))
         sys.stdout.buffer.flush()
-
-
-@runs.verb("land", "pancode runs land last")
-def land(
-    run: Run,
-    *,
-    no_gates: Annotated[bool, option("Do not run the gates again on the merged tree.", "--no-gates")] = False,
-    anyway: Annotated[bool, option("Also the change of a run that did not end as done.", "--anyway")] = False,
-    with_commands: Annotated[
-        bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
-    ] = False,
-    with_secret: Annotated[
-        bool, option("Also a file into which the run wrote one of its secrets.", "--with-secret")
-    ] = False,
-    branch: Annotated[
-        str | None, option("As a commit on this branch, new or not; your files stay.", "NAME")
-    ] = None,
-    message: Annotated[
-        str | None, option("Of that commit (default: the run's task).", "-m", "--message", "TEXT")
-    ] = None,
-    face: Json,
-) -> int:
-    """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are."""
-    if message and not branch:
-        raise UsageError("-m is the message of a commit, and no commit is made", fix="add --branch NAME")
-    asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
-    asked |= {"branch": branch, "message": message}
-    body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
-    answer = landings.land(face, face.client(), run, body)
-    face.show(answer, lambda: landings.landing(answer))
-    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE

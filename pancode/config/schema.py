@@ -20,6 +20,7 @@ from pancode.config.values import (
     Size,
     Texts,
 )
+from pancode.domain.landing.values import How
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
@@ -145,6 +146,12 @@ class Metrics(Part):
     hosts: Texts = ()
 
 
+class Land(Part):
+    """How a change becomes commits on a branch."""
+
+    how: Annotated[How, Field(strict=False)] = How.SQUASH
+
+
 class Allow(Part):
     """The bounds of a repository's requests to the nodes, beyond its own files. Only the owner sets them.
 
@@ -184,6 +191,7 @@ class Settings(Part):
     direct: DirectLinks = DirectLinks()
     metrics: Metrics = Metrics()
     ledger: LedgerPlace = LedgerPlace()
+    land: Land = Land()
     allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()
@@ -221,6 +229,7 @@ class Settings(Part):
             tiers=self.models.tiers,
             strict_tiers=self.models.strict_tiers,
             allowed_files=self.allow.files,
+            land_how=self.land.how.value,
         )
 
     def project(self) -> Project:
@@ -249,6 +258,7 @@ PROJECT_KEYS = (
     "dispatch.agent",
     "dispatch.max_attempts",
     "dispatch.on_lost",
+    "land.how",
     "limits",
     "models.worker",
     "models.scout",

@@ -24,6 +24,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_BUDGET_CEILING": ("budget.ceiling", str),
     "PANCODE_PER_RUN_BUDGET": ("budget.per_run", str),
     "PANCODE_SAFETY": ("dispatch.safety", str),
+    "PANCODE_LAND_HOW": ("land.how", str),
     "PANCODE_DEFAULT_AGENT": ("dispatch.agent", str),
     "PANCODE_REASONING": ("dispatch.reasoning", str),
     "PANCODE_DISPATCH_MAX_DEPTH": ("dispatch.max_depth", int),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
 from pancode.domain.agents import Agents
+from pancode.domain.landing.values import LandWay
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
 from pancode.domain.request import Defaults, Project
@@ -87,21 +88,6 @@ class Probed:
     target: Json
     questions: tuple[HostKeyQuestion, ...]
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LandWay:
-    """How a change is to be landed. `branch`: as a commit there, with `message`; empty: into the files.
-
-    `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
-    """
-
-    by: str
-    gates: bool = True
-    branch: str = ""
-    message: str = ""
-    with_commands: bool = False
-    with_secret: bool = False
 
 
 ProgressState = Literal["started", "done", "failed", "skipped", "note"]
@@ -210,11 +196,13 @@ class CodeVerbs(Protocol):
     def diff(self, run: Run, stat: bool) -> bytes:
         """The run's change against its snapshot as a patch, or as a list of files with counts."""
 
-    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = ...) -> Json:
-        """Merge into the user's tree or onto a branch: `{"status", "files", "conflicts", "gate",
-        "recovered"}`, and into which `"tree"` and `"branch"`. `wanted` False, asked as late as it can still
-        be called off: it is.
+    def land(self, run: Run, asked: LandWay, wait: bool = True) -> Json:
+        """Merge into the user's tree or onto a branch, when its turn has come: `{"status", "files", "gate",
+        "recovered"}`, and into which `"tree"` and `"branch"`. `wait` False: `{"status": "waiting", "place"}`.
         """
+
+    def landings(self, before_run: Run | None = None) -> list[Json]:
+        """The landings that wait or are under way, in order, with their places; or those before a run's."""
 
     def call_off(self, run: Run) -> list[Json]:
         """Ask landings of this run that are under way or wait to end; how each did. Empty: there is none.

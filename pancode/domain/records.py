@@ -299,6 +299,8 @@ class Action(Record):
     """The run, or the workflow, that it is about."""
     at_ms: int
     by: str
+    detail: dict[str, object] = field(default_factory=dict, hash=False)
+    """Of a landing: its repository, and the way as a person asked for it by hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,7 @@ class Defaults:
     estimate_ms: int = 600_000
     max_attempts: int | None = None
     on_lost: str = "ask"
+    land_how: str = "squash"
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
     """By mode, the widest that its runs have."""
     raised: str = ""

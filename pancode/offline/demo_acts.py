@@ -228,9 +228,9 @@ def land(play: Play) -> None:
     """The changes of two machines come together in the project."""
     stage, story = play.stage, play.story
     story.act("Landing: the changes of both machines, merged into your files")
-    done = play.command(f"runs land {play.runs['honest']}", "runs", "land", play.runs["honest"])
+    done = play.command(f"land {play.runs['honest']}", "land", play.runs["honest"])
     story.check("landed, with its gate run again on the merged files", done.code == 0, done.both)
-    done = play.command(f"runs land {play.runs['long']}", "runs", "land", play.runs["long"])
+    done = play.command(f"land {play.runs['long']}", "land", play.runs["long"])
     story.check("the other machine's change landed beside it", done.code == 0, done.both)
     source = (stage.project / "greet.py").read_text()
     there = (stage.project / "CHANGES.md").exists() and "def shout" in source

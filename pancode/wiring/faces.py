@@ -46,7 +46,6 @@ from pancode.domain.fleet import Deadlines
 from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import ActionKind, Node
 from pancode.errors import RefusedError, UsageError
-from pancode.wiring.asked_landings import AskedLandings
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, HostKeyOffer
@@ -65,13 +64,13 @@ class FaceCoordinator:
         self._around = FileSurroundings(self._root, self._environ)
         self.plane: Plane = inner.plane
         self.fleet = FaceFleet(inner.fleet, service, inner.retire_keys)
-        self.code = DepotCode(inner.depot.depot, inner.plane)
+        self.code = DepotCode(inner.depot.depot, inner.plane.core)
         self.streams = FaceStreams(inner.depot.streams)
         core = inner.plane.core
         workflows = Advancing(core, StepStarter(core, self.around))
         scheduler = Scheduler(core, self.around)
         self._follow_ons = (
-            FollowOn(core, {ActionKind.LAND: AskedLandings(core, self.code)}),
+            self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: workflows}),
             scheduler,
             PushWatch(core, scheduler, head_of),

@@ -174,7 +174,7 @@ def test_a_review_loop_of_two_rounds(logged_in: Owner, lab: Lab) -> None:
         "review": (2, 2),
     }
     assert shown["steps"][1]["outputs"]["verdict"] == {"verdict": "approved"}
-    land = next(line for line in said.out.splitlines() if "runs land" in line).split()[-1]
+    land = next(line for line in said.out.splitlines() if "pancode land" in line).split()[-1]
     fleet.run("runs", "land", land, cwd=top).ok()
     assert (top / "made.txt").read_text() == "draft\n" and (top / "plum.txt").read_text() == "plum\n"
     assert Decimal(shown["cost"]["usd"]) > 0 and shown["cost"]["unknown"] == 0

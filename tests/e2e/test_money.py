@@ -68,7 +68,7 @@ def test_a_brief_says_what_happened_once_and_the_audit_is_whole(fleet: Owner) ->
     top = fleet.repository("briefed")
     made = paid(fleet, top, "node1", "write made.txt new", "usage 1 1 0.01")
     told = fleet.ask("brief", "--since", "10m")
-    assert f"pancode runs land {made['run']}" in [line["command"] for line in told["waits"]]
+    assert f"pancode land {made['run']}" in [line["command"] for line in told["waits"]]
     fleet.run("runs", "land", str(made["run"]), cwd=top).ok()
     text = fleet.run("brief", "--markdown").ok().out
     assert text.startswith("# Since") and "## Landed" in text and str(made["run"]) in text

@@ -76,7 +76,7 @@ def test_a_chain_hands_on_commits_answers_and_files_from_host_to_host(fleet: Own
     assert shown["state"] == "done" and [step["state"] for step in shown["steps"]] == ["done"] * 3
     build = fleet.show(shown["steps"][1]["run"])
     assert build["node"] == "node2" and "the release" in build["task"]
-    land = next(line for line in said.out.splitlines() if "runs land" in line).split()[-1]
+    land = next(line for line in said.out.splitlines() if "pancode land" in line).split()[-1]
     fleet.run("runs", "land", land, cwd=top).ok()
     assert (top / "plan.md").read_text() == "say moin\nbuilt on node2\n"
     receipt = fleet.ask("workflow", "receipt", "last")

@@ -5,105 +5,38 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.wire.gitrefs import checked_object
 from node_agent.wire.gitsafe import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
+from pancode.adapters.git.land_commits import explained
 from pancode.adapters.git.land_journal import Checkpoint, LandingJournal, TreeChanged
-from pancode.adapters.git.land_steps import Conflict, forbidden, steps_of
+from pancode.adapters.git.land_state import unless_in_progress
+from pancode.adapters.git.land_steps import forbidden, steps_of
 from pancode.adapters.git.listing import ListingLimits, hidden_names
 from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, tree_of
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import capture, index_copy
+from pancode.domain.landing.values import (
+    CalledOff,
+    Conflict,
+    Gates,
+    LandingGates,
+    LandReport,
+    LandRequest,
+    LandStatus,
+    Merged,
+    never,
+)
 
 LOOK_S = 0.1
-
-
-class LandStatus(StrEnum):
-    """How a landing ended. Only `landed` changed the tree."""
-
-    LANDED = "landed"
-    NOTHING = "nothing to land"
-    CONFLICT = "conflict"
-    GATE_FAILED = "gate failed"
-    HELD = "held"
-    """A person has to say yes to it first."""
-    CALLED_OFF = "called off"
-
-
-@dataclass(frozen=True, slots=True)
-class LandingGates:
-    """The gates' verdict on the merged tree. `held`: files that a person has to say yes to first."""
-
-    ok: bool
-    detail: str = ""
-    held: tuple[Conflict, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LandRequest:
-    """What to land: a result of a run, made on that snapshot, both in that repository of the depot.
-
-    `environ` is where the user's own git settings are found (None: our environment).
-    """
-
-    repo_id: str
-    snapshot_commit: str
-    result_commit: str
-    environ: Mapping[str, str] | None = None
-    allowed: tuple[str, ...] = ()
-    """Patterns of untracked files that travelled although such names usually hold secrets."""
-
-
-@dataclass(frozen=True, slots=True)
-class LandReport:
-    """`files` were written or deleted; `conflicts` say which files kept it from happening, and why.
-
-    `recovered` tells of an earlier landing that had been cut off and was mended first.
-    """
-
-    status: LandStatus
-    files: tuple[str, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-    gate: LandingGates | None = None
-    recovered: str | None = None
-    tree: str = field(default="", compare=False)
-    """The checkout that it was about, and the branch that was out there (None: detached)."""
-    branch: str | None = field(default=None, compare=False)
-    commit: str = field(default="", compare=False)
-    """Made on that branch, where the landing was to be a commit; else nothing is committed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """The merged tree, an object of the depot. `files`: what the landing would change, as named on the disk.
-
-    `tested`: it is the very tree of the run's result.
-    """
-
-    tree: str
-    files: tuple[str, ...]
-    tested: bool
-
-
-Gates = Callable[[Merged], LandingGates]
-"""Judges the merged tree."""
-
-CalledOff = Callable[[], bool]
-"""Whether the person who asked for it has changed their mind: asked again and again until it is written."""
-
-
-def never() -> bool:
-    """Nobody calls it off."""
-    return False
 
 
 class CalledOffError(Exception):
@@ -158,6 +91,7 @@ def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | No
 
 
 def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
+    unless_in_progress(seen)
     import_base(seen, depot)
     with index_copy(seen, depot.path(seen.repo_id)) as index:
         ours_tree, _ = capture(
@@ -166,7 +100,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
         ours = seen.git.having(GIT_INDEX_FILE=str(index))
         merged, changes = merge_result(depot, request, ours_tree)
         if isinstance(merged, LandReport):
-            return merged
+            return explained(depot.git(seen.repo_id), request, seen.head, merged)
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
         if problems := forbidden(seen.top, changes, hidden):
             return _refused(problems)

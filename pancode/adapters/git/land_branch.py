@@ -1,44 +1,35 @@
-"""Lands a result as a commit on a branch of the user's repository; work tree, index and other refs stay."""
+"""Lands a result as commits on a branch of the user's repository; work tree, index and other refs stay."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from node_agent.wire.gitsafe import shown, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
-from pancode.adapters.git.land import (
+from pancode.adapters.git.land import CalledOffError, merge_result, not_passed, unless_called_off
+from pancode.adapters.git.land_commits import commits_of, explained
+from pancode.adapters.git.land_state import free_branch
+from pancode.adapters.git.merge import tree_of
+from pancode.adapters.git.objects import import_base
+from pancode.adapters.git.project import GitProject, asked_of_user, open_project
+from pancode.domain.landing.values import (
     CalledOff,
-    CalledOffError,
     Gates,
     LandReport,
     LandRequest,
     LandStatus,
-    merge_result,
+    OnBranch,
     never,
-    not_passed,
-    unless_called_off,
 )
-from pancode.adapters.git.merge import tree_of
-from pancode.adapters.git.objects import import_base
-from pancode.adapters.git.project import GitProject, asked_of_user, open_project
 
 NOBODY = ("pancode", "pancode@localhost")
 """Author and committer where the user has named neither to git."""
-_HEADS = "refs/heads/"
-
-
-@dataclass(frozen=True, slots=True)
-class OnBranch:
-    """Which branch, the commit's message, and the wall time of its date."""
-
-    name: str
-    message: str
-    now_ms: int
+TRIES = 5
 
 
 @translated("the landing")
@@ -53,11 +44,20 @@ def land_on_branch(
     """Merge the result into the tip of the branch, which is made at HEAD when it is new; commit it there.
 
     GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip.
+    A branch that somebody else moves meanwhile is merged into anew, and its gates run again.
     """
     seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
-    ref = _ref(seen, target.name)
+    ref = free_branch(seen, target.name)
     try:
-        report = _land(seen, depot, request, (ref, target), (gates, called_off))
+        for _ in range(TRIES):
+            report = _land(seen, depot, request, (ref, target), (gates, called_off))
+            if report is not None:
+                break
+        else:
+            raise GitRefusal(
+                f"branch {target.name} is moved faster than it can be landed on",
+                fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
+            )
     except CalledOffError:
         report = LandReport(LandStatus.CALLED_OFF)
     return replace(report, tree=str(seen.top), branch=target.name)
@@ -69,7 +69,8 @@ def _land(
     request: LandRequest,
     where: tuple[str, OnBranch],
     way: tuple[Gates | None, CalledOff],
-) -> LandReport:
+) -> LandReport | None:
+    """None: somebody else has moved the branch meanwhile, and nothing was written."""
     (ref, target), (gates, called_off) = where, way
     old = seen.git.ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text()
     tip = old or seen.head
@@ -78,20 +79,30 @@ def _land(
     ours = tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text()
     merged, changes = merge_result(depot, request, ours)
     if isinstance(merged, LandReport):
-        return merged
-    gate = gates(merged) if gates is not None else None
+        return explained(git, request, tip, merged)
+    named = git.having(**stamp_env(*_identity(seen, request.environ), target.now_ms))
+    made = commits_of(named, request, target, tip, merged)
+    if isinstance(made, LandReport):
+        return made
+    gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
     unless_called_off(called_off)
     if gate is not None and not gate.ok:
         return not_passed(gate)
-    named = git.having(**stamp_env(*_identity(seen, request.environ), target.now_ms))
-    parents = ("-p", tip) if tip else ()
-    words = f"{target.message.strip()}\n".encode()
-    commit = named.must("commit-tree", merged.tree, *parents, stdin=words).text()
-    _bring(seen, depot, commit, tip)
+    _bring(seen, depot, made.commit, tip)
     unless_called_off(called_off)
-    seen.git.must("update-ref", "-m", "pancode: landed", ref, commit, old or "0" * len(commit))
+    free_branch(seen, target.name)
+    told = ("-m", f"pancode: landed {request.run}".strip(), ref, made.commit, old or "0" * len(made.commit))
+    if not seen.git.ask("update-ref", *told).ok:
+        _unless_moved(seen, ref, old, told)
+        return None
     files = tuple(shown(change.path) for change in changes)
-    return LandReport(LandStatus.LANDED, files, gate=gate, commit=commit)
+    return LandReport(LandStatus.LANDED, files, gate=gate, commit=made.commit)
+
+
+def _unless_moved(seen: GitProject, ref: str, old: str, told: tuple[str, ...]) -> None:
+    """Nothing where somebody else was faster. GitFailure where git could not move it."""
+    if seen.git.ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() == old:
+        seen.git.must("update-ref", *told)
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
@@ -102,22 +113,6 @@ def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None
         pack = Path(folder) / "pack"
         git.must("pack-objects", "--revs", "--stdout", "-q", stdin=revs.encode(), stdout=pack)
         seen.git.must("unpack-objects", "-q", stdin=pack)
-
-
-def _ref(seen: GitProject, name: str) -> str:
-    ref = f"{_HEADS}{name}"
-    if name.startswith("-") or not seen.git.ask("check-ref-format", ref).ok:
-        raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
-    listed = seen.git.must("worktree", "list", "--porcelain").text().split("\n\n")
-    for one in listed:
-        lines = one.splitlines()
-        if f"branch {ref}" in lines:
-            raise GitRefusal(
-                f"branch {name} is checked out in {lines[0].removeprefix('worktree ')}",
-                why="a commit there would leave its files behind",
-                fix="leave --branch out to land in the files, or name another branch",
-            )
-    return ref
 
 
 def _identity(seen: GitProject, environ: Mapping[str, str] | None) -> tuple[str, str]:

@@ -9,18 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node_agent.wire.gitsafe import Change, parents, shown
+from pancode.domain.landing.values import Conflict
 
 ABSENT = "000000"
 _GITLINK = "160000"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A file that keeps a landing from happening, and why. `yes`: the option that lets it through."""
-
-    path: str
-    why: str
-    yes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def tree_of(git: Git, commit: str) -> str:
 
 def merge_trees(git: Git, base: str, ours: str, theirs: str) -> Merge:
     """Three-way merge of trees. Their histories do not matter, so cherry-picks and rebases merge alike."""
+    if base in (ours, theirs) or ours == theirs:
+        return Merge(theirs if base == ours else ours, ())
     signed = git.having(**_STAMP)
 
     def commit(tree: str, *parents: str) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import landing as landings
 from pancode.cli.face import who
+from pancode.cli.land import landing as landings
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.people.newrun import follow_new

@@ -20,7 +20,7 @@ def begin(face: Face, body: dict[str, Any], given: dict[str, Any], *, land_last:
     if land_last and given["detach"]:
         raise UsageError(
             "--land waits for the end, and --detach does not",
-            fix="leave one of them out; later: runs land RUN",
+            fix="leave one of them out; later: pancode land RUN",
         )
     asked = {**request_of(body, given), "dry_run": given["dry_run"]}
     answer = post_agreed(face, face.client(works=True), "/v1/workflows", asked)

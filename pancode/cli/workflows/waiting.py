@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pancode.cli import landing as landings
 from pancode.cli.events import changes
 from pancode.cli.face import Face, aside, say_no_more
 from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
+from pancode.cli.land import landing as landings
 from pancode.cli.progress import ProgressRow
 from pancode.cli.render import safe, safe_block
 from pancode.cli.workflows.words import ENDED, OVER, counts, headline
@@ -134,7 +134,7 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str
     if landing is not None:
         return text + landings.landing(landing)
     if last is not None and last["commit"]:
-        return f"{text}  land the change: pancode runs land {last['run']}\n"
+        return f"{text}  land the change: pancode land {last['run']}\n"
     if shape["state"] != "done":
         return f"{text}  look: pancode workflow show {shape['workflow']}\n"
     return text

@@ -105,7 +105,7 @@ def _waits(ended: list[Run], seen_to: set[str | None]) -> Iterator[BriefLine]:
         if run.outcome in _FINDS:
             yield _line(run, *_FINDS[run.outcome])
         elif _is_left(run):
-            yield _line(run, "has a change that is not landed", "pancode runs land {run}")
+            yield _line(run, "has a change that is not landed", "pancode land {run}")
 
 
 def _is_left(run: Run) -> bool:

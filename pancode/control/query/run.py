@@ -176,11 +176,11 @@ def _text_of(value: object) -> str | None:
 
 
 def landing_of(run: Run) -> LandingShape | None:
-    """The result of `--land`; None where it was not asked for."""
-    if not run.land:
-        return None
+    """The result of its landing; None where none was asked for."""
     if run.landing:
         return cast("LandingShape", run.landing)
+    if not run.land:
+        return None
     if run.state is not RunState.ENDED:
         return {"status": "waiting", "why": "the run has not ended"}
     if run.outcome is not Outcome.DONE:

@@ -12,6 +12,7 @@ from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.query.account_shapes import WorkerNow as WorkerNow
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
+from pancode.control.query.landing_shapes import LandingShape as LandingShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
 from pancode.control.query.workflow_shapes import WorkflowShape as WorkflowShape
 from pancode.control.query.workflow_shapes import WorkflowStepShape as WorkflowStepShape
@@ -40,20 +41,6 @@ class CallsShape(TypedDict):
     sent_bytes: int
     received_bytes: int
     waited_ms: int
-
-
-class LandingShape(TypedDict, total=False):
-    """The result of `--land`: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
-
-    status: str
-    why: str
-    fix: str
-    files: list[str]
-    tree: str
-    branch: str | None
-    commit: str
-    yes: list[str]
-    held: int
 
 
 class RunShape(TypedDict):

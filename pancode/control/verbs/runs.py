@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pancode.control import landed, snapshots
+from pancode.control import snapshots
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.control.enqueue import enqueue
 from pancode.control.faces import Json, Surroundings
+from pancode.control.landing import listing
 from pancode.control.query import run, runs
 from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import RunDetail, RunShape
@@ -16,7 +17,7 @@ from pancode.control.retry import dispatch_again
 from pancode.control.stop import stop
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
-from pancode.errors import PancodeError, UsageError
+from pancode.errors import UsageError
 
 
 class RunVerbs:
@@ -63,10 +64,6 @@ class RunVerbs:
             )
         return self.stop(found.id, reason)
 
-    def not_landed(self, ended: Run, error: PancodeError, by: str) -> None:
-        """Record that a landing which a person asked for has failed."""
-        landed.not_landed(self._core, ended, error, by)
-
     # -- asking ------------------------------------------------------------------------------------
 
     def find(self, text: str) -> Run:
@@ -85,6 +82,10 @@ class RunVerbs:
     def brief(self, text: str) -> RunShape:
         """A run as one row of the list."""
         return run.brief(self._core, text)
+
+    def green(self, project: str) -> list[RunShape]:
+        """The runs of a repository that `land --all-green` lands, oldest first."""
+        return listing.green(self._core, project)
 
     def queued(self, done: Dispatched) -> Json:
         """The answer to a dispatch: the new run, and warnings."""

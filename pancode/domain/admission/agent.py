@@ -76,7 +76,7 @@ def _lands_alone(resolution: Resolution) -> GateVerdict | None:
     return refused(
         NAME,
         f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, its change is never landed by itself",
-        "leave --land out, look at the change, then: pancode runs land RUN",
+        "leave --land out, look at the change, then: pancode land RUN",
     )
 
 

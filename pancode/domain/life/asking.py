@@ -49,7 +49,7 @@ def denied(made: Changes, signal: Declined) -> Changes:
     must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
     kind = kind_of(made.run)
     if kind is ItemKind.LANDING:
-        fix = f"pancode runs land {made.run.id}"
+        fix = f"pancode land {made.run.id}"
         report: dict[str, object] = {"status": people.DENIED, "why": f"denied by {signal.by}", "fix": fix}
         made = made.put(replace(made.run, landing=report))
     made = people.over(made).tell("person", kind, people.DENIED, f"by {signal.by}")

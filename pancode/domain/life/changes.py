@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,9 +115,9 @@ class Changes:
             case = case.with_row(row)
         return replace(self, case=case)
 
-    def follow(self, kind: ActionKind, by: str) -> Changes:
+    def follow(self, kind: ActionKind, by: str, detail: Mapping[str, object] | None = None) -> Changes:
         """This is to be done next."""
-        action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by)
+        action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by, dict(detail or {}))
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:

@@ -23,10 +23,10 @@ from pancode.domain.life.signals import (
     Heard,
     Landed,
     Landing,
+    LandingAsked,
     LandingOver,
     Lost,
     NodeSaid,
-    NotLanded,
     NotTaken,
     Priced,
     Quarantined,
@@ -143,13 +143,13 @@ def _steered(made: Changes, signal: Steered) -> Changes:
 
 def _landed(made: Changes, signal: Landing) -> Changes:
     match signal:
+        case LandingAsked():
+            return landing.asked(made, signal)
         case CalledOff():
             return landing.called_off(made, signal)
         case LandingOver():
             return landing.over(made, signal)
         case Landed():
             return landing.landed(made, signal)
-        case NotLanded():
-            return landing.not_landed(made, signal)
         case _:
             assert_never(signal)

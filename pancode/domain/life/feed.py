@@ -36,9 +36,10 @@ def events_of(made: Changes) -> Iterator[Happened]:
     yield from _by_state(made)
     yield from _inbox(made)
     landing = ActionKind.LAND
-    if made.case.action(landing) != made.before.action(landing) and not run.landing:
+    asked = made.case.action(landing)
+    if asked is not None and asked != made.before.action(landing):
         yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
-    if (run.landing, run.landed) != (was.landing, was.landed):
+    elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
 
 

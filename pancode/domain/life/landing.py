@@ -1,4 +1,4 @@
-"""The landing that a dispatch has asked for: asked, called off, over."""
+"""The landing of a run: asked for with its dispatch or by hand, called off, over."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from node_agent.wire.failure import Outcome
 from pancode.counted import counted
 from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import CalledOff, Landed, LandingOver, NotLanded
-from pancode.domain.records import ActionKind, Run
+from pancode.domain.life.signals import CalledOff, Landed, LandingAsked, LandingOver
+from pancode.domain.people.inbox import ItemKind, must_wait
+from pancode.domain.records import Action, ActionKind, Run, RunState
 from pancode.domain.values import replace
+from pancode.errors import WorkspaceError
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
-HELD = "held"
-_KEPT = ("status", "files", "tree", "branch", "commit", "gate", "yes", "held")
+HELD, WAITING = "held", "waiting"
+_KEPT = (
+    *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
+    *("conflicts", "already", "how"),
+)
 
 
 def follow(made: Changes) -> Changes:
@@ -44,23 +49,51 @@ def _asked(made: Changes) -> Changes:
         return made
     if run.stop_asked is not None or made.fence.stop_sent:
         return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
-    return made.follow(ActionKind.LAND, run.created_by)
+    return made.follow(ActionKind.LAND, run.created_by, _place(run))
+
+
+def _place(run: Run) -> dict[str, object]:
+    """The queue in which it waits: one for each repository."""
+    return {"repo": str(run.workspace.get("repo", ""))}
+
+
+def asked(made: Changes, signal: LandingAsked) -> Changes:
+    """A person asks for it by hand; in the place of one that waits. WorkspaceError before the run's end."""
+    run, waits = made.run, made.case.action(ActionKind.LAND)
+    if run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+    if signal.way.approves:
+        must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
+    row = {**_place(run), **signal.way.to_row()}
+    if waits is not None and waits.detail == row:
+        return made
+    report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
+    made = made.done(waits).put(replace(run, landing=report))
+    return made.follow(ActionKind.LAND, signal.way.by, row)
+
+
+def by_hand(action: Action) -> bool:
+    """Whether a person has asked for this landing, and not a dispatch."""
+    return "by" in action.detail
 
 
 def called_off(made: Changes, signal: CalledOff) -> Changes:
     """It is not asked for any more, if it was. One that is under way writes down its end itself."""
-    asked = made.case.action(ActionKind.LAND)
-    if asked is None or made.run.landed is not None:
+    waits = made.case.action(ActionKind.LAND)
+    if waits is None or (made.run.landed is not None and not by_hand(waits)):
         return made
-    return _written(made.done(asked), _off(made, signal.why))
+    return _written(made.done(waits), _off(made, signal.why))
 
 
 def over(made: Changes, signal: LandingOver) -> Changes:
     """How the one that was asked for has ended; one that was called off before has had its end."""
-    made, report = made.done(made.case.action(ActionKind.LAND)), signal.report
+    waits, report = made.case.action(ActionKind.LAND), signal.report
+    if signal.action and waits is not None and waits.id != signal.action:
+        return _told(made, report, signal.by)  # another way was asked for meanwhile, and waits
+    made = made.done(waits)
     known = made.run.landing.get("status") == CALLED_OFF == report["status"]
-    made = people.ask(made) if report["status"] == HELD else made
-    return made if known else _written(made, report)
+    made = people.ask(made) if report["status"] == HELD and not signal.by else made
+    return made if known else _written(made, report, signal.by)
 
 
 def landed(made: Changes, signal: Landed) -> Changes:
@@ -74,25 +107,26 @@ def landed(made: Changes, signal: Landed) -> Changes:
     return made.record("land", "info", "landed", commit=commit, files=files, **detail)
 
 
-def not_landed(made: Changes, signal: NotLanded) -> Changes:
-    """One that a person asked for by hand."""
-    made = made.tell("land", f"asked by {signal.by}", signal.status, signal.why)
-    what = f"not landed: {signal.status}"
-    return made.record("land", "warning", what, by=signal.by, why=signal.why)
-
-
 def _off(made: Changes, why: str) -> dict[str, Any]:
-    return {"status": CALLED_OFF, "why": why, "fix": f"pancode runs land {made.run.id}"}
+    return {"status": CALLED_OFF, "why": why, "fix": f"pancode land {made.run.id}"}
 
 
-def _written(made: Changes, report: Mapping[str, Any]) -> Changes:
-    status = str(report["status"])
-    why = str(report.get("why", "your tree has it already" if status == NOTHING else ""))
-    kept: dict[str, object] = {"why": why, "fix": report.get("fix", "")}
+def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
+    kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
-    made = made.put(replace(made.run, landing=kept))
+    return _told(made.put(replace(made.run, landing=kept)), report, by)
+
+
+def _told(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
+    status, why = str(report["status"]), _why(report)
     if status == LANDED:  # that has been told where it was done
         return made
-    made = made.tell("land", "asked with the dispatch", status, why)
+    made = made.tell("land", f"asked by {by}" if by else "asked with the dispatch", status, why)
     level = "info" if status == NOTHING else "warning"
-    return made.record("land", level, f"not landed: {status}", why=why)
+    detail = {"by": by} if by else {}
+    return made.record("land", level, f"not landed: {status}", why=why, **detail)
+
+
+def _why(report: Mapping[str, Any]) -> str:
+    status = report["status"]
+    return str(report.get("why", "your tree has it already" if status == NOTHING else ""))

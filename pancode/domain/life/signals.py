@@ -12,6 +12,7 @@ from node_agent.wire.event import EventBody
 from node_agent.wire.receipt import Claims
 from pancode.domain.books import Ceilings
 from pancode.domain.fleet import NodeView
+from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Balance, Fence, StoredReceipt, WaitReason
 
 
@@ -222,11 +223,22 @@ class CalledOff:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingAsked:
+    """A person wants its change landed, in this way."""
+
+    way: LandWay
+
+
+@dataclass(frozen=True, slots=True)
 class LandingOver:
-    """The landing that was asked for with the dispatch has come to its end."""
+    """The landing that waited in the queue has come to its end."""
 
     report: Mapping[str, Any]
     """Status, why, fix, files, tree, branch, commit, gate; as far as there are."""
+    action: str = ""
+    """The action that has asked for it; empty: the one that waits."""
+    by: str = ""
+    """The person who has asked for it by hand; empty: the dispatch did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,18 +253,9 @@ class Landed:
     yes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NotLanded:
-    """A person wanted its change landed, and it could not be."""
-
-    by: str
-    status: str
-    why: str
-
-
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Steered = Approved | Continued | Declined | ToldByPerson
-Landing = CalledOff | LandingOver | Landed | NotLanded
+Landing = LandingAsked | CalledOff | LandingOver | Landed
 Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing

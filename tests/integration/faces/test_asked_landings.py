@@ -1,4 +1,4 @@
-"""The thread of `dispatch --land`: called off, broken, refused by the ledger, cut short by our own end."""
+"""The queue of landings: called off, broken, refused by the ledger, cut short by our own end, one by one."""
 
 from __future__ import annotations
 
@@ -8,33 +8,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pancode.adapters.git.depot import Depot
-from pancode.control.faces import LandWay
-from pancode.control.followon import FollowOn
+from pancode.control.landing.lander import Lander
+from pancode.control.landing.listing import landing_rows, report_of
+from pancode.control.landing.queue import LandingQueue
 from pancode.control.query import run as query
-from pancode.domain.records import ActionKind, Run
-from pancode.errors import UnavailableError
-from pancode.wiring.asked_landings import AskedLandings
-from pancode.wiring.code import DepotCode
+from pancode.domain.landing.values import LandWay
+from pancode.domain.records import Run
+from pancode.errors import UnavailableError, WorkspaceError
+from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.control.test_land_asked import COMMIT, World
+from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT, World
 
 LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
 
 
-class Code(DepotCode):
+class Waiting(Lander):
     """Production's, but for git: it answers or raises what a test wants, and waits as a gate would."""
 
     def __init__(self, world: World, folder: Path, *answers: object) -> None:
-        super().__init__(Depot(folder), world.coordinator.plane)
+        super().__init__(world.coordinator.plane.core, DepotRepositories(Depot(folder)))
         self.answers, self.begun = list(answers), threading.Event()
+        self.at_once, self.most, self.order = 0, 0, list[str]()
 
-    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        answer = self.answers.pop(0)
+    def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
+        self.order.append(run.id)
+        answer = self.answers.pop(0) if self.answers else "landed"
         if isinstance(answer, Exception):
             raise answer
         if answer != "waits":
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            threading.Event().wait(0.02)
+            self.at_once -= 1
             return LANDED
         with self._landings.of(run.id) as landing:
             self.begun.set()
@@ -48,38 +57,37 @@ def _landing(world: World) -> dict[str, Any]:
 
 
 @contextmanager
-def _going(world: World, code: Code) -> Iterator[FollowOn]:
-    core = world.coordinator.plane.core
-    landings = FollowOn(core, {ActionKind.LAND: AskedLandings(core, code)}, again_s=0.05)
-    landings.start()
+def _going(world: World, lander: Lander) -> Iterator[LandingQueue]:
+    queue = LandingQueue(world.coordinator.plane.core, lander.land, lander.cut_short, again_s=0.05)
+    queue.start()
     try:
-        yield landings
+        yield queue
     finally:
-        landings.stop()
+        queue.stop()
 
 
 def test_one_that_breaks_does_not_wait_for_ever(tmp_path: Path) -> None:
     world = World()
     world.end()
-    with _going(world, Code(world, tmp_path, ZeroDivisionError("by zero"))):
+    with _going(world, Waiting(world, tmp_path, ZeroDivisionError("by zero"))):
         until(lambda: _landing(world)["status"] == "failed", "it is written down")
-    assert "by zero" in _landing(world)["why"] and "runs land" in _landing(world)["fix"]
+    assert "by zero" in _landing(world)["why"] and "pancode land" in _landing(world)["fix"]
 
 
 def test_what_the_ledger_did_not_take_is_tried_again(tmp_path: Path) -> None:
     world = World()
     world.end()
-    with _going(world, Code(world, tmp_path, UnavailableError("full"), UnavailableError("full"), "")):
+    with _going(world, Waiting(world, tmp_path, UnavailableError("full"), UnavailableError("full"), "")):
         until(lambda: _landing(world)["status"] == "landed", "it is landed")
 
 
 def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
     world = World()
     world.end()
-    code, run = Code(world, tmp_path), world.coordinator.row(Run, "r-0001")
-    assert code.call_off(run) == [{"status": "called off", "queued": True}]
-    assert code.call_off(run) == [] and _landing(world)["status"] == "called off"
-    with _going(world, code):
+    lander, run = Waiting(world, tmp_path), world.coordinator.row(Run, "r-0001")
+    assert lander.call_off(run) == [{"status": "called off", "queued": True}]
+    assert lander.call_off(run) == [] and _landing(world)["status"] == "called off"
+    with _going(world, lander):
         until(lambda: not world.kept(), "its turn has come")
     assert _landing(world)["status"] == "called off"
 
@@ -87,13 +95,66 @@ def test_one_that_waits_is_called_off_before_it_begins(tmp_path: Path) -> None:
 def test_one_under_way_is_called_off_for_good_and_by_our_own_end_until_the_next_start(tmp_path: Path) -> None:
     world = World()
     world.end()
-    code = Code(world, tmp_path, "waits")
-    with _going(world, code):
-        assert code.begun.wait(30 * crowded())
+    lander = Waiting(world, tmp_path, "waits")
+    with _going(world, lander):
+        assert lander.begun.wait(30 * crowded())
     assert world.kept() and _landing(world)["status"] == "waiting", "our own end"
     world.coordinator.restart()
-    code = Code(world, tmp_path, "waits")
-    with _going(world, code):
-        assert code.begun.wait(30 * crowded())
-        assert code.call_off(world.coordinator.row(Run, "r-0001")) == [{"status": "called off"}]
-    assert not world.kept() and _landing(world)["status"] == "called off"
+    lander = Waiting(world, tmp_path, "waits")
+    with _going(world, lander):
+        assert lander.begun.wait(30 * crowded())
+        assert lander.call_off(world.coordinator.row(Run, "r-0001")) == [{"status": "called off"}]
+        until(lambda: not world.kept(), "it is written down")
+    assert _landing(world)["status"] == "called off"
+
+
+def _more(world: World, count: int, repo: str) -> list[Run]:
+    """More ended runs, of that repository."""
+    made = []
+    for _ in range(count):
+        number = len(world.coordinator.rows(Run)) + 1
+        world.coordinator.dispatch(f"r-{number:04}", project="/p", workspace={**GIT, "repo": repo})
+        world.coordinator.turn()
+        order = world.node.claim()
+        assert order is not None
+        world.order = order
+        world.end()
+        made.append(world.coordinator.row(Run, order.identity.run))
+    return made
+
+
+def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_for_them(
+    tmp_path: Path,
+) -> None:
+    world = World(land=False)
+    world.end()
+    runs, (other,) = _more(world, 3, "repo-1"), _more(world, 1, "repo-2")
+    lander, core = Waiting(world, tmp_path, "waits"), world.coordinator.plane.core
+    with _going(world, lander) as queue:
+        asked = [queue.ask(run, LandWay("ana")) for run in runs[:1]]
+        assert lander.begun.wait(30 * crowded())
+        asked += [queue.ask(run, LandWay("ana")) for run in runs[1:]]
+        rows = landing_rows(core, queue.under_way())
+        assert [(row["run"], row["place"], row["under_way"]) for row in rows] == [
+            (run.id, place, place == 0) for place, run in enumerate(runs)
+        ]
+        assert queue.place(asked[2]) == 2
+        there = queue.ask(other, LandWay("ana"))
+        assert queue.place(there) == 0 and queue.ended(there)["status"] == "landed", "another repository"
+        assert len(queue.under_way()) == 1
+        lander.call_off(runs[0])
+        assert [queue.ended(one)["status"] for one in asked] == ["called off", "landed", "landed"]
+    assert lander.order == [runs[0].id, other.id, runs[1].id, runs[2].id] and lander.most == 1
+
+
+def test_a_refusal_is_an_error_with_its_fix(tmp_path: Path) -> None:
+    world = World(land=False)
+    world.end()
+    error = WorkspaceError("r-0001 was not landed: conflict", why="a.txt: both", fix="look", code="conflict")
+    with _going(world, Waiting(world, tmp_path, error)) as queue:
+        ended = queue.ended(queue.ask(world.coordinator.row(Run, "r-0001"), LandWay("ana")))
+    with pytest.raises(WorkspaceError) as refused:
+        report_of(ended)
+    assert (str(refused.value), refused.value.why, refused.value.code) == (
+        "r-0001 was not landed: conflict", "a.txt: both", "conflict",
+    )  # fmt: skip

@@ -14,13 +14,13 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import LandingGates, Merged
-from pancode.control.faces import LandWay
+from pancode.control.landing.judging import LandingJudge
+from pancode.domain.landing.values import LandingGates, LandWay, Merged
 from pancode.domain.records import Decision, Run
-from pancode.wiring.judging import LandingJudge
+from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.control.test_land_asked import COMMIT, GIT
+from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}
@@ -57,7 +57,9 @@ class World:
         self, *files: str, tested: bool = False, off: Callable[[], bool] = lambda: False, **said: Any
     ) -> LandingGates:
         run = self.coordinator.row(Run, "r-0001")
-        judge = LandingJudge(self.coordinator.plane, self.depot, run, LandWay(by="ana", **said), off)
+        judge = LandingJudge(
+            self.coordinator.plane.core, DepotRepositories(self.depot), run, LandWay(by="ana", **said), off
+        )
         return judge(Merged(self.tree, files or ("a.txt",), tested))
 
     def on_a_node(self, **told: Any) -> tuple[Order, LandingGates]:

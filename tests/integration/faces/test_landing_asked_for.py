@@ -104,7 +104,7 @@ def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
     script = f"cp {fleet.home}/key/coordinator.key {stolen}"
     held = fleet(*LANDS, "--verify", "sh test.sh", f"echo '{script}; exit 0' > test.sh", timeout_s=LONG_S)
     assert held.status == 7 and "not landed: held" in held.err and "test.sh" in held.err
-    assert "pancode runs land --with-commands" in held.err
+    assert "pancode land --with-commands" in held.err
     assert (fleet.cwd / "test.sh").read_text() == "exit 0\n"
     (fleet.cwd / "mine.txt").write_text("mine\n")  # so that its gates have to run once more
     said = fleet("runs", "land", "--with-commands", fleet("runs", "1", "--json").data["runs"][0]["run"])
@@ -132,7 +132,7 @@ def _a_gate_that_fails_names_its_way_out(fleet: Shell) -> None:
     (fleet.cwd / "a.txt").write_text("other\n")
     refused = fleet("runs", "land", run, timeout_s=LONG_S)
     assert refused.status == 7 and "was not landed: gate failed" in refused.err, refused.err
-    assert f"without its gates: pancode runs land --no-gates {run}" in refused.err
+    assert f"without its gates: pancode land --no-gates {run}" in refused.err
     assert not (fleet.cwd / "b.txt").exists()
     (told,) = [one for one in fleet("audit", "land", "--json").data["audit"] if one["run"] == run]
     assert told["what"] == "not landed: gate failed" and told["detail"]["by"] and told["detail"]["why"]

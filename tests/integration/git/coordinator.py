@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import LandReport, LandRequest, land
+from pancode.adapters.git.land import land
+from pancode.domain.landing.values import LandReport, LandRequest
 from tests.integration.git.repos import Repo, fingerprint, snap
 
 Act = Callable[[Repo], object]

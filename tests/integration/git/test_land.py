@@ -12,9 +12,9 @@ import pytest
 from node_agent.wire.gitsafe import stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import LandingGates, LandReport, LandRequest, LandStatus, Merged, land
-from pancode.adapters.git.land_steps import Conflict
+from pancode.adapters.git.land import land
 from pancode.adapters.git.merge import commit_of, offer
+from pancode.domain.landing.values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps

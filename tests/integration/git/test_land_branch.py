@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import LandingGates, LandReport, LandRequest, LandStatus
-from pancode.adapters.git.land_branch import OnBranch, land_on_branch
+from pancode.adapters.git.land_branch import land_on_branch
+from pancode.domain.landing.values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps

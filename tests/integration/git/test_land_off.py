@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pancode.adapters.git.land import LandingGates, LandReport, LandStatus, Merged
-from pancode.wiring.landings import Landings
+from pancode.control.landing.under_way import Landings
+from pancode.domain.landing.values import LandingGates, LandReport, LandStatus, Merged
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, everything
 

@@ -125,4 +125,4 @@ def test_a_supervised_agents_change_is_landed_by_hand_alone(world: World, tmp_pa
     body = {"task": "true", "runtime": "shell", "cwd": str(tmp_path / "repo")}
     told = world.problem("POST", "/v1/runs", {**body, "land": True})
     assert (told["exit_code"], told["code"]) == (5, "refused_agent")
-    assert "builder is supervised" in told["message"] and "pancode runs land" in told["fix"]
+    assert "builder is supervised" in told["message"] and "pancode land" in told["fix"]

@@ -120,19 +120,6 @@ def test_an_approval_says_yes_to_exactly_what_was_shown(world: World) -> None:
     assert done["status"] == "landed"
 
 
-def test_a_denial_that_comes_first_wins_over_an_approval_on_its_way(world: World) -> None:
-    run, code = held(world), world.coordinator.code
-    land = code.land
-
-    def denied_meanwhile(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        world.context.plane.people.deny(run, "bob")
-        return land(*args, **kwargs)
-
-    code.land = denied_meanwhile  # type: ignore[method-assign]
-    done = world.http.post(f"/v1/runs/{run}/approve", {"with_commands": True}).json()
-    assert done["status"] == "called off" and world.context.row(Run, run).landed is None
-
-
 def test_the_answer_that_was_sent_is_told_back(world: World) -> None:
     world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
     world.node.breathe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,
     HostKeyQuestion,
-    LandWay,
     LinkWay,
     NodeResult,
     NodeSpec,
@@ -30,6 +29,7 @@ from pancode.control.faces import (
 )
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
+from pancode.domain.landing.values import LandWay
 from pancode.domain.place import ListenAddress
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
@@ -144,14 +144,21 @@ class ToldCode:
     def diff(self, run: Run, stat: bool) -> bytes:
         return b"--- a\n+++ b\xff\n"
 
-    def land(self, run: Run, asked: LandWay, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        if not wanted():
-            return {"status": "called off", "files": [], "tree": "/home/ana/project", "recovered": None}
+    def __init__(self) -> None:
+        self.ways: list[LandWay] = []
+
+    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
+        self.ways.append(asked)
+        if not wait:
+            return {"status": "waiting", "place": 2}
         if run.landed == "conflict":
             raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
         told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}
         where = {"tree": "/home/ana/project", "branch": "main"}
         return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **where, **told}
+
+    def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
+        return []
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
         return []

@@ -116,7 +116,7 @@ TABLES = (
         "actions",
         "id",
         "run",
-        "id:text kind:text run:text at_ms:int by:text",
+        "id:text kind:text run:text at_ms:int by:text detail:text",
     ),
     (
         "feed",

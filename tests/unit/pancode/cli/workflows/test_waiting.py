@@ -100,7 +100,7 @@ def test_the_status_says_whether_all_of_it_is_done(
     end = {"finished_at": "2026-11-22T08:31:02.000Z"}
     assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end)) == status
     out = capsys.readouterr().out
-    assert ("answer of r-1" in out) == ("runs land r-1" in out) == (state == "done")
+    assert ("answer of r-1" in out) == ("pancode land r-1" in out) == (state == "done")
     assert ("workflow show w-7f3k2x" in out) == (state != "done")
 
 

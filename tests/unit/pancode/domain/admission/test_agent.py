@@ -65,7 +65,7 @@ def test_a_run_cannot_say_a_persons_yes() -> None:
 def test_what_is_supervised_is_never_landed_by_itself(autonomy: Autonomy, land: bool, passes: bool) -> None:
     verdict = gate("agent", settings=own(autonomy=autonomy), land=land, confirmed=True)
     assert verdict.passed is passes
-    assert passes or "pancode runs land RUN" in verdict.fix
+    assert passes or "pancode land RUN" in verdict.fix
 
 
 def test_sampling_is_refused_by_name_where_nobody_can_set_it() -> None:

@@ -1,4 +1,4 @@
-"""The output of `runs land`: what was written into which checkout; Ctrl-C calls it off."""
+"""The output of `land`: what was written into which checkout; Ctrl-C calls it off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def unless_landed(shape: dict[str, Any]) -> None:
     """WorkspaceError where a change was to be landed and is not, although the run is done."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
-        fix = report["fix"] or f"pancode runs land {shape['run']}"
+        fix = report["fix"] or f"pancode land {shape['run']}"
         raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)
 
 
@@ -71,13 +71,25 @@ def _question(why: str) -> str:
 
 def landing(report: dict[str, Any]) -> str:
     """In words; a machine or a repository may have had a say in the names."""
-    mended = f"  first: {safe(report['recovered'])}\n" if report["recovered"] else ""
-    files = "".join(f"  {safe(name)}\n" for name in report["files"])
+    mended = f"  first: {safe(report['recovered'])}\n" if report.get("recovered") else ""
+    files = "".join(f"  {safe(name)}\n" for name in report.get("files", ()))
     head = f"{report['run']}  {report['status']}"
+    if report["status"] == "waiting":
+        return f"{head}: place {report.get('place', 0) + 1} in the queue; look: pancode land\n"
     if report["status"] != "landed":
-        return f"{mended}{head}: {safe(report['tree'])} is as it was\n"
+        already = f" ({safe(report['already'])})" if report.get("already") else ""
+        return f"{mended}{head}: {safe(report['tree'])} is as it was{already}\n"
     gate = f"  gates: {safe(report['gate']['detail'])}\n" if report["gate"] else ""
     return f"{mended}{head}: {_where(report)}\n{gate}{files}"
+
+
+def landing_line(report: dict[str, Any]) -> str:
+    """One of several, in a line; with its reason and the command that helps, where it did not land."""
+    status = report.get("status", "unknown")
+    if status == "landed":
+        return f"{report['run']}  landed: {_where(report)}\n"
+    why, fix = safe(str(report.get("why", ""))), safe(str(report.get("fix", "")))
+    return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
 
 
 def _where(report: dict[str, Any]) -> str:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
 from node_agent.wire.gitsafe import shown
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import LandingGates, Merged
-from pancode.adapters.git.land_steps import Conflict
-from pancode.adapters.git.merge import commit_of, offer
-from pancode.control import gating
-from pancode.control.faces import LandWay
-from pancode.control.plane import Plane
+from pancode.control import rounds
+from pancode.control.core import Core
+from pancode.control.landing import gating
+from pancode.control.landing.ports import Repositories
+from pancode.control.stop import stop
+from pancode.domain.landing.values import Conflict, LandingGates, LandWay, Merged
 from pancode.domain.records import Run
 
 GATE_MS = 3_600_000
@@ -27,8 +26,8 @@ LOOK_S = 0.1
 class LandingJudge:
     """Of one landing. `off`: whether it was called off meanwhile."""
 
-    plane: Plane
-    depot: Depot
+    core: Core
+    repositories: Repositories
     run: Run
     asked: LandWay
     off: Callable[[], bool]
@@ -60,27 +59,26 @@ class LandingJudge:
         ]
 
     def _on_a_node(self, tree: str) -> LandingGates:
-        core, run = self.plane.core, self.run
+        core, run = self.core, self.run
         repo, base = str(run.workspace["repo"]), run.workspace.get("base")
         base = None if base is None else str(base)
-        snapshot = commit_of(self.depot, repo, tree, base)
+        snapshot = self.repositories.commit_of(repo, tree, base)
         gate_id = gating.known(core, run, snapshot)
         if gate_id is None:
             gate_id = gating.reserve(core)
-            offer(self.depot, repo, gate_id, snapshot, base)
+            self.repositories.offer(repo, gate_id, snapshot, base)
             gating.begin(core, run, gate_id, snapshot, self.asked.by)
-            self.plane.act()
+            rounds.act(core)
         return self._ended(gate_id)
 
     def _ended(self, gate_id: str) -> LandingGates:
-        clock = self.plane.core.ports.clock
+        clock = self.core.ports.clock
         until = clock.boot_ms() + GATE_MS
-        while (run := gating.ended(self.plane.core, gate_id)) is None:
+        while (run := gating.ended(self.core, gate_id)) is None:
             if self.off() or clock.boot_ms() > until:
-                self.plane.runs.stop(
-                    gate_id, f"the landing of {self.run.id} was called off, or took too long"
-                )
-                self.plane.act()
+                with self.core.lock:
+                    stop(self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long")
+                rounds.act(self.core)
                 return LandingGates(False, f"{gate_id} was stopped before its gates had ended")
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:

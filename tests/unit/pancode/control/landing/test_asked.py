@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
-from pancode.control.faces import LandWay
-from pancode.control.landed import give_up, land_asked, landed
+from pancode.control.landing import asked
 from pancode.control.query import run as query
+from pancode.control.work import unit_of_work
+from pancode.domain.landing.values import How, LandWay
 from pancode.domain.records import Action, Audit, Run
-from pancode.errors import UnavailableError, WorkspaceError
+from pancode.errors import UnavailableError, UsageError, WorkspaceError
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
@@ -27,7 +29,10 @@ class Lander:
         self.answers = list(answers)
         self.landed: list[str] = []
 
-    def __call__(self, run: Run) -> dict[str, Any]:
+    def __call__(
+        self, run: Run, way: LandWay | None = None, wanted: Callable[[], bool] = lambda: True
+    ) -> dict[str, Any]:
+        assert wanted()
         self.landed.append(run.id)
         answer = self.answers.pop(0) if self.answers else "landed"
         if isinstance(answer, Exception):
@@ -55,12 +60,12 @@ class World:
         self.node.deliver(self.order, **{**done, **changes})
         self.coordinator.turn()
 
-    def waiting(self) -> list[str]:
-        return [action.run for action in self.coordinator.rows(Action)]
+    def waiting(self) -> list[Action]:
+        return asked.waiting(self.coordinator.plane.core)
 
-    def land(self, lander: Lander, stopping: bool = False) -> dict[str, Any]:
-        for run in self.waiting():
-            land_asked(self.coordinator.plane.core, run, lander, lambda: stopping)
+    def land(self, lander: asked.Land, stopping: bool = False) -> dict[str, Any]:
+        for action in self.waiting():
+            asked.carry_out(self.coordinator.plane.core, action, lander, lambda: stopping)
         return dict(query.brief(self.coordinator.plane.core, "last")["landing"] or {})
 
     def kept(self) -> bool:
@@ -72,9 +77,10 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
     assert query.brief(world.coordinator.plane.core, "last")["notes"] == ["unverified", "landing"]
+    (action,) = world.waiting()
     told = world.land(lander)
     assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])
-    land_asked(world.coordinator.plane.core, "r-0001", lander, lambda: False)
+    asked.carry_out(world.coordinator.plane.core, action, lander, lambda: False)
     assert lander.landed == ["r-0001"] and not world.kept()
 
 
@@ -93,11 +99,11 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
     (run,) = world.waiting()
     over: list[bool] = []
 
-    def cut(meant: Run) -> dict[str, Any]:
+    def cut(meant: Run, way: LandWay, wanted: object) -> dict[str, Any]:
         over.append(True)
         return {"status": "called off"}
 
-    land_asked(world.coordinator.plane.core, run, cut, lambda: bool(over))
+    asked.carry_out(world.coordinator.plane.core, run, cut, lambda: bool(over))
     assert world.kept()
     world.coordinator.restart()
     assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
@@ -114,7 +120,7 @@ def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing()
     world.end()
     told = world.land(lander)
     assert (told["status"], told["why"]) == ("called off", "wrong branch")
-    assert lander.landed == [] and not world.kept() and "runs land r-0001" in told["fix"]
+    assert lander.landed == [] and not world.kept() and "pancode land r-0001" in told["fix"]
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
@@ -151,11 +157,13 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         world.end()
         (run,) = world.waiting()
 
-        def stopped(meant: Run, world: World = world, answer: str = answer) -> dict[str, Any]:
+        def stopped(
+            meant: Run, way: LandWay, wanted: object, world: World = world, answer: str = answer
+        ) -> dict[str, Any]:
             world.coordinator.plane.runs.stop(meant.id, "now")
             return Lander(answer)(meant)
 
-        land_asked(world.coordinator.plane.core, run, stopped, lambda: False)
+        asked.carry_out(world.coordinator.plane.core, run, stopped, lambda: False)
         assert _landing(world)["status"] == answer and not world.kept()
         off = [a for a in world.coordinator.rows(Audit) if "called off" in a.what]
         assert len(off) == 1
@@ -175,19 +183,22 @@ def test_what_cannot_be_written_down_stays_asked_for() -> None:
 def test_one_that_broke_is_said_to_have_failed() -> None:
     world = World()
     world.end()
+    (action,) = world.waiting()
     with pytest.raises(ZeroDivisionError):
         world.land(Lander(ZeroDivisionError("by zero")))
-    give_up(world.coordinator.plane.core, "r-0001", ZeroDivisionError("by zero"))
+    asked.give_up(world.coordinator.plane.core, action, ZeroDivisionError("by zero"))
     told = _landing(world)
     assert (told["status"], told["why"]) == ("failed", "ZeroDivisionError: by zero")
-    assert "pancode runs land r-0001" in told["fix"] and not world.kept()
+    assert "pancode land r-0001" in told["fix"] and not world.kept()
 
 
-def test_a_coordinator_that_died_after_the_landing_lands_nothing_twice() -> None:
+def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
     world, lander = World(), Lander()
     world.end()
-    report = {"commit": COMMIT, "files": ("a.txt",), "gate": None}
-    landed(world.coordinator.plane.core, world.coordinator.row(Run, "r-0001"), report, LandWay("ana"))
+    core = world.coordinator.plane.core
+    row = world.coordinator.row(Run, "r-0001")
+    with unit_of_work(core) as work:
+        work.signal(row, asked.landed({"commit": COMMIT, "files": ("a.txt",)}, LandWay("ana")))
     world.coordinator.restart()
     assert world.land(lander)["status"] == "landed" and lander.landed == []
 
@@ -220,3 +231,64 @@ def test_without_land_nothing_is_landed() -> None:
     world, lander = World(land=False), Lander()
     world.end()
     assert world.land(lander) == {} and lander.landed == [] and not world.kept()
+
+
+def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
+    world, ways = World(land=False), list[LandWay]()
+    world.end()
+    way = LandWay("ana", gates=False, branch="agent/x", how=How.REBASE)
+    first = asked.ask(world.coordinator.plane.core, "r-0001", way)
+    assert asked.ask(world.coordinator.plane.core, "r-0001", way).id == first.id, (
+        "asked twice, once in the queue"
+    )
+    assert _landing(world)["status"] == "waiting" and asked.repo_of(first) == "repo-1"
+    world.coordinator.restart()
+
+    def land(run: Run, meant: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
+        ways.append(meant)
+        return Lander()(run, meant, wanted)
+
+    assert world.land(land)["status"] == "landed" and ways == [way]
+    assert world.coordinator.row(Run, "r-0001").landed == COMMIT and not world.kept()
+
+
+def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
+    world = World()
+    world.end()
+    core, (old,) = world.coordinator.plane.core, world.waiting()
+    new = asked.ask(core, "r-0001", LandWay("ana", with_commands=True))
+    assert [one.id for one in world.waiting()] == [new.id] and not asked.still_asked(core, old)
+    asked.give_up(core, old, ZeroDivisionError("under way meanwhile"))
+    assert [one.id for one in world.waiting()] == [new.id], "its end takes nothing else away"
+
+
+def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
+    world = World(land=False)
+    with pytest.raises(WorkspaceError, match="has not ended"):
+        asked.ask(world.coordinator.plane.core, "r-0001", LandWay("ana"))
+
+
+def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
+    world = World(land=False)
+    world.end()
+    asked.ask(world.coordinator.plane.core, "r-0001", LandWay("ana"))
+    told = world.land(
+        Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
+    )
+    assert told["status"] == "held" and told["yes"] == ["--with-commands"]
+    assert world.coordinator.rows(Action) == []
+
+
+def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
+    world = World()
+    world.end()
+    core, way = world.coordinator.plane.core, LandWay("ana", approves=True)
+    with pytest.raises(UsageError, match="waits for nobody"):
+        asked.ask(core, "r-0001", way)
+    world.land(
+        Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
+    )
+    action = asked.ask(core, "r-0001", way)
+    assert asked.still_asked(core, action)
+    world.coordinator.plane.people.deny("r-0001", "bob")
+    assert not asked.still_asked(core, action), "denied while it waits for its turn"

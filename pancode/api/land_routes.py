@@ -1,0 +1,60 @@
+"""Routes of landings: ask for one, the queues, what could be landed, call one off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.api.bodies import LandBody, ReasonBody
+from pancode.api.context import ApiContext
+from pancode.api.routing import ApiCall, Verb
+from pancode.domain.landing.values import How
+from pancode.domain.records import Run
+from pancode.errors import WorkspaceError
+
+
+def _meant(context: ApiContext, call: ApiCall) -> Run:
+    return context.plane.runs.find(call.path["run"])
+
+
+def _land(context: ApiContext, call: ApiCall) -> Any:
+    body: LandBody = call.body
+    run = _meant(context, call)
+    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
+        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
+        raise WorkspaceError(
+            f"{run.id} did not end well: {run.outcome}",
+            why=run.reason,
+            fix=f"look: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            code="not_done",
+        )
+    how = context.coordinator.around({}).defaults(run.project).land_how
+    return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+
+
+def _landings(context: ApiContext, call: ApiCall) -> Any:
+    named = call.query.get("before")
+    before = context.plane.runs.find(named) if named else None
+    return {"landings": context.coordinator.code.landings(before)}
+
+
+def _green(context: ApiContext, call: ApiCall) -> Any:
+    folder = call.query.get("folder", "")
+    project = context.coordinator.around({}).project_of(folder) if folder else None
+    if project is None:
+        what = f"{folder or 'no folder'} is not in a git repository"
+        raise WorkspaceError(what, fix="cd into your repository")
+    return {"runs": context.plane.runs.green(project)}
+
+
+def _call_off(context: ApiContext, call: ApiCall) -> Any:
+    run = _meant(context, call)
+    return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
+
+
+LAND_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/landings", _landings, query=("before",)),
+    Verb("GET", "/v1/landings/green", _green, query=("folder",)),
+    Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
+    Verb("POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody),
+)

@@ -1,0 +1,1 @@
+"""`pancode land` and `pancode review`: results into branches and files."""

@@ -1,0 +1,74 @@
+"""`pancode land --all-green`: the list, the question, each outcome."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pancode.cli.face import Face, here, who
+from pancode.cli.land.landing import FINE, LOOK_S, landing_line
+from pancode.cli.render import clip, safe
+from pancode.client import ApiError, Client, path_of
+from pancode.counted import counted
+from pancode.errors import ExitCode
+
+
+def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> int:
+    """Queue all of them, in the order in which they ended, and tell how each landing ends."""
+    client = face.client()
+    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=here())["runs"]
+    if not rows:
+        face.show({"landings": []}, lambda: "nothing to land: no run here is done, verified and not landed\n")
+        return ExitCode.DONE
+    shown = "".join(f"  {_row(row)}\n" for row in rows)
+    where = f"branch {body['branch']}" if body.get("branch") else "your files"
+    question = f"{counted(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
+    if not yes and not face.agreed(question, "pancode land --all-green --yes"):
+        return ExitCode.INTERRUPTED
+    if yes:
+        face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
+    ends = _ends(face, client, [row["run"] for row in rows], body)
+    face.show({"landings": ends}, lambda: "")
+    return ExitCode.DONE if all(one["status"] in FINE for one in ends) else ExitCode.PARTIAL
+
+
+def _row(row: dict[str, Any]) -> str:
+    files = counted(len(row["files_changed"]), "file")
+    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
+
+
+def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
+    ends: list[dict[str, Any]] = []
+    refused = {run: told for run in runs if (told := _queued(client, run, body)) is not None}
+    left = list(runs)
+    try:
+        while left:
+            end = {"run": left[0], **(refused.get(left[0]) or _end(client, left[0]))}
+            left.pop(0)
+            ends.append(end)
+            if not face.as_json:
+                face.show(end, lambda end=end: landing_line(end))  # type: ignore[misc]
+    except KeyboardInterrupt:
+        face.note("\ncalling off what has not landed ...")
+        for run in left:
+            client.post(path_of("runs", run, "land", "cancel"), {"by": who()})
+            ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
+    return ends
+
+
+def _queued(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Its end, where it does not even get into the queue."""
+    try:
+        client.post(path_of("runs", run, "land"), {"by": who(), **body, "wait": False})
+    except ApiError as error:
+        return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
+    return None
+
+
+def _end(client: Client, run: str) -> dict[str, Any]:
+    while True:
+        shape = client.get(path_of("runs", run, "brief"))
+        told: dict[str, Any] = shape["landing"] or {}
+        if told.get("status") != "waiting":
+            return told
+        time.sleep(LOOK_S)

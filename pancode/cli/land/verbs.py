@@ -1,0 +1,109 @@
+"""`pancode land`: the change of a run into your files or onto a branch; the queue; all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli import completions
+from pancode.cli.land import green, landing
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.render import at_head, safe, short_time
+from pancode.cli.tables import table
+from pancode.client import Client
+from pancode.domain.landing.values import How
+from pancode.errors import ExitCode, UsageError
+
+app = Commands()
+
+
+@app.verb(
+    "land",
+    "pancode land last",
+    "pancode land r-zd43pq --branch agent/export --how rebase",
+    "pancode land --all-green --yes",
+    "pancode runs land last",
+)
+def land(
+    *,
+    run: Annotated[
+        str | None,
+        Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
+    ] = None,
+    no_gates: Annotated[bool, option("Do not run the gates again on the merged tree.", "--no-gates")] = False,
+    anyway: Annotated[bool, option("Also the change of a run that did not end as done.", "--anyway")] = False,
+    with_commands: Annotated[
+        bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
+    ] = False,
+    with_secret: Annotated[
+        bool, option("Also a file into which the run wrote one of its secrets.", "--with-secret")
+    ] = False,
+    branch: Annotated[
+        str | None, option("As commits on this branch, new or not; your files stay.", "NAME")
+    ] = None,
+    how: Annotated[
+        How | None, option("Which commits on the branch (default: the setting land.how).", "--how")
+    ] = None,
+    message: Annotated[
+        str | None, option("Of the commit (default: the run's task).", "-m", "--message", "TEXT")
+    ] = None,
+    all_green: Annotated[
+        bool, option("Every run of this repository that is done, verified and not landed.", "--all-green")
+    ] = False,
+    yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
+    detach: Annotated[bool, option("Into the queue; do not wait for the end.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are.
+
+    Landings of one repository wait for each other, also over a restart of the coordinator.
+    """
+    if not branch and (message or how):
+        flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
+        raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
+    asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
+    asked |= {"branch": branch, "message": message, "how": how.value if how else None}
+    body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
+    if all_green:
+        if run is not None:
+            raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
+        return green.land_all(face, body, yes=yes)
+    client = face.client()
+    if run is None:
+        if len(body) > 1 or no_gates:
+            raise UsageError("name the run that is to be landed", fix="pancode land last")
+        answer = client.get("/v1/landings")
+        face.show(answer, lambda: _listed(answer["landings"]))
+        return ExitCode.DONE
+    if not detach:
+        _tell_place(face, client, run)
+    answer = landing.land(face, client, run, {**body, "wait": not detach})
+    face.show(answer, lambda: landing.landing(answer))
+    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
+
+
+def _tell_place(face: Any, client: Client, run: str) -> None:
+    """Those of the same repository come first."""
+    rows = client.get("/v1/landings", before=run)["landings"]
+    if rows:
+        names = ", ".join(row["run"] for row in rows[:5])
+        face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no landing waits\n"
+    cells = [
+        (
+            row["run"],
+            "now" if row["under_way"] else str(row["place"] + 1),
+            safe(row["project"] or ""),
+            f"{safe(row['branch'])} ({row['how']})" if row["branch"] else "files",
+            safe(row["by"]),
+            short_time(row["since"]),
+        )
+        for row in rows
+    ]
+    return table(("RUN", "PLACE", "REPOSITORY", "INTO", "BY", at_head()), cells)

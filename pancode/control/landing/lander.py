@@ -1,0 +1,123 @@
+"""Lands the change of one run: which commits, which way, judged by its gates, with its trailers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pancode.control.core import Core
+from pancode.control.landing.asked import call_off
+from pancode.control.landing.judging import LandingJudge
+from pancode.control.landing.ports import Repositories
+from pancode.control.landing.under_way import Landings
+from pancode.control.query.continued import change_begins
+from pancode.domain.landing.commits import message_of, trailers_of
+from pancode.domain.landing.values import LandReport, LandRequest, LandStatus, LandWay, OnBranch
+from pancode.domain.life.landing import CALLED_OFF
+from pancode.domain.records import Run, RunState
+from pancode.errors import WorkspaceError
+
+OFF_S = 60.0
+"""How long one that is called off may take to end: it is past its gates then, and writes."""
+
+
+class Lander:
+    """Implements asked.Land; knows the landings that are under way."""
+
+    def __init__(self, core: Core, repositories: Repositories) -> None:
+        self._core, self._repositories = core, repositories
+        self._landings = Landings()
+
+    def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
+        """Its report, with all that faces show. WorkspaceError for one that may not be written."""
+        repo, snapshot, commit = commits_of(self._core, run)
+        if commit is None or run.project is None:
+            raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
+        request = LandRequest(repo, snapshot, commit, None, _allowed(run), _base(run), run.id)
+        with self._landings.of(run.id) as landing:
+            if not wanted():
+                landing.off.set()
+            report = self._landed(run, request, way, landing.off.is_set)
+            landing.ended = told(report, commit)
+        if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
+            raise _refused(run, report)
+        return landing.ended
+
+    def _landed(self, run: Run, request: LandRequest, way: LandWay, off: Callable[[], bool]) -> LandReport:
+        judge = LandingJudge(self._core, self._repositories, run, way, off)
+        project = str(run.project)
+        if not way.branch:
+            return self._repositories.into_files(project, request, judge, off)
+        message = message_of(run, way.message)
+        target = OnBranch(way.branch, message, self._core.wall_ms(), way.how, trailers_of(run))
+        return self._repositories.onto_branch(project, request, target, judge, off)
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        """First it is not asked for any more, so that none begins after those were looked for."""
+        waited = call_off(self._core, run.id, "called off before it was landed")
+        ended = self._landings.call_off(run.id, OFF_S)
+        return ended or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
+
+    def cut_short(self, run_id: str) -> None:
+        """What is under way ends, and stays asked for: the next coordinator lands it."""
+        self._landings.call_off(run_id, OFF_S)
+
+
+def told(report: LandReport, result: str) -> dict[str, Any]:
+    """As faces show it."""
+    shape = {**asdict(report), "status": report.status.value}
+    if report.already:
+        shape["why"] = report.already
+    return {**shape, "commit": report.commit or result, "made": bool(report.commit)}
+
+
+def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
+    """Repository, beginning of the change, and its result; WorkspaceError where there can be none.
+
+    Counted from where the first of the runs began that it goes on from. Where it changed nothing itself, the
+    result is that of the run before it.
+    """
+    repo, snapshot, commit = _own_commits(run)
+    begins = change_begins(core, run) or snapshot
+    return repo, begins, commit or (snapshot if begins != snapshot else None)
+
+
+def _base(run: Run) -> str | None:
+    base = run.workspace.get("base")
+    return None if base is None else str(base)
+
+
+def _allowed(run: Run) -> tuple[str, ...]:
+    """As at its dispatch: what was held back then is no change now."""
+    told = run.terms.get("allowed_files")
+    return tuple(map(str, told)) if isinstance(told, list | tuple) else ()
+
+
+def _own_commits(run: Run) -> tuple[str, str, str | None]:
+    repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
+    if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
+        raise WorkspaceError(f"{run.id} worked in an empty folder", why="it ran with --workspace none")
+    commit = run.result.get("commit")
+    if commit is None and run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+    return repo, snapshot, str(commit) if commit is not None else None
+
+
+def _refused(run: Run, report: LandReport) -> WorkspaceError:
+    status = report.status
+    why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
+    yes = dict.fromkeys(one.yes for one in report.conflicts)
+    look = f"your files are as they were; look: pancode runs diff {run.id}"
+    fixes = {
+        LandStatus.GATE_FAILED: f"{look}; without its gates: pancode land --no-gates {run.id}",
+        LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",
+    }
+    held = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}
+    return WorkspaceError(
+        f"{run.id} was not landed: {status}",
+        why=why or (report.gate.detail if report.gate else ""),
+        fix=fixes.get(status, f"{look}; or let an agent settle it: pancode land {run.id} --resolve"),
+        code=status.value.replace(" ", "_"),
+        details=held if status is LandStatus.HELD else None,
+    )

@@ -1,0 +1,36 @@
+"""Decides which runs `land --all-green` lands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from node_agent.wire.failure import Outcome
+from pancode.domain.people.continuing import nexts
+from pancode.domain.records import Run, Workflow, WorkflowStep
+
+DENIED = "denied"
+
+
+def is_green(run: Run, project: str) -> bool:
+    """Whether it is done, verified by gates, has changed something, and is not landed or gone on from."""
+    mine = run.project == project and run.judges is None and run.landed is None
+    done = run.outcome is Outcome.DONE and bool(run.gates) and gates_passed(run)
+    open_still = not nexts(run) and run.landing.get("status") not in (DENIED, "nothing to land")
+    return mine and done and open_still and run.result.get("commit") is not None
+
+
+def gates_passed(run: Run) -> bool:
+    """Whether its accepted receipt says that each of its gates has passed."""
+    told = run.result.get("gates")
+    results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
+    return len(results) >= len(run.gates) and all(one.get("passed") for one in results)
+
+
+def is_result(run: Run, workflow: Workflow, steps: Iterable[WorkflowStep]) -> bool:
+    """Whether it is the result of its workflow: the winner of a race, a step that no other one needs."""
+    every = list(steps)
+    needed = {name for step in every for name in step.needs}
+    newest = any(step.run == run.id for step in every)
+    if workflow.race:
+        return newest and run.step is not None and run.step == workflow.winner
+    return newest and run.step not in needed

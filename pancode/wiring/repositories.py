@@ -1,0 +1,38 @@
+"""Implements the port of landings (pancode.control.landing.ports) on git and the depot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pancode.adapters.git.depot import Depot
+from pancode.adapters.git.land import land
+from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.merge import commit_of, offer
+from pancode.domain.landing.values import CalledOff, Gates, LandReport, LandRequest, OnBranch
+from pancode.domain.values import replace
+
+
+class DepotRepositories:
+    """Users' repositories, as the coordinator's own user may read and write them."""
+
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        return land(Path(project), self._depot, _here(request), gates, called_off=off)
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        return land_on_branch(Path(project), self._depot, _here(request), target, gates, off)
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        return commit_of(self._depot, repo, tree, base)
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        offer(self._depot, repo, run, commit, base)
+
+
+def _here(request: LandRequest) -> LandRequest:
+    return replace(request, environ=dict(os.environ))

@@ -1,0 +1,174 @@
+"""Commits of a landing: squashed, merged or replayed, with trailers; a change that is landed already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pancode.adapters.git.errors import GitRefusal
+from pancode.adapters.git.land_branch import land_on_branch
+from pancode.domain.landing.values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.domain.values import replace
+from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c
+from tests.integration.git.repos import NOW_MS, Repo
+
+TRAILERS = ("Pancode-Run: r-aaaa", "Pancode-Receipt: sha256:abc")
+
+
+def _land(
+    coordinator: Desk, request: LandRequest, how: How, name: str = "agent/x", **more: object
+) -> LandReport:
+    target = OnBranch(name, "mend it", NOW_MS, how, TRAILERS)
+    request = replace(request, base=coordinator.user.head, run="r-aaaa")
+    return land_on_branch(coordinator.user.path, coordinator.depot, request, target, **more)  # type: ignore[arg-type]
+
+
+def _three_commits(agent: Repo) -> None:
+    """Two of the agent's own, and one more by `result`; a trailer and a control character are forged."""
+    agent.write("c", LINES + "k\n")
+    agent.git("add", "-A")
+    agent.git("commit", "-q", "-m", "first\x1b[31m\n\nPancode-Run: r-forged\npancode-receipt : x")
+    agent.write("d", LINES + "k\n")
+    agent.git("add", "-A")
+    agent.git("commit", "-q", "-m", "second")
+    agent.write("odd 'name\n\"x", "q\n")
+
+
+def _moved(user: Repo) -> str:
+    """A branch with a commit of its own, checked out nowhere."""
+    user.git("stash", "-q")
+    user.git("checkout", "-q", "-b", "agent/x")
+    user.write("theirs", "t\n")
+    tip = user.commit("theirs")
+    user.git("checkout", "-q", "-")
+    user.git("stash", "pop", "-q", "--index")
+    return tip
+
+
+@pytest.mark.parametrize(
+    ("how", "subjects"),
+    [
+        (How.SQUASH, ["mend it", "theirs", "base"]),
+        (How.REBASE, ["agent", "second", "first[31m", "theirs", "base"]),
+        (How.MERGE, ["mend it", "agent", "second", "first[31m", "theirs", "base"]),
+    ],
+)
+def test_each_way_has_the_same_files_and_its_own_history(
+    coordinator: Desk, how: How, subjects: list[str]
+) -> None:
+    tip, request = _moved(coordinator.user), coordinator.result(_three_commits)
+    before, head = coordinator.tree(), coordinator.user.head
+    report = _land(coordinator, request, how)
+    git = coordinator.user.git
+    assert report.status is LandStatus.LANDED and git("rev-parse", "agent/x") == report.commit
+    found = git("log", "--topo-order", "--format=%s", "agent/x").splitlines()
+    assert sorted(found) == sorted(subjects)
+    assert git("diff", "--name-only", "-z", f"{tip}", "agent/x").split("\0")[:-1] == [
+        "c", "d", "odd 'name\n\"x",
+    ]  # fmt: skip
+    made = git("rev-list", "agent/x", f"^{tip}").split()
+    for commit in made:
+        told = git("log", "-1", "--format=%(trailers)", commit).splitlines()
+        assert told == list(TRAILERS), "on every commit that we make, and no forged one"
+    parents = git("log", "-1", "--format=%P", "agent/x").split()
+    assert len(parents) == (2 if how is How.MERGE else 1) and (how is How.REBASE or parents[0] == tip)
+    assert coordinator.tree() == before and coordinator.user.head == head
+    assert git("fsck", "--strict", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_the_same_again_is_found_and_said(coordinator: Desk, how: How) -> None:
+    request = coordinator.result(_three_commits)
+    first = _land(coordinator, request, how)
+    again = _land(coordinator, request, how)
+    assert again.status is LandStatus.NOTHING and "found by ancestry" in again.already
+    assert coordinator.user.git("rev-parse", "agent/x") == first.commit
+
+
+def test_an_equal_patch_is_found_also_where_others_have_gone_on(coordinator: Desk) -> None:
+    request, user = coordinator.result(edit_c), coordinator.user
+    request = replace(request, base=user.head)
+    user.git("stash", "-q")
+    user.git("checkout", "-q", "-b", "agent/x")
+    for text, words in (("k\n", "picked by hand"), ("another\n", "and changed")):
+        user.write("c", LINES + text)
+        user.git("commit", "-q", "-m", words, "c")
+    picked = user.git("rev-parse", "HEAD^")
+    user.git("checkout", "-q", "-")
+    report = _land(coordinator, replace(request, run=""), How.SQUASH)
+    assert report.status is LandStatus.NOTHING
+    assert f"found by an equal patch: commit {picked[:12]}" in report.already
+
+
+def test_a_change_that_was_taken_back_is_landed_again(coordinator: Desk) -> None:
+    request, user = coordinator.result(edit_c), coordinator.user
+    _land(coordinator, request, How.SQUASH)
+    user.git("worktree", "add", "-q", str(user.path.parent / "other"), "agent/x")
+    user.git("-C", str(user.path.parent / "other"), "revert", "--no-edit", "HEAD")
+    user.git("worktree", "remove", str(user.path.parent / "other"))
+    assert _land(coordinator, request, How.SQUASH).status is LandStatus.LANDED
+
+
+def test_commits_that_do_not_fit_one_by_one_are_a_conflict(coordinator: Desk) -> None:
+    def there_and_back(agent: Repo) -> None:
+        agent.write("c", "agent\n")
+        agent.git("add", "-A")
+        agent.git("commit", "-q", "-m", "another text")
+        agent.write("c", LINES)
+        agent.write("new", "n\n")
+
+    user = coordinator.user
+    user.git("stash", "-q")
+    user.git("checkout", "-q", "-b", "agent/x")
+    user.write("c", LINES + "mine\n")
+    tip = user.commit("mine")
+    user.git("checkout", "-q", "-")
+    request = coordinator.result(there_and_back)
+    report = _land(coordinator, request, How.REBASE)
+    assert report.status is LandStatus.CONFLICT and "--how squash" in report.conflicts[0].why
+    assert user.git("rev-parse", "agent/x") == tip
+    assert _land(coordinator, request, How.SQUASH).status is LandStatus.LANDED
+
+
+def test_a_branch_that_moves_meanwhile_is_merged_into_anew(coordinator: Desk) -> None:
+    """Two sides land at the same time: neither commit is lost, and the gates see each merged tree."""
+    first, user = coordinator.result(edit_c), coordinator.user
+    second = coordinator.result(edit_a_line)
+    seen: list[str] = []
+
+    def gates(merged: object) -> LandingGates:
+        if not seen:
+            assert _land(coordinator, first, How.SQUASH).status is LandStatus.LANDED
+        seen.append("judged")
+        return LandingGates(True)
+
+    report = _land(coordinator, replace(second, run="r-bbbb"), How.SQUASH, gates=gates)
+    assert report.status is LandStatus.LANDED and len(seen) == 2
+    assert user.git("rev-list", "--count", "agent/x").strip() == "3"
+
+
+def test_a_branch_that_is_being_rebased_and_a_tree_in_a_merge_are_left_alone(coordinator: Desk) -> None:
+    request, user = coordinator.result(edit_c), coordinator.user
+    user.git("branch", "agent/x")
+    (user.path / ".git/rebase-merge").mkdir()
+    (user.path / ".git/rebase-merge/head-name").write_text("refs/heads/agent/x\n")
+    before = coordinator.tree()
+    with pytest.raises(GitRefusal, match="is being rebased"):
+        _land(coordinator, request, How.SQUASH)
+    with pytest.raises(GitRefusal, match="a rebase is in progress"):
+        coordinator.land(request)
+    assert coordinator.tree() == before
+    assert _land(coordinator, request, How.SQUASH, "agent/y").status is LandStatus.LANDED
+
+
+def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Desk, tmp_path: Path) -> None:
+    request = coordinator.result(edit_c)
+    coordinator.user.git("checkout", "-q", "--detach")
+    assert coordinator.land(request).status is LandStatus.LANDED
+    coordinator.user.path.rename(tmp_path / "away")
+    target = OnBranch("agent/x", "mend it", NOW_MS)
+    with pytest.raises(GitRefusal, match="is not a folder"):
+        coordinator.land(request)
+    with pytest.raises(GitRefusal, match="is not a folder"):
+        land_on_branch(coordinator.user.path, coordinator.depot, request, target)
