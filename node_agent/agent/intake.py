@@ -18,6 +18,7 @@ from node_agent.attempt.accept import (
     judge,
     open_order,
 )
+from node_agent.attempt.markdata import AcceptedData
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import Note, at_json
 from node_agent.attempt.uplink import Claimed
@@ -108,7 +109,7 @@ class Intake:
 
     def _accept(self, opened: Opened) -> None:
         w = self._world
-        data = {"session": self._session, "at": at_json(self._now()), "wall": w.clock.wall_ms()}
+        data = AcceptedData(session=self._session, at=at_json(self._now()), wall=w.clock.wall_ms())
         note = Note(mark=Mark.ACCEPTED, data=data, say=(Marked(mark=Mark.ACCEPTED),))
         try:
             w.journal.accept(opened.order, opened.digest, opened.envelope, note)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any
 
+from node_agent.attempt.markdata import PreparedData
 from node_agent.attempt.records import Data, JournalRecord
 from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
@@ -58,10 +59,9 @@ class ClaimTime:
 
 def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
     """The predicate of the receipt of an attempt at `pushed`."""
-    data = entry.data
-    accepted, exited = data.get(Mark.ACCEPTED, {}), data.get(Mark.EXITED, {})
-    committed, pushed = data.get(Mark.COMMITTED, {}), data[Mark.PUSHED]
-    change = cast(Literal["change", "no_change", "empty", "none"], committed.get("kind", "none"))
+    accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
+    committed, pushed = entry.committed, entry.pushed
+    change = committed.get("kind", "none")
     end = verdict(fault_from_json(pushed), change)
     return Claims(
         fleet=node.fleet,
@@ -72,26 +72,26 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         order=entry.digest,
         node_version=node.version,
         runtime=order.runtime,
-        runtime_version=data.get(Mark.PREPARED, {}).get("version"),
+        runtime_version=prepared.get("version"),
         model=exited.get("model") or order.model,
-        served=_served(data.get(Mark.PREPARED, {}).get("served")),
+        served=_served(prepared.get("served")),
         agent=order.agent.name,
         prompt_digest=prompt_digest,
         mode=order.mode,
         safety=order.safety,
-        isolation=Isolation(data.get(Mark.PREPARED, {}).get("isolation", Isolation.NONE)),
-        enforced=_enforced(data.get(Mark.PREPARED, {})),
+        isolation=Isolation(prepared.get("isolation", Isolation.NONE)),
+        enforced=_enforced(prepared),
         outcome=end.outcome,
         failure=end.failure,
         reason=end.reason,
         exit_code=exited.get("code"),
         signal=exited.get("signal"),
-        usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in data),
+        usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in entry.data),
         claimed=_claimed(exited.get("claimed")),
         calls=_calls(exited.get("calls")),
         session=exited.get("session"),
         tool_calls=dict(exited.get("tools", {})),
-        gates=tuple(gate_from_json(one) for one in data.get(Mark.GATED, {}).get("gates", ())),
+        gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
         started_wall_ms=exited.get("began", accepted.get("wall")),
         finished_wall_ms=now.wall_ms,
         at=now.at,
@@ -123,7 +123,7 @@ def findings_of(entry: JournalRecord) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _enforced(prepared: Data) -> tuple[Enforced, ...]:
+def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
     return tuple(Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ()))
 
 

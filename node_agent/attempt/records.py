@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from node_agent.attempt.markdata import (
+    AcceptedData,
+    CommittedData,
+    ExitedData,
+    GatedData,
+    MarkData,
+    PreparedData,
+    PushedData,
+)
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import AttemptId
@@ -115,6 +124,36 @@ class JournalRecord:
     @property
     def final(self) -> bool:
         return self.mark in FINAL
+
+    @property
+    def accepted(self) -> AcceptedData:
+        """Empty, as the next ones, where the attempt has not come so far."""
+        return cast("AcceptedData", self.data.get(Mark.ACCEPTED, {}))
+
+    @property
+    def prepared(self) -> PreparedData:
+        return cast("PreparedData", self.data.get(Mark.PREPARED, {}))
+
+    @property
+    def exited(self) -> ExitedData:
+        return cast("ExitedData", self.data.get(Mark.EXITED, {}))
+
+    @property
+    def committed(self) -> CommittedData:
+        return cast("CommittedData", self.data.get(Mark.COMMITTED, {}))
+
+    @property
+    def gated(self) -> GatedData:
+        return cast("GatedData", self.data.get(Mark.GATED, {}))
+
+    @property
+    def pushed(self) -> PushedData:
+        return cast("PushedData", self.data.get(Mark.PUSHED, {}))
+
+    @property
+    def newest(self) -> MarkData:
+        """The data of the newest mark."""
+        return cast("MarkData", self.data.get(self.mark, {}))
 
     @property
     def marks(self) -> frozenset[Mark]:

@@ -31,7 +31,7 @@ class LoggedJournal(Journal):
         return entry
 
     def _log(self, known: frozenset[Mark], entry: JournalRecord) -> None:
-        began = entry.data.get(Mark.ACCEPTED, {}).get("wall", entry.wall_ms)
+        began = entry.accepted.get("wall", entry.wall_ms)
         for mark, data in entry.data.items():
             if mark not in known and mark in STAGES:
                 fault = fault_from_json(data)

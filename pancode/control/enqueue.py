@@ -5,7 +5,6 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
-from pancode.domain.people.asking import ASKS
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 
@@ -18,7 +17,7 @@ def enqueue(core: Core, run: Run) -> Run:
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     """How the run begins: with its hold, or with a person's yes."""
-    return AskedFirst() if ASKS in run.terms else Admitted(work.core.purses(work.tx, run))
+    return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
 
 
 def admit(work: Work, run: Run) -> Run:
@@ -28,7 +27,7 @@ def admit(work: Work, run: Run) -> Run:
     if old is not None:
         work.signal(old, GivenUp(run.id))
     before = run.terms.get("continues")
-    old = work.tx.get(Run, before) if isinstance(before, str) else None
+    old = work.tx.get(Run, before) if before is not None else None
     if old is not None:
         work.signal(old, Continued(run.id, run.created_by, sole="answers" in run.terms))
     return admitted

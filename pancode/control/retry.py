@@ -13,7 +13,6 @@ from node_agent.wire.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
-from pancode.domain.life.retries import VERIFY_RETRIES
 from pancode.domain.orders import rules_of
 from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
@@ -75,7 +74,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
     limits: dict[str, Any] = run.limits
     usd = limits.get("usd")
     gates: list[dict[str, Any]] = list(run.gates)
-    verify = run.terms.get(VERIFY_RETRIES)
+    verify = run.terms.get("verify_retries")
     return DispatchRequest(
         task=run.task,
         created_by=by,

@@ -20,9 +20,6 @@ NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
 epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
 
-PREFACE = "preface"
-"""In a run's terms: what is put in front of the task of its next attempts."""
-
 _FRAME, _WIDEST = 16_384, 8
 """Bytes of an order beside its texts, and of one character: six as JSON, a third more as base64."""
 
@@ -88,7 +85,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
 
 def task_of(run: Run) -> str:
     """The text for the agent: the task, after the failure of the attempt before."""
-    return f"{run.terms.get(PREFACE) or ''}{run.task}"
+    return run.terms.get("preface", "") + run.task
 
 
 def _resumed(run: Run) -> Resumed | None:

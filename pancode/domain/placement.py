@@ -195,7 +195,7 @@ def _untrusted(run: Run, view: NodeView) -> str:
         return ""
     if told.trust is Trust.FAILED:
         return failure(run.model or "", told)
-    if not isinstance(trusted, list) or view.node.name in trusted:
+    if trusted is None or view.node.name in trusted:
         return ""
     place = f"{view.node.name}/{run.endpoint}/{run.model}"
     return f"has not tested {run.model} yet (pancode models test {shlex.quote(place)})"

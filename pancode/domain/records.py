@@ -14,6 +14,8 @@ from pancode.domain.rows.base import Table as Table
 from pancode.domain.rows.schedules import Firing as Firing
 from pancode.domain.rows.schedules import FiringState as FiringState
 from pancode.domain.rows.schedules import Schedule as Schedule
+from pancode.domain.rows.terms import Approval as Approval
+from pancode.domain.rows.terms import RunTerms as RunTerms
 from pancode.domain.rows.workflows import Workflow as Workflow
 from pancode.domain.rows.workflows import WorkflowStep as WorkflowStep
 from pancode.domain.states import ActionKind as ActionKind
@@ -145,8 +147,8 @@ class Run(Record):
     """The model server that its model is on, as nodes call it; None: the runtime's own vendor."""
     context: int | None = None
     """Tokens that its first call needs at least, as far as that can be told before; None: no endpoint."""
-    terms: dict[str, object] = field(default_factory=dict)
-    """Further fields of its agent's definition: `walled`, `sampling` (wire form)."""
+    terms: RunTerms = field(default_factory=RunTerms)
+    """Further facts that only some runs have."""
     untested: bool = False
     """Its model needs no passport, as whoever dispatched it says."""
     workflow: str | None = None
@@ -157,8 +159,7 @@ class Run(Record):
     @property
     def judges(self) -> str | None:
         """The run whose landing's gates this one runs; None: it does work of its own."""
-        judged = self.terms.get("judges")
-        return None if judged is None else str(judged)
+        return self.terms.get("judges")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from decimal import Decimal
 from node_agent.wire.bounded import MOST_TOKENS
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents import Agent, Walls
-from pancode.domain.life.retries import VERIFY_RETRIES as VERIFY_RETRIES
 from pancode.domain.limits import MOST_BYTES, MOST_MS
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
@@ -22,7 +22,7 @@ from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
-from pancode.domain.records import Run
+from pancode.domain.records import Run, RunTerms
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
@@ -148,21 +148,28 @@ class Resolution:
             terms=self._terms(),
         )
 
-    def _terms(self) -> dict[str, object]:
+    def _terms(self) -> RunTerms:
         """Facts that no other field of a run holds: of its agent, and of its endpoint at that time."""
-        sampling = None if self.runtime.own else self.agent.sampling
-        said: dict[str, object] = {"walled": self.walled, "free": self.free, "model_from": self.model_from}
-        said["allowed_files"] = list(self.allowed_files)
-        said["sampling"] = sampling and sampling.model_dump(mode="json")
-        said["resume"] = dict(self.request.resume)
-        said["continues"] = self.request.continues
-        said["autonomy"] = _autonomy(self.agent)
-        said["asks"], said["objections"] = self.asks, list(self.objections)
-        said["answers"] = self.request.answers
-        said["begins"] = self.request.begins.run if self.request.begins is not None else None
-        terms = {name: value for name, value in said.items() if value}
-        terms[requested.VERIFY_RETRIES] = self.verify_retries
-        return terms if self.wanted is None else {**terms, "trusted": list(self.trusted)}
+        asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
+        said = RunTerms(
+            walled=self.walled,
+            free=self.free,
+            model_from=self.model_from,
+            allowed_files=list(self.allowed_files),
+            sampling={} if sampling is None else sampling.model_dump(mode="json"),
+            resume=dict(asked.resume),
+            continues=asked.continues or "",
+            autonomy=_autonomy(self.agent),
+            answers=asked.answers or "",
+            begins=asked.begins.run if asked.begins is not None else "",
+            asks=self.asks,
+            objections=list(self.objections),
+        )
+        terms = cast("RunTerms", {name: value for name, value in said.items() if value})
+        terms["verify_retries"] = self.verify_retries
+        if self.wanted is not None:
+            terms["trusted"] = list(self.trusted)
+        return terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 from node_agent.attempt.claims import MAX_NAMES, clipped, such_as
+from node_agent.attempt.markdata import ChangeKind, CommittedData, GatedData
 from node_agent.attempt.plans import gates_plan
 from node_agent.attempt.ports import AttemptResult, StepFailed
 from node_agent.attempt.procedure.context import Case, Turn, Wait
+from node_agent.attempt.procedure.rules import judged_by_rules
 from node_agent.attempt.procedure.starting import runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process
 from node_agent.attempt.verdict import (
     Fault,
-    change_fault,
     gate_fault,
-    rules_fault,
     stop_fault,
     vanished_fault,
 )
-from node_agent.policy.breaches import breaches
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -34,7 +33,6 @@ from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Gate
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import GateResult
 
 AS_FOUND = "the saved files may be empty or partly old"
@@ -44,12 +42,16 @@ def commit(case: Case) -> Turn:
     """exited → committed: whatever the end was, what the agent left is kept."""
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
-        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})
+        return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
     if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
-        kind = "empty" if case.order.workspace.kind == "git" else "none"
-        return case.mark(Mark.COMMITTED, fault, {"kind": kind})  # the agent never ran: nothing is its own
+        kind: ChangeKind = "empty" if case.order.workspace.kind == "git" else "none"
+        return case.mark(
+            Mark.COMMITTED, fault, CommittedData(kind=kind)
+        )  # the agent never ran: nothing is its own
     if case.was_prepared_before and isinstance(case.context.runner.look(case.work), NotStarted):
-        return case.mark(Mark.COMMITTED, fault, {"kind": "none"})  # its files are whatever the cut left
+        return case.mark(
+            Mark.COMMITTED, fault, CommittedData(kind="none")
+        )  # its files are whatever the cut left
     if case.was_cut_off:
         return _cut_off(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
@@ -60,7 +62,7 @@ def commit(case: Case) -> Turn:
         return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
     clean, exposed = case.cleaner(), _exposed(case, result)
     names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
-    judged, broken = _judged(case, result, fault)
+    judged, broken = judged_by_rules(case, result, fault)
     if judged is not None:
         judged = replace(judged, reason=clean(judged.reason))
     findings, _ = clipped(map(clean, (*broken, *result.warnings)))
@@ -68,8 +70,10 @@ def commit(case: Case) -> Turn:
     left_out = len(result.files_changed) - len(names)
     if left_out:
         findings.append(f"{left_out} more files changed than are named here")
-    data = {"kind": result.kind, "commit": result.commit, "files": names, "findings": findings}
-    return case.mark(Mark.COMMITTED, judged, {**data, "exposed": exposed.pairs})
+    data = CommittedData(
+        kind=result.kind, commit=result.commit, files=names, findings=findings, exposed=exposed.pairs
+    )
+    return case.mark(Mark.COMMITTED, judged, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +98,20 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
     )
 
 
-def _judged(case: Case, result: AttemptResult, fault: Fault | None) -> tuple[Fault | None, tuple[str, ...]]:
-    """The result against the policy and the node owner's rules, and what broke them in words."""
-    policy, owner = case.order.policy, case.context.ceiling()
-    broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
-    if owner.closed and result.changes:
-        broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
-    read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
-    changed = change_fault(read_only, result.kind, result.files_changed, fault)
-    return rules_fault(broken, fault) if changed is fault else changed, broken
-
-
 def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
     """Puts its files aside, unless they filled the disk: then they go with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
     words = [Finding(level="error", text=text) for text in findings]
-    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+    return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
 def _cut_off(case: Case, fault: Fault) -> Turn:
     """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
-    return case.mark(Mark.COMMITTED, fault, {"kind": "none", "findings": findings}, *words)
+    return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
 def salvaged(case: Case) -> tuple[str, ...]:
@@ -180,13 +173,13 @@ def _start_gates(case: Case) -> Turn:
 def _gated(case: Case, record: ExitRecord) -> Turn:
     results = gate_results(case.order.gates, record)
     findings = _changed_by_gates(case)
-    data: dict[str, Any] = {"gates": [one.model_dump(mode="json") for one in results], "findings": findings}
+    data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
     words = [Finding(level="warning", text=text) for text in findings]
     return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
 
 
 def _changed_by_gates(case: Case) -> list[str]:
-    committed = case.entry.data[Mark.COMMITTED]
+    committed = case.entry.committed
     commit = committed.get("commit") or case.order.workspace.snapshot
     if commit is None or committed["kind"] == "none":
         return []

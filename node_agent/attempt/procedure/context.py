@@ -103,13 +103,13 @@ class Case:
     @property
     def before_gates(self) -> tuple[Path, ...]:
         """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
-        restored = self.entry.data.get(Mark.PREPARED, {}).get("restored", False)
+        restored = self.entry.prepared.get("restored", False)
         return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
 
     @property
     def has_gateway(self) -> bool:
         """Whether its model calls go through one of ours."""
-        return bool(self.entry.data.get(Mark.PREPARED, {}).get("gateway"))
+        return self.entry.prepared.get("gateway", False)
 
     @property
     def phases(self) -> tuple[Path, ...]:
@@ -125,13 +125,12 @@ class Case:
     @property
     def was_accepted_before(self) -> bool:
         """Whether another start of the node agent took it, and may have left anything half laid out."""
-        return bool(self.entry.data[Mark.ACCEPTED].get("session") != self.context.session)
+        return self.entry.accepted.get("session") != self.context.session
 
     @property
     def was_prepared_before(self) -> bool:
         """Whether it was laid out in a boot of before: its files were not synced."""
-        prepared = self.entry.data.get(Mark.PREPARED, {})
-        return bool(prepared.get("boot", self.context.boot) != self.context.boot)
+        return self.entry.prepared.get("boot", self.context.boot) != self.context.boot
 
     @property
     def was_cut_off(self) -> bool:
@@ -160,7 +159,7 @@ class Case:
     @property
     def fault(self) -> Fault | None:
         """The failure so far, as the newest mark carries it."""
-        return fault_from_json(self.entry.data.get(self.entry.mark, {}))
+        return fault_from_json(self.entry.newest)
 
     def mark(
         self,
@@ -211,8 +210,8 @@ class Case:
 
     def prompt_digest(self) -> str:
         """Of all instructions that the agent was given; of the order's, when it was given none."""
-        given = self.entry.data.get(Mark.PREPARED, {}).get("prompt")
-        return digest_of(self.order.agent.prompt) if given is None else str(given)
+        given = self.entry.prepared.get("prompt")
+        return digest_of(self.order.agent.prompt) if given is None else given
 
 
 _TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)

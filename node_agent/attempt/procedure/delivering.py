@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from node_agent.attempt.claims import ClaimTime, claims_of
+from node_agent.attempt.markdata import PushedData
 from node_agent.attempt.plans import KEPT, STREAMS
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.closing import salvaged
@@ -22,7 +23,7 @@ MAYBE_SHORT = "the log may be cut short: the node was restarted before it was se
 
 def push(case: Case) -> Turn:
     """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
-    fault, commit = case.fault, case.entry.data.get(Mark.COMMITTED, {}).get("commit")
+    fault, commit = case.fault, case.entry.committed.get("commit")
     findings: list[str] = []
     delivered = False
     if commit is not None:
@@ -38,7 +39,7 @@ def push(case: Case) -> Turn:
     findings += lost
     if blobs and case.was_cut_off:
         findings.append(MAYBE_SHORT)
-    data: dict[str, Any] = {"blobs": blobs, "delivered": delivered, "findings": findings}
+    data = PushedData(blobs=blobs, delivered=delivered, findings=findings)
     return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
 
 
@@ -86,9 +87,8 @@ def publish(case: Case) -> Turn:
 
 def _send_again(case: Case) -> None:
     """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
-    data = case.entry.data
-    commit = data.get(Mark.COMMITTED, {}).get("commit")
-    if commit is not None and data.get(Mark.PUSHED, {}).get("delivered"):
+    commit = case.entry.committed.get("commit")
+    if commit is not None and case.entry.pushed.get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
             case.context.workspaces.push(case.identity, case.order.workspace, commit)
     upload(case)
@@ -98,7 +98,7 @@ def clean_up(case: Case) -> Turn:
     """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
     entry, context = case.entry, case.context
     context.journal.settle(case.identity)
-    why = str(entry.data.get(entry.mark, {}).get("why", ""))
+    why = entry.newest.get("why", "")
     if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
         ok = entry.mark is not Mark.REFUSED
         context.uplink.settle_job(keys.job_id(context.node.tag, case.identity), ok, why)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import assert_never
 
 from node_agent.attempt.claims import NEVER_RAN
+from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait
 from node_agent.attempt.procedure.starting import LAID_OUT_BEFORE, must_have_gates, reopen, runner_fault
@@ -64,14 +65,14 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
 
 
 def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
-    key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
+    key = case.entry.prepared.get("cache")
     kept = "; its result is kept for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
 
 
 def _kept(case: Case) -> tuple[str, ...]:
     """Before the agent can lay its hands on them. The key is of before set-up, which may change lockfiles."""
-    key = case.entry.data.get(Mark.PREPARED, {}).get("cache")
+    key = case.entry.prepared.get("cache")
     return () if key is None else case.context.workspaces.keep(case.order, key)
 
 
@@ -123,8 +124,8 @@ def _gone(case: Case, fault: Fault) -> Turn:
 
 def _never_ran(case: Case, fault: Fault, findings: list[str] | None = None) -> Turn:
     """The agent never ran, so its cost is known."""
-    data: dict[str, Any] = {**NEVER_RAN, "findings": findings or []}
+    data = ExitedData(usage=NEVER_RAN["usage"], findings=findings or [])
     record = case.record(case.setup)
     if record is not None:
-        data |= {"began": record.began_wall_ms, "ended": record.ended_wall_ms}
+        data["began"], data["ended"] = record.began_wall_ms, record.ended_wall_ms
     return case.mark(Mark.EXITED, fault, data)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from node_agent.attempt.gateways import GatewayAccess
+from node_agent.attempt.markdata import PreparedData
 from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, StepFailed
 from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait, digest_of
@@ -56,18 +55,18 @@ def _prepare(case: Case, anew: bool) -> Turn:
     except RunnerError as failed:
         return case.mark(Mark.EXITED, runner_fault(failed))
     enforced = [[one.rule, one.how.value] for one in launch.enforced]
-    data: dict[str, Any] = {
-        "enforced": enforced,
-        "isolation": launch.isolation.value,
-        "version": launch.version,
-        "served": launch.served.model_dump(mode="json") if launch.served is not None else None,
-        "prompt": digest_of(launch.prompt),
-        "gateway": door is not None,
-        "boot": case.context.boot,
-        "cache": ready.key,
-        "restored": ready.restored,
-        "findings": [*findings, *ready.findings],
-    }
+    data = PreparedData(
+        enforced=enforced,
+        isolation=launch.isolation.value,
+        version=launch.version,
+        served=launch.served.model_dump(mode="json") if launch.served is not None else None,
+        prompt=digest_of(launch.prompt),
+        gateway=door is not None,
+        boot=case.context.boot,
+        cache=ready.key,
+        restored=ready.restored,
+        findings=[*findings, *ready.findings],
+    )
     words = (Finding(level="info", text=ready.told),) if ready.told else ()
     return case.mark(Mark.PREPARED, None, data, *words, baseline=baseline)
 

@@ -16,7 +16,7 @@ def before(tx: Transaction, run: Run) -> Iterator[Run]:
     """The runs that it goes on from, newest first."""
     for _ in range(LONGEST):
         old = run.terms.get("continues")
-        found = tx.get(Run, old) if isinstance(old, str) else None
+        found = tx.get(Run, old) if old is not None else None
         if found is None:
             return
         yield found

@@ -161,7 +161,7 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "started_at": iso(run.started_ms),
         "finished_at": iso(run.finished_ms),
         "retry_of": run.retry_of,
-        "continues": _text_of(run.terms.get("continues")),
+        "continues": run.terms.get("continues"),
         "continued_by": list(nexts(run)),
         "parent": run.parent,
         "landed": run.landed,
@@ -169,10 +169,6 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "workflow": run.workflow,
         "step": run.step,
     }
-
-
-def _text_of(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def landing_of(run: Run) -> LandingShape | None:

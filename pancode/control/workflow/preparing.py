@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pancode.control.core import Core
 from pancode.control.workflow.results import SHELL, StepResults
-from pancode.domain.records import Run, Workflow, WorkflowStep
+from pancode.domain.records import Run, RunTerms, Workflow, WorkflowStep
 from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
@@ -25,7 +25,7 @@ class PreparedWork:
     """The request to dispatch, and the terms that its run keeps."""
 
     request: DispatchRequest
-    terms: dict[str, object] = field(default_factory=dict)
+    terms: RunTerms = field(default_factory=RunTerms)
     runtime: str | None = None
     """Which program its task was filled for; None: any, the task is a person's own."""
 

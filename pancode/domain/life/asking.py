@@ -8,10 +8,9 @@ from pancode.domain.life.binding import begin, hold
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted
 from pancode.domain.life.signals import Approved, Declined
-from pancode.domain.people.asking import APPROVED, approval
 from pancode.domain.people.inbox import kind_of, must_wait
 from pancode.domain.people.kinds import BEFORE_START, ItemKind
-from pancode.domain.records import ActionKind, RunState, WaitReason
+from pancode.domain.records import ActionKind, Approval, RunState, WaitReason
 from pancode.domain.values import replace
 from pancode.errors import RefusedError
 
@@ -37,8 +36,9 @@ def approved(made: Changes, signal: Approved) -> Changes:
             fix="pancode budget show; raise it with pancode budget set, then approve again",
             code="budget",
         )
-    terms = {**made.run.terms, APPROVED: approval(signal.by, made.now.ms, signal.whole)}
-    made = begin(people.over(made.put(replace(made.run, terms=terms))))
+    said = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
+    asked = replace(made.run, terms={**made.run.terms, "approved": said})
+    made = begin(people.over(made.put(asked)))
     scope = "run" if signal.whole else "once"
     made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")
     return made.record("people", "info", "approved", by=signal.by, kind=str(kind), scope=scope)

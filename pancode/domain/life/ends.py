@@ -12,7 +12,7 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.people import TOLD, given, undelivered
+from pancode.domain.life.people import given, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.orders import identity_of
@@ -40,7 +40,7 @@ def end_run(made: Changes, **result: object) -> Changes:
     """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
-    made = undelivered(made) if TOLD in made.run.terms else made
+    made = undelivered(made) if "told" in made.run.terms else made
     made = made.put(
         replace(
             move_run(run, RunState.ENDED),

@@ -25,7 +25,6 @@ from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.domain.life.signals import Doubted, NodeSaid, Quarantined, Unheard, UnknownFence
-from pancode.domain.people.telling import TOLD
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.domain.settlement import excess
 from pancode.domain.values import replace
@@ -105,7 +104,7 @@ def _marked(made: Changes, body: Marked, at_ms: int) -> Changes:
     if not made.case.newest or made.run.state not in _MOVING:
         return made
     made = made.put(_advance(made.run, fence, body.mark, at_ms))
-    return people.say(made) if body.mark is Mark.SPAWNED and TOLD in made.run.terms else made
+    return people.say(made) if body.mark is Mark.SPAWNED and "told" in made.run.terms else made
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:

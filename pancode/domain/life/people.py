@@ -10,7 +10,6 @@ from pancode.domain.life.signals import ToldByPerson
 from pancode.domain.orders import identity_of
 from pancode.domain.people import telling
 from pancode.domain.people.asking import FIRST
-from pancode.domain.people.telling import TOLD as TOLD
 from pancode.domain.people.telling import unheard, with_words
 from pancode.domain.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.domain.runtimes import RUNTIMES

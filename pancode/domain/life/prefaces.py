@@ -6,7 +6,7 @@ from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.domain.life.retries import RetryCause
-from pancode.domain.orders import PREFACE, may_exceed, size_of, task_of
+from pancode.domain.orders import may_exceed, size_of, task_of
 from pancode.domain.records import Run
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
@@ -24,7 +24,7 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
     text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
-    told = replace(run, terms={**run.terms, PREFACE: text + _AGAIN + "The task:\n\n"})
+    told = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
     return told if _is_carried(told) else run
 
 

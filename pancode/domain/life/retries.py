@@ -10,8 +10,6 @@ from node_agent.wire.failure import FailureKind
 from pancode.counted import counted
 from pancode.domain.records import Attempt, Run
 
-VERIFY_RETRIES = "verify_retries"
-"""In a run's terms: how often it is tried again after a gate failed."""
 LONGEST_WAIT_MS = 24 * 3_600_000
 """A provider that wants a longer pause than this is asked again after it."""
 _MOST_DOUBLINGS = 5
@@ -127,8 +125,8 @@ def after_failure(
 def most_retries(run: Run, cause: RetryCause) -> int:
     """How often the run may be tried again for this cause alone; `--attempts` says more, and bounds all."""
     asked = 0 if run.max_attempts is None else run.max_attempts - 1
-    said = run.terms.get(VERIFY_RETRIES)
-    if cause is RetryCause.VERIFICATION and isinstance(said, int):
+    said = run.terms.get("verify_retries")
+    if cause is RetryCause.VERIFICATION and said is not None:
         return said
     return max(RULES[cause].most, asked)
 

@@ -9,26 +9,18 @@ from pancode.domain.people.kinds import ItemKind
 from pancode.domain.records import Run
 
 FIRST = "waits for a person's yes: pancode approve {run}"
-ASKS, APPROVED = "asks", "approved"
-"""In the terms of a run: as which item it asks; and who has approved it, when, and whether for good."""
 MOST_TASK = 1_000
 
 
 def is_unapproved(run: Run) -> bool:
     """Whether it may not begin before a person has said yes."""
-    return ASKS in run.terms and APPROVED not in run.terms
+    return "asks" in run.terms and "approved" not in run.terms
 
 
 def is_lifted_for_good(run: Run) -> bool:
     """Whether a person has lifted the budget for later attempts of this run, too."""
-    said = run.terms.get(APPROVED)
-    whole = isinstance(said, dict) and bool(said.get("whole"))
-    return whole and run.terms.get(ASKS) == ItemKind.BUDGET.value
-
-
-def approval(by: str, now_ms: int, whole: bool) -> dict[str, Any]:
-    """As the terms of the run keep it."""
-    return {"by": by, "at_ms": now_ms, "whole": whole}
+    said = run.terms.get("approved")
+    return said is not None and said["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
 
 
 def plan_of(run: Run) -> dict[str, Any]:
@@ -51,7 +43,7 @@ def plan_of(run: Run) -> dict[str, Any]:
         "estimate_usd": f"{run.estimate_usd:f}",
         "estimate_tokens": run.estimate_tokens,
         "estimate_minutes": round(run.estimate_ms / 60_000, 2),
-        "objections": list(_objections(run)),
+        "objections": list(run.terms.get("objections", ())),
     }
 
 
@@ -60,10 +52,5 @@ def words_of(run: Run) -> str:
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"
-    against = "; ".join(_objections(run))
+    against = "; ".join(run.terms.get("objections", ()))
     return f"{words}; against it: {against}" if against else words
-
-
-def _objections(run: Run) -> tuple[str, ...]:
-    found = run.terms.get("objections")
-    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()

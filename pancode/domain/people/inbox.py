@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
-from pancode.domain.people.asking import ASKS, plan_of, words_of
+from pancode.domain.people.asking import plan_of, words_of
 from pancode.domain.people.kinds import BEFORE_START
 from pancode.domain.people.kinds import ItemKind as ItemKind
 from pancode.domain.records import Action, ActionKind, Run, RunState
@@ -87,7 +87,7 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
 def kind_of(run: Run) -> ItemKind:
     """Why this run waits for a person, given that it does."""
     if run.state is RunState.PENDING:
-        return ItemKind(str(run.terms.get(ASKS) or ItemKind.DISPATCH))
+        return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
     if run.outcome is not Outcome.BLOCKED:
         return ItemKind.LANDING
     return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from node_agent.wire.order import MAX_TASK_BYTES
@@ -11,11 +11,6 @@ from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
 from pancode.errors import UsageError
 
-TOLD = "told"
-"""In the terms of a run: what it was told, oldest first; each has by, at_ms, text, delivered.
-
-Its number is its place, from 1 on.
-"""
 MOST_CHARS, MOST_KEPT = 10_000, 20
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
@@ -28,7 +23,7 @@ def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
     """
     _must_take(run, text)
     row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
-    run = replace(run, terms={**run.terms, TOLD: [*rows(run), row]})
+    run = replace(run, terms={**run.terms, "told": [*rows(run), row]})
     return replace(run, task=f"{run.task}\n\nA person adds: {text}") if waits else run
 
 
@@ -47,10 +42,9 @@ def _must_take(run: Run, text: str) -> None:
         raise UsageError(f"{run.id} was told as much as it can take", fix=fix, code="too_much_told")
 
 
-def rows(run: Run) -> Sequence[Mapping[str, Any]]:
+def rows(run: Run) -> list[dict[str, Any]]:
     """All that it was told."""
-    found = run.terms.get(TOLD)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list | tuple) else []
+    return run.terms.get("told", [])
 
 
 def kept(run: Run) -> list[str]:
@@ -71,7 +65,7 @@ def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
         {**row, "delivered": f"{AT_A_TURN}{attempt}"} if number in numbers and _open(row) else row
         for number, row in enumerate(rows(run), start=1)
     ]
-    return replace(run, terms={**run.terms, TOLD: told}) if told else run
+    return replace(run, terms={**run.terms, "told": told}) if told else run
 
 
 def _open(row: Mapping[str, Any]) -> bool:
@@ -84,4 +78,4 @@ def delivered(run: Run, by: str) -> Run:
     if not kept(run):
         return run
     told = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]
-    return replace(run, terms={**run.terms, TOLD: told})
+    return replace(run, terms={**run.terms, "told": told})

@@ -16,7 +16,6 @@ from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.control.dispatch import past
 from pancode.control.query import run as query
 from pancode.domain.books import Ceilings
-from pancode.domain.life.retries import VERIFY_RETRIES
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
@@ -201,7 +200,7 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
     node = Puppet(coordinator)
     node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="native", state="ok"),))
     node.breathe()
-    coordinator.dispatch(runtime="native", gates=(gate,), task="add a door", terms={VERIFY_RETRIES: 1})
+    coordinator.dispatch(runtime="native", gates=(gate,), task="add a door", terms={"verify_retries": 1})
     coordinator.turn()
     order = begun(node)
     coordinator.depot.blobs["gates.log"] = b"noise " * 3_000 + b"\nassert door.is_open\n"

@@ -15,7 +15,6 @@ from pancode.domain.life.retries import (
     CAUSES,
     LONGEST_WAIT_MS,
     RULES,
-    VERIFY_RETRIES,
     NoRetry,
     Retry,
     RetryCause,
@@ -63,9 +62,9 @@ def test_every_cause_has_a_row_and_every_row_a_failure() -> None:
         ({}, [K.SANDBOX, K.MODEL_FAILED], True, 1),
         ({}, [K.GATE_MISSING], True, 0),
         ({}, [K.GATE_MISSING], False, None),
-        ({"terms": {VERIFY_RETRIES: 1}}, [K.GATE_FAILED], True, 0),
-        ({"terms": {VERIFY_RETRIES: 1}}, [K.GATE_FAILED] * 2, True, None),
-        ({"terms": {VERIFY_RETRIES: 0}, "max_attempts": 3}, [K.GATE_FAILED], True, None),
+        ({"terms": {"verify_retries": 1}}, [K.GATE_FAILED], True, 0),
+        ({"terms": {"verify_retries": 1}}, [K.GATE_FAILED] * 2, True, None),
+        ({"terms": {"verify_retries": 0}, "max_attempts": 3}, [K.GATE_FAILED], True, None),
         ({}, [K.GATE_FAILED], True, None),
         ({}, [K.AGENT_FAILED], True, None),
         ({"max_attempts": 2}, [K.AGENT_FAILED], True, 0),
@@ -119,7 +118,7 @@ def test_a_provider_says_how_long_to_wait() -> None:
 def test_no_sequence_of_failures_is_tried_for_ever(
     failures: list[FailureKind], most: int | None, verify: int | None, on_lost: str, elsewhere: bool
 ) -> None:
-    terms = {} if verify is None else {VERIFY_RETRIES: verify}
+    terms = {} if verify is None else {"verify_retries": verify}
     run = _run(max_attempts=most, on_lost=on_lost, terms=terms)
     number = 1
     while isinstance(_after(run, *failures[:number], elsewhere=elsewhere), Retry):

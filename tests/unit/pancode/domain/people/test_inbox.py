@@ -18,7 +18,7 @@ from pancode.domain.people.inbox import (
     must_be_shown,
     must_wait,
 )
-from pancode.domain.records import Action, ActionKind, Run, RunState
+from pancode.domain.records import Action, ActionKind, Run, RunState, RunTerms
 from pancode.errors import PancodeError
 from tests.unit.pancode.domain.fleets import node, resolved
 
@@ -28,7 +28,7 @@ ASKS: dict[str, Any] = {
 }
 
 
-def ended(outcome: Outcome = Outcome.BLOCKED, terms: dict[str, Any] | None = None, **result: object) -> Run:
+def ended(outcome: Outcome = Outcome.BLOCKED, terms: RunTerms | None = None, **result: object) -> Run:
     run = resolved(node("desk")).run("r-0001", 0, "t", {"kind": "none"})
     failure = FailureKind.NEEDS_PERSON if outcome is Outcome.BLOCKED else None
     return replace(

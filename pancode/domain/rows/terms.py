@@ -1,0 +1,57 @@
+"""The further facts of a run that only some runs have, by name."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Approval(TypedDict):
+    """A person's yes before a run starts. `whole`: for all of its later attempts, too."""
+
+    by: str
+    at_ms: int
+    whole: bool
+
+
+class RunTerms(TypedDict, total=False):
+    """An absent key: the run has no such fact. Plain JSON in the ledger."""
+
+    walled: bool
+    """Its agent's definition asks for a sandbox."""
+    sampling: dict[str, Any]
+    """Wire form of node_agent.wire.sampling.Sampling, of its agent's definition."""
+    autonomy: str
+    """`supervised` or `confirmatory`: a person is asked before its change lands."""
+    free: bool
+    """Its model costs nothing on any node that could take it at its dispatch."""
+    trusted: list[str]
+    """The nodes where its model had passed its test at its dispatch."""
+    model_from: str
+    """The source of the choice of its model, in words."""
+    served: dict[str, Any]
+    """Its model server at its placement, as the node reported it."""
+    allowed_files: list[str]
+    """Patterns of untracked files that its snapshot took although their names usually mean secrets."""
+    verify_retries: int
+    """The number of new attempts after a failed gate."""
+    preface: str
+    """The text before the task of its next attempts."""
+    told: list[dict[str, Any]]
+    """Words of people, oldest first; each has by, at_ms, text, delivered. A number is a place, from 1 on."""
+    judges: str
+    """The run whose merged tree its gates judge."""
+    continues: str
+    """The run that it goes on from."""
+    begins: str
+    """The run from whose result it begins."""
+    resume: dict[str, str]
+    """The session that it goes on with: run, session."""
+    answers: str
+    """A person's answer to the question of the run that it continues."""
+    asks: str
+    """The reason why a person decides before it starts."""
+    approved: Approval
+    objections: list[str]
+    """The words of the gates that a person has to pass over."""
+    origin: str
+    """The snapshot at which the first step of its workflow began."""
