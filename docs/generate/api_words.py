@@ -59,6 +59,17 @@ ROUTES: Mapping[str, Told] = {
     "POST /v1/schedules/{schedule}/resume": Told("fire again", "schedule resume", "ScheduleShape"),
     "POST /v1/schedules/{schedule}/run": Told("fire now", "schedule run", "ScheduleShape"),
     "POST /v1/schedules/{schedule}/remove": Told("remove it", "schedule rm", '`{"removed"}`'),
+    "GET /v1/notify": Told(
+        "channels of notices", "notify ls", '`{"channels": [ChannelShape], "troubles": []}`'
+    ),
+    "POST /v1/notify/test": Told("send a notice now", "notify test", "DeliveryShape"),
+    "GET /v1/webhooks": Told("all webhooks", "webhook ls", '`{"webhooks": [WebhookShape]}`'),
+    "POST /v1/webhooks": Told("make one; its secret is told once", "webhook add", "WebhookShape"),
+    "POST /v1/webhooks/{webhook}/remove": Told("remove it", "webhook rm", '`{"removed"}`'),
+    "GET /v1/deliveries": Told(
+        "what a target was sent", "webhook deliveries", '`{"deliveries": [DeliveryShape]}`'
+    ),
+    "POST /v1/deliveries/again": Told("send one once more", "webhook redeliver", "DeliveryShape"),
     "GET /v1/fleet": Told("coordinator and nodes", "fleet status", "FleetShape"),
     "POST /v1/fleet/up": Told("bring nodes up", "fleet up", "events; `results`, and FleetShape"),
     "POST /v1/fleet/down": Told("stop node agents", "fleet down", "events; `results`"),

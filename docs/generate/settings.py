@@ -147,6 +147,8 @@ def kind_of(hint: Any) -> str:
         return f"keys with values: {kind_of(get_args(hint)[1])}"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return listed(hint)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return "; ".join(f"{code(name)}: {kind_of(inner)}" for name, inner in leaves(hint))
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[hint.__name__]
 
 

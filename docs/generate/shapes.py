@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
+from pancode.control.outgoing import shapes as outgoing_shapes
 from pancode.control.query import schedule_shapes
 from pancode.control.query import shapes as query_shapes
 
-MODULES = (query_shapes, schedule_shapes)
+MODULES = (query_shapes, schedule_shapes, outgoing_shapes)
 """Where the objects are declared; a module of its own is not imported by the first one."""
 
 PRINTED = (

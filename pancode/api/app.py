@@ -17,14 +17,14 @@ from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
 from pancode.api.routing import Verb
 from pancode.api.run_routes import RUN_VERBS
-from pancode.api.schedule_routes import SCHEDULE_VERBS
+from pancode.api.unattended_routes import UNATTENDED_VERBS
 from pancode.api.workflow_routes import WORKFLOW_VERBS
 
 VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
     *PEOPLE_VERBS,
     *WORKFLOW_VERBS,
-    *SCHEDULE_VERBS,
+    *UNATTENDED_VERBS,
     *FLEET_VERBS,
     *FEED_VERBS,
     *FIGURE_VERBS,

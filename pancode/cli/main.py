@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "race": ("workflows.race", "one task for several workers; the best result wins"),
     "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
     "schedule": ("schedule.group", "work that begins by itself: at a time, on an event, on a push"),
+    "notify": ("notify.group", "notices to people: the channels, what came of each, a test"),
+    "webhook": ("notify.webhook", "signed events for other programs: add, ls, deliveries, redeliver"),
     "batches": ("workflows.batches", "the last batches"),
     "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
     "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.config.notify import Notify
 from pancode.config.values import (
     Commands,
     Duration,
@@ -192,6 +193,7 @@ class Settings(Part):
     metrics: Metrics = Metrics()
     ledger: LedgerPlace = LedgerPlace()
     land: Land = Land()
+    notify: Notify = Notify()
     allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()

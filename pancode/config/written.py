@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from pancode.config.secrets import shown
@@ -73,6 +73,8 @@ def _plain(value: object) -> object:
             )
         case tuple() | list():
             return [_plain(one) for one in value]
+        case BaseModel():
+            return _plain(value.model_dump())
         case dict():
             return {str(key): _plain(one) for key, one in value.items()}
     return value

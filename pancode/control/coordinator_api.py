@@ -8,6 +8,7 @@ from typing import Protocol
 from node_agent.wire.identity import AttemptId
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
 from pancode.control.plane import Plane
+from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.place import ListenAddress
 
 
@@ -45,6 +46,12 @@ class CoordinatorApi(Protocol):
     @property
     def figures_at(self) -> ListenAddress | None:
         """The address of its figures; None: nowhere."""
+
+    def notify_rules(self) -> NotifyRules:
+        """The settings of notices as the files are now. ConfigError."""
+
+    def keep_secret(self, name: str, value: str | None) -> None:
+        """Keep a value for the coordinator alone; None: forget it."""
 
     def head_of(self, repo: str, branch: str) -> str:
         """The commit at which a branch of a repository is now. NotFoundError."""

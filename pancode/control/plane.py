@@ -15,7 +15,7 @@ from pancode.control.verbs.people import PeopleVerbs
 from pancode.control.verbs.queues import QueueVerbs
 from pancode.control.verbs.records import RecordVerbs
 from pancode.control.verbs.runs import RunVerbs
-from pancode.control.verbs.schedules import ScheduleVerbs
+from pancode.control.verbs.unattended import OutgoingVerbs, ScheduleVerbs
 from pancode.control.verbs.workflows import WorkflowVerbs
 
 
@@ -35,6 +35,7 @@ class Plane:
         self.records = RecordVerbs(core)
         self.callers = CallerVerbs(core)
         self.workflows = WorkflowVerbs(core)
+        self.outgoing = OutgoingVerbs(core)
         self.schedules = ScheduleVerbs(core)
         self.breakers = BreakerVerbs(core)
 

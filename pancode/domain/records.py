@@ -11,6 +11,9 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.rows.base import Record as Record
 from pancode.domain.rows.base import Table as Table
+from pancode.domain.rows.outgoing import Delivery as Delivery
+from pancode.domain.rows.outgoing import DeliveryState as DeliveryState
+from pancode.domain.rows.outgoing import Webhook as Webhook
 from pancode.domain.rows.schedules import Firing as Firing
 from pancode.domain.rows.schedules import FiringState as FiringState
 from pancode.domain.rows.schedules import Schedule as Schedule
@@ -355,6 +358,8 @@ ALL: tuple[type[Record], ...] = (
     WorkflowStep,
     Schedule,
     Firing,
+    Webhook,
+    Delivery,
     Attempt,
     Fence,
     BookEntry,

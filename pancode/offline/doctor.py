@@ -45,6 +45,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _redis(home, environ),
         lambda: opening(DIRECT, home, environ),
         lambda: opening(FIGURES, home, environ),
+        lambda: _outgoing(home),
         lambda: _coordinator(home),
     )
     return [look() for look in looks]
@@ -189,3 +190,15 @@ def _coordinator(home: Path) -> Check:
         fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
         return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
     return good("coordinator", f"pid {told['pid']}, version {told['version']}")
+
+
+def _outgoing(home: Path) -> Check:
+    """What did not arrive last, each in words."""
+    told = ask(home, "/v1/notify", PING_S) if holder_of(home) is not None else None
+    if told is None:
+        return good("notices", "not known: no coordinator runs")
+    if told["troubles"]:
+        fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
+        return bad("notices", "warning", "; ".join(map(str, told["troubles"])), fix)
+    count = len(told["channels"])
+    return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")

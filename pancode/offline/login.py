@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pancode.adapters.outgoing.sender import KeptSecrets
 from pancode.adapters.ssh.connect import Session, open_session
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.terminal import attach
@@ -114,3 +115,10 @@ async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]
         )
     finally:
         await session.close()
+
+
+def keep_here(root: Path, name: str, value: str) -> None:
+    """Keep a secret of the coordinator in its home, for its owner alone. ConfigError."""
+    home = Home(root)
+    home.prepare()
+    KeptSecrets(home.secrets).keep(name, value)

@@ -43,6 +43,7 @@ from pancode.control.schedule.scheduler import Scheduler
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.fleet import Deadlines
+from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import ActionKind, Node
 from pancode.errors import RefusedError, UsageError
@@ -50,6 +51,7 @@ from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, HostKeyOffer
 from pancode.wiring.home import Home
+from pancode.wiring.outgoing import OutgoingParts
 from pancode.wiring.reboot import service_of
 
 
@@ -68,12 +70,14 @@ class FaceCoordinator:
         self.streams = FaceStreams(inner.depot.streams)
         core = inner.plane.core
         workflows = Advancing(core, StepStarter(core, self.around))
+        self._outgoing = OutgoingParts(self._root, self._environ, core)
         scheduler = Scheduler(core, self.around)
         self._follow_ons = (
             self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: workflows}),
             scheduler,
             PushWatch(core, scheduler, head_of),
+            self._outgoing.sending,
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures
@@ -94,12 +98,19 @@ class FaceCoordinator:
     def process_figures(self) -> Mapping[str, float]:
         return self._itself.figures()
 
+    def notify_rules(self) -> NotifyRules:
+        return self._outgoing.rules()
+
+    def keep_secret(self, name: str, value: str | None) -> None:
+        self._outgoing.secrets.keep(name, value)
+
     def head_of(self, repo: str, branch: str) -> str:
         return head_of(repo, branch)
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         found = self._inner.direct.troubles
-        return [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        closed = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        return [*closed, *self._outgoing.shown()]
 
     def rotate_key(self, by: str) -> None:
         self._inner.rotate_key(by)

@@ -44,6 +44,11 @@ class Home:
         return self.root / "epoch"
 
     @property
+    def secrets(self) -> Path:
+        """Addresses of channels and keys of webhooks, a file for each."""
+        return self.root / "secrets"
+
+    @property
     def depots(self) -> Path:
         return self.root / "depots"
 

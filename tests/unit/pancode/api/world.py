@@ -30,6 +30,7 @@ from pancode.control.faces import (
 from pancode.control.plane import Plane
 from pancode.domain.fleet import NodeState
 from pancode.domain.landing.values import LandWay
+from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.place import ListenAddress
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
@@ -176,6 +177,7 @@ class MemoryCoordinator:
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
+        self.rules, self.kept = NotifyRules(), dict[str, str]()
         self.heads: dict[tuple[str, str], str] = {}
         self.shut: list[Mapping[str, str]] = []
 
@@ -194,6 +196,13 @@ class MemoryCoordinator:
 
     def process_figures(self) -> Mapping[str, float]:
         return {"process_open_fds": 12.0}
+
+    def notify_rules(self) -> NotifyRules:
+        return self.rules
+
+    def keep_secret(self, name: str, value: str | None) -> None:
+        self.kept.pop(name, None)
+        self.kept |= {} if value is None else {name: value}
 
     def head_of(self, repo: str, branch: str) -> str:
         return self.heads[repo, branch]

@@ -72,6 +72,19 @@ TABLES = (
         "cause:text depth:int late:bool done_ms:int?",
     ),
     (
+        "webhooks",
+        "name",
+        "",
+        "name:text url:text created_ms:int created_by:text events:text",
+    ),
+    (
+        "deliveries",
+        "id",
+        "target,created_ms state",
+        "id:text target:text created_ms:int kind:text body:text due_ms:int state:text tries:int "
+        "status:text done_ms:int? tried_ms:int?",
+    ),
+    (
         "attempts",
         "run attempt",
         "",

@@ -1,0 +1,1 @@
+"""Sends what is told to the world outside: notices through Apprise, webhooks by HTTP."""

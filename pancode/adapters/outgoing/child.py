@@ -1,0 +1,71 @@
+"""`python -m pancode.adapters.outgoing.child`: one notice through Apprise, read from standard input.
+
+Apprise loads all of its services at the first one: 17 MiB that the coordinator is spared.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+from urllib.parse import quote
+
+NTFY = ("ntfy://", "ntfys://")
+_LONGEST = 200
+
+
+class _Heard(logging.Handler):
+    """Keeps what Apprise complains of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.words.append(record.getMessage())
+
+
+def main() -> int:
+    told = json.load(sys.stdin)
+    sys.stdout.write(json.dumps(send(str(told["address"]), told["notice"])))
+    return 0
+
+
+def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
+    """`ok`, and `why` not, in which nothing of the address stands."""
+    import apprise
+
+    heard = _Heard()
+    log = logging.getLogger("apprise")
+    log.handlers, log.propagate = [heard], False
+    service = apprise.Apprise()
+    if not service.add(with_extras(address, notice)):
+        return {"ok": False, "final": True, "why": "Apprise knows no service for this address"}
+    body, title = str(notice["body"]), str(notice["title"])
+    if notice.get("link"):
+        body = f"{body}\n{notice['link']}"
+    done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+    why = "" if done else without(address, "; ".join(heard.words) or "the service did not take it")
+    return {"ok": done, "final": False, "why": why[:_LONGEST]}
+
+
+def with_extras(address: str, notice: dict[str, Any]) -> str:
+    """For ntfy: no picture from elsewhere, and a tap opens the link."""
+    if not address.startswith(NTFY):
+        return address
+    extras = "image=no" + (f"&click={quote(str(notice['link']), safe='')}" if notice.get("link") else "")
+    return f"{address}{'&' if '?' in address else '?'}{extras}"
+
+
+def without(address: str, words: str) -> str:
+    """Words of a service with no part of its address in them: any of them may be a password."""
+    parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
+    for part in parts:
+        words = words.replace(part, "***")
+    return words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

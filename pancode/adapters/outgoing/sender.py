@@ -1,0 +1,161 @@
+"""Implements the port of deliveries: settings and secrets from files, Apprise as a child, HTTP with care."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pancode import __version__
+from pancode.adapters.files import write_durable
+from pancode.domain.notices.routing import NotifyRules
+from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+
+CHILD = ("-I", "-m", "pancode.adapters.outgoing.child")
+CHILD_S, POST_S = 30.0, 10.0
+_OURS = "PANCODE_"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+Resolve = Callable[[str, int], list[str]]
+
+
+class KeptSecrets:
+    """One file for each, for its owner alone, in the folder `secrets` of the home."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> str:
+        """NotFoundError; ConfigError for a file that others may read."""
+        path = self._path(name)
+        try:
+            if path.stat().st_mode & 0o077:
+                raise ConfigError(f"others may read {path}", fix=f"chmod 600 {path}", code="secret_open")
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as exc:
+            fix = f"pancode notify secret {name}"
+            raise NotFoundError(
+                f"there is no secret {name}", why=str(exc), fix=fix, code="no_secret"
+            ) from exc
+
+    def keep(self, name: str, value: str | None) -> None:
+        """None: forget it."""
+        path = self._path(name)
+        if value is None:
+            path.unlink(missing_ok=True)
+            return
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        write_durable(path, value.encode())
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name[:80]!r} is no name of a secret", fix="letters, digits, - and _")
+        return self._folder / name
+
+
+class Sender:
+    """pancode.control.outgoing.ports.OutgoingPort."""
+
+    def __init__(
+        self, read: Callable[[], NotifyRules], secrets: KeptSecrets, resolve: Resolve | None = None
+    ) -> None:
+        self._read, self._secrets = read, secrets
+        self._resolve = resolve or _resolved
+
+    def rules(self) -> NotifyRules:
+        return self._read()
+
+    def secret(self, name: str) -> str:
+        return self._secrets.read(name)
+
+    def notify(self, address: str, notice: Mapping[str, Any]) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        told = json.dumps({"address": address, "notice": dict(notice)})
+        try:
+            done = subprocess.run(
+                [sys.executable, *CHILD],
+                input=told.encode(),
+                capture_output=True,
+                timeout=CHILD_S,
+                env=environ,
+                check=False,
+                start_new_session=True,
+            )
+            answer = json.loads(done.stdout)
+        except subprocess.TimeoutExpired as exc:
+            raise UnavailableError("the service did not answer", why=f"no end after {CHILD_S:g} s") from exc
+        except (OSError, ValueError) as exc:
+            raise UnavailableError(
+                "Apprise could not be run", why="its process ended without an answer"
+            ) from exc
+        if not answer["ok"]:
+            kind = RefusedError if answer["final"] else UnavailableError
+            raise kind(str(answer["why"]))
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        parts = urlsplit(url)
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            return self._posted(
+                parts.scheme, (parts.hostname or "", port), _path(parts.path, parts.query), headers, body
+            )
+        except (OSError, ValueError, http.client.HTTPException) as exc:
+            raise UnavailableError(
+                "the address cannot be reached", why=f"{type(exc).__name__}: {exc}"[:200]
+            ) from exc
+
+    def _posted(
+        self, scheme: str, end: tuple[str, int], path: str, headers: Mapping[str, str], body: bytes
+    ) -> str:
+        host, port = end
+        address = allowed(scheme, host, self._resolve(host, port))
+        wire: socket.socket = socket.create_connection((address, port), POST_S)
+        try:
+            if scheme == "https":
+                wire = ssl.create_default_context().wrap_socket(wire, server_hostname=host)
+            connection = http.client.HTTPConnection(host, port, timeout=POST_S)
+            connection.sock = wire
+            connection.request("POST", path, body, {"User-Agent": f"pancode/{__version__}", **headers})
+            with connection.getresponse() as answer:
+                code = answer.status
+        finally:
+            wire.close()
+        if not 200 <= code < 300:
+            why = "a redirect is not followed" if code // 100 == 3 else ""
+            raise UnavailableError(f"HTTP {code}", why=why)
+        return f"HTTP {code}"
+
+
+def allowed(scheme: str, host: str, addresses: list[str]) -> str:
+    """The first address, where all of them may be told of the fleet. RefusedError.
+
+    Private addresses and loopback may: a homelab's receivers are there, and only the fleet's owner adds a
+    webhook. Link-local ones never, as clouds give out credentials there; a public one only by HTTPS.
+    """
+    for text in addresses:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
+            raise RefusedError(f"nothing is sent to {host}", why=f"{text} is an address that no receiver has")
+        if scheme != "https" and not (ip.is_private or ip.is_loopback):
+            raise RefusedError(
+                f"nothing is sent to {host} by http", why=f"{text} is a public address", fix="https://"
+            )
+    return addresses[0]
+
+
+def _resolved(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(one[4][0]) for one in found]
+
+
+def _path(path: str, query: str) -> str:
+    return (path or "/") + (f"?{query}" if query else "")

@@ -1,0 +1,85 @@
+"""Routes of notices and webhooks: look, test, add, remove, deliver again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pancode.api.bodies import ActBody
+from pancode.api.context import ApiContext
+from pancode.api.routing import ApiCall, Verb
+from pancode.errors import UsageError
+
+Word = Annotated[str, Field(min_length=1, max_length=2_000)]
+MOST = 300
+
+
+class ChannelBody(ActBody):
+    channel: Word
+
+
+class WebhookBody(ActBody):
+    """`events` empty: every occasion."""
+
+    name: Word
+    url: Word
+    events: tuple[Word, ...] = Field(default=(), max_length=50)
+
+
+class DeliveryBody(ActBody):
+    delivery: Word
+
+
+def _channels(context: ApiContext, call: ApiCall) -> Any:
+    rules, verbs = context.coordinator.notify_rules(), context.plane.outgoing
+    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules)}
+
+
+def _test(context: ApiContext, call: ApiCall) -> Any:
+    body: ChannelBody = call.body
+    return context.plane.outgoing.test(context.coordinator.notify_rules(), body.channel, body.by)
+
+
+def _webhooks(context: ApiContext, call: ApiCall) -> Any:
+    return {"webhooks": context.plane.outgoing.webhooks()}
+
+
+def _add(context: ApiContext, call: ApiCall) -> Any:
+    body: WebhookBody = call.body
+    verbs = context.plane.outgoing
+    verbs.check_webhook(body.name, body.url, body.events)
+    secret = verbs.fresh_secret()
+    made = verbs.add_webhook(body.name, body.url, body.events, body.by, secret)
+    context.coordinator.keep_secret(f"webhook-{body.name}", secret)
+    return made
+
+
+def _remove(context: ApiContext, call: ApiCall) -> Any:
+    name = call.path["webhook"]
+    context.plane.outgoing.remove_webhook(name, call.body.by)
+    context.coordinator.keep_secret(f"webhook-{name}", None)
+    return {"removed": name}
+
+
+def _deliveries(context: ApiContext, call: ApiCall) -> Any:
+    target = call.query.get("target")
+    if not target:
+        fix = "target=webhook:NAME, or target=notify:CHANNEL"
+        raise UsageError("the request names no target", fix=fix, code="bad_value")
+    return {"deliveries": context.plane.outgoing.deliveries(target, call.number("limit", 20, MOST))}
+
+
+def _again(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.outgoing.again(call.body.delivery, call.body.by)
+
+
+OUTGOING_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/notify", _channels),
+    Verb("POST", "/v1/notify/test", _test, ChannelBody),
+    Verb("GET", "/v1/webhooks", _webhooks),
+    Verb("POST", "/v1/webhooks", _add, WebhookBody, status=201),
+    Verb("POST", "/v1/webhooks/{webhook}/remove", _remove, ActBody),
+    Verb("GET", "/v1/deliveries", _deliveries, query=("target", "limit")),
+    Verb("POST", "/v1/deliveries/again", _again, DeliveryBody),
+)

@@ -1,0 +1,90 @@
+"""`pancode notify`: the channels of notices to people, and a test of each."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import Face, who
+from pancode.cli.lazy import Commands
+from pancode.cli.notify.words import awaited, listed
+from pancode.cli.params import Json, option
+from pancode.cli.render import safe, short_time
+from pancode.cli.tables import table
+from pancode.connection import home_of
+from pancode.errors import UsageError
+
+app = Commands()
+Channel = Annotated[str, Argument(metavar="CHANNEL")]
+
+
+@app.group("notify", "pancode notify ls", "pancode notify test phone", default="ls")
+def notify() -> None:
+    """Notices to people: ntfy, mail, Slack and all else that Apprise knows; channels are in pancode.yaml."""
+
+
+@notify.verb("ls", "pancode notify ls")
+def ls(face: Json) -> None:
+    """Every channel, what it is told of, and what came of its last message."""
+    answer = face.client().get("/v1/notify")
+    rows = [
+        (
+            one["channel"],
+            "failing" if one["trouble"] else "ok",
+            ", ".join(one["kinds"]),
+            one["waiting"],
+            short_time(one["last_sent_at"]),
+            safe(one["trouble"]),
+        )
+        for one in answer["channels"]
+    ]
+    head = ("CHANNEL", "STATE", "TOLD OF", "WAITING", "LAST SENT", "WHY")
+    none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}\n"
+    others = "".join(f"{safe(text)}\n" for text in answer["troubles"] if "which is none" in text)
+    face.show(answer, lambda: (table(head, rows, toned=("STATE",)) if rows else none) + others)
+
+
+@notify.verb("test", "pancode notify test phone")
+def test(channel: Channel, face: Json) -> int:
+    """Send a notice now, also in quiet hours, and say what came of it."""
+    client = face.client()
+    made = client.post("/v1/notify/test", {"by": who(), "channel": channel})
+    return awaited(face, client, made)
+
+
+@notify.verb("log", "pancode notify log phone")
+def log(
+    channel: Channel,
+    *,
+    number: Annotated[int, option("So many of the newest.", "-n", "N", min=1, max=300)] = 20,
+    face: Json,
+) -> None:
+    """What was sent to a channel, newest first."""
+    answer = face.client().get("/v1/deliveries", target=f"notify:{channel}", limit=number)
+    face.show(answer, lambda: listed(answer["deliveries"]))
+
+
+@notify.verb("secret", "echo ntfy://ntfy.example.org/mytopic | pancode notify secret phone")
+def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
+    """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
+
+    It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml names it as secret:NAME.
+    """
+    from pancode.offline.login import keep_here
+
+    keep_here(home_of(os.environ), name, _value(face, name))
+    told: dict[str, Any] = {"secret": name}
+    face.show(
+        told, lambda: f"kept; in pancode.yaml: notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}\n"
+    )
+
+
+def _value(face: Face, name: str) -> str:
+    text = getpass.getpass(f"address for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
+    if not text.strip() or len(text.strip().splitlines()) != 1:
+        raise UsageError("the address is one line", fix=f"echo ADDRESS | pancode notify secret {name}")
+    return text.strip()

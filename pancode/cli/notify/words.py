@@ -1,0 +1,47 @@
+"""Waits for a delivery, and shows deliveries in words."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pancode.cli.face import Face
+from pancode.cli.render import at_head, safe, short_time
+from pancode.cli.tables import table
+from pancode.client import Client
+from pancode.errors import ExitCode
+
+PATIENCE, EVERY_S = 80, 0.5
+
+
+def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:
+    """Until its first try has ended; the exit status."""
+    now = made
+    for _ in range(PATIENCE):
+        found = client.get("/v1/deliveries", target=made["target"], limit=50)["deliveries"]
+        now = next((one for one in found if one["delivery"] == made["delivery"]), now)
+        if now["state"] != "waiting" or now["tries"]:
+            break
+        time.sleep(EVERY_S)
+    good = now["state"] == "sent"
+    face.show(now, lambda: f"{now['target']}  {'sent' if good else 'not sent'}  {safe(now['status'])}\n")
+    return ExitCode.DONE if good else ExitCode.UNAVAILABLE
+
+
+def listed(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "nothing was sent yet\n"
+    rows = [
+        (
+            short_time(one["created_at"]),
+            one["state"],
+            one["kind"],
+            one["tries"],
+            short_time(one["next_at"]) if one["next_at"] else None,
+            safe(one["status"]),
+            one["delivery"],
+        )
+        for one in found
+    ]
+    head = (at_head(), "STATE", "KIND", "TRIES", "NEXT TRY", "ANSWER", "DELIVERY")
+    return table(head, rows, toned=("STATE",))

@@ -1,0 +1,71 @@
+"""Makes deliveries of events: notices for the channels that want them, payloads for webhooks."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.outgoing import rows
+from pancode.control.query.run import at
+from pancode.control.schedule.happenings import facts_of
+from pancode.control.work import unit_of_work
+from pancode.domain.life.occasions import occasion_of
+from pancode.domain.notices.pacing import NOTIFY, WEBHOOK
+from pancode.domain.notices.routing import NotifyRules
+from pancode.domain.notices.signing import payload, wants
+from pancode.domain.notices.words import KIND_OF, notice_of
+from pancode.domain.records import Delivery, FeedEvent, Webhook
+from pancode.ports import Transaction
+
+BEHIND = 500
+"""After so many events of which nobody is told, the place in the feed is written down all the same."""
+
+
+class FeedFollower:
+    """Knows how far it has read; what it has made of events is durable with that place."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._read: int | None = None
+
+    def follow(self, rules: NotifyRules) -> None:
+        """What has happened since the last time, as deliveries."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            known = rows.mark(tx) if self._read is None else self._read
+            hooks = tx.find(Webhook)
+            events = core.feed.since(known) if known is not None else None
+            found: list[Delivery] = []
+            if events and (hooks or rules.channels):
+                found = [one for event in events for one in _deliveries(core, tx, event, rules, hooks)]
+        last = events[-1].number if events else core.feed.last if events is None else known
+        if found or known is None or events is None or len(events) > BEHIND:
+            with unit_of_work(core) as work:
+                rows.put(work, last or 0, found)
+        # Else in memory alone: a restart reads these events again, and makes nothing of them.
+        self._read = last
+
+
+def _deliveries(
+    core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, hooks: list[Webhook]
+) -> list[Delivery]:
+    occasion = occasion_of(event)
+    found = []
+    for hook in hooks:
+        if event.at_ms >= hook.created_ms and wants(hook.events, event, occasion):
+            body = payload(event, occasion, at(event.at_ms))
+            target = f"{WEBHOOK}{hook.name}"
+            found.append(_delivery(core, target, event, str(body["type"]), (body, core.wall_ms())))
+    if occasion is None or occasion not in KIND_OF or not rules.channels:
+        return found
+    facts, kind = facts_of(tx, event), KIND_OF[occasion]
+    notice = notice_of(event, occasion, facts, rules.console)
+    for channel in rules.channels_for(kind, facts):
+        due = rules.due_ms(kind, core.wall_ms())
+        found.append(_delivery(core, f"{NOTIFY}{channel}", event, kind, (notice.row(), due)))
+    return found
+
+
+def _delivery(
+    core: Core, target: str, event: FeedEvent, kind: str, what: tuple[dict[str, object], int]
+) -> Delivery:
+    """`what`: its body, and when it is due."""
+    return Delivery(f"{target}:{event.number}", target, core.wall_ms(), kind, *what)

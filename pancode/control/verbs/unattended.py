@@ -1,0 +1,6 @@
+"""Verbs of what happens while nobody is there: schedules, notices, webhooks."""
+
+from __future__ import annotations
+
+from pancode.control.verbs.outgoing import OutgoingVerbs as OutgoingVerbs
+from pancode.control.verbs.schedules import ScheduleVerbs as ScheduleVerbs

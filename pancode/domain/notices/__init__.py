@@ -1,0 +1,1 @@
+"""Decides who is told of what, in which words, and when."""

@@ -1,0 +1,155 @@
+"""Real Apprise in its child and real HTTP, against a server on loopback that checks signatures."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.adapters.outgoing.child import with_extras, without
+from pancode.adapters.outgoing.sender import KeptSecrets, Sender, allowed
+from pancode.domain.notices.routing import NotifyRules
+from pancode.domain.notices.signing import encoded, headers, signature
+from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOTICE = {
+    "title": "r-1 error: builder",
+    "body": "<b>why</b>\npancode runs show r-1",
+    "link": "http://desk/#/r",
+}
+
+
+class Receiver:
+    """What came, and what is answered."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str, dict[str, str], bytes]] = []
+        self.status = 200
+        self.server = HTTPServer(("127.0.0.1", 0), self._handler())
+        self.port = self.server.server_address[1]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.came.append((self.path, dict(self.headers.items()), body))
+                self.send_response(outer.status)
+                self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing."""
+
+        return Handler
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def sender(tmp_path: Path) -> Sender:
+    return Sender(NotifyRules, KeptSecrets(tmp_path / "secrets"))
+
+
+def test_ntfy_and_json_get_title_text_and_link(tmp_path: Path, receiver: Receiver) -> None:
+    sender(tmp_path).notify(f"ntfy://127.0.0.1:{receiver.port}/fleet", NOTICE)
+    sender(tmp_path).notify(f"json://127.0.0.1:{receiver.port}/hook", NOTICE)
+    (_, ntfy, first), (path, _, second) = receiver.came
+    told = json.loads(first)
+    assert told["title"] == NOTICE["title"] and "<b>why</b>" in told["message"], "text, never markup"
+    assert "http://desk/#/r" in json.dumps([told, ntfy]) and "icon" not in first.decode().lower()
+    assert path == "/hook" and "pancode runs show r-1" in json.loads(second)["message"]
+
+
+def test_a_service_that_refuses_says_why_without_its_address(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.status = 403
+    with pytest.raises(UnavailableError) as refused:
+        sender(tmp_path).notify(f"json://user:topsecret@127.0.0.1:{receiver.port}/hook", NOTICE)
+    assert "403" in str(refused.value) and "topsecret" not in str(refused.value)
+    with pytest.raises(RefusedError):
+        sender(tmp_path).notify("nosuchservice://x", NOTICE)
+
+
+def test_a_webhook_arrives_signed(tmp_path: Path, receiver: Receiver) -> None:
+    body = encoded({"type": "run.failed", "data": {"run": "r-1"}})
+    url = f"http://127.0.0.1:{receiver.port}/hook?x=1"
+    assert sender(tmp_path).post(url, headers(SECRET, "msg_1", 1_700_000_000, body), body) == "HTTP 200"
+    ((path, told, came),) = receiver.came
+    signed = signature(SECRET, told["webhook-id"], int(told["webhook-timestamp"]), came)
+    assert path == "/hook?x=1" and told["webhook-signature"] == signed and came == body
+
+
+def test_what_is_no_success_is_an_error_and_a_redirect_is_not_followed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    url = f"http://127.0.0.1:{receiver.port}/hook"
+    for status in (302, 400, 503):
+        receiver.status = status
+        with pytest.raises(UnavailableError) as refused:
+            sender(tmp_path).post(url, {}, b"{}")
+        assert str(status) in str(refused.value)
+    assert len(receiver.came) == 3
+    with pytest.raises(UnavailableError):
+        sender(tmp_path).post("http://127.0.0.1:1/", {}, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "address", "may"),
+    [
+        ("http", "127.0.0.1", True),
+        ("http", "10.0.0.7", True),
+        ("http", "fd00::7", True),
+        ("https", "93.184.216.34", True),
+        ("http", "93.184.216.34", False),
+        ("https", "169.254.169.254", False),
+        ("https", "fe80::1%eth0", False),
+        ("https", "224.0.0.1", False),
+        ("https", "0.0.0.0", False),
+    ],
+)
+def test_where_a_webhook_may_lead(scheme: str, address: str, may: bool) -> None:
+    if may:
+        assert allowed(scheme, "host", [address]) == address
+        return
+    with pytest.raises(RefusedError):
+        allowed(scheme, "host", ["10.0.0.7", address])
+
+
+def test_secrets_are_files_for_their_owner_alone(tmp_path: Path) -> None:
+    secrets = KeptSecrets(tmp_path / "secrets")
+    secrets.keep("phone", "ntfy://host/topic")
+    assert secrets.read("phone") == "ntfy://host/topic"
+    path = tmp_path / "secrets" / "phone"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(ConfigError):
+        secrets.read("phone")
+    secrets.keep("phone", None)
+    for name in ("phone", "other"):
+        with pytest.raises(NotFoundError):
+            secrets.read(name)
+    with pytest.raises(ConfigError):
+        secrets.read("../key/coordinator.key")
+
+
+def test_extras_and_hidden_parts() -> None:
+    assert (
+        with_extras("ntfy://h/t", {"link": "http://a/#/b?c"})
+        == "ntfy://h/t?image=no&click=http%3A%2F%2Fa%2F%23%2Fb%3Fc"
+    )
+    assert with_extras("json://h/t", {"link": None}) == "json://h/t"
+    assert without("json://user:topsecret@host/x", "no topsecret at host") == "no *** at ***"
