@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "redis": ("redis", "what a Redis of your own needs: its file of users"),
     "config": ("setup", "every setting, its value and where that was set"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
+    "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
     "doctor": ("setup", "what is wrong on this machine, each with its fix"),
     "service": ("units", "the coordinator as a service: print its unit, install, remove it"),
     "serve": ("setup", "the coordinator in the foreground"),

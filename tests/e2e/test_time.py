@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import yaml
 
 from pancode.domain.notices.signing import signature
 from tests.e2e.owner import Owner, until
@@ -61,7 +62,8 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
     before = settings.read_text() if settings.exists() else None
     address = f"json://127.0.0.1:{receiver.port}/person"
     fleet.run("notify", "secret", "phone", stdin=address).ok()
-    settings.write_text((before or "") + "\nnotify: {channels: {phone: {url: 'secret:phone'}}}\n")
+    notify = {"channels": {"phone": {"url": "secret:phone"}}}
+    settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "notify": notify}))
     try:
         sent = fleet.run("notify", "test", "phone").ok()
         assert "sent" in sent.out and len(receiver.at("/person")) == 1
