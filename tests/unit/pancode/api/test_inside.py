@@ -49,10 +49,15 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/nodes": {"name": "x"},
         "/v1/nodes/{node}/trust": {"fingerprint": "SHA256:x"},
         "/v1/nodes/{node}/login": {"runtime": "claude"},
+        "/v1/schedules": {"name": "x", "cron": "@daily", "dispatch": {"task": "x"}},
+        "/v1/webhooks": {"name": "x", "url": "https://example.org"},
+        "/v1/notify/test": {"channel": "phone"},
+        "/v1/deliveries/again": {"delivery": "x"},
         "/v1/workflows": {"kind": "batch", "steps": [{"name": "a"}]},
     }
     for verb in others:
         path = verb.path.replace("{run}", run).replace("{node}", "n1").replace("{workflow}", "last")
+        path = path.replace("{schedule}", "nightly").replace("{webhook}", "ci")
         told = world.problem(
             verb.method, path, bodies.get(verb.path, {"scope": "day"} if "unset" in path else {})
         )

@@ -137,7 +137,9 @@ def asked_oddly() -> Iterator[str]:
         if verb.method != "GET":
             continue
         plain = verb.path.replace("{run}", "last").replace("{node}", "n1").replace("{agent}", "builder")
-        plain = plain.replace("{workflow}", "last")
+        plain = (
+            plain.replace("{workflow}", "last").replace("{schedule}", "nightly").replace("{webhook}", "ci")
+        )
         assert "{" not in plain, verb.path
         for word in (*map(quote, ODD), "%ff", "%ed%a0%80"):
             yield from (f"{plain}?{name}={word}" for name in verb.query)
