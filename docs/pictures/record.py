@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from docs.pictures.scenes import BEFORE, SCENES, Scene
+from docs.pictures.screens import screen
 
 COLUMNS, LIMIT_S = 110, 180
 DAY, TIME = "11-21", "09:30:00"
 # What differs from one time to the next, and what stands for it; as wide, where it is in a table.
 ALWAYS = (
-    (re.compile(r"\br-[a-z0-9]{6}\b"), "r-7f3k2q"),
     (re.compile(r"\b\d\d-\d\d(?=  ?\d\d:\d\d:\d\d\b)"), DAY),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), TIME),
     (re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), f"2026-{DAY}T{TIME}.000Z"),
@@ -28,6 +28,8 @@ ALWAYS = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "1c9e03d5aa21"),
     (re.compile(r"\bn-[a-z0-9]{6,}\b"), "n-4kq2"),
 )
+RUNS = re.compile(r"(?:(?<=m)|\b)r-[a-z0-9]{6}\b")
+RUN_STEADS = ("r-7f3k2q", "r-9m4tzw", "r-c2xkp8")
 KEYS = re.compile(r"(sha256|SHA256|ed25519|key)[: ]([A-Za-z0-9+/=_-]{8,})")
 STEADS = ("5d0a44f1", "b83e7f02", "07c6d95a")
 """For keys in the order in which they appear: the node's and the coordinator's are not one."""
@@ -44,16 +46,24 @@ def record(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
 def settled(shown: str) -> str:
     for pattern, stead in ALWAYS:
         shown = pattern.sub(stead, shown)
-    seen: dict[str, str] = {}
+    seen, runs = dict[str, str](), dict[str, str]()
+
+    def run(found: re.Match[str]) -> str:
+        return runs.setdefault(found[0], RUN_STEADS[len(runs) % len(RUN_STEADS)])
 
     def one(found: re.Match[str]) -> str:
         return f"{found[1]} {seen.setdefault(found[2], STEADS[len(seen) % len(STEADS)])}"
 
-    shown = KEYS.sub(one, shown)
+    shown = KEYS.sub(one, RUNS.sub(run, shown))
     return "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
 
 
 def _play(scene: Scene, folder: Path, env: Mapping[str, str]) -> str:
+    for hidden in scene.before:
+        subprocess.run(["bash", "-c", hidden], cwd=folder, env=env, check=True, timeout=LIMIT_S)
+    if scene.shows:
+        typed = scene.typed[-1]
+        return f"\x1b[1m$ {typed}\x1b[0m\n{screen(typed, scene.shows, folder, env)}"
     return "\n".join(f"\x1b[1m$ {typed.strip()}\x1b[0m\n{_said(typed, folder, env)}" for typed in scene.typed)
 
 

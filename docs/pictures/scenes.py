@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`typed`: the commands that are shown; `title`: what the picture says, for whoever does not see it."""
+    """`typed`: the commands that are shown; `title`: what the picture says, for whoever does not see it.
+
+    `before`: commands that are not shown. `shows`: the last command takes the whole screen, and is pictured
+    when these words stand there.
+    """
 
     title: str
     typed: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    shows: str = ""
 
 
 BEFORE = """
@@ -23,6 +29,8 @@ echo __pycache__/ > .gitignore
 git add -A && git commit -qm first
 """
 """A fleet of one machine, and the project of the tutorial."""
+_ASKS = r"""pancode dispatch --runtime shell 'mkdir .pancode
+echo "{\"question\": \"Which port?\"}" > .pancode/question.json' >/dev/null 2>&1 || true"""
 SCENES: Mapping[str, Scene] = {
     "dispatch": Scene(
         "A dispatch with a gate, the change, the check of its receipt, the landing",
@@ -37,5 +45,15 @@ SCENES: Mapping[str, Scene] = {
     "why": Scene(
         "Every decision about a run, and a machine that does not exist",
         ("pancode why last", "pancode dispatch --node dsek --runtime shell -- true"),
+    ),
+    "top": Scene(
+        "The fleet on one screen: agents at work, budget, inbox, and each run that has not ended",
+        ("pancode top",),
+        (
+            "pancode dispatch --runtime shell --detach 'echo tests; sleep 300' >/dev/null",
+            "pancode dispatch --runtime shell --detach 'echo docs; sleep 300' >/dev/null",
+            _ASKS,
+        ),
+        "running",
     ),
 }

@@ -255,6 +255,8 @@ class Console(NotingApp):
         if event.input is not self._prompt:
             return
         sign = self._prompt.sign
+        if not sign:  # a second Enter, which came before the first one had closed the prompt
+            return self._go_in()
         self.end_prompt()
         if sign == ":":
             self._resource(event.value)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner
 
 pytestmark = pytest.mark.slow
+_NUMBERS = count()
+"""A tmux that ends does not hinder the next one."""
 
 
 class Pane:
@@ -25,7 +28,7 @@ class Pane:
     def __init__(self, fleet: Owner) -> None:
         tmux = shutil.which("tmux")
         assert tmux is not None
-        self._base = [tmux, "-L", f"pancode-top-{os.getpid()}", "-f", "/dev/null"]
+        self._base = [tmux, "-L", f"pancode-top-{os.getpid()}-{next(_NUMBERS)}", "-f", "/dev/null"]
         self._home = fleet.home
         self._env = {**fleet.env, "TERM": "xterm-256color", "ENV": "", "PS1": "> "}
         self._tmux("new-session", "-d", "-x", "80", "-y", "24", "sh")

@@ -103,7 +103,10 @@ def _budget(answers: Json) -> Line:
 
 def _inbox(answers: Json, live: list[Json]) -> Line:
     count = len(answers["inbox"]["items"])
-    return fact("inbox", f"{count} wait for you (i shows them)" if count else "nothing waits for you")
+    return fact(
+        "inbox",
+        f"{count} {'waits' if count == 1 else 'wait'} for you: press i" if count else "nothing waits for you",
+    )
 
 
 def run(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -239,6 +239,20 @@ def test_a_defect_in_a_thread_ends_it_with_the_error(still: Scene) -> None:
     played(still, play)
 
 
+def test_a_defect_on_the_screen_is_kept_for_the_command_to_tell(still: Scene) -> None:
+    seen: list[Console] = []
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "as of")
+        seen.append(app)
+        app.call_later(_fails)
+        await pilot.pause(0.2)
+
+    with pytest.raises(ZeroDivisionError):
+        played(still, play)
+    assert isinstance(seen[0].crash, ZeroDivisionError) and not seen[0]._exit_renderables
+
+
 def _fails() -> None:
     raise ZeroDivisionError
 

@@ -75,7 +75,7 @@ def test_the_dashboard_has_what_goes_on(still: Scene) -> None:
         "tiers",
         "1 mid",
         "$0.20 of $10.00 today",
-        "1 wait for you",
+        "1 waits for you",
     ):
         assert words in above, above
 
