@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import re
+import json
 from decimal import Decimal
 from itertools import groupby
+from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typing_extensions import is_typeddict
 
-from docs.generate.api_words import ROUTES
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from docs.generate.shapes import all_shapes
-from pancode.api import bodies, workflow_bodies
-from pancode.api.app import VERBS
+from pancode.api import bodies, token_bodies, workflow_bodies
+from pancode.api.app import VERBS, openapi
+from pancode.api.document.answers import EventStream, Octets
+from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
-from pancode.api.routing import MAX_BODY, Verb
+from pancode.api.routing import MAX_BODY, AtDoor, Verb
 from pancode.control.feed import MOST
 from pancode.domain.records import EventKind
 
 INTRO = """
 Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in
-the home of the coordinator: `api.sock`. There is no port and no other login: whoever may open the
-socket is the owner. A request from inside a run is known by its process, whatever it says, and may only
-look, and dispatch what is then its child (*runs*).
+the home of the coordinator: `api.sock`. Whoever may open the socket is the owner. A request from inside a
+run is known by its process, whatever it says, and may only look, and dispatch what is then its child
+(*runs*).
+
+Where the setting `api.listen` names an address, the same routes are served there over TCP, to
+[whoever has a token](../howto/api.md): *scope* is what the token must allow, *risk* what a request may bring
+about. `anybody` needs no token, `unix socket` is not answered over TCP. A token of one inbox item may use
+what is marked *item*. The same for programs is the OpenAPI document [openapi.json](openapi.json), which
+`GET /v1/openapi.json` answers with.
 """
 TRY = """
 $ pancode fleet up
@@ -76,7 +84,6 @@ An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, an
 error](exit-codes.md#errors) `code`, `message`, `why`, `fix`, `exit_code`, `retryable`, `details`. A
 body has {MAX_BODY >> 20} MiB at most.
 """
-SHAPES = {shape.__name__ for shape in all_shapes()}
 
 
 def api_page() -> str:
@@ -86,7 +93,7 @@ def api_page() -> str:
     for area, verbs in groupby(sorted(VERBS, key=_place), key=_area):
         parts += [
             f"### {area}",
-            table(("Route", "What", "Query", "Body", "Answer", "Runs"), map(_row, verbs)),
+            table(("Route", "What", "Query", "Body", "Answer", "Scope", "Risk", "Runs"), map(_row, verbs)),
         ]
     return page(
         "HTTP API",
@@ -109,6 +116,11 @@ def api_page() -> str:
     )
 
 
+def openapi_page() -> str:
+    """The same as a document for programs."""
+    return json.dumps(openapi(), indent=1, ensure_ascii=True) + "\n"
+
+
 def _place(verb: Verb) -> int:
     """Of its area among the areas, as they come."""
     return [_area(one) for one in VERBS].index(_area(verb))
@@ -119,7 +131,7 @@ def _area(verb: Verb) -> str:
 
 
 def _row(verb: Verb) -> tuple[str, ...]:
-    what, command, answer = ROUTES[f"{verb.method} {verb.path}"]
+    what, command = ROUTES[verb.name]
     asked = f" (`pancode {command}`)" if command else ""
     body = verb.body.__name__
     return (
@@ -127,13 +139,25 @@ def _row(verb: Verb) -> tuple[str, ...]:
         what + asked,
         listed(verb.query),
         "" if verb.body is bodies.Empty else _link(body),
-        re.sub(r"`[^`]*`|\b[A-Z]\w+", lambda m: _shape(m[0]), answer),
+        _answer(verb.answers, verb),
+        _scope(verb),
+        verb.risk.value,
         "yes" if verb.method == "GET" or verb.for_runs else "",
     )
 
 
-def _shape(name: str) -> str:
-    return f"[{name}](json.md#{name.lower()})" if name in SHAPES else name
+def _scope(verb: Verb) -> str:
+    at_door = {AtDoor.OPEN: "anybody", AtDoor.CLOSED: "unix socket"}.get(verb.at_door, verb.needs.value)
+    return f"{at_door}, item" if verb.for_item else at_door
+
+
+def _answer(answers: Any, verb: Verb) -> str:
+    if answers in (Octets, EventStream):
+        follow = "; with `follow` events" if "follow" in verb.query else ""
+        return f"bytes{follow}" if answers is Octets else "events"
+    if get_origin(answers) in (Union, UnionType):
+        return " or ".join(_answer(arm, verb) for arm in get_args(answers))
+    return f"[{answers.__name__}](json.md#{answers.__name__.lower()})" if is_typeddict(answers) else "object"
 
 
 def _link(name: str) -> str:
@@ -148,7 +172,7 @@ def _with_inner(body: type[bodies.Body]) -> set[type[bodies.Body]]:
 
 
 def _module_of(name: str) -> Any:
-    return bodies if hasattr(bodies, name) else workflow_bodies
+    return next(one for one in (bodies, workflow_bodies, token_bodies) if hasattr(one, name))
 
 
 def _body(body: type[bodies.Body]) -> list[str]:

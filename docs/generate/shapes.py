@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, get_args, get_origin, get_type_hints
+
+from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
+from pancode.api.document import answers
 from pancode.control.outgoing import shapes as outgoing_shapes
-from pancode.control.query import schedule_shapes
+from pancode.control.query import account_shapes, schedule_shapes
 from pancode.control.query import shapes as query_shapes
 
-MODULES = (query_shapes, schedule_shapes, outgoing_shapes)
+MODULES = (query_shapes, account_shapes, schedule_shapes, outgoing_shapes, answers)
 """Where the objects are declared; a module of its own is not imported by the first one."""
 
 PRINTED = (
@@ -52,7 +55,7 @@ def json_page() -> str:
 def all_shapes() -> list[type]:
     """Each once, in the order of the modules."""
     found = [shape for module in MODULES for shape in vars(module).values() if is_typeddict(shape)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(shape for shape in found if shape.__name__ != "TypedDict"))
 
 
 def _link(name: str) -> str:
@@ -60,7 +63,8 @@ def _link(name: str) -> str:
 
 
 def _fields(shape: type) -> str:
-    above = [getattr(query_shapes, name) for name in bases(shape) if name != "TypedDict"]
+    above = [getattr(answers, name, None) or getattr(query_shapes, name) for name in bases(shape)[:1]]
+    above = [base for base in above if is_typeddict(base) and base.__name__ != "TypedDict"]
     inherited = {name for base in above for name in get_type_hints(base)}
     rows = [
         (code(name), _kind(hint)) for name, hint in get_type_hints(shape).items() if name not in inherited

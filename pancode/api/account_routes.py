@@ -6,8 +6,19 @@ from typing import Any
 
 from pancode.api.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import (
+    BriefShape,
+    BudgetShape,
+    CostTable,
+    LookedAnswer,
+    ReportShape,
+    SettledAnswer,
+    TrackRecordsAnswer,
+    WorkersAnswer,
+)
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
+from pancode.domain.access.rights import BUDGETS, NOTES, SETTLES
 from pancode.domain.account.periods import PERIODS
 from pancode.domain.agents import find_agent
 from pancode.domain.books import repo_scope
@@ -94,14 +105,16 @@ def _report(context: ApiContext, call: ApiCall) -> Any:
 
 
 ACCOUNT_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/budget", _budget, query=("all",)),
-    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True),
-    Verb("POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True),
-    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True),
-    Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit")),
-    Verb("GET", "/v1/workers", _workers),
-    Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit")),
-    Verb("GET", "/v1/brief", _brief, query=("by", "since")),
-    Verb("POST", "/v1/brief/looked", _looked, ActBody),
-    Verb("GET", "/v1/report", _report, query=("by", "since")),
+    Verb("GET", "/v1/budget", _budget, query=("all",), answers=BudgetShape),
+    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True, right=BUDGETS, answers=BudgetShape),
+    Verb(
+        "POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True, right=BUDGETS, answers=BudgetShape
+    ),
+    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True, right=SETTLES, answers=SettledAnswer),
+    Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit"), answers=CostTable),
+    Verb("GET", "/v1/workers", _workers, answers=WorkersAnswer),
+    Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit"), answers=TrackRecordsAnswer),
+    Verb("GET", "/v1/brief", _brief, query=("by", "since"), answers=BriefShape),
+    Verb("POST", "/v1/brief/looked", _looked, ActBody, right=NOTES, answers=LookedAnswer),
+    Verb("GET", "/v1/report", _report, query=("by", "since"), answers=ReportShape),
 )

@@ -1,4 +1,4 @@
-"""Routes of agents: the definitions that count in a folder, and the prompt of one of them."""
+"""Routes of agents, presets and models: definitions, prompts, the preset that is applied, model tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
+from pancode.api.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import AgentsAnswer, AppliedAnswer, EventStream, PresetsAnswer, PromptAnswer
 from pancode.api.routing import ApiCall, Verb
+from pancode.api.streaming import sse, steps
+from pancode.control.faces import Progress
+from pancode.domain.access.rights import SETS_UP, TESTS
 from pancode.domain.agents import Agent, find_agent
 from pancode.domain.names import not_found
+from pancode.domain.presets import Preset, find_preset
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.runtimes import RUNTIMES, canonical
+from pancode.errors import NotFoundError
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -68,7 +75,78 @@ def _one_of(kind: type[E], word: str | None, default: E) -> E:
     return kind(word)
 
 
+def _presets(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
+    loaded, applied = around.presets(), around.applied()
+    name = call.query.get("name")
+    chosen = [find_preset(loaded.presets, name)] if name is not None else loaded.presets.values()
+    return {"presets": [_shape(p, loaded.origin(p.name), p.name == applied) for p in chosen]}
+
+
+def _shape(preset: Preset, origin: str, applied: bool) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "model": preset.model,
+        "worker_model": preset.worker_model,
+        "scout_model": preset.scout_model,
+        "reasoning": preset.reasoning,
+        "safety": preset.safety,
+        "origin": origin,
+        "applied": applied,
+    }
+
+
+def _apply(context: ApiContext, call: ApiCall) -> Any:
+    """Kept by the coordinator, beside the user's files; every dispatch from now on has it."""
+    body: PresetBody = call.body
+    preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
+    before = context.coordinator.applied_preset(preset.name)
+    context.plane.records.record_preset(preset.name, before, body.by)
+    around = context.coordinator.around({})
+    rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
+    raised = around.defaults(None).raised
+    return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
+
+
+def _unset(context: ApiContext, call: ApiCall) -> Any:
+    body: ActBody = call.body
+    before = context.coordinator.applied_preset(None)
+    if before is None:
+        raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
+    context.plane.records.record_preset(None, before, body.by)
+    return {"preset": None, "before": before}
+
+
+def _test(context: ApiContext, call: ApiCall) -> Any:
+    body: ExamBody = call.body
+    models = context.plane.models
+    places = models.places(body.model, body.node)
+    ends = context.closing.wait
+
+    def work(progress: Progress) -> Any:
+        return {"tests": [models.test(one, body.again, progress, context.poke, ends) for one in places]}
+
+    return sse(steps(context, work))
+
+
 AGENT_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/agents", _agents, query=("cwd", "name")),
-    Verb("GET", "/v1/agents/{agent}/prompt", _prompt, query=("cwd", "mode", "safety", "runtime")),
+    Verb("GET", "/v1/agents", _agents, query=("cwd", "name"), answers=AgentsAnswer),
+    Verb(
+        "GET",
+        "/v1/agents/{agent}/prompt",
+        _prompt,
+        query=("cwd", "mode", "safety", "runtime"),
+        answers=PromptAnswer,
+    ),
+)
+
+PRESET_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/presets", _presets, query=("name",), answers=PresetsAnswer),
+    Verb("POST", "/v1/presets/apply", _apply, PresetBody, right=SETS_UP, answers=AppliedAnswer),
+    Verb("POST", "/v1/presets/unset", _unset, ActBody, right=SETS_UP, answers=AppliedAnswer),
+)
+
+MODEL_VERBS: tuple[Verb, ...] = (
+    Verb("POST", "/v1/models/test", _test, ExamBody, right=TESTS, answers=EventStream),
 )

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from starlette.applications import Starlette
 
 from pancode.api.account_routes import ACCOUNT_VERBS
-from pancode.api.agent_routes import AGENT_VERBS
+from pancode.api.agent_routes import AGENT_VERBS, MODEL_VERBS, PRESET_VERBS
 from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
-from pancode.api.model_routes import MODEL_VERBS
 from pancode.api.people_routes import PEOPLE_VERBS
-from pancode.api.preset_routes import PRESET_VERBS
 from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
-from pancode.api.routing import Verb
+from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import RUN_VERBS
+from pancode.api.token_routes import TOKEN_VERBS
 from pancode.api.unattended_routes import UNATTENDED_VERBS
 from pancode.api.workflow_routes import WORKFLOW_VERBS
+
+
+def _openapi(context: ApiContext, call: ApiCall) -> Any:
+    return openapi()
+
 
 VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
@@ -33,7 +40,17 @@ VERBS: tuple[Verb, ...] = (
     *ACCOUNT_VERBS,
     *PRESET_VERBS,
     *AGENT_VERBS,
+    *TOKEN_VERBS,
+    Verb("GET", "/v1/openapi.json", _openapi),
 )
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of all routes; made when it is first asked for."""
+    from pancode.api.document.openapi import document
+
+    return document(VERBS)
 
 
 def build_app(context: ApiContext) -> Starlette:

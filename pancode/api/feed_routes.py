@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import EventStream
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
 from pancode.domain.names import not_found
@@ -84,5 +85,11 @@ def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[Fe
 
 
 FEED_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/events", _events, query=("kind", "run", "node", "workflow", "since", "tail", "end")),
+    Verb(
+        "GET",
+        "/v1/events",
+        _events,
+        query=("kind", "run", "node", "workflow", "since", "tail", "end"),
+        answers=EventStream,
+    ),
 )

@@ -12,7 +12,9 @@ from starlette.routing import Route
 
 from pancode.api.bodies import BreakerBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import BreakersAnswer, FiguresAnswer
 from pancode.api.routing import ApiCall, Verb
+from pancode.domain.access.rights import OPERATES
 from pancode.domain.figures import MEDIA_TYPE, Sample
 from pancode.errors import PancodeError
 
@@ -41,9 +43,9 @@ def _figures(context: ApiContext, call: ApiCall) -> Any:
 
 
 FIGURE_VERBS = (
-    Verb("GET", "/v1/breakers", _breakers),
-    Verb("POST", "/v1/breakers/reset", _reset, BreakerBody),
-    Verb("GET", "/v1/metrics", _figures),
+    Verb("GET", "/v1/breakers", _breakers, answers=BreakersAnswer),
+    Verb("POST", "/v1/breakers/reset", _reset, BreakerBody, right=OPERATES, answers=BreakersAnswer),
+    Verb("GET", "/v1/metrics", _figures, answers=FiguresAnswer),
 )
 
 

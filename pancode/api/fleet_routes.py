@@ -18,10 +18,24 @@ from pancode.api.bodies import (
     UpBody,
 )
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import (
+    ChecksAnswer,
+    CleanedAnswer,
+    DrainAnswer,
+    EventStream,
+    FleetShape,
+    LoginAnswer,
+    NodeResultShape,
+    NodeShape,
+    Object,
+    ProbeAnswer,
+    StoppingAnswer,
+)
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
 from pancode.counted import counted
+from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.domain.logins import check_login
 from pancode.errors import RefusedError, UsageError
 
@@ -185,20 +199,20 @@ def _spec(body: SpecBody) -> NodeSpec:
 
 
 FLEET_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/fleet", _status),
-    Verb("POST", "/v1/fleet/up", _up, UpBody),
-    Verb("POST", "/v1/fleet/down", _down, NodesBody),
-    Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True),
-    Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True),
-    Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody),
-    Verb("GET", "/v1/nodes/{node}", _node),
-    Verb("POST", "/v1/nodes/probe", _probe, SpecBody),
-    Verb("POST", "/v1/nodes", _add, SpecBody, status=201),
-    Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True),
-    Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody),
-    Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody),
-    Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody),
-    Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody),
-    Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody),
-    Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody),
+    Verb("GET", "/v1/fleet", _status, answers=FleetShape),
+    Verb("POST", "/v1/fleet/up", _up, UpBody, right=OPERATES, answers=EventStream),
+    Verb("POST", "/v1/fleet/down", _down, NodesBody, right=OPERATES, answers=EventStream),
+    Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
+    Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
+    Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody, right=OPERATES, answers=ChecksAnswer),
+    Verb("GET", "/v1/nodes/{node}", _node, answers=NodeShape),
+    Verb("POST", "/v1/nodes/probe", _probe, SpecBody, right=SETS_UP, answers=ProbeAnswer),
+    Verb("POST", "/v1/nodes", _add, SpecBody, status=201, right=SETS_UP, answers=NodeShape),
+    Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True, right=OPERATES, answers=NodeShape),
+    Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody, right=SETS_UP, answers=LoginAnswer),
+    Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody, right=REMOVES, answers=EventStream),
+    Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody, right=SETS_UP, answers=Object),
+    Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody, right=REMOVES, answers=CleanedAnswer),
+    Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody, right=REMOVES, answers=NodeResultShape),
+    Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody, right=SETS_UP, answers=StoppingAnswer),
 )

@@ -7,7 +7,9 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.api.bodies import LandBody, ReasonBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import CalledOffAnswer, GreenAnswer, LandingsAnswer, Object
 from pancode.api.routing import ApiCall, Verb
+from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.values import How
 from pancode.domain.records import Run
 from pancode.errors import WorkspaceError
@@ -53,8 +55,10 @@ def _call_off(context: ApiContext, call: ApiCall) -> Any:
 
 
 LAND_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/landings", _landings, query=("before",)),
-    Verb("GET", "/v1/landings/green", _green, query=("folder",)),
-    Verb("POST", "/v1/runs/{run}/land", _land, LandBody),
-    Verb("POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody),
+    Verb("GET", "/v1/landings", _landings, query=("before",), answers=LandingsAnswer),
+    Verb("GET", "/v1/landings/green", _green, query=("folder",), answers=GreenAnswer),
+    Verb("POST", "/v1/runs/{run}/land", _land, LandBody, right=LANDS, answers=Object),
+    Verb(
+        "POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody, right=OPERATES, answers=CalledOffAnswer
+    ),
 )

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from pancode.api.bodies import ActBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import (
+    ChannelsAnswer,
+    DeliveriesAnswer,
+    DeliveryShape,
+    RemovedAnswer,
+    WebhooksAnswer,
+    WebhookShape,
+)
 from pancode.api.routing import ApiCall, Verb
+from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.errors import UsageError
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -75,11 +84,11 @@ def _again(context: ApiContext, call: ApiCall) -> Any:
 
 
 OUTGOING_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/notify", _channels),
-    Verb("POST", "/v1/notify/test", _test, ChannelBody),
-    Verb("GET", "/v1/webhooks", _webhooks),
-    Verb("POST", "/v1/webhooks", _add, WebhookBody, status=201),
-    Verb("POST", "/v1/webhooks/{webhook}/remove", _remove, ActBody),
-    Verb("GET", "/v1/deliveries", _deliveries, query=("target", "limit")),
-    Verb("POST", "/v1/deliveries/again", _again, DeliveryBody),
+    Verb("GET", "/v1/notify", _channels, answers=ChannelsAnswer),
+    Verb("POST", "/v1/notify/test", _test, ChannelBody, right=OPERATES, answers=DeliveryShape),
+    Verb("GET", "/v1/webhooks", _webhooks, answers=WebhooksAnswer),
+    Verb("POST", "/v1/webhooks", _add, WebhookBody, status=201, right=SETS_UP, answers=WebhookShape),
+    Verb("POST", "/v1/webhooks/{webhook}/remove", _remove, ActBody, right=REMOVES, answers=RemovedAnswer),
+    Verb("GET", "/v1/deliveries", _deliveries, query=("target", "limit"), answers=DeliveriesAnswer),
+    Verb("POST", "/v1/deliveries/again", _again, DeliveryBody, right=OPERATES, answers=DeliveryShape),
 )

@@ -6,7 +6,9 @@ from typing import Any
 
 from pancode.api.bodies import ActBody, AnswerBody, ApproveBody, ContinueBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.routing import ApiCall, Verb
+from pancode.domain.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
 from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import LANDED
 from pancode.domain.people.inbox import ItemKind, kind_of
@@ -24,7 +26,11 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _inbox(context: ApiContext, call: ApiCall) -> Any:
-    return {"items": context.plane.people.inbox()}
+    items = context.plane.people.inbox()
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None and token.item is not None:
+        items = [item for item in items if item["id"] == token.item]
+    return {"items": items}
 
 
 def _answer(context: ApiContext, call: ApiCall) -> Any:
@@ -85,10 +91,38 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
 
 
 PEOPLE_VERBS: tuple[Verb, ...] = (
-    Verb("POST", "/v1/runs/{run}/continue", _continue, ContinueBody, pokes=True, status=201),
-    Verb("GET", "/v1/inbox", _inbox),
-    Verb("POST", "/v1/runs/{run}/answer", _answer, AnswerBody, pokes=True, status=201),
-    Verb("POST", "/v1/runs/{run}/approve", _approve, ApproveBody, pokes=True),
-    Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody),
-    Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/continue",
+        _continue,
+        ContinueBody,
+        pokes=True,
+        status=201,
+        right=DISPATCHES,
+        answers=QueuedAnswer,
+    ),
+    Verb("GET", "/v1/inbox", _inbox, for_item=True, answers=InboxAnswer),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/answer",
+        _answer,
+        AnswerBody,
+        pokes=True,
+        status=201,
+        right=ANSWERS,
+        for_item=True,
+        answers=QueuedAnswer,
+    ),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/approve",
+        _approve,
+        ApproveBody,
+        pokes=True,
+        right=DECIDES,
+        for_item=True,
+        answers=Object,
+    ),
+    Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody, right=DECIDES, for_item=True, answers=RunShape),
+    Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody, right=TELLS, answers=ToldAnswer),
 )

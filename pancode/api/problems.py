@@ -35,6 +35,17 @@ STATUS: dict[int, int] = {
 }
 
 
+STATUS_OF_CODE: dict[str, int] = {
+    **dict.fromkeys(("no_token", "unknown_token", "expired_token", "unknown_code"), 401),
+    **dict.fromkeys(("wrong_scope", "wrong_item", "wrong_origin", "local_only"), 403),
+    "token_in_query": 400,
+    "not_json": 415,
+    "wrong_host": 421,
+    "too_many_failures": 429,
+}
+"""Of requests that are not let in over TCP."""
+
+
 def body_of(problem: Problem, status: int) -> dict[str, Any]:
     return {
         "type": f"urn:pancode:error:{problem.code}",
@@ -62,7 +73,9 @@ def problem_of(error: BaseException) -> Problem:
 def response_of(error: BaseException) -> Response:
     problem = problem_of(error)
     status = 409 if isinstance(error, ConflictError) else STATUS.get(problem.exit_code, 500)
-    return AsciiJson(body_of(problem, status), status, media_type="application/problem+json")
+    status = STATUS_OF_CODE.get(problem.code, status)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}.get(status)
+    return AsciiJson(body_of(problem, status), status, headers, media_type="application/problem+json")
 
 
 async def on_error(request: Request, error: Exception) -> Response:

@@ -8,8 +8,28 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.document.answers import (
+    AuditAnswer,
+    AuditVerdictShape,
+    EndpointsAnswer,
+    KeysAnswer,
+    ModelsAnswer,
+    ModesAnswer,
+    Object,
+    PausedAnswer,
+    PingAnswer,
+    QueuesShape,
+    ReceiptRow,
+    ReceiptsAnswer,
+    RunShape,
+    RuntimesAnswer,
+    SafetyAnswer,
+    SettingsAnswer,
+    VerdictShape,
+)
+from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
+from pancode.domain.access.rights import OPERATES, REMOVES
 from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
@@ -17,6 +37,9 @@ from pancode.domain.runtimes import RUNTIMES, matrix
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:
+    """To who has no token only that we are here, and of which version."""
+    if call.visitor is not None and call.visitor.token is None:
+        return {"version": context.facts["version"]}
     return context.facts
 
 
@@ -157,23 +180,31 @@ def _config(context: ApiContext, call: ApiCall) -> Any:
 
 
 RECORD_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/ping", _ping),
-    Verb("GET", "/v1/queues", _queues, query=("name",)),
-    Verb("POST", "/v1/queues/pause", _pause, QueueBody, pokes=True),
-    Verb("POST", "/v1/queues/resume", _resume, QueueBody, pokes=True),
-    Verb("POST", "/v1/queues/runs/{run}/remove", _take_out, ReasonBody, pokes=True),
-    Verb("GET", "/v1/receipts", _receipts, query=("limit",)),
-    Verb("GET", "/v1/receipts/{run}", _receipt),
-    Verb("GET", "/v1/chains/{node}", _chain),
-    Verb("GET", "/v1/keys", _keys),
-    Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True),
-    Verb("GET", "/v1/export", _export, query=("run",)),
-    Verb("GET", "/v1/audit", _audit, query=("about", "domain", "level", "run", "limit")),
-    Verb("GET", "/v1/audit/verify", _verify_audit),
-    Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name")),
-    Verb("GET", "/v1/endpoints", _endpoints, query=("node",)),
-    Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier")),
-    Verb("GET", "/v1/modes", _modes, query=("cwd",)),
-    Verb("GET", "/v1/safety", _safety, query=("cwd",)),
-    Verb("GET", "/v1/config", _config, query=("cwd",)),
+    Verb("GET", "/v1/ping", _ping, at_door=AtDoor.OPEN, answers=PingAnswer),
+    Verb("GET", "/v1/queues", _queues, query=("name",), answers=QueuesShape),
+    Verb("POST", "/v1/queues/pause", _pause, QueueBody, pokes=True, right=OPERATES, answers=PausedAnswer),
+    Verb("POST", "/v1/queues/resume", _resume, QueueBody, pokes=True, right=OPERATES, answers=PausedAnswer),
+    Verb(
+        "POST",
+        "/v1/queues/runs/{run}/remove",
+        _take_out,
+        ReasonBody,
+        pokes=True,
+        right=OPERATES,
+        answers=RunShape,
+    ),
+    Verb("GET", "/v1/receipts", _receipts, query=("limit",), answers=ReceiptsAnswer),
+    Verb("GET", "/v1/receipts/{run}", _receipt, answers=ReceiptRow),
+    Verb("GET", "/v1/chains/{node}", _chain, answers=VerdictShape),
+    Verb("GET", "/v1/keys", _keys, answers=KeysAnswer),
+    Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True, right=REMOVES, answers=KeysAnswer),
+    Verb("GET", "/v1/export", _export, query=("run",), answers=Object),
+    Verb("GET", "/v1/audit", _audit, query=("about", "domain", "level", "run", "limit"), answers=AuditAnswer),
+    Verb("GET", "/v1/audit/verify", _verify_audit, answers=AuditVerdictShape),
+    Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name"), answers=RuntimesAnswer),
+    Verb("GET", "/v1/endpoints", _endpoints, query=("node",), answers=EndpointsAnswer),
+    Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier"), answers=ModelsAnswer),
+    Verb("GET", "/v1/modes", _modes, query=("cwd",), answers=ModesAnswer),
+    Verb("GET", "/v1/safety", _safety, query=("cwd",), answers=SafetyAnswer),
+    Verb("GET", "/v1/config", _config, query=("cwd",), answers=SettingsAnswer),
 )

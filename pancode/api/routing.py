@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,9 @@ from starlette.routing import Route
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
+from pancode.domain.access.rights import READS, REMOVES, Right
+from pancode.domain.access.scopes import AccessScope, Risk
+from pancode.domain.access.tokens import Visitor
 from pancode.domain.names import nearest
 from pancode.domain.records import Run
 from pancode.domain.values import replace
@@ -24,6 +28,7 @@ from pancode.errors import RefusedError, UsageError
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request; the largest task fits several times."""
 MAX_DEPTH = 20
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class ApiCall:
     """The newest event that the caller has, as a browser says it when it comes back."""
     inside: Run | None = None
     """The run from inside which this is asked; None: it is a person, or not known for a `GET`."""
+    visitor: Visitor | None = None
+    """Who asks over TCP; None: it is asked over the unix socket."""
 
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most` of the query; UsageError for anything else."""
@@ -52,7 +59,20 @@ class ApiCall:
         return int(text)
 
     def flag(self, name: str) -> bool:
-        return self.query.get(name, "") in ("1", "true", "yes")
+        """Whether the query says yes; UsageError for a word that says neither yes nor no."""
+        word = self.query.get(name, "0")
+        if word not in (*_YES, *_NO):
+            fix = f"write {', '.join((*_YES, *_NO))}"
+            raise UsageError(f"{name} is yes or no, not {word[:40]!r}", fix=fix, code="bad_value")
+        return word in _YES
+
+
+class AtDoor(Enum):
+    """Whether a route is answered over TCP: to a token, to anybody, or not at all."""
+
+    TOKEN = "token"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 Answer = Callable[[ApiContext, ApiCall], Any]
@@ -63,7 +83,9 @@ Stream = Callable[[ApiContext, ApiCall], "Response"]
 class Verb:
     """One route. `pokes`: it changed something that the coordinator should act on at once.
 
-    `for_runs`: may also be asked from inside a run, as every `GET` may.
+    `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a token of one
+    inbox item. `at_door`: whether it is asked over TCP. `right` None: a
+    `GET` reads, and all else needs the highest.
     """
 
     method: str
@@ -74,8 +96,33 @@ class Verb:
     pokes: bool = False
     status: int = 200
     for_runs: bool = False
+    right: Right | None = None
+    answers: Any = dict[str, Any]
+    """The type of its answer; `Octets` and `EventStream` for what is no JSON."""
+    for_item: bool = False
+    at_door: AtDoor = AtDoor.TOKEN
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def needs(self) -> AccessScope:
+        """The scope that a token needs for it."""
+        return self._right.scope
+
+    @property
+    def risk(self) -> Risk:
+        """What it may bring about."""
+        return self._right.risk
+
+    @property
+    def _right(self) -> Right:
+        return self.right or (READS if self.method == "GET" else REMOVES)
 
     def route(self, context: ApiContext) -> Route:
+        """On the unix socket, where the system tells who asks."""
+
         async def endpoint(request: Request) -> Response:
             try:
                 call = await read(request, self.body, self.query)
@@ -86,21 +133,24 @@ class Verb:
 
         return Route(self.path, endpoint, methods=[self.method])
 
-    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
-        """Answered, and acted upon by the same thread: another would have to be waited for."""
-        answer = self._answered(context, call, caller)
+    def answered(self, context: ApiContext, call: ApiCall) -> Any:
+        """For a caller who has the right to ask."""
+        answer = self.answer(context, call)
         if self.pokes and not isinstance(answer, Response):
             context.poke()
         return answer
 
-    def _answered(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
-        """InsideRunError for a run that asks for more than it may."""
+    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> Any:
+        """Answered, and acted upon by the same thread: another would have to be waited for.
+
+        InsideRunError for a run that asks for more than it may.
+        """
         if self.method == "GET":
-            return self.answer(context, call)
+            return self.answered(context, call)
         run = _inside(context, caller)
         if run is not None and not self.for_runs:
-            context.plane.callers.refuse(run, f"{self.method} {self.path}")
-        return self.answer(context, replace(call, inside=run))
+            context.plane.callers.refuse(run, self.name)
+        return self.answered(context, replace(call, inside=run))
 
 
 def _inside(context: ApiContext, caller: Address | None) -> Run | None:

@@ -8,10 +8,24 @@ from starlette.responses import Response
 
 from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import (
+    DryRunAnswer,
+    EventStream,
+    Octets,
+    QueuedAnswer,
+    RunDetail,
+    RunsAnswer,
+    RunShape,
+    SnapshotsAnswer,
+    StreamsAnswer,
+    VerdictShape,
+    WhyShape,
+)
 from pancode.api.land_routes import LAND_VERBS
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
+from pancode.domain.access.rights import DISPATCHES, OPERATES
 from pancode.domain.records import Run, RunState
 
 
@@ -107,18 +121,37 @@ def _verify(context: ApiContext, call: ApiCall) -> Any:
 
 
 RUN_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/runs", _runs, query=("limit", *RUN_FILTERS)),
-    Verb("POST", "/v1/runs", _dispatch, DispatchBody, pokes=True, status=201, for_runs=True),
-    Verb("GET", "/v1/snapshots", _snapshots),
-    Verb("GET", "/v1/runs/{run}", _show),
-    Verb("GET", "/v1/runs/{run}/brief", _brief),
-    Verb("GET", "/v1/runs/{run}/why", _why),
-    Verb("GET", "/v1/runs/{run}/events", _events),
-    Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow")),
-    Verb("GET", "/v1/runs/{run}/streams", _streams),
-    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True),
-    Verb("POST", "/v1/runs/{run}/retry", _retry, RetryBody, pokes=True, status=201),
-    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",)),
-    Verb("GET", "/v1/runs/{run}/verify", _verify),
+    Verb("GET", "/v1/runs", _runs, query=("limit", *RUN_FILTERS), answers=RunsAnswer),
+    Verb(
+        "POST",
+        "/v1/runs",
+        _dispatch,
+        DispatchBody,
+        pokes=True,
+        status=201,
+        for_runs=True,
+        right=DISPATCHES,
+        answers=QueuedAnswer | DryRunAnswer,
+    ),
+    Verb("GET", "/v1/snapshots", _snapshots, answers=SnapshotsAnswer),
+    Verb("GET", "/v1/runs/{run}", _show, answers=RunDetail),
+    Verb("GET", "/v1/runs/{run}/brief", _brief, answers=RunShape),
+    Verb("GET", "/v1/runs/{run}/why", _why, answers=WhyShape),
+    Verb("GET", "/v1/runs/{run}/events", _events, answers=EventStream),
+    Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow"), answers=Octets),
+    Verb("GET", "/v1/runs/{run}/streams", _streams, answers=StreamsAnswer),
+    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True, right=OPERATES, answers=RunShape),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/retry",
+        _retry,
+        RetryBody,
+        pokes=True,
+        status=201,
+        right=DISPATCHES,
+        answers=QueuedAnswer,
+    ),
+    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),
+    Verb("GET", "/v1/runs/{run}/verify", _verify, answers=VerdictShape),
     *LAND_VERBS,
 )

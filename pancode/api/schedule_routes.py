@@ -8,8 +8,10 @@ from pydantic import Field
 
 from pancode.api.bodies import ActBody, Body, By, DispatchBody, ReasonBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import RemovedAnswer, SchedulesAnswer, ScheduleShape
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import WorkflowBody
+from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.domain.schedule.asked import AskedSchedule
 from pancode.domain.schedule.work import PlannedWork
 from pancode.errors import UsageError
@@ -101,11 +103,11 @@ def _remove(context: ApiContext, call: ApiCall) -> Any:
 
 
 SCHEDULE_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/schedules", _list),
-    Verb("POST", "/v1/schedules", _add, ScheduleBody, status=201),
-    Verb("GET", "/v1/schedules/{schedule}", _show),
-    Verb("POST", "/v1/schedules/{schedule}/pause", _pause, ReasonBody),
-    Verb("POST", "/v1/schedules/{schedule}/resume", _resume, ActBody),
-    Verb("POST", "/v1/schedules/{schedule}/run", _fire, ActBody),
-    Verb("POST", "/v1/schedules/{schedule}/remove", _remove, ActBody),
+    Verb("GET", "/v1/schedules", _list, answers=SchedulesAnswer),
+    Verb("POST", "/v1/schedules", _add, ScheduleBody, status=201, right=DISPATCHES, answers=ScheduleShape),
+    Verb("GET", "/v1/schedules/{schedule}", _show, answers=ScheduleShape),
+    Verb("POST", "/v1/schedules/{schedule}/pause", _pause, ReasonBody, right=OPERATES, answers=ScheduleShape),
+    Verb("POST", "/v1/schedules/{schedule}/resume", _resume, ActBody, right=OPERATES, answers=ScheduleShape),
+    Verb("POST", "/v1/schedules/{schedule}/run", _fire, ActBody, right=DISPATCHES, answers=ScheduleShape),
+    Verb("POST", "/v1/schedules/{schedule}/remove", _remove, ActBody, right=DROPS, answers=RemovedAnswer),
 )

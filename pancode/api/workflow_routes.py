@@ -6,9 +6,11 @@ from typing import Any
 
 from pancode.api.bodies import ActBody, ReasonBody
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import Object, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import WorkflowBody
 from pancode.control.faces import MOST_WORKFLOWS
+from pancode.domain.access.rights import DISPATCHES, OPERATES
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
@@ -48,11 +50,45 @@ def _retry(context: ApiContext, call: ApiCall) -> Any:
 
 
 WORKFLOW_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/workflows", _list, query=("limit",)),
-    Verb("POST", "/v1/workflows", _begin, WorkflowBody, pokes=True, status=201),
-    Verb("GET", "/v1/workflows/{workflow}", _show),
-    Verb("GET", "/v1/workflows/{workflow}/receipt", _receipt),
-    Verb("POST", "/v1/workflows/{workflow}/stop", _stop, ReasonBody, pokes=True),
-    Verb("POST", "/v1/workflows/{workflow}/resume", _resume, ActBody, pokes=True),
-    Verb("POST", "/v1/workflows/{workflow}/retry", _retry, ActBody, pokes=True, status=201),
+    Verb("GET", "/v1/workflows", _list, query=("limit",), answers=WorkflowsAnswer),
+    Verb(
+        "POST",
+        "/v1/workflows",
+        _begin,
+        WorkflowBody,
+        pokes=True,
+        status=201,
+        right=DISPATCHES,
+        answers=WorkflowShape | WorkflowDryRun,
+    ),
+    Verb("GET", "/v1/workflows/{workflow}", _show, answers=WorkflowShape),
+    Verb("GET", "/v1/workflows/{workflow}/receipt", _receipt, answers=Object),
+    Verb(
+        "POST",
+        "/v1/workflows/{workflow}/stop",
+        _stop,
+        ReasonBody,
+        pokes=True,
+        right=OPERATES,
+        answers=WorkflowShape,
+    ),
+    Verb(
+        "POST",
+        "/v1/workflows/{workflow}/resume",
+        _resume,
+        ActBody,
+        pokes=True,
+        right=DISPATCHES,
+        answers=WorkflowShape,
+    ),
+    Verb(
+        "POST",
+        "/v1/workflows/{workflow}/retry",
+        _retry,
+        ActBody,
+        pokes=True,
+        status=201,
+        right=DISPATCHES,
+        answers=WorkflowShape,
+    ),
 )

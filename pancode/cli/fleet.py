@@ -114,6 +114,7 @@ def _whole(answer: dict[str, Any]) -> str:
 def _coordinator(told: dict[str, Any]) -> str:
     said = f"coordinator  pid {told['pid']}  {told['version']}  fleet {told['fleet']}  home {told['home']}\n"
     said += f"             {told['after_reboot']}\n" if told.get("after_reboot") else ""
+    said += f"             api at {told['api']}\n" if told.get("api") else ""
     if told["version"] != __version__:
         said += (
             f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"

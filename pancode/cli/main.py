@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "breakers": ("health.breakers", "what is held up after failures in a row: ls, reset"),
     "receipt": ("receipt", "the signed proof of what a run did: ls, show, verify, export"),
     "key": ("key", "the keys that sign for the fleet: ls, rotate"),
+    "token": ("access.tokens", "who may use the API over TCP: create, ls, revoke"),
     "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
     "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
     "records": ("account.track_records", "who does which kind of work how well, by accepted receipts"),

@@ -1,11 +1,21 @@
-"""Reads from the settings where this machine is to listen: for nodes with direct links, for its figures."""
+"""Reads from the settings where this machine is to listen: for nodes with direct links, figures, the API."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from pancode.config.load import Loaded
-from pancode.domain.place import Doorway, ListenAddress, doorway_of, figures_place_of, place_of
+from pancode.domain.access.door import DoorPlace
+from pancode.domain.place import (
+    Doorway,
+    ListenAddress,
+    api_place_of,
+    doorway_of,
+    figures_place_of,
+    place_of,
+)
+from pancode.errors import ConfigError
 
 
 def direct_in(loaded: Loaded) -> Doorway | None:
@@ -22,3 +32,24 @@ def figures_in(loaded: Loaded) -> ListenAddress | None:
     if metrics.listen is None:
         return None
     return replace(figures_place_of(metrics.listen, loaded.origin("metrics.listen")), names=metrics.hosts)
+
+
+def door_in(loaded: Loaded) -> DoorPlace | None:
+    """Where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
+    door = loaded.settings.api
+    if door.listen is None:
+        return None
+    place = replace(api_place_of(door.listen, loaded.origin("api.listen")), names=door.hosts)
+    cert, key = (Path(text).expanduser() if text else None for text in (door.tls.cert, door.tls.key))
+    if (cert is None) != (key is None):
+        missing = "api.tls.key" if key is None else "api.tls.cert"
+        why = "TLS needs a certificate and its key"
+        raise ConfigError(f"{missing} is not set", why=why, fix=f"name the PEM file: {missing}: /path")
+    if cert is None and not place.is_local:
+        raise ConfigError(
+            f"{place.origin} opens the API to other machines without TLS: {place}",
+            why="whoever is on the way could read the token, and use it",
+            fix="listen at 127.0.0.1 and come through ssh -L, or name api.tls.cert and api.tls.key",
+            code="tls_needed",
+        )
+    return DoorPlace(place, cert, key)

@@ -110,6 +110,24 @@ class Nodes(Part):
     evidence_size: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
 
 
+class ApiTls(Part):
+    """Certificate and key with which the API is open over TCP; PEM files."""
+
+    cert: FilePath | None = None
+    key: FilePath | None = None
+
+
+class ApiDoor(Part):
+    """Where the API is open over TCP, for whoever has a token. Nothing listens where it is not set.
+
+    `hosts`: names by which a request may call it, beside its address and those of this machine.
+    """
+
+    listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
+    hosts: Texts = ()
+    tls: ApiTls = ApiTls()
+
+
 class LedgerPlace(Part):
     """The record. Without a URL it is a file in the home. The password is read at each connection."""
 
@@ -191,6 +209,7 @@ class Settings(Part):
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()
     metrics: Metrics = Metrics()
+    api: ApiDoor = ApiDoor()
     ledger: LedgerPlace = LedgerPlace()
     land: Land = Land()
     notify: Notify = Notify()

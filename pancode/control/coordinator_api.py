@@ -8,6 +8,7 @@ from typing import Protocol
 from node_agent.wire.identity import AttemptId
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
 from pancode.control.plane import Plane
+from pancode.domain.access.door import DoorPlace
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.place import ListenAddress
 
@@ -55,6 +56,10 @@ class CoordinatorApi(Protocol):
 
     def head_of(self, repo: str, branch: str) -> str:
         """The commit at which a branch of a repository is now. NotFoundError."""
+
+    @property
+    def door(self) -> DoorPlace | None:
+        """The address of its API over TCP; None: nowhere."""
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         """The port for nodes that should be open and is not: what, why, fix."""

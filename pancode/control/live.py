@@ -13,6 +13,7 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
+from pancode.domain.access.tokens import WebCode
 from pancode.domain.account.track_records import TrackRecord, WorkKey
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.health.breakers import EndedTries, EndedTry
@@ -186,6 +187,16 @@ class LinkStates:
 
 
 @dataclass
+class Visits:
+    """Visitors over TCP. Owner: `access`."""
+
+    codes: dict[str, WebCode] = field(default_factory=dict)
+    """By the digest of the code: those that were not traded yet."""
+    failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
+    """Our boot clock at each failure of late."""
+
+
+@dataclass
 class Live:
     """All records of the coordinator's memory."""
 
@@ -198,6 +209,7 @@ class Live:
     redis: RedisUse = field(default_factory=RedisUse)
     sweep: Sweep = field(default_factory=Sweep)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    visits: Visits = field(default_factory=Visits)
     answers: Answers = field(default_factory=Answers)
     tally: Tally = field(default_factory=Tally)
     links: LinkStates = field(default_factory=LinkStates)

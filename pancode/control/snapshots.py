@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 from pancode.control.core import Core
 from pancode.domain.resolve import Resolution

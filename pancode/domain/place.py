@@ -1,4 +1,4 @@
-"""Reads an address at which this machine is to listen: for nodes without a tunnel, and for its figures."""
+"""Reads an address at which this machine is to listen: for nodes without a tunnel, figures, the API."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class ListenAddress:
     origin: str
     names: tuple[str, ...] = ()
     """By which a request over HTTP may call it, beside its own address."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host.lower() == "localhost"
 
     def is_called(self, host: str) -> bool:
         """Whether a request with this header Host means us.
@@ -81,10 +89,22 @@ def figures_place_of(text: str, origin: str) -> ListenAddress:
     return place
 
 
-def _read(text: str, origin: str) -> ListenAddress | None:
+def api_place_of(text: str, origin: str) -> ListenAddress:
+    """Where the API is open over TCP; port 0: a free one. ConfigError."""
+    place = _read(text, origin, least=0)
+    if place is None:
+        raise ConfigError(
+            f"{origin} is no address for the API: {text}",
+            why="it is no HOST:PORT",
+            fix="write an address of this machine and a port: api.listen: 127.0.0.1:7433",
+        )
+    return place
+
+
+def _read(text: str, origin: str, least: int = 1) -> ListenAddress | None:
     host, _, port = text.strip().rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    if not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or (":" in bare and bare == host):
+    if not bare or not port.isdecimal() or not least <= int(port) < 1 << 16 or (":" in bare and bare == host):
         return None
     return ListenAddress(bare, int(port), origin)
 

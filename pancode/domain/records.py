@@ -19,6 +19,7 @@ from pancode.domain.rows.schedules import FiringState as FiringState
 from pancode.domain.rows.schedules import Schedule as Schedule
 from pancode.domain.rows.terms import Approval as Approval
 from pancode.domain.rows.terms import RunTerms as RunTerms
+from pancode.domain.rows.tokens import ApiToken as ApiToken
 from pancode.domain.rows.workflows import Workflow as Workflow
 from pancode.domain.rows.workflows import WorkflowStep as WorkflowStep
 from pancode.domain.states import ActionKind as ActionKind
@@ -371,4 +372,5 @@ ALL: tuple[type[Record], ...] = (
     StoredReceipt,
     KnownKey,
     ControlMessage,
+    ApiToken,
 )

@@ -16,7 +16,7 @@ from pancode.connection import ask
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
 from pancode.offline.doctor_ledger import ledger
-from pancode.offline.doctor_openings import DIRECT, FIGURES, opening
+from pancode.offline.doctor_openings import API, DIRECT, FIGURES, opening
 from pancode.offline.single_instance import holder_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: _redis(home, environ),
         lambda: opening(DIRECT, home, environ),
         lambda: opening(FIGURES, home, environ),
+        lambda: opening(API, home, environ),
         lambda: _outgoing(home),
         lambda: _coordinator(home),
     )

@@ -1,4 +1,4 @@
-"""Checks whether this machine can listen where its owner wants: for nodes, and for its figures."""
+"""Checks whether this machine can listen where its owner wants: for nodes, figures, the API."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from pancode.adapters.direct.authority import KeyPair
 from pancode.adapters.listening import listening_at
 from pancode.config.load import ConfigPlaces, Loaded, load
-from pancode.config.openings import direct_in, figures_in
+from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.connection import ask
+from pancode.domain.access.door import DoorPlace
 from pancode.domain.place import Doorway, ListenAddress
 from pancode.errors import PancodeError
 from pancode.offline.check import Check, bad, good
@@ -41,6 +42,11 @@ def _certificates(home: Path) -> None:
 
 DIRECT = Opening("direct links", "direct.listen", "direct links", direct_in, _certificates)
 FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
+API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(door_in(loaded)))
+
+
+def _place(door: DoorPlace | None) -> ListenAddress | None:
+    return None if door is None else door.place
 
 
 def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
@@ -67,7 +73,7 @@ def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     told = _told(home, place)
     if told is not None:
         return bad(of.what, "error", f"{told['what']}: {told['why']}", told["fix"])
-    wrong = _refusal(place)
+    wrong = _refusal(place) if place.port else ""
     if not wrong:
         return good(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"

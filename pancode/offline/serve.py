@@ -29,7 +29,7 @@ from pancode.control.coordinator_api import CoordinatorApi
 from pancode.control.query.run import at
 from pancode.offline.answering import QUIET, Answering
 from pancode.offline.coordinator_thread import Rounds
-from pancode.offline.metrics_server import Shown
+from pancode.offline.door.open_places import open_places
 from pancode.offline.peers import PeerProtocol
 from pancode.offline.single_instance import Sole
 
@@ -92,9 +92,10 @@ class Serving:
             context = ApiContext(coordinator, self._facts(), self.end)
             beat = self._watch.beat
             rounds = Rounds(context, held, lambda: beat(ROUNDS))
-            api, shown = _api(context, lambda: beat(API)), Shown(context)
+            api, shown = _api(context, lambda: beat(API)), open_places(context)
             rounds.start()
-            shown.start()
+            for one in shown:
+                one.start()
             try:
                 if api.start(listen(self._root)):
                     self._watch.ready()
@@ -106,7 +107,8 @@ class Serving:
                 context.closing.set()
                 context.bell.ring()
                 api.stop()
-                shown.stop()
+                for one in shown:
+                    one.stop()
                 rounds.stop()
         finally:
             coordinator.stop(stop_valkey=True)

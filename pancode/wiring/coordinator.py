@@ -32,6 +32,7 @@ from pancode.adapters.valkey.external import check_access
 from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
+from pancode.domain.access.door import DoorPlace
 from pancode.domain.place import Doorway, ListenAddress
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
@@ -68,6 +69,8 @@ class CoordinatorSettings:
     """The address for nodes without a tunnel; None: nowhere."""
     figures: ListenAddress | None = None
     """The address of its figures; None: nowhere."""
+    door: DoorPlace | None = None
+    """The address of its API over TCP; None: nowhere."""
 
 
 class Coordinator:

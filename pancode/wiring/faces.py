@@ -20,7 +20,7 @@ from pancode.adapters.store.postgres import Database, database_of
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.adapters.valkey.access import Beside, RedisAccess, access_from_url
 from pancode.config.load import ConfigPlaces, Loaded, load
-from pancode.config.openings import direct_in, figures_in
+from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
@@ -81,6 +81,7 @@ class FaceCoordinator:
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures
+        self.door = inner.settings.door
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         """Settings of one call are read for that call; without any, files are read when they change."""
@@ -245,7 +246,7 @@ def build_for_faces(root: Path, environ: Mapping[str, str]) -> FaceCoordinator:
 
     service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
     chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
-    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded))
+    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded), door=door_in(loaded))
     return FaceCoordinator(build(Home(root), chosen, environ), environ, service)
 
 

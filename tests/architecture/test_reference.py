@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from docs.generate.api_words import ROUTES
 from docs.generate.commands import examples, walk, whole
 from docs.generate.man import MANUALS, manual_pages
 from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED, REFUSED_ENVELOPE, RUNS
@@ -18,6 +17,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.api.app import VERBS
+from pancode.api.document.words import ROUTES
 from pancode.cli.main import cli
 from pancode.config.schema import Settings
 from pancode.domain.fleet import NodeState

@@ -68,7 +68,7 @@ def log(
     face.show(answer, lambda: listed(answer["deliveries"]))
 
 
-@notify.verb("secret", "echo ntfy://ntfy.example.org/mytopic | pancode notify secret phone")
+@notify.verb("secret", "pancode notify secret phone < address.txt")
 def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
 

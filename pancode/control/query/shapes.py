@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
-from pancode.control.query.account_shapes import BriefLine as BriefLine
+from typing_extensions import TypedDict
+
 from pancode.control.query.account_shapes import BriefShape as BriefShape
 from pancode.control.query.account_shapes import CostRow as CostRow
 from pancode.control.query.account_shapes import CostTable as CostTable
 from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
-from pancode.control.query.account_shapes import WorkerNow as WorkerNow
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.landing_shapes import LandingShape as LandingShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape

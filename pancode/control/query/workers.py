@@ -8,8 +8,8 @@ from decimal import Decimal
 from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
+from pancode.control.query.account_shapes import WorkerNow, WorkerShape
 from pancode.control.query.run import node_of, run_shape
-from pancode.control.query.shapes import WorkerNow, WorkerShape
 from pancode.domain import books
 from pancode.domain.account.run_cost import cost_of
 from pancode.domain.records import Run, RunState

@@ -1,4 +1,4 @@
-"""Verbs about the caller: which run asks, and the refusal of a request that only a person may make."""
+"""Verbs about the caller: the run from inside which it asks, tokens, codes for a browser."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from node_agent.wire.identity import AttemptId
+from pancode.control.access import codes, tokens
+from pancode.control.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
 from pancode.control.inside import refuse, run_of
-from pancode.domain.records import Run
+from pancode.control.people.answering import items
+from pancode.domain.access.scopes import AccessScope
+from pancode.domain.access.tokens import NewToken
+from pancode.domain.records import ApiToken, Run
 
 
 class CallerVerbs:
@@ -22,3 +27,45 @@ class CallerVerbs:
     def refuse(self, run: Run, verb: str) -> NoReturn:
         """Record that a run asked for something that only a person may ask; raises InsideRunError."""
         refuse(self._core, run, verb)
+
+
+class TokenVerbs:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def create(self, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
+        """A token with its secret. `asker`: the token that asks for it, which gives no more than it has."""
+        return tokens.create(self._core, wanted, by, asker)
+
+    def show(self) -> list[TokenShape]:
+        return tokens.listed(self._core)
+
+    def shape(self, token: ApiToken) -> TokenShape:
+        return tokens.shape(token)
+
+    def revoke(self, name: str, by: str) -> None:
+        """NotFoundError."""
+        tokens.revoke(self._core, name, by)
+
+    def check(self, secret: str) -> ApiToken:
+        """The token with this secret. AccessError for one that is unknown or has expired."""
+        return tokens.check(self._core, secret)
+
+    def still_in_force(self, token: ApiToken) -> bool:
+        return tokens.still_in_force(self._core, token)
+
+    def item_waits(self, token: ApiToken) -> bool:
+        """Whether the inbox item to which it is bound still waits for a person."""
+        return any(item["id"] == token.item for item in items(self._core))
+
+    def asked(self, name: str, verb: str, run: str | None) -> None:
+        """Put on record that somebody asked over TCP for what changes something."""
+        tokens.asked(self._core, name, verb, run)
+
+    def make_code(self, scopes: tuple[AccessScope, ...], lasts_ms: int, by: str) -> str:
+        """A code that a browser trades for a token."""
+        return codes.make_code(self._core, scopes, lasts_ms, by)
+
+    def trade(self, code: str) -> MadeTokenShape:
+        """AccessError for a code that is unknown, used or too old."""
+        return codes.trade(self._core, code)

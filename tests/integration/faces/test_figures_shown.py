@@ -12,7 +12,7 @@ import pytest
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.domain.place import ListenAddress, figures_place_of
 from pancode.errors import ConfigError
-from pancode.offline.metrics_server import Shown
+from pancode.offline.door.figures import Shown
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk, Puppet

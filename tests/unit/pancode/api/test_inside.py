@@ -53,6 +53,8 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/webhooks": {"name": "x", "url": "https://example.org"},
         "/v1/notify/test": {"channel": "phone"},
         "/v1/deliveries/again": {"delivery": "x"},
+        "/v1/tokens": {"name": "x"},
+        "/v1/web/session": {"code": "x"},
         "/v1/workflows": {"kind": "batch", "steps": [{"name": "a"}]},
     }
     for verb in others:

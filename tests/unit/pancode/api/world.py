@@ -28,6 +28,7 @@ from pancode.control.faces import (
     ProgressLine,
 )
 from pancode.control.plane import Plane
+from pancode.domain.access.door import DoorPlace
 from pancode.domain.fleet import NodeState
 from pancode.domain.landing.values import LandWay
 from pancode.domain.notices.routing import NotifyRules
@@ -179,6 +180,7 @@ class MemoryCoordinator:
         self.figures_at: ListenAddress | None = None
         self.rules, self.kept = NotifyRules(), dict[str, str]()
         self.heads: dict[tuple[str, str], str] = {}
+        self.door: DoorPlace | None = None
         self.shut: list[Mapping[str, str]] = []
 
     @property

@@ -156,6 +156,13 @@ TABLES = (
         "",
         "tag:text seq:int envelope:text issued_ms:int",
     ),
+    (
+        "tokens",
+        "name",
+        "digest",
+        "name:text digest:text scopes:text created_ms:int created_by:text expires_ms:int? "
+        "item:text? run:text? used_ms:int?",
+    ),
 )
 
 

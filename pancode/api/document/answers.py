@@ -1,0 +1,355 @@
+"""The JSON with which routes answer, as types: around the objects of the control plane."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from pancode.control.access.token_shapes import MadeTokenShape as MadeTokenShape
+from pancode.control.access.token_shapes import TokenShape as TokenShape
+from pancode.control.outgoing.shapes import ChannelShape as ChannelShape
+from pancode.control.outgoing.shapes import DeliveryShape as DeliveryShape
+from pancode.control.outgoing.shapes import WebhookShape as WebhookShape
+from pancode.control.query.schedule_shapes import ScheduleShape as ScheduleShape
+from pancode.control.query.shapes import AuditRow as AuditRow
+from pancode.control.query.shapes import AuditVerdictShape as AuditVerdictShape
+from pancode.control.query.shapes import BriefShape as BriefShape
+from pancode.control.query.shapes import BudgetShape as BudgetShape
+from pancode.control.query.shapes import CostTable as CostTable
+from pancode.control.query.shapes import FleetShape as FleetShape
+from pancode.control.query.shapes import InboxShape as InboxShape
+from pancode.control.query.shapes import ModelShape as ModelShape
+from pancode.control.query.shapes import NodeShape as NodeShape
+from pancode.control.query.shapes import Queued as Queued
+from pancode.control.query.shapes import QueuesShape as QueuesShape
+from pancode.control.query.shapes import ReceiptRow as ReceiptRow
+from pancode.control.query.shapes import ReportShape as ReportShape
+from pancode.control.query.shapes import RunDetail as RunDetail
+from pancode.control.query.shapes import RunShape as RunShape
+from pancode.control.query.shapes import TrackRecordRow as TrackRecordRow
+from pancode.control.query.shapes import VerdictShape as VerdictShape
+from pancode.control.query.shapes import WhyShape as WhyShape
+from pancode.control.query.shapes import WorkerShape as WorkerShape
+from pancode.control.query.shapes import WorkflowShape as WorkflowShape
+
+Json = dict[str, Any]
+Object = dict[str, Any]
+"""An object whose keys are not promised."""
+
+
+class Octets:
+    """Marks a route that answers with bytes."""
+
+
+class EventStream:
+    """Marks a route that answers with server-sent events."""
+
+
+class RunsAnswer(TypedDict):
+    runs: list[RunShape]
+
+
+class QueuedAnswer(Queued):
+    warnings: list[str]
+    answer: NotRequired[str]
+    """The words with which a question was answered."""
+
+
+class GateShape(TypedDict):
+    """One of the ten gates of admission."""
+
+    gate: str
+    passed: bool
+    warning: bool
+    words: str
+    fix: str
+
+
+class DryRunAnswer(TypedDict):
+    """The gates, and the run that would be queued."""
+
+    dry_run: bool
+    admitted: bool
+    gates: list[GateShape]
+
+
+class WorkflowDryRun(TypedDict):
+    """The reports of all steps."""
+
+    steps: list[Json]
+
+
+class SnapshotShape(TypedDict):
+    """A snapshot that is being taken. `of` is 0 until the files are counted."""
+
+    run: str
+    project: str
+    done: int
+    of: int
+
+
+class SnapshotsAnswer(TypedDict):
+    snapshots: list[SnapshotShape]
+
+
+class StreamsAnswer(TypedDict):
+    """By attempt: the names of its outputs."""
+
+    streams: dict[str, list[str]]
+
+
+class CalledOffAnswer(TypedDict):
+    run: str
+    landings: list[Json]
+
+
+class ToldAnswer(TypedDict):
+    """`delivered`: how the words reached the run; null: not yet. `sent`: they are on their way to it."""
+
+    run: str
+    state: str
+    delivered: str | None
+    sent: bool
+
+
+class InboxAnswer(TypedDict):
+    items: list[InboxShape]
+
+
+class WorkflowsAnswer(TypedDict):
+    workflows: list[WorkflowShape]
+
+
+class DrainAnswer(TypedDict):
+    nodes: list[str]
+    draining: str | None
+    let_in: NotRequired[list[str]]
+
+
+class ChecksAnswer(TypedDict):
+    checks: list[Json]
+
+
+class ProbeAnswer(TypedDict):
+    target: Json
+    questions: list[Json]
+    warnings: list[str]
+
+
+class LoginAnswer(TypedDict):
+    node: str
+    runtime: str
+    target: Json
+
+
+class CleanedAnswer(TypedDict):
+    forgotten: bool
+
+
+class NodeResultShape(TypedDict):
+    """The result of a long call for one node."""
+
+    node: str
+    ok: bool
+    problems: list[Json]
+    changed: list[str]
+    seconds: float
+    again: bool
+
+
+class StoppingAnswer(TypedDict):
+    stopping: bool
+    pid: int | None
+
+
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
+class BreakersAnswer(TypedDict):
+    breakers: list[BreakerShape]
+
+
+class FigureShape(TypedDict):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class FiguresAnswer(TypedDict):
+    figures: list[FigureShape]
+    text: str
+
+
+class PausedAnswer(TypedDict):
+    queue: str | None
+    paused: str | None
+
+
+class ReceiptsAnswer(TypedDict):
+    receipts: list[ReceiptRow]
+
+
+class KeysAnswer(TypedDict):
+    keys: list[Json]
+
+
+class AuditAnswer(TypedDict):
+    audit: list[AuditRow]
+
+
+class RuntimesAnswer(TypedDict):
+    runtimes: list[Json]
+    walls: list[Json]
+
+
+class EndpointsAnswer(TypedDict):
+    endpoints: list[Json]
+
+
+class ModelsAnswer(TypedDict):
+    models: list[ModelShape]
+
+
+class ModeShape(TypedDict):
+    name: str
+    dispatches: bool
+    writes: bool
+    default: bool
+
+
+class ModesAnswer(TypedDict):
+    modes: list[ModeShape]
+
+
+class LevelShape(TypedDict):
+    name: str
+    allows: list[str]
+    default: bool
+
+
+class HeldShape(TypedDict):
+    """How a runtime keeps to a rule, with a sandbox and without."""
+
+    runtime: str
+    rule: str
+    with_sandbox: str
+    without: str
+
+
+class SafetyAnswer(TypedDict):
+    safety: list[LevelShape]
+    matrix: list[HeldShape]
+
+
+class SettingsAnswer(TypedDict):
+    settings: list[Json]
+
+
+class SettledAnswer(TypedDict):
+    run: str
+    usd: str
+    attempts: int
+
+
+class WorkersAnswer(TypedDict):
+    workers: list[WorkerShape]
+
+
+class TrackRecordsAnswer(TypedDict):
+    records: list[TrackRecordRow]
+
+
+class LookedAnswer(TypedDict):
+    by: str
+
+
+class PresetShape(TypedDict):
+    name: str
+    description: str
+    model: str | None
+    worker_model: str | None
+    scout_model: str | None
+    reasoning: str | None
+    safety: str | None
+    origin: str
+    applied: bool
+
+
+class PresetsAnswer(TypedDict):
+    presets: list[PresetShape]
+
+
+class AppliedAnswer(TypedDict):
+    preset: str | None
+    before: str | None
+    settings: NotRequired[list[Json]]
+    warnings: NotRequired[list[str]]
+
+
+class AgentsAnswer(TypedDict):
+    agents: list[Json]
+
+
+class PromptAnswer(TypedDict):
+    agent: str
+    mode: str
+    safety: str
+    runtime: str
+    digest: str
+    tokens: Any
+    pieces: list[Json]
+
+
+class PingAnswer(TypedDict):
+    """More only to who may know it: pid, home, begin."""
+
+    version: str
+
+
+class TokensAnswer(TypedDict):
+    tokens: list[TokenShape]
+
+
+class WebCodeAnswer(TypedDict):
+    code: str
+    url: str
+    lasts_ms: int
+
+
+class EndedAnswer(TypedDict):
+    ended: str
+
+
+class SchedulesAnswer(TypedDict):
+    schedules: list[ScheduleShape]
+
+
+class RemovedAnswer(TypedDict):
+    removed: str
+
+
+class LandingsAnswer(TypedDict):
+    landings: list[Json]
+
+
+class GreenAnswer(TypedDict):
+    runs: list[RunShape]
+
+
+class ChannelsAnswer(TypedDict):
+    channels: list[ChannelShape]
+    troubles: list[Any]
+
+
+class WebhooksAnswer(TypedDict):
+    webhooks: list[WebhookShape]
+
+
+class DeliveriesAnswer(TypedDict):
+    deliveries: list[DeliveryShape]

@@ -1,0 +1,168 @@
+"""The API over TCP: who is let in, with which rights, and how long a stream goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pancode.api.bodies import Body, CallerBody
+from pancode.api.context import ApiContext
+from pancode.api.problems import HANDLERS, AsciiJson, response_of
+from pancode.api.routing import ApiCall, AtDoor, Verb, read
+from pancode.domain.access.door import DoorRules, KnockedBy, bearer, must_have_token
+from pancode.domain.access.tokens import AccessError, Visitor, must_allow, must_be_its_item
+from pancode.domain.values import replace
+
+VISITOR = "pancode.visitor"
+LOOK_S = 5.0
+"""A stream ends so soon after its token was revoked or has expired, and its next word."""
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
+
+
+def door_app(
+    context: ApiContext, verbs: Sequence[Verb], rules: DoorRules, more: Sequence[BaseRoute] = ()
+) -> ASGIApp:
+    """All routes for visitors; `more`: what anybody may read, such as the console's files."""
+    routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
+    app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
+    return Doorkeeper(app, context, rules, frozenset(v.path for v in verbs if v.at_door is AtDoor.OPEN))
+
+
+class Doorkeeper:
+    """Judges each request before any route sees it, and says to the routes who asks."""
+
+    def __init__(
+        self, app: ASGIApp, context: ApiContext, rules: DoorRules, open_paths: frozenset[str]
+    ) -> None:
+        self._app = app
+        self._context = context
+        self._rules = rules
+        self._open = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            scope[VISITOR] = await run_in_threadpool(self._visitor, Request(scope))
+        except Exception as error:
+            await response_of(error)(scope, receive, _guarded(send))
+            return
+        await self._app(scope, receive, _guarded(send))
+
+    def _visitor(self, request: Request) -> Visitor:
+        """AccessError for a request that is not for us, or whose caller is nobody we know."""
+        path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
+        self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
+        if not path.startswith("/v1/"):
+            return Visitor()
+        secret = bearer(headers.get("authorization", ""))
+        if secret is not None:
+            return Visitor(self._context.plane.tokens.check(secret))
+        if path not in self._open:
+            raise must_have_token()
+        return Visitor()
+
+
+def _guarded(send: Send) -> Send:
+    async def sends(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *HEADERS]
+        await send(message)
+
+    return sends
+
+
+def _route(verb: Verb, context: ApiContext) -> Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            visitor: Visitor = request.scope[VISITOR]  # KeyError: nobody has judged it
+            await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
+            call = await read(request, verb.body, verb.query)
+            answer = await run_in_threadpool(_answered, verb, context, replace(call, visitor=visitor))
+            if isinstance(answer, StreamingResponse):
+                answer.body_iterator = _while_in_force(context, visitor, answer.body_iterator)
+            return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
+        except Exception as error:
+            return response_of(error)
+
+    return Route(verb.path, endpoint, methods=[verb.method])
+
+
+def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
+    assert call.visitor is not None
+    if verb.method == "GET":
+        return verb.answered(context, call)
+    if call.visitor.token is not None:
+        context.plane.tokens.asked(call.visitor.name, verb.name, call.path.get("run"))
+    return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
+
+
+def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
+    """AccessError for who may not ask this, before its body is read."""
+    if verb.at_door is AtDoor.CLOSED:
+        raise AccessError(
+            f"{verb.name} is not answered over TCP",
+            why="only whoever may use the coordinator's unix socket may ask for it",
+            fix="ask with a command on that machine, or through SSH: PANCODE_COORDINATOR=ssh://HOST",
+            code="local_only",
+        )
+    if verb.at_door is AtDoor.OPEN:
+        return
+    token = visitor.token
+    if token is None:
+        raise must_have_token()
+    if token.item is None:
+        return must_allow(token, verb.needs, verb.name)
+    about = path.get("run", token.run or "") if verb.for_item else ""
+    must_be_its_item(token, about, verb.name)
+    if "run" in path and not context.plane.tokens.item_waits(token):
+        why = "it was answered already, or asks something new"
+        raise AccessError(
+            f"what the token {token.name} may answer waits no more",
+            why=why,
+            fix="pancode inbox",
+            code="wrong_item",
+        )
+
+
+def _signed(body: Any, visitor: Visitor) -> Any:
+    """Who asks is whose token it is, whatever the request says; its environment is the coordinator's own."""
+    said: dict[str, Any] = {
+        name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
+    }
+    if "by" in type(body).model_fields:
+        said["by"] = visitor.name
+    if isinstance(body, CallerBody):
+        said["environ"] = _own(os.environ)
+    return body.model_copy(update=said)
+
+
+def _own(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[name] for name in _HANDED_ON if name in environ}
+
+
+async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) -> AsyncIterator[Any]:
+    """What is followed ends when its token is revoked or expires."""
+    clock = asyncio.get_running_loop()
+    looked = clock.time()
+    async for piece in pieces:
+        if visitor.token is not None and clock.time() - looked >= LOOK_S:
+            looked = clock.time()
+            if not await run_in_threadpool(context.plane.tokens.still_in_force, visitor.token):
+                return
+        yield piece

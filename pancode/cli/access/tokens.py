@@ -1,0 +1,105 @@
+"""`pancode token`: who may use the API over TCP: make a token, list all, revoke one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.cli.face import who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, duration, many, option
+from pancode.cli.render import safe, short_time
+from pancode.cli.tables import table
+from pancode.client import path_of
+
+app = Commands()
+SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
+NEVER = "never"
+
+
+def lasting(said: str) -> int | str:
+    """Milliseconds, or `never`."""
+    return NEVER if said.strip() == NEVER else duration(said)
+
+
+def scope(said: str) -> str:
+    if said not in SCOPES:
+        raise typer.BadParameter(f"there is no scope {said!r}; there are {', '.join(SCOPES)}")
+    return said
+
+
+@app.group("token", "pancode token ls", default="ls")
+def token() -> None:
+    """Tokens let scripts and browsers use the API over TCP (setting api.listen), each within its scopes."""
+
+
+@token.verb(
+    "create",
+    "pancode token create grafana --scope read",
+    "pancode token create phone --scope answer --scope dispatch --expires 7d",
+)
+def create(
+    name: Annotated[str, Argument(help="What it is called in the audit.")],
+    *,
+    scopes: Annotated[
+        list[str],
+        many(
+            "read, answer, dispatch, operate, budget or admin; each allows to read.",
+            "--scope",
+            "SCOPE",
+            parser=scope,
+        ),
+    ],
+    expires: Annotated[
+        Any, option("How long it is good: 12h, 30d, or never.", "--expires", "DURATION", parser=lasting)
+    ] = "30d",
+    item: Annotated[
+        str | None, option("It may only answer this: an item of the inbox, or its run.", "--item", "RUN")
+    ] = None,
+    face: Json,
+) -> None:
+    """Make a token. Its secret is shown now and never again; send it as `Authorization: Bearer SECRET`."""
+    lasts = lasting(expires) if isinstance(expires, str) else expires
+    said = {"by": who(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
+    if scopes:
+        said["scopes"] = scopes
+    made = face.client().post("/v1/tokens", said)
+    face.show(made, lambda: _made(made))
+
+
+def _made(made: dict[str, Any]) -> str:
+    until = short_time(made["expires_at"]) if made["expires_at"] else "it is revoked"
+    what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
+    return f"{made['token']}\n{safe(made['name'])}: {what}; until {until}. It is not shown again.\n"
+
+
+@token.verb("ls", "pancode token ls")
+def ls(face: Json) -> None:
+    """Every token, with what it allows, its end and its last use. Secrets are kept nowhere."""
+    answer = face.client().get("/v1/tokens")
+    face.show(answer, lambda: _listed(answer["tokens"]))
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no token; make one: pancode token create NAME --scope read\n"
+    cells = [
+        (
+            safe(r["name"]),
+            f"item of {r['run']}" if r["item"] else ",".join(r["scopes"]),
+            short_time(r["expires_at"]) if r["expires_at"] else "never",
+            short_time(r["used_at"]) if r["used_at"] else "never",
+            safe(r["created_by"]),
+        )
+        for r in rows
+    ]
+    return table(("NAME", "SCOPES", "EXPIRES (UTC)", "LAST USE (UTC)", "BY"), cells)
+
+
+@token.verb("revoke", "pancode token revoke grafana")
+def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")], face: Json) -> None:
+    """Make a token worthless; what is followed with it ends within seconds."""
+    answer = face.client().post(path_of("tokens", name, "revoke"), {"by": who()})
+    face.show(answer, lambda: f"{safe(name)} is revoked\n")

@@ -1,0 +1,1 @@
+"""Tokens of the API over TCP, and one-time codes for a browser."""

@@ -1,0 +1,125 @@
+"""Judges a token: whether it is known and in force, what it may ask for, which other tokens it may make."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pancode.domain.access.scopes import AccessScope, allows
+from pancode.domain.records import ApiToken
+from pancode.errors import ConflictError, RefusedError
+
+PREFIX = "pct_"
+"""Of each secret, so that a scanner of files and logs finds it."""
+SECRET_BYTES = 32
+USED_MS = 60_000
+"""The last use is written down this often at most."""
+CODE_MS = 60_000
+"""The life of a one-time code."""
+WEB = "web-"
+"""Of the names of tokens that a browser got for a code."""
+
+
+class AccessError(RefusedError):
+    """A caller over TCP is not let in, or may not ask for this."""
+
+    code = "no_token"
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that is to be made. `lasts_ms` None: no end. `item`: an item of the inbox, or its run."""
+
+    name: str
+    scopes: tuple[AccessScope, ...]
+    lasts_ms: int | None
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebCode:
+    """What a one-time code is traded for, and until when by our boot clock."""
+
+    until_ms: int
+    wanted: NewToken
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks over TCP. `token` None: nobody who has told who it is."""
+
+    token: ApiToken | None = None
+
+    @property
+    def name(self) -> str:
+        return "nobody" if self.token is None else f"token {self.token.name}"
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
+    """The token that this secret is of, if it is in force. AccessError."""
+    make = "pancode token create NAME --scope read"
+    if found is None or not hmac.compare_digest(found.digest, digest(secret)):
+        why = "there is none with this secret; it may have been revoked"
+        raise AccessError("the token is not known", why=why, fix=make, code="unknown_token")
+    if is_over(found, now_ms):
+        raise AccessError(f"the token {found.name} has expired", fix=make, code="expired_token")
+    return found
+
+
+def must_allow(token: ApiToken, needed: AccessScope, asked: str) -> None:
+    """AccessError where the token lacks the scope."""
+    if not allows(token.scopes, needed):
+        raise AccessError(
+            f"the token {token.name} may not ask for {asked}",
+            why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
+            fix=f"pancode token create NAME --scope {needed}",
+            code="wrong_scope",
+            details={"scope": needed.value},
+        )
+
+
+def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
+    """AccessError for a token of one inbox item that asks about another run. `run` empty: about none."""
+    if token.item is not None and run != token.run:
+        raise AccessError(
+            f"the token {token.name} may not ask for {asked}",
+            why=f"it may only answer what {token.run} waits for",
+            fix="pancode inbox",
+            code="wrong_item",
+        )
+
+
+def narrowed(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
+    """What a token makes has no more rights than it and ends no later. AccessError for more scopes."""
+    if asker is None:
+        return wanted
+    for scope in wanted.scopes:
+        must_allow(asker, scope, f"a token with the scope {scope}")
+    if asker.expires_ms is None:
+        return wanted
+    left = max(0, asker.expires_ms - now_ms)
+    lasts = left if wanted.lasts_ms is None else min(left, wanted.lasts_ms)
+    return NewToken(wanted.name, wanted.scopes, lasts, wanted.item)
+
+
+def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
+    """ConflictError where a token in force has that name."""
+    if any(token.name == name and not is_over(token, now_ms) for token in known):
+        fix = f"choose another name, or: pancode token revoke {name}"
+        raise ConflictError(f"there is a token {name} already", fix=fix, code="token_exists")
+
+
+def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
+    """Tokens of browsers that have expired: nobody asks for them any more."""
+    return [token for token in known if token.name.startswith(WEB) and is_over(token, now_ms)]
+
+
+def is_over(token: ApiToken, now_ms: int) -> bool:
+    return token.expires_ms is not None and token.expires_ms <= now_ms

@@ -1,0 +1,34 @@
+"""Serves the fleet's figures at the address that its owner named, and nothing else there."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from pancode.api.context import ApiContext
+from pancode.api.figure_routes import figures_app
+from pancode.offline.answering import QUIET
+from pancode.offline.door.place import AGAIN_S, OpenPlace
+
+MOST_AT_ONCE = 16
+"""More clients than these are asked to come again: a port may be open to many."""
+FIX = (
+    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
+    "port (ss -ltn) in metrics.listen, then: pancode fleet down, pancode fleet up"
+)
+
+
+class Shown(OpenPlace):
+    """Figures, where an address for them was named."""
+
+    def __init__(self, context: ApiContext, again_s: float = AGAIN_S) -> None:
+        def config(port: int) -> uvicorn.Config:
+            return uvicorn.Config(
+                figures_app(context),
+                limit_concurrency=MOST_AT_ONCE,
+                timeout_keep_alive=65,  # beyond the minute in which most ask again
+                timeout_graceful_shutdown=1,
+                **QUIET,
+            )
+
+        said = ("metrics", "figures are not shown", FIX)
+        super().__init__(context, context.coordinator.figures_at, said, config, again_s)

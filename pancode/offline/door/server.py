@@ -1,0 +1,61 @@
+"""Serves the API over TCP, with the files of the web console, at the address that the owner named."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+
+import uvicorn
+from starlette.routing import BaseRoute
+
+from pancode import __version__
+from pancode.api.app import VERBS
+from pancode.api.context import ApiContext
+from pancode.api.door import door_app
+from pancode.domain.access.door import DoorPlace, DoorRules
+from pancode.offline.answering import QUIET
+from pancode.offline.door.place import AGAIN_S, OpenPlace
+
+CONSOLE = "pancode.web.serving"
+"""Its function `routes()` answers with the routes of the console's files; it may be left out of a package."""
+MOST_AT_ONCE = 256
+FIX = (
+    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
+    "port (ss -ltn) in api.listen, then: pancode fleet down, pancode fleet up"
+)
+
+
+class TcpDoor(OpenPlace):
+    """The API for whoever has a token."""
+
+    def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
+        def config(port: int) -> uvicorn.Config:
+            rules = DoorRules(door.scheme, door.place.host, door.place.names)
+            return uvicorn.Config(
+                door_app(context, VERBS, rules, console()),
+                limit_concurrency=MOST_AT_ONCE,
+                timeout_graceful_shutdown=2,
+                headers=[("Pancode-Version", __version__)],
+                ssl_certfile=door.cert,
+                ssl_keyfile=door.key,
+                proxy_headers=False,
+                **QUIET,
+            )
+
+        self._facts, self._door = context.facts, door
+        super().__init__(context, door.place, ("api", "the API is not open", FIX), config, again_s)
+
+    def opened(self, port: int) -> None:
+        self._facts["api"] = self._door.url(port)
+
+
+def console() -> Sequence[BaseRoute]:
+    """None where this package has no web console."""
+    try:
+        if importlib.util.find_spec(CONSOLE) is None:
+            return ()
+    except ModuleNotFoundError:
+        return ()
+    found: Sequence[BaseRoute] = importlib.import_module(CONSOLE).routes()
+    return found

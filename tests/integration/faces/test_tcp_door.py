@@ -1,0 +1,124 @@
+"""The door for real: a free port that is told, TLS, streams that end with their token, trouble told."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.api import door as doors
+from pancode.api import feed_routes
+from pancode.api.context import ApiContext as ApiDesk
+from pancode.domain.access.door import DoorPlace
+from pancode.domain.access.scopes import AccessScope
+from pancode.domain.access.tokens import NewToken
+from pancode.domain.place import ListenAddress
+from pancode.offline.door.server import TcpDoor
+from tests.contract.certificates import Authority
+from tests.integration.faces.conftest import until
+from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
+from tests.unit.pancode.control.world import Desk, Puppet
+
+FREE = DoorPlace(ListenAddress("127.0.0.1", 0, "api.listen of a test"))
+
+
+class Opening:
+    """A coordinator whose API is open over TCP."""
+
+    def __init__(self, home: Path, place: DoorPlace, again_s: float = 5.0) -> None:
+        desk = Desk()
+        Puppet(desk).breathe()
+        self.context = ApiDesk(MemoryCoordinator(desk, home), dict(FACTS), lambda by: None)
+        self.door = TcpDoor(self.context, place, again_s)
+
+    @property
+    def port(self) -> int:
+        return int(str(self.context.facts["api"]).rpartition(":")[2])
+
+    def token(self, *scopes: AccessScope, name: str = "t") -> dict[str, str]:
+        made = self.context.plane.tokens.create(NewToken(name, scopes, None), "ana")
+        return {"Authorization": f"Bearer {made['token']}", "Content-Type": "application/json"}
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> Iterator[Opening]:
+    made = Opening(tmp_path, FREE)
+    made.door.start()
+    yield made
+    made.context.closing.set()
+    made.context.bell.ring()
+    made.door.stop()
+
+
+def asked(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_free_port_is_told_and_answers_to_a_token(opening: Opening) -> None:
+    assert opening.port > 0 and opening.context.closed == []
+    status, told = asked(http.client.HTTPConnection("127.0.0.1", opening.port), "/v1/runs", {})
+    assert (status, told["code"]) == (401, "no_token")
+    headers = opening.token(AccessScope.READ)
+    status, told = asked(http.client.HTTPConnection("127.0.0.1", opening.port), "/v1/fleet", headers)
+    assert status == 200 and told["coordinator"]["api"] == opening.context.facts["api"]
+
+
+def test_a_stream_ends_when_its_token_is_revoked(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "LOOK_S", 0.0)
+    monkeypatch.setattr(feed_routes, "QUIET_S", 0.2)
+    connection = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=20)
+    connection.request("GET", "/v1/events", headers=opening.token(AccessScope.READ, name="watcher"))
+    answer = connection.getresponse()
+    opening.context.plane.tokens.revoke("watcher", "ana")  # which is an event
+    assert b"token revoked" not in answer.read(), "it ends before it tells more"
+    connection.close()
+
+
+def test_tls_beyond_this_machine(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.issue("desk", "localhost")
+    place = DoorPlace(ListenAddress("127.0.0.1", 0, "x"), pair.cert, pair.key)
+    opening = Opening(tmp_path, place)
+    opening.door.start()
+    try:
+        assert str(opening.context.facts["api"]).startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(authority.ca))
+        connection = http.client.HTTPSConnection("localhost", opening.port, context=trusted)
+        assert asked(connection, "/v1/runs", opening.token(AccessScope.READ))[0] == 200
+    finally:
+        opening.door.stop()
+
+
+def test_a_certificate_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    place = DoorPlace(ListenAddress("127.0.0.1", 0, "x"), tmp_path / "no.pem", tmp_path / "no.key")
+    opening = Opening(tmp_path, place, again_s=0.05)
+    opening.door.start()
+    try:
+        (trouble,) = opening.context.closed
+        assert "the API is not open" in trouble["what"] and "api" not in opening.context.facts
+    finally:
+        opening.door.stop()
+
+
+def test_a_port_that_is_taken_is_tried_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = DoorPlace(ListenAddress("127.0.0.1", taken.getsockname()[1], "x"))
+        opening = Opening(tmp_path, place, again_s=0.05)
+        opening.door.start()
+        assert len(opening.context.closed) == 1
+    try:
+        until(lambda: "api" in opening.context.facts, "the door is open")
+        assert opening.context.closed == []
+    finally:
+        opening.door.stop()
