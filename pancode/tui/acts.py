@@ -14,6 +14,13 @@ from pancode.tui.views import ApiAsk
 
 _WORDS = 200
 """Columns of foreign words in a question."""
+_APPROVES = {
+    "landing": "lands it, gates first",
+    "permission": "continues it with that permission, this once",
+    "dispatch": "starts it",
+    "budget": "starts it, beyond its budget",
+}
+"""By kind of item, the effect of a yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,8 @@ def _approve(run: Json, words: str) -> Act:
     name = run["run"]
     flags = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
-    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This lands it, gates first{also}?"
+    does = _APPROVES.get(run["kind"], "lets it go on")
+    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
 
 

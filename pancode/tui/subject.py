@@ -8,7 +8,6 @@ from pancode.tui.page import Json, Page, PagePlace, PageRow
 
 _IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id"}
 _SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
-_ANSWERS = ("question", "permission")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +47,4 @@ def _with_run(kinds: set[str], shape: Json) -> set[str]:
 
 def way_of(shape: Json) -> str:
     """How an item of the inbox is said yes to: in words, or by an approval."""
-    return "answer" if shape["kind"] in _ANSWERS else "approve"
+    return "answer" if shape["kind"] == "question" else "approve"

@@ -56,6 +56,12 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             ITEM,
             "Approve r-1: 2 files. This lands it, gates first and says yes to --with-commands?",
         ),
+        (
+            "approve",
+            "item",
+            {**ITEM, "kind": "dispatch", "words": "it costs $3", "yes": []},
+            "Approve r-1: it costs $3. This starts it?",
+        ),
         ("deny", "item", ITEM, "Deny r-1: nothing is landed or continued, and it leaves the inbox?"),
     ],
 )
