@@ -195,7 +195,7 @@ class Controls:
             self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
 
     def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
-        """Whether the coordinator signed the very bytes that we sealed."""
+        """Check whether the coordinator signed the very bytes that we sealed."""
         key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
         if key is None or sealed is None:
             return False

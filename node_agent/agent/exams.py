@@ -22,7 +22,7 @@ class Exams(Protocol):
         """Each model with its passport, if it has one as it is now."""
 
     def news(self) -> bool:
-        """Whether an ask has begun or ended since this was asked last."""
+        """Check whether an ask has begun or ended since this was asked last."""
 
 
 class NoExams:

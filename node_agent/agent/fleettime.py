@@ -48,7 +48,7 @@ class FleetClock:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the nonce in force was answered in the epoch in force."""
+        """Check whether the nonce in force was answered in the epoch in force."""
         return self._answered == (self.nonce, self._epoch) and self._epoch == self.epoch_seen
 
     def believe(self, epoch: int) -> None:

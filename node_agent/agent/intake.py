@@ -63,7 +63,7 @@ class Intake:
         self._say = Speaker(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Whether an order should be claimed: there is a slot; while draining, also to refuse it."""
+        """Check whether an order should be claimed: there is a slot; while draining, also to refuse it."""
         state = self._world.journal.node()
         return self._now() is not None and (self._free_slots() > 0 or state.draining or state.revoked)
 

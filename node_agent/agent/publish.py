@@ -102,7 +102,7 @@ class Outbox:
 
     @property
     def is_due(self) -> bool:
-        """Whether there may be something to send."""
+        """Check whether there may be something to send."""
         return bool(self._due)
 
     def flush(self) -> None:

@@ -42,7 +42,7 @@ class Crew:
                 work = told.get()  # it was asked in the moment in which it would have ended
 
     def _left(self, told: SimpleQueue[Work]) -> bool:
-        """Whether it may end: nobody has asked it, and nobody will."""
+        """Check whether it may end: nobody has asked it, and nobody will."""
         with self._lock:
             if told not in self._idle:
                 return False

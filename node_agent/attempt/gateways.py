@@ -124,7 +124,7 @@ class Gateways(Protocol):
         """
 
     def is_alive(self, folder: Path) -> bool:
-        """Whether it still serves."""
+        """Check whether it still serves."""
 
     def count(self, folder: Path) -> ModelCount | None:
         """The last written count, also of a gateway that is gone; None when there is none."""

@@ -50,7 +50,7 @@ def work_plan(
 
 
 def is_walled(plan: PhasePlan) -> bool:
-    """Whether the phase runs behind a wall: either every step does, or none."""
+    """Check whether the phase runs behind a wall: either every step does, or none."""
     return any(step.walled or step.wall for step in plan.steps)
 
 

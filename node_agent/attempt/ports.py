@@ -383,10 +383,10 @@ class MachineFacts(Protocol):
         """The machine and its runtimes as they are now; what is not known yet of a runtime is `looking`."""
 
     def news(self) -> bool:
-        """Whether a runtime has been found out about since the last look."""
+        """Check whether a runtime has been found out about since the last look."""
 
     def disk_ok(self) -> bool:
-        """Whether there is more free disk than the reserve."""
+        """Check whether there is more free disk than the reserve."""
 
     def ceiling(self) -> Ceiling:
         """The limits of the node's owner, as the file says now."""

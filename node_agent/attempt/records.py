@@ -267,7 +267,7 @@ def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
 
 
 def prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
-    """Whether a finished entry has done its duty: old, cleaned up, and of an epoch that is over."""
+    """Check whether a finished entry has done its duty: old, cleaned up, and of an epoch that is over."""
     return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
 
 

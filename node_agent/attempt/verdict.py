@@ -118,7 +118,7 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
 
 
 def failing_model(count: ModelCount | None) -> StopNote | None:
-    """Whether the model's server has failed too often in a row; a program may never stop asking."""
+    """Check whether the model's server has failed too often in a row; a program may never stop asking."""
     if count is None or count.failing < MOST_TRIES or count.failing_s < MOST_FAILING_S:
         return None
     failure = by_status(count.status)
@@ -130,7 +130,7 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
 
 
 def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
-    """Whether the model has answered more often than the run may have it.
+    """Check whether the model has answered more often than the run may have it.
 
     `told`: by the runtime. One that tells none while it works is counted by its gateway.
     """

@@ -46,7 +46,7 @@ class OutputWatch:
         return told if self.count is None else replace(told, usage=self.count.over(told.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
-        """Whether progress should be told now; if so it counts as told."""
+        """Check whether progress should be told now; if so it counts as told."""
         seen = (self.spent, self.offset)
         if self.told_ms is None:  # that it runs was told a moment ago
             self.told_ms = now_ms

@@ -67,7 +67,7 @@ class Guard:
             self._rate = min(max(size / told * 0.95, FEWEST), MOST)
 
     def looks_cut(self, turns: Sequence[Turn], told: int) -> bool:
-        """Whether the server counted so few tokens that it cannot have read the whole prompt."""
+        """Check whether the server counted so few tokens that it cannot have read the whole prompt."""
         size = self._always + sum(map(_size, turns))
         return 0 < told < size / (MOST * 2) and told > self.context // 3
 

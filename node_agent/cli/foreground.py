@@ -92,7 +92,7 @@ def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
 
 
 def _is_ours(home: NodeHome, lock: int) -> bool:
-    """Whether the lock that we hold is still the one in the home."""
+    """Check whether the lock that we hold is still the one in the home."""
     try:
         return os.path.samestat(os.stat(home.lock), os.fstat(lock))
     except OSError:

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Whether a node agent runs here, and every attempt in its journal."""
+    """Check whether a node agent runs here, and every attempt in its journal."""
     from node_agent.cli import status
 
     seen = status.look(_home(args))
@@ -97,7 +97,7 @@ def secret(args: argparse.Namespace) -> int:
 
 
 def reach(args: argparse.Namespace) -> int:
-    """Whether Redis and the depot are reached as this node; with --offered by the link on standard input."""
+    """Check that Redis and the depot answer this node; --offered: through the link on standard input."""
     from node_agent.cli.reach import reach as try_reach
 
     found = try_reach(_home(args), sys.stdin.read() if args.offered else None, SystemClock())

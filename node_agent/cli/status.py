@@ -67,7 +67,7 @@ def look(home: NodeHome) -> HomeReport:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether an agent holds this home now."""
+    """Check whether an agent holds this home now."""
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -93,7 +93,7 @@ def stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABL
 
 
 def is_of_a_run(inode: int) -> bool | None:
-    """Whether one of the processes that hold this socket is part of a run; None when none is found."""
+    """Check whether one of the processes that hold this socket is part of a run; None when none is found."""
     holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inode)]
     return any(map(_in_a_run, holders)) if holders else None
 

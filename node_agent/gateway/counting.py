@@ -132,7 +132,7 @@ class Caps:
         return "", ""
 
     def have_room(self, bound: UsageBound) -> bool:
-        """Whether so much can be used without passing one of them."""
+        """Check whether so much can be used without passing one of them."""
         full = self.tokens is not None and bound.tokens > self.tokens
         return not full and (self.usd is None or bound.usd <= self.usd)
 
@@ -168,5 +168,5 @@ class Storm:
         return 0.0 if over < 0 else float(min(FIRST_WAIT_S * 2 ** min(over, 10), LONGEST_WAIT_S))
 
     def is_cut(self, now: float) -> bool:
-        """Whether the server is not asked this time."""
+        """Check whether the server is not asked this time."""
         return self.failures >= MOST_FAILURES and now - self.failed < COOL_S

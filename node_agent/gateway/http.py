@@ -60,7 +60,7 @@ class Head:
 
     @property
     def closes(self) -> bool:
-        """Whether the connection is over after this message."""
+        """Check whether the connection is over after this message."""
         said = self.joined("connection")
         return "close" in said or (self.is_old and "keep-alive" not in said)
 

@@ -42,7 +42,7 @@ def write_record(attempt: Path) -> None:
 
 
 def is_own(attempt: Path) -> bool:
-    """Whether the record still names this process."""
+    """Check whether the record still names this process."""
     return _read(attempt / FOLDER / RECORD) == _own()
 
 

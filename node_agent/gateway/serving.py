@@ -102,7 +102,7 @@ class Gateway:
         self._upstream.close()
 
     async def _one(self, client: AgentClient, caller: OpenConnection) -> bool:
-        """Whether the connection may have another request."""
+        """Check whether the connection may have another request."""
         wire, head = Wire.CHAT, None
         try:
             head = await client.next()
@@ -285,7 +285,7 @@ class Gateway:
             raise
 
     async def _metered(self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse) -> bool:
-        """Whether there was anything to be read in it."""
+        """Check whether there was anything to be read in it."""
         meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
         due = [meter]
         try:

@@ -23,7 +23,7 @@ def folder_of(parent: Path, name: str) -> Path:
 
 
 def is_taken(folder: Path) -> bool:
-    """Whether a call has one of them now."""
+    """Check whether a call has one of them now."""
     return any(_is_locked(file) for file in sorted(folder.glob("slot-*")))
 
 

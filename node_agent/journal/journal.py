@@ -65,7 +65,7 @@ class JournalStorage(Protocol):
         """The records that can be read, from the first on."""
 
     def is_damaged(self, name: str) -> bool:
-        """Whether records are lost that were once complete. A last one that was cut short never was."""
+        """Check whether records are lost that were once complete. A last one that was cut short never was."""
 
     def read_lossy(self, name: str) -> list[bytes]:
         """The records that were not reserved for."""

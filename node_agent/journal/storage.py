@@ -234,7 +234,7 @@ def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
 
 
 def _is_damaged(path: str, end: int) -> bool:
-    """Whether a whole record lies somewhere behind the good ones. If not, the last write was cut short."""
+    """Check whether a whole record lies behind the good ones. If not, the last write was cut short."""
     return any(True for _ in _behind(path, end))
 
 

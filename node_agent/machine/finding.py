@@ -57,7 +57,7 @@ class Finder:
         return tuple(known.get(name) or RuntimeFact(name=name, state="looking") for name in RUNTIMES)
 
     def news(self) -> bool:
-        """Whether another look would say something else."""
+        """Check whether another look would say something else."""
         return self._news
 
     def version(self, name: str) -> str | None:

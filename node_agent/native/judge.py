@@ -41,7 +41,7 @@ class Judge:
             raise Denied(said.offences[0].words)
 
     def hides(self, name: str) -> bool:
-        """Whether a search leaves it out."""
+        """Check whether a search leaves it out."""
         return bool(judge_path(self._spec.policy, name, Use.READ, self._where).offences)
 
     def command(self, text: str) -> Judgement:

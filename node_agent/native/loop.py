@@ -64,7 +64,7 @@ class Loop:
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     is_last: bool = False
     words: Callable[[], str] = str
-    """What a person has said since the last look; empty: nothing."""
+    """Return the words of a person since the last look; empty: there are none."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:

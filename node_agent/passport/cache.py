@@ -57,7 +57,7 @@ class StoredPassport(WireModel):
         )
 
     def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
-        """Whether the model is as it was, as far as its server tells, which is less while it is not loaded.
+        """Check whether the model is as it was. Its server tells less while the model is not loaded.
 
         The time in lists of models (`created`) is of no use: servers put the time of the question there.
         """

@@ -95,7 +95,7 @@ def edits(endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) ->
 
 
 def is_good(check: ExamCheck, reply: Reply) -> bool:
-    """Whether a try needs no other after it."""
+    """Check whether a try needs no other after it."""
     return _is_ping(reply) if check is ExamCheck.TOOLS else _why_no_edit(reply) == ""
 
 

@@ -22,7 +22,7 @@ class Turns:
 
     @contextlib.contextmanager
     def one(self, server: ExamServer, model: ModelFact) -> Iterator[bool]:
-        """Whether there is one; it is ours until the end. Of a server that names no slots there always is."""
+        """Take a slot for ourselves until the end, if one is free. A server that names no slots has one."""
         slots = server.fact.slots or model.slots or 0
         file = self._take(folder_of(self._folder, server.fact.name), slots) if slots else None
         try:

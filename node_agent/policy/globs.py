@@ -34,12 +34,12 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def is_plain(pattern: str) -> bool:
-    """Whether it names one path and no more, which a mount can be laid over."""
+    """Check whether it names one path and no more, which a mount can be laid over."""
     return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
 
 
 def covers(pattern: str, path: str, home: str = "~") -> bool:
-    """Whether the pattern covers a path: absolute, or from the workspace's top; `..` in it is folded.
+    """Check whether the pattern covers a path: absolute, or from the workspace's top; `..` in it is folded.
 
     `home`: what `~` stands for in both of them.
     """
@@ -48,7 +48,7 @@ def covers(pattern: str, path: str, home: str = "~") -> bool:
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
-    """Whether something that the pattern covers lies below this very folder, as far as the pattern says."""
+    """Check whether the pattern covers something below this very folder, as far as the pattern says."""
     steps, here = _steps(pattern, home), _placed(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
         return False  # below `**` everything could lie: that says nothing
@@ -62,7 +62,7 @@ def strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Whether one name fits one step of a pattern. Takes no more than their product in time."""
+    """Check whether one name fits one step of a pattern. Takes no more than their product in time."""
     at = star = mark = 0
     open_star = False
     for_name = 0

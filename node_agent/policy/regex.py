@@ -27,7 +27,7 @@ def regex_fault(pattern: str) -> str | None:
 
 
 def found(pattern: str, text: str) -> bool:
-    """Whether it fits somewhere in the text. Half a surrogate pair in it counts as `?`."""
+    """Check whether it fits somewhere in the text. Half a surrogate pair in it counts as `?`."""
     clean = text.encode("utf-8", "replace").decode()
     return _compiled(pattern).search(clean) is not None
 

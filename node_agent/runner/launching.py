@@ -372,7 +372,7 @@ def _network_held(
 
 
 def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
-    """Whether being told is enough: the user says so, or it is their own program below full-auto.
+    """Check whether being told is enough: the user says so, or it is their own program below full-auto.
 
     What a run has started counts as nobody's own: where it may go unheld, its order says so.
     """

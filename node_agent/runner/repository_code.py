@@ -28,7 +28,7 @@ def brought_in(tree: Path, folder: str, kinds: tuple[Brought, ...]) -> str | Non
 
 
 def _names(path: Path, word: str) -> bool:
-    """Whether it holds that word, or what may be one; a file that cannot be read whole may hold anything."""
+    """Check whether it may hold that word. A file that cannot be read whole may hold anything."""
     if not path.is_file():  # a pipe or a device would let us wait for ever
         return True
     try:

@@ -226,7 +226,7 @@ class Runner:
         return read_part(path, offset, limit) or b""
 
     def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
-        """Whether a shim took the folder in a scope. False: none was made, and nothing was started."""
+        """Check whether a shim took the folder in a scope. False: none was made, and nothing was started."""
         scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None
         if self._scopes is None or scope is None:
             return False

@@ -102,7 +102,7 @@ class Scopes:
         return (self._program, *FLAGS, f"--unit={name}", *properties, "--")
 
     def _tried(self) -> bool:
-        """Whether this manager makes scopes as we need them; asked once, and again after a failure."""
+        """Check whether this manager makes scopes as we need them; asked once, and again after a failure."""
         if self._properties is not None:
             return True
         if self._program is None:

@@ -71,12 +71,12 @@ class LaunchRequest:
         return (self.workspace,) if self.folder else ()
 
     def has(self, *tools: str) -> bool:
-        """Whether its agent may use one of these; whether its level allows that is another question."""
+        """Check whether its agent may use one of these; whether its level allows that is another question."""
         return any(tool in self.tools for tool in tools)
 
     @property
     def may_write(self) -> bool:
-        """Whether this run may change files at all: mode, level and agent folded into one."""
+        """Check whether this run may change files at all: mode, level and agent folded into one."""
         return may_write(self.mode, self.safety, self.read_only)
 
 
@@ -300,7 +300,7 @@ class Probe:
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
-    """Whether mode, level and agent together let a run change files."""
+    """Check whether mode, level and agent together let a run change files."""
     return mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
 
 

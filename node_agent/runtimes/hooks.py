@@ -52,7 +52,7 @@ def files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes
 
 
 def has_hook(request: LaunchRequest, place: Place) -> bool:
-    """Whether this run's calls can be judged before they are made."""
+    """Check whether this run's calls can be judged before they are made."""
     return request.policy is not None and bool(place.package and place.libraries)
 
 

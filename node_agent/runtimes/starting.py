@@ -31,14 +31,14 @@ The hook and the sandbox hold these and many more; this is one more lock, by wha
 
 
 def has_shell(request: LaunchRequest, place: Place) -> bool:
-    """Whether its level gives the agent a shell here: auto-edit does where the sandbox stands around it."""
+    """Check whether its level gives the agent a shell here. Auto-edit does so inside of a sandbox."""
     if not request.may_write or not request.has("bash"):
         return False
     return request.safety is Safety.FULL_AUTO or place.isolation is Isolation.SANDBOX
 
 
 def is_fenced(request: LaunchRequest, place: Place) -> bool:
-    """Whether it has a shell and is to be kept from destructive commands in it."""
+    """Check whether it has a shell and is to be kept from destructive commands in it."""
     return has_shell(request, place) and request.safety is not Safety.FULL_AUTO
 
 

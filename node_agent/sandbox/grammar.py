@@ -115,7 +115,7 @@ class Grammar:
 
 
 def _has_ended(fd: int) -> bool:
-    """Whether the other end is closed and empty: then its process is about to be gone."""
+    """Check whether the other end is closed and empty: then its process is about to be gone."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))

@@ -202,5 +202,5 @@ def _mounts(view: View) -> list[Mount]:
 
 
 def is_within(path: str, above: str) -> bool:
-    """Whether it is that path, or lies below it, by name alone."""
+    """Check whether it is that path, or lies below it, by name alone."""
     return path == above or path.startswith(f"{above.rstrip('/')}/")

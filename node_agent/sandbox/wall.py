@@ -80,7 +80,7 @@ class Sandbox:
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
     def find(self) -> WallTools:
-        """Whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
+        """Check whether there is a wall. Tried again when bubblewrap came or went, and after some minutes."""
         wish = self._wish()
         if wish.off or wish.trouble:
             return WallTools(None, no_sandbox(wish.off or wish.trouble, self._mend()))
@@ -241,7 +241,7 @@ def _own_folders(plan: PhasePlan) -> set[str]:
 
 
 def _has_hook(home: str) -> bool:
-    """Whether its agent asks the run's policy before a tool call, by a program of ours."""
+    """Check whether its agent asks the run's policy before a tool call, by a program of ours."""
     return os.path.isfile(os.path.join(home, RULES))
 
 

@@ -32,7 +32,7 @@ class Host:
     model: str
     turns: int = 0
     words: Callable[[], str] = str
-    """What a person has said since the last look: it comes with what a tool gives back."""
+    """Return the words of a person since the last look. They come with the answer of a tool."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class Filling:
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 
     def over(self) -> bool:
-        """Whether it has to end, looked at when that is due."""
+        """Check whether it has to end, looked at when that is due."""
         now = self._now()
         if self._limit is None or now < self._next:
             return False
@@ -50,14 +50,14 @@ class Filling:
         return (now >= self._calm or self._fallen()) and self._counted(now)
 
     def ended(self) -> bool:
-        """Whether it was over its limit when it ended by itself. A brief one is counted if the disk fell."""
+        """Check whether it was over its limit when it ended by itself; count a brief one if the disk fell."""
         if self._limit is None:
             return False
         now = self._now()
         return (now - self._began >= LOOK_MS or self._fallen()) and self._counted(now)
 
     def _fallen(self) -> bool:
-        """Whether so much of the disk went since the last count that this phase could be over its limit."""
+        """Check whether the disk lost so much since the last count that this phase may be over its limit."""
         return self._free - self._left() >= max(0, (self._limit or 0) - self._used) // 2
 
     def _counted(self, began: int) -> bool:

@@ -125,7 +125,7 @@ class Taking:
         return tuple(int(counts.get(key, 0)) for key in keys)
 
     def _full(self) -> bool:
-        """Whether it had all that it may: older kernels count refusals of a group above here, too."""
+        """Check whether it had all that it may: older kernels count refusals of a group above here, too."""
         most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
         had = had or _read(f"{self._scope}/pids.current")  # before Linux 6.1 there is no peak
         return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
@@ -160,7 +160,7 @@ class FairGame:
 
 
 def _is_set(path: str) -> bool:
-    """Whether the kernel holds a limit here: the controller is there, and somebody has set one."""
+    """Check whether the kernel holds a limit here: the controller is there, and somebody has set one."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 

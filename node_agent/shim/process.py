@@ -66,7 +66,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def is_alive(boot: str, pid: int, start: int) -> bool:
-    """Whether exactly this process still runs. A zombie does not; another boot's process does not."""
+    """Check whether exactly this process still runs. A zombie does not; another boot's process does not."""
     if boot != boot_id():
         return False
     found = stat(pid)
@@ -184,7 +184,7 @@ def members(
 
 
 def is_inside(pid: int) -> bool:
-    """Whether it lives in a process namespace below ours, as what runs behind a wall does."""
+    """Check whether it lives in a process namespace below ours, as what runs behind a wall does."""
     try:
         lines = _read(f"/proc/{pid}/status").splitlines()
     except OSError:
@@ -252,7 +252,7 @@ def _carries(pid: int, needle: bytes) -> bool:
 
 
 def _works_in(pid: int, marker: bytes) -> bool:
-    """Whether it is our own user's, with a path of that attempt among its arguments."""
+    """Check whether it is our own user's, with a path of that attempt among its arguments."""
     try:
         words = _read(f"/proc/{pid}/cmdline").split(b"\0")
         return any(marker in word.split(b"/") for word in words) and _owner(pid) == os.getuid()

@@ -61,7 +61,7 @@ class Keeper:
         self._since = own.start if own else 0
 
     def stop_asked(self) -> bool:
-        """Whether the stop file is there, or SIGTERM came (a shutdown, or no disk space for the file)."""
+        """Check for the stop file, or for SIGTERM (a shutdown, or no disk space for the file)."""
         if not self._terminated and signal.sigtimedwait((signal.SIGTERM,), 0) is not None:
             self._terminated = True
         return self._terminated or os.access(self._stop_file, os.F_OK)

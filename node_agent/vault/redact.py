@@ -31,7 +31,7 @@ _HEAD = 8
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable's value is to be hidden although nobody called it a secret."""
+    """Check whether a variable's value is to be hidden although nobody called it a secret."""
     return _NAMES.search(name) is not None
 
 
@@ -50,7 +50,7 @@ class Redactor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to look for."""
+        """Check whether there is nothing to look for."""
         return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
@@ -133,7 +133,7 @@ class _Spelled:
     longest: int
 
     def may_begin(self, rest: bytes) -> bool:
-        """Whether more of a stream could make a value of its end."""
+        """Check whether more of a stream could make a value of its end."""
         likely = [v for v in self.coded if v.startswith(_unbroken(rest[:_LOOK]))]
         whole = _unbroken(rest) if likely else b""
         return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(

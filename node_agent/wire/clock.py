@@ -71,5 +71,5 @@ class FleetTime(WireModel):
         return FleetTime(epoch=self.epoch, ms=self.ms + ms)
 
     def is_past(self, now: FleetTime) -> bool:
-        """Whether `now` is later than this time; an older epoch is always past."""
+        """Check whether `now` is later than this time; an older epoch is always past."""
         return (self.epoch, self.ms) < (now.epoch, now.ms)

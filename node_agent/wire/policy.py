@@ -93,7 +93,7 @@ MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
-    """Whether a run is a person's own command that is about the node itself: no wall, which would hide it.
+    """Check whether a run is a person's own command about the node itself, which a wall would hide.
 
     `writes`: what it may, by mode, level and agent. `depth`: of a person's own it is 0.
     """

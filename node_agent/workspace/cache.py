@@ -106,7 +106,7 @@ class Cache:
         sync_folder(self._root)
 
     def has_room(self, size: int) -> bool:
-        """Whether so much more leaves the disk's reserve alone."""
+        """Check whether so much more leaves the disk's reserve alone."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         seen = os.statvfs(self._root)
         return seen.f_bavail * seen.f_frsize - size >= self._reserve

@@ -84,7 +84,7 @@ class Checkouts:
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
     def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
-        """Whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
+        """Check whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
         repo_id, commit = _pair(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
         if before is None:

@@ -34,7 +34,7 @@ class DepotRefused(StepFailed):
 
 
 def is_full(err: str) -> bool:
-    """Whether git speaks of a disk without room."""
+    """Check whether git speaks of a disk without room."""
     return any(words in err for words in _FULL)
 
 

@@ -148,7 +148,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def real_folder(path: Path) -> bool:
-    """Whether `path` itself is a folder, and not a link to one."""
+    """Check whether `path` itself is a folder, and not a link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:

@@ -56,7 +56,7 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
 
 
 def _is_plain(tree: Path, name: str) -> bool:
-    """Whether it is a plain file, and no link leads to it."""
+    """Check whether it is a plain file, and no link leads to it."""
     path, parts = tree, Path(name).parts
     for part in parts[:-1]:
         path = path / part

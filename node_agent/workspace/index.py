@@ -62,7 +62,7 @@ class Index:
             at += (end - at + 8) & ~7
 
     def is_same(self, entry: IndexEntry, seen: os.stat_result) -> bool:
-        """Whether nobody changed this file since git wrote it.
+        """Check whether nobody changed this file since git wrote it.
 
         The kernel sets the time of the last change (ctime) itself, also for a change of mode, attributes or
         hard links, and no program can set it back.

@@ -92,7 +92,7 @@ class Mirrors:
             stores.trim(self._home.mirror(repo_id), keep=0)
 
     def sound(self, repo_id: str) -> bool:
-        """Whether every object of the mirror can be read; takes long, so only asked after a failure."""
+        """Check whether every object of the mirror can be read; takes long, so only asked after a failure."""
         path = self._home.mirror(repo_id)
         return not path.is_dir() or NodeGit(path).ask("fsck", "--full", "--no-dangling").ok
 

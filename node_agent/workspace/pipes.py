@@ -27,7 +27,7 @@ def without_pipes(tree: Path) -> tuple[str, ...]:
 
 
 def has_pipe(repository: Path) -> bool:
-    """Whether git may wait for something in this repository: in one of its own nothing but files belongs."""
+    """Check whether git may wait for something in this repository. Its own folder holds only files."""
     return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
 
 
@@ -52,7 +52,7 @@ def _leads_to(one: WalkedName) -> str:
 
 
 def _waits(path: str, at: int) -> bool:
-    """Whether opening it may wait for somebody, or never come to an end: a pipe, a device, a link to one."""
+    """Check whether opening it may block, or never end: a pipe, a device, a link to one."""
     try:
         mode = os.stat(path, dir_fd=at).st_mode
     except (OSError, ValueError):  # nothing that can be opened

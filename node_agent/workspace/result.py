@@ -204,7 +204,7 @@ def _never_taken(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:
-    """Whether something lies in a submodule's folder, which is empty in a checkout: git looks past it."""
+    """Check for files in a submodule's folder, which is empty in a checkout. Git does not look there."""
     folder = os.path.join(os.fsencode(tree), name)
     if os.path.islink(folder) or not os.path.isdir(folder):
         return False

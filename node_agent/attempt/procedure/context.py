@@ -108,7 +108,7 @@ class Case:
 
     @property
     def has_gateway(self) -> bool:
-        """Whether its model calls go through one of ours."""
+        """Check whether its model calls go through one of ours."""
         return self.entry.prepared.get("gateway", False)
 
     @property
@@ -124,17 +124,17 @@ class Case:
 
     @property
     def was_accepted_before(self) -> bool:
-        """Whether another start of the node agent took it, and may have left anything half laid out."""
+        """Check whether another start of the node agent took it, and may have left anything half laid out."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
     def was_prepared_before(self) -> bool:
-        """Whether it was laid out in a boot of before: its files were not synced."""
+        """Check whether it was laid out in a boot of before: its files were not synced."""
         return self.entry.prepared.get("boot", self.context.boot) != self.context.boot
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether its work ended in a boot of before: what nobody synced since may be lost."""
+        """Check whether its work ended in a boot of before: what nobody synced since may be lost."""
         seen = self.context.runner.look(self.work)
         return isinstance(seen, Ended | Vanished) and seen.rebooted
 
@@ -191,7 +191,7 @@ class Case:
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Whether gates are to judge it: only what looks like success, and when the order has any."""
+        """Check whether gates are to judge it: only what looks like success, and when the order has any."""
         return fault is None and bool(self.order.gates)
 
     def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:

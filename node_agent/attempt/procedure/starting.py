@@ -128,7 +128,7 @@ def reopen(case: Case) -> GatewayAccess | None:
 
 
 def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
-    """Whether what was accepted must not be started any more; None when it may.
+    """Check whether what was accepted must not be started any more; None when it may.
 
     Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
     """

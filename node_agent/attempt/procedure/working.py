@@ -150,7 +150,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
 
 
 def _tell_heard(case: Case, watch: OutputWatch) -> None:
-    """Which of a person's words the agent was given; after a restart all of them are told again."""
+    """Return the words of a person that the agent was given. After a restart it gets all of them again."""
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
         with contextlib.suppress(DiskFull):

@@ -66,7 +66,7 @@ def git_action(words: Sequence[ShellWord]) -> ActionClass:
 
 
 def _starts(setting: str | None) -> bool:
-    """Whether `key=value` makes git run something."""
+    """Check whether `key=value` makes git run something."""
     key = (setting or "alias.").partition("=")[0].lower()
     return any(key.startswith(end) if end.endswith(".") else key.endswith(end) for end in _STARTS_PROGRAMS)
 
@@ -101,7 +101,7 @@ def _push(said: Sequence[str], known: bool) -> ActionClass:
 
 
 def _is_rewrite(verb: str, said: Sequence[str]) -> bool:
-    """Whether commits, or the only names by which they are found, go."""
+    """Check whether commits, or the only names by which they are found, go."""
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in said and "--force" in said:
         return True
@@ -109,7 +109,7 @@ def _is_rewrite(verb: str, said: Sequence[str]) -> bool:
 
 
 def _throws_away(verb: str, said: Sequence[str]) -> bool:
-    """Whether what is not committed goes."""
+    """Check whether what is not committed goes."""
     if verb == "checkout":
         return "--" in said or "--force" in said or _letter(said, "f") or "." in said
     if verb == "switch":

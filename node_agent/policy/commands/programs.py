@@ -94,7 +94,7 @@ def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionC
 
 
 def _is_hidden(program: str, said: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
-    """Whether what is done stands in another language, comes from elsewhere, or happens elsewhere."""
+    """Check whether what is done stands in another language, comes from elsewhere, or happens elsewhere."""
     if program in _ELSEWHERE:
         return True
     starters = _STARTERS.get(program, ())

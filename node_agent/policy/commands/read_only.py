@@ -82,7 +82,7 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
 
 
 def is_quiet(variable: str) -> bool:
-    """Whether it changes nothing but how things are shown."""
+    """Check whether it changes nothing but how things are shown."""
     return variable in _QUIET or variable.startswith("LC_")
 
 

@@ -88,7 +88,7 @@ class ScriptReading:
 
     @property
     def only_looks(self) -> bool:
-        """Whether nothing in it changes anything: each of its calls is known for it, and can be seen."""
+        """Check whether nothing in it changes anything: we know each of its calls, and can see it."""
         looking = self.plain and all(act.looks for act in self.acts)
         return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
 

@@ -55,7 +55,7 @@ class Redirect:
 
     @property
     def writes(self) -> bool:
-        """Whether it makes or changes a file."""
+        """Check whether it makes or changes a file."""
         number = self.target.text is not None and (self.target.text.isdigit() or self.target.text == "-")
         return ">" in self.op and not (self.op.endswith("&") and number)
 

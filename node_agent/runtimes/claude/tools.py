@@ -29,7 +29,7 @@ def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:
-    """Whether a tool result says that the call was not let through.
+    """Check whether a tool result says that the call was not let through.
 
     A tool that `--tools` took away leaves no entry in `permission_denials`, only this text.
     """

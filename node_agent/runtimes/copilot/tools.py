@@ -30,6 +30,6 @@ def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
 
 
 def is_denied(error: dict[str, Any]) -> bool:
-    """Whether a failed call was not let through; a tool that is not available is one that was taken away."""
+    """Check whether a failed call was refused. A tool that is not available is one that we removed."""
     words, (head, tail) = text_of(error.get("message")), _MISSING
     return error.get("code") == "denied" or (words.startswith(head) and words.endswith(tail))

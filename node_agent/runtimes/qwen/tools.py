@@ -33,6 +33,6 @@ def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
 
 
 def is_denied(block: dict[str, Any]) -> bool:
-    """Whether a tool's result is that it was not let through."""
+    """Check whether a tool's result is that it was not let through."""
     words = text_of(block.get("content"))
     return block.get("is_error") is True and any(part in words for part in _DENIED)
