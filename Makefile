@@ -21,7 +21,7 @@ DEMO := tests/e2e/test_demo.py
 HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
 HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
 
-.PHONY: help ready setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock clean
+.PHONY: help ready setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock vendor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ dist: setup ## the sdist, and the wheel made of it, into dist/; no network, the 
 
 lock: ## write requirements/*.txt again (UPGRADE=1 for the newest)
 	@.ci/lock
+
+vendor: ## copy the libraries of the web console from npm by exact version, with digests and licences
+	@.ci/vendor
 
 clean: ## remove the environment, caches and build output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist var

@@ -142,6 +142,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/wiring/* pancode/api/* pancode/cli/*", ""),
     ("pancode/mcp/*", "mcp"),
     ("pancode/tui/*", ""),
+    ("pancode/web/*", ""),
     ("pancode/offline/ansible_inventory.py", "ansible"),
     ("pancode/offline/evidence.*", "matrix"),
     ("pancode/offline/serve.py pancode/offline/redis_users.py", "redis images"),

@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("ledger", "the record of the fleet: move it to another database"),
     "redis": ("redis", "what a Redis of your own needs: its file of users"),
     "config": ("setup", "every setting, its value and where that was set"),
+    "web": ("web", "the web console in your browser, by a link that can be used once"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
     "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
     "doctor": ("setup", "what is wrong on this machine, each with its fix"),

@@ -1,0 +1,47 @@
+"""`pancode web`: opens the web console with a link that can be used once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pancode.cli.face import Face, who
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json, option
+
+app = Commands()
+_TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
+
+
+@app.verb("web", "pancode web", "pancode web --print", "ssh -L 7433:127.0.0.1:7433 desk pancode web --print")
+def web(
+    *,
+    only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,
+    no_open: Annotated[bool, option("The same as --print.", "--no-open")] = False,
+    face: Json,
+) -> None:
+    """Open the web console in your browser. The link is good for one use and a short time.
+
+    The coordinator serves it where the setting `api.listen` says, such as 127.0.0.1:7433.
+    """
+    made = face.client().post("/v1/web/codes", {"by": who()})
+    url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
+    opened = not (only_print or no_open or face.as_json) and _opened(face, url)
+    if not opened:
+        face.note(f"the link can be used once, within {seconds} s")
+    said = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"
+    face.show({**made, "opened": opened}, lambda: said)
+
+
+def _opened(face: Face, url: str) -> bool:
+    """Whether a browser took it; a machine without a screen has none."""
+    import webbrowser
+
+    try:
+        found = webbrowser.get()
+    except webbrowser.Error:
+        face.note("no browser was found here: open the link in one")
+        return False
+    if getattr(found, "name", "") in _TEXT_ONLY:
+        face.note("the browser here shows text alone: open the link in another one")
+        return False
+    return bool(found.open(url))

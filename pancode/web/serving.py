@@ -1,0 +1,96 @@
+"""Serves the files of the web console: a fixed list, compressed once, under a strict policy."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+STATIC = Path(__file__).with_name("static")
+PAGE = "index.html"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Of each kind of file that is served; no other is."""
+_IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class WebFile:
+    """A file as it is sent. `mark`: its ETag."""
+
+    data: bytes
+    packed: bytes
+    kind: str
+    mark: str
+
+    @classmethod
+    def of(cls, path: Path) -> WebFile:
+        data = path.read_bytes()
+        mark = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+        return cls(data, gzip.compress(data, 9, mtime=0), TYPES[path.suffix], mark)
+
+
+def routes() -> list[BaseRoute]:
+    """One route for each file, and `/` for the page; a path that is not on the list is not there."""
+    files = {name: WebFile.of(STATIC / name) for name in names()}
+    policy = policy_of(files[PAGE].data)
+    table = {f"/{name}": file for name, file in files.items()}
+    return [_route(path, file, policy) for path, file in {"/": files[PAGE], **table}.items()]
+
+
+def names() -> list[str]:
+    """The files that are served, by their paths below the folder."""
+    found = (path for path in STATIC.rglob("*") if path.suffix in TYPES)
+    return sorted(path.relative_to(STATIC).as_posix() for path in found)
+
+
+def policy_of(page: bytes) -> str:
+    """Nothing from elsewhere, nothing inline but the page's import map, which is allowed by its digest."""
+    found = _IMPORT_MAP.findall(page)
+    maps = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one).digest()).decode()}'" for one in found)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' {maps}",
+            "style-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def _route(path: str, file: WebFile, policy: str) -> Route:
+    head = {
+        "Content-Security-Policy": policy,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
+        "ETag": file.mark,
+    }
+
+    async def answer(request: Request) -> Response:
+        if request.headers.get("if-none-match") == file.mark:
+            return Response(status_code=304, headers=head)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            packed = {**head, "Content-Encoding": "gzip"}
+            return Response(file.packed, media_type=file.kind, headers=packed)
+        return Response(file.data, media_type=file.kind, headers=head)
+
+    return Route(path, answer, methods=["GET"])

@@ -1,0 +1,93 @@
+// Asks the JSON API: the session's token, one request, and problems in the coordinator's own words.
+
+const BASE = new URL(document.querySelector("meta[name=pancode-api]").content, document.baseURI);
+const KEPT = "pancode-session";
+const told = new Set();
+
+/** A refusal: what happened, why, and the command that mends it. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.message || body.title || `the coordinator answered with ${status}`);
+    this.status = status;
+    this.code = body.code || "";
+    this.why = body.why || "";
+    this.fix = body.fix || "";
+  }
+}
+
+export const session = {
+  get token() { return sessionStorage.getItem(KEPT); },
+  /** `words`: why the session ended, for the login page. */
+  words: "",
+  keep(token) { sessionStorage.setItem(KEPT, token); this.words = ""; tell(); },
+  drop(words) { sessionStorage.removeItem(KEPT); this.words = words || ""; tell(); },
+  watch(fn) { told.add(fn); return () => told.delete(fn); },
+};
+
+function tell() { for (const fn of [...told]) fn(); }
+
+const GONE = { code: "gone", message: "the coordinator does not answer", why: "the line to it, or the coordinator itself, is down",
+  fix: "pancode fleet status" };
+
+/** One request; the raw answer. Problem for every refusal, and where nobody answers. */
+export async function ask(path, { method = "GET", body, signal, headers = {} } = {}) {
+  const sent = { ...headers };
+  if (session.token) sent.Authorization = `Bearer ${session.token}`;
+  if (body !== undefined) sent["Content-Type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(new URL(path, BASE), { method, headers: sent, signal, cache: "no-store", credentials: "omit", redirect: "error",
+      body: body === undefined ? undefined : JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { ...GONE, why: GONE.why });
+  }
+  if (answer.ok) return answer;
+  const problem = await problemOf(answer);
+  if (answer.status === 401 && session.token) session.drop(problem.message);
+  throw problem;
+}
+
+async function problemOf(answer) {
+  try { return new Problem(answer.status, await answer.json()); } catch { return new Problem(answer.status, {}); }
+}
+
+export async function get(path, query, signal) { return (await ask(withQuery(path, query), { signal })).json(); }
+
+/** `key`: the same press sent twice starts one thing. */
+export async function post(path, body = {}, key) {
+  const headers = key ? { "Idempotency-Key": key } : {};
+  return (await ask(path, { method: "POST", body, headers })).json();
+}
+
+export function withQuery(path, query = {}) {
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
+}
+
+/** A path of the API; what stands in a name stays in it. */
+export const at = (...parts) => parts.map((part) => encodeURIComponent(part)).join("/");
+
+/** The one-time code of the address for a session; the code leaves the address at once. */
+export async function trade() {
+  const found = /^#code=([\w.~-]+)/.exec(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", "#/now");
+  try {
+    session.keep((await post("web/session", { code: found[1] })).token);
+  } catch (problem) {
+    if (!session.token) session.drop(problem.status ? `This link cannot be used: ${problem.message}. ${problem.why}` : problem.message);
+  }
+}
+
+/** A new tab asks the other tabs of this very origin for their session. */
+export function shareTabs() {
+  const line = new BroadcastChannel("pancode");
+  line.onmessage = ({ data }) => {
+    if (data === "ask" && session.token) line.postMessage({ token: session.token });
+    if (data?.token && !session.token) session.keep(data.token);
+    if (data === "out" && session.token) session.drop("You have logged out in another tab.");
+  };
+  if (!session.token) line.postMessage("ask");
+  return { out: () => { line.postMessage("out"); session.drop(); } };
+}

@@ -1,0 +1,90 @@
+// What components share: markup without a build, data that follows the feed, the clock, the address.
+
+import { h } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import htm from "htm";
+import { get, withQuery } from "./api.js";
+import { listen, silence, watchLine } from "./feed.js";
+
+export const html = htm.bind(h);
+const AT_MOST_EACH_MS = 200;
+
+/** {data, error, at}: read now, and again when an event fits. `path` null: nothing to read. */
+export function useLive(path, query, fits = () => true) {
+  const [state, set] = useState({});
+  const address = path && withQuery(path, query);
+  const wanted = useRef(fits);
+  wanted.current = fits;
+  const again = useRef(() => {});
+  useEffect(() => {
+    if (!address) return undefined;
+    const stop = new AbortController();
+    let busy = false, dirty = false, failed = false, timer = 0, before = 0;
+    set((old) => (old.address === address ? old : { address }));
+    const read = async () => {
+      busy = true; dirty = false; before = Date.now();
+      try {
+        const data = await get(address, undefined, stop.signal);
+        if (!stop.signal.aborted) { failed = false; set({ address, data, at: Date.now() }); }
+      } catch (error) {
+        if (!stop.signal.aborted) { failed = true; set((old) => ({ ...old, error })); }
+      }
+      busy = false;
+      if (dirty) soon();
+    };
+    const soon = () => {
+      if (busy) { dirty = true; return; }
+      if (timer || stop.signal.aborted) return;
+      timer = setTimeout(() => { timer = 0; read(); }, Math.max(10, before + AT_MOST_EACH_MS - Date.now()));
+    };
+    again.current = soon;
+    read();
+    const deaf = listen((event) => { if (event.kind === "reset" || (event.kind === "resumed" ? failed : wanted.current(event))) soon(); });
+    return () => { deaf(); clearTimeout(timer); stop.abort(); };
+  }, [address]);
+  return { ...state, again: () => again.current() };
+}
+
+const ticking = new Set();
+setInterval(() => { if (!document.hidden) for (const fn of [...ticking]) fn(Date.now()); }, 1000);
+
+/** The time, each second. */
+export function useNow() {
+  const [now, set] = useState(Date.now());
+  useEffect(() => { ticking.add(set); return () => ticking.delete(set); }, []);
+  return now;
+}
+
+/** For how many ms the coordinator was not heard; 0: it was. */
+export function useSilence() {
+  const now = useNow();
+  const [, set] = useState(0);
+  useEffect(() => watchLine(() => set((n) => n + 1)), []);
+  return silence(now);
+}
+
+/** {parts, query}: `#/runs/r-abc/diff?file=x` is ["runs", "r-abc", "diff"]. */
+export function route() {
+  const [path, words] = location.hash.replace(/^#\/?/, "").split("?");
+  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: Object.fromEntries(new URLSearchParams(words || "")) };
+}
+
+export function useRoute() {
+  const [now, set] = useState(route());
+  useEffect(() => {
+    const on = () => set(route());
+    addEventListener("hashchange", on);
+    return () => removeEventListener("hashchange", on);
+  }, []);
+  return now;
+}
+
+/** The address of a view of ours. */
+export const link = (parts, query) => withQuery(`#/${parts.map(encodeURIComponent).join("/")}`, query);
+export const go = (...words) => { location.hash = link(...words); };
+
+/** Same as useState, kept by this tab. */
+export function useKept(name, first) {
+  const [value, set] = useState(() => { try { return JSON.parse(sessionStorage.getItem(name)) ?? first; } catch { return first; } });
+  return [value, (next) => { sessionStorage.setItem(name, JSON.stringify(next)); set(next); }];
+}

@@ -1,0 +1,77 @@
+// Numbers and states as words: times, money, sizes; the colour that a state has.
+
+export function ago(at, now = Date.now()) {
+  if (!at) return "never";
+  return `${span(now - Date.parse(at))} ago`;
+}
+
+export function span(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 90) return `${s} s`;
+  if (s < 5400) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${(s / 3600).toFixed(1)} h`;
+  return `${Math.round(s / 86400)} days`;
+}
+
+const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "2-digit", hour: "2-digit", minute: "2-digit" });
+
+export const clock = (ms) => TIME.format(new Date(ms));
+/** Today's times short, others with their day. */
+export function when(at) {
+  if (!at) return "–";
+  const then = new Date(at);
+  return Date.now() - then < 43200000 ? TIME.format(then) : DATE.format(then);
+}
+
+export function usd(text) {
+  if (text === null || text === undefined) return "unknown";
+  const value = Number(text);
+  return `$${value !== 0 && Math.abs(value) < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
+}
+
+export function many(count) {
+  if (count < 1000) return String(count);
+  if (count < 1e6) return `${(count / 1000).toFixed(1)} k`;
+  return `${(count / 1e6).toFixed(1)} M`;
+}
+
+export function bytes(count) {
+  if (count === null || count === undefined) return "unknown";
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let step = 0;
+  let size = count;
+  while (size >= 1000 && step < 4) { size /= 1000; step += 1; }
+  return `${size < 10 && step ? size.toFixed(1) : Math.round(size)} ${units[step]}`;
+}
+
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_tokens : 0);
+
+const COLOURS = {
+  done: "ok", passed: "ok", online: "ok", landed: "ok", PASS: "ok", ok: "ok", succeeded: "ok",
+  running: "live", preparing: "live", verifying: "live", delivering: "live", placed: "live", stopping: "warn",
+  waiting: "wait", pending: "wait", queued: "wait", blocked: "warn", drained: "wait", draining: "warn", new: "wait", skipped: "wait",
+  suspect: "warn", unreachable: "bad", lost: "bad", quarantined: "bad", removed: "wait",
+};
+const QUIET = new Set(["superseded", "interrupted", "stopped"]);
+export const colour = (word) => COLOURS[word] || (QUIET.has(word) ? "wait" : "bad");
+
+/** A run's state in one word; a machine that is not heard makes it unknown. */
+export function stateOf(run) {
+  if (run.state === "ended") return run.outcome;
+  if (run.notes.some((note) => note.startsWith("unknown since"))) return "unknown";
+  return run.stage;
+}
+
+export function took(run, now = Date.now()) {
+  if (!run.started_at) return "–";
+  return span((run.finished_at ? Date.parse(run.finished_at) : now) - Date.parse(run.started_at));
+}
+
+/** The first line of a task, short. */
+export const title = (run) => (run.task || "").split("\n")[0].slice(0, 200) || "(no words)";
+
+const HIDDEN = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+/** Text of a stranger in one line: what cannot be seen, or turns the reading round, is named. */
+export const visible = (text) => String(text ?? "").replace(HIDDEN, (one) => `⟨${one.codePointAt(0).toString(16)}⟩`);

@@ -1,0 +1,90 @@
+// Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
+
+import { useEffect, useState } from "preact/hooks";
+import { at, post } from "../lib/api.js";
+import { addKeys } from "../lib/keys.js";
+import { go, html, link, useLive } from "../lib/live.js";
+import { agreed, Ago, asked, Badge, Page, RunLink, State, tell, Why } from "../lib/parts.js";
+import { visible } from "../lib/words.js";
+import { land } from "./run.js";
+import { Change } from "./rundiff.js";
+
+const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
+
+/** What waits for a person, then changes that nobody has landed or sent back. */
+export function Inbox({ query }) {
+  const inbox = useLive("inbox", undefined, moves);
+  const runs = useLive("runs", { outcome: "done", limit: 50 }, moves);
+  const [shut, close] = useState([]);
+  const items = inbox.data?.items || [];
+  const waits = new Set(items.map((item) => item.run));
+  const review = (runs.data?.runs || []).filter((run) => run.commit && !run.landed && !run.continued_by.length && !waits.has(run.run) && !shut.includes(run.run))
+    .map((run) => ({ id: run.run, run: run.run, kind: "review", since: run.finished_at, words: run.task, choices: [], yes: [] }));
+  const all = [...items, ...review];
+  const place = Math.max(0, all.findIndex((item) => item.id === query.item));
+  const item = all[place];
+  const to = (step) => all.length && go(["inbox"], { ...query, item: all[(place + step + all.length) % all.length].id });
+  const act = (fn) => () => item && fn(item);
+  useEffect(() => addKeys({
+    n: ["next item", () => to(1)], p: ["item before", () => to(-1)], d: ["its change", () => item && go(["inbox"], { item: item.id, diff: query.diff ? "" : 1 })],
+    l: ["land or approve it", act((one) => approve(one))], x: ["deny it", act((one) => deny(one, close))], s: ["send it back with words", act(sendBack)], a: ["answer it", act(answer)],
+  }));
+  return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
+    ${!all.length ? html`<p>Nothing waits for you.</p>` : html`<div class="two side"><nav aria-label="what waits"><ul class="rows">${all.map((one) => html`<li data-row key=${one.id} class=${one === item ? "marked" : ""}>
+        <a href=${link(["inbox"], { ...query, item: one.id })} aria-current=${one === item ? "true" : undefined}><${Badge} word=${one.kind} of=${one.kind === "review" ? "wait" : "warn"} /> ${visible(one.words).slice(0, 120)}</a>
+        <span class="quiet"><${Ago} at=${one.since} /></span><${Why} what=${`run:${one.run}`} /></li>`)}</ul></nav>
+      <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
+}
+
+function Item({ item, diff, close }) {
+  const live = useLive(at("runs", item.run), undefined, (event) => event.run === item.run);
+  const run = live.data;
+  const changes = run?.commit && (!asks(item) || diff);
+  return html`<section aria-labelledby="i1"><h2 id="i1"><${RunLink} run=${item.run} /> ${run && html`<${State} run=${run} />`}</h2>
+    <p class="task" tabindex="0">${item.words}</p>${item.kind !== "review" && run && html`<p class="quiet">${visible(run.task)}</p>`}
+    ${(item.plan?.objections || []).map((one) => html`<p class="warn">${one}</p>`)}
+    ${item.yes.length ? html`<p class="warn">It needs a yes to: ${item.yes.join(", ")}</p>` : ""}
+    <p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}
+      ${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd>a</kbd></button>`}
+      ${item.kind !== "question" && html`<button type="button" class="main" onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd>l</kbd></button>`}
+      ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
+      <button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd>x</kbd></button>
+      ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd>s</kbd></button>`}</p>
+    ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd>d</kbd></a></p>` : ""}</section>`;
+}
+
+const asks = (item) => item.kind === "question" || item.kind === "permission";
+const wide = (item) => ["permission", "budget", "policy", "dispatch"].includes(item.kind);
+const back = (item) => item.kind === "landing" || item.kind === "review";
+
+async function tried(act, words) {
+  try { const done = await act(); tell(words(done)); } catch (problem) { tell(problem); }
+}
+
+const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} goes on with the answer: ${done.answer?.text || text}`);
+
+async function answer(item) {
+  if (!asks(item)) return;
+  const text = await asked(item.words, "Answer");
+  if (text) await say(item, text);
+}
+
+async function approve(item, scope = "once") {
+  if (item.kind === "review") { await land({ run: item.run, project: "its project" }); return; }
+  if (item.kind === "question") return;
+  const lands = item.kind === "landing" ? `Its change is landed, gates first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
+  if (!(await agreed(`Approve ${item.run}? ${lands}`, "Approve"))) return;
+  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret") };
+  await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);
+}
+
+async function deny(item, close) {
+  if (item.kind === "review") { close((old) => [...old, item.run]); return; }
+  if (await agreed(`Deny ${item.run}? It is not asked about again.`, "Deny")) await tried(() => post(at("runs", item.run, "deny"), {}), () => `${item.run}: denied`);
+}
+
+async function sendBack(item) {
+  if (!back(item)) return;
+  const text = await asked(`What is wrong with the change of ${item.run}? It goes on with these words.`, "Send back");
+  if (text) await tried(() => post(at("runs", item.run, "continue"), { text }), (done) => `${done.run} goes on with your words`);
+}

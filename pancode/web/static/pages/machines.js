@@ -1,0 +1,58 @@
+// Machines: facts, runtimes, models with their passports, disk, link; drain and resume.
+
+import { at } from "../lib/api.js";
+import { html, link, useLive } from "../lib/live.js";
+import { Act, Ago, Badge, fact, Page, When, Why } from "../lib/parts.js";
+import { bytes, many, visible } from "../lib/words.js";
+import { whyNode } from "./now.js";
+
+const moves = (event) => event.kind === "node.state" || event.kind === "audit";
+
+export function Machines({ parts }) { return parts[1] ? html`<${One} key=${parts[1]} name=${parts[1]} />` : html`<${List} />`; }
+
+function List() {
+  const live = useLive("fleet", undefined, moves);
+  const told = live.data?.coordinator;
+  return html`<${Page} title="Machines" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
+    ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
+    <ul class="rows cards">${(live.data?.nodes || []).map((node) => html`<li data-row key=${node.name}><div><${Badge} word=${node.state} /> <a href=${link(["machines", node.name])}>${node.name}</a> <span class="quiet">since <${Ago} at=${node.since} /></span></div>
+      <div class="facts"><span>${node.slots.used}/${node.slots.total} slots</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span>${node.version || "version unknown"}</span>
+        <span>${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span></div>
+      ${node.problems.map((one) => html`<p class="warn">${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}</p>`)}<${Keys} node=${node} again=${live.again} /></li>`)}</ul>
+    ${live.data && !live.data.nodes.length && html`<p>No machine yet: <code>pancode node add gpubox</code></p>`}<//>`;
+}
+
+function Keys({ node, again }) {
+  const stays = /drain|quarantined/.test(node.state);
+  return html`<div class="keys">${stays ? html`<${Act} label="Resume" path="fleet/resume" body=${{ nodes: [node.name] }} sure=${`Let ${node.name} take work again?`} done=${again} />`
+    : html`<${Act} label="Drain" path="fleet/drain" body=${{ nodes: [node.name] }} sure=${`Drain ${node.name}? What runs there goes on; it takes no new work.`} done=${again} />`}<${Why} what=${`node:${whyNode(node)}`} /></div>`;
+}
+
+function One({ name }) {
+  const live = useLive(at("nodes", name), undefined, (event) => moves(event) && event.node === name);
+  const models = useLive("models", { node: name }, () => false);
+  const node = live.data;
+  const facts = node?.facts;
+  return html`<${Page} title=${`Machine ${name}`} lives=${[live]}>${node && html`<p><${Badge} word=${node.state} /> since <${Ago} at=${node.since} />, ${node.slots.used} of ${node.slots.total} slots taken</p>
+    ${node.problems.map((one) => html`<p class="warn">${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}</p>`)}<${Keys} node=${node} again=${live.again} />
+    <div class="two"><section aria-labelledby="m1"><h2 id="m1">Facts</h2>${!facts && html`<p class="quiet">It was not heard yet: nothing is known.</p>`}<dl class="facts-list">
+      ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && bytes(facts.memory))}${fact("load", facts?.load_1m)}${fact("disk free", bytes(node.disk_free))}
+      ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
+      ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl></section>
+    <section aria-labelledby="m2"><h2 id="m2">Runtimes</h2><ul class="plain">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}</span></li>`)}</ul></section></div>
+    <h2>Models</h2><${Models} node=${node} models=${models.data?.models} /><p><a href=${link(["runs"], { node: name })}>Runs on ${name}</a></p>`}<//>`;
+}
+
+function linkOf(node) {
+  const { target } = node.target;
+  const how = node.target.local ? "this machine" : node.target.direct ? "direct, TLS" : "SSH";
+  return `${how}: ${target.user ? `${target.user}@` : ""}${target.host}${target.port ? `:${target.port}` : ""}`;
+}
+
+function Models({ node, models }) {
+  return html`${node.endpoints.map((one) => html`<p><${Badge} word=${one.health} of=${one.health === "ok" || one.health === "up" ? "ok" : "warn"} /> <b>${one.name}</b> ${one.dialect} ${one.version} at ${visible(one.at)} <span class="quiet">${one.slots === null ? "" : `${one.slots_free ?? "?"} of ${one.slots} slots free`} ${one.words}</span></p>`)}
+    ${!models?.length ? html`<p class="quiet">It has no model of its own.</p>` : html`<ul class="rows">${models.map((model) => html`<li data-row key=${model.ref}><b>${visible(model.id)}</b>
+      <span class="facts"><span>${model.tier || "tier unknown"}</span><span>${model.ctx_usable ? `${many(model.ctx_usable)} tokens` : "context unknown"}</span><span>${model.residence || ""}</span><span>${bytes(model.size)}</span></span>
+      <${Badge} word=${model.passport.passed === null ? "not tested" : model.passport.passed ? "passed its test" : "failed its test"} of=${model.passport.passed === null ? "wait" : model.passport.passed ? "ok" : "bad"} />
+      <${Why} what=${`model:${[`${model.id}: ${model.tier_why}`, ...model.passport.checks.map((check) => `${check.check}: ${check.grade}${check.words ? `, ${check.words}` : ""}${check.fix ? `\n  → ${check.fix}` : ""}`)].join("\n")}`} /></li>`)}</ul>`}`;
+}

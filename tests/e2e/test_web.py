@@ -1,0 +1,461 @@
+"""The web console in real Chromium, on a live fleet of this machine with real runs."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from pancode.client import Client, path_of
+from tests.e2e.console import REBOUND, Console, axe_source, chromium, findings, free_port
+from tests.e2e.owner import Owner, until
+
+pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
+SHELL = ("--runtime", "shell")
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+HOSTILE = f"""printf '%s\\n' '{MARKUP}' "$(printf '\\033[31mred\\033[0m \\033]8;;http://evil.test\\007link\\033]8;;\\007')"
+echo '{MARKUP}' > '<b>x.txt'; printf 'def f():\\n    return 2\\n' > app.py"""
+ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
+QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def owner(time_factor: float) -> Iterator[Owner]:
+    """A fleet of this machine alone, whose API is open at a port that stays the same."""
+    root, port = Path(tempfile.mkdtemp(prefix="pw-")), free_port()
+    owner = Owner(root, time_factor, {"PANCODE_API_LISTEN": f"127.0.0.1:{port}"})
+    try:
+        owner.run("node", "add", "desk", "--local").ok()
+        owner.run("fleet", "up", timeout_s=180).ok()
+        yield owner
+    finally:
+        owner.down()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def console(owner: Owner, browser: Browser) -> Console:
+    return Console(owner, browser, int(owner.env["PANCODE_API_LISTEN"].rpartition(":")[2]))
+
+
+@pytest.fixture(scope="module")
+def top(owner: Owner) -> Path:
+    return owner.repository("site", {"README.md": "# demo\n", "app.py": "def f():\n    return 1\n"})
+
+
+@pytest.fixture(scope="module")
+def hostile(owner: Owner, top: Path) -> str:
+    """A run that wrote markup and a terminal's tricks into its log, a file's name and a file."""
+    run = owner.dispatch(*SHELL, "--verify", "true", HOSTILE, cwd=top)
+    assert owner.ended(run)["outcome"] == "done"
+    return run
+
+
+@pytest.fixture
+def page(console: Console) -> Iterator[Page]:
+    """A person who is logged in; afterwards nothing may have been complained of."""
+    page = console.enter()
+    yield page
+    page.context.close()
+    console.quiet()
+
+
+def api(owner: Owner, path: str) -> Any:
+    return Client(owner.fleet_home, starts=False).get(path)
+
+
+# -- who gets in -----------------------------------------------------------------------------------
+
+
+def test_a_link_lets_one_browser_in_once(console: Console) -> None:
+    link = console.link()
+    person = console.person()
+    page = person.new_page()
+    page.goto(link)
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    assert "code" not in page.url and person.cookies() == []
+    page.reload()
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+    beside = person.new_page()
+    beside.goto(console.url)
+    expect(beside.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+
+    stranger = console.person().new_page()
+    stranger.goto(link)
+    expect(stranger.get_by_role("alert")).to_contain_text("This link cannot be used")
+    expect(stranger.locator("main")).to_contain_text("pancode web")
+    stranger.context.close()
+
+    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    page.get_by_role("button", name="log out").click()
+    for one in (page, beside):
+        expect(one.locator("main")).to_contain_text("Make a new one")
+    asked = person.request.get(f"{console.url}v1/runs", headers={"Authorization": f"Bearer {token}"})
+    assert asked.status == 401, "the session has ended on the coordinator, too"
+    person.close()
+    console.quiet()
+
+
+class Foreign(http.server.BaseHTTPRequestHandler):
+    """A page of another port of this machine, such as a server that an agent has started."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>foreign</title><iframe></iframe>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+STEAL = """async ([url, token]) => {
+  const [json, text] = [{'Content-Type': 'application/json'}, {'Content-Type': 'text/plain'}];
+  const [bearer, drain] = [{Authorization: `Bearer ${token}`}, {method: 'POST', body: '{}'}];
+  const asks = [
+    ['v1/runs', {}],
+    ['v1/runs', {headers: bearer}],
+    ['v1/fleet/drain', {...drain, headers: text}],
+    ['v1/fleet/drain', {...drain, headers: {...json, ...bearer}}],
+  ];
+  const ask = ([path, how]) =>
+    fetch(url + path, {credentials: 'include', ...how}).then((answer) => answer.status, () => 'refused');
+  return Promise.all(asks.map(ask));
+}"""
+
+
+def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
+    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        foreign = console.browser.new_context().new_page()
+        foreign.goto(f"http://127.0.0.1:{served.server_port}/")
+        assert foreign.evaluate(STEAL, [console.url, token]) == ["refused"] * 4
+        foreign.evaluate("url => { document.querySelector('iframe').src = url }", console.url)
+        foreign.wait_for_timeout(500)
+        assert all("PanCode" not in frame.title() for frame in foreign.frames[1:]), "it is in no frame"
+        foreign.context.close()
+        served.shutdown()
+    rebound = console.browser.new_context().new_page()
+    answer = rebound.goto(console.url.replace("127.0.0.1", REBOUND))
+    assert answer is not None and answer.status >= 400 and "wrong_host" in answer.text()
+    rebound.context.close()
+    assert api(console.owner, "/v1/fleet")["coordinator"]["draining"] is None
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page, top: Path) -> None:
+    run = console.owner.dispatch(*SHELL, "i=0; while sleep 0.2; do i=$((i+1)); echo tick $i; done", cwd=top)
+    row = page.locator("li.order", has_text=run)
+    expect(row).to_contain_text("running")
+    expect(row.locator(".tail")).to_contain_text("tick")
+    row.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("dialog")).to_contain_text(f"Stop {run} on ")
+    page.get_by_role("button", name="Stop", exact=True).last.click()
+    assert console.owner.ended(run)["outcome"] == "interrupted"
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("Since you left")).to_have_count(0)
+
+
+def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str) -> None:
+    console.go(page, f"#/runs/{hostile}/log", f"Run {hostile}")
+    log = page.get_by_role("region", name="log")
+    expect(log).to_contain_text(MARKUP)
+    expect(log.locator(".f1")).to_have_text("red")
+    expect(log.locator("img, script, a:not(.no)")).to_have_count(0)
+    console.go(page, f"#/runs/{hostile}/diff")
+    expect(page.get_by_role("region", name="change")).to_contain_text(MARKUP)
+    expect(page.get_by_role("navigation", name="files")).to_contain_text("<b>x.txt")
+    expect(page.locator("main img, main script")).to_have_count(0)
+    assert page.evaluate("() => { try { document.body.innerHTML = '<p>' } catch (e) { return e.name } }") == (
+        "TypeError"
+    ), "no text becomes markup by accident"
+    console.complaints.clear()  # of the line above
+
+
+SCROLL = """async () => {
+  const box = document.querySelector('.log'), found = [];
+  for (let i = 0; i < 20; i += 1) {
+    box.scrollTop = i * 90000;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    found.push(document.querySelectorAll('.log .row').length);
+  }
+  return found;
+}"""
+
+
+def test_a_log_is_searched_and_its_lines_have_links(console: Console, page: Page, top: Path) -> None:
+    lines = 100_000
+    task = f'i=0; while [ $i -lt {lines} ]; do i=$((i+1)); echo "line $i of it"; done'
+    run = console.owner.dispatch(*SHELL, f"seq -f 'line %.0f of it' {lines} || {task}", cwd=top)
+    console.owner.ended(run)
+    console.go(page, f"#/runs/{run}/log?line=70000", f"Run {run}")
+    expect(page.get_by_text("100000 lines")).to_be_visible()
+    expect(page.locator(".row.marked")).to_contain_text("line 70000 of it")
+    assert page.locator(".log .row").count() < 150, "only what can be seen is in the document"
+    page.get_by_label("search").fill("line 99998 of")
+    expect(page.locator(".row.hit")).to_contain_text("line 99998 of it")
+    page.locator(".row.hit .no").click()
+    expect(page).to_have_url(f"{console.url}#/runs/{run}/log?line=99998")
+    drawn = page.evaluate(SCROLL)
+    assert all(20 < rows < 150 for rows in drawn), "at each place of it"
+
+
+def test_ten_thousand_runs_are_one_window(console: Console, page: Page, hostile: str) -> None:
+    one = api(console.owner, path_of("runs", hostile, "brief"))
+    many = [{**one, "run": f"r-{i:06}", "task": f"task number {i}"} for i in range(10_000)]
+    page.route("**/v1/runs?*", lambda route: route.fulfill(json={"runs": many}))
+    console.go(page, "#/runs", "Runs")
+    expect(page.get_by_text("10000 runs")).to_be_visible()
+    rows = page.locator(".rows .row")
+    assert rows.count() < 60
+    page.locator("main").focus()
+    for _ in range(3):
+        page.keyboard.press("j")
+    expect(page.locator(":focus")).to_have_text("task number 2")
+    page.evaluate("() => { document.querySelector('.window').scrollTop = 1e9 }")
+    expect(rows.last).to_contain_text("task number 9999")
+    page.unroute("**/v1/runs?*")
+    console.go(page, "#/runs?outcome=done&text=app.py", "Runs")
+    expect(rows).to_have_count(1)
+    page.keyboard.press("w")
+    expect(page.get_by_role("dialog")).to_contain_text("placed on")
+
+
+def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: str) -> None:
+    console.go(page, f"#/runs/{hostile}/receipt", f"Run {hostile}")
+    proof = page.get_by_role("region", name="Checked in this page")
+    expect(proof).to_contain_text("PASS")
+    expect(proof).to_contain_text("signature of coordinator")
+
+    def forge(route: Any) -> None:
+        told = route.fetch().json()
+        payload = told["envelope"]["payload"]
+        told["envelope"]["payload"] = f"{payload[:400]}{'A' if payload[400] != 'A' else 'B'}{payload[401:]}"
+        route.fulfill(json=told)
+
+    page.route("**/v1/receipts/*", forge)
+    page.reload()
+    expect(proof).to_contain_text("TAMPERED")
+
+
+def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Page, hostile: str) -> None:
+    console.go(page, f"#/runs/{hostile}/diff", f"Run {hostile}")
+    line = page.get_by_role("region", name="change").locator(".row.add", has_text="return 2")
+    line.get_by_role("button").click()
+    page.get_by_role("dialog").locator("textarea").fill("three, please")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".comments")).to_contain_text("app.py:2")
+    page.get_by_role("button", name="Send back").click()
+    told = page.get_by_role("alert")  # a script takes no words: the coordinator says so, and nothing is lost
+    expect(told).to_contain_text("takes no words")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(".comments")).to_contain_text("three, please")
+    sent: list[Any] = []
+
+    def take(route: Any) -> None:  # as an agent's run answers, which takes words
+        sent.append(route.request.post_data_json)
+        route.fulfill(status=201, json={"run": hostile, "state": "pending", "reason": "queued"})
+
+    page.route(f"**/v1/runs/{hostile}/continue", take)
+    page.get_by_role("button", name="Send back").click()
+    expect(page.locator(".note")).to_contain_text("goes on with your comments")
+    assert "app.py:2\n>     return 2\nthree, please" in sent[0]["text"]
+
+
+def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path) -> None:
+    owner = console.owner
+    asks = owner.dispatch(*SHELL, QUESTION, cwd=top)
+    assert owner.ended(asks)["outcome"] == "blocked"
+    done = owner.dispatch(*SHELL, "echo new > new.txt", cwd=top)
+    assert owner.ended(done)["outcome"] == "done"
+    page.keyboard.press("g")
+    page.keyboard.press("i")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Inbox and review")
+    page.evaluate("run => { location.hash = `#/inbox?item=${run}` }", done)
+    expect(page.get_by_role("heading", level=2)).to_contain_text(done)
+    expect(page.get_by_role("region", name="change")).to_contain_text("new.txt")
+    page.keyboard.press("l")
+    expect(page.get_by_role("dialog")).to_contain_text(f"Land the change of {done}")
+    page.keyboard.press("Enter")
+    until(lambda: (top / "new.txt").exists(), "the change is landed")
+    item = next(one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks)
+    page.evaluate("item => { location.hash = `#/inbox?item=${item}` }", item["id"])
+    expect(page.get_by_role("button", name="2: 9090")).to_be_visible()
+    page.keyboard.press("x")
+    expect(page.get_by_role("dialog")).to_contain_text(f"Deny {asks}")
+    page.keyboard.press("Enter")
+    until(lambda: not [one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks], "it is denied")
+
+
+def test_the_gates_speak_before_the_key_is_pressed(console: Console, page: Page, top: Path) -> None:
+    console.go(page, "#/dispatch", "Dispatch")
+    key = page.get_by_role("button", name="Dispatch")
+    expect(key).to_be_disabled()
+    page.get_by_label("task").fill("echo from the console")
+    page.get_by_label("runtime").select_option("shell")
+    page.get_by_label("folder").fill(str(top))
+    expect(page.locator(".gates li")).to_have_count(10)
+    expect(page.locator("main")).to_contain_text("It would be admitted")
+    page.get_by_label("safety").select_option("auto-edit")
+    page.get_by_label("budget").fill("99999999")
+    expect(page.locator("main")).to_contain_text("budget")
+    page.get_by_label("budget").fill("")
+    expect(page.locator("main")).to_contain_text("It would be admitted")
+    key.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Run r-")
+    run = page.url.rpartition("/")[2]
+    assert console.owner.ended(run)["created_by"].startswith("token web"), (
+        "on record under the session's name"
+    )
+
+
+def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console, page: Page) -> None:
+    name = api(console.owner, "/v1/fleet")["nodes"][0]["name"]
+    console.go(page, f"#/machines/{name}", f"Machine {name}")
+    expect(page.locator("main")).to_contain_text("processors")
+    page.get_by_role("button", name="Drain").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Drain")).to_be_visible()
+    console.go(page, "#/money", "Money")
+    page.locator("li", has_text="day:").get_by_role("button", name="set ceiling").click()
+    page.get_by_role("dialog").locator("textarea").fill("25")
+    page.get_by_role("button", name="Set", exact=True).click()
+    expect(page.locator("li", has_text="day:")).to_contain_text("$25.00")
+    console.go(page, "#/audit", "Audit")
+    page.get_by_role("button", name="Verify the chain").click()
+    expect(page.locator("p[role=status]")).to_contain_text("PASS")
+
+
+def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Path) -> None:
+    steps: list[dict[str, Any]] = [
+        {"name": "plan", "task": "echo plan"},
+        {"name": "build", "task": "sleep 1; echo x > built", "needs": ["plan"]},
+    ]
+    (top.parent / "two.yaml").write_text(
+        json.dumps({"steps": [{**step, "runtime": "shell"} for step in steps]})
+    )
+    made = console.owner.ask("chain", "--detach", str(top.parent / "two.yaml"), cwd=top)["workflow"]
+    console.go(page, f"#/workflows/{made}", f"Workflow {made}")
+    graph = page.get_by_role("region", name="graph of the steps")
+    expect(graph.get_by_role("link", name="build: done")).to_be_visible()
+    expect(graph.locator("path.edge")).to_have_count(1)
+
+
+PLACES = ("now", "runs", "inbox", "dispatch", "workflows", "machines", "money", "agents", "audit")
+
+
+@pytest.mark.parametrize("look", ["light-1200", "dark-360"])
+def test_every_page_is_without_a_finding_by_axe(console: Console, hostile: str, look: str) -> None:
+    scheme, width = look.split("-")
+    page = console.enter(color_scheme=scheme, viewport={"width": int(width), "height": 740})
+    source = axe_source()
+    name = api(console.owner, "/v1/fleet")["nodes"][0]["name"]
+    parts = [f"runs/{hostile}{part}" for part in ("", "/log", "/diff", "/receipt")]
+    for place in (*PLACES, *parts, f"machines/{name}", "agents/builder"):
+        console.go(page, f"#/{place}")
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.get_by_text("reading …")).to_have_count(0)
+        assert (place, findings(page, source)) == (place, [])
+        wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{place} is {wide} pixels too wide"
+    page.context.close()
+    console.quiet()
+
+
+WANTED = """# add a --json flag to export, with a test
+cat > export.py <<'EOF'
+import json
+
+
+def export(rows, as_json=False):
+    if as_json:
+        return json.dumps(sorted(rows))
+    return sorted(rows)
+EOF"""
+SLOW = """# migrate the tests to the new client
+for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
+PICTURES = Path(__file__).parents[2] / "docs/pictures"
+
+
+def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None:
+    """PICTURES=1 writes them anew into docs/pictures."""
+    owner, folder = console.owner, PICTURES if os.environ.get("PICTURES") else tmp_path
+    top = owner.repository("export", {"export.py": "def export(rows):\n    return rows\n"})
+    done, asks = owner.dispatch(*SHELL, WANTED, cwd=top), owner.dispatch(*SHELL, QUESTION, cwd=top)
+    slow = owner.dispatch(*SHELL, "--budget", "2", SLOW, cwd=top)
+    owner.ended(done)
+    owner.ended(asks)
+    page = console.enter(viewport={"width": 1000, "height": 620})
+    row = page.locator("li.order", has_text=slow)
+    expect(row.locator(".tail")).to_contain_text("passed")
+    page.screenshot(path=folder / "now.png")
+    console.go(page, f"#/runs/{done}/diff", f"Run {done}")
+    line = page.get_by_role("region", name="change").locator(".row.add", has_text="json.dumps")
+    line.get_by_role("button").click()
+    page.get_by_role("dialog").locator("textarea").fill("keep the order of the rows")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".comments")).to_contain_text("keep the order")
+    page.locator(".change").screenshot(path=folder / "change.png")
+    owner.run("runs", "stop", slow).ok()
+    page.context.close()
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert drawn == {path.name for path in PICTURES.glob("*.png")}
+    assert all(5_000 < (PICTURES / name).stat().st_size < 120_000 for name in drawn)
+
+
+# -- when the line is not there --------------------------------------------------------------------
+
+
+def test_hidden_tabs_hold_no_line_and_come_back(console: Console, page: Page, top: Path) -> None:
+    tabs = [page.context.new_page() for _ in range(7)]
+    for tab in tabs:  # a browser has six lines to one place: hidden tabs must hold none
+        tab.add_init_script("Object.defineProperty(document, 'hidden', {get: () => !window.seen})")
+        tab.goto(console.url)
+        expect(tab.locator("main")).to_contain_text("Needs you")
+    last = tabs[-1]
+    run = console.owner.dispatch(*SHELL, "sleep 30", cwd=top)
+    last.evaluate("() => { window.seen = true; document.dispatchEvent(new Event('visibilitychange')) }")
+    expect(last.locator("li.order", has_text=run)).to_be_visible()
+    expect(last.locator(".line")).to_contain_text("live")
+    console.owner.run("runs", "stop", run).ok()
+
+
+def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
+    console: Console, page: Page, top: Path
+) -> None:
+    owner = console.owner
+    run = owner.dispatch(*SHELL, "sleep 60", cwd=top)
+    expect(page.locator("li.order", has_text=run)).to_be_visible()
+    pid = owner.coordinator_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    expect(page.locator(".asof.warn")).to_contain_text("not heard for")
+    expect(page.locator("main")).to_contain_text(run)
+    owner.run("fleet", "status").ok()  # which starts another one
+    expect(page.locator(".line")).to_contain_text("live")
+    expect(page.locator(".asof.warn")).to_have_count(0)
+    owner.run("runs", "stop", run).ok()
+    expect(page.locator("li.order", has_text=run)).to_have_count(0)
+    console.complaints.clear()  # that nobody answered for a while
