@@ -15,6 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from pancode.client import Client
 from tests.clis.install import cache
 from tests.crowd import crowded
 from tests.e2e.owner import Owner
@@ -58,6 +59,11 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def api(owner: Owner, path: str) -> Any:
+    """An answer of the coordinator, without a command's start."""
+    return Client(owner.fleet_home, starts=False).get(path)
 
 
 class Console:

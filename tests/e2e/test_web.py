@@ -16,17 +16,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from pancode.client import Client, path_of
-from tests.e2e.console import REBOUND, Console, axe_source, chromium, findings, free_port
+from pancode.client import path_of
+from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
+from tests.e2e.console_pages import HOSTILE, MARKUP, PLACES, QUESTION, SCROLL, SLOW, STEAL, WANTED, Foreign
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
 SHELL = ("--runtime", "shell")
-MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-HOSTILE = f"""printf '%s\\n' '{MARKUP}' "$(printf '\\033[31mred\\033[0m \\033]8;;http://evil.test\\007link\\033]8;;\\007')"
-echo '{MARKUP}' > '<b>x.txt'; printf 'def f():\\n    return 2\\n' > app.py"""
-ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
-QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +72,6 @@ def page(console: Console) -> Iterator[Page]:
     console.quiet()
 
 
-def api(owner: Owner, path: str) -> Any:
-    return Client(owner.fleet_home, starts=False).get(path)
-
-
 # -- who gets in -----------------------------------------------------------------------------------
 
 
@@ -110,34 +102,6 @@ def test_a_link_lets_one_browser_in_once(console: Console) -> None:
     assert asked.status == 401, "the session has ended on the coordinator, too"
     person.close()
     console.quiet()
-
-
-class Foreign(http.server.BaseHTTPRequestHandler):
-    """A page of another port of this machine, such as a server that an agent has started."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<title>foreign</title><iframe></iframe>")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-STEAL = """async ([url, token]) => {
-  const [json, text] = [{'Content-Type': 'application/json'}, {'Content-Type': 'text/plain'}];
-  const [bearer, drain] = [{Authorization: `Bearer ${token}`}, {method: 'POST', body: '{}'}];
-  const asks = [
-    ['v1/runs', {}],
-    ['v1/runs', {headers: bearer}],
-    ['v1/fleet/drain', {...drain, headers: text}],
-    ['v1/fleet/drain', {...drain, headers: {...json, ...bearer}}],
-  ];
-  const ask = ([path, how]) =>
-    fetch(url + path, {credentials: 'include', ...how}).then((answer) => answer.status, () => 'refused');
-  return Promise.all(asks.map(ask));
-}"""
 
 
 def test_a_page_of_elsewhere_gets_nothing_even_with_the_token(console: Console, page: Page) -> None:
@@ -172,8 +136,6 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     page.get_by_role("button", name="Stop", exact=True).last.click()
     assert console.owner.ended(run)["outcome"] == "interrupted"
     expect(row).to_have_count(0)
-    page.reload()
-    expect(page.get_by_text("Since you left")).to_have_count(0)
 
 
 def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str) -> None:
@@ -190,17 +152,6 @@ def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str)
         "TypeError"
     ), "no text becomes markup by accident"
     console.complaints.clear()  # of the line above
-
-
-SCROLL = """async () => {
-  const box = document.querySelector('.log'), found = [];
-  for (let i = 0; i < 20; i += 1) {
-    box.scrollTop = i * 90000;
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-    found.push(document.querySelectorAll('.log .row').length);
-  }
-  return found;
-}"""
 
 
 def test_a_log_is_searched_and_its_lines_have_links(console: Console, page: Page, top: Path) -> None:
@@ -363,9 +314,6 @@ def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Pat
     expect(graph.locator("path.edge")).to_have_count(1)
 
 
-PLACES = ("now", "runs", "inbox", "dispatch", "workflows", "machines", "money", "agents", "audit")
-
-
 @pytest.mark.parametrize("look", ["light-1200", "dark-360"])
 def test_every_page_is_without_a_finding_by_axe(console: Console, hostile: str, look: str) -> None:
     scheme, width = look.split("-")
@@ -384,18 +332,6 @@ def test_every_page_is_without_a_finding_by_axe(console: Console, hostile: str, 
     console.quiet()
 
 
-WANTED = """# add a --json flag to export, with a test
-cat > export.py <<'EOF'
-import json
-
-
-def export(rows, as_json=False):
-    if as_json:
-        return json.dumps(sorted(rows))
-    return sorted(rows)
-EOF"""
-SLOW = """# migrate the tests to the new client
-for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
 PICTURES = Path(__file__).parents[2] / "docs/pictures"
 
 

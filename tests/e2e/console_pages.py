@@ -1,0 +1,65 @@
+"""Pages, scripts and tasks for the tests of the web console."""
+
+from __future__ import annotations
+
+import http.server
+import json
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+HOSTILE = f"""printf '%s\\n' '{MARKUP}' "$(printf '\\033[31mred\\033[0m \\033]8;;http://evil.test\\007link\\033]8;;\\007')"
+echo '{MARKUP}' > '<b>x.txt'; printf 'def f():\\n    return 2\\n' > app.py"""
+ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
+QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
+
+SCROLL = """async () => {
+  const box = document.querySelector('.log'), found = [];
+  for (let i = 0; i < 20; i += 1) {
+    box.scrollTop = i * 90000;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    found.push(document.querySelectorAll('.log .row').length);
+  }
+  return found;
+}"""
+
+WANTED = """# add a --json flag to export, with a test
+cat > export.py <<'EOF'
+import json
+
+
+def export(rows, as_json=False):
+    if as_json:
+        return json.dumps(sorted(rows))
+    return sorted(rows)
+EOF"""
+SLOW = """# migrate the tests to the new client
+for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
+
+PLACES = ("now", "runs", "inbox", "dispatch", "workflows", "machines", "money", "agents", "audit")
+
+
+class Foreign(http.server.BaseHTTPRequestHandler):
+    """A page of another port of this machine, such as a server that an agent has started."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>foreign</title><iframe></iframe>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+STEAL = """async ([url, token]) => {
+  const [json, text] = [{'Content-Type': 'application/json'}, {'Content-Type': 'text/plain'}];
+  const [bearer, drain] = [{Authorization: `Bearer ${token}`}, {method: 'POST', body: '{}'}];
+  const asks = [
+    ['v1/runs', {}],
+    ['v1/runs', {headers: bearer}],
+    ['v1/fleet/drain', {...drain, headers: text}],
+    ['v1/fleet/drain', {...drain, headers: {...json, ...bearer}}],
+  ];
+  const ask = ([path, how]) =>
+    fetch(url + path, {credentials: 'include', ...how}).then((answer) => answer.status, () => 'refused');
+  return Promise.all(asks.map(ask));
+}"""
