@@ -250,6 +250,14 @@ class SnapshotRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierResult:
+    """What a step has left: its commit, and the steps whose results it began from."""
+
+    commit: str
+    began_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Composition:
     """The start of a step: the results of the steps that it needs, with files that it is handed.
 
@@ -266,6 +274,11 @@ class Composition:
     files: Mapping[str, bytes]
     folder: str
     without: tuple[str, ...] = ()
+    history: Mapping[str, EarlierResult] = field(default_factory=dict)
+    """By step, in an order in which each comes after those that it began from, as far as it is known.
+
+    Two results are merged on what both began from.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +317,8 @@ class DepotPort(Protocol):
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
 
-    def whole_answer(self, identity: AttemptId) -> bytes | None:
-        """All that a script has printed, which is its answer; None where it did not arrive."""
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
+        """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
         """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""

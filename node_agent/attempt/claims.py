@@ -92,6 +92,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         session=exited.get("session"),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
+        score=entry.gated.get("score"),
         started_wall_ms=exited.get("began", accepted.get("wall")),
         finished_wall_ms=now.wall_ms,
         at=now.at,

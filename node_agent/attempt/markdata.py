@@ -76,6 +76,8 @@ class CommittedData(MarkData, total=False):
 class GatedData(MarkData, total=False):
     gates: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateResult."""
+    score: str
+    """The number of the score command."""
 
 
 class PushedData(MarkData, total=False):

@@ -14,8 +14,8 @@ from node_agent.wire.order import Order
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
 """The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
-OUT, ERR, SETUP_LOG, GATES_LOG = "out", "err", "setup", "gates.log"
-STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG)
+OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
+STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
 SHOWN = ".shown"
 """Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
@@ -73,15 +73,18 @@ def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
 
 
 def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_ms: int) -> PhasePlan:
-    """Every gate, one after the other, in the checkout and environment of the agent."""
-    log = str(folder / GATES_LOG)
+    """The gates one after the other, and the score command, in the checkout and environment of the agent."""
+    log, score = str(folder / GATES_LOG), str(folder / SCORE)
+    steps = [Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)]
+    if order.score is not None:
+        steps.append(Step("score", StepKind.GATE, order.score, score, log))
     return PhasePlan(
         id=str(order.identity),
         phase=GATES,
         marker=str(order.identity),
         cwd=work.cwd,
         env=_without_logins(work.env),
-        steps=tuple(Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)),
+        steps=tuple(steps),
         limits=replace(work.limits, wall_ms=wall_ms),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
         go_on=True,

@@ -144,6 +144,9 @@ class RunnerPort(Protocol):
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of an output from `offset`, if negative from its end; empty: there is none."""
 
+    def keep(self, path: Path, data: bytes) -> None:
+        """Write an output of our own, whole. Idempotent."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommitStamp:
@@ -173,10 +176,7 @@ class Guide:
 
 
 class WorkspacesPort(Protocol):
-    """The files that an attempt works on. Raises LinkDown or StepFailed (WORKSPACE, DISK_FULL, DEPOT).
-
-    Every call may be repeated after a crash in the middle of it.
-    """
+    """The files of an attempt; calls may be repeated. LinkDown, StepFailed (WORKSPACE, DISK_FULL, DEPOT)."""
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or empty. Repeatable before it starts."""

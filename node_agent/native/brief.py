@@ -11,7 +11,8 @@ from node_agent.native.deeds import Deeds
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
 
-RESULT_CHARS = 4_000
+RESULT_CHARS = 2_000_000
+"""Of the last words; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \

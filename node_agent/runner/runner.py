@@ -225,6 +225,13 @@ class Runner:
         """The port's method; the requested part is small beside memory. Raises OSError."""
         return read_part(path, offset, limit) or b""
 
+    def keep(self, path: Path, data: bytes) -> None:
+        """As the port says. Raises RunnerError."""
+        try:
+            write_atomic(path, data, sync=False)
+        except OSError as exc:
+            raise RunnerError(f"{path.name} cannot be written: {exc}") from exc
+
     def _in_scope(self, folder: Path, plan: PhasePlan) -> bool:
         """Check whether a shim took the folder in a scope. False: none was made, and nothing was started."""
         scope = self._scopes.scope(plan.marker, plan.phase, plan.limits) if self._scopes else None

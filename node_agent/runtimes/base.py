@@ -24,6 +24,7 @@ READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
 """The tools of an agent, by our names; each program has its own names for them."""
 ANSWER_CHARS = 4000
+MOST_ANSWER_CHARS = 8_000_000  # of a whole answer, which travels as a file
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
 """The usage of a program that calls no model, or whose model server took no request."""
@@ -327,6 +328,11 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}
 """So that TMPDIR exists."""
+
+
+def whole(text: str) -> str:
+    """All of an answer, within what memory may be taken for it; the end kept."""
+    return clip(text, MOST_ANSWER_CHARS)
 
 
 def clip(text: str, size: int = ANSWER_CHARS) -> str:

@@ -16,6 +16,7 @@ from node_agent.runtimes.base import (
     RuntimeVerdict,
     clip,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.lines import JsonLines
 from node_agent.wire.failure import FailureKind
@@ -98,7 +99,7 @@ class EventParser(ABC):
         return RuntimeVerdict(
             failure,
             clip(reason, REASON_CHARS),
-            clip(self._said()),
+            whole(self._said()),
             self._spent(failure),
             self._session,
             self._model,

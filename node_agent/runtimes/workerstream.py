@@ -53,7 +53,7 @@ class WorkerParser(EventParser):
 
     def _said(self) -> str:
         """The model's last words, and under them what the worker itself knows of the work."""
-        result = clip(text_of((self._final or {}).get("result")))
+        result = text_of((self._final or {}).get("result"))
         return f"{result}{_report(dict_of((self._final or {}).get('report')))}"
 
     def _spent(self, failure: FailureKind | None) -> Usage:

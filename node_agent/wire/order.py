@@ -132,6 +132,8 @@ class Order(Message):
     cache: Folders = ()
     """Folders that `setup` makes and the node may keep for later attempts, below the checkout's top."""
     gates: tuple[Gate, ...] = ()
+    score: Argv | None = Field(default=None, min_length=1)
+    """A command to run after the gates; the last line of its output is a number, the higher the better."""
     limits: Limits
     env: tuple[str, ...] = ()
     """Names of variables of the node that the agent may see."""

@@ -75,6 +75,10 @@ class ModelCalls(WireModel):
     """So long the server has asked to wait when it refused the last calls; 0: it has not said."""
 
 
+Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
+"""A decimal number, written out."""
+
+
 class GateResult(WireModel):
     """One verification gate. `exit_code` is None when it could not be run."""
 
@@ -161,6 +165,8 @@ class Claims(WireModel):
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
+    score: Score | None = None
+    """What the order's score command has given; None: it has none, or gave none (a finding says why)."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None

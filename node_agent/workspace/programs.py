@@ -11,12 +11,15 @@ from node_agent.wire.order import Order
 
 
 def absent(order: Order, tree: Path, path: str) -> tuple[str, ...]:
-    """Gates whose program is nowhere, in words. `path`: PATH of the run; `tree`: its checkout after set-up.
+    """Programs of gates and of the score command that are nowhere, in words.
+
+    `path`: PATH of the run; `tree`: its checkout after set-up.
 
     A program in the checkout may be what the agent is to write: it is looked for only in the folders that
     set-up makes.
     """
-    programs = dict.fromkeys(gate.argv[0] for gate in order.gates)
+    asked = (*(gate.argv for gate in order.gates), *((order.score,) if order.score else ()))
+    programs = dict.fromkeys(argv[0] for argv in asked)
     return tuple(one for one in programs if not _may_be_there(one, order.cache, tree, path))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pancode.api.bodies import Body, By, CallerSettings, Usd, WorkBody
+from pancode.api.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
 from pancode.domain.records import WorkflowKind
 from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
@@ -51,8 +51,11 @@ class StepBody(Body):
     verdict: VerdictBody | None = None
     back_to: StepName | None = None
 
-    def plan(self, by: str, depth: int, yes: bool) -> StepPlan:
-        request = DispatchRequest(**self.dispatch.work(), created_by=by, depth=depth, confirmed=yes)
+    def plan(self, by: str, depth: int, yes: bool, score: str | None = None) -> StepPlan:
+        """`score`: the command that gives the result of each one in a race its number."""
+        request = DispatchRequest(
+            **self.dispatch.work(), created_by=by, depth=depth, confirmed=yes, score=score
+        )
         verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
         until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
         return StepPlan(
@@ -89,13 +92,14 @@ class WorkflowBody(CallerSettings):
     """A person has said yes to these very steps."""
 
     def plan(self) -> WorkflowPlan:
+        score = self.race.score if self.race is not None and self.race.by == "score" else None
         return WorkflowPlan(
             kind=self.kind,
             name=self.name or self.kind.value,
             by=self.by,
             input=self.input,
             cwd=self.cwd,
-            steps=tuple(step.plan(self.by, self.depth, self.yes) for step in self.steps),
+            steps=tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
             concurrency=self.concurrency,
             stagger_ms=self.stagger_ms,
             fail_fast=self.fail_fast,
@@ -104,6 +108,12 @@ class WorkflowBody(CallerSettings):
             race={} if self.race is None else self.race.model_dump(exclude_none=True),
             caller={"settings": dict(self.settings), "preset": self.preset},
         )
+
+
+class AgainBody(ActBody):
+    """`yes`: a person agrees to the steps that begin now."""
+
+    yes: bool = False
 
 
 def _plain(value: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ActBody, ReasonBody
+from pancode.api.bodies import ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
 from pancode.api.routing import ApiCall, Verb
-from pancode.api.workflow_bodies import WorkflowBody
-from pancode.control.faces import MOST_WORKFLOWS
+from pancode.api.workflow_bodies import AgainBody, WorkflowBody
+from pancode.control.faces import MOST_WORKFLOWS, Surroundings
 from pancode.domain.access.rights import DISPATCHES, OPERATES
 
 
@@ -35,7 +35,8 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.workflows.resume(call.path["workflow"], call.body.by)
+    text, body = call.path["workflow"], call.body
+    return context.plane.workflows.resume(_around(context, text), text, body.by, body.yes)
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
@@ -43,10 +44,14 @@ def _receipt(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:
-    verbs = context.plane.workflows
-    caller = verbs.caller(call.path["workflow"])
-    around = context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
-    return verbs.retry(around, call.path["workflow"], call.body.by)
+    text, body = call.path["workflow"], call.body
+    return context.plane.workflows.retry(_around(context, text), text, body.by, body.yes)
+
+
+def _around(context: ApiContext, text: str) -> Surroundings:
+    """The workflow's own settings and preset."""
+    caller = context.plane.workflows.caller(text)
+    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
 WORKFLOW_VERBS: tuple[Verb, ...] = (
@@ -76,7 +81,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         "POST",
         "/v1/workflows/{workflow}/resume",
         _resume,
-        ActBody,
+        AgainBody,
         pokes=True,
         right=DISPATCHES,
         answers=WorkflowShape,
@@ -85,7 +90,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         "POST",
         "/v1/workflows/{workflow}/retry",
         _retry,
-        ActBody,
+        AgainBody,
         pokes=True,
         status=201,
         right=DISPATCHES,

@@ -19,7 +19,14 @@ from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
-from pancode.domain.admission import GateVerdict, asks_for, first_refused, judge, objections, refusal
+from pancode.domain.admission import (
+    GateVerdict,
+    asks_for,
+    first_refused,
+    judge,
+    objections,
+    refusal,
+)
 from pancode.domain.admission.safety import accepted
 from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing
@@ -30,7 +37,7 @@ from pancode.domain.presets import outranked_for
 from pancode.domain.records import Balance, BookEntry, Run, RunState, Setting
 from pancode.domain.request import Catalogue, DispatchRequest, Pick, Worker
 from pancode.domain.requested import as_task
-from pancode.domain.resolve import Resolution, Unresolved, resolve
+from pancode.domain.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
@@ -216,6 +223,8 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     view = replace(_view(core, around, resolved, asked), parent=above)
     resolved, places, notes = _trusted(resolved, catalogue)
     verdicts = judge(resolved, view)
+    if first_refused(verdicts) is None:
+        resolved = with_other(resolved, catalogue, lambda one: first_refused(judge(one, view)) is None)
     costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
     outranked = _outranked(resolved, catalogue)
     if resolved.request.ask:

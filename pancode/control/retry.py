@@ -69,6 +69,11 @@ def _place_of(run: Run) -> str | None:
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
+def _score(run: Run) -> str | None:
+    words = run.terms.get("score")
+    return shlex.join(words) if words else None
+
+
 def request_of(run: Run, by: str) -> DispatchRequest:
     """The parts of the old request that decide the work; the user's configuration may have changed."""
     limits: dict[str, Any] = run.limits
@@ -100,6 +105,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         max_disk=limits.get("disk_bytes"),
         wrap_up=bool(limits.get("wrap_up")),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
+        score=_score(run),
         priority=run.priority,
         told_only=run.told_only,
         network=rules_of(run.rules).network,

@@ -7,7 +7,7 @@ from node_agent.wire.receipt import Claims
 from pancode.control import passed_over
 from pancode.control.work import Work
 from pancode.domain.life.prefaces import MOST_OUTPUT
-from pancode.domain.life.receipts import may_move
+from pancode.domain.life.receipts import needs_nodes
 from pancode.domain.life.signals import Believed
 from pancode.domain.values import replace
 
@@ -20,7 +20,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
     claims, core = signal.claims, work.core
     return replace(
         signal,
-        nodes=core.views(work.tx) if may_move(claims.failure) else (),
+        nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
         passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
         output=_gates_said(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from node_agent.policy.judging import judge_command
 from node_agent.wire.policy import ActionClass, Policy
+from pancode.domain import requested
 from pancode.domain.resolve import Resolution
 
 
@@ -26,6 +27,9 @@ def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
     """Set-up, gates, and the user's own script, each as a shell would be told it."""
     yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
     yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
+    score = requested.score(resolution.request)
+    if score:
+        yield "score", shlex.join(score)
     if resolution.runtime.name == "shell":
         argv = resolution.request.argv
         yield "the script", resolution.request.task if argv is None else shlex.join(argv)

@@ -74,6 +74,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
         gates=tuple(_gate(g) for g in run.gates),
+        score=_score(run),
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),
@@ -81,6 +82,11 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         resume=_resumed(run),
         trace=run.trace,
     )
+
+
+def _score(run: Run) -> tuple[str, ...] | None:
+    words = run.terms.get("score")
+    return tuple(words) if words else None
 
 
 def task_of(run: Run) -> str:

@@ -67,6 +67,8 @@ class DispatchRequest:
     max_disk: int | None = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
+    score: str | None = None
+    """A command that gives its result a number."""
     priority: int = 0
     told_only: bool = False
     network: NetworkAccess | None = None

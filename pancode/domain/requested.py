@@ -134,6 +134,11 @@ def gates(
     return catalogue.project.verify if workspace == "git" else ()
 
 
+def score(request: DispatchRequest) -> tuple[str, ...]:
+    """The words of its score command; empty where it has none."""
+    return () if request.score is None else split_words(request.score, "--score")
+
+
 def as_task(request: DispatchRequest) -> DispatchRequest:
     """For an agent one word after `--` is the task, which may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():

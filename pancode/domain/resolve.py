@@ -79,6 +79,8 @@ class Resolution:
     """The nodes on which its model has passed its test."""
     model_from: str = ""
     """In words, who chose its model; empty where it has the runtime's own."""
+    other: Mapping[str, object] = field(default_factory=dict)
+    """Fields of its run with another provider, to which a rate limit may move it; empty: it stays."""
     asks: str = ""
     """As which item of the inbox it waits for a person before it begins; empty: it does not."""
     objections: tuple[str, ...] = ()
@@ -163,6 +165,8 @@ class Resolution:
             answers=asked.answers or "",
             begins=asked.begins.run if asked.begins is not None else "",
             asks=self.asks,
+            score=list(requested.score(asked)),
+            other=dict(self.other),
             objections=list(self.objections),
         )
         terms = cast("RunTerms", {name: value for name, value in said.items() if value})
@@ -195,6 +199,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     if agent is not None and workspace is not None:
         _try(problems, lambda: requested.check_worktree(agent, workspace))
     gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
+    _try(problems, lambda: requested.score(request))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
@@ -338,3 +343,40 @@ def _wanted(
     if endpoint is None or ref is None:
         return None
     return EndpointNeed(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))
+
+
+def with_other(
+    resolved: Resolution, catalogue: Catalogue, passes: Callable[[Resolution], bool]
+) -> Resolution:
+    """The resolution with the first other vendor's runtime that fits a node and passes all gates."""
+    if _is_chosen(resolved):
+        return resolved
+    for kind in RUNTIMES.values():
+        if kind.own or kind.provider in (None, resolved.runtime.provider):
+            continue
+        found = resolve(replace(resolved.request, runtime=kind.name), catalogue)
+        if isinstance(found, Unresolved) or not any(one.fits for one in found.candidates):
+            continue
+        if passes(found):
+            return replace(resolved, other=_fields(found))
+    return resolved
+
+
+def _is_chosen(resolved: Resolution) -> bool:
+    """Somebody has named its model, runtime or agent; or it calls no vendor, or goes on with a session."""
+    asked, agent = resolved.request, resolved.agent
+    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
+    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
+    return bool(named or bound or resolved.runtime.provider is None)
+
+
+def _fields(found: Resolution) -> dict[str, object]:
+    """Fields of the run that differ with the provider, as plain JSON."""
+    return {
+        "runtime": found.runtime.name,
+        "model": found.model,
+        "asked_model": None if found.ref is None else found.ref.text,
+        "reasoning": None if found.reasoning is None else found.reasoning.value,
+        "prompt": found.prompt,
+        "limits": found.limits.plain(),
+    }

@@ -166,7 +166,7 @@ def spent_of(claims: Claims) -> Spent:
 
 
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
-_KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed"}
+_KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench.commands import commands
 from tests.bench.engines import engines
 from tests.bench.figures import Row, page, table
+from tests.bench.flows import flows
 from tests.bench.gateway import gateway
 from tests.bench.history import history
 from tests.bench.idle import idle
@@ -23,7 +24,7 @@ from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmn"
+ROWS = "abcdefghijklmno"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
         ("l", lambda: probing(_tell, 5 if quick else 20)),
         ("m", lambda: engines(_tell, 40 if quick else 200)),
         ("n", lambda: playing(_tell, 2 if quick else 7)),
+        ("o", lambda: flows(_tell, *((2, 60) if quick else (5, 200)))),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

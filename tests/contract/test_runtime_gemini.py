@@ -196,7 +196,7 @@ def test_a_flood_is_bounded_and_counted() -> None:
     parser.feed(SAID * 5000)
     told = parser.finish(ExitInfo(status=0))
     assert told.tool_calls == {A.GIT_PUSH: 20_000}
-    assert (len(told.denials), len(told.answer), told.usage.turns) == (100, 4000, 20_001)
+    assert (len(told.denials), len(told.answer), told.usage.turns) == (100, 10_000, 20_001)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -108,6 +108,45 @@ def test_a_race_has_one_winner_and_stops_the_other(fleet: Owner) -> None:
     until(lambda: Decimal(_cost(fleet, shape)["held_usd"]) == 0, "nothing is held for the loser")
 
 
+def test_a_race_by_score_is_won_over_two_hosts_by_what_a_receipt_says(fleet: Owner) -> None:
+    top = fleet.repository("scored")
+    task = "od -An -N2 -tu2 /dev/urandom > size.txt"
+    words = (
+        "race",
+        "--nodes",
+        "node1,node2",
+        "--runtime",
+        "shell",
+        "--score",
+        "cat size.txt",
+        "--json",
+        task,
+    )
+    shape = fleet.run(*words, cwd=top, timeout_s=120).ok().json()
+    scores = {step["name"]: int(step["outputs"]["score"]) for step in shape["steps"]}
+    assert set(scores) == {"node1", "node2"}
+    assert (shape["state"], shape["winner"]) == ("done", max(scores, key=lambda name: scores[name]))
+    for step in shape["steps"]:
+        receipt = fleet.ask("receipt", "show", step["run"])
+        assert f'"score": "{scores[step["name"]]}"' in json.dumps(receipt)
+    words = ("race", "--nodes", "node1,node2", "--runtime", "shell", "--score", "echo none", "--json", "true")
+    said = fleet.run(*words, cwd=top, timeout_s=120)
+    assert said.code == ExitCode.PARTIAL and "no JSON number" in said.json()["reason"]
+
+
+def test_an_answer_of_5_mb_goes_through_a_chain_as_a_file(fleet: Owner) -> None:
+    top = fleet.repository("long-answer")
+    (top / "long.txt").write_text("0123456789" * 500_000)
+    steps = [
+        {"name": "plan", "runtime": "scripted", "node": "node1", "task": script("answer-file long.txt")},
+        {"name": "look", "runtime": "shell", "node": "node2", "task": "wc -c < .pancode/inputs/plan.md"},
+    ]
+    written(top, "long", {"steps": [steps[0], {**steps[1], "needs": ["plan"]}]})
+    said = fleet.run("chain", "long", cwd=top, timeout_s=150).ok()
+    assert "5000000" in said.out
+    assert len(fleet.show(fleet.ask("workflow", "show", "last")["steps"][0]["run"])["answer"]) == 4_000
+
+
 def _cost(fleet: Owner, shape: dict[str, Any]) -> dict[str, Any]:
     cost: dict[str, Any] = fleet.ask("workflow", "show", shape["workflow"])["cost"]
     return cost

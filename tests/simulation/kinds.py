@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 QUICK = (0, 100, 500, 1_000, 3_000)
 SLOW = (2_000, 4_000, 5_000, 6_000)
@@ -26,6 +27,7 @@ class Kind:
     most_runs: int = 12
     tempo: Mapping[str, int] = field(default_factory=dict)
     careless: tuple[str, ...] = ("ask", "ask", "retry")
+    ceiling_usd: Decimal | None = None
 
 
 KINDS: dict[str, Kind] = {
@@ -207,6 +209,25 @@ KINDS: dict[str, Kind] = {
             },
             durations=(3_000, 90_000, 90_000, 400_000),
             paces=(500, 2_000, 5_000),
+        ),
+        Kind(
+            "flows",
+            "workflows of every shape, stopped and resumed; coordinator -9 around each write",
+            {
+                "flow": 6,
+                "stop_flow": 2,
+                "resume_flow": 2,
+                "crash_coordinator": 8,
+                "crash_node": 2,
+                "cut": 2,
+                "silence": 2,
+                "mend": 4,
+                "power": 1,
+            },
+            steps=60,
+            durations=(0, 500, 3_000, 20_000, 90_000),
+            most_runs=3,
+            ceiling_usd=Decimal(1_000),
         ),
     )
 }

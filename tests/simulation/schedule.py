@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable
 
 from pancode.domain.records import ALL, Audit, FeedEvent, Run, RunState
-from tests.simulation import enemy, faults, work
+from tests.simulation import enemy, faults, flows, work
 from tests.simulation.ending import at_the_end, reasons_are_true
+from tests.simulation.flow_truth import FlowTruth
 from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.kinds import KINDS, WORK, kind_of
 from tests.simulation.world import World
@@ -21,7 +22,7 @@ Act = Callable[[World], None]
 
 def act_named(name: str) -> Act:
     """The act of that name, in whichever file it is."""
-    for place in (work, faults, enemy):
+    for place in (work, faults, enemy, flows):
         if hasattr(place, name):
             act: Act = getattr(place, name)
             return act
@@ -35,6 +36,7 @@ class Schedule(World):
         super().__init__(seed, kind_of(seed) if kind is None else KINDS[kind])
         self.seed = seed
         self.invariants = Invariants(self)
+        self.flow_truth = FlowTruth(self)
         weights = {**WORK, **self.kind.acts}
         self._acts = [act_named(name) for name, weight in weights.items() for _ in range(weight)]
 
@@ -47,6 +49,7 @@ class Schedule(World):
             self._heal()
             self._settle()
             at_the_end(self)
+            self.flow_truth.at_the_end()
         except Exception as exc:
             told = "\n  ".join(self.story[-80:])
             where = f"seed {self.seed} ({self.kind.name})"
@@ -55,6 +58,7 @@ class Schedule(World):
     def step(self, ms: int) -> None:
         super().step(ms)
         self.invariants.after_step()
+        self.flow_truth.after_step()
         reasons_are_true(self)
 
     def ledger_is_another(self) -> None:
@@ -88,6 +92,7 @@ class Schedule(World):
         quiet_ms = 0
         for number in range(SETTLE_STEPS):
             work.stop_homeless(self)
+            flows.go_on(self)
             ms = 1_000 if number < 10 else 5_000
             self.step(ms)
             quiet_ms = quiet_ms + ms if self._at_rest() else 0
@@ -97,4 +102,6 @@ class Schedule(World):
     def _at_rest(self) -> bool:
         with self.coordinator.seen() as tx:
             ended = all(r.state is RunState.ENDED for r in tx.find(Run))
-        return ended and not any(m.journal.live() for m in self.machines if not m.gone)
+        return (
+            ended and flows.at_rest(self) and not any(m.journal.live() for m in self.machines if not m.gone)
+        )

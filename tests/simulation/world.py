@@ -9,8 +9,9 @@ from random import Random  # noqa: TID251 - seeded, which is the point
 from node_agent.wire.signing import SigningKey
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
+from tests.simulation import flows
 from tests.simulation.channel import Channel
-from tests.simulation.coordinator import Desk, Rows
+from tests.simulation.coordinator import RULES, Desk, Rows
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
 from tests.simulation.postman import Postman
@@ -30,6 +31,8 @@ class World:
         self.redis = MemoryRedis(self.server.boot_ms)
         self.redis.carry = self.channel.carry
         self.coordinator = Desk(self.redis, self.arrived, self.clock)
+        if kind.ceiling_usd is not None:
+            self.coordinator.rules = replace(RULES, ceiling_usd=kind.ceiling_usd)
         count = self.random.choice(kind.nodes)
         self.machines = [
             Machine(f"n{i}", self.redis, self.arrived, self.random.choice((1, 2, 3))) for i in range(count)
@@ -43,6 +46,7 @@ class World:
         self.story: list[str] = []
         self.number = 0
         self.after_this_step: list[Callable[[], None]] = []
+        self.flows = flows.Flows()
         self.quiet_enemy = False
         """The enemy draws his cards and plays none that only a believer would notice (see test_clones)."""
 
@@ -69,6 +73,7 @@ class World:
         def coordinator() -> None:
             nonlocal turned
             turned = self.coordinator.turn()
+            flows.follow(self)
 
         actors: list[Callable[[], None]] = [coordinator, *(m.tick for m in self.machines)]
         self.random.shuffle(actors)

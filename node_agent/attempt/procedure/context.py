@@ -115,7 +115,7 @@ class Case:
     def phases(self) -> tuple[Path, ...]:
         """Every phase that may have a folder."""
         before = (self.setup,) if self.order.setup else ()
-        return (*before, self.work, self.gates) if self.order.gates else (*before, self.work)
+        return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
 
     def record(self, phase: Path) -> ExitRecord | None:
         """The end of a phase; None while it has not ended."""
@@ -192,7 +192,12 @@ class Case:
 
     def is_gated(self, fault: Fault | None) -> bool:
         """Check whether gates are to judge it: only what looks like success, and when the order has any."""
-        return fault is None and bool(self.order.gates)
+        return fault is None and self.is_judged
+
+    @property
+    def is_judged(self) -> bool:
+        """The order has gates, or a score command."""
+        return bool(self.order.gates) or self.order.score is not None
 
     def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
         """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.gateways import ModelCount
-from node_agent.attempt.plans import ERR, OUT
+from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
 from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.questions import asked
@@ -28,11 +28,22 @@ from node_agent.attempt.verdict import (
 )
 from node_agent.attempt.watch import OutputWatch
 from node_agent.policy.judging import NOWHERE, Bounds, Where
-from node_agent.shim.spool import Ended, ExitRecord, NotStarted, Running, StepKind, StepRecord, Vanished
+from node_agent.shim.spool import (
+    Ended,
+    ExitRecord,
+    NotStarted,
+    RunnerError,
+    Running,
+    StepKind,
+    StepRecord,
+    Vanished,
+)
 from node_agent.wire.event import Finding, Interrupting, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
 
+ANSWER_CHARS = 4_000
+"""Of an answer, in a receipt."""
 CUT_OFF = "the node was restarted before its output was safe on the disk"
 _UNKNOWN_END = ProcessEnd(None, None, "none")
 
@@ -237,7 +248,7 @@ def _mark_ended(
     if swept:
         data["findings"] = [*data.get("findings", ()), f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
-    return case.mark(Mark.EXITED, fault, _with_told(data, told, ms, count))
+    return case.mark(Mark.EXITED, fault, _with_told(_with_answer(case, data, told), told, ms, count))
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[str, Any]]:
@@ -277,13 +288,31 @@ def _with_told(
         data |= {"calls": count.calls.model_dump(mode="json")}
         data |= {} if count.calls.subscription else {"claimed": usage_to_json(claim)}
     return data | {
-        "answer": told.answer[-4000:],
+        "answer": clipped_answer(told.answer),
         "session": told.session,
         "model": told.model,
         "usage": usage_to_json(usage),
         "tools": dict(told.spent.tool_calls),
         "findings": findings,
     }
+
+
+def _with_answer(case: Case, data: dict[str, Any], told: ReportedEnd | None) -> dict[str, Any]:
+    """An answer that a receipt cannot hold becomes an output of its own."""
+    if told is None or len(told.answer) <= ANSWER_CHARS:
+        return data
+    try:
+        case.context.runner.keep(case.folder / ANSWER, told.answer.encode("utf-8", "replace"))
+    except RunnerError as failed:
+        return data | {
+            "findings": [*data.get("findings", ()), f"only the end of its answer is kept: {failed}"]
+        }
+    return data
+
+
+def clipped_answer(answer: str) -> str:
+    """What a receipt has of an answer: its end, which says what matters."""
+    return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 
 def _gone(case: Case, fault: Fault) -> Turn:

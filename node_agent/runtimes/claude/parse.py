@@ -20,6 +20,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.claude.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
@@ -82,7 +83,7 @@ class ClaudeParser(EventParser):
             yield UsageGrew(self.usage)
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
-                self._tokens.last_text = clip(text)
+                self._tokens.last_text = whole(text)
                 yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 yield self._called(block)

@@ -24,6 +24,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.codex.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
@@ -130,7 +131,7 @@ class CodexParser(EventParser):
     def _message(self, text: str) -> Sequence[Activity]:
         if not text:
             return ()
-        self._answered, self._answer = True, clip(text)
+        self._answered, self._answer = True, whole(text)
         return (TextPiece(text),)
 
     def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:

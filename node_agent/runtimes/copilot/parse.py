@@ -22,6 +22,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
@@ -105,7 +106,7 @@ class CopilotParser(EventParser):
         self._turns += 1
         self._model = text_of(data.get("model")) or self._model
         text = text_of(data.get("content"))
-        self._answer = clip(text)
+        self._answer = whole(text)
         if text:
             yield TextPiece(text)
         yield UsageGrew(self.usage)

@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
-    ANSWER_CHARS,
+    MOST_ANSWER_CHARS,
     Activity,
     Denial,
     ExitInfo,
@@ -24,6 +24,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
@@ -63,7 +64,7 @@ class GeminiParser(EventParser):
         return _usage(stats, self._turns)
 
     def _said(self) -> str:
-        return clip(self._answer)
+        return self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
         return spent(failure, self._answered, self.usage)
@@ -96,8 +97,8 @@ class GeminiParser(EventParser):
         if event.get("role") == "assistant" and text:
             self._turn()
             self._answer += text
-            if len(self._answer) > 2 * ANSWER_CHARS:
-                self._answer = clip(self._answer)
+            if len(self._answer) > 2 * MOST_ANSWER_CHARS:
+                self._answer = whole(self._answer)
             yield TextPiece(text)
 
     def _turn(self) -> None:

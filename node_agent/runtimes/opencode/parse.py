@@ -22,6 +22,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
@@ -78,7 +79,7 @@ class OpencodeParser(EventParser):
                 self._answered, self._end = True, None
             case "text":
                 if text := text_of(part.get("text")):
-                    self._answer = clip(text)
+                    self._answer = whole(text)
                     yield TextPiece(text)
             case "tool_use":
                 yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))

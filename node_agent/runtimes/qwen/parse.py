@@ -23,6 +23,7 @@ from node_agent.runtimes.base import (
     clip,
     ended_for_us,
     how_it_ended,
+    whole,
 )
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
@@ -58,7 +59,7 @@ class QwenParser(EventParser):
         return _total(dict_of(self._result.get("usage")), self._before, self._live.turns)
 
     def _said(self) -> str:
-        return clip(text_of(self._result.get("result"))) if self._result else self._answer
+        return text_of(self._result.get("result")) if self._result else self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
         return spent(failure, self._answered, self.usage)
@@ -92,7 +93,7 @@ class QwenParser(EventParser):
             yield UsageGrew(self._live)
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
-                self._answer = clip(text)
+                self._answer = whole(text)
                 yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 yield self._called(block)

@@ -14,7 +14,8 @@ Acts that change the workspace (denied and reported under --read-only):
 In TEXT, OLD and NEW of a line, `\n` and `\t` are a newline and a tab.
 
 Acts that only tell:
-  say TEXT · answer TEXT (the final text) · usage IN OUT [USD|unknown] [CACHED] (added up) · read PATH
+  say TEXT · answer TEXT (the final text) · answer-file PATH (the same, from a file)
+  usage IN OUT [USD|unknown] [CACHED] (added up) · read PATH
   env (the names) · prompt (its instructions) · tick N [SECONDS] (says `tick 1` to `tick N`)
   claim TOOL PATH (a call that never was)
   deny TOOL · raw TEXT (no JSON) · invalid (half an object) · stderr TEXT · flood BYTES [stderr] (lines of x)
@@ -165,6 +166,7 @@ TELLING = (
     *(
         "say",
         "answer",
+        "answer-file",
         "usage",
         "read",
         "env",
@@ -237,6 +239,10 @@ class Double:
 
     def do_answer(self, text: str) -> None:
         self.answer = text
+
+    def do_answer_file(self, path: str) -> None:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            self.answer = f.read()
 
     def do_usage(self, *given: str) -> None:
         self.usage.add(list(given))

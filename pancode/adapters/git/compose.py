@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from node_agent.wire.gitrefs import result_prefix
 from node_agent.wire.gitsafe import shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
-from pancode.adapters.git.merge import commit_of, merge_trees, tree_of
+from pancode.adapters.git.merge import commit_of, merge_commits, tree_commit, tree_of
 from pancode.adapters.git.safe import Git
 from pancode.ports import Composed, Composition, MergeConflictError
 
@@ -31,8 +31,7 @@ def compose(depot: Depot, wanted: Composition) -> Composed:
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
     bare = _Edit((wanted.folder,))
     origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
-    trees = [_edited(git, depot_path, tree_of(git, commit), bare) for commit in wanted.results.values()]
-    merged = _merged(git, origin, dict(zip(wanted.results, trees, strict=True)))
+    merged = _merged(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
     # Also files that origin has: one that was committed long ago must not count as written by this step.
     begun = _Edit((*handed.gone, *wanted.without), handed.files)
     tree = _edited(git, depot_path, merged, begun)
@@ -42,24 +41,56 @@ def compose(depot: Depot, wanted: Composition) -> Composed:
     return Composed(snapshot, begins)
 
 
-def _merged(git: Git, origin: str, trees: Mapping[str, str]) -> str:
-    """All of them on what they all began from."""
-    (first, merged), *others = trees.items()
-    done = [first]
-    for name, tree in others:
-        merge = merge_trees(git, origin, merged, tree)
+class _Lineage:
+    """The results as commits of one history, so that git itself finds what two of them have in common."""
+
+    def __init__(self, git: Git, depot: Path, wanted: Composition, origin: str, bare: _Edit) -> None:
+        self._git, self._depot, self._wanted, self._bare = git, depot, wanted, bare
+        self._root = tree_commit(git, origin)
+        self._made: dict[str, str] = {}
+
+    def tree(self, commit: str) -> str:
+        """Of a result, without what its step was handed."""
+        return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
+
+    def commit(self, step: str) -> str:
+        """KeyError where a step of the history comes before one that it began from."""
+        if not self._made:
+            for name, known in self._wanted.history.items():
+                self._made[name] = self._commit(known.commit, [self._made[one] for one in known.began_from])
+        if step not in self._made:
+            self._made[step] = self._commit(self._wanted.results[step], [])
+        return self._made[step]
+
+    def _commit(self, commit: str, parents: list[str]) -> str:
+        return tree_commit(self._git, self.tree(commit), *(parents or [self._root]))
+
+
+def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
+    """All of them, each two on what both began from; the origin's tree where there are none."""
+    if not wanted.results:
+        return lineage.tree(wanted.origin)
+    (first, commit), *others = wanted.results.items()
+    done, merged = [first], lineage.tree(commit)
+    ours = lineage.commit(first) if others else ""
+    for name, _ in others:
+        theirs = lineage.commit(name)
+        merge = merge_commits(git, ours, theirs)
         if merge.conflicts:
-            files = [shown(path) for path in merge.conflicts]
-            raise MergeConflictError(
-                f"merge conflict: {', '.join(files[:20])}",
-                why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
-                fix="let one of these steps need the other, then resume the workflow",
-                code="merge_conflict",
-                details={"files": "\n".join(files)},
-            )
-        merged = merge.tree
+            raise _conflict([shown(path) for path in merge.conflicts], done, name)
+        merged, ours = merge.tree, tree_commit(git, merge.tree, ours, theirs)
         done.append(name)
     return merged
+
+
+def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictError:
+    return MergeConflictError(
+        f"merge conflict: {', '.join(files[:20])}",
+        why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
+        fix="let one of these steps need the other, then resume the workflow",
+        code="merge_conflict",
+        details={"files": "\n".join(files)},
+    )
 
 
 def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:

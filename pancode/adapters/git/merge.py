@@ -32,16 +32,21 @@ def merge_trees(git: Git, base: str, ours: str, theirs: str) -> Merge:
     """Three-way merge of trees. Their histories do not matter, so cherry-picks and rebases merge alike."""
     if base in (ours, theirs) or ours == theirs:
         return Merge(theirs if base == ours else ours, ())
-    signed = git.having(**_STAMP)
-
-    def commit(tree: str, *parents: str) -> str:
-        asked = [word for parent in parents for word in ("-p", parent)]
-        return signed.must("commit-tree", tree, *asked, stdin=b"tree\n").text()
-
     # git 2.39 has no --merge-base: three commits of our own make the snapshot the base.
-    root = commit(base)
-    sides = (commit(ours, root), commit(theirs, root))
-    done = git.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *sides)
+    root = tree_commit(git, base)
+    return merge_commits(git, tree_commit(git, ours, root), tree_commit(git, theirs, root))
+
+
+def tree_commit(git: Git, tree: str, *parents: str) -> str:
+    """A commit that only carries a tree and its place in a history; always the same one."""
+    asked = [word for parent in parents for word in ("-p", parent)]
+    return git.having(**_STAMP).must("commit-tree", tree, *asked, stdin=b"tree\n").text()
+
+
+def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
+    """Merge on what both have in their histories; where that is several commits, git merges these first."""
+    signed = git.having(**_STAMP)
+    done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     if done.status not in (0, 1):
         raise GitFailure(("merge-tree",), done.status, done.err)
     tree, *names = split_nul(done.out)

@@ -17,7 +17,7 @@ from pancode.adapters.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.adapters.git.streams import LogStreams
 from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 
-ANSWER = "out"
+PRINTED, ANSWER = "out", "answer"
 """The stream that is the answer of a script."""
 
 
@@ -70,9 +70,9 @@ class GitDepot:
         """The number of added and removed lines."""
         return lines_changed(self.depot, repo, old, new)
 
-    def whole_answer(self, identity: AttemptId) -> bytes | None:
-        """All that a program of one's own has printed; None where it did not arrive."""
-        path = self.streams.log(identity, ANSWER)
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
+        """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""
+        path = self.streams.log(identity, PRINTED if printed else ANSWER)
         return path.read_bytes() if path.is_file() else None
 
     def _must_have_room(self) -> None:

@@ -13,7 +13,7 @@ from pancode.cli.params import Json, option
 from pancode.cli.render import clip, safe
 from pancode.cli.tables import table
 from pancode.cli.workflows.begin import awaited
-from pancode.cli.workflows.options import Detach
+from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
 from pancode.client import path_of
 from pancode.counted import counted
@@ -150,17 +150,22 @@ def stop(w: Workflow, *, reason: Annotated[str, option("Goes into its record.")]
     face.show(answer, lambda: headline(answer))
 
 
-@workflow.verb("resume", "pancode workflow resume last")
-def resume(w: Workflow, *, detach: Detach = False, face: Json) -> int:
+@workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --yes")
+def resume(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
     """Go on with a workflow that failed or was stopped: what is done is not done again."""
-    answer = face.client(works=True).post(path_of("workflows", w, "resume"), {"by": who()})
-    return awaited(face, answer, detach=detach)
+    return _again(face, path_of("workflows", w, "resume"), detach, yes)
 
 
 @workflow.verb("retry", "pancode workflow retry last")
-def retry(w: Workflow, *, detach: Detach = False, face: Json) -> int:
+def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
     """The same workflow once more, from its beginning, as a new one."""
-    answer = face.client(works=True).post(path_of("workflows", w, "retry"), {"by": who()})
+    return _again(face, path_of("workflows", w, "retry"), detach, yes)
+
+
+def _again(face: Face, path: str, detach: bool, yes: bool) -> int:
+    from pancode.cli.dispatch import post_agreed
+
+    answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes})
     return awaited(face, answer, detach=detach)
 
 

@@ -17,6 +17,7 @@ from pancode.domain.health.breakers import (
     breakers,
     not_closed,
 )
+from pancode.domain.life.providers import as_it_was
 from pancode.domain.models import provider_name
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Fence, Run, Setting
@@ -140,6 +141,7 @@ def _names(run: Run, node: str) -> tuple[str, ...]:
 
 
 def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
+    run = run if attempt is None else as_it_was(run, attempt.attempt)
     kind = RUNTIMES.get(run.runtime)
     node, began = (fence.node, fence.bound_ms) if isinstance(fence, Fence) else (fence, 0)
     return EndedTry(

@@ -15,7 +15,7 @@ from pancode.errors import UsageError
 
 PIECE = 64 * 1024
 OUT = "out"
-STREAMS = (OUT, "err", "setup", "gates.log")
+STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 """Every stream that a node uploads; another name would read as an empty one."""
 
 

@@ -41,13 +41,13 @@ class WorkflowVerbs:
         """Stop its runs and begin nothing more."""
         return self.show(asked.stop(self._core, text, reason, by).id)
 
-    def resume(self, text: str, by: str) -> WorkflowShape:
-        """Go on with the steps that are not done. UsageError where there are none."""
-        return self.show(asked.resume(self._core, text, by).id)
+    def resume(self, around: Surroundings, text: str, by: str, yes: bool = False) -> WorkflowShape:
+        """Go on with the steps that are not done. UsageError where there are none; RefusedError names one."""
+        return self.show(asked.resume(self._core, around, text, by, yes).id)
 
-    def retry(self, around: Surroundings, text: str, by: str) -> WorkflowShape:
+    def retry(self, around: Surroundings, text: str, by: str, yes: bool = False) -> WorkflowShape:
         """Begin all of it anew, as another workflow."""
-        begun = asked.retry(self._core, around, text, by)
+        begun = asked.retry(self._core, around, text, by, yes)
         return workflows.show(self._core, begun.workflow.id, begun.warnings)
 
     def receipt(self, text: str) -> Json:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from pancode.control import rounds
 from pancode.control.core import Core
 from pancode.control.dispatch import new_id_in
 from pancode.control.work import Work, unit_of_work
@@ -15,12 +17,14 @@ from pancode.domain.records import (
     Action,
     ActionKind,
     Run,
+    Workflow,
     WorkflowState,
     WorkflowStep,
     WorkflowStepState,
 )
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN, OVER, Advance, advance, ended
+from pancode.domain.workflow.plan import RaceRule
 from pancode.errors import PancodeError, UnavailableError
 from pancode.ports import Transaction
 
@@ -45,12 +49,19 @@ class Advancing:
                 self._read(run, made)
                 continue
             starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
-            if made.ended or not starting:
-                return
             for step in starting:
                 if stopping():
                     return
                 self._starter.start(made.workflow, step.name)
+            if starting or made.release or made.stop:
+                self._act()
+            if made.ended or not starting:
+                return
+
+    def _act(self) -> None:
+        """What began is offered to a node now; what fails here the next round does."""
+        with suppress(UnavailableError), self._core.lock:
+            rounds.act(self._core)
 
     def give_up(self, run: str, error: Exception) -> None:
         """The workflow fails: nobody knows how to go on. Its runs are stopped."""
@@ -113,7 +124,7 @@ class Advancing:
             if run is not None and step.name in made.collect:
                 found[step.name] = _outputs(results, step, run)
             elif run is not None and step.name in made.measure:
-                found[step.name] = {**step.outputs, **_score(results, run)}
+                found[step.name] = {**step.outputs, **_score(results, view.workflow, run)}
         with unit_of_work(core) as work:
             for step in rows.steps_of(work.tx, workflow):
                 if step.name in found:
@@ -135,10 +146,11 @@ def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, ob
         return {"of": run.id, "problem": _words(error)}
 
 
-def _score(results: StepResults, run: Run) -> dict[str, object]:
+def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, object]:
     """The same in a race: without a number it does not win."""
     try:
-        return {"score": str(results.lines(run))}
+        by_command = workflow.race["by"] == RaceRule.SCORE
+        return {"score": results.score(run) if by_command else str(results.lines(run))}
     except UnavailableError:
         raise
     except PancodeError as error:

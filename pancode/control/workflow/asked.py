@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
-from pancode.control.work import unit_of_work
+from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.committing import BegunWorkflow
-from pancode.domain.records import Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.control.workflow.judging import judge_again
+from pancode.domain.life.signals import GivenUp
+from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import plan_of
@@ -29,14 +33,23 @@ def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
         return asked
 
 
-def resume(core: Core, text: str, by: str) -> Workflow:
-    """Begin what did not end well; what is done is not done again. UsageError where nothing is to be."""
+def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> Workflow:
+    """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
+
+    The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        _must_have_failed(workflow)
+        steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps.values()), workflow.created_by)
+    judge_again(core, around, plan, _to_begin(steps))
     with unit_of_work(core) as work:
-        workflow = rows.find(work.tx, text)
+        workflow = rows.find(work.tx, workflow.id)
         _must_have_failed(workflow)
         steps = {step.name: step for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            rows.put_steps(work, replace(fresh(steps[name], 1), outputs={}))
+            rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes)))
         again = replace(
             workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
         )
@@ -46,8 +59,8 @@ def resume(core: Core, text: str, by: str) -> Workflow:
         return again
 
 
-def retry(core: Core, around: Surroundings, text: str, by: str) -> BegunWorkflow:
-    """All of it anew, as another workflow. UsageError while it has not ended."""
+def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
+    """All of it anew, as another workflow; its lost runs are given up. UsageError while it has not ended."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         steps = rows.steps_of(tx, workflow.id)
@@ -57,7 +70,31 @@ def retry(core: Core, around: Surroundings, text: str, by: str) -> BegunWorkflow
             fix=f"pancode workflow stop {workflow.id}",
             code="not_ended",
         )
-    return begin(core, around, plan_of(workflow, steps, by))
+    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps), by)
+    begun = begin(core, around, plan)
+    _give_up_lost(core, steps, begun.workflow.id)
+    return begun
+
+
+def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
+    """What was lost and may still be at work is replaced, and must end."""
+    with unit_of_work(core) as work:
+        for step in steps:
+            run = work.tx.get(Run, step.lost) if step.lost is not None else None
+            if run is not None:
+                work.signal(run, GivenUp(by))
+
+
+def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
+    """A yes of before counts, too."""
+    return replace(step, request={**step.request, "confirmed": True}) if yes else step
+
+
+def _begun_again(work: Work, step: WorkflowStep) -> WorkflowStep:
+    """Its lost run is taken where that has been heard of; else a new run replaces it."""
+    if rows.is_back(work.tx, step):
+        return rows.taken_back(step)
+    return replace(fresh(step, 1), outputs={})
 
 
 def caller_of(core: Core, text: str) -> dict[str, object]:

@@ -8,7 +8,6 @@ from pancode.control import snapshots
 from pancode.control.core import Core
 from pancode.control.dispatch import (
     JudgedDispatch,
-    ask,
     dry_run,
     new_id_in,
     passed,
@@ -16,11 +15,10 @@ from pancode.control.dispatch import (
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.control.workflow.committing import BegunWorkflow, ReadyStep, commit, named
-from pancode.domain.request import DispatchRequest
+from pancode.control.workflow.judging import check_later, judged_step, refused, request_of
 from pancode.domain.resolve import Resolution
 from pancode.domain.values import replace
-from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan, check
-from pancode.domain.workflow.template import first_task
+from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
 from pancode.errors import PancodeError
 from pancode.ports import SnapshotTaken
 
@@ -31,7 +29,9 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
     judged = []
     for step in plan.steps:
         try:
-            judged.append((step, dry_run(core, around, _request(plan, step))))
+            one = dry_run(core, around, request_of(plan, step))
+            check_later(plan, step, one)
+            judged.append((step, one))
         except PancodeError as error:
             raise named(error, step, plan) from error
     return judged
@@ -40,38 +40,14 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
     """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
 
-    The refusal of a step names it; then nothing was begun.
+    All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
     """
     check(plan)
-    first = [step for step in plan.steps if not step.needs]
-    ready = [_judged(core, around, plan, step) for step in first]
-    ready = _with_snapshots(core, plan, ready)
+    judged = [judged_step(core, around, plan, step) for step in plan.steps]
+    ready = _with_snapshots(core, plan, [one for one in judged if not one.step.needs])
     return decided(
         core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
     )
-
-
-def _request(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
-    request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
-    if step.needs or plan.kind not in IN_ORDER:
-        return request
-    return replace(request, task=first_task(request.task, plan.input))
-
-
-def _judged(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
-    try:
-        asked = ask(core, around, _request(plan, step), None)
-        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
-    except PancodeError as error:
-        return _refused(plan, step, error)
-    return ReadyStep(step, asked, judged)
-
-
-def _refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
-    """Left out where that is wanted; else it is the refusal of all."""
-    if plan.partial:
-        return ReadyStep(step, refused=error)
-    raise named(error, step, plan)
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
@@ -87,7 +63,7 @@ def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         try:
             taken = _taken(core, resolution, run, known)
         except PancodeError as error:
-            done.append(_refused(plan, one.step, error))
+            done.append(refused(plan, one.step, error))
             continue
         done.append(replace(one, run=run, taken=taken))
     return done
@@ -128,5 +104,5 @@ def _judged_again(
         try:
             done.append(replace(one, judged=passed(core, around, asked)))
         except PancodeError as error:
-            done.append(_refused(plan, one.step, error))
+            done.append(refused(plan, one.step, error))
     return done

@@ -12,12 +12,13 @@ from pancode.domain.records import Run, RunTerms, Workflow, WorkflowStep
 from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
+from pancode.domain.workflow import lineage
 from pancode.domain.workflow.handing import FOLDER, check_script, handed, verdict_front
 from pancode.domain.workflow.outputs import result_commit
 from pancode.domain.workflow.plan import IN_ORDER, ancestors
 from pancode.domain.workflow.rounds import judge_of
 from pancode.domain.workflow.template import places
-from pancode.ports import Composition
+from pancode.ports import Composition, EarlierResult, SnapshotTaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class PreparedWork:
     terms: RunTerms = field(default_factory=RunTerms)
     runtime: str | None = None
     """Which program its task was filled for; None: any, the task is a person's own."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Still to be put into its snapshot."""
 
 
 class StepPreparer:
@@ -48,7 +51,7 @@ class StepPreparer:
         if workflow.kind not in IN_ORDER:
             return PreparedWork(request)
         if runtime.name == SHELL:
-            check_script(step)
+            check_script(step.name, request.task, step.needs)
         before = ancestors(step.name, tuple(steps.values()))
         runs = self._runs({name: one for name, one in steps.items() if name in before})
         named = tuple(places(request.task))
@@ -59,13 +62,38 @@ class StepPreparer:
         front = "" if runtime.own else verdict_front(step, judge)
         work = handed(step, workflow.input, results, front, has_files)
         request = replace(request, task=work.task)
-        sides = self._sides(step, runs, begins_round=judge is not None) if has_files else {}
-        if not sides:
+        if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = dict(work.files)
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
-        return replace(self._composed(step, request, sides, files), runtime=runtime.name)
+        sides = self._sides(step, steps, runs)
+        if not sides:
+            return PreparedWork(request, runtime=runtime.name, files=files)
+        wanted = _wanted(step, steps, runs, sides, files)
+        return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
+
+    def furnished(
+        self, step: WorkflowStep, prepared: PreparedWork, taken: SnapshotTaken | None
+    ) -> tuple[SnapshotTaken | None, RunTerms]:
+        """The snapshot of a step that goes on from no result, with what it is handed; and the run's terms."""
+        if taken is None or not prepared.files:
+            return taken, prepared.terms
+        depot = self._core.ports.depot
+        wanted = Composition(
+            repo=taken.repo,
+            run=str(step.run),
+            base=taken.base,
+            origin=taken.snapshot,
+            results={},
+            files=prepared.files,
+            folder=FOLDER,
+            without=_without(step),
+        )
+        made = depot.compose(wanted)
+        with_files = replace(taken, snapshot=made.snapshot)
+        depot.begin_at(str(step.run), with_files)
+        return with_files, {**prepared.terms, "origin": made.origin}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """The newest run of each; all of these steps are done."""
@@ -73,36 +101,52 @@ class StepPreparer:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
 
-    def _sides(self, step: WorkflowStep, runs: Mapping[str, Run], *, begins_round: bool) -> dict[str, Run]:
+    def _sides(
+        self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
+    ) -> dict[str, Run]:
         """The runs whose results the step begins from: its own last in a later round, else its needs."""
-        if begins_round and len(step.runs) > 1:
+        if judge_of(steps, step) is not None and len(step.runs) > 1:
             with self._core.ports.ledger.transaction() as tx:
                 own = tx.get(Run, step.runs[-2])
             if own is not None and result_commit(own) is not None:
                 return {step.name: own}
-        return {name: runs[name] for name in step.needs if result_commit(runs[name]) is not None}
+        return {name: runs[name] for name in lineage.sides(step.name, steps, _commits(runs))}
 
-    def _composed(
-        self,
-        step: WorkflowStep,
-        request: DispatchRequest,
-        sides: Mapping[str, Run],
-        files: dict[str, bytes],
-    ) -> PreparedWork:
-        first = next(iter(sides.values()))
-        workspace, base = first.workspace, first.workspace.get("base")
-        repo, origin = str(workspace["repo"]), str(first.terms.get("origin") or workspace["snapshot"])
-        base = None if base is None else str(base)
-        wanted = Composition(
-            repo=repo,
-            run=str(step.run),
-            base=base,
-            origin=origin,
-            results={name: str(result_commit(run)) for name, run in sides.items()},
-            files=files,
-            folder=FOLDER,
-            without=(str(step.verdict["file"]),) if step.verdict else (),
-        )
+    def _composed(self, request: DispatchRequest, wanted: Composition, first: Run) -> PreparedWork:
         made = self._core.ports.depot.compose(wanted)
-        begins = Beginning(first.id, repo, made.snapshot, base, str(workspace.get("object_format") or "sha1"))
+        size = str(first.workspace.get("object_format") or "sha1")
+        begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
         return PreparedWork(replace(request, begins=begins), {"origin": made.origin})
+
+
+def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
+    found = ((name, result_commit(run)) for name, run in runs.items())
+    return {name: commit for name, commit in found if commit is not None}
+
+
+def _without(step: WorkflowStep) -> tuple[str, ...]:
+    """A verdict of before is none of this run."""
+    return (str(step.verdict["file"]),) if step.verdict else ()
+
+
+def _wanted(
+    step: WorkflowStep,
+    steps: Mapping[str, WorkflowStep],
+    runs: Mapping[str, Run],
+    sides: Mapping[str, Run],
+    files: dict[str, bytes],
+) -> Composition:
+    first, commits = next(iter(sides.values())), _commits(runs)
+    base = first.workspace.get("base")
+    before = lineage.history(step.name, steps, commits) if len(sides) > 1 else {}
+    return Composition(
+        repo=str(first.workspace["repo"]),
+        run=str(step.run),
+        base=None if base is None else str(base),
+        origin=str(first.terms.get("origin") or first.workspace["snapshot"]),
+        results={name: str(result_commit(run)) for name, run in sides.items()},
+        files=files,
+        folder=FOLDER,
+        without=_without(step),
+        history={name: EarlierResult(commits[name], began) for name, began in before.items()},
+    )

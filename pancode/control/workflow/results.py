@@ -65,17 +65,27 @@ class StepResults:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
+    def score(self, run: Run) -> str:
+        """The number that its receipt has of the score command. WorkspaceError where it has none."""
+        found = run.result.get("score")
+        if isinstance(found, str):
+            return found
+        told = run.result.get("findings")
+        said = [str(one) for one in told if "score" in str(one)] if isinstance(told, list | tuple) else []
+        fix = f"look: pancode runs logs --stream score {run.id}"
+        raise WorkspaceError("no score", why="; ".join(said), fix=fix, code="no_score")
+
     def _answer(self, run: Run) -> str:
-        """As its receipt has it; in full where that was cut and the output of a script is its answer."""
+        """As its receipt has it; in full where that was cut: the output of a script, or a file of its own."""
         told = str(run.result.get("answer") or "")
-        if len(told) < CLIPPED or run.runtime != SHELL:
+        if len(told) < CLIPPED:
             return told
         with self._core.ports.ledger.transaction() as tx:
             fences = tx.find(Fence, {"run": run.id})
         won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
         for fence in won:
             identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
-            whole = self._core.ports.depot.whole_answer(identity)
+            whole = self._core.ports.depot.whole_answer(identity, run.runtime == SHELL)
             if whole is not None:
                 return whole.decode(errors="replace").strip()
         return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.domain.life.feed import Happened
@@ -16,7 +17,8 @@ from pancode.domain.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.domain.workflow.advance import Advance, WorkflowView
+from pancode.domain.values import replace
+from pancode.domain.workflow.advance import OVER, Advance, WorkflowView
 from pancode.errors import UsageError
 from pancode.ports import Transaction
 
@@ -67,8 +69,13 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
     if row is None:
         return None
     steps = steps_of(tx, workflow)
-    found = (tx.get(Run, step.run) for step in steps if step.run is not None)
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
     return WorkflowView(row, steps, {run.id: run for run in found if run is not None}, core.wall_ms())
+
+
+def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
+    """Whether anything still follows from its run; a large batch is looked at for each run that ends."""
+    return step.state not in OVER or step.lost is not None or bool(workflow.race)
 
 
 def write(work: Work, before: WorkflowView, made: Advance) -> None:
@@ -122,3 +129,23 @@ def put_steps(work: Work, *steps: WorkflowStep) -> None:
 def is_starting(step: WorkflowStep | None, run: str) -> bool:
     """Whether this step still waits for this very run to be written."""
     return step is not None and step.state is WorkflowStepState.STARTING and step.run == run
+
+
+def is_back(tx: Transaction, step: WorkflowStep) -> bool:
+    """Whether its run that was lost has been heard of after all, and is done."""
+    run = tx.get(Run, step.lost) if step.lost is not None else None
+    return run is not None and run.outcome is Outcome.DONE
+
+
+def taken_back(step: WorkflowStep) -> WorkflowStep:
+    """The step with that run in the place of another one: what is done is not done again."""
+    runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
+    return replace(
+        step,
+        state=WorkflowStepState.RUNNING,
+        run=step.lost,
+        runs=runs,
+        lost=None,
+        reason="",
+        finished_ms=None,
+    )

@@ -14,11 +14,12 @@ from pancode.control.work import unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.committing import run_in
 from pancode.control.workflow.preparing import PreparedWork, StepPreparer
+from pancode.control.workflow.refusing import not_begun
 from pancode.domain.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import request_from
 from pancode.errors import PancodeError, RefusedError, UnavailableError
-from pancode.ports import MergeConflictError, SnapshotTaken
+from pancode.ports import SnapshotTaken
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
 """The caller's own settings, and the preset, to what a dispatch reads of files."""
@@ -46,7 +47,7 @@ class StepStarter:
         except UnavailableError:
             raise
         except PancodeError as error:
-            self._refuse(step, error)
+            not_begun(self._core, step, error)
 
     def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
         core, run = self._core, str(step.run)
@@ -60,6 +61,8 @@ class StepStarter:
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         taken = snapshots.take(core, judged.resolution, run)
+        taken, terms = self._preparer.furnished(step, prepared, taken)
+        prepared = replace(prepared, terms=terms)
         if taken is not None:
             asked = replace(asked, request=replace(asked.request, repo=taken.repo))
         decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, taken))
@@ -81,31 +84,13 @@ class StepStarter:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
                 return  # stopped meanwhile
+            if rows.is_back(work.tx, now):
+                return rows.put_steps(work, rows.taken_back(now))
             run = run_in(core, judged.resolution, now, (str(step.run), taken), False)
-            run = replace(run, terms={**run.terms, **prepared.terms})
+            run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
             put_in_queue(work, run, judged.verdicts)
-            rows.put_steps(work, replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms()))
-
-    def _refuse(self, step: WorkflowStep, error: PancodeError) -> None:
-        """It did not pass admission, or has no workspace: definite, with all that the error says."""
-        told = "; ".join(filter(None, (str(error), error.why)))
-        reason = f"{told} (fix: {error.fix})" if error.fix else told
-        conflict = isinstance(error, MergeConflictError)
-        with unit_of_work(self._core) as work:
-            now = work.tx.get(WorkflowStep, step.workflow, step.number)
-            if now is None or not rows.is_starting(now, str(step.run)):
-                return
-            files = error.details.get("files", "").splitlines()
-            over = replace(
-                now,
-                state=WorkflowStepState.FAILED if conflict else WorkflowStepState.REFUSED,
-                run=None,
-                runs=now.runs[:-1],
-                reason=reason,
-                outputs={**now.outputs, "conflict": files} if conflict else now.outputs,
-                finished_ms=self._core.wall_ms(),
-            )
-            rows.put_steps(work, over)
+            begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
+            rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))
 
 
 def _became_a_script(step: WorkflowStep) -> RefusedError:

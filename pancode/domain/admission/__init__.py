@@ -44,6 +44,10 @@ _ASK = "; or add --ask: it waits in the inbox for a person's yes"
 NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
 
 
+UNTIL_MS = "until_ms"
+"""In the details of a refusal that ends by itself: when."""
+
+
 def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
     """All ten verdicts, always, in ORDER."""
     gates: list[Gate] = [gate.judge for gate in ORDER]
@@ -75,7 +79,17 @@ def refusal(verdict: GateVerdict) -> RefusedError:
         why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
         fix=f"{verdict.fix}{_ASK if exception else ''}",
         code=verdict.code or f"refused_{verdict.gate}",
+        details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
     )
 
 
-__all__ = ["NAMES", "ORDER", "GateVerdict", "asks_for", "first_refused", "judge", "objections", "refusal"]
+__all__ = [
+    "NAMES",
+    "ORDER",
+    "GateVerdict",
+    "asks_for",
+    "first_refused",
+    "judge",
+    "objections",
+    "refusal",
+]

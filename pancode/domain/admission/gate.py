@@ -18,6 +18,8 @@ class GateVerdict:
     """Of a refusal that a face can do something about; else that of its gate."""
     lifts: str = ""
     """As which item of the inbox a person may lift this refusal (`ItemKind`); empty: nobody may."""
+    until_ms: int | None = None
+    """When a refusal ends by itself."""
 
 
 def passed(gate: str, words: str) -> GateVerdict:

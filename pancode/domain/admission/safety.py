@@ -13,6 +13,7 @@ from pancode.domain.node_advice import with_words
 from pancode.domain.resolve import Resolution
 from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, held
 from pancode.domain.snapshot import AdmissionView, Parent
+from pancode.domain.values import replace
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
@@ -41,7 +42,8 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     looping = _looping(resolution, view)
     if looping is not None and looping.refuses and (parent is not None or not resolution.request.confirmed):
         fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
-        return refused(NAME, f"Dispatch blocked: {looping.words}", fix, BREAKER_OPEN, "policy")
+        words = f"Dispatch blocked: {looping.words}"
+        return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
     verdict = _held(resolution, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -108,6 +108,10 @@ RULES: dict[str, BreakerRule] = {
 RATE_LIMIT_MS = 30_000
 """How long a provider is left alone that limits the rate without saying for how long."""
 
+LONGEST_TOLD_MS = 15 * 60_000
+"""The run itself waits as long as its provider says. All others ask again after so long: what one node
+says, which may be wrong, holds up no vendor for the whole fleet."""
+
 
 def breakers(seen: EndedTries) -> dict[str, Breaker]:
     """By name, each breaker that any of these attempts is about."""
@@ -153,7 +157,7 @@ class _Replay:
         if busy or self._until is not None or len(self._failed) >= self._rule.most:
             self._opened += 1
             base = RATE_LIMIT_MS if busy else self._rule.pause_ms * 2 ** (self._opened - 1)
-            pause = one.retry_ms or int(min(base, self._rule.longest_ms) * self._factor)
+            pause = min(one.retry_ms, LONGEST_TOLD_MS) or int(min(base, self._rule.longest_ms) * self._factor)
             self._until = one.at_ms + pause
             self._why = f"{counted(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
 
@@ -175,27 +179,37 @@ class LoopVerdict:
     refuses: bool
     words: str
     name: str
+    until_ms: int = 0
+    """When it refuses no more, where nothing else fails meanwhile."""
 
 
 def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     """The same task again and again, an agent whose breaker is open, several agents that fail at once."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
     recent = [one for one in seen.tries if one.at_ms > since and not one.own]
-    same = sum(_agent_failed(one) for one in recent if (one.agent, one.task) == (agent, task))
-    if same >= WARN_AT:
-        words = f"agent {agent} has failed at this very task {same} times within {_minutes(LOOP_MS)}"
-        return LoopVerdict(same >= TRIP_AT, words, LOOP)
+    same = sorted(o.at_ms for o in recent if (o.agent, o.task) == (agent, task) and _agent_failed(o))
+    if len(same) >= WARN_AT:
+        words = f"agent {agent} has failed at this very task {len(same)} times within {_minutes(LOOP_MS)}"
+        return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _over(same, TRIP_AT, LOOP_MS, seen))
     just = int(seen.now_ms - CASCADE_MS * seen.factor)
-    failed = sorted({one.agent for one in recent if one.at_ms > just and _agent_failed(one)})
+    failed = {one.agent: one.at_ms for one in recent if one.at_ms > just and _agent_failed(one)}
     if len(failed) >= CASCADE_AGENTS:
-        words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {', '.join(failed)}"
-        return LoopVerdict(True, words, LOOP)
+        named = ", ".join(sorted(failed))
+        words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {named}"
+        until = _over(sorted(failed.values()), CASCADE_AGENTS, CASCADE_MS, seen)
+        return LoopVerdict(True, words, LOOP, until)
     own = breaker(f"agent:{agent}", seen)
     if own.state is BreakerState.OPEN:
-        return LoopVerdict(True, f"the breaker of agent {agent} is open: {own.why}", own.name)
+        words = f"the breaker of agent {agent} is open: {own.why}"
+        return LoopVerdict(True, words, own.name, own.until_ms or 0)
     if own.failures >= WARN_AT and own.state is BreakerState.CLOSED:
         return LoopVerdict(False, f"agent {agent} has failed {own.failures} times", own.name)
     return None
+
+
+def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
+    """When fewer than `most` of these failures, oldest first, are within the window."""
+    return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0
 
 
 def _minutes(ms: int) -> str:

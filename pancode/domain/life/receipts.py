@@ -18,9 +18,9 @@ from pancode.domain.life.ends import (
 from pancode.domain.life.landing import follow
 from pancode.domain.life.moves import close_fence
 from pancode.domain.life.prefaces import with_preface
-from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, after_failure
+from pancode.domain.life.providers import fitting, moved
+from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, RetryCause, after_failure
 from pancode.domain.life.signals import Believed, Rejected
-from pancode.domain.placement import can_be_had, misfit
 from pancode.domain.records import Attempt, Closed, Fence, Run
 from pancode.domain.settlement import excess, result_of, spent_of
 from pancode.domain.values import replace
@@ -103,8 +103,18 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
         return made, True
     made = made.put(with_preface(made.run, retry.cause, claims, signal.output))
     told_ms = claims.calls.retry_ms if claims.calls is not None else 0
+    there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
+    if there is not None:
+        words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
+        made = made.put(there).tell("retry", there.runtime, "moved", words)
+        retry, told_ms = replace(retry, pauses=0), 0
     again = next_attempt(made, retry, claims.reason, told_ms)
     return (again, True) if again is not None else (not_tried_again(made), False)
+
+
+def needs_nodes(failure: FailureKind | None) -> bool:
+    """Whether it matters for what follows which nodes there are."""
+    return may_move(failure) or failure is FailureKind.MODEL_BUSY
 
 
 def may_move(failure: FailureKind | None) -> bool:
@@ -114,8 +124,7 @@ def may_move(failure: FailureKind | None) -> bool:
 
 def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
     away = {made.fence.node, *signal.passed_over, *failed_on(made)}
-    fit = (view for view in signal.nodes if can_be_had(view) and not misfit(this, view))
-    return any(view.node.name not in away for view in fit)
+    return any(view.node.name not in away for view in fitting(this, signal.nodes))
 
 
 def failed_on(made: Changes) -> set[str]:

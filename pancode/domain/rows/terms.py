@@ -38,6 +38,12 @@ class RunTerms(TypedDict, total=False):
     """The text before the task of its next attempts."""
     told: list[dict[str, Any]]
     """Words of people, oldest first; each has by, at_ms, text, delivered. A number is a place, from 1 on."""
+    score: list[str]
+    """The command that gives its result a number."""
+    other: dict[str, Any]
+    """Its fields with another provider, as admission has judged them."""
+    moved: dict[str, Any]
+    """`after` which attempt it has moved to another provider, and its `runtime` and `asked_model` before."""
     judges: str
     """The run whose merged tree its gates judge."""
     continues: str

@@ -76,3 +76,7 @@ class WorkflowStep(Record):
     """`of` (the run), `files`, `verdict`, `score`, `conflict`; as far as there are."""
     started_ms: int | None = None
     finished_ms: int | None = None
+    lost: str | None = None
+    """Its run that was lost and may still be at work: it is taken when it is heard of, or replaced."""
+    begins_ms: int | None = None
+    """It does not begin before this time: a circuit breaker is open."""

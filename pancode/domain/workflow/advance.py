@@ -29,6 +29,8 @@ OVER = frozenset(
 )
 """A step in one of these states has come to its end."""
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
+LONGEST_HOLD_MS = 3_600_000
+"""No step waits longer for a circuit breaker without being judged again."""
 OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
 
 
@@ -104,7 +106,12 @@ def _ended_run(view: WorkflowView, step: WorkflowStep) -> Run | None:
     run = view.run(step)
     if run is None or run.state is not RunState.ENDED:
         return None
-    return run if step.state in (WorkflowStepState.RUNNING, WorkflowStepState.WAITING) else None
+    came_back = step.state is WorkflowStepState.FAILED and step.lost == run.id and not _is_lost(run)
+    return run if came_back or step.state in (WorkflowStepState.RUNNING, WorkflowStepState.WAITING) else None
+
+
+def _is_lost(run: Run) -> bool:
+    return run.outcome is Outcome.LOST
 
 
 def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
@@ -118,6 +125,7 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
     run = _ended_run(view, step)
     if run is None:
         return step
+    step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
         problem = str(step.outputs.get("problem") or "")
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
@@ -170,7 +178,7 @@ def _begun(
     view: WorkflowView, steps: Mapping[str, WorkflowStep]
 ) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
     """Steps to dispatch; steps whose run was held back until now; when the next one is due."""
-    workflow, due = view.workflow, list[int]()
+    workflow, due, now_ms = view.workflow, list[int](), view.now_ms
     started, released = list[WorkflowStep](), list[WorkflowStep]()
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
         return [], [], None
@@ -178,16 +186,24 @@ def _begun(
     for step in steps.values():
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
             continue
-        at_ms = workflow.created_ms + step.number * workflow.stagger_ms if not step.needs else 0
         if room <= len(started) + len(released):
             break
-        if 0 < at_ms - view.now_ms <= step.number * workflow.stagger_ms:  # else the wall clock was set back
+        if (at_ms := _begins_ms(workflow, step, now_ms)) > now_ms:
             due.append(at_ms)
         elif step.run is None:
             started.append(step)
         else:
             released.append(replace(step, state=WorkflowStepState.RUNNING, started_ms=view.now_ms))
     return started, released, min(due, default=None)
+
+
+def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
+    """Before this time it waits; a time beyond any pause is none: the wall clock was set back."""
+    pause = 0 if step.needs else step.number * workflow.stagger_ms
+    at_ms = workflow.created_ms + pause
+    turn = at_ms if at_ms - now_ms <= pause else 0
+    held = step.begins_ms or 0
+    return max(turn, held if held - now_ms <= LONGEST_HOLD_MS else 0)
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
@@ -252,7 +268,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
     if workflow.winner is not None:
         return WorkflowState.DONE, f"{workflow.winner} has won"
     if workflow.race:
-        no_winner = f"no winner: {first or 'no run is done'}"
+        no_winner = f"no winner: {first or race.without_number(steps) or 'no run is done'}"
         stopped = workflow.stop_asked is not None
         return (
             (WorkflowState.STOPPED, str(workflow.stop_asked))

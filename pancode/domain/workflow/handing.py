@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pancode.domain.records import WorkflowStep
@@ -69,15 +69,15 @@ def handed(
     return HandedWork(f"{front}{task}", files if has_files else {})
 
 
-def check_script(step: WorkflowStep) -> None:
+def check_script(name: str, task: str, needs: Sequence[str]) -> None:
     """RefusedError where words of an agent would become a part of a script: a shell would run them."""
-    for place in places(str(step.request.get("task") or "")):
-        if (place.step and place.what != "commit") or (place.what == INPUT and step.needs):
-            name = place.step or step.needs[0]
+    for place in places(task):
+        if (place.step and place.what != "commit") or (place.what == INPUT and needs):
+            source = place.step or needs[0]
             raise RefusedError(
-                f"an answer of {name} would become a part of the script of {step.name}",
+                f"an answer of {source} would become a part of the script of {name}",
                 why="an agent has written it, and a shell would run it",
-                fix=f"read {file_of(name)} in the script",
+                fix=f"read {file_of(source)} in the script",
                 code="stranger_words",
             )
 

@@ -189,8 +189,6 @@ def _check_race(plan: WorkflowPlan) -> None:
         raise _wrong(
             "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
         )
-    if plan.race and plan.race["by"] == RaceRule.SCORE:
-        raise _wrong("race.by", "this version cannot race by a score", "race: {by: first}, or {by: smallest}")
 
 
 def _check_needs(path: str, step: StepPlan, names: Sequence[str]) -> None:

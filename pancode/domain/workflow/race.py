@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from pancode.domain.records import Run, RunState, Workflow, WorkflowStep, WorkflowStepState
@@ -36,6 +36,12 @@ def score(step: WorkflowStep) -> Decimal | None:
     """The number that its result was given; None: none could be."""
     told = step.outputs.get("score")
     return None if told is None else Decimal(str(told))
+
+
+def without_number(steps: Iterable[WorkflowStep]) -> str:
+    """Whose result no number could be given, and why."""
+    none = [one for one in steps if one.state is WorkflowStepState.DONE and score(one) is None]
+    return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 
 
 def _goes_on(step: WorkflowStep) -> bool:

@@ -43,6 +43,7 @@ def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
         reason="",
         started_ms=None,
         finished_ms=None,
+        begins_ms=None,
     )
 
 

@@ -32,6 +32,8 @@ class Script:
     gate_codes: tuple[int, ...] = ()
     """Exit statuses of the gates, in order; 0 for those not named."""
     gate_ms: int = 100
+    score: bytes = b"3\n"
+    """What its score command prints."""
     start_fails: bool = False
     commit_fails: bool = False
     question: bytes | None = None

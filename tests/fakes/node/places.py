@@ -109,7 +109,8 @@ class MemoryWorkspaces:
         return PutBack(key, restored=True, told="set-up was not run: put back")
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:
-        return tuple(gate.argv[0] for gate in order.gates if gate.argv[0] in self._host.absent)
+        programs = [gate.argv[0] for gate in order.gates] + list(order.score or ())[:1]
+        return tuple(name for name in programs if name in self._host.absent)
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
         if self._host.full:

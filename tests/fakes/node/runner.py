@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.plans import GATES, GATES_LOG, OUT, SETUP, SETUP_LOG
+from node_agent.attempt.plans import ANSWER, GATES, GATES_LOG, OUT, SCORE, SETUP, SETUP_LOG
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -114,12 +114,18 @@ class MemoryRunner:
             return b""
         return _part(self._script(phase.plan).output, offset, limit)
 
+    def keep(self, path: Path, data: bytes) -> None:
+        self._host.logs[str(path)] = data
+
     def _other_log(self, path: Path) -> bytes:
-        if path.name == SETUP_LOG:
+        if path.name in (SETUP_LOG, ANSWER):
             return self._host.logs.get(str(path), b"")
         phase = self._host.phases.get(str(path.parent / GATES))
-        ran = phase is not None and phase.boot is not None and path.name == GATES_LOG
-        return b"gates ran\n" if ran else b""
+        if phase is None or phase.boot is None:
+            return b""
+        if path.name == SCORE:
+            return self._script(phase.plan).score if phase.plan.steps[-1].name == "score" else b""
+        return b"gates ran\n" if path.name == GATES_LOG else b""
 
     def _script(self, plan: PhasePlan) -> Script:
         return self._host.script(AttemptId.parse(plan.marker))

@@ -11,7 +11,7 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.diff import diff_patch
 from pancode.adapters.git.port import GitDepot
 from pancode.adapters.git.streams import LogStreams
-from pancode.ports import Composition, MergeConflictError, SnapshotRequest, SnapshotTaken
+from pancode.ports import Composition, EarlierResult, MergeConflictError, SnapshotRequest, SnapshotTaken
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_port import StoppedClock
 
@@ -93,3 +93,26 @@ def test_a_file_that_is_none_or_too_large_is_not_read(project: Project) -> None:
     repo, commit = project.first.repo, project.first.snapshot
     assert project.read(commit, "nothing") is None
     assert project.port.read_file(repo, commit, "a.txt", 3) is None
+
+
+def test_two_results_are_merged_on_what_both_began_from(project: Project) -> None:
+    """a writes a file, b and c each change another line of it: merged on the origin that were a conflict."""
+    text = "".join(f"new {n}\n" for n in range(9))
+    a = project.result("r-aaa1", 0, "one\n", new=text)
+    b = project.result("r-bbb1", 0, "one\n", new=text.replace("new 0", "by b"))
+    c = project.result("r-ccc1", 0, "one\n", new=text.replace("new 8", "by c"))
+    asked = project.wanted(b=b, c=c)
+    with pytest.raises(MergeConflictError):
+        project.port.compose(asked)
+    history = {"a": EarlierResult(a), "b": EarlierResult(b, ("a",)), "c": EarlierResult(c, ("a",))}
+    made = project.port.compose(replace(asked, history=history))
+    assert (
+        project.read(made.snapshot, "new") == text.replace("new 0", "by b").replace("new 8", "by c").encode()
+    )
+    assert project.port.compose(replace(asked, history=history)) == made
+
+
+def test_what_is_handed_stands_in_a_snapshot_without_any_result(project: Project) -> None:
+    made = project.port.compose(project.wanted())
+    assert project.read(made.snapshot, f"{FOLDER}/plan.md") == b"x" * 5_000_000
+    assert diff_patch(project.depot, project.first.repo, made.origin, made.snapshot) == b""

@@ -159,3 +159,17 @@ def test_a_step_that_always_fails_gives_the_attempt_up() -> None:
         assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL), mark
         assert "broken" in claims.reason, mark
         assert canonical_json(claims.model_dump(mode="json"))
+
+
+def test_a_long_answer_travels_whole_beside_the_receipt() -> None:
+    """Its receipt has the end of it; the secret that it holds is in neither."""
+    answer = "begins " + "x" * 1_000_000 + " and ends"
+    output = canonical_json({"answer": answer, "usd": "0.01"}) + b"\n"
+    stage = run(Script(output=output))
+    claims = stage.claims[NAME]
+    assert claims.answer == f"…{answer[-3_999:]}"
+    (blob,) = (one for one in claims.blobs if one.name == "answer")
+    assert blob.size == len(answer)
+    assert stage.depot.blobs[(NAME, "answer")] == answer.encode()
+    short = run(Script()).claims[NAME]
+    assert short.answer == "did it" and "answer" not in {one.name for one in short.blobs}

@@ -91,6 +91,7 @@ def order() -> Order:
         setup=(("make", "setup"),),
         cache=("node_modules",),
         gates=(Gate(name="verify", argv=("pytest", "-q")),),
+        score=("./bench.sh",),
         limits=Limits(
             wall_ms=60_000,
             idle_ms=30_000,
@@ -152,6 +153,7 @@ def receipt() -> Signed:
         session="s",
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),
+        score="-12.5",
         started_wall_ms=1,
         finished_wall_ms=2,
         at=AT,

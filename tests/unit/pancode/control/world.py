@@ -91,7 +91,7 @@ class HonestDepot:
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         return int(new[:4], 16)
 
-    def whole_answer(self, identity: AttemptId) -> bytes | None:
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         return None
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:

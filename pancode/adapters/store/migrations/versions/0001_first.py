@@ -55,7 +55,7 @@ TABLES = (
         "",
         "workflow:text number:int name:text needs:text request:text files:text until:text most:int "
         "verdict:text back_to:text? state:text round:int run:text? runs:text reason:text "
-        "outputs:text started_ms:int? finished_ms:int?",
+        "outputs:text started_ms:int? finished_ms:int? lost:text? begins_ms:int?",
     ),
     (
         "schedules",

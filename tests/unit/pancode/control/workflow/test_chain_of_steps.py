@@ -225,7 +225,7 @@ class Killed(Exception):
     """The coordinator dies."""
 
 
-@pytest.mark.parametrize("commit", [1, 2, 3])
+@pytest.mark.parametrize("commit", [1, 2, 3, 4])
 def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
     flows: Flows, monkeypatch: pytest.MonkeyPatch, commit: int
 ) -> None:
@@ -244,7 +244,7 @@ def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
     with pytest.raises(Killed):
         flows.advance()
     monkeypatch.undo()
-    assert bool(flows.coordinator.rows(Action)) is (commit < 3)  # what is to follow is still there
+    assert bool(flows.coordinator.rows(Action)) is (commit < 4)  # what is to follow is still there
     flows.coordinator.restart()
     flows.node.breathe()
     flows.advance()
@@ -286,3 +286,49 @@ def test_its_receipt_names_the_receipts_of_its_runs_and_is_signed(flows: Flows) 
         tx.put(replace(row, receipt=forged.model_dump_json()))
     told = flows.world.http.get("/v1/workflows/last/receipt").json()
     assert told["verdict"] == "TAMPERED" and not told["checks"][0]["ok"]
+
+
+SCORED: dict[str, Any] = {"race": {"by": "score", "score": "./bench.sh --quick"}, "kind": "race"}
+
+
+def test_a_race_by_score_is_won_by_the_highest_number_of_a_receipt(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), step("c"), **SCORED)
+    flows.claim()
+    assert all(order.score == ("./bench.sh", "--quick") for order in flows.orders.values())
+    flows.end("b", score="10")
+    flows.end("a", score="9.5")
+    assert flows.show()["winner"] is None, "every racer finishes"
+    flows.end("c", findings=("no score: the last line of the output is no JSON number: 'eleven'",))
+    told = flows.show()
+    assert (told["state"], told["winner"]) == ("done", "b")
+    assert [one["outputs"].get("score") for one in told["steps"]] == ["9.5", "10", None]
+    assert "eleven" in told["steps"][2]["outputs"]["problem"]
+    flows.check_sums(told["workflow"])
+
+
+def test_a_tie_is_won_by_the_first_that_was_named(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), **SCORED)
+    flows.claim()
+    flows.end("b", score="7")
+    flows.end("a", score="7.0")
+    assert flows.show()["winner"] == "a"
+
+
+def test_without_any_number_nobody_wins(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), **SCORED)
+    flows.claim()
+    flows.end("a", findings=("no score: the command did not end well: exit 1",))
+    flows.end("b", **ERROR)
+    told = flows.show()
+    assert (told["state"], told["winner"]) == ("failed", None) and told["reason"].startswith("no winner: ")
+    assert flows.world.http.post("/v1/workflows/last/retry").status_code == 201
+    assert all(order.score for order in (flows.claim(), flows.orders)[1].values())
+
+
+def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), **SCORED)
+    flows.claim()
+    for name in "ab":
+        flows.end(name, findings=("no score: the command has printed nothing",))
+    told = flows.show()
+    assert told["state"] == "failed" and "a: no score; no score: the command has printed" in told["reason"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pancode.control.workflow.trees import Trees, changed, git
-from tests.unit.pancode.control.workflow.world import Flows
+from tests.unit.pancode.control.workflow.world import Flows, step
 
 
 @pytest.mark.parametrize("task", ["echo {{ steps.plan.answer }}", "echo $INPUT", "{{ steps.plan.files.a }}"])
@@ -23,10 +23,55 @@ def test_an_answer_is_no_part_of_a_script_whoever_names_the_shell(
     if said != "step":
         del build["dispatch"]["runtime"]
         build["dispatch"]["agent"] = "sheller"
-    flows.begin(git("plan", files=["a"]), build, kind="chain", cwd=str(tmp_path / "shop"))
+    asked = {"kind": "chain", "steps": [git("plan", files=["a"]), build], "cwd": str(tmp_path / "shop")}
+    refused = flows.world.problem("POST", "/v1/workflows", asked)
+    assert "part of the script of build" in refused["message"] and refused["details"] == {"step": "build"}
+    assert ".pancode/inputs/plan.md" in refused["fix"] and flows.claim() == []
+    assert flows.world.problem("POST", "/v1/workflows", {**asked, "dry_run": True}) == refused
+
+
+def test_a_program_that_becomes_the_shell_meanwhile_gets_no_words_of_an_agent(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: scripted}")
+    build = git("build", "plan", task="echo $INPUT")
+    del build["dispatch"]["runtime"]
+    flows.begin(git("plan"), build, kind="chain", cwd=str(tmp_path / "shop"))
     flows.claim()
-    trees.files["b" * 40] = {"a": b"rm -rf /"}
+    (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: shell}")
     flows.end("plan", **changed(trees, "b", answer="; rm -rf /"))
     told = flows.show()["steps"][1]
     assert told["state"] == "refused" and "part of the script of build" in told["reason"]
     assert ".pancode/inputs/plan.md" in told["reason"] and told["runs"] == []
+
+
+def test_a_long_answer_of_a_step_without_a_workspace_is_a_file_of_the_next(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    """It was named in the task, and was not there."""
+    plan, build = step("plan"), git("build", "plan", task="$INPUT", runtime="scripted")
+    flows.begin(plan, build, kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    long = trees.answers["plan"] = "x" * 5_000
+    flows.end("plan", answer=long[-4_000:])
+    (made,) = trees.composed
+    assert made.files == {".pancode/inputs/plan.md": long.encode()} and made.results == {}
+    run = flows.runs()["build"]
+    assert ".pancode/inputs/plan.md" in run.task
+    assert run.terms["origin"] and flows.claim() == ["build"]
+
+
+def test_a_step_begins_from_those_needs_that_no_other_need_goes_on_from(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    steps = [git("a"), git("b", "a"), git("c", "a"), git("join", "a", "b", "c")]
+    flows.begin(*steps, kind="graph", cwd=str(tmp_path / "shop"))
+    for names in (["a"], ["b", "c"]):
+        assert flows.claim() == names
+        for name in names:
+            flows.end(name, **changed(trees, {"a": "1", "b": "2", "c": "3"}[name]))
+    assert flows.claim() == ["join"]
+    made = trees.composed[-1]
+    assert made.results == {"b": "2" * 40, "c": "3" * 40}
+    began = {name: one.began_from for name, one in made.history.items()}
+    assert began == {"a": (), "b": ("a",), "c": ("a",)} and next(iter(began)) == "a"

@@ -26,7 +26,7 @@ class Trees(HonestDepot):
         self.broken: PancodeError | None = None
         """What reading raises."""
 
-    def whole_answer(self, identity: AttemptId) -> bytes | None:
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         return next((text.encode() for text in self.answers.values()), None)
 
     def compose(self, wanted: Composition) -> Composed:

@@ -1,0 +1,140 @@
+"""What must be true of workflows: after each step, and once all has come to its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from node_agent.wire.failure import Outcome
+from pancode.control.workflow.rows import steps_of
+from pancode.domain.books import workflow_scope
+from pancode.domain.records import (
+    Attempt,
+    Balance,
+    BookEntry,
+    Run,
+    RunState,
+    Workflow,
+    WorkflowKind,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.domain.workflow.advance import OPEN
+from pancode.ports import Transaction
+from tests.simulation import flows
+from tests.simulation.invariants import must
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+MOST_ATTEMPTS = 12
+
+
+class FlowTruth:
+    """Keeps what it has seen of each workflow."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._runs: set[str] = set()
+        self._winners: dict[str, str] = {}
+
+    def after_step(self) -> None:
+        with self.world.coordinator.seen() as tx:
+            for one in tx.find(Workflow):
+                steps = {step.name: step for step in steps_of(tx, one.id)}
+                runs = tx.find(Run, {"workflow": one.id})
+                self.no_step_before_its_needs(one, steps, runs, tx)
+                self.no_step_is_done_twice(one, runs)
+                self.a_race_has_one_winner(one, steps)
+                self.the_sum_of_a_workflow_is_that_of_its_runs(one, runs, tx)
+                self.retries_are_bounded(one, steps, tx)
+                self.places_are_kept(one, steps)
+
+    def no_step_before_its_needs(
+        self, one: Workflow, steps: dict[str, WorkflowStep], runs: list[Run], tx: Transaction
+    ) -> None:
+        """A run begins when what its step needs is done, and is told all of their answers."""
+        for run in (run for run in runs if run.id not in self._runs):
+            self._runs.add(run.id)
+            step = steps[str(run.step)]
+            for need in step.needs:
+                before = tx.get(Run, str(steps[need].run))
+                done = before is not None and before.outcome is Outcome.DONE
+                must(done, f"{one.name}.{step.name} began before {need} was done")
+            answers = [flows.answer_of(one.name, need) for need in step.needs]
+            told = " ".join([f"do {step.name}", *answers])
+            must(run.task == told, f"{one.name}.{step.name}: its task is {run.task!r}, not {told!r}")
+
+    def no_step_is_done_twice(self, one: Workflow, runs: list[Run]) -> None:
+        """What is done is not done again, and what was lost is not done beside what replaced it."""
+        done = Counter(run.step for run in runs if run.outcome is Outcome.DONE)
+        must(all(count == 1 for count in done.values()), f"{one.name}: done more than once: {done}")
+
+    def a_race_has_one_winner(self, one: Workflow, steps: dict[str, WorkflowStep]) -> None:
+        """The first that is known stays, and it is done."""
+        if one.winner is not None:
+            first = self._winners.setdefault(one.id, one.winner)
+            must(first == one.winner, f"{one.name} was won by {first}, and then by {one.winner}")
+            must(steps[first].state is WorkflowStepState.DONE, f"{one.name}: {first} has won and is not done")
+
+    def the_sum_of_a_workflow_is_that_of_its_runs(
+        self, one: Workflow, runs: list[Run], tx: Transaction
+    ) -> None:
+        """A race pays for all who ran."""
+        scope, mine = workflow_scope(one.id), {run.id for run in runs}
+        entries = [entry for entry in tx.find(BookEntry) if entry.run in mine]
+        sums: dict[str, tuple[Decimal, int]] = {}
+        for kind, found in (
+            ("workflow", [entry for entry in entries if entry.scope == scope]),
+            ("day", [entry for entry in entries if entry.scope.startswith("day:")]),
+        ):
+            spent = [entry for entry in found if entry.kind.value not in ("hold", "release")]
+            sums[kind] = sum((entry.usd for entry in spent), Decimal(0)), sum(e.tokens for e in found)
+        must(sums["workflow"] == sums["day"], f"{one.name}: {sums}")
+        balance = tx.get(Balance, scope) or Balance(scope)
+        must(balance.tokens == sums["day"][1], f"{one.name}: {balance}, its runs have {sums['day']}")
+
+    def retries_are_bounded(self, one: Workflow, steps: dict[str, WorkflowStep], tx: Transaction) -> None:
+        """One run for a step and each resume of it; and so many attempts of a run."""
+        most = 1 + self.world.flows.resumed[one.name]
+        for step in steps.values():
+            must(len(step.runs) <= most, f"{one.name}.{step.name} has the runs {step.runs}, at most {most}")
+            for run in step.runs:
+                count = len(tx.find(Attempt, {"run": run}))
+                must(count <= MOST_ATTEMPTS, f"{run} has {count} attempts")
+
+    def places_are_kept(self, one: Workflow, steps: dict[str, WorkflowStep]) -> None:
+        """No more steps at once than it may have."""
+        active = [step.name for step in steps.values() if step.state in ("starting", "running")]
+        must(len(active) <= (one.concurrency or len(steps)), f"{one.name} has {active} at once")
+
+    def at_the_end(self) -> None:
+        """Each has ended as it would have without any fault, stop and resume, and is signed."""
+        world = self.world
+        with world.coordinator.seen() as tx:
+            for one in tx.find(Workflow):
+                must(one.state not in OPEN, f"{one.name} never ended: {one.state}")
+                must(one.receipt is not None, f"{one.name} has no receipt")
+                self.what_is_done_has_left_its_answer(one, tx)
+        for one in flows.workflows(world):
+            must(flows.ended_as_it_should(world, one), f"{one.name} has ended as {one.state}: {one.reason}")
+            must(not flows.due(world), "a workflow is still to be looked at")
+
+    def what_is_done_has_left_its_answer(self, one: Workflow, tx: Transaction) -> None:
+        """No output is lost; nobody runs for a workflow that has ended."""
+        for step in steps_of(tx, one.id):
+            for name in step.runs:
+                run = tx.get(Run, name)
+                must(run is not None and run.state is RunState.ENDED, f"{name} of {one.name} still runs")
+            run = tx.get(Run, str(step.run)) if step.run is not None else None
+            if step.state is not WorkflowStepState.DONE:
+                must(
+                    one.kind is not WorkflowKind.CHAIN or bool(step.reason),
+                    f"{one.name}.{step.name}: no reason",
+                )
+                continue
+            answer = None if run is None else run.result.get("answer")
+            must(
+                answer == flows.answer_of(one.name, step.name), f"{one.name}.{step.name} has left {answer!r}"
+            )
