@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.config.notify import Notify
+from pancode.config.telemetry import Telemetry
 from pancode.config.values import (
     Commands,
     Duration,
@@ -213,6 +214,7 @@ class Settings(Part):
     ledger: LedgerPlace = LedgerPlace()
     land: Land = Land()
     notify: Notify = Notify()
+    telemetry: Telemetry = Telemetry()
     allow: Allow = Allow()
     timing: Timing = Timing()
     setup: Commands = ()

@@ -53,6 +53,7 @@ from pancode.wiring.fleet import Fleet, HostKeyOffer
 from pancode.wiring.home import Home
 from pancode.wiring.outgoing import OutgoingParts
 from pancode.wiring.reboot import service_of
+from pancode.wiring.telemetry import FeedThread, tracing_of
 
 
 class FaceCoordinator:
@@ -72,12 +73,13 @@ class FaceCoordinator:
         workflows = Advancing(core, StepStarter(core, self.around))
         self._outgoing = OutgoingParts(self._root, self._environ, core)
         scheduler = Scheduler(core, self.around)
-        self._follow_ons = (
+        self._follow_ons: tuple[FeedThread, ...] = (
             self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: workflows}),
             scheduler,
             PushWatch(core, scheduler, head_of),
             self._outgoing.sending,
+            *tracing_of(self._root, self._environ, core),
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures

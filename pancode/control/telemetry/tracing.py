@@ -1,0 +1,105 @@
+"""The thread that sends traces: woken by the feed, one place in it that is durable, and nothing held up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.domain.records import Attempt, EventKind, FeedEvent, Run, Setting
+from pancode.domain.telemetry.spans import RunSpan, landing_span, spans_of
+from pancode.errors import UnavailableError
+
+log = logging.getLogger("pancode.telemetry")
+MARK = "telemetry"
+"""The setting with the number of the newest event that was looked at."""
+AGAIN_S, BEHIND = 30.0, 500
+
+
+class SpanExport(Protocol):
+    """Where spans go."""
+
+    def send(self, spans: Sequence[RunSpan]) -> None:
+        """UnavailableError: not now, they are sent again. The same spans again are the same spans."""
+
+
+class Tracing:
+    """Started once, stopped once. While the collector is away it waits, as long as the feed remembers."""
+
+    def __init__(self, core: Core, export: SpanExport, with_task: bool = False) -> None:
+        self._core, self._export, self._with_task = core, export, with_task
+        self._read: int | None = None
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._go, name="telemetry", daemon=True)
+        core.feed.listen(self._woken.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Idempotent."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def _go(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                done = self.round()
+            except Exception:
+                log.exception("traces could not be sent")
+                done = False
+            if done:
+                self._woken.wait()
+            else:
+                self._stopping.wait(AGAIN_S)
+
+    def round(self) -> bool:
+        """Whether all that has ended is sent."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            known = tx.get(Setting, MARK)
+        last = self._read or (known.value if known is not None and isinstance(known.value, int) else None)
+        events = core.feed.since(last) if last is not None else None
+        if events is None:
+            self._keep(core.feed.last)
+            return True
+        spans = [span for event in events for span in self._spans(event)]
+        if spans:
+            try:
+                self._export.send(spans)
+            except UnavailableError as error:
+                log.warning("traces wait: %s: %s", error, error.why)
+                return False
+        if spans or len(events) > BEHIND:
+            self._keep(events[-1].number)
+        elif events:
+            self._read = events[-1].number
+        return True
+
+    def _spans(self, event: FeedEvent) -> Sequence[RunSpan]:
+        if event.kind not in (EventKind.RUN_ENDED, EventKind.RUN_LANDING) or event.run is None:
+            return ()
+        if event.kind is EventKind.RUN_LANDING and event.data.get("status") == "waiting":
+            return ()
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, event.run)
+            attempts = tx.find(Attempt, {"run": event.run})
+        if run is None:
+            return ()
+        if event.kind is EventKind.RUN_LANDING:
+            return (landing_span(run, run.finished_ms or event.at_ms, event.at_ms),)
+        mine = [one for one in core.feed.newest(core.feed.most) if one.run == run.id]
+        return spans_of(run, attempts, mine, self._with_task)
+
+    def _keep(self, number: int) -> None:
+        core = self._core
+        with unit_of_work(core) as work:
+            work.tx.put(Setting(MARK, number, core.wall_ms(), "coordinator"))
+        self._read = number
