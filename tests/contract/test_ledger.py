@@ -23,23 +23,18 @@ from pancode.domain.records import (
     Closed,
     ControlMessage,
     Decision,
-    Delivery,
     EntryKind,
     EventKind,
     FeedEvent,
     Fence,
     FenceState,
-    Firing,
-    FiringState,
     KnownKey,
     Node,
     Record,
     Run,
     RunState,
-    Schedule,
     Setting,
     StoredReceipt,
-    Webhook,
     Workflow,
     WorkflowKind,
     WorkflowStep,
@@ -47,6 +42,7 @@ from pancode.domain.records import (
 from pancode.domain.values import replace
 from pancode.errors import ConflictError, UnavailableError
 from pancode.ports import Grouped, Grouping, Ledger
+from tests.contract.unattended_rows import UNATTENDED
 from tests.fakes.ledger import MemoryLedger
 
 RUN = Run(
@@ -93,10 +89,7 @@ SAMPLES: tuple[Record, ...] = (
     Workflow(
         "w-1", 1, "ana", WorkflowKind.RACE, "fix", "", None, 2, budget=Decimal("1.5"), race={"by": "first"}
     ),
-    Schedule("nightly", 1, "ana", {"kind": "cron", "cron": "@daily"}, {"kind": "run"}, next_ms=2**53),
-    Firing("nightly", "2026-11-22T00:00Z", 7, FiringState.BEGUN, "r-1", cause={"by": "ana"}, late=True),
-    Webhook("ci", "https://example.org", 1, "ana", ("run.failed", "run.*")),
-    Delivery("webhook:ci:7", "webhook:ci", 1, "run.failed", {"data": {"run": "r-1"}}, 9, tries=2),
+    *UNATTENDED,
     WorkflowStep("w-1", 0, "plan", ("a", "b"), {"task": "x"}, ("*.md",), outputs={"files": [{"path": "a"}]}),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
