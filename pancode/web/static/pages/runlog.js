@@ -110,7 +110,7 @@ export function Log({ run, query, stream: fixed }) {
     <span class="quiet" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
     ${!count ? html`<p class="quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : html`<${Window} count=${count} height=${HEIGHT} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${setFollow}
+      : html`<${Window} count=${count} height=${HEIGHT} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
         rowClass=${(i) => (i === marked ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}`;
 }
 
