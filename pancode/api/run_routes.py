@@ -25,7 +25,7 @@ from pancode.api.land_routes import LAND_VERBS
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
-from pancode.domain.access.rights import DISPATCHES, OPERATES
+from pancode.domain.access.rights import DISPATCHES, DROPS
 from pancode.domain.records import Run, RunState
 
 
@@ -140,7 +140,7 @@ RUN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/runs/{run}/events", _events, answers=EventStream),
     Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow"), answers=Octets),
     Verb("GET", "/v1/runs/{run}/streams", _streams, answers=StreamsAnswer),
-    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True, right=OPERATES, answers=RunShape),
+    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True, right=DROPS, answers=RunShape),
     Verb(
         "POST",
         "/v1/runs/{run}/retry",

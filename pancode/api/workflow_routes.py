@@ -10,7 +10,7 @@ from pancode.api.document.answers import Object, WorkflowDryRun, WorkflowsAnswer
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import AgainBody, WorkflowBody
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
-from pancode.domain.access.rights import DISPATCHES, OPERATES
+from pancode.domain.access.rights import DISPATCHES, DROPS
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
@@ -74,7 +74,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         _stop,
         ReasonBody,
         pokes=True,
-        right=OPERATES,
+        right=DROPS,
         answers=WorkflowShape,
     ),
     Verb(
