@@ -16,6 +16,7 @@ from pancode.domain.records import (
     ALL,
     Action,
     ActionKind,
+    ApiToken,
     Attempt,
     Audit,
     Balance,
@@ -102,6 +103,7 @@ SAMPLES: tuple[Record, ...] = (
     StoredReceipt("d" * 64, "r-7f3k2q", 1, 1, "0123456789", "{}", 9, orphan=True),
     KnownKey("e" * 64, "gpubox", "node", "ed25519 AA==", 1, until_ms=2),
     ControlMessage("0123456789", 1, "{}", 2),
+    ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
 )
 Open = Callable[[], Ledger]
 

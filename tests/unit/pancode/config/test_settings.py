@@ -137,7 +137,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("budget:\n  cieling: 5", "pancode.yaml:2: unknown key budget.cieling", "did you mean ceiling?"),
         ("bugdet:\n  ceiling: 5", "pancode.yaml:1: unknown key bugdet", "did you mean budget?"),
         ("  ceiling: 5", "unknown key ceiling", "write it below `budget:`, indented"),
-        ("zzz: 1", "unknown key zzz", "known are allow, budget, cache, direct, dispatch"),
+        ("zzz: 1", "unknown key zzz", "known are allow, api, budget, cache, direct"),
         ("nodes:\n  slots: many", "pancode.yaml:2: nodes.slots: 'many' does not fit", "correct nodes.slots"),
         ("nodes:\n  slots: '4'", "nodes.slots: '4' does not fit", "correct"),
         ("nodes:\n  slots: true", "nodes.slots: True does not fit", "correct"),
