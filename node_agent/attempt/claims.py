@@ -13,7 +13,7 @@ from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
-from node_agent.wire.order import Order
+from node_agent.wire.order import BoardEntry, Order
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import (
     Blob,
@@ -103,6 +103,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         change=change,
         answer=exited.get("answer", ""),
         question=_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
+        board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
         findings=findings_of(entry),
         exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),

@@ -63,6 +63,8 @@ class ExitedData(MarkData, total=False):
     tools: dict[str, int]
     question: dict[str, Any]
     """Wire form of node_agent.wire.receipt.PersonQuestion."""
+    board: list[dict[str, Any]]
+    """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
 
 
 class CommittedData(MarkData, total=False):

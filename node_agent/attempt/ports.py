@@ -219,6 +219,12 @@ class WorkspacesPort(Protocol):
     def tell(self, identity: AttemptId, number: int, text: str) -> None:
         """Lay a person's words where a program of ours looks for them. The same number again: no effect."""
 
+    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
+        """The board of its workflow as files, before anything of the attempt runs. Idempotent."""
+
+    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
+        """`NAMESPACE/KEY` and bytes, taken out of the files. As `question`."""
+
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """The agent's question to a person, taken out of the files. Before `commit`, no process alive."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.bounded import Name, Usd, WallMillis
+from node_agent.wire.bounded import Name, Text, Usd, WallMillis
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.folders import Folders, Place
 from node_agent.wire.identity import AttemptId
@@ -102,6 +102,17 @@ class Resumed(WireModel):
     session: Name
 
 
+BoardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class BoardEntry(WireModel):
+    """A value on the board that the workers of one workflow share."""
+
+    namespace: BoardName
+    key: BoardName
+    value: Annotated[str, Text(16_384)]
+
+
 class Order(Message):
     """One binding of one attempt to one node."""
 
@@ -141,4 +152,6 @@ class Order(Message):
     depth: Count = 0
     resume: Resumed | None = None
     """The session to go on with; None: a new one."""
+    board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
+    """The board of its workflow, as files of its workspace; None: it shares none."""
     trace: str = Field(max_length=64)

@@ -21,7 +21,7 @@ from node_agent.wire.model import (
     Status,
     WireModel,
 )
-from node_agent.wire.order import MAX_TASK_BYTES
+from node_agent.wire.order import MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed
 
@@ -180,6 +180,8 @@ class Claims(WireModel):
     """The agent's final text, clipped to 4,000 characters."""
     question: PersonQuestion | None = None
     """Only of an attempt that ended as `blocked`."""
+    board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
+    """The values that it has written on the board of its workflow."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)

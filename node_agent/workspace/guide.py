@@ -1,20 +1,24 @@
-"""Reads plain files of bounded size out of a checkout: AGENTS.md, and what an agent asks a person."""
+"""Reads plain files of bounded size out of a checkout: AGENTS.md, an agent's question, its board."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from node_agent.attempt.board import FOLDER as BOARD
+from node_agent.attempt.board import MOST_BYTES as MOST_VALUE
 from node_agent.attempt.ports import Guide
 from node_agent.attempt.questions import FILE as QUESTION
 from node_agent.attempt.questions import MOST_BYTES
-from node_agent.workspace.folders import AttemptFolders, real_folder
+from node_agent.workspace.folders import AttemptFolders, real_folder, write_below
 
 NAME = "AGENTS.md"
 MAX_BYTES = 32 << 10
+MOST_LISTED = 300
+"""Files of a board that are looked at."""
 
 
 def read_guide(tree: Path) -> Guide | None:
@@ -53,6 +57,37 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
         return None
     with open(places.question, "rb") as file:
         return file.read(MOST_BYTES + 1)
+
+
+def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
+    """Files below the board's folder. OSError where the repository has something else in its place."""
+    for name, data in files.items():
+        path = tree
+        for part in Path(name).parts[:-1]:
+            path = path / part
+            if os.path.lexists(path) and not real_folder(path):
+                raise NotADirectoryError(f"{path} is no folder")
+            path.mkdir(mode=0o700, exist_ok=True)
+        write_below(tree, name, data)
+
+
+def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
+    """Move the board out of the tree, and read its files: `NAMESPACE/KEY`. One of the repository's stays."""
+    kept, tree = places.folder / "board", places.tree
+    if not kept.is_dir():
+        if not real_folder(tree / Path(BOARD).parent) or not real_folder(tree / BOARD) or is_tracked(BOARD):
+            return {}
+        os.rename(tree / BOARD, kept)
+        with suppress(OSError):
+            os.rmdir((tree / BOARD).parent)
+    found: dict[str, bytes] = {}
+    for folder in sorted(kept.iterdir())[:MOST_LISTED]:
+        for file in sorted(folder.iterdir())[:MOST_LISTED] if real_folder(folder) else ():
+            name = f"{folder.name}/{file.name}"
+            if len(found) < MOST_LISTED and _is_plain(kept, name):
+                with open(file, "rb") as data:
+                    found[name] = data.read(MOST_VALUE + 1)
+    return found
 
 
 def _is_plain(tree: Path, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from node_agent.attempt.ports import CommitStamp, Guide
@@ -28,7 +28,7 @@ from node_agent.workspace.folders import (
     write_below,
 )
 from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import read_guide, take_question
+from node_agent.workspace.guide import lay_board, read_guide, take_board, take_question
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.programs import absent
@@ -160,12 +160,26 @@ class Workspaces:
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """The agent's question to a person: moved out of the tree, so that it is in no result."""
 
+        return take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
+
+    @translated("board of the workspace")
+    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
+        """Before anything of the attempt runs. Idempotent."""
+        lay_board(self.tree(identity), files)
+
+    @translated("board of the workspace")
+    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
+        """The files of the board, moved out of the tree, so that they are in no result."""
+        return take_board(self._home.places(identity), self._tracked(workspace))
+
+    def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
+        """Whether the snapshot has a file or folder of this name."""
+
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
             return mirror.ask("cat-file", "-e", f"{_snapshot(workspace)}:{name}").ok
 
-        known = is_tracked if workspace.kind == "git" else _never
-        return take_question(self._home.places(identity), workspace.folder, known)
+        return is_tracked if workspace.kind == "git" else _never
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:

@@ -43,6 +43,10 @@ def _receipt(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.workflows.receipt(call.path["workflow"])
 
 
+def _board(context: ApiContext, call: ApiCall) -> Any:
+    return {"board": context.plane.workflows.board(call.path["workflow"])}
+
+
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
     return context.plane.workflows.retry(_around(context, text), text, body.by, body.yes)
@@ -68,6 +72,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
     ),
     Verb("GET", "/v1/workflows/{workflow}", _show, answers=WorkflowShape),
     Verb("GET", "/v1/workflows/{workflow}/receipt", _receipt, answers=Object),
+    Verb("GET", "/v1/workflows/{workflow}/board", _board, answers=Object),
     Verb(
         "POST",
         "/v1/workflows/{workflow}/stop",

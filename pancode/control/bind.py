@@ -16,7 +16,7 @@ from pancode.domain.life.decide import decide
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
 from pancode.domain.model_server import served
-from pancode.domain.orders import fence_of, identity_of, may_push, order_for
+from pancode.domain.orders import fence_of, identity_of, may_push, order_for, with_board
 from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
 from pancode.domain.records import (
     Attempt,
@@ -28,6 +28,7 @@ from pancode.domain.records import (
     RunState,
     Setting,
     WaitReason,
+    Workflow,
 )
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
@@ -212,7 +213,7 @@ def _bound(work: Work, placed: Placed) -> bool:
     """Whether it could be: a run of which no order can be made ends, and holds up no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
-        order = _order(core, case, view.node)
+        order = _order(core, work.tx, case, view.node)
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
@@ -222,7 +223,7 @@ def _bound(work: Work, placed: Placed) -> bool:
     return True
 
 
-def _order(core: Core, case: Case, node: Node) -> Order:
+def _order(core: Core, tx: Transaction, case: Case, node: Node) -> Order:
     """One fence: its number was never used before."""
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -230,4 +231,6 @@ def _order(core: Core, case: Case, node: Node) -> Order:
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    due = due if workflow is None else with_board(due, workflow)
     return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))

@@ -15,6 +15,7 @@ from pancode.control.core import Core
 from pancode.control.retry_facts import with_facts
 from pancode.control.trust import evidence
 from pancode.control.work import Work
+from pancode.control.workflow import board
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Believed, Rejected
 from pancode.domain.records import Fence, Node, Run, StoredReceipt
@@ -140,6 +141,8 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
         answer=_acknowledge(core, letter, countersigned),
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
+    if claims.board:
+        board.keep(work, claims)
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:

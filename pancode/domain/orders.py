@@ -10,11 +10,13 @@ from typing import Any
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Resumed, Workspace
+from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Envelope, Signature
-from pancode.domain.records import Fence, Run
+from pancode.domain.records import Fence, Run, Workflow
+from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.workflow.board import WORDS, entries
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
@@ -80,6 +82,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         secrets=tuple(run.secrets),
         depth=run.depth,
         resume=_resumed(run),
+        board=_board(run),
         trace=run.trace,
     )
 
@@ -87,6 +90,17 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
 def _score(run: Run) -> tuple[str, ...] | None:
     words = run.terms.get("score")
     return tuple(words) if words else None
+
+
+def with_board(run: Run, workflow: Workflow) -> Run:
+    """The run as its order tells it: with the board of its workflow as it is now, and words about it."""
+    prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
+    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
+
+
+def _board(run: Run) -> tuple[BoardEntry, ...] | None:
+    said = run.terms.get("board")
+    return None if said is None else tuple(BoardEntry.model_validate(one) for one in said)
 
 
 def task_of(run: Run) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
 from tests.e2e.owner import Owner, script
-from tests.e2e.programs import await_state, give_secrets, installed, model_on, project
+from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
 from tests.e2e.test_programs import K, secrets
 from tests.lab import Lab
 
@@ -115,6 +115,65 @@ def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet:
     audit = fleet.ask("audit", "people")["audit"]
     (row,) = [one for one in audit if one["run"] == run and one["what"] == "approved"]
     assert row["detail"]["scope"] == "run"
+
+
+def test_the_workers_of_a_workflow_share_a_board(fleet: Owner) -> None:
+    top = fleet.repository("shared")
+    (top / ".pancode/workflows").mkdir(parents=True)
+    put = "mkdir -p .pancode/board/plan && printf"
+    steps = [
+        {"name": "plan", "node": "node1", "task": f"{put} 8080 > .pancode/board/plan/port; echo a > a.txt"},
+        {
+            "name": "build",
+            "needs": ["plan"],
+            "node": "node2",
+            "task": "cp .pancode/board/plan/port seen.txt && printf '90\\n90' > .pancode/board/plan/port",
+        },
+    ]
+    graph = {"defaults": {"runtime": "shell"}, "steps": steps}
+    (top / ".pancode/workflows/shared.yaml").write_text(json.dumps(graph))
+    fleet.run("chain", "shared", "go", cwd=top, timeout_s=120).ok()
+    shown = fleet.ask("workflow", "show", "last")
+    build = fleet.show(shown["steps"][1]["run"])
+    assert build["files_changed"] == ["seen.txt"], "the board is in no result"
+    assert "+8080" in fleet.run("runs", "diff", build["run"]).ok().out
+    (value,) = fleet.ask("workflow", "board", "last")["board"]
+    assert (value["key"], value["value"], value["step"], value["writes"]) == (
+        "plan/port",
+        "90\n90",
+        "build",
+        2,
+    )
+    assert "plan/port" in fleet.run("workflow", "board", "last").ok().out
+    assert fleet.run("workflow", "board", "last", "plan/port").ok().out == "90\n90\n"
+    assert fleet.run("workflow", "board", "last", "plan/none").code == 4
+    receipt = fleet.ask("receipt", "show", build["run"])["statement"]["predicate"]
+    assert receipt["board"] == [{"namespace": "plan", "key": "port", "value": "90\n90"}]
+    assert fleet.ask("receipt", "verify", build["run"])["verdict"] == "PASS"
+
+
+def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab: Lab) -> None:
+    cli = next(cli for cli in EVERY if cli.runtime == "native")
+    top = project(fleet, "told")
+    done = {"text": "Done.", "usage": {"input": 1200, "output": 34}}
+    given = cli.env(f"http://127.0.0.1:{PORT}")
+    words = ("--runtime", "native", "--model", cli.model, "--node", f"node{K}", "--budget", "0.50")
+    with (
+        installed(lab, "native", [K]),
+        model_on(lab, K, {"turns": [HANDS["native"].shell("sleep 6"), done]}) as log,
+    ):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        run = fleet.dispatch(*words, "wait for me", cwd=top)
+        fleet.running(run)
+        assert "sent" in fleet.run("tell", run, "the tests are 'in' spec/\nand \"$(x)\"").ok().out
+        ended = fleet.ended(run, 90)
+        asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert ended["outcome"] == "done", ended
+    assert ended["told"][0]["delivered"] == "at a turn of attempt 1"
+    assert "A person adds, while you work: the tests are 'in' spec/" in asked
+    told = fleet.run("tell", run, "too late").ok().out
+    assert "not delivered" in told and "too late" in fleet.run("runs", "show", run).ok().out
 
 
 def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.attempt.board import path_of
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.markdata import PreparedData
 from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
@@ -166,6 +167,8 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context, order = case.context, case.order
     context.sessions.go_on(order)
     work = context.workspaces.prepare(case.identity, order.workspace)
+    if order.board:
+        context.workspaces.lay_board(case.identity, {path_of(one): one.value.encode() for one in order.board})
     home = context.workspaces.home(case.identity, {})
     context.sessions.put_back(order)
     guide = context.workspaces.guide(case.identity, order.workspace) or Guide("")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from node_agent.attempt.board import written
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.plans import ANSWER, ERR, OUT
@@ -239,6 +240,7 @@ def _mark_ended(
     fault, question = _with_question(case, fault) if agent is not None else (fault, {})
     data: dict[str, Any] = {
         **question,
+        **(_board(case) if case.order.board is not None else {}),
         "began": (before or record).began_wall_ms,
         "ended": record.ended_wall_ms,
     }
@@ -258,6 +260,16 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[
     except StepFailed as failed:
         return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
     return (fault, {}) if left is None else asked(fault, left, case.cleaner())
+
+
+def _board(case: Case) -> dict[str, Any]:
+    """The values that the agent has written for the other workers of its workflow."""
+    try:
+        found = case.context.workspaces.take_board(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
+    entries, told = written(found, case.order.board or (), case.cleaner())
+    return {"board": entries} | ({"findings": told} if told else {})
 
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:

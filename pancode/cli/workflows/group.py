@@ -10,14 +10,14 @@ from pancode.cli import completions
 from pancode.cli.face import Face, who
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
-from pancode.cli.render import clip, safe
+from pancode.cli.render import at_head, clip, safe, safe_block, short_time
 from pancode.cli.tables import table
 from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
 from pancode.client import path_of
 from pancode.counted import counted
-from pancode.errors import ConfigError, ExitCode
+from pancode.errors import ConfigError, ExitCode, NotFoundError
 
 app = Commands()
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
@@ -100,6 +100,46 @@ def show(
         return awaited(face, answer, detach=False)
     face.show(answer, lambda: shown(answer))
     return ExitCode.DONE
+
+
+@workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")
+def board(
+    w: Workflow,
+    key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
+    *,
+    face: Json,
+) -> None:
+    """The values that its workers share as files .pancode/board/NAMESPACE/KEY; the last writer wins."""
+    found = face.client().get(path_of("workflows", w, "board"))["board"]
+    if key is not None:
+        found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
+        if not found:
+            fix = f"pancode workflow board {w}"
+            raise NotFoundError(f"nothing is on its board as {key}", fix=fix, code="key_not_found")
+    whole = key is not None and found[0]["key"] == key
+    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
+
+
+def _board(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "nothing is on its board\n"
+    rows = [
+        (
+            one["key"],
+            one["step"],
+            one["run"],
+            one["writes"],
+            short_time(one["at"]),
+            clip(safe(one["value"]), 60),
+        )
+        for one in found
+    ]
+    return table(("KEY", "STEP", "RUN", "WRITTEN", at_head(), "VALUE"), rows, cut="VALUE")
+
+
+def _first(one: dict[str, Any]) -> str:
+    """How the value begins."""
+    return clip(safe(one["value"]), 60)
 
 
 @workflow.verb(

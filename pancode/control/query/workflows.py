@@ -15,6 +15,7 @@ from pancode.control.workflow import rows
 from pancode.domain import books
 from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.verification import ReceiptVerdict, TrustedKeys
+from pancode.domain.workflow.board import values
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
@@ -30,6 +31,13 @@ def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape
     """One of them. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find(tx, text)), "warnings": list(warnings)}
+
+
+def board(core: Core, text: str) -> list[Json]:
+    """The values that its workers share, by name."""
+    with core.ports.ledger.transaction() as tx:
+        found = values(rows.find(tx, text))
+    return [{**row, "at": at(row["at_ms"])} for row in found]
 
 
 def receipt(core: Core, text: str) -> Json:

@@ -54,6 +54,10 @@ class WorkflowVerbs:
         """The signed summary of an ended workflow, with the verdict on it. NotFoundError before its end."""
         return workflows.receipt(self._core, text)
 
+    def board(self, text: str) -> list[Json]:
+        """The values that its workers share, by name."""
+        return workflows.board(self._core, text)
+
     def caller(self, text: str) -> Json:
         """The settings and the preset with which it was begun."""
         return asked.caller_of(self._core, text)

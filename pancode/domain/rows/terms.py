@@ -59,5 +59,7 @@ class RunTerms(TypedDict, total=False):
     approved: Approval
     objections: list[str]
     """The words of the gates that a person has to pass over."""
+    board: list[dict[str, str]]
+    """Only while its order is built: the board of its workflow, in wire form."""
     origin: str
     """The snapshot at which the first step of its workflow began."""

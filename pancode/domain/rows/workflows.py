@@ -43,6 +43,8 @@ class Workflow(Record):
     retry_of: str | None = None
     receipt: str | None = None
     """Its signed summary: an envelope, JSON."""
+    board: dict[str, object] = field(default_factory=dict)
+    """By `NAMESPACE/KEY`: the value that its workers share, which run and step wrote it, and when."""
 
 
 @dataclass(frozen=True, slots=True)

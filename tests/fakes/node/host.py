@@ -36,6 +36,8 @@ class Script:
     """What its score command prints."""
     start_fails: bool = False
     commit_fails: bool = False
+    board: tuple[tuple[str, bytes], ...] = ()
+    """The files of the board that its agent leaves."""
     question: bytes | None = None
     """What its agent leaves for a person."""
     wrote: str = "changed it all"
@@ -67,6 +69,8 @@ class MemoryHost:
     stops: dict[str, str] = field(default_factory=dict)
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """The board that was laid for an attempt."""
     words: dict[str, dict[int, str]] = field(default_factory=dict)
     """What a person has said to it while it works, by attempt and number."""
     set_up: set[str] = field(default_factory=set)

@@ -141,6 +141,12 @@ class MemoryWorkspaces:
     def tell(self, identity: AttemptId, number: int, text: str) -> None:
         self._host.words.setdefault(str(identity), {})[number] = text
 
+    def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
+        self._host.boards[str(identity)] = dict(files)
+
+    def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
+        return dict(self._host.script(identity).board)
+
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         return self._host.script(identity).question if self._host.trees.get(str(identity)) else None
 

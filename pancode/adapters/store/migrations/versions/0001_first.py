@@ -47,7 +47,7 @@ TABLES = (
         "id:text created_ms:int created_by:text kind:text name:text input:text cwd:text? "
         "concurrency:int? stagger_ms:int fail_fast:bool budget:text? race:text caller:text "
         "state:text reason:text winner:text? stop_asked:text? finished_ms:int? retry_of:text? "
-        "receipt:text?",
+        "receipt:text? board:text",
     ),
     (
         "workflow_steps",
