@@ -88,12 +88,17 @@ def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
             lasted(r),
             cost(r),
             short_time(r["created_at"]),
-            clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
+            _of_workflow(r) + clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
         )
         for r in found
     ]
     head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", at_head(), "TASK")
     return table(head, rows, toned=("STATE",), spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+
+
+def _of_workflow(run: dict[str, Any]) -> str:
+    """Its workflow and its step there, before its task."""
+    return f"{run['workflow']}/{safe(run['step'])}: " if run.get("workflow") else ""
 
 
 @runs.verb("show", "pancode runs show last")

@@ -68,6 +68,10 @@ def _answer(call: McpToolCall) -> Any:
     return call.client.post(call.run("answer"), {"by": call.by, "text": call.text("text")})
 
 
+def _tell(call: McpToolCall) -> Any:
+    return call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")})
+
+
 def _continue(call: McpToolCall) -> Any:
     return call.client.post(call.run("continue"), {"by": call.by, "text": call.given.get("text", "")})
 
@@ -123,7 +127,9 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         destroys=True,
     ),
     McpTool(
-        "inbox", "What waits for a person: questions of agents, changes to approve, with the command.", _inbox
+        "inbox",
+        "What waits for a person: questions, runs to start, changes to land. People approve, no agent.",
+        _inbox,
     ),
     McpTool(
         "answer",
@@ -133,6 +139,15 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         ("run", "text"),
         looks=False,
         begins=True,
+    ),
+    McpTool(
+        "tell",
+        "Words of the user for the agent of a run: with its task, at its next turn where its program takes "
+        "words, else kept; the answer says which.",
+        _tell,
+        {"run": RUN, "text": string("the words")},
+        ("run", "text"),
+        looks=False,
     ),
     McpTool(
         "continue_run",

@@ -77,12 +77,9 @@ def now(core: Core) -> list[Breaker]:
     )
 
 
-def reset(core: Core, name: str, by: str) -> None:
-    """Failures until now do not count any more. Idempotent."""
-    at = core.wall_ms()
-    with core.ports.ledger.transaction() as tx:
-        tx.put(Setting(f"{RESET}{name}", "reset", at, by))
-    core.live.breaker_resets[name] = at
+def reset(tx: Transaction, name: str, at_ms: int, by: str) -> None:
+    """Failures until now do not count any more, once the memory is told. Idempotent."""
+    tx.put(Setting(f"{RESET}{name}", "reset", at_ms, by))
 
 
 def names(core: Core) -> set[str]:

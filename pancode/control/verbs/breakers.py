@@ -5,6 +5,7 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.faces import Json
 from pancode.control.health import breakers
+from pancode.control.work import unit_of_work
 from pancode.domain.names import not_found
 
 
@@ -32,4 +33,8 @@ class BreakerVerbs:
             known = breakers.names(self._core)
             if name not in known:
                 raise not_found("breaker", name, known, "pancode breakers")
-            breakers.reset(self._core, name, by)
+            at = self._core.wall_ms()
+            with unit_of_work(self._core) as work:
+                breakers.reset(work.tx, name, at, by)
+                work.audit("people", "info", "breaker reset", None, by=by, breaker=name)
+                work.after(lambda: self._core.live.breaker_resets.__setitem__(name, at))

@@ -61,6 +61,7 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
             "workflow_stop",
             "land",
             "answer",
+            "tell",
             "continue_run",
         )
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.domain.records import Run
+from pancode.domain.records import Audit, Run
 from pancode.errors import NotFoundError
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
@@ -68,6 +68,8 @@ def test_an_open_breaker_outlives_a_restart_and_so_does_its_reset(desk: Desk) ->
     desk.restart()
     assert _state(desk, "node:n1") == "open"
     desk.plane.breakers.reset("node:n1", "test")
+    (row,) = [one for one in desk.rows(Audit, domain="people") if one.what == "breaker reset"]
+    assert row.detail == {"by": "test", "breaker": "node:n1"}
     assert _state(desk, "node:n1") == "closed"
     desk.restart()
     assert _state(desk, "node:n1") == "closed"
