@@ -41,6 +41,7 @@ ROUTES: Mapping[str, RouteWords] = {
     "POST /v1/workflows": RouteWords("begin one; with `dry_run` only judge", "chain"),
     "GET /v1/workflows/{workflow}": RouteWords("one of them", "workflow show"),
     "GET /v1/workflows/{workflow}/receipt": RouteWords("its signed summary, judged", "workflow receipt"),
+    "GET /v1/workflows/{workflow}/board": RouteWords("the values that its workers share", "workflow board"),
     "POST /v1/workflows/{workflow}/stop": RouteWords("stop its runs, begin nothing more", "workflow stop"),
     "POST /v1/workflows/{workflow}/resume": RouteWords("go on with what is not done", "workflow resume"),
     "POST /v1/workflows/{workflow}/retry": RouteWords("all of it anew", "workflow retry"),
