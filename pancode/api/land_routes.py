@@ -7,8 +7,15 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.api.bodies import LandBody, ReasonBody
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import CalledOffAnswer, GreenAnswer, LandingsAnswer, Object
+from pancode.api.document.answers import (
+    CalledOffAnswer,
+    GreenAnswer,
+    LandingsAnswer,
+    Object,
+    QueuedAnswer,
+)
 from pancode.api.routing import ApiCall, Verb
+from pancode.control.query.shapes import RunShape
 from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.values import How
 from pancode.domain.records import Run
@@ -34,6 +41,13 @@ def _land(context: ApiContext, call: ApiCall) -> Any:
     return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
 
 
+def _resolve(context: ApiContext, call: ApiCall) -> Any:
+    body: LandBody = call.body
+    run, around = _meant(context, call), context.coordinator.around({})
+    way = body.landing(How(around.defaults(run.project).land_how))
+    return context.coordinator.code.resolve(around, run, way)
+
+
 def _landings(context: ApiContext, call: ApiCall) -> Any:
     named = call.query.get("before")
     before = context.plane.runs.find(named) if named else None
@@ -41,12 +55,27 @@ def _landings(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _green(context: ApiContext, call: ApiCall) -> Any:
+    return {"runs": context.plane.runs.green(_project(context, call))}
+
+
+def _review(context: ApiContext, call: ApiCall) -> Any:
+    return {"runs": context.plane.runs.to_review(_project(context, call))}
+
+
+def _project(context: ApiContext, call: ApiCall) -> str:
     folder = call.query.get("folder", "")
     project = context.coordinator.around({}).project_of(folder) if folder else None
     if project is None:
         what = f"{folder or 'no folder'} is not in a git repository"
         raise WorkspaceError(what, fix="cd into your repository")
-    return {"runs": context.plane.runs.green(project)}
+    return project
+
+
+def _drop(context: ApiContext, call: ApiCall) -> Any:
+    run = _meant(context, call)
+    context.coordinator.code.call_off(run)  # the one that is being written just now
+    context.plane.runs.drop(run.id, call.body.by)
+    return context.plane.runs.brief(run.id)
 
 
 def _call_off(context: ApiContext, call: ApiCall) -> Any:
@@ -57,7 +86,19 @@ def _call_off(context: ApiContext, call: ApiCall) -> Any:
 LAND_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/landings", _landings, query=("before",), answers=LandingsAnswer),
     Verb("GET", "/v1/landings/green", _green, query=("folder",), answers=GreenAnswer),
+    Verb("GET", "/v1/landings/review", _review, query=("folder",), answers=GreenAnswer),
     Verb("POST", "/v1/runs/{run}/land", _land, LandBody, right=LANDS, answers=Object),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/land/resolve",
+        _resolve,
+        LandBody,
+        pokes=True,
+        status=201,
+        right=LANDS,
+        answers=QueuedAnswer,
+    ),
+    Verb("POST", "/v1/runs/{run}/land/drop", _drop, ReasonBody, right=OPERATES, answers=RunShape),
     Verb(
         "POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody, right=OPERATES, answers=CalledOffAnswer
     ),

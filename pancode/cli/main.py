@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
     "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),
     "land": ("land.verbs", "land a run's change in your files or on a branch; the queue; --all-green"),
+    "review": ("land.review", "results one after the other: look, land, send back, drop"),
     "inbox": ("people.inbox", "what waits for you: questions, runs and changes to approve"),
     "answer": ("people.inbox", "answer the question of a run; it goes on"),
     "approve": ("people.inbox", "say yes to what waits for it: a run, a change"),

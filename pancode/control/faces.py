@@ -201,6 +201,12 @@ class CodeVerbs(Protocol):
         "recovered"}`, and into which `"tree"` and `"branch"`. `wait` False: `{"status": "waiting", "place"}`.
         """
 
+    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> Json:
+        """Dispatch a run that settles the conflict of this one, and is landed so: the answer to a dispatch.
+
+        UsageError: there is no conflict.
+        """
+
     def landings(self, before_run: Run | None = None) -> list[Json]:
         """The landings that wait or are under way, in order, with their places; or those before a run's."""
 

@@ -99,6 +99,8 @@ class DispatchRequest:
     """At which commit its workspace begins; None: at a snapshot of the working tree."""
     continues: str | None = None
     """The run that it goes on from."""
+    resolves: Mapping[str, object] = field(default_factory=dict)
+    """The conflict that it settles: `run`, `origin` (a commit without its change), `way`, `trailers`."""
     answers: str | None = None
     """A person's answer to the question of that run; nobody else can answer it then."""
     walled: bool = False

@@ -164,6 +164,8 @@ class Resolution:
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
             begins=asked.begins.run if asked.begins is not None else "",
+            origin=str(asked.resolves.get("origin", "")),
+            resolves=dict(asked.resolves),
             asks=self.asks,
             score=list(requested.score(asked)),
             other=dict(self.other),

@@ -11,9 +11,12 @@ from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
 from pancode.adapters.git.listing import ListingLimits
 from pancode.adapters.git.snapshot import SnapshotOptions, preview
 from pancode.control.core import Core
+from pancode.control.faces import Surroundings
 from pancode.control.landing.lander import Lander, commits_of
 from pancode.control.landing.listing import before, landing_rows, report_of
 from pancode.control.landing.queue import LandingQueue
+from pancode.control.landing.resolving import resolve
+from pancode.control.query.run import queued
 from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Run
 from pancode.wiring.repositories import DepotRepositories
@@ -46,6 +49,10 @@ class DepotCode:
         if not wait:
             return {"status": "waiting", "place": self.queue.place(action)}
         return report_of(self.queue.ended(action))
+
+    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:
+        done = resolve(self._core, self._lander, around, run, asked)
+        return {**queued(done.run, done.chosen), "warnings": list(done.warnings)}
 
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         now = self.queue.under_way()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pancode.adapters.git.compose import conflict_state
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.land import land
 from pancode.adapters.git.land_branch import land_on_branch
 from pancode.adapters.git.merge import commit_of, offer
-from pancode.domain.landing.values import CalledOff, Gates, LandReport, LandRequest, OnBranch
+from pancode.domain.landing.values import CalledOff, ConflictState, Gates, LandReport, LandRequest, OnBranch
 from pancode.domain.values import replace
 
 
@@ -26,6 +27,9 @@ class DepotRepositories:
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
         return land_on_branch(Path(project), self._depot, _here(request), target, gates, off)
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        return conflict_state(Path(project), self._depot, _here(request), branch)
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         return commit_of(self._depot, repo, tree, base)

@@ -1,18 +1,23 @@
-"""Makes the tree at which a step of a workflow begins: results merged, the files that it is handed put in."""
+"""Makes the tree at which a run begins: a step of a workflow, or one that settles a conflict."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.wire.gitrefs import result_prefix
+from node_agent.wire.gitrefs import checked_object, result_prefix
 from node_agent.wire.gitsafe import shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
-from pancode.adapters.git.merge import commit_of, merge_commits, tree_commit, tree_of
+from pancode.adapters.git.listing import ListingLimits
+from pancode.adapters.git.merge import commit_of, merge_commits, merge_trees, tree_commit, tree_of
+from pancode.adapters.git.objects import import_base
+from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
+from pancode.adapters.git.snapshot import capture, index_copy
+from pancode.domain.landing.values import ConflictState, LandRequest
 from pancode.ports import Composed, Composition, MergeConflictError
 
 
@@ -137,3 +142,32 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
     rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
     counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
     return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
+
+
+@translated("the state of a conflict")
+def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
+    """In the depot only. `branch` empty: of the files, with edits that are not committed."""
+    seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
+    tip = seen.head
+    if branch:
+        tip = seen.git.ask("rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}").text() or tip
+    import_base(replace(seen, head=tip), depot)
+    git = depot.git(seen.repo_id)
+    ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
+    theirs = tree_of(git, checked_object(request.result_commit))
+    merge = merge_trees(git, tree_of(git, checked_object(request.snapshot_commit)), ours, theirs)
+    own_side = commit_of(depot, seen.repo_id, ours, tip)
+    both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
+    return ConflictState(both, own_side, tip, tuple(map(shown, merge.conflicts)))
+
+
+def _branch_tree(depot: Depot, seen: GitProject, tip: str | None) -> str:
+    git = depot.git(seen.repo_id)
+    return tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text()
+
+
+def _files_tree(depot: Depot, seen: GitProject, request: LandRequest) -> str:
+    limits = ListingLimits(skip_large_untracked=True, allowed=request.allowed)
+    with index_copy(seen, depot.path(seen.repo_id)) as index:
+        tree, _ = capture(seen, depot, index, limits)
+    return str(tree)

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli import completions
+from pancode.cli.face import Face
 from pancode.cli.land import green, landing
+from pancode.cli.land.pushing import push
+from pancode.cli.land.settling import settle
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, option
 from pancode.cli.render import at_head, safe, short_time
@@ -24,6 +27,7 @@ app = Commands()
     "pancode land last",
     "pancode land r-zd43pq --branch agent/export --how rebase",
     "pancode land --all-green --yes",
+    "pancode land last --push origin agent/export",
     "pancode runs land last",
 )
 def land(
@@ -49,10 +53,18 @@ def land(
     message: Annotated[
         str | None, option("Of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,
+    push_to: Annotated[
+        tuple[str, str] | None,
+        option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
+    ] = None,
     all_green: Annotated[
         bool, option("Every run of this repository that is done, verified and not landed.", "--all-green")
     ] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
+    resolve: Annotated[
+        bool,
+        option("Let an agent settle the conflict in a new run, and land that when it passes.", "--resolve"),
+    ] = False,
     detach: Annotated[bool, option("Into the queue; do not wait for the end.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
@@ -60,6 +72,7 @@ def land(
 
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
+    branch = _branch(branch, push_to, detach=detach)
     if not branch and (message or how):
         flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
         raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
@@ -67,24 +80,55 @@ def land(
     asked |= {"branch": branch, "message": message, "how": how.value if how else None}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
     if all_green:
-        if run is not None:
-            raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
-        return green.land_all(face, body, yes=yes)
-    client = face.client()
+        return _all(face, run, body, push_to, yes=yes)
     if run is None:
-        if len(body) > 1 or no_gates:
-            raise UsageError("name the run that is to be landed", fix="pancode land last")
-        answer = client.get("/v1/landings")
-        face.show(answer, lambda: _listed(answer["landings"]))
-        return ExitCode.DONE
-    if not detach:
+        return _queue(face, body)
+    if resolve:
+        return settle(face, run, body, detach=detach)
+    return _one(face, run, {**body, "wait": not detach}, push_to)
+
+
+def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
+    """The branch on which it lands; UsageError where two are named."""
+    if push_to is None:
+        return named
+    if named not in (None, push_to[1]) or detach:
+        what = "--push names the branch itself, and waits for the landing"
+        raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
+    return push_to[1]
+
+
+def _all(
+    face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, yes: bool
+) -> int:
+    if run is not None:
+        raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
+    status = green.land_all(face, body, yes=yes)
+    if push_to is not None and status in (ExitCode.DONE, ExitCode.PARTIAL):
+        push(face, *push_to, {"status": "landed"})
+    return status
+
+
+def _queue(face: Face, body: dict[str, Any]) -> int:
+    if body != {"gates": True}:
+        raise UsageError("name the run that is to be landed", fix="pancode land last")
+    answer = face.client().get("/v1/landings")
+    face.show(answer, lambda: _listed(answer["landings"]))
+    return ExitCode.DONE
+
+
+def _one(face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None) -> int:
+    client = face.client()
+    if body["wait"]:
         _tell_place(face, client, run)
-    answer = landing.land(face, client, run, {**body, "wait": not detach})
+    answer = landing.land(face, client, run, body)
+    if push_to is not None:
+        answer = push(face, *push_to, answer)
     face.show(answer, lambda: landing.landing(answer))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 
-def _tell_place(face: Any, client: Client, run: str) -> None:
+def _tell_place(face: Face, client: Client, run: str) -> None:
     """Those of the same repository come first."""
     rows = client.get("/v1/landings", before=run)["landings"]
     if rows:

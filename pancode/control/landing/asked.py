@@ -9,7 +9,7 @@ from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import CALLED_OFF, FAILED, LANDED, by_hand
-from pancode.domain.life.signals import CalledOff, Landed, LandingAsked, LandingOver, Signal
+from pancode.domain.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Signal
 from pancode.domain.records import Action, ActionKind, Run
 from pancode.errors import PancodeError, UnavailableError
 
@@ -31,6 +31,11 @@ def ask(core: Core, run_id: str, way: LandWay) -> Action:
     return asked
 
 
+def drop(core: Core, run_id: str, by: str) -> None:
+    """A person does not want its change. Idempotent. WorkspaceError before its end."""
+    _signal(core, run_id, Dropped(by))
+
+
 def waiting(core: Core) -> list[Action]:
     """All landings that are asked for and not over, in their order."""
     with core.ports.ledger.transaction() as tx:
@@ -47,6 +52,9 @@ def way_of(run: Run, action: Action) -> LandWay:
     """As a person has asked for it, or as a dispatch does."""
     if by_hand(action):
         return LandWay.of_row(action.detail)
+    resolves = run.terms.get("resolves")
+    if isinstance(resolves, dict):
+        return LandWay.of_row(resolves["way"])
     return LandWay(by=f"{run.created_by} (dispatch --land)")
 
 
@@ -86,6 +94,19 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
         return
     done = (landed(report, way),) if report["status"] == LANDED else ()
     _over(core, asked, report, *done)
+    resolves = run.terms.get("resolves")
+    if done and isinstance(resolves, dict):
+        _with_it(core, str(resolves["run"]), run, report, way)
+
+
+def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: LandWay) -> None:
+    """The run whose conflict was settled is landed, too."""
+    with core.ports.ledger.transaction() as tx:
+        old = tx.get(Run, settled)
+    if old is None or old.landed is not None:
+        return
+    told = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
+    _signal(core, settled, landed(told, way), LandingOver(told, by=way.by))
 
 
 def _refused(error: PancodeError) -> dict[str, Any]:

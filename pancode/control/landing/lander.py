@@ -13,7 +13,15 @@ from pancode.control.landing.ports import Repositories
 from pancode.control.landing.under_way import Landings
 from pancode.control.query.continued import change_begins
 from pancode.domain.landing.commits import message_of, trailers_of
-from pancode.domain.landing.values import LandReport, LandRequest, LandStatus, LandWay, OnBranch
+from pancode.domain.landing.values import (
+    ConflictState,
+    How,
+    LandReport,
+    LandRequest,
+    LandStatus,
+    LandWay,
+    OnBranch,
+)
 from pancode.domain.life.landing import CALLED_OFF
 from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
@@ -31,26 +39,37 @@ class Lander:
 
     def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
         """Its report, with all that faces show. WorkspaceError for one that may not be written."""
-        repo, snapshot, commit = commits_of(self._core, run)
-        if commit is None or run.project is None:
-            raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
-        request = LandRequest(repo, snapshot, commit, None, _allowed(run), _base(run), run.id)
+        request = self.request_of(run)
         with self._landings.of(run.id) as landing:
             if not wanted():
                 landing.off.set()
             report = self._landed(run, request, way, landing.off.is_set)
-            landing.ended = told(report, commit)
+            landing.ended = told(report, request.result_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
             raise _refused(run, report)
         return landing.ended
+
+    def request_of(self, run: Run) -> LandRequest:
+        """Its change. WorkspaceError for a run that changed nothing."""
+        repo, snapshot, commit = commits_of(self._core, run)
+        if commit is None or run.project is None:
+            raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
+        return LandRequest(repo, snapshot, commit, None, _allowed(run), _base(run), run.id)
+
+    def conflict(self, run: Run, branch: str) -> ConflictState:
+        """The state of both sides; without files where the change would merge cleanly."""
+        return self._repositories.conflict(str(run.project), self.request_of(run), branch)
 
     def _landed(self, run: Run, request: LandRequest, way: LandWay, off: Callable[[], bool]) -> LandReport:
         judge = LandingJudge(self._core, self._repositories, run, way, off)
         project = str(run.project)
         if not way.branch:
             return self._repositories.into_files(project, request, judge, off)
-        message = message_of(run, way.message)
-        target = OnBranch(way.branch, message, self._core.wall_ms(), way.how, trailers_of(run))
+        message, settles = message_of(run, way.message), run.terms.get("resolves")
+        how, trailers = way.how, trailers_of(run)
+        if isinstance(settles, dict):  # its first commit is one with markers
+            how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))
+        target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
         return self._repositories.onto_branch(project, request, target, judge, off)
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pancode.control.core import Core
+from pancode.control.landing.asked import drop as drop
 from pancode.control.landing.asked import repo_of, waiting, way_of
 from pancode.control.query.run import iso, run_shape
 from pancode.control.query.shapes import RunShape
-from pancode.domain.landing.green import is_green, is_result
+from pancode.domain.landing.green import is_green, is_open, is_result
 from pancode.domain.life.landing import CALLED_OFF, LANDED, NOTHING, WAITING
 from pancode.domain.records import Run, Workflow, WorkflowStep
 from pancode.errors import WorkspaceError
@@ -42,15 +43,24 @@ def before(core: Core, run: Run, under_way: Collection[str]) -> list[dict[str, A
     return rows[:mine]
 
 
+def to_review(core: Core, project: str) -> list[RunShape]:
+    """Runs of this repository that have ended with a change on which nobody has decided; oldest first."""
+    return _listed(core, lambda run: is_open(run, project))
+
+
 def green(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done, whose gates have passed, and that are not landed; oldest first.
 
     Left out: what another run goes on from, what lost a race or is needed by a later step (the last step has
     it all), what a person has denied, and what waits in the queue already.
     """
+    return _listed(core, lambda run: is_green(run, project))
+
+
+def _listed(core: Core, fits: Callable[[Run], bool]) -> list[RunShape]:
     queued = {action.run for action in waiting(core)}
     with core.ports.ledger.transaction() as tx:
-        found = [run for run in tx.find(Run, order="created_ms") if is_green(run, project)]
+        found = [run for run in tx.find(Run, order="created_ms") if fits(run)]
         mine = [run for run in found if run.id not in queued and _is_the_result(tx, run)]
         return [run_shape(core, tx, run) for run in mine]
 

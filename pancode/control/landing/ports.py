@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pancode.domain.landing.values import CalledOff, Gates, LandReport, LandRequest, OnBranch
+from pancode.domain.landing.values import CalledOff, ConflictState, Gates, LandReport, LandRequest, OnBranch
 
 
 class Repositories(Protocol):
@@ -20,6 +20,9 @@ class Repositories(Protocol):
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
         """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        """The state of both sides of a conflict, in the depot only. Without files: there is no conflict."""
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         """A commit of a tree of the depot; always the same one."""

@@ -87,6 +87,14 @@ class RunVerbs:
         """The runs of a repository that `land --all-green` lands, oldest first."""
         return listing.green(self._core, project)
 
+    def to_review(self, project: str) -> list[RunShape]:
+        """The runs of a repository whose changes nobody has decided on, oldest first."""
+        return listing.to_review(self._core, project)
+
+    def drop(self, run_id: str, by: str) -> None:
+        """Decide that its change is not wanted. Idempotent. WorkspaceError before its end."""
+        listing.drop(self._core, run_id, by)
+
     def queued(self, done: Dispatched) -> Json:
         """The answer to a dispatch: the new run, and warnings."""
         return {**run.queued(done.run, done.chosen), "warnings": list(done.warnings)}

@@ -8,15 +8,20 @@ from node_agent.wire.failure import Outcome
 from pancode.domain.people.continuing import nexts
 from pancode.domain.records import Run, Workflow, WorkflowStep
 
-DENIED = "denied"
+CLOSED = ("denied", "dropped", "nothing to land")
 
 
 def is_green(run: Run, project: str) -> bool:
     """Whether it is done, verified by gates, has changed something, and is not landed or gone on from."""
-    mine = run.project == project and run.judges is None and run.landed is None
     done = run.outcome is Outcome.DONE and bool(run.gates) and gates_passed(run)
-    open_still = not nexts(run) and run.landing.get("status") not in (DENIED, "nothing to land")
-    return mine and done and open_still and run.result.get("commit") is not None
+    return done and is_open(run, project)
+
+
+def is_open(run: Run, project: str) -> bool:
+    """Whether it has ended with a change that nobody has landed, denied, dropped or gone on from."""
+    mine = run.project == project and run.judges is None and run.landed is None
+    open_still = not nexts(run) and run.landing.get("status") not in CLOSED
+    return mine and run.outcome is not None and open_still and run.result.get("commit") is not None
 
 
 def gates_passed(run: Run) -> bool:

@@ -141,6 +141,16 @@ class Merged:
     tested: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ConflictState:
+    """Both sides of a conflict as a commit of the depot, with marked places; `ours`: one's own side."""
+
+    commit: str
+    ours: str
+    base: str | None
+    files: tuple[str, ...]
+
+
 Gates = Callable[[Merged], LandingGates]
 """Judges the merged tree."""
 

@@ -17,6 +17,7 @@ from pancode.domain.life.signals import (
     Continued,
     Declined,
     Doubted,
+    Dropped,
     Due,
     Ended,
     GivenUp,
@@ -145,6 +146,8 @@ def _landed(made: Changes, signal: Landing) -> Changes:
     match signal:
         case LandingAsked():
             return landing.asked(made, signal)
+        case Dropped():
+            return landing.dropped(made, signal)
         case CalledOff():
             return landing.called_off(made, signal)
         case LandingOver():

@@ -9,14 +9,14 @@ from node_agent.wire.failure import Outcome
 from pancode.counted import counted
 from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import CalledOff, Landed, LandingAsked, LandingOver
+from pancode.domain.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver
 from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.records import Action, ActionKind, Run, RunState
 from pancode.domain.values import replace
 from pancode.errors import WorkspaceError
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
-HELD, WAITING = "held", "waiting"
+HELD, WAITING, DROPPED = "held", "waiting", "dropped"
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how"),
@@ -75,6 +75,23 @@ def asked(made: Changes, signal: LandingAsked) -> Changes:
 def by_hand(action: Action) -> bool:
     """Whether a person has asked for this landing, and not a dispatch."""
     return "by" in action.detail
+
+
+def dropped(made: Changes, signal: Dropped) -> Changes:
+    """A person has looked at the change and does not want it: nothing offers it any more. Idempotent.
+
+    Its commit stays in the depot, and `land` lands it all the same. WorkspaceError before the run's end.
+    """
+    run = made.run
+    if run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
+    if run.landing.get("status") == DROPPED:
+        return made
+    made = people.over(made.done(made.case.action(ActionKind.LAND)))
+    report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {signal.by}"}
+    made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
+    made = made.tell("land", f"asked by {signal.by}", DROPPED, "")
+    return made.record("land", "info", DROPPED, by=signal.by)
 
 
 def called_off(made: Changes, signal: CalledOff) -> Changes:

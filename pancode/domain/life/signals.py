@@ -230,6 +230,13 @@ class LandingAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A person does not want its change."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class LandingOver:
     """The landing that waited in the queue has come to its end."""
 
@@ -257,5 +264,5 @@ Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Steered = Approved | Continued | Declined | ToldByPerson
-Landing = LandingAsked | CalledOff | LandingOver | Landed
+Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed
 Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing

@@ -62,4 +62,6 @@ class RunTerms(TypedDict, total=False):
     board: list[dict[str, str]]
     """Only while its order is built: the board of its workflow, in wire form."""
     origin: str
-    """The snapshot at which the first step of its workflow began."""
+    """The snapshot at which the first step of its workflow began, or one's own side of a conflict."""
+    resolves: dict[str, Any]
+    """The conflict that it settles: run, origin, way, trailers; as DispatchRequest has it."""

@@ -159,6 +159,9 @@ class ToldCode:
         where = {"tree": "/home/ana/project", "branch": "main"}
         return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **where, **told}
 
+    def resolve(self, around: object, run: Run, asked: LandWay) -> dict[str, Any]:
+        return {"run": "r-0002", "state": "pending", "warnings": []}
+
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         return []
 

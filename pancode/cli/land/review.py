@@ -1,0 +1,147 @@
+"""`pancode review`: each change that nobody has decided on, one after the other; one key for each answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from pancode.cli.face import Face, here, who
+from pancode.cli.follow import summary
+from pancode.cli.land import landing
+from pancode.cli.lazy import Commands
+from pancode.cli.params import Json
+from pancode.cli.render import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.cli.tell import tell_error
+from pancode.client import ApiError, Client, path_of
+from pancode.counted import counted
+from pancode.errors import ExitCode, PancodeError, WorkspaceError
+
+app = Commands()
+MOST_LINES, MOST_ANSWER = 400, 4_000
+KEYS = "l land   r send back with a remark   d drop   s skip   q quit"
+
+
+@app.verb("review", "pancode review", "pancode review --json")
+def review(face: Json) -> int:
+    """Results of this repository one after the other: change, gates, answer, receipt, cost; then your key.
+
+    Keys: l lands it, r sends it back with a remark (a new run goes on from it), d drops it, s skips it,
+    q quits. In a pipe they are listed, and nothing is asked.
+    """
+    client = face.client()
+    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=here())["runs"]
+    asks = face.can_ask() and sys.stdout.isatty()
+    if not rows or face.as_json or not asks:
+        found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else rows
+        face.show({"runs": rows}, lambda: "".join(map(_page, found)) or "nothing to review here\n")
+        return ExitCode.DONE
+    done: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        sys.stdout.write(_drawn(client, _looked_up(client, row["run"]), f"{number} of {len(rows)}"))
+        answer = _asked(face, client, row["run"])
+        if answer == "quit":
+            break
+        done.append(answer)
+    told = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
+    sys.stdout.write(f"reviewed {counted(len(done), 'result')} of {len(rows)}: {told}\n")
+    return ExitCode.DONE
+
+
+def _looked_up(client: Client, run: str) -> dict[str, Any]:
+    """All of a run, and what its receipt is worth."""
+    shape: dict[str, Any] = client.get(path_of("runs", run))
+    try:
+        verdict = str(client.get(path_of("runs", run, "verify"))["verdict"])
+    except ApiError as error:
+        verdict = error.code
+    return {**shape, "verdict": verdict}
+
+
+def _page(shape: dict[str, Any]) -> str:
+    """Without colours and without the change itself: for a pipe."""
+    files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
+    return f"{summary(shape)}{_told(shape)}{files}  pancode land {shape['run']}\n\n"
+
+
+def _told(shape: dict[str, Any]) -> str:
+    gates = shape.get("gates") or []
+    lines = [f"  task       {safe(shape['task'])}"]
+    lines += [f"  gate       {safe(one['name'])}: {_verdict(one)}" for one in gates]
+    lines += [] if gates else ["  gate       none: nothing has tested it"]
+    lines.append(f"  receipt    {tone(shape['verdict'])}")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(gate: dict[str, Any]) -> str:
+    return tone("passed") if gate.get("passed") else f"{tone('failed')}, exit {gate.get('exit_code')}"
+
+
+def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
+    change = client.raw(path_of("runs", shape["run"], "diff"))
+    lines = change.splitlines(keepends=True)
+    cut = b"".join(lines[:MOST_LINES])
+    shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
+    more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {shape['run']}\n"
+    answer = safe_block(str(shape.get("answer") or "")[:MOST_ANSWER])
+    head = paint(f"--- {place} ---", "bold", sys.stdout)
+    rest = more if len(lines) > MOST_LINES else ""
+    return f"\n{head}\n{shown}{rest}\n{answer}{summary(shape)}{_told(shape)}"
+
+
+def _asked(face: Face, client: Client, run: str) -> str:
+    """What became of it; asked again for a key that means nothing, and after a landing that failed."""
+    acts: dict[str, Callable[[], str]] = {
+        "l": lambda: _land(face, client, run),
+        "r": lambda: _sent_back(client, run),
+        "d": lambda: _dropped(client, run),
+        "s": lambda: "skipped",
+        "q": lambda: "quit",
+    }
+    while True:
+        sys.stdout.write(f"{KEYS}  > ")
+        sys.stdout.flush()
+        key = _key()
+        sys.stdout.write(f"{key if key.isprintable() else ''}\n")
+        if key in ("\x03", "\x04"):
+            return "quit"
+        try:
+            told = acts[key.lower()]() if key.lower() in acts else ""
+        except PancodeError as error:
+            tell_error(error, as_json=False)
+            continue
+        if told:
+            return told
+
+
+def _key() -> str:
+    """One key, without Enter."""
+    try:
+        return str(typer.getchar())
+    except (KeyboardInterrupt, EOFError):
+        return "\x03"
+
+
+def _land(face: Face, client: Client, run: str) -> str:
+    report = landing.land(face, client, run, {})
+    sys.stdout.write(landing.landing(report))
+    if report["status"] not in landing.FINE:
+        raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
+    return "landed"
+
+
+def _sent_back(client: Client, run: str) -> str:
+    remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
+    if not remark:
+        return ""
+    new = client.post(path_of("runs", run, "continue"), {"by": who(), "text": remark})
+    sys.stdout.write(f"{new['run']}  goes on from {run}\n")
+    return "sent back"
+
+
+def _dropped(client: Client, run: str) -> str:
+    client.post(path_of("runs", run, "land", "drop"), {"by": who()})
+    sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
+    return "dropped"

@@ -1,0 +1,101 @@
+"""`pancode land` and `review` through the command line and a real fleet of this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faces.conftest import Shell
+from tests.integration.faces.test_this_machine import LONG_S, _git, _repository, fleet
+from tests.terminal import Terminal
+
+__all__ = ["fleet"]
+
+
+def _run(fleet: Shell, script: str, *more: str) -> str:
+    said = fleet(
+        *("dispatch", "--runtime", "shell", "--verify", "true", "--json", *more, script), timeout_s=LONG_S
+    )
+    assert said.status == 0, said.err
+    return str(said.data["run"])
+
+
+@pytest.mark.slow
+def test_results_are_reviewed_and_landed_by_themselves_and_together(fleet: Shell) -> None:
+    """One fleet for all of it: a fleet takes longer than each of these."""
+    _repository(fleet.cwd)
+    before = _git(fleet.cwd, "rev-parse", "HEAD").strip()
+    dirty = _git(fleet.cwd, "status", "--short")
+    one = _run(fleet, "echo one > 'b c.txt'")
+    two = _run(fleet, "echo two > 'b c.txt'")
+    three = _run(fleet, "echo three > d.txt")
+    bare = _remote(fleet)
+
+    # In a pipe: plain text, nothing asked.
+    listed = fleet("review")
+    assert listed.status == 0 and "\x1b" not in listed.out
+    assert all(f"pancode land {run}" in listed.out for run in (one, two, three))
+    assert listed.out.count("receipt    PASS") == 3 and "gate       true: passed" in listed.out
+    assert [row["run"] for row in fleet("review", "--json").data["runs"]] == [one, two, three]
+
+    # All of them onto a branch: the second conflicts with the first.
+    refused = fleet("land", "--all-green", "--branch", "agent/all")
+    assert refused.status == 2 and refused.err.count(" file") >= 3, "nobody can say yes there"
+    both = fleet("land", "--all-green", "--yes", "--push", "origin", "agent/all", "--how", "rebase")
+    assert both.status == 20, both.err
+    assert f"{one}  landed" in both.out and f"{three}  landed" in both.out
+    assert f"{two}  conflict" in both.out and f"pancode land {two} --resolve" in both.out
+    trailers = _git(
+        fleet.cwd, "log", "-2", "--format=%(trailers:key=Pancode-Run,valueonly,separator=)", "agent/all"
+    )
+    assert trailers.split() == [three, one]
+    assert _git(bare, "rev-parse", "agent/all") == _git(fleet.cwd, "rev-parse", "agent/all")
+    assert (
+        _git(fleet.cwd, "rev-parse", "HEAD").strip() == before
+        and _git(fleet.cwd, "status", "--short") == dirty
+    )
+
+    # Once more: found, and said.
+    again = fleet("land", one, "--branch", "agent/all")
+    assert again.status == 0 and "nothing to land" in again.out and "found by ancestry" in again.out
+    wrong = fleet("land", two, "--push", "nowhere", "agent/two", "--json")
+    assert wrong.status == 7 and json.loads(wrong.err)["error"]["code"] == "not_pushed"
+    assert fleet("land").out == "no landing waits\n"
+    assert fleet("land", two, "--how", "merge").status == 2
+
+    _at_a_terminal(fleet)
+
+
+def _at_a_terminal(fleet: Shell) -> None:
+    """Each with its change; one key answers."""
+    four, five = _run(fleet, "echo four > four.txt"), _run(fleet, "echo five > five.txt")
+    screen = Terminal([sys.executable, "-m", "pancode", "review"], fleet.environ(), fleet.cwd, (50, 120))
+    try:
+        screen.shows("1 of 2")
+        screen.shows("+four")
+        screen.shows("PASS")
+        screen.shows("> ")
+        screen.types("x")
+        screen.shows("> ")
+        screen.types("l")
+        screen.shows(f"{four}  landed")
+        screen.shows("2 of 2")
+        screen.shows("> ")
+        screen.types("d")
+        screen.shows(f"{five}  dropped")
+        assert screen.ends() == 0 and "reviewed 2 results of 2: 1 landed, 1 dropped" in screen.told
+    finally:
+        screen.close()
+    assert (fleet.cwd / "four.txt").read_text() == "four\n" and not (fleet.cwd / "five.txt").exists()
+    assert fleet("review").out == "nothing to review here\n"
+
+
+def _remote(fleet: Shell) -> Path:
+    bare = fleet.cwd.parent / "far away.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
+    _git(fleet.cwd, "remote", "add", "origin", str(bare))
+    return bare

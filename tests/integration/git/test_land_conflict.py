@@ -1,0 +1,60 @@
+"""The state of both sides of a conflict: in the depot only, with marked places; settled, it lands cleanly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pancode.adapters.git.compose import conflict_state
+from pancode.adapters.git.land_branch import land_on_branch
+from pancode.domain.landing.values import ConflictState, LandStatus, OnBranch
+from tests.integration.git.coordinator import LINES, Desk, edit_c
+from tests.integration.git.repos import NOW_MS
+
+
+@pytest.mark.parametrize("branch", ["", "theirs"])
+def test_it_begins_with_both_and_its_result_lands(coordinator: Desk, branch: str) -> None:
+    request, user = coordinator.result(edit_c), coordinator.user
+    if branch:
+        user.git("stash", "-q")
+        user.git("checkout", "-q", "-b", branch)
+    user.write("c", LINES + "mine\n")
+    if branch:
+        user.git("commit", "-qm", "mine", "c")
+        user.git("checkout", "-q", "main")
+        user.git("stash", "pop", "-q", "--index")
+    before = coordinator.tree()
+    state = conflict_state(user.path, coordinator.depot, request, branch)
+    assert coordinator.tree() == before and state.files == ("c",)
+    git = coordinator.depot.git(request.repo_id)
+    marked = git.must("cat-file", "blob", f"{state.commit}:c").text()
+    assert "<<<<<<<" in marked and "mine" in marked and "\nk\n" in marked
+    settled = replace(request, snapshot_commit=state.ours, result_commit=_settled(coordinator, state))
+    if branch:
+        report = land_on_branch(
+            user.path, coordinator.depot, settled, OnBranch(branch, "settled", NOW_MS, trailers=("A: b",))
+        )
+        assert user.git("show", f"{branch}:c").endswith("mine\nk") and coordinator.tree() == before
+    else:
+        report = coordinator.land(settled)
+        assert (user.path / "c").read_text() == LINES + "mine\nk\n"
+    assert report.status is LandStatus.LANDED and report.files == ("c",)
+
+
+def _settled(coordinator: Desk, state: ConflictState) -> str:
+    """As an agent would."""
+    agent, depot = coordinator.agent, str(coordinator.depot.path(coordinator.taken.repo_id))
+    git = coordinator.depot.git(coordinator.taken.repo_id)
+    git.must("update-ref", "refs/pancode/snap/r-bbbb", state.commit)
+    agent.git("fetch", "-q", depot, "refs/pancode/snap/r-bbbb")
+    agent.git("checkout", "-q", "--detach", "FETCH_HEAD")
+    agent.write("c", LINES + "mine\nk\n")
+    agent.git("commit", "-qam", "settled")
+    agent.git("push", "-q", "-f", depot, "HEAD:refs/pancode/r-bbbb/1.1")
+    return agent.head
+
+
+def test_what_merges_cleanly_has_no_files(coordinator: Desk) -> None:
+    request = coordinator.result(edit_c)
+    assert conflict_state(coordinator.user.path, coordinator.depot, request, "").files == ()
