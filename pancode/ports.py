@@ -23,7 +23,8 @@ class Grouping:
 
     `by`: fields that are equal within a group. `sums`: fields of whole numbers or amounts. `distinct`: count
     the different values of this field and not the rows. `among`: a field has one of these values.
-    `prefix`: a field starts with this text. `least`: a number field is at least this.
+    `prefix`: a field starts with this text. `least`: a number field is at least this, `below`: less
+    than this.
     """
 
     by: tuple[str, ...]
@@ -32,6 +33,9 @@ class Grouping:
     among: Mapping[str, tuple[str | int | None, ...]] = field(default_factory=dict)
     prefix: tuple[str, str] | None = None
     least: tuple[str, int] | None = None
+    below: tuple[str, int] | None = None
+    largest: tuple[str, int] | None = None
+    """Where each row is a group: so many of them, those with the most of this amount."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ def _records(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _brief(context: ApiContext, call: ApiCall) -> Any:
+    context.coordinator.code.look_for_reverts()
     return context.plane.money.brief(call.query.get("by", "api"), call.query.get("since"))
 
 
@@ -101,6 +102,7 @@ def _looked(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _report(context: ApiContext, call: ApiCall) -> Any:
+    context.coordinator.code.look_for_reverts()
     return context.plane.money.report(call.query.get("by", "api"), call.query.get("since", "7d"))
 
 

@@ -89,6 +89,8 @@ class WorkBody(Body):
     attempts: int | None = None
     verify_retries: int | None = None
     """The number of new attempts after a failed gate."""
+    verify_on: Name | None = None
+    """Another node runs the gates on the result: its name, `other`, or `none`."""
     land: bool = False
     ask: bool = False
     """A person approves it before it begins."""
@@ -155,6 +157,12 @@ class BreakerBody(ActBody):
 class ReasonBody(Body):
     by: By = "api"
     reason: Line = ""
+
+
+class VerifyBody(ActBody):
+    """`on`: a node's name, or `other`."""
+
+    on: Name = "other"
 
 
 class RetryBody(ReasonBody):

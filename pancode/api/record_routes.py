@@ -102,7 +102,7 @@ def _chain(context: ApiContext, call: ApiCall) -> Any:
 
 def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, MOST_ROWS)
-    wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run")))
+    wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     return {"audit": context.plane.records.audit(wanted, limit)}
 
 
@@ -179,6 +179,8 @@ def _config(context: ApiContext, call: ApiCall) -> Any:
     return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
 
 
+_AUDIT = ("about", "domain", "level", "run", "by", "limit")
+
 RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/ping", _ping, at_door=AtDoor.OPEN, answers=PingAnswer),
     Verb("GET", "/v1/queues", _queues, query=("name",), answers=QueuesShape),
@@ -199,7 +201,13 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/keys", _keys, answers=KeysAnswer),
     Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True, right=REMOVES, answers=KeysAnswer),
     Verb("GET", "/v1/export", _export, query=("run",), answers=Object),
-    Verb("GET", "/v1/audit", _audit, query=("about", "domain", "level", "run", "limit"), answers=AuditAnswer),
+    Verb(
+        "GET",
+        "/v1/audit",
+        _audit,
+        query=_AUDIT,
+        answers=AuditAnswer,
+    ),
     Verb("GET", "/v1/audit/verify", _verify_audit, answers=AuditVerdictShape),
     Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name"), answers=RuntimesAnswer),
     Verb("GET", "/v1/endpoints", _endpoints, query=("node",), answers=EndpointsAnswer),

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody
+from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     DryRunAnswer,
@@ -120,6 +120,11 @@ def _verify(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.records.verify(call.path["run"], context.coordinator.streams)
 
 
+def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
+    body: VerifyBody = call.body
+    return context.plane.runs.verify_elsewhere(_meant(context, call), body.on, body.by)
+
+
 RUN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/runs", _runs, query=("limit", *RUN_FILTERS), answers=RunsAnswer),
     Verb(
@@ -153,5 +158,14 @@ RUN_VERBS: tuple[Verb, ...] = (
     ),
     Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),
     Verb("GET", "/v1/runs/{run}/verify", _verify, answers=VerdictShape),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/verify",
+        _verify_elsewhere,
+        VerifyBody,
+        pokes=True,
+        right=DISPATCHES,
+        answers=RunShape,
+    ),
     *LAND_VERBS,
 )

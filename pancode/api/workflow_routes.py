@@ -10,6 +10,7 @@ from pancode.api.document.answers import Object, WorkflowDryRun, WorkflowsAnswer
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import AgainBody, WorkflowBody
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
+from pancode.control.query.shapes import VerdictShape
 from pancode.domain.access.rights import DISPATCHES, DROPS
 
 
@@ -47,6 +48,10 @@ def _board(context: ApiContext, call: ApiCall) -> Any:
     return {"board": context.plane.workflows.board(call.path["workflow"])}
 
 
+def _verify(context: ApiContext, call: ApiCall) -> Any:
+    return context.plane.workflows.verify(call.path["workflow"], context.coordinator.streams)
+
+
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
     return context.plane.workflows.retry(_around(context, text), text, body.by, body.yes)
@@ -73,6 +78,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/workflows/{workflow}", _show, answers=WorkflowShape),
     Verb("GET", "/v1/workflows/{workflow}/receipt", _receipt, answers=Object),
     Verb("GET", "/v1/workflows/{workflow}/board", _board, answers=Object),
+    Verb("GET", "/v1/workflows/{workflow}/verify", _verify, answers=VerdictShape),
     Verb(
         "POST",
         "/v1/workflows/{workflow}/stop",

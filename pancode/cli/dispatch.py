@@ -30,7 +30,7 @@ app = Commands()
 
 _SAID = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
-    *("budget", "on_lost", "attempts", "verify_retries", "wrap_up", "network"),
+    *("budget", "on_lost", "attempts", "verify_retries", "verify_on", "wrap_up", "network"),
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
     "max_disk",
 )
@@ -112,6 +112,7 @@ def dispatch(
     priority: options.Priority = 0,
     attempts: options.Attempts = None,
     verify_retries: options.VerifyRetries = None,
+    verify_on: options.VerifyOn = None,
     network: options.Network = None,
     on_lost: options.OnLost = None,
     told_only: options.ToldOnly = False,
@@ -211,7 +212,8 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     answer = safe_block(whole["answer"]) if not face.as_json else ""
     status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
     unless_landed(whole)
-    return status
+    disputed = (whole["verification"] or {}).get("state") == "disputed"
+    return exit_of("verify_failed") if disputed else status
 
 
 def _preset(flag: str | None) -> str | None:

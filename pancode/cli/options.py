@@ -99,6 +99,14 @@ VerifyRetries = Annotated[
         max=9,
     ),
 ]
+VerifyOn = Annotated[
+    str | None,
+    option(
+        "Another machine runs the gates on the result and signs what it sees: other, a name, or none.",
+        "N",
+        complete=completions.nodes,
+    ),
+]
 Network = Annotated[
     str | None,
     option(

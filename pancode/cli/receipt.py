@@ -79,6 +79,7 @@ def show(run: Run, face: Json) -> None:
 @receipt.verb(
     "verify",
     "pancode receipt verify last",
+    "pancode receipt verify w-zd43pq",
     "pancode receipt verify r.json --keys k.json",
     "pancode receipt verify --chain gpubox",
 )
@@ -95,6 +96,7 @@ def verify(
 ) -> int:
     """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
+    RUN may be a workflow: then its receipt is judged with those of its runs.
     RUN may be an exported file: then nothing but that file and the --keys is looked at.
 
     With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
@@ -118,8 +120,9 @@ def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
 
         judged = verify_file(Path(run), keys)
         return {**judged}
+    kind = "workflows" if run.startswith("w-") else "runs"
     try:
-        answer: dict[str, Any] = face.client().get(path_of("runs", run, "verify"))
+        answer: dict[str, Any] = face.client().get(path_of(kind, run, "verify"))
         return answer
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:

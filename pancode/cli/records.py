@@ -40,6 +40,7 @@ def audit(
     domain: Annotated[str | None, option("Only of this domain.", "DOMAIN")] = None,
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
+    by: Annotated[str | None, option("Only what this user did.", "USER")] = None,
     number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
     face: Json,
 ) -> int:
@@ -47,11 +48,11 @@ def audit(
 
     ABOUT: a domain (dispatch or admission, budget, fleet, land, people, receipt, trust), a level (info,
     warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out: each
-    has the digest of the one before it.
+    has the digest of the one before it, and every twentieth digest is signed with the fleet's key.
     """
     if about == "verify":
         return _verify(face)
-    query = {"about": about, "domain": domain, "level": "error" if error else level}
+    query = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
     answer = face.client().get("/v1/audit", **query, limit=number)
     face.show(answer, lambda: _entries(answer["audit"]))
     return ExitCode.DONE
@@ -61,9 +62,9 @@ def _verify(face: Face) -> int:
     answer = face.client().get("/v1/audit/verify")
     passed = answer["verdict"] == "PASS"
     words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
-    more = (
-        f", the newest is {answer['head'][:16]}" if passed else f"; entry {answer['entry']}: {answer['why']}"
-    )
+    held = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
+    newest = f", the newest is {answer['head'][:16]}"
+    more = f"{held}{newest}" if passed else f"; entry {answer['entry']}: {answer['why']}"
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 

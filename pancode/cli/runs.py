@@ -10,6 +10,7 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.face import who
 from pancode.cli.follow import cost, lasted, summary
+from pancode.cli.land.landing import landed
 from pancode.cli.lazy import Commands
 from pancode.cli.params import Json, Run, option
 from pancode.cli.people.newrun import follow_new
@@ -27,8 +28,10 @@ from pancode.cli.render import (
     zone,
 )
 from pancode.cli.tables import table
+from pancode.cli.tell import exit_of
 from pancode.client import path_of
 from pancode.counted import counted
+from pancode.errors import ExitCode
 
 app = Commands()
 
@@ -189,6 +192,26 @@ def stop(
     )
     words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
+
+
+@runs.verb("verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+def verify(
+    run: Run,
+    *,
+    on: Annotated[
+        str, option("This machine (default: any other than the run's own).", "N", complete=completions.nodes)
+    ] = "other",
+    detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Have another machine run the gates on a run's result, and sign what it sees."""
+    client = face.client(works=True)
+    answer = client.post(path_of("runs", run, "verify"), {"by": who(), "on": on})
+    shown = answer if detach else landed(face, client, answer["run"])
+    if shown is None:
+        return ExitCode.DETACHED
+    face.show(shown, lambda: summary(shown) if "findings" in shown else f"{shown['run']}  being verified\n")
+    return exit_of("verify_failed") if shown["verification"]["state"] == "disputed" else ExitCode.DONE
 
 
 @runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")

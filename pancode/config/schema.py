@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.config.notify import Notify
@@ -21,12 +21,14 @@ from pancode.config.values import (
     Names,
     Size,
     Texts,
+    as_tuple,
 )
 from pancode.domain.landing.values import How
 from pancode.domain.models import model_ref
 from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
 from pancode.domain.tiers import ModelTier
+from pancode.domain.track.expected import EXPLORE
 from pancode.errors import ConfigError, UsageError
 
 MINUTE_MS = 60_000
@@ -42,6 +44,7 @@ def _model_name(text: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
+ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(as_tuple)]
 
 
 class Part(BaseModel):
@@ -71,6 +74,8 @@ class Dispatch(Part):
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
+    verify_on: str | None = Field(default=None, min_length=1)
+    land_verified: bool = False
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
 
@@ -97,9 +102,16 @@ class Models(Part):
     orchestrator: ModelName | None = None
     worker: ModelName | None = None
     scout: ModelName | None = None
+    choices: ModelNames = ()
     machines: Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
     strict_tiers: bool = False
+
+
+class Records(Part):
+    """How records decide."""
+
+    explore: float = Field(default=EXPLORE, ge=0, le=1)
 
 
 class Nodes(Part):
@@ -206,6 +218,7 @@ class Settings(Part):
     dispatch: Dispatch = Dispatch()
     limits: LimitSettings = LimitSettings()
     models: Models = Models()
+    records: Records = Records()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()
@@ -248,7 +261,11 @@ class Settings(Part):
             estimate_ms=self.budget.estimate_time,
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
+            verify_on=self.dispatch.verify_on,
+            land_verified=self.dispatch.land_verified,
             network=self.dispatch.network,
+            models=self.models.choices,
+            explore=self.records.explore,
             tiers=self.models.tiers,
             strict_tiers=self.models.strict_tiers,
             allowed_files=self.allow.files,

@@ -89,14 +89,15 @@ def _file_path(text: str) -> str:
     return text
 
 
-def _listed(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """A list as the tuple that it stands for; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _command(value: object) -> object:
     """Text is split like a shell's words; a list is an argument list already."""
     if not isinstance(value, str):
-        return _listed(value)
+        return as_tuple(value)
     try:
         return split_words(value, "the command")
     except UsageError as exc:
@@ -113,12 +114,12 @@ Money = Annotated[Decimal, BeforeValidator(amount_usd)]
 """USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Level = Annotated[Reasoning, BeforeValidator(reasoning_word)]
-Names = Annotated[tuple[VariableName, ...], BeforeValidator(_listed)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[VariableName, ...], BeforeValidator(as_tuple)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 Command = Annotated[
     tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
 ]
-Commands = Annotated[tuple[Command, ...], BeforeValidator(_listed)]
-Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(_listed)]
+Commands = Annotated[tuple[Command, ...], BeforeValidator(as_tuple)]
+Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(as_tuple)]
 """Addresses of model servers."""
-FolderNames = Annotated[Folders, BeforeValidator(_listed)]
+FolderNames = Annotated[Folders, BeforeValidator(as_tuple)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -30,6 +31,8 @@ from pancode.domain.records import (
     WaitReason,
     Workflow,
 )
+from pancode.domain.track.choosing import WorkerKind, of_nodes, worker_kind
+from pancode.domain.track.track_records import TrackRecord
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
 from pancode.ports import Offer, Ticket, Transaction
@@ -175,8 +178,16 @@ def _standing(
         resting=passed_over.resting(core),
         shunned=passed_over.kept_from(core, tx, waiting, views),
         due=_due(tx, waiting),
+        records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
     )
+
+
+def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
+    """As far as they were read: binding reads nothing for them."""
+    known = core.live.recent
+    sums = known.sums if known is not None else {}
+    return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
 
 
 def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from functools import cache
-from typing import TypeVar
 
 from node_agent.policy.rulefile import RuleError, together
 from pancode.control import run_budget, snapshots
-from pancode.control.account.track_records import early_picker
+from pancode.control.account.track_records import RecordsPicker, recent
 from pancode.control.bind import bind_in
 from pancode.control.core import Core
 from pancode.control.enqueue import admit
@@ -28,23 +25,20 @@ from pancode.domain.admission import (
     refusal,
 )
 from pancode.domain.admission.safety import accepted
-from pancode.domain.books import Amount, used_by
 from pancode.domain.endpoints import costs_nothing
 from pancode.domain.orders import rules_of
 from pancode.domain.passports import ModelPlace, Needs, sifted, unknowns, untested
 from pancode.domain.placement import is_unheld, is_walled
 from pancode.domain.presets import outranked_for
-from pancode.domain.records import Balance, BookEntry, Run, RunState, Setting
-from pancode.domain.request import Catalogue, DispatchRequest, Pick, Worker
+from pancode.domain.records import Balance, BookEntry, Run, Setting
+from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.requested import as_task
 from pancode.domain.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.domain.track.expected import EXPECTED
 from pancode.errors import ConfigError, NotFoundError
 from pancode.ports import SnapshotTaken, Transaction
 
-K = TypeVar("K")
-V = TypeVar("V")
-Payee = tuple[str, str | None]
 HISTORY = 200
 """Runs that the estimate looks back on."""
 
@@ -82,9 +76,8 @@ class AskedDispatch:
     request: DispatchRequest
     parent: str | None
     paths: tuple[PathFact, ...]
-    history: Mapping[Payee, Decimal]
-    work: Mapping[Worker, Amount]
-    pick: Pick | None = None
+    picker: RecordsPicker
+    """Chooses by the records; for the whole dispatch with one draw."""
 
 
 def dry_run(
@@ -142,36 +135,6 @@ def warnings_of(judged: JudgedDispatch, taken: SnapshotTaken | None) -> tuple[st
     return (*judged.outranked, *warned, *judged.notes, *(taken.warnings if taken is not None else ()))
 
 
-class Past(Mapping[K, V]):
-    """The averages of settled runs; read once, for both uses, and only when needed."""
-
-    def __init__(self, read: Callable[[], Mapping[K, V]]) -> None:
-        self._read = read
-
-    def __getitem__(self, key: K) -> V:
-        return self._read()[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-
-def past(core: Core) -> tuple[Past[Payee, Decimal], Past[Worker, Amount]]:
-    """Average USD by (agent, model), and average tokens and time by (agent, runtime, model)."""
-
-    @cache
-    def read() -> tuple[Mapping[Payee, Decimal], Mapping[Worker, Amount]]:
-        with core.ports.ledger.transaction() as tx:
-            ended = tx.find(
-                Run, {"state": RunState.ENDED}, order="created_ms", descending=True, limit=HISTORY
-            )
-        return _history(ended), _works(ended)
-
-    return Past(lambda: read()[0]), Past(lambda: read()[1])
-
-
 def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
     """The agents, models and nodes to choose from now."""
     project = asked.request.project
@@ -184,9 +147,9 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         project=around.project(project),
         rules=around.rules(project),
         vendors=core.lists,
-        history=asked.history,
-        work=asked.work,
-        pick=asked.pick,
+        pick=asked.picker.agent,
+        pick_model=asked.picker.model,
+        expect=asked.picker.expect,
     )
 
 
@@ -197,7 +160,9 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     if request.project is not None and request.cwd is not None:
         request = replace(request, folder=around.below(request.cwd, request.project))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
-    return AskedDispatch(request, parent, paths, *past(core), early_picker(core, around, request))
+    recent(core)  # read before anything is locked
+    picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
+    return AskedDispatch(request, parent, paths, picker)
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
@@ -318,31 +283,6 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
     return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)
 
 
-def _history(ended: Sequence[Run]) -> dict[Payee, Decimal]:
-    """Runs without cost, as those that a model server refused, say nothing about the cost of work."""
-    costs: dict[Payee, list[Decimal]] = {}
-    for run in ended:
-        usage = run.result.get("usage")
-        cost = usage.get("cost_usd") if isinstance(usage, dict) else None
-        if cost is not None and Decimal(str(cost)) > 0:
-            costs.setdefault((run.agent, run.model), []).append(Decimal(str(cost)))
-    return {
-        key: (sum(all_, Decimal(0)) / len(all_)).quantize(Decimal("0.0001")) for key, all_ in costs.items()
-    }
-
-
-def _works(ended: Sequence[Run]) -> dict[Worker, Amount]:
-    """Nor does what used no tokens say what work takes."""
-    sums: dict[Worker, tuple[int, Amount]] = {}
-    for run in ended:
-        used = used_by(run.result.get("usage"))
-        if used.tokens:
-            worker = (run.agent, run.runtime, run.model)
-            count, so_far = sums.get(worker, (0, Amount()))
-            sums[worker] = count + 1, so_far + used
-    return {key: Amount(tokens=all_.tokens // n, ms=all_.ms // n) for key, (n, all_) in sums.items()}
-
-
 def new_id(core: Core) -> str:
     with core.ports.ledger.transaction() as tx:
         return new_id_in(core, tx)
@@ -389,4 +329,6 @@ def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if chosen_by := run.terms.get("model_from"):
         work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+    if evidence := run.terms.get(EXPECTED):
+        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", str(evidence))
     return admit(work, run)

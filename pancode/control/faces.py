@@ -210,6 +210,9 @@ class CodeVerbs(Protocol):
     def landings(self, before_run: Run | None = None) -> list[Json]:
         """The landings that wait or are under way, in order, with their places; or those before a run's."""
 
+    def look_for_reverts(self) -> dict[str, str]:
+        """Landed changes that a later commit took back, by run; they are written down."""
+
     def call_off(self, run: Run) -> list[Json]:
         """Ask landings of this run that are under way or wait to end; how each did. Empty: there is none.
 

@@ -7,19 +7,18 @@ has one owner, the module that writes it. What belongs to a transaction is writt
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from pancode.domain.access.tokens import WebCode
-from pancode.domain.account.track_records import TrackRecord, WorkKey
 from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.health.breakers import EndedTries, EndedTry
 from pancode.domain.link_figures import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
+from pancode.domain.track.recent import RecentRuns
 
 
 @dataclass
@@ -221,8 +220,8 @@ class Live:
     """The newest attempts that ended, oldest first. `breakers`."""
     breaker_resets: dict[str, int] = field(default_factory=dict)
     """By breaker: when a person reset it. `breakers`."""
-    track_records: tuple[int, Mapping[WorkKey, TrackRecord]] | None = None
-    """Our boot clock when they were read, and the records. `account.track_records`."""
+    recent: RecentRuns | None = None
+    """The newest ended runs with their records; None: not read yet. `account.track_records`, `work`."""
     unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
     """A scope, the count of its runs of unknown cost, and these. `dispatch`; `work` forgets them."""
     day: str = ""

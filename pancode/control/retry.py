@@ -18,6 +18,7 @@ from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
 from pancode.domain.request import DispatchRequest
 from pancode.domain.runtimes import RUNTIMES
+from pancode.domain.track.verified import VERIFY_ON
 from pancode.errors import UsageError, WorkspaceError
 
 
@@ -117,6 +118,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
         verify_retries=verify if isinstance(verify, int) else None,
+        verify_on=str(on) if (on := run.terms.get(VERIFY_ON)) else None,
         land=run.land and run.landed is None,
         walled=run.depth > 0 and is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not

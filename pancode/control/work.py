@@ -14,7 +14,8 @@ from pancode.control import passed_over, reminding
 from pancode.control.core import Core
 from pancode.domain import books
 from pancode.domain.account.alerts import ALERT, Alert, alert_of
-from pancode.domain.account.audit_chain import digest_of
+from pancode.domain.account.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
+from pancode.domain.account.ended import ended_run
 from pancode.domain.life.case import Case, Now, may_follow
 from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
@@ -25,16 +26,19 @@ from pancode.domain.records import (
     Action,
     Attempt,
     Audit,
+    AuditAnchor,
     Balance,
     BookEntry,
     Closed,
     ControlMessage,
     Decision,
+    EndedRun,
     EventKind,
     FeedEvent,
     Fence,
     Node,
     Run,
+    RunState,
     Setting,
 )
 from pancode.ports import Transaction
@@ -104,8 +108,24 @@ class Work:
             self.send(message.node, message.body)
         for event in events_of(changes):
             self.happened(event)
+        self._account(changes)
         self.after(partial(self._note, changes))
         return changes.run
+
+    def _account(self, changes: Changes) -> None:
+        """The narrow row of a run that has ended, and what memory knows of it."""
+        if changes.run is changes.before.run and not changes.booked:
+            return
+        row = ended_run(changes.run, list(changes.case.attempts.values()), changes.case.entries)
+        if row is not None:
+            self.tx.put(row)
+            self.after(partial(self._remember, row))
+        elif changes.before.run.state is RunState.ENDED:
+            self.tx.delete(EndedRun, changes.run.id)
+
+    def _remember(self, row: EndedRun) -> None:
+        if self.core.live.recent is not None:
+            self.core.live.recent.note(row)
 
     # -- the effects -------------------------------------------------------------------------------
 
@@ -149,7 +169,11 @@ class Work:
         """Add to the record of everything."""
         last = self.tx.find(Audit, order="number", descending=True, limit=1)
         number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
-        self.tx.insert(Audit(number, self.core.wall_ms(), domain, level, what, detail, run, previous))
+        entry = Audit(number, self.core.wall_ms(), domain, level, what, detail, run, previous)
+        self.tx.insert(entry)
+        if is_anchored(number):
+            signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
+            self.tx.put(AuditAnchor(number, signed.model_dump_json()))
         node = detail.get("node")
         told: dict[str, object] = {"domain": domain, "level": level, "what": what}
         self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, told))

@@ -28,7 +28,7 @@ def runtime_and_model(
 
     UsageError for what is no model or nearly a provider, NotFoundError for a runtime or node that is not.
     """
-    text = model_of(agent, catalogue) if request.model is None else request.model
+    text = _model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):
         asked, whole = _read(text, request, agent, catalogue)
     endpoint = endpoint_of(asked, catalogue.nodes)
@@ -98,6 +98,17 @@ def _where_it_is(
     return ModelRef(None, there[0], bare.model)
 
 
+def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
+    """The model that nobody has asked for by name, and why it: by the records where several will do."""
+    fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
+    own = agent.model is not None and (agent.own or agent.model not in fleets)
+    models = catalogue.defaults.models
+    if own or is_scout(agent) or len(models) < 2 or catalogue.pick_model is None:
+        return model_of(agent, catalogue), ""
+    name, numbers = catalogue.pick_model(agent.name, models, request.task)
+    return name, f"models.choices, by the records: {numbers}"
+
+
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
     """The agent's own model; else the scouts' for whoever only looks, and fast; else the workers'."""
     defaults = catalogue.defaults
@@ -109,6 +120,8 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
+    if numbers := _model(request, agent, catalogue)[1]:
+        return numbers
     if agent.model and (agent.own or agent.model not in fleets):  # a shipped one names those of the settings
         return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
     key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"

@@ -21,12 +21,24 @@ def estimate(
     (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
         return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
-    usd = catalogue.history.get((agent, model), defaults.estimate_usd)
+    found = catalogue.expect and catalogue.expect(agent, runtime.name, model, request.task)
+    usd = defaults.estimate_usd if found is None or found.usd is None else found.usd
     unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
-    usual = catalogue.work.get((agent, runtime.name, model), unknown)
+    usual = unknown if found is None or not found.amount.tokens else found.amount
     tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
     usd = usd if limits.usd is None else min(usd, limits.usd)
     return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
+
+
+def evidence(
+    request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
+) -> str:
+    """The runs on which the estimate stands, in words; empty: it is that of the settings."""
+    agent, runtime, model = worker
+    if runtime.own or catalogue.expect is None:
+        return ""
+    found = catalogue.expect(agent, runtime.name, model, request.task)
+    return "" if found is None else found.words
 
 
 def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:

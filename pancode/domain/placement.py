@@ -17,6 +17,8 @@ from pancode.domain.node_advice import in_a_sentence, with_words
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
 from pancode.domain.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, held
+from pancode.domain.track.choosing import WorkerKind, poor_of
+from pancode.domain.track.track_records import TrackRecord
 from pancode.domain.values import replace
 
 
@@ -63,6 +65,8 @@ class Standing:
     """By run and node: it does not take that run."""
     room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
     """By node that has ceilings of its own: its books, and those."""
+    records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
+    """By agent, runtime and kind of task: how well it does that work on each node."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
     """By run: how many USD it will hold on its node, where that is not its estimate."""
 
@@ -125,7 +129,8 @@ def _wish(run: Run, standing: Standing) -> object:
     due = standing.holds(run) if standing.room else None
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
-    model = (wanted_of(run), run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
+    tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
+    model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
     return where, how, shunned, model, *sorted(run.require.items())
 
 
@@ -147,10 +152,16 @@ def misfit(run: Run, view: NodeView) -> str:
     if view.heard is not None and not _has_runtime(run, view):
         looking = is_looking(view.heard.heartbeat.facts, run.runtime)
         return f"{LOOKING} {run.runtime}" if looking else f"has no runtime {run.runtime}"
-    for judge in (_beyond, _unheld, _unserved, _unpaid, _untrusted):
+    for judge in (_kept_off, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
             return why
     return ""
+
+
+def _kept_off(run: Run, view: NodeView) -> str:
+    """A node does not verify its own result."""
+    kept = view.node.name in run.terms.get("not_on", ())
+    return "has made the result that is to be verified" if kept else ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:
@@ -291,8 +302,11 @@ def _place(
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
         return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
-    best = min(ready, key=lambda v: (_model_rank(run, v), -free[v.node.name], v.node.name))
-    return Placed(run, best, _because(run, len(ready)) + _with_model(run, best))
+    poor = {} if len(ready) < 2 else poor_of(run, [v.node.name for v in ready], standing.records)
+    places = {v.node.name: (_model_rank(run, v), v.node.name in poor, -free[v.node.name]) for v in ready}
+    best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
+    words = [numbers for name, numbers in poor.items() if name != best.node.name]
+    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *words]))
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:

@@ -9,8 +9,10 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.domain.rows.anchors import AuditAnchor as AuditAnchor
 from pancode.domain.rows.base import Record as Record
 from pancode.domain.rows.base import Table as Table
+from pancode.domain.rows.ended import EndedRun as EndedRun
 from pancode.domain.rows.outgoing import Delivery as Delivery
 from pancode.domain.rows.outgoing import DeliveryState as DeliveryState
 from pancode.domain.rows.outgoing import Webhook as Webhook
@@ -361,6 +363,8 @@ ALL: tuple[type[Record], ...] = (
     Firing,
     Webhook,
     Delivery,
+    EndedRun,
+    AuditAnchor,
     Attempt,
     Fence,
     BookEntry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -11,12 +11,14 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.domain.agentchoice import Pick as Pick
 from pancode.domain.agents import Agents
-from pancode.domain.books import Amount
 from pancode.domain.fleet import NodeView
 from pancode.domain.tiers import ModelTier
+from pancode.domain.track.expected import EXPLORE, ExpectedWork
 
-Worker = tuple[str, str, str | None]
-"""Agent, runtime, model."""
+PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
+"""One of these models for an agent's task, and the numbers that decided."""
+Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
+"""By agent, runtime, model and task: what such a run needs, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class DispatchRequest:
     verify_retries: int | None = None
     """The number of new attempts after a failed gate."""
     retry_of: str | None = None
+    verify_on: str | None = None
+    """Another node runs the gates on the result: its name, or `other`; None: as the settings say."""
     parent: str | None = None
     """The run from inside which it was asked for."""
     resume: Mapping[str, str] = field(default_factory=dict)
@@ -144,6 +148,9 @@ class Defaults:
     max_attempts: int | None = None
     on_lost: str = "ask"
     land_how: str = "squash"
+    verify_on: str | None = None
+    land_verified: bool = False
+    """No result is landed that no other node has verified."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
     """By mode, the widest that its runs have."""
     raised: str = ""
@@ -156,6 +163,10 @@ class Defaults:
     """The owner's corrections of models' tiers, by pattern."""
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that travel although their names usually mean secrets."""
+    models: tuple[str, ...] = ()
+    """Models between which the records choose for agents that name none."""
+    explore: float = EXPLORE
+    """The share of dispatches that try what was tried least."""
     strict_tiers: bool = False
     """A model below its agent's tier is refused, not only told."""
 
@@ -187,17 +198,22 @@ class VendorList(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The choices of now. `history`: average USD of settled runs by (agent, model)."""
+    """The choices of now."""
 
     agents: Agents
     nodes: tuple[NodeView, ...]
     defaults: Defaults = Defaults()
     project: Project = Project()
-    history: Mapping[tuple[str, str | None], Decimal] = field(default_factory=dict)
-    work: Mapping[Worker, Amount] = field(default_factory=dict)
-    """Average tokens and time of ended runs."""
+    expect: Expect | None = None
+    """Tells what such runs have needed; None: nobody knows."""
     pick: Pick | None = None
     """Decides by their records between agents that fit a task as well; read when it is asked."""
+    pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
     """By provider; read when it is asked for."""
     rules: Rules = NO_RULES
+
+    @property
+    def node_names(self) -> list[str]:
+        """Of the machines that belong to the fleet."""
+        return [view.node.name for view in self.nodes if view.node.removed is None]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from node_agent.wire.bounded import MOST_TOKENS
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents import Agent, Walls
 from pancode.domain.limits import MOST_BYTES, MOST_MS
+from pancode.domain.names import not_found
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
+from pancode.domain.track.verified import OTHER
 from pancode.domain.values import replace
 from pancode.domain.words import split_words
 from pancode.errors import UsageError
 
 ON_LOST = ("ask", "retry")
 WORKSPACES = ("git", "none")
+NOWHERE = "none"
+"""No other node verifies, whatever the settings say."""
 MOST_ATTEMPTS, MOST_CALLS, MOST_PROCESSES = 100, 10**9, 2**22
 LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 * 2**20, 32, 64 * 2**20
 
@@ -137,6 +142,42 @@ def gates(
 def score(request: DispatchRequest) -> tuple[str, ...]:
     """The words of its score command; empty where it has none."""
     return () if request.score is None else split_words(request.score, "--score")
+
+
+def verify_on(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    gates: tuple[tuple[str, ...], ...],
+    workspace: str | None,
+) -> str | None:
+    """Where another node verifies the result; None: nowhere. What only the settings say asks for no gates."""
+    on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
+    if request.verify_on is None and (not gates or workspace != "git" or on is None):
+        return None
+    if on is None or on == NOWHERE:
+        return None
+    if workspace != "git" or not gates:
+        raise UsageError(
+            "--verify-on runs gates on the commit of the result",
+            why="there is no git workspace" if workspace != "git" else "the run has no gates",
+            fix='add one: --verify "make test"' if workspace == "git" else "go into the repository",
+            code="nothing_to_verify",
+        )
+    check_verifier(on, names, request.node)
+    return on
+
+
+def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
+    """NotFoundError for an unknown node; UsageError where no node but `own`, the run's, could be meant."""
+    if on != OTHER and on not in names:
+        raise not_found("node", on, names, "pancode node ls")
+    if len(names) < 2 or on == own:
+        raise UsageError(
+            f"no other node can verify the result (verify on {on})",
+            why=f"{on} is the run's own node" if on == own else "the fleet has one node",
+            fix="pancode node add, or --verify-on none" if len(names) < 2 else "--verify-on other",
+            code="no_other_node",
+        )
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:

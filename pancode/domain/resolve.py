@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
@@ -16,16 +16,17 @@ from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, NodeRequirements, candidates
 from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
-from pancode.domain.estimate import estimate, is_free
+from pancode.domain.estimate import estimate, evidence, is_free
 from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run, RunTerms
-from pancode.domain.request import Catalogue, DispatchRequest
+from pancode.domain.request import Catalogue, DispatchRequest, Project
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
+from pancode.domain.track.expected import EXPLORE
 from pancode.errors import PancodeError
 
 T = TypeVar("T")
@@ -63,6 +64,9 @@ class Resolution:
     on_lost: str
     max_attempts: int | None
     verify_retries: int
+    verify_on: str | None = None
+    """Where another node runs the gates again; None: nowhere."""
+    land_verified: bool = False
     rules: Rules = NO_RULES
     raised: str = ""
     """In words, that a preset and nobody else has raised its safety."""
@@ -73,6 +77,9 @@ class Resolution:
     strict_tiers: bool = False
     allowed_files: tuple[str, ...] = ()
     """Patterns of untracked files that travel although such names usually hold secrets."""
+    expected: str = ""
+    """The evidence of the estimate, in words."""
+    explore: float = EXPLORE
     free: bool = False
     """Its endpoint costs nothing, as far as it is told of: no money is held."""
     trusted: tuple[str, ...] = ()
@@ -170,9 +177,14 @@ class Resolution:
             score=list(requested.score(asked)),
             other=dict(self.other),
             objections=list(self.objections),
+            expected=self.expected,
+            verify_on=self.verify_on or "",
+            land_verified=self.land_verified,
         )
         terms = cast("RunTerms", {name: value for name, value in said.items() if value})
         terms["verify_retries"] = self.verify_retries
+        if self.explore != EXPLORE:
+            terms["explore"] = self.explore
         if self.wanted is not None:
             terms["trusted"] = list(self.trusted)
         return terms
@@ -203,6 +215,8 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
     _try(problems, lambda: requested.score(request))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
+    if gates is not None:
+        _try(problems, lambda: requested.verify_on(request, catalogue, gates, workspace))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
         request = requested.as_task(request)
@@ -243,14 +257,12 @@ def _put_together(
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
     told = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
-    guide = project.guide_chars if workspace == "git" else 0
     prompt = "" if runtime.own else told.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free = is_free(wanted, catalogue)
-    due = estimate(
-        request, catalogue, (agent.name, runtime, model_for(ref, runtime) if ref else None), limits
-    )
+    worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
+    due = estimate(request, catalogue, worker, limits)
     rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
@@ -275,6 +287,8 @@ def _put_together(
         workspace=workspace,
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
+        expected=evidence(request, catalogue, worker),
+        **_settled(request, catalogue, gates, workspace),
         free=free,
         trusted=trusted_at(catalogue.nodes, needs),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
@@ -286,11 +300,24 @@ def _put_together(
         raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
-        strict_tiers=defaults.strict_tiers,
         allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        tokens={} if runtime.own else tokens_of(told, request.task, guide),
+        tokens={} if runtime.own else tokens_of(told, request.task, _guide(project, workspace)),
     )
+
+
+def _settled(
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str
+) -> dict[str, Any]:
+    """What follows from the settings: the share that explores, who verifies, what may be landed."""
+    defaults = catalogue.defaults
+    on = requested.verify_on(request, catalogue, gates, workspace)
+    told = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
+    return {**told, "land_verified": defaults.land_verified and workspace == "git"}
+
+
+def _guide(project: Project, workspace: str) -> int:
+    return project.guide_chars if workspace == "git" else 0
 
 
 def _autonomy(agent: Agent) -> str:
@@ -332,7 +359,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
 
 
 def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
-    names = [view.node.name for view in catalogue.nodes if view.node.removed is None]
+    names = catalogue.node_names
     if request.node is not None and request.node not in names:
         raise not_found("node", request.node, names, "pancode node ls")
 

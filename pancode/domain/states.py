@@ -74,6 +74,8 @@ class ActionKind(StrEnum):
     """Nothing follows by itself: a person answers, approves or denies."""
     ADVANCE = "advance"
     """Of a workflow."""
+    VERIFY = "verify"
+    """Another node runs the gates on the result."""
 
 
 class WorkflowKind(StrEnum):
@@ -126,6 +128,7 @@ class EventKind(StrEnum):
     RUN_RETRY = "run.retry"
     RUN_ENDED = "run.ended"
     RUN_LANDING = "run.landing"
+    RUN_VERIFIED = "run.verified"
     INBOX_ITEM = "inbox.item"
     INBOX_ANSWERED = "inbox.answered"
     WORKFLOW_STARTED = "workflow.started"

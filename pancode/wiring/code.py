@@ -20,6 +20,7 @@ from pancode.control.query.run import queued
 from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Run
 from pancode.wiring.repositories import DepotRepositories
+from pancode.wiring.reverting import RevertLook
 
 
 class DepotCode:
@@ -29,6 +30,7 @@ class DepotCode:
         self._depot, self._core = depot, core
         self._lander = Lander(core, DepotRepositories(depot))
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
+        self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
@@ -48,7 +50,9 @@ class DepotCode:
         action = self.queue.ask(run, asked)
         if not wait:
             return {"status": "waiting", "place": self.queue.place(action)}
-        return report_of(self.queue.ended(action))
+        report = report_of(self.queue.ended(action))
+        self._reverts.look()
+        return report
 
     def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:
         done = resolve(self._core, self._lander, around, run, asked)
@@ -57,6 +61,9 @@ class DepotCode:
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         now = self.queue.under_way()
         return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
+
+    def look_for_reverts(self) -> dict[str, str]:
+        return self._reverts.look()
 
     def call_off(self, run: Run) -> list[dict[str, Any]]:
         return self._lander.call_off(run)

@@ -37,6 +37,7 @@ from pancode.control.faces import (
 from pancode.control.fleet.ports import unwatched
 from pancode.control.followon import FollowOn
 from pancode.control.inside import refused, run_of
+from pancode.control.landing.verifying import Verifications
 from pancode.control.plane import Plane
 from pancode.control.schedule.pushes import PushWatch
 from pancode.control.schedule.scheduler import Scheduler
@@ -80,6 +81,7 @@ class FaceCoordinator:
             PushWatch(core, scheduler, head_of),
             self._outgoing.sending,
             *tracing_of(self._root, self._environ, core),
+            FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures

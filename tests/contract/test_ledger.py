@@ -19,6 +19,7 @@ from pancode.domain.records import (
     ApiToken,
     Attempt,
     Audit,
+    AuditAnchor,
     Balance,
     BookEntry,
     Closed,
@@ -43,6 +44,7 @@ from pancode.domain.records import (
 from pancode.domain.values import replace
 from pancode.errors import ConflictError, UnavailableError
 from pancode.ports import Grouped, Grouping, Ledger
+from tests.contract.ended import ENDED
 from tests.contract.unattended_rows import UNATTENDED
 from tests.fakes.ledger import MemoryLedger
 
@@ -92,6 +94,8 @@ SAMPLES: tuple[Record, ...] = (
     ),
     *UNATTENDED,
     WorkflowStep("w-1", 0, "plan", ("a", "b"), {"task": "x"}, ("*.md",), outputs={"files": [{"path": "a"}]}),
+    ENDED,
+    AuditAnchor(20, "{}"),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),

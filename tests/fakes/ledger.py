@@ -115,7 +115,12 @@ class MemoryTransaction:
         for row in self._table(kind).rows.values():
             if _is_among(row, grouping):
                 groups.setdefault(tuple(getattr(row, name) for name in grouping.by), []).append(row)
-        return [_group(key, rows, grouping) for key, rows in groups.items()]
+        found = [_group(key, rows, grouping) for key, rows in groups.items()]
+        if grouping.largest is None:
+            return found
+        field, most = grouping.largest
+        found.sort(key=lambda one: (-getattr(groups[one.key][0], field), one.key))
+        return found[:most]
 
     def insert(self, record: Record) -> None:
         table = self._table(type(record))
@@ -161,6 +166,10 @@ def _is_among(row: Record, grouping: Grouping) -> bool:
         return False
     if grouping.prefix is not None and not getattr(row, grouping.prefix[0]).startswith(grouping.prefix[1]):
         return False
+    if grouping.below is not None:
+        value = getattr(row, grouping.below[0])
+        if value is None or value >= grouping.below[1]:
+            return False
     return grouping.least is None or (getattr(row, grouping.least[0]) or 0) >= grouping.least[1]
 
 

@@ -37,7 +37,11 @@ def question(table: Table, shape: RecordShape, grouping: Grouping, dialect: str)
     by = [table.c[name] for name in grouping.by]
     if set(shape.key) <= set(grouping.by):  # each row is a group, and nothing has to be sorted
         rows = [table.c[name] for name in grouping.sums]
-        return select(*by, literal(1), *rows).where(*_conditions(table, grouping))
+        found = select(*by, literal(1), *rows).where(*_conditions(table, grouping))
+        if grouping.largest is None:
+            return found
+        amount = cast(table.c[grouping.largest[0]], Numeric)
+        return found.order_by(amount.desc(), *by).limit(grouping.largest[1])
     counted = func.count() if grouping.distinct is None else func.count(table.c[grouping.distinct].distinct())
     sums = [_sum(table.c[name], columns[name], dialect) for name in grouping.sums]
     return select(*by, counted, *sums).select_from(table).where(*_conditions(table, grouping)).group_by(*by)
@@ -93,4 +97,6 @@ def _conditions(table: Table, grouping: Grouping) -> list[Any]:
         found += [table.c[name] >= text, table.c[name] < text + _LAST]
     if grouping.least is not None:
         found.append(table.c[grouping.least[0]] >= grouping.least[1])
+    if grouping.below is not None:
+        found.append(table.c[grouping.below[0]] < grouping.below[1])
     return found

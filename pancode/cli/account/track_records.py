@@ -25,6 +25,7 @@ def records(
 ) -> None:
     """The best first, out of accepted receipts of the newest 5,000 runs.
 
+    A landed change that a later commit of its repository takes back is no good run.
     Runs that people stopped, questions, and faults of a machine, of a model server or of ours do not count.
     RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
     """
@@ -46,6 +47,7 @@ def _lines(rows: list[dict[str, Any]], rankings: bool) -> str:
         "RATE",
         "BETWEEN",
         "LANDED",
+        "REVERTED",
         "EACH",
         "MINUTES",
     )
@@ -57,5 +59,5 @@ def _row(row: dict[str, Any], rankings: bool) -> tuple[object, ...]:
     each = "unknown" if row["unknown_runs"] and row["landed"] else "-"
     price = usd(str(row["usd_each_landed"])) if row["usd_each_landed"] is not None else each
     between = f"{row['low']:.2f} to {row['high']:.2f}"
-    figures = (row["runs"], row["good"], f"{row['rate']:.2f}", between, row["landed"], price)
+    figures = (row["runs"], row["good"], f"{row['rate']:.2f}", between, row["landed"], row["reverted"], price)
     return (row["agent"], row["model"], row["runtime"], *about, *figures, row["minutes_each_landed"])

@@ -20,19 +20,23 @@ BEHIND = 5
 
 
 def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
-    """The run when it is known what became of `--land`; the coordinator lands. None: detached meanwhile."""
+    """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
+
+    None: detached meanwhile.
+    """
     told = False
     try:
         while True:
             shape: dict[str, Any] = client.get(path_of("runs", run))
-            if (shape["landing"] or {}).get("status") != "waiting":
+            verifies = (shape["verification"] or {}).get("waits", False)
+            if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
                 return shape
             if not told:
-                face.note(f"  {run}  landing, gates first")
+                face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
             told = True
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
-        face.note(f"\ndetached; the landing goes on.  look: pancode runs show {run}")
+        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
         return None
 
 

@@ -106,6 +106,7 @@ class DispatchEntry(KebabPart):
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    verify_on: NonEmpty | None = None
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     on_lost: Literal["ask", "retry"] | None = None
     told_only: bool | None = None

@@ -25,16 +25,6 @@ _FRESH: dict[str, Any] = {
 _OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
 
 
-def passed_there(run: Run) -> str:
-    """The node that has sworn that every gate of the run passed on its result; empty: none has."""
-    told = run.result.get("gates")
-    results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
-    argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
-    asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
-    whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
-    return str(run.result.get("node") or "") if whole else ""
-
-
 def reserve(core: Core) -> str:
     """An id for the run that will judge a landing."""
     with core.lock:
@@ -55,8 +45,17 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
 
     On the machine that had the run where that can be had, as its set-up is kept there.
     """
+    judging = judging_run(core, run, gate_id, snapshot, by)
+    with core.lock, unit_of_work(core) as work:
+        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
+        work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
+    return judging
+
+
+def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
+    """A run that is prepared and judged as `run` was, at another commit, and has no agent."""
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
-    judging = replace(
+    return replace(
         run,
         **{
             **_FRESH,
@@ -78,10 +77,6 @@ def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
             "terms": {"judges": run.id, "walled": bool(run.terms.get("walled"))},
         },
     )
-    with core.lock, unit_of_work(core) as work:
-        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
-        work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
-    return judging
 
 
 def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:

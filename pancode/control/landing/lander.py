@@ -24,6 +24,7 @@ from pancode.domain.landing.values import (
 )
 from pancode.domain.life.landing import CALLED_OFF
 from pancode.domain.records import Run, RunState
+from pancode.domain.track.verified import ResultTrust, verified
 from pancode.errors import WorkspaceError
 
 OFF_S = 60.0
@@ -39,6 +40,7 @@ class Lander:
 
     def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
         """Its report, with all that faces show. WorkspaceError for one that may not be written."""
+        _must_be_verified(run)
         request = self.request_of(run)
         with self._landings.of(run.id) as landing:
             if not wanted():
@@ -100,6 +102,19 @@ def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
     repo, snapshot, commit = _own_commits(run)
     begins = change_begins(core, run) or snapshot
     return repo, begins, commit or (snapshot if begins != snapshot else None)
+
+
+def _must_be_verified(run: Run) -> None:
+    """WorkspaceError where its owner wants the word of another node first, as the settings said."""
+    seen = verified(run)
+    if not run.terms.get("land_verified") or (seen is not None and seen.state is ResultTrust.VERIFIED):
+        return
+    raise WorkspaceError(
+        f"{run.id} was not landed: no other node has verified it",
+        why=f"dispatch.land_verified asks for it; {seen.why if seen is not None else 'it is not done'}",
+        fix=f"pancode runs verify {run.id}; or set dispatch.land_verified to false and dispatch again",
+        code="not_verified",
+    )
 
 
 def _base(run: Run) -> str | None:

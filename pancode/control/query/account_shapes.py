@@ -5,6 +5,20 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 
+class VerificationShape(TypedDict):
+    """`state`: verified, partly, unverified or disputed. `run`, `node`, `receipt`: those of the other node.
+
+    `waits`: another node is asked, and has not answered yet.
+    """
+
+    state: str
+    why: str
+    run: str | None
+    node: str | None
+    receipt: str | None
+    waits: bool
+
+
 class CostRow(TypedDict):
     """The common cost of a group of runs. `key` null: they have no such property."""
 
@@ -98,6 +112,8 @@ class TrackRecordRow(TypedDict):
     runs: int
     good: int
     landed: int
+    reverted: int
+    """Landed changes that were taken back later; they are no good runs."""
     rate: float
     low: float
     high: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import attempts_of
@@ -13,17 +13,19 @@ from pancode.control.query.cost import cost
 from pancode.control.query.run import at, node_of
 from pancode.control.query.schedules import brief_lines
 from pancode.control.query.shapes import InboxShape
+from pancode.domain.account.ended import is_left
 from pancode.domain.account.run_cost import cost_of
-from pancode.domain.life.people import DENIED
-from pancode.domain.people.continuing import nexts
-from pancode.domain.records import EventKind, Node, Run, RunState, Setting
+from pancode.domain.records import EndedRun, EventKind, Node, Run, RunState, Setting
+from pancode.domain.track.verified import ResultTrust, verified
 from pancode.ports import Transaction
 
 LOOKED = "looked:"
 """Before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
-_NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 2_000, 20, 5_000, 70, 160
+_NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
+_WAITING = 100
+"""So many runs that need a person are told one by one."""
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
@@ -36,27 +38,29 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         begin = _last_look(tx, by, until) if since_ms is None else since_ms
-        newest = tx.find(Run, order="created_ms", descending=True, limit=_NEWEST)
-        ended = [r for r in newest if r.state is RunState.ENDED and (r.finished_ms or 0) >= begin]
-        ended = [run for run in ended if run.judges is None]
+        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_NEWEST)
+        ended = [row for row in newest if row.ended_ms >= begin and not row.judges]
         nodes = tx.find(Node)
         landed = list(_landed(core, tx, begin))
-        open_ = {
-            state: len(tx.find(Run, {"state": state})) for state in RunState if state is not RunState.ENDED
-        }
+        open_ = {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
         asked = list(_asked(tx, inbox))
         unfired = brief_lines(tx, begin)
-        ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in ended[:_SHOWN]]
+        ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
+        again = {run.retry_of for runs in open_.values() for run in runs} | {row.retry_of for row in newest}
+        seen_to = {*(item["run"] for item in inbox), *again}
+        left = [row for row in ended if row.left and row.run not in seen_to]
+        waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if is_left(run)]
     costs = cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
         "since": at(begin),
         "until": at(until),
-        "outcomes": dict(Counter(str(run.outcome) for run in ended)),
+        "outcomes": dict(Counter(str(row.outcome) for row in ended)),
         "ran": ran,
         "waits": [
             *asked,
-            *_waits(ended, {*(item["run"] for item in inbox), *(run.retry_of for run in newest)}),
+            *waits,
+            *_more(len(left) - _WAITING),
             *unfired,
             *_sick(nodes),
             *_unknown(costs["total"]["unknown_runs"]),
@@ -64,8 +68,8 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         "landed": landed,
         "cost": costs["total"],
         "by_agent": costs["rows"],
-        "running": sum(count for state, count in open_.items() if state is not RunState.PENDING),
-        "queued": open_[RunState.PENDING],
+        "running": sum(len(runs) for state, runs in open_.items() if state is not RunState.PENDING),
+        "queued": len(open_[RunState.PENDING]),
     }
 
 
@@ -85,7 +89,9 @@ def _task(run: Run) -> str:
 def _ran(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
-    return f"{run.outcome}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
+    seen = verified(run)
+    trust = f", {seen.state}" if seen is not None else ""
+    return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
 
 
 def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
@@ -97,21 +103,25 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
             yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
 
 
-def _waits(ended: list[Run], seen_to: set[str | None]) -> Iterator[BriefLine]:
-    """Runs outside of the inbox that need a person: our failures, changes neither landed nor denied."""
-    for run in ended:
-        if run.id in seen_to or nexts(run):  # a run that goes on from it has its change
-            continue
-        if run.outcome in _FINDS:
-            yield _line(run, *_FINDS[run.outcome])
-        elif _is_left(run):
-            yield _line(run, "has a change that is not landed", "pancode land {run}")
+def _runs(tx: Transaction, rows: Sequence[EndedRun]) -> list[Run]:
+    found = (tx.get(Run, row.run) for row in rows)
+    return [run for run in found if run is not None]
 
 
-def _is_left(run: Run) -> bool:
-    if run.outcome is not Outcome.DONE or run.landed or run.landing.get("status") == DENIED:
-        return False
-    return bool(run.result.get("files_changed"))
+def _wait(run: Run) -> BriefLine:
+    """A run outside of the inbox that needs a person."""
+    seen = verified(run)
+    if seen is not None and seen.state is ResultTrust.DISPUTED:
+        return _line(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
+    if run.outcome in _FINDS:
+        return _line(run, *_FINDS[run.outcome])
+    return _line(run, "has a change that is not landed", "pancode runs land {run}")
+
+
+def _more(many: int) -> Iterator[BriefLine]:
+    if many > 0:
+        what = f"{many} older runs that failed or have a change that is not landed"
+        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
 
 
 def _sick(nodes: list[Node]) -> Iterator[BriefLine]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 
 from pancode.control.core import Core
@@ -12,13 +12,15 @@ from pancode.domain import books
 from pancode.domain.account import costs
 from pancode.domain.account.costs import BY, CostLine
 from pancode.domain.names import not_found
-from pancode.domain.records import Balance, BookEntry, EntryKind, Run
+from pancode.domain.records import Balance, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.domain.values import replace
 from pancode.ports import Grouped, Grouping, Transaction
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]
 _TASK = 80
+_FIGURES = ("usd", "tokens", "agent_ms")
+_NONE = CostLine(None)
 
 
 def cost(core: Core, by: str, since_ms: int, limit: int) -> CostTable:
@@ -27,15 +29,24 @@ def cost(core: Core, by: str, since_ms: int, limit: int) -> CostTable:
         raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
     with core.ports.ledger.transaction() as tx:
         unknown = _unknown(tx, since_ms)
-        lines = _lines(tx, by, since_ms)
+        lines, rest = (
+            _by_run(tx, since_ms, limit, unknown) if by == "run" else (_lines(tx, by, since_ms), _NONE)
+        )
         lines = _with_unknown(tx, lines, by, unknown)
         shared = by in costs.SHARED
-        everything = _everything(tx, since_ms, len(unknown)) if shared else costs.total(lines)
-        ordered = costs.in_order(costs.with_rest(lines, everything) if shared else lines, by)
-        rows = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered[:limit]]
+        everything = _everything(tx, since_ms, len(unknown)) if shared else costs.total([*lines, rest])
+        lines = costs.with_rest(lines, everything) if shared else lines
+        ordered = costs.in_order(lines, by, limit)
+        rows = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
     since = at(since_ms) if since_ms else None
     whole = _row(everything, "")
-    return {"by": by, "since": since, "rows": rows, "total": whole, "left_out": max(0, len(ordered) - limit)}
+    return {
+        "by": by,
+        "since": since,
+        "rows": rows,
+        "total": whole,
+        "left_out": max(0, len(lines) + rest.runs - limit),
+    }
 
 
 def _lines(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
@@ -45,17 +56,62 @@ def _lines(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
             replace(line, key=line.key and line.key.removeprefix(prefix))
             for line in _sums(tx, "scope", prefix, since_ms)
         ]
-    each = _sums(tx, "run", _DAY, since_ms)
-    if by == "run":
-        return each
-    kinds = _of_runs(tx, by)
-    return costs.grouped(each, lambda run: kinds.get(run or ""))
+    lines = [*_of_ended(tx, by, since_ms), *_cut(tx, by, since_ms), *_of_open(tx, by, since_ms)]
+    return costs.grouped(lines, lambda key: key)
+
+
+def _by_run(
+    tx: Transaction, since_ms: int, limit: int, unknown: Collection[str]
+) -> tuple[list[CostLine], CostLine]:
+    """The dearest runs, with all of unknown cost; and all others together, of which there may be many."""
+    whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)))
+    groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
+    ended = [_line(one, "run") for one in groups]
+    sums = [replace(_line(one, None), runs=one.count) for one in tx.tally(EndedRun, whole)]
+    more = {run: _of_one(tx, run, run, since_ms) for run in unknown if run not in {e.key for e in ended}}
+    lines = [*_cut(tx, "run", since_ms), *_of_open(tx, "run", since_ms)]
+    there = {line.key for line in lines}
+    known = [*ended, *(line for run, line in more.items() if line.runs and run not in there)]
+    rest = costs.total(sums).less(costs.total(known))
+    return [*known, *lines], rest
+
+
+def _of_ended(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+    """Out of the narrow rows."""
+    whole = Grouping(by=(by,), sums=_FIGURES, least=("first_ms", max(1, since_ms)))
+    yield from (_line(one, by) for one in tx.tally(EndedRun, whole))
+
+
+def _cut(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+    """Runs with entries from before and from after that moment, entry by entry."""
+    if since_ms:
+        names = tuple(dict.fromkeys(("run", by)))
+        cut = Grouping(by=names, least=("last_ms", since_ms), below=("first_ms", since_ms))
+        yield from (_of_one(tx, one.key[0], one.key[-1], since_ms) for one in tx.tally(EndedRun, cut))
+
+
+def _of_open(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+    """Runs that wait for another attempt, after one that has cost something."""
+    for state in RunState:
+        if state is not RunState.ENDED:
+            for run in tx.find(Run, {"state": state}):
+                if run.attempt > 1:
+                    line = _of_one(tx, run.id, run.id if by == "run" else getattr(run, by), since_ms)
+                    yield from () if line.runs == 0 else (line,)
+
+
+def _of_one(tx: Transaction, run: str, key: str | None, since_ms: int) -> CostLine:
+    """What one run has cost since then, entry by entry."""
+    entries = [e for e in tx.find(BookEntry, {"run": run}) if e.kind.value in _SPENT and e.at_ms >= since_ms]
+    mine = [e for e in entries if books.is_day(e.scope)]
+    usd = books.plus(*(e.usd for e in mine))
+    return CostLine(key, int(bool(mine)), usd, sum(e.tokens for e in mine), sum(e.agent_ms for e in mine))
 
 
 def _sums(tx: Transaction, by: str | None, prefix: str, since_ms: int) -> list[CostLine]:
     grouping = Grouping(
         by=() if by is None else (by,),
-        sums=("usd", "tokens", "agent_ms"),
+        sums=_FIGURES,
         distinct=None if by == "run" else "run",
         among={"kind": _SPENT},
         prefix=("scope", prefix),
@@ -74,11 +130,6 @@ def _everything(tx: Transaction, since_ms: int, unknown: int) -> CostLine:
     """Each run once, whatever it has several of."""
     found = _sums(tx, None, _DAY, since_ms)
     return CostLine("total", unknown=unknown) + (found[0] if found else CostLine(None))
-
-
-def _of_runs(tx: Transaction, field: str) -> dict[str, str | None]:
-    """The value of that field for each run; a run that cost something lately may be older than that."""
-    return {g.key[0]: g.key[1] for g in tx.tally(Run, Grouping(by=("id", field)))}
 
 
 def _unknown(tx: Transaction, since_ms: int) -> dict[str, set[str]]:

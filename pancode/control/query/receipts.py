@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,12 @@ from pancode.control.query.run import at, find_run, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.domain.fleet import NodeState
 from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
+from pancode.domain.track.verified import ResultTrust, result_at
+from pancode.domain.track.verified import verified as trust_in
 from pancode.domain.verification import (
     ReceiptVerdict,
     TrustedKey,
+    TrustedKeys,
     VerificationCheck,
     Verified,
     not_found,
@@ -81,12 +85,14 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
         keys = keyring.trusted(tx)
+        second = _second(tx, run, keys)
     if stored is None:
         return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
-        verified = _with_evidence(core, verified, run, streams, _in_use(signer, stored))
+        more = (_in_use(signer, stored), *second)
+        verified = _with_evidence(core, verified, run, streams, more)
     return shape(run.id, verified)
 
 
@@ -100,13 +106,31 @@ def _in_use(signer: TrustedKey, stored: StoredReceipt) -> VerificationCheck:
     return VerificationCheck("its key was in use when it was accepted", ok, at(stored.stored_ms) or "")
 
 
+def _second(tx: Transaction, run: Run, keys: TrustedKeys) -> list[VerificationCheck]:
+    """The receipt of the node that ran the gates again, by itself, and whether it is about this result."""
+    seen = trust_in(run)
+    other = tx.get(Run, seen.run) if seen is not None and seen.run is not None else None
+    stored = tx.get(StoredReceipt, seen.receipt) if seen is not None and seen.receipt is not None else None
+    if seen is None or other is None or stored is None:
+        return []
+    claims = verify_text(stored.envelope, keys, other.id).claims
+    if claims is None:
+        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not to be believed")]
+    commit = result_at(run)
+    about = claims.snapshot == commit and claims.node_name != run.result.get("node")
+    checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
+    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked about"
+    word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
+    return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
+
+
 def _with_evidence(
-    core: Core, verified: Verified, run: Run, streams: Streams, in_use: VerificationCheck
+    core: Core, verified: Verified, run: Run, streams: Streams, more: Sequence[VerificationCheck]
 ) -> Verified:
     """Checks that the files that the receipt names are here, byte for byte."""
     claims = verified.claims
     assert claims is not None
-    checks = [*verified.checks, in_use, *_blobs(claims, streams)]
+    checks = [*verified.checks, *more, *_blobs(claims, streams)]
     if claims.commit is not None:
         repo = str(run.workspace.get("repo") or "")
         here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)

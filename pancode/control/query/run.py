@@ -10,15 +10,25 @@ from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import usage_of_run
 from pancode.control.core import Core
 from pancode.control.query.continued import before
-from pancode.control.query.shapes import Json, LandingShape, Queued, RunDetail, RunShape, UsageShape
+from pancode.control.query.shapes import (
+    Json,
+    LandingShape,
+    Queued,
+    RunDetail,
+    RunShape,
+    UsageShape,
+    VerificationShape,
+)
 from pancode.domain.fleet import NodeState
-from pancode.domain.life.landing import LANDED, NOTHING
+from pancode.domain.life import verifying
+from pancode.domain.life.landing import LANDED, NOTHING, REVERTED
 from pancode.domain.life.stages import stage_of
 from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
+from pancode.domain.track.verified import ResultTrust, verified
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
@@ -166,6 +176,7 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "parent": run.parent,
         "landed": run.landed,
         "landing": landing_of(run),
+        "verification": cast("VerificationShape", seen.plain()) if (seen := verified(run)) else None,
         "workflow": run.workflow,
         "step": run.step,
     }
@@ -181,6 +192,8 @@ def landing_of(run: Run) -> LandingShape | None:
         return {"status": "waiting", "why": "the run has not ended"}
     if run.outcome is not Outcome.DONE:
         return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
+    if verifying.is_waiting(run):
+        return {"status": "waiting", "why": "another node verifies the result first"}
     if run.result.get("commit") is None and "begins" not in run.terms:
         return {"status": NOTHING, "why": "the run changed no file"}
     return {"status": "waiting", "why": "it is being landed, gates first"}
@@ -196,10 +209,18 @@ def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> li
     if run.outcome is Outcome.DONE:
         change = run.result.get("change")
         notes = ["no change"] if change in ("no_change", "empty") else []
-        return [*notes, *([] if run.gates else ["unverified"]), *_not_landed(run)]
+        return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
     if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
         return []
     return _unknown(core, tx, fence)
+
+
+def _trust(run: Run) -> list[str]:
+    """One whose own node alone has run the gates has no note, unless another node is asked."""
+    seen = verified(run)
+    if seen is None or (seen.state is ResultTrust.PARTLY and seen.run is None and not seen.waits):
+        return []
+    return ["being verified" if seen.waits else seen.state.value]
 
 
 def _not_landed(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from pancode.control.query.account_shapes import CostRow as CostRow
 from pancode.control.query.account_shapes import CostTable as CostTable
 from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
+from pancode.control.query.account_shapes import VerificationShape as VerificationShape
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.landing_shapes import LandingShape as LandingShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
@@ -78,6 +79,8 @@ class RunShape(TypedDict):
     parent: str | None
     landed: str | None
     landing: LandingShape | None
+    verification: VerificationShape | None
+    """How far its result is verified; null: it has none."""
     workflow: str | None
     """The workflow that it belongs to, and `step` its step there; null: none."""
     step: str | None
@@ -374,6 +377,8 @@ class AuditVerdictShape(TypedDict):
     head: str
     entry: int | None
     why: str
+    anchored: int
+    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
 
 
 class AuditRow(TypedDict):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import get_args
 
+from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
+from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.query.run import at, find_run
 from pancode.control.query.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
-from pancode.domain.account.audit_chain import judge_audit
+from pancode.domain.account.audit_chain import ANCHOR_TYPE, judge_audit
 from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
-from pancode.domain.records import Audit, Decision, FeedEvent, Run, RunState
+from pancode.domain.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.ports import Transaction
 
 LEVELS = ("info", "warning", "error")
@@ -34,17 +38,36 @@ def audit(core: Core, wanted: AuditFilter, limit: int) -> list[AuditRow]:
     """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
     with core.ports.ledger.transaction() as tx:
         where = _where(tx, wanted)
-        found = tx.find(Audit, where, order="number", descending=True, limit=limit)
+        most = limit if wanted.by is None else None
+        found = tx.find(Audit, where, order="number", descending=True, limit=most)
+    if wanted.by is not None:
+        found = [entry for entry in found if entry.detail.get("by") == wanted.by][:limit]
     return [_row(entry) for entry in found]
 
 
 def audit_verdict(core: Core) -> AuditVerdictShape:
     """Whether every entry is as it was written, and none is missing before the newest."""
     with core.ports.ledger.transaction() as tx:
-        verdict = judge_audit(tx.find(Audit, order="number"))
+        keys = {name: known.key for name, known in keyring.trusted(tx).coordinators.items()}
+        anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
+        verdict = judge_audit(tx.find(Audit, order="number"), anchors)
     said = "PASS" if verdict.misfit is None else "FAIL"
-    misfit = {"entry": verdict.misfit, "why": verdict.why}
+    misfit = {"entry": verdict.misfit, "why": verdict.why, "anchored": verdict.anchored}
     return {"verdict": said, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
+
+
+def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
+    """The digest that a key of this fleet has signed for that entry; None: none has."""
+    try:
+        envelope = parse_envelope(row.envelope)
+        verify(envelope, keys)
+        told = json.loads(envelope.body())
+    except (WireRefusal, ValueError):
+        return None
+    if envelope.payloadType != ANCHOR_TYPE or not isinstance(told, dict):
+        return None
+    mine = told.get("fleet") == core.fleet and told.get("entry") == row.number
+    return str(told.get("head")) if mine else None
 
 
 def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:

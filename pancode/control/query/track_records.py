@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pancode.control.account.track_records import read
+from pancode.control.account.track_records import lately
 from pancode.control.core import Core
 from pancode.control.query.account_shapes import TrackRecordRow
 from pancode.domain import books
-from pancode.domain.account.track_records import TrackRecord, WorkKey, summed
+from pancode.domain.track.track_records import TrackRecord, WorkKey, summed
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
     """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
-    found = read(core)
-    if rankings:
-        found = summed((WorkKey(k.agent, k.model, k.runtime, "", None), r) for k, r in found.items())
+    known = lately(core).items()
+    found = summed(
+        (WorkKey(k.agent, k.model, k.runtime, *(("", None) if rankings else (k.kind, k.repository))), r)
+        for k, r in known
+    )
     shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
     shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
     return [_row(key, record) for key, record in shown[:limit]]
@@ -33,6 +35,7 @@ def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
         "runs": record.runs,
         "good": record.good,
         "landed": record.landed,
+        "reverted": record.reverted,
         "rate": round(record.rate, 4),
         "low": round(low, 4),
         "high": round(high, 4),

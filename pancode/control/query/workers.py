@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.query.account_shapes import WorkerNow, WorkerShape
-from pancode.control.query.run import node_of, run_shape
+from pancode.control.query.run import run_shape
 from pancode.domain import books
-from pancode.domain.account.run_cost import cost_of
-from pancode.domain.records import Run, RunState
+from pancode.domain.records import EndedRun, Run, RunState
 from pancode.ports import Transaction
 
 LOOKED_AT = 2_000
@@ -34,14 +32,13 @@ class _Tally:
 def workers(core: Core) -> list[WorkerShape]:
     """All workers: the active ones first, then by name."""
     with core.ports.ledger.transaction() as tx:
-        newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
+        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
         active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
         found: dict[_Key, _Tally] = {}
         for run in active:
             _at_work(core, tx, found, run)
-        for run in newest:
-            if run.state is RunState.ENDED and run.judges is None:
-                _ended(tx, found, run)
+        for row in newest:
+            _ended(found, row)
     shown = [_shape(key, one) for key, one in found.items()]
     return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
 
@@ -57,19 +54,17 @@ def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -
     _tally(found, run, shape["node"]).now.append(WorkerNow(**said))  # type: ignore[typeddict-item]
 
 
-def _ended(tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
+def _ended(found: dict[_Key, _Tally], row: EndedRun) -> None:
     """Count an ended run. A run that never reached a machine says nothing about a worker."""
-    node = node_of(tx, run)
-    if node is None or run.started_ms is None:
+    if row.node is None or not row.started or row.judges:
         return
-    tally = _tally(found, run, node)
+    tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
     tally.runs += 1
-    tally.done += run.outcome is Outcome.DONE
-    tally.stopped += run.outcome is Outcome.INTERRUPTED
-    tally.ms += max(0, (run.finished_ms or run.started_ms) - run.started_ms)
-    usd, unknown = cost_of(attempts_of(tx, run))
-    tally.unknown += unknown
-    tally.usd = books.plus(tally.usd, usd)
+    tally.done += row.outcome is Outcome.DONE
+    tally.stopped += row.outcome is Outcome.INTERRUPTED
+    tally.ms += row.ms
+    tally.unknown += row.unknown
+    tally.usd = books.plus(tally.usd, row.usd)
 
 
 def _tally(found: dict[_Key, _Tally], run: Run, node: str | None) -> _Tally:

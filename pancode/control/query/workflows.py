@@ -8,13 +8,21 @@ from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import MOST_WORKFLOWS
+from pancode.control.faces import MOST_WORKFLOWS, Streams
+from pancode.control.query import receipts
 from pancode.control.query.run import at, iso
-from pancode.control.query.shapes import CheckShape, CostShape, Json, WorkflowShape, WorkflowStepShape
+from pancode.control.query.shapes import (
+    CheckShape,
+    CostShape,
+    Json,
+    VerdictShape,
+    WorkflowShape,
+    WorkflowStepShape,
+)
 from pancode.control.workflow import rows
 from pancode.domain import books
 from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
-from pancode.domain.verification import ReceiptVerdict, TrustedKeys
+from pancode.domain.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.domain.workflow.board import values
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
@@ -58,6 +66,45 @@ def receipt(core: Core, text: str) -> Json:
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     told: Json = {"workflow": workflow.id, "state": workflow.state.value, "verdict": verdict.value}
     return {**told, "checks": checks, "statement": said, "envelope": envelope.model_dump(mode="json")}
+
+
+def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+    """PASS where its signature and every receipt that it names hold, and none is left out.
+
+    NotFoundError for an unknown workflow.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        runs = tx.find(Run, {"workflow": workflow.id})
+    if workflow.receipt is None:
+        return receipts.shape(workflow.id, not_found(f"{workflow.id} has not ended: {workflow.state}"))
+    told = receipt(core, workflow.id)
+    statement: Json = told["statement"]
+    checks: list[CheckShape] = [*told["checks"], _is_of(workflow.id, statement)]
+    named = [str(one["name"]) for one in statement["subject"]]
+    checks += [_of_run(receipts.verify(core, name, streams)) for name in named]
+    checks += [_named(run, named) for run in runs if run.result.get("receipt") is not None]
+    good = all(check["ok"] for check in checks)
+    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+    return {"run": workflow.id, "verdict": verdict.value, "checks": checks}
+
+
+def _is_of(workflow: str, statement: Json) -> CheckShape:
+    named = str(statement["predicate"]["workflow"])
+    return {"what": "is of this workflow", "ok": named == workflow, "detail": named}
+
+
+def _of_run(judged: VerdictShape) -> CheckShape:
+    ok = judged["verdict"] == ReceiptVerdict.PASS
+    wrong = [f"{check['what']}: {check['detail']}" for check in judged["checks"] if not check["ok"]]
+    words = "; ".join([judged["verdict"], *wrong])
+    return {"what": f"the receipt of {judged['run']} holds", "ok": ok, "detail": words}
+
+
+def _named(run: Run, named: list[str]) -> CheckShape:
+    """A run that ended after the workflow, as one of unknown whereabouts may, is named by no statement."""
+    ok = run.id in named
+    return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
 
 
 def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:

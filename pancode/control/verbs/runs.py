@@ -10,6 +10,7 @@ from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_r
 from pancode.control.enqueue import enqueue
 from pancode.control.faces import Json, Surroundings
 from pancode.control.landing import listing
+from pancode.control.landing.verifying import ask
 from pancode.control.query import run, runs
 from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import RunDetail, RunShape
@@ -39,6 +40,11 @@ class RunVerbs:
     def retry(self, around: Surroundings, old: Run, by: str, resume: bool) -> Dispatched:
         """Dispatch the request of an ended run once more; `resume`: in its session. UsageError."""
         return dispatch_again(self._core, around, old, by, resume)
+
+    def verify_elsewhere(self, ended: Run, on: str, by: str) -> RunShape:
+        """Have another node run the gates on a result. RefusedError, UsageError, NotFoundError."""
+        ask(self._core, ended, on, by)
+        return self.brief(ended.id)
 
     def enqueue(self, admitted: Run) -> Run:
         """Hold the budget, queue an admitted run, give up the lost one that it replaces: all or nothing.

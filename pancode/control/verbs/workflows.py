@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.control.core import Core
-from pancode.control.faces import Json, Surroundings
+from pancode.control.faces import Json, Streams, Surroundings
 from pancode.control.query import workflows
 from pancode.control.query.dry_run import report
-from pancode.control.query.shapes import WorkflowShape
+from pancode.control.query.shapes import VerdictShape, WorkflowShape
 from pancode.control.workflow import asked
 from pancode.control.workflow.begin import begin, plan_dry
 from pancode.domain.workflow.plan import WorkflowPlan
@@ -57,6 +57,10 @@ class WorkflowVerbs:
     def board(self, text: str) -> list[Json]:
         """The values that its workers share, by name."""
         return workflows.board(self._core, text)
+
+    def verify(self, text: str, streams: Streams) -> VerdictShape:
+        """Judge the receipt of a workflow with the receipts of its runs. NotFoundError."""
+        return workflows.verify(self._core, text, streams)
 
     def caller(self, text: str) -> Json:
         """The settings and the preset with which it was begun."""

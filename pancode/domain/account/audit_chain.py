@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from node_agent.wire.model import canonical_json
 from pancode.domain.records import Audit
 
 
@@ -21,6 +22,8 @@ class AuditVerdict:
     head: str
     misfit: int | None = None
     why: str = ""
+    anchored: int = 0
+    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
 
 
 def digest_of(entry: Audit) -> str:
@@ -30,14 +33,41 @@ def digest_of(entry: Audit) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def judge_audit(entries: Iterable[Audit]) -> AuditVerdict:
-    """All entries, in order, from the first on."""
-    count, head = 0, ""
+ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
+"""So often a digest is signed with the fleet's key."""
+
+
+def is_anchored(number: int) -> bool:
+    """Whether the digest of this entry is signed: that of the first, and then every twentieth."""
+    return number == 1 or number % ANCHOR_EVERY == 0
+
+
+def anchor_payload(fleet: str, entry: Audit) -> bytes:
+    """What is signed of an entry."""
+    told = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
+    return canonical_json(told)
+
+
+def judge_audit(entries: Iterable[Audit], anchors: Mapping[int, str | None] | None = None) -> AuditVerdict:
+    """All entries, in order, from the first on. `anchors`: signed digest by entry; None: no true signature.
+
+    A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
+    """
+    known, count, head, anchored = anchors or {}, 0, "", 0
     for entry in entries:
         if entry.number != count + 1:
-            return AuditVerdict(count, head, entry.number, f"entry {count + 1} is missing before it")
+            why = f"entry {count + 1} is missing before it"
+            return AuditVerdict(count, head, entry.number, why, anchored)
         if entry.previous != head:
             before = f"entry {count} was changed" if count else "something was before it"
-            return AuditVerdict(count, head, entry.number, f"{before}, or this one was put in its place")
+            why = f"{before}, or this one was put in its place"
+            return AuditVerdict(count, head, entry.number, why, anchored)
         count, head = count + 1, digest_of(entry)
-    return AuditVerdict(count, head)
+        if known.get(count, head) != head:
+            why = "it is not the entry whose digest was signed with the fleet's key"
+            return AuditVerdict(count, head, count, why, anchored)
+        anchored = count if count in known else anchored
+    if known and max(known) > count:
+        why = f"entry {max(known)} was signed with the fleet's key, and is gone"
+        return AuditVerdict(count, head, max(known), why, anchored)
+    return AuditVerdict(count, head, anchored=anchored)

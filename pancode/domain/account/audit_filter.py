@@ -13,3 +13,5 @@ class AuditFilter:
     domain: str | None = None
     level: str | None = None
     run: str | None = None
+    by: str | None = None
+    """The user who did it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from heapq import nlargest, nsmallest
 
 from pancode.domain import books
 
@@ -96,8 +97,8 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
     return lines if rest.is_nothing else [*lines, rest]
 
 
-def in_order(lines: Iterable[CostLine], by: str) -> list[CostLine]:
-    """The newest day first, or the dearest first; equal ones by name."""
+def in_order(lines: Iterable[CostLine], by: str, most: int) -> list[CostLine]:
+    """The newest day first, or the dearest first; equal ones by name. At most so many."""
     if by == "day":
-        return sorted(lines, key=lambda line: line.key or "", reverse=True)
-    return sorted(lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))
+        return nlargest(most, lines, key=lambda line: line.key or "")
+    return nsmallest(most, lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))

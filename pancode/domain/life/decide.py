@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.domain.life import asking, binding, ends, events, landing, people, receipts
+from pancode.domain.life import asking, binding, ends, events, landing, people, receipts, verifying
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
@@ -34,6 +34,7 @@ from pancode.domain.life.signals import (
     Queued,
     Rejected,
     Released,
+    Reverted,
     Signal,
     Steered,
     Stop,
@@ -41,6 +42,10 @@ from pancode.domain.life.signals import (
     Unbindable,
     Unheard,
     UnknownFence,
+    VerificationAsked,
+    VerificationBegun,
+    VerificationOver,
+    Verifying,
     Waits,
 )
 
@@ -65,8 +70,8 @@ def _step(made: Changes, signal: Signal) -> Changes:
         return _ended(made, signal)
     if isinstance(signal, Steered):
         return _steered(made, signal)
-    if isinstance(signal, Landing):
-        return _landed(made, signal)
+    if isinstance(signal, Landing | Verifying):
+        return _landed(made, signal) if isinstance(signal, Landing) else _verified(made, signal)
     match signal:
         case Believed():
             return receipts.believed(made, signal)
@@ -154,5 +159,19 @@ def _landed(made: Changes, signal: Landing) -> Changes:
             return landing.over(made, signal)
         case Landed():
             return landing.landed(made, signal)
+        case Reverted():
+            return landing.reverted(made, signal)
+        case _:
+            assert_never(signal)
+
+
+def _verified(made: Changes, signal: Verifying) -> Changes:
+    match signal:
+        case VerificationAsked():
+            return verifying.asked(made, signal)
+        case VerificationBegun():
+            return verifying.begun(made, signal)
+        case VerificationOver():
+            return landing.after_verification(verifying.over(made, signal))
         case _:
             assert_never(signal)

@@ -15,6 +15,7 @@ from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
 from pancode.domain.life.people import given, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
+from pancode.domain.life.verifying import told
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import NEXT, must_be_free, nexts
 from pancode.domain.people.inbox import ItemKind, must_wait
@@ -53,7 +54,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
-    return made.advance()
+    return told(made.advance())
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:

@@ -9,6 +9,7 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.people.inbox import item_of
 from pancode.domain.records import ActionKind, EventKind, Run, RunState
+from pancode.domain.track.verified import KEPT, verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ def events_of(made: Changes) -> Iterator[Happened]:
         yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+    seen = verified(run)
+    if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
+        yield _of(run, EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
 
 
 def _inbox(made: Changes) -> Iterator[Happened]:

@@ -7,16 +7,19 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
-from pancode.domain.life import people
+from pancode.domain.life import people, verifying
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver
+from pancode.domain.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
 from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.records import Action, ActionKind, Run, RunState
+from pancode.domain.track.verified import ResultTrust, verified, wants_verification
 from pancode.domain.values import replace
 from pancode.errors import WorkspaceError
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"
+REVERTED = "reverted"
+"""In a run's result: the commit that took its landed change back."""
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how"),
@@ -27,7 +30,20 @@ def follow(made: Changes) -> Changes:
     """At settlement: it is landed by itself, or waits for a person, or neither."""
     if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
         made = made.follow(ActionKind.PERSON, made.run.created_by)
+    if wants_verification(made.run):
+        return verifying.follow(made)
     return _asked(made)
+
+
+def after_verification(made: Changes) -> Changes:
+    """What was to be landed comes next, unless another node has seen its gates fail."""
+    run, seen = made.run, verified(made.run)
+    if not run.land or run.landed is not None or run.landing or seen is None:
+        return made
+    if seen.state is not ResultTrust.DISPUTED:
+        return _asked(made)
+    fix = f"pancode runs show {seen.run}; if you trust it nevertheless: pancode runs land {run.id}"
+    return _written(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
 
 
 def waits_for_person(run: Run) -> bool:
@@ -47,7 +63,7 @@ def _asked(made: Changes) -> Changes:
     changed = run.result.get("commit") is not None or "begins" in run.terms
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
-    if run.stop_asked is not None or made.fence.stop_sent:
+    if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
         return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
     return made.follow(ActionKind.LAND, run.created_by, _place(run))
 
@@ -96,8 +112,10 @@ def dropped(made: Changes, signal: Dropped) -> Changes:
 
 def called_off(made: Changes, signal: CalledOff) -> Changes:
     """It is not asked for any more, if it was. One that is under way writes down its end itself."""
-    waits = made.case.action(ActionKind.LAND)
-    if waits is None or (made.run.landed is not None and not by_hand(waits)):
+    waits, run = made.case.action(ActionKind.LAND), made.run
+    if waits is None and run.land and not run.landing and verifying.is_waiting(run):
+        return _written(made, _off(made, signal.why))
+    if waits is None or (run.landed is not None and not by_hand(waits)):
         return made
     return _written(made.done(waits), _off(made, signal.why))
 
@@ -122,6 +140,16 @@ def landed(made: Changes, signal: Landed) -> Changes:
     made = made.tell("land", commit[:12], "landed", f"{told}; gates: {signal.gates}")
     detail = {"by": signal.by, "yes": list(signal.yes), "gates": signal.gates, "branch": signal.branch}
     return made.record("land", "info", "landed", commit=commit, files=files, **detail)
+
+
+def reverted(made: Changes, signal: Reverted) -> Changes:
+    """It counts against its agent from now on."""
+    run = made.run
+    if run.landed is None or REVERTED in run.result:
+        return made
+    made = made.put(replace(run, result={**run.result, REVERTED: signal.commit}))
+    made = made.tell("land", signal.commit[:12], "reverted", "a later commit takes the landed change back")
+    return made.record("land", "warning", "reverted", commit=signal.commit)
 
 
 def _off(made: Changes, why: str) -> dict[str, Any]:

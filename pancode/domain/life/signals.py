@@ -14,6 +14,7 @@ from pancode.domain.books import Ceilings
 from pancode.domain.fleet import NodeView
 from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Balance, Fence, StoredReceipt, WaitReason
+from pancode.domain.track.verified import VerifiedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +261,40 @@ class Landed:
     yes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class VerificationAsked:
+    """A person wants its result verified. `on`: a node's name, or `other`."""
+
+    on: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationBegun:
+    """The run that verifies its result on another node is queued."""
+
+    run: str
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationOver:
+    """The verification has come to its end, or is not possible."""
+
+    seen: VerifiedResult
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """A later commit of its owner's repository has taken its landed change back."""
+
+    commit: str
+
+
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Steered = Approved | Continued | Declined | ToldByPerson
-Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed
-Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing
+Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed | Reverted
+Verifying = VerificationAsked | VerificationBegun | VerificationOver
+Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing | Verifying

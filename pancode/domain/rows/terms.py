@@ -34,6 +34,18 @@ class RunTerms(TypedDict, total=False):
     """Patterns of untracked files that its snapshot took although their names usually mean secrets."""
     verify_retries: int
     """The number of new attempts after a failed gate."""
+    verify_on: str
+    """The node that verifies its result, or `other`."""
+    land_verified: bool
+    """Its change is landed only once another node has verified the result."""
+    verifies: bool
+    """It verifies the result of the run that it judges."""
+    not_on: list[str]
+    """Nodes that do not take it: their own result is judged."""
+    expected: str
+    """The evidence of its estimate, in words."""
+    explore: float
+    """The share of runs that explore, where it is not the usual one."""
     preface: str
     """The text before the task of its next attempts."""
     told: list[dict[str, Any]]

@@ -10,6 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
+from pancode.domain.account.audit_chain import digest_of
 from pancode.domain.records import Audit, Run
 from pancode.domain.values import replace
 from tests.unit.pancode.api.world import World
@@ -112,12 +113,28 @@ def test_the_audit_is_a_chain_that_names_what_does_not_fit(world: World) -> None
     assert (verdict["verdict"], verdict["entry"]) == ("FAIL", 3)
 
 
+def test_an_audit_that_was_written_anew_is_found_by_the_fleets_signature(world: World) -> None:
+    play(world)
+    world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"})
+    assert world.http.get("/v1/audit/verify").json()["anchored"] == 1
+    with world.context.ledger.transaction() as tx:
+        first, *rest = tx.find(Audit, order="number")
+        previous = replace(first, what="nothing happened")
+        tx.put(previous)
+        for entry in rest:
+            previous = replace(entry, previous=digest_of(previous))
+            tx.put(previous)
+    verdict = world.http.get("/v1/audit/verify").json()
+    assert (verdict["verdict"], verdict["entry"]) == ("FAIL", 1) and "fleet's key" in verdict["why"]
+
+
 def test_filters_of_the_audit_narrow_it_down_together(world: World) -> None:
     world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"})
     world.problem("POST", "/v1/runs", world.shell(mode="plan"))
     both = world.http.get("/v1/audit", domain="budget", level="info").json()["audit"]
     assert [(e["domain"], e["detail"]["by"]) for e in both] == [("budget", "ana")]
     assert world.http.get("/v1/audit", domain="budget", level="error").json()["audit"] == []
+    assert [e["detail"]["by"] for e in world.http.get("/v1/audit", by="ana").json()["audit"]] == ["ana"]
     same = world.http.get("/v1/audit", about="warning", domain="dispatch").json()
     assert same == world.http.get("/v1/audit", about="dispatch", level="warning").json() and same["audit"]
     assert world.problem("GET", "/v1/audit?domain=error")["exit_code"] == 4

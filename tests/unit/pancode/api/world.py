@@ -165,6 +165,9 @@ class ToldCode:
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         return []
 
+    def look_for_reverts(self) -> dict[str, str]:
+        return {}
+
     def call_off(self, run: Run) -> list[dict[str, Any]]:
         return []
 

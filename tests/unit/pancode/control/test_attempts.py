@@ -13,7 +13,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
-from pancode.control.dispatch import past
+from pancode.control.account.track_records import RecordsPicker
 from pancode.control.query import run as query
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
@@ -185,13 +185,17 @@ def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) ->
     node, order = started(coordinator, max_attempts=1)
     node.deliver(order, **BUSY, **spent("0"))
     later(coordinator, node)
-    assert dict(past(coordinator.plane.core)[0]) == {}, "else the next run would be held for at nothing"
+    expect = RecordsPicker(coordinator.plane.core, None).expect
+    run = coordinator.row(Run, "r-0001")
+    assert expect(run.agent, run.runtime, run.model, run.task) is None, (
+        "else the next run would be held for at nothing"
+    )
     coordinator.dispatch("r-0002")
     coordinator.turn()
     node.deliver(begun(node), **spent("0.30"))
     later(coordinator, node)
-    worker = (coordinator.row(Run, "r-0002").agent, coordinator.row(Run, "r-0002").model)
-    assert dict(past(coordinator.plane.core)[0]) == {worker: Decimal("0.3")}
+    found = RecordsPicker(coordinator.plane.core, None).expect(run.agent, run.runtime, run.model, run.task)
+    assert found is not None and found.usd == Decimal("0.3")
 
 
 def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
@@ -10,10 +11,12 @@ from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.node import NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.domain.agents import READ_TOOLS, TOOLS, Agent
+from pancode.domain.books import Amount
 from pancode.domain.fleet import LastHeartbeat, NodeState, NodeView
 from pancode.domain.records import Node
 from pancode.domain.request import Catalogue, DispatchRequest
 from pancode.domain.resolve import Resolution, resolve
+from pancode.domain.track.expected import ExpectedWork
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
 SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)
@@ -100,3 +103,10 @@ def resolved(*nodes: NodeView, settings: Mapping[str, Any] | None = None, **opti
     found = resolve(request(**options), catalogue(*nodes, **(settings or {})))
     assert isinstance(found, Resolution), found
     return found
+
+
+def told_of_scouts(agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
+    """A record of runs of the scout alone."""
+    history = {None: Decimal("0.02"), "opus": Decimal("1.5")}
+    usd = history.get(model) if agent == "scout" else None
+    return None if usd is None else ExpectedWork(usd, Amount(tokens=10, ms=10), "3 runs")

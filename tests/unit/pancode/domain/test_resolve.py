@@ -19,6 +19,7 @@ from pancode.domain.orders import limits_of, order_for
 from pancode.domain.request import Defaults, Project
 from pancode.domain.resolve import Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
+from tests.unit.pancode.domain import fleets
 from tests.unit.pancode.domain.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
 
 
@@ -120,8 +121,7 @@ def test_limits_of_what_a_run_takes_of_a_machine() -> None:
     ],
 )
 def test_the_estimate(options: dict[str, Any], estimate: str) -> None:
-    history = {("scout", None): Decimal("0.02"), ("scout", "opus"): Decimal("1.5")}
-    assert resolved(settings={"history": history}, **options).due.usd == Decimal(estimate)
+    assert resolved(settings={"expect": fleets.told_of_scouts}, **options).due.usd == Decimal(estimate)
 
 
 def test_gates_and_setup_of_the_project_and_of_the_request() -> None:

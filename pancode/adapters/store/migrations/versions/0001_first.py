@@ -85,6 +85,21 @@ TABLES = (
         "status:text done_ms:int? tried_ms:int?",
     ),
     (
+        "ended_runs",
+        "run",
+        "ended_ms last_ms",
+        "run:text ended_ms:int agent:text model:text? runtime:text kind:text repository:text? "
+        "node:text? outcome:text started:bool counts:bool judges:bool landed:bool reverted:bool "
+        "left:bool retry_of:text? ms:int usd:text tokens:int agent_ms:int unknown:bool "
+        "first_ms:int? last_ms:int?",
+    ),
+    (
+        "anchors",
+        "number",
+        "",
+        "number:int envelope:text",
+    ),
+    (
         "attempts",
         "run attempt",
         "",

@@ -196,3 +196,21 @@ def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) 
     (record,) = track_records(core, None, True, 10)
     assert (worker["usd"], worker["unknown_runs"], record["unknown_runs"]) == ("0.3", 0, 0)
     assert "$0.30" in brief(core, [], "ana", 0)["ran"][0]["what"]
+
+
+def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "unknown", Decimal(0), model="opus")
+    coordinator.turn(60_000)
+    since = coordinator.clock.wall_ms()
+    play(coordinator, node, "r-0002", "done", Decimal("0.3"), model="opus")
+    coordinator.plane.money.settle_by_hand("r-0001", Decimal("0.5"), "ana")
+    for by, key in (("run", "r-0001"), ("model", "opus")):
+        found = {
+            row["key"]: (row["usd"], row["runs"])
+            for row in cost(coordinator.plane.core, by, since, 9)["rows"]
+        }
+        assert found[key] == (("0.5", 1) if by == "run" else ("0.8", 2))
+    few = cost(coordinator.plane.core, "run", 0, 1)
+    assert (few["left_out"], few["total"]["usd"], few["total"]["runs"]) == (1, "0.8", 2)

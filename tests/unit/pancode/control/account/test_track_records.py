@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Isolation
 from pancode.config.surroundings import FileSurroundings
-from pancode.control.account.track_records import KEPT_MS, early_picker, lately, picker
+from pancode.control.account.track_records import RecordsPicker, lately
+from pancode.control.dispatch import dispatch
 from pancode.control.query.track_records import track_records
-from pancode.domain.records import Run, StoredReceipt
+from pancode.control.work import unit_of_work
+from pancode.domain.life.signals import Landed
+from pancode.domain.records import Decision, Run
 from pancode.domain.request import DispatchRequest
-from pancode.domain.values import replace
 from tests.unit.pancode.control.account.test_cost import play
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 
 def played() -> Desk:
@@ -37,33 +42,23 @@ def test_rates_are_of_what_was_proven_and_of_the_agents_own_doing() -> None:
     assert [r["agent"] for r in track_records(coordinator.plane.core, "ann", True, 10)] == ["ann"]
 
 
-def test_a_receipt_that_is_not_accepted_counts_for_nobody() -> None:
-    coordinator = played()
-    with coordinator.ledger.transaction() as tx:
-        run = tx.get(Run, "r-0009")
-        assert run is not None
-        stored = tx.get(StoredReceipt, str(run.result["receipt"]))
-        assert stored is not None
-        tx.put(replace(stored, rejected="not what was signed"))
-    assert [r["agent"] for r in track_records(coordinator.plane.core, None, False, 10)] == ["ann"]
-
-
 def test_what_a_landed_change_cost_counts_failures_too() -> None:
     coordinator = played()
-    with coordinator.ledger.transaction() as tx:
-        run = tx.get(Run, "r-0000")
+    with unit_of_work(coordinator.plane.core) as work:
+        run = work.tx.get(Run, "r-0000")
         assert run is not None
-        tx.put(replace(run, landed="c" * 40))
+        work.signal(run, Landed("me", "c" * 40, 1, ""))
     (row, *_) = track_records(coordinator.plane.core, "ann", True, 10)
     assert (row["landed"], row["usd_each_landed"]) == (1, 0.6)
 
 
 def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
     coordinator = played()
-    pick = picker(coordinator.plane.core)
+    picker = RecordsPicker(coordinator.plane.core, None)
     before = coordinator.ids.count
-    first = pick(["ann", "bob"], "fix the parser")
-    assert coordinator.ids.count == before + 1 and pick(["ann", "bob"], "fix the parser") == first
+    first = picker.agent(["ann", "bob"], "fix the parser")
+    assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first
+    picker.model("ann", ["opus", "sonnet"], "fix the parser")
     assert coordinator.ids.count == before + 1, "one draw for the whole dispatch"
     assert "went well" in first[1]
 
@@ -78,29 +73,33 @@ def test_faults_of_a_machine_are_nobodys() -> None:
     assert (row["runs"], row["good"]) == (1, 1), FailureKind.PROCESS_VANISHED
 
 
-def test_a_burst_of_dispatches_reads_the_records_once_a_minute() -> None:
+def test_what_ends_counts_at_once_and_after_a_restart() -> None:
     coordinator = played()
     core = coordinator.plane.core
-    first = lately(core)
-    with coordinator.ledger.transaction() as tx:
-        for stored in tx.find(StoredReceipt):
-            tx.put(replace(stored, rejected="not what was signed"))
-    assert lately(core) is first
-    coordinator.turn(KEPT_MS)
-    assert lately(core) == {} != first
+    assert sum(record.runs for record in lately(core).values()) == 4
+    node = Puppet(coordinator, "n2")
+    node.breathe()
+    kept = lately(core)
+    coordinator.restart()
+    assert lately(coordinator.plane.core) == kept == lately(core)
 
 
-def request(task: str, agent: str | None = None) -> DispatchRequest:
-    return DispatchRequest(task=task, created_by="ana", agent=agent)
+WITH_MODELS = "models: {choices: [opus, sonnet]}\nrecords: {explore: 0}\nverify: [make test]"
 
 
-def test_a_choice_between_agents_that_fit_as_well_is_made_before_the_lock(tmp_path: Path) -> None:
-    coordinator = played()
-    (tmp_path / "panagents.yaml").write_text("agents: {ann: {tags: [parser]}, bob: {tags: [parser]}}")
-    around, core = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None), coordinator.plane.core
-    early_picker(core, around, request("fix the docs"))
-    early_picker(core, around, request("fix the parser", agent="ann"))
-    assert core.live.track_records is None, "read only where they decide"
-    pick, before = early_picker(core, around, request("fix the parser")), coordinator.ids.count
-    assert core.live.track_records is not None
-    assert "went well" in pick(["ann", "bob"], "fix the parser")[1] and coordinator.ids.count == before
+def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) -> None:
+    coordinator = Desk("1000")
+    node = Puppet(coordinator)
+    node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
+    node.breathe()
+    for number, (model, end) in enumerate([("opus", "failed"), ("opus", "failed"), ("sonnet", "done")] * 2):
+        words: dict[str, Any] = {"agent": "builder", "task": "fix it", "runtime": "claude"}
+        play(coordinator, node, f"r-000{number}", end, Decimal("0.3"), model=model, **words)
+    (tmp_path / "pancode.yaml").write_text(WITH_MODELS)
+    around = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None)
+    request = DispatchRequest("fix the parser", "ana", workspace="none", runtime="claude")
+    run = dispatch(coordinator.plane.core, around, request).run
+    assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
+    told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
+    assert "2 of 2 went well" in told["model"][1]
+    assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("2 runs of builder")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.domain.account.audit_chain import digest_of, judge_audit
+from pancode.domain.account.audit_chain import digest_of, is_anchored, judge_audit
 from pancode.domain.records import Audit
 from pancode.domain.values import replace
 
@@ -54,3 +54,20 @@ def test_the_newest_is_known_by_the_head_that_somebody_noted() -> None:
 def test_the_digest_is_of_the_values_whatever_their_order(detail: dict[str, object]) -> None:
     same = Audit(1, 1, "d", "l", "w", {"a": 1, "b": [1, 2]})
     assert digest_of(Audit(1, 1, "d", "l", "w", detail)) == digest_of(same)
+
+
+@given(st.data(), st.integers(2, 60))
+def test_a_chain_that_was_written_anew_does_not_fit_what_was_signed(data: Any, count: int) -> None:
+    entries = chained(count)
+    anchors = {entry.number: digest_of(entry) for entry in entries if is_anchored(entry.number)}
+    assert judge_audit(entries, anchors).anchored == max(anchors)
+    place = data.draw(st.integers(0, max(anchors) - 1))
+    forged = [*entries[:place], replace(entries[place], what="something else")]
+    for entry in entries[place + 1 :]:
+        forged.append(replace(entry, previous=digest_of(forged[-1])))
+    assert judge_audit(forged).misfit is None, "it fits itself"
+    found = judge_audit(forged, anchors)
+    assert found.misfit == min(number for number in anchors if number > place)
+    cut = judge_audit(entries[: max(anchors) - 1], anchors)
+    assert cut.misfit == max(anchors) and "is gone" in cut.why
+    assert judge_audit(entries, {**anchors, 1: None}).misfit == 1, "a signature that is none"

@@ -17,16 +17,21 @@ from node_agent.wire.policy import Mode
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
 from pancode.domain import agentchoice
-from pancode.domain.account.track_records import (
-    EXPLORE,
+from pancode.domain.account.ended import ended_run
+from pancode.domain.life.landing import REVERTED
+from pancode.domain.records import Attempt, BookEntry, EndedRun, EntryKind, RunState
+from pancode.domain.track.choosing import of_agents, poor_nodes
+from pancode.domain.track.expected import EXPLORE
+from pancode.domain.track.recent import RecentRuns
+from pancode.domain.track.track_records import (
     TrackRecord,
+    WorkKey,
     choose,
-    counted,
     key_of,
     kind_of,
+    record_of,
     summed,
 )
-from pancode.domain.records import Attempt
 from pancode.domain.values import replace
 from tests.unit.pancode.control.world import a_run
 
@@ -36,11 +41,16 @@ SHIPPED = load_agents(Path("/nonexistent"), Settings(), {}).agents
 PAID = [Attempt("r-0001", 1, 0, Decimal(1), usage={"cost_usd": "0.5", "cost_source": "reported"})]
 
 
-def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> Any:
-    usage = {"usage": {"cost_usd": "0.5"}}
-    times = {"started_ms": 1_000, "finished_ms": 61_000}
-    run = a_run("r-0001", 0, Decimal(1), outcome=outcome, failure=failure, result=usage, **times)
-    return replace(run, **more)
+BOOKED = [BookEntry("e1", 5, "day:2026-11-22", EntryKind.SPEND, "r-0001", 1, 1, Decimal("0.5"))]
+
+
+def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> EndedRun:
+    result = {"receipt": "d" * 64, **more.pop("result", {})}
+    times = {"started_ms": 1_000, "finished_ms": 61_000, "state": RunState.ENDED}
+    run = a_run("r-0001", 0, Decimal(1), outcome=outcome, failure=failure, result=result, **times)
+    row = ended_run(replace(run, **more), PAID, BOOKED)
+    assert row is not None
+    return row
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,7 @@ def ended(outcome: Outcome, failure: FailureKind | None = None, **more: Any) -> 
 def test_what_counts_for_or_against_an_agent(
     outcome: Outcome, failure: FailureKind | None, counts: tuple[int, int] | None
 ) -> None:
-    found = counted(ended(outcome, failure), PAID)
+    found = record_of(ended(outcome, failure))
     assert (None if found is None else (found.runs, found.good)) == counts
     if found is not None:
         assert (found.usd, found.unknown, found.ms) == (Decimal("0.5"), 0, 60_000)
@@ -99,7 +109,7 @@ def test_sums_are_by_who_did_which_kind_of_work_where() -> None:
         ended(Outcome.ERROR, FailureKind.AGENT_FAILED, task="add it"),
         ended(Outcome.DONE, task="review it"),
     ]
-    found = summed((key_of(run), record) for run in runs if (record := counted(run, PAID)) is not None)
+    found = summed((key_of(row), record) for row in runs if (record := record_of(row)) is not None)
     assert {key.kind: (r.runs, r.good, r.landed, r.usd) for key, r in found.items()} == {
         "change": (2, 1, 1, Decimal("1.0")),
         "review": (1, 1, 0, Decimal("0.5")),
@@ -155,3 +165,73 @@ def test_between_agents_that_fit_as_well_the_records_decide_and_say_so() -> None
     assert agentchoice.choose(fleet.agents, "mend the parser", Mode.BUILD).agent.name == "ann"
     assert agentchoice.choose(fleet.agents, "mend the lexer", Mode.BUILD, fleet.pick).agent.name == "builder"
     assert len(fleet.told) == 1, "nobody else is asked where only one fits"
+
+
+def test_a_reverted_change_is_no_good_run_and_no_landed_one() -> None:
+    row = ended(Outcome.DONE, landed="c" * 40, result={REVERTED: "d" * 40})
+    record = record_of(row)
+    assert record is not None and (record.good, record.landed, record.reverted) == (0, 0, 1)
+
+
+def test_what_ended_without_an_accepted_receipt_says_nothing() -> None:
+    assert record_of(ended(Outcome.DONE, result={"receipt": None})) is None
+    assert record_of(ended(Outcome.DONE, terms={"judges": "r-0002"})) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 300)), max_size=60))
+def test_sums_that_are_kept_up_are_those_that_are_read_anew(told: list[tuple[int, bool, int]]) -> None:
+    row = ended(Outcome.DONE)
+    rows = [
+        replace(row, run=f"r-{n}", outcome=Outcome.DONE if good else Outcome.ERROR, usd=Decimal(cents) / 100)
+        for n, good, cents in told
+    ]
+    kept = RecentRuns(rows, most=6)
+    newest: dict[str, EndedRun] = {}
+    for one in rows:
+        newest[one.run] = one
+        if len(newest) > 6:
+            del newest[next(iter(newest))]
+    assert kept.sums == summed((key_of(r), found) for r in newest.values() if (found := record_of(r)))
+
+
+NODES = {"slow": 0.35, "fine": 0.85, "new": 0.8}
+
+
+def placed(
+    rates: dict[str, float], seed: int, explore: float, rounds: int = 600
+) -> tuple[int, dict[str, int]]:
+    """Nodes with a free slot each are chosen as placement does: not the poor ones, but for a share."""
+    random, records = Random(seed), dict[str, TrackRecord]()
+    for number in range(rounds):
+        there = sorted(name for name in rates if name != "new" or number >= rounds // 2)
+        random.shuffle(there)  # which node has most free slots
+        poor = {} if random.random() < explore else poor_nodes(records, there)
+        name = next(name for name in there if name not in poor)
+        good = random.random() < rates[name]
+        records[name] = records.get(name, TrackRecord()) + TrackRecord(1, int(good))
+    return sum(r.good for r in records.values()), {name: r.runs for name, r in records.items()}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_placement_leaves_poor_nodes_alone_and_gives_newcomers_their_share(seed: int) -> None:
+    by_records, tried = placed(NODES, seed, EXPLORE)
+    blindly, _ = placed(NODES, seed, 1.0)
+    assert by_records > blindly * 1.05
+    assert tried["new"] > 60 and tried["slow"] > 10, "nobody is left out for ever"
+
+
+def test_a_newcomer_is_never_poor() -> None:
+    known = {"good": TrackRecord(100, 99), "bad": TrackRecord(20, 2)}
+    assert set(poor_nodes(known, ["good", "bad", "unknown"])) == {"bad"}
+    assert poor_nodes(known, ["bad", "unknown"]) == {} and poor_nodes({}, []) == {}
+
+
+def test_evidence_of_the_repository_counts_where_there_is_enough() -> None:
+    def key(agent: str, repository: str) -> WorkKey:
+        return WorkKey(agent, None, "claude", "change", repository)
+
+    records = {key("ann", "/p"): TrackRecord(10, 2), key("ann", "/q"): TrackRecord(30, 30)}
+    records[key("bob", "/q")] = TrackRecord(10, 7)
+    here, elsewhere = of_agents(records, "change", "/p"), of_agents(records, "change", "/new")
+    assert choose(["ann", "bob"], here, 0.9)[0] == "bob"
+    assert choose(["ann", "bob"], elsewhere, 0.9)[0] == "ann"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from math import sqrt
 
-from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.failure import Outcome
 from pancode.domain import agentchoice, books
-from pancode.domain.account.run_cost import cost_of
-from pancode.domain.records import Attempt, Run
+from pancode.domain.records import EndedRun
+from pancode.domain.track.expected import EXPLORE
 
-EXPLORE = 0.1
-"""The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
 _Z = 1.96
 """The z value of a 95 % confidence interval."""
 KIND_OF_AGENT: Mapping[str, str] = {
@@ -29,18 +27,22 @@ CHANGE = "change"
 
 @dataclass(frozen=True, slots=True)
 class WorkKey:
-    """The key of a record: agent, model, runtime, kind of work, repository."""
+    """The key of a record: agent, model, runtime, kind of work, repository, node."""
 
     agent: str
     model: str | None
     runtime: str
     kind: str
     repository: str | None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """Of `runs` runs `good` went well, and `landed` changes were landed. `unknown` costs are not in `usd`."""
+    """Of `runs` runs `good` went well; `landed` changes stand, `reverted` ones were taken back.
+
+    `unknown` costs are not in `usd`. `paid`: so many runs have cost money, all of it known.
+    """
 
     runs: int = 0
     good: int = 0
@@ -48,6 +50,10 @@ class TrackRecord:
     usd: Decimal = books.ZERO
     unknown: int = 0
     ms: int = 0
+    reverted: int = 0
+    tokens: int = 0
+    agent_ms: int = 0
+    paid: int = 0
 
     def __add__(self, more: TrackRecord) -> TrackRecord:
         return TrackRecord(
@@ -57,7 +63,15 @@ class TrackRecord:
             books.plus(self.usd, more.usd),
             self.unknown + more.unknown,
             self.ms + more.ms,
+            self.reverted + more.reverted,
+            self.tokens + more.tokens,
+            self.agent_ms + more.agent_ms,
+            self.paid + more.paid,
         )
+
+    def __neg__(self) -> TrackRecord:
+        """To take it out of a sum again."""
+        return TrackRecord(**{one.name: -getattr(self, one.name) for one in fields(self)})
 
     @property
     def rate(self) -> float:
@@ -87,25 +101,20 @@ def kind_of(task: str) -> str:
     return CHANGE if name is None else KIND_OF_AGENT[name]
 
 
-def counted(run: Run, attempts: Iterable[Attempt]) -> TrackRecord | None:
-    """The evidence that a run with an accepted receipt gives for its agent; None: none.
-
-    Faults of ours, of a machine or of a model server, questions, and what people stopped are left out.
-    """
-    if run.outcome is not Outcome.DONE and not _is_agents_fault(run.failure):
+def record_of(row: EndedRun) -> TrackRecord | None:
+    """What an ended run says of its agent; None: nothing. A change that was reverted is no good one."""
+    if not row.counts:
         return None
-    usd, unknown = cost_of(attempts)
-    ms = max(0, (run.finished_ms or 0) - (run.started_ms or run.finished_ms or 0))
-    good, landed = int(run.outcome is Outcome.DONE), int(bool(run.landed))
-    return TrackRecord(1, good, landed, usd, int(unknown), ms)
+    good = int(row.outcome is Outcome.DONE and not row.reverted)
+    landed, reverted = int(row.landed and not row.reverted), int(row.reverted)
+    paid = int(row.usd > 0 and not row.unknown)
+    return TrackRecord(
+        1, good, landed, row.usd, int(row.unknown), row.ms, reverted, row.tokens, row.agent_ms, paid
+    )
 
 
-def _is_agents_fault(failure: FailureKind | None) -> bool:
-    return failure is not None and FAILURES[failure].agent
-
-
-def key_of(run: Run) -> WorkKey:
-    return WorkKey(run.agent, run.model, run.runtime, kind_of(run.task), run.project)
+def key_of(row: EndedRun) -> WorkKey:
+    return WorkKey(row.agent, row.model, row.runtime, row.kind, row.repository, row.node)
 
 
 def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
@@ -129,12 +138,3 @@ def choose(
         return least, f"tried least: {known[least].words}"
     best = max(names, key=lambda name: (known[name].rate, -known[name].runs))
     return best, f"best record: {known[best].words}"
-
-
-def by_agent(records: Mapping[WorkKey, TrackRecord], kind: str) -> dict[str, TrackRecord]:
-    """Records of one kind of task by agent, over all models and repositories."""
-    sums: dict[str, TrackRecord] = {}
-    for key, record in records.items():
-        if key.kind == kind:
-            sums[key.agent] = sums.get(key.agent, TrackRecord()) + record
-    return sums

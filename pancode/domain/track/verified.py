@@ -1,0 +1,117 @@
+"""Decides how far the result of a run is verified: by its own node, by another one, or by none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.domain.records import Run
+
+VERIFY_ON, LAND_VERIFIED = "verify_on", "land_verified"
+"""Terms of a run: on which node its result is verified again, and whether it is landed only then."""
+VERIFIES = "verifies"
+"""Term of the run that verifies, which `judges` the result of another run."""
+NOT_ON = "not_on"
+"""Term of the run that verifies: nodes whose word is not asked for."""
+OTHER = "other"
+"""In the place of a node's name: any node but the run's own."""
+KEPT = "verification"
+"""In a run's result: what became of its verification on another node."""
+
+
+class ResultTrust(StrEnum):
+    """How far a result is verified. `disputed`: another node saw a gate fail that passed on the run's own."""
+
+    VERIFIED = "verified"
+    PARTLY = "partly"
+    UNVERIFIED = "unverified"
+    DISPUTED = "disputed"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedResult:
+    """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over."""
+
+    state: ResultTrust
+    why: str
+    run: str | None = None
+    node: str | None = None
+    receipt: str | None = None
+    waits: bool = False
+
+    def plain(self) -> dict[str, object]:
+        """As a run keeps it, and as JSON shows it."""
+        told: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
+        return told | {"run": self.run, "node": self.node, "receipt": self.receipt}
+
+
+def passed_on(run: Run) -> str:
+    """The node that has sworn that every gate of the run passed on its result; empty: none has."""
+    told = run.result.get("gates")
+    results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
+    argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
+    asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
+    whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
+    return str(run.result.get("node") or "") if whole else ""
+
+
+def verified(run: Run) -> VerifiedResult | None:
+    """None: the run has no result that could be verified."""
+    if run.outcome is not Outcome.DONE or run.judges is not None:
+        return None
+    node = passed_on(run)
+    if not node:
+        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates")
+    told = run.result.get(KEPT)
+    if not isinstance(told, Mapping):
+        return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}, no other node ran them")
+    return _kept(told)
+
+
+def _kept(told: Mapping[str, Any]) -> VerifiedResult:
+    names = {name: told.get(name) for name in ("run", "node", "receipt")}
+    return VerifiedResult(
+        ResultTrust(told["state"]), str(told["why"]), waits=bool(told.get("waits")), **names
+    )
+
+
+def result_at(run: Run) -> str | None:
+    """The commit that another node would verify; None: there is none."""
+    if run.workspace.get("kind") != "git":
+        return None
+    commit = run.result.get("commit") or run.workspace.get("snapshot")
+    return commit if isinstance(commit, str) else None
+
+
+def wants_verification(run: Run) -> bool:
+    """Whether a run that has just ended goes to another node now."""
+    return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
+
+
+def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
+    """It is asked for; `other`: the run that verifies, once there is one."""
+    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True)
+
+
+def judged(run: Run, other: Run) -> VerifiedResult:
+    """The verdict, out of the end of the run that verified."""
+    node, receipt = (
+        str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
+    )
+    match other.outcome:
+        case Outcome.DONE if receipt and passed_on(other):
+            state, why = ResultTrust.VERIFIED, f"its gates passed on {passed_on(run)} and on {node}"
+        case Outcome.VERIFY_FAILED if receipt:
+            state, why = (
+                ResultTrust.DISPUTED,
+                f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
+            )
+        case _:
+            state, why = (
+                ResultTrust.PARTLY,
+                f"{other.id} could not verify it: {other.outcome}, {other.reason}",
+            )
+    return VerifiedResult(state, why, other.id, node, receipt)

@@ -1,0 +1,33 @@
+"""A landed change that its owner takes back is found, by the message or by the patch."""
+
+from __future__ import annotations
+
+import os
+
+from pancode.adapters.git.land import land
+from pancode.adapters.git.reverts import LandedChange, find_reverts
+from pancode.domain.landing.values import LandRequest
+from tests.integration.git.coordinator import Desk, edit_c
+from tests.integration.git.repos import NOW_MS
+
+
+def found(coordinator: Desk, request: LandRequest, commit: str | None = None) -> dict[str, str]:
+    change = LandedChange(
+        "r-aaaa", request.repo_id, request.snapshot_commit, request.result_commit, commit, NOW_MS - 86_400_000
+    )
+    return find_reverts(coordinator.user.path, coordinator.depot, [change], dict(os.environ))
+
+
+def test_a_revert_is_found_by_its_message_and_by_its_patch(coordinator: Desk) -> None:
+    coordinator.user.commit("what was there")
+    request = coordinator.result(edit_c)
+    land(coordinator.user.path, coordinator.depot, request)
+    made = coordinator.user.commit("mend it\n\nPanCode-Run: r-aaaa")
+    assert found(coordinator, request) == {}
+    coordinator.user.git("revert", "--no-edit", made)
+    revert = coordinator.user.git("rev-parse", "HEAD")
+    assert found(coordinator, request) == {"r-aaaa": revert}
+    assert found(coordinator, request, made) == {"r-aaaa": revert}
+    coordinator.user.git("commit", "-q", "--amend", "-m", "back to what it was")
+    amended = coordinator.user.git("rev-parse", "HEAD")
+    assert found(coordinator, request) == {"r-aaaa": amended}, "the patch is the inverse"

@@ -1,0 +1,185 @@
+"""`--verify-on`: another node runs the gates on the result, and its signed word decides the trust in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.order import Order
+from node_agent.wire.receipt import GateResult
+from pancode.control.landing.verifying import Verifications, ask
+from pancode.control.query import run as query
+from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
+from pancode.domain.track.verified import ResultTrust, verified
+from pancode.errors import NotFoundError, RefusedError, UsageError
+from tests.unit.pancode.control.world import Desk, Puppet
+
+COMMIT = "c" * 40
+GIT = {"kind": "git", "repo": "repo-1", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
+GATES = ({"name": "make test", "argv": ["make", "test"]},)
+
+
+def gate(passed: bool = True) -> tuple[GateResult, ...]:
+    return (
+        GateResult(
+            name="make test", argv=("make", "test"), exit_code=int(not passed), passed=passed, duration_ms=5
+        ),
+    )
+
+
+class Pair:
+    """A fleet of two nodes, and a run with gates on one of them."""
+
+    def __init__(self, on: str | None = "other", **run: Any) -> None:
+        self.desk = Desk()
+        self.nodes = {name: Puppet(self.desk, name) for name in ("n1", "n2")}
+        self.breathe()
+        terms = {"verify_on": on} if on is not None else {}
+        fields = {"workspace": GIT, "gates": GATES, "terms": terms, "project": "/p", **run}
+        self.desk.dispatch(**fields)
+        self.desk.depot.commits.add(COMMIT)
+        self.desk.turn()
+        self.own, order = self.claimed()
+        self.answer(self.own, order, commit=COMMIT, change="change", files_changed=("a.txt",), gates=gate())
+        self.follow()
+
+    def breathe(self) -> None:
+        for node in self.nodes.values():
+            node.breathe()
+
+    def claimed(self) -> tuple[str, Order]:
+        for name, node in self.nodes.items():
+            order = node.claim()
+            if order is not None:
+                return name, order
+        raise AssertionError("no node has an order")
+
+    def answer(self, name: str, order: Order, /, **claims: Any) -> None:
+        self.nodes[name].start(order)
+        self.nodes[name].deliver(order, **claims)
+        self.desk.turn()
+
+    def follow(self) -> None:
+        """As the coordinator's thread does it."""
+        doer = Verifications(self.desk.plane.core)
+        for action in self.desk.rows(Action):
+            if action.kind is ActionKind.VERIFY:
+                doer.do(action.run, lambda: False)
+        self.desk.turn()
+
+    @property
+    def run(self) -> Run:
+        found: Run = self.desk.row(Run, "r-0001")
+        return found
+
+    def seen(self) -> tuple[ResultTrust, bool]:
+        told = verified(self.run)
+        assert told is not None
+        return told.state, told.waits
+
+
+def test_another_node_agrees() -> None:
+    pair = Pair()
+    assert pair.seen() == (ResultTrust.PARTLY, True)
+    name, order = pair.claimed()
+    assert name != pair.own
+    assert (order.workspace.snapshot, order.runtime) == (COMMIT, "shell")
+    pair.answer(name, order, gates=gate())
+    pair.follow()
+    told = query.brief(pair.desk.plane.core, "r-0001")
+    assert told["verification"] is not None and told["notes"] == ["verified"]
+    assert told["verification"]["why"] == f"its gates passed on {pair.own} and on {name}"
+    assert told["verification"]["receipt"] is not None and not pair.desk.rows(Action)
+    events = [
+        event.data["status"] for event in pair.desk.rows(FeedEvent) if event.kind is EventKind.RUN_VERIFIED
+    ]
+    assert events == ["partly", "partly", "verified"]
+    pair.desk.check_books()
+
+
+def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
+    pair = Pair(land=True)
+    assert query.landing_of(pair.run) == {
+        "status": "waiting",
+        "why": "another node verifies the result first",
+    }
+    name, order = pair.claimed()
+    failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}
+    pair.answer(name, order, gates=gate(passed=False), reason="make test failed", **failed)
+    pair.follow()
+    assert pair.seen() == (ResultTrust.DISPUTED, False)
+    assert pair.run.landing["status"] == "disputed" and not pair.desk.rows(Action)
+    assert query.brief(pair.desk.plane.core, "r-0001")["notes"] == ["disputed", "not landed: disputed"]
+
+
+def test_what_is_verified_is_landed_next() -> None:
+    pair = Pair(land=True)
+    name, order = pair.claimed()
+    pair.answer(name, order, gates=gate())
+    pair.follow()
+    assert [action.kind for action in pair.desk.rows(Action)] == [ActionKind.LAND]
+
+
+def test_a_stop_meanwhile_calls_the_landing_off() -> None:
+    pair = Pair(land=True)
+    pair.desk.plane.runs.stop("r-0001", "not wanted")
+    name, order = pair.claimed()
+    pair.answer(name, order, gates=gate())
+    pair.follow()
+    assert pair.run.landing["status"] == "called off" and not pair.desk.rows(Action)
+
+
+def test_a_node_that_cannot_judge_leaves_it_as_it_was() -> None:
+    pair = Pair()
+    name, order = pair.claimed()
+    pair.answer(name, order, outcome=Outcome.ERROR, failure=FailureKind.SETUP_FAILED, reason="no make")
+    pair.follow()
+    told = verified(pair.run)
+    assert told is not None and told.state is ResultTrust.PARTLY and "could not verify it" in told.why
+
+
+def test_without_another_node_the_words_are_definite() -> None:
+    pair = Pair(require={"os": "linux"}, on=None)
+    assert pair.seen() == (ResultTrust.PARTLY, False)
+    other = next(name for name in pair.nodes if name != pair.own)
+    with pair.desk.ledger.transaction() as tx:
+        from pancode.domain.records import Node
+        from pancode.domain.values import replace
+
+        node = tx.get(Node, other)
+        assert node is not None
+        tx.put(replace(node, labels={}))
+    ask(pair.desk.plane.core, pair.run, "other", "me")
+    pair.follow()
+    told = verified(pair.run)
+    assert told is not None and not told.waits
+    assert told.why.endswith(f"no other node can run them: {other} has no label os=linux")
+
+
+def test_a_person_asks_for_it_later_and_by_name() -> None:
+    pair = Pair(on=None)
+    other = next(name for name in pair.nodes if name != pair.own)
+    with pytest.raises(NotFoundError):
+        ask(pair.desk.plane.core, pair.run, "n9", "me")
+    with pytest.raises(UsageError, match="no other node"):
+        ask(pair.desk.plane.core, pair.run, pair.own, "me")
+    ask(pair.desk.plane.core, pair.run, other, "me")
+    pair.follow()
+    with pytest.raises(RefusedError, match="cannot be verified now"):
+        ask(pair.desk.plane.core, pair.run, other, "me")
+    name, order = pair.claimed()
+    assert name == other
+    pair.answer(name, order, gates=gate())
+    pair.follow()
+    assert pair.seen() == (ResultTrust.VERIFIED, False)
+
+
+def test_a_coordinator_that_died_between_asks_only_once() -> None:
+    pair = Pair()
+    pair.follow()
+    pair.desk.restart()
+    pair.breathe()
+    pair.follow()
+    assert len([run for run in pair.desk.rows(Run) if run.judges == "r-0001"]) == 1
