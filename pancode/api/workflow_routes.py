@@ -6,11 +6,10 @@ from typing import Any
 
 from pancode.api.bodies import ReasonBody
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import Object, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
+from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import AgainBody, WorkflowBody
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
-from pancode.control.query.shapes import VerdictShape
 from pancode.domain.access.rights import DISPATCHES, DROPS
 
 
