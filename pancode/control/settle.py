@@ -11,11 +11,11 @@ from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
+from pancode.control import board
 from pancode.control.core import Core
 from pancode.control.retry_facts import with_facts
 from pancode.control.trust import evidence
 from pancode.control.work import Work
-from pancode.control.workflow import board
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Believed, Rejected
 from pancode.domain.records import Fence, Node, Run, StoredReceipt
