@@ -13,9 +13,9 @@ from pancode.api.document.answers import (
     LandingsAnswer,
     Object,
     QueuedAnswer,
+    RunShape,
 )
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.query.shapes import RunShape
 from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.values import How
 from pancode.domain.records import Run

@@ -216,3 +216,10 @@ def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
         )
     if not request.argv or not request.argv[0]:
         raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
+
+
+def check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
+    """NotFoundError for a pinned node that the fleet does not have."""
+    names = catalogue.node_names
+    if request.node is not None and request.node not in names:
+        raise not_found("node", request.node, names, "pancode node ls")

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
+from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
 from pancode.domain import requested
 from pancode.domain.agentchoice import Choice, choose
-from pancode.domain.agents import DEFAULT_AGENT, Agent, Autonomy, Walls, find_agent
+from pancode.domain.agents import DEFAULT_AGENT, Agent, Autonomy, find_agent
 from pancode.domain.books import Amount
 from pancode.domain.candidates import Candidate, NodeRequirements, candidates
 from pancode.domain.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
@@ -19,7 +19,6 @@ from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
 from pancode.domain.estimate import estimate, evidence, is_free
 from pancode.domain.limits import RunLimits, run_limits
 from pancode.domain.models import ModelRef
-from pancode.domain.names import not_found
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
 from pancode.domain.records import Run, RunTerms
@@ -27,6 +26,7 @@ from pancode.domain.request import Catalogue, DispatchRequest, Project
 from pancode.domain.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.domain.tiers import Tiered, tier_of
 from pancode.domain.track.expected import EXPLORE
+from pancode.domain.walls import is_walled_by, narrowed
 from pancode.errors import PancodeError
 
 T = TypeVar("T")
@@ -207,7 +207,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
-    _try(problems, lambda: _check_node(request, catalogue))
+    _try(problems, lambda: requested.check_node(request, catalogue))
     _try(problems, lambda: requested.check_numbers(request))
     workspace = _try(problems, lambda: requested.workspace(request))
     if agent is not None and workspace is not None:
@@ -263,7 +263,7 @@ def _put_together(
     free = is_free(wanted, catalogue)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
-    rules = _narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
+    rules = narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     attempts = request.max_attempts or agent.max_attempts or defaults.max_attempts
@@ -326,17 +326,6 @@ def _autonomy(agent: Agent) -> str:
     return "" if free else agent.autonomy.value
 
 
-def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
-    """Behind a sandbox or not at all: it is asked for, or a network is that nothing else holds."""
-    closed = narrowest(rules.network) is not NetworkAccess.MACHINE
-    return request.walled or agent.walls is Walls.CONTAINER or closed
-
-
-def _narrowed(rules: Rules, *said: NetworkAccess | None) -> Rules:
-    every = [one for one in said if one is not None]
-    return rules.model_copy(update={"network": narrowest(*every)}) if every else rules
-
-
 def _tiered(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
@@ -356,12 +345,6 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
     except PancodeError as problem:
         problems.append(problem)
         return None
-
-
-def _check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
-    names = catalogue.node_names
-    if request.node is not None and request.node not in names:
-        raise not_found("node", request.node, names, "pancode node ls")
 
 
 def _wanted(

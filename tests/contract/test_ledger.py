@@ -16,10 +16,8 @@ from pancode.domain.records import (
     ALL,
     Action,
     ActionKind,
-    ApiToken,
     Attempt,
     Audit,
-    AuditAnchor,
     Balance,
     BookEntry,
     Closed,
@@ -44,8 +42,7 @@ from pancode.domain.records import (
 from pancode.domain.values import replace
 from pancode.errors import ConflictError, UnavailableError
 from pancode.ports import Grouped, Grouping, Ledger
-from tests.contract.ended import ENDED
-from tests.contract.unattended_rows import UNATTENDED
+from tests.contract.more_rows import MORE
 from tests.fakes.ledger import MemoryLedger
 
 RUN = Run(
@@ -92,10 +89,8 @@ SAMPLES: tuple[Record, ...] = (
     Workflow(
         "w-1", 1, "ana", WorkflowKind.RACE, "fix", "", None, 2, budget=Decimal("1.5"), race={"by": "first"}
     ),
-    *UNATTENDED,
+    *MORE,
     WorkflowStep("w-1", 0, "plan", ("a", "b"), {"task": "x"}, ("*.md",), outputs={"files": [{"path": "a"}]}),
-    ENDED,
-    AuditAnchor(20, "{}"),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
@@ -107,7 +102,6 @@ SAMPLES: tuple[Record, ...] = (
     StoredReceipt("d" * 64, "r-7f3k2q", 1, 1, "0123456789", "{}", 9, orphan=True),
     KnownKey("e" * 64, "gpubox", "node", "ed25519 AA==", 1, until_ms=2),
     ControlMessage("0123456789", 1, "{}", 2),
-    ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
 )
 Open = Callable[[], Ledger]
 

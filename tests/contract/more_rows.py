@@ -1,0 +1,25 @@
+"""Samples of the rows of schedules, webhooks, tokens, the audit and ended runs."""
+
+from __future__ import annotations
+
+from pancode.domain.records import (
+    ApiToken,
+    AuditAnchor,
+    Delivery,
+    Firing,
+    FiringState,
+    Record,
+    Schedule,
+    Webhook,
+)
+from tests.contract.ended import ENDED
+
+MORE: tuple[Record, ...] = (
+    Schedule("nightly", 1, "ana", {"kind": "cron", "cron": "@daily"}, {"kind": "run"}, next_ms=2**53),
+    Firing("nightly", "2026-11-22T00:00Z", 7, FiringState.BEGUN, "r-1", cause={"by": "ana"}, late=True),
+    Webhook("ci", "https://example.org", 1, "ana", ("run.failed", "run.*")),
+    Delivery("webhook:ci:7", "webhook:ci", 1, "run.failed", {"data": {"run": "r-1"}}, 9, tries=2),
+    ENDED,
+    AuditAnchor(20, "{}"),
+    ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
+)
