@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
-from pancode.domain.quota import RedisUsage
+from pancode.domain.nodes.quota import RedisUsage
 from pancode.domain.records import Record
 from pancode.errors import WorkspaceError
 

@@ -11,8 +11,8 @@ from docs.generate.markdown import block, code, listed, page, table, words, yes
 from docs.generate.settings import kind_of
 from pancode.config.agentfile import PRESETS, AgentEntry, LimitsEntry, SamplingEntry
 from pancode.config.agents import shipped_text
-from pancode.domain.agentchoice import BY_MODE
-from pancode.domain.agents import DEFAULT_AGENT
+from pancode.domain.agents.agentchoice import BY_MODE
+from pancode.domain.agents.agents import DEFAULT_AGENT
 from pancode.domain.prompts import fragments
 from pancode.domain.prompts.compiler import Category
 

@@ -12,7 +12,7 @@ from docs.generate.commands import examples, walk, whole
 from docs.generate.settings import PLACES
 from pancode import __version__
 from pancode.cli.main import COMMANDS, cli
-from pancode.cli.tell import MEANINGS
+from pancode.cli.output.tell import MEANINGS
 from pancode.config.variables import VARIABLES
 
 MANUALS = Path(__file__).resolve().parents[1] / "man" / "man1"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.marks import Mark
 from node_agent.wire.signing import RefusalCode
-from pancode.domain.fleet import NodeState
 from pancode.domain.life.stages import RunStage
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Closed, EventKind, FenceState, RunState, WaitReason
 
 FAILED: Mapping[FailureKind, str] = {

@@ -24,12 +24,12 @@ from node_agent.wire import marks
 from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
 from node_agent.wire.signing import RefusalCode
 from pancode import errors
-from pancode.cli.tell import MEANINGS, OUTCOMES
+from pancode.cli.output.tell import MEANINGS, OUTCOMES
 from pancode.control.core import ControlSettings
-from pancode.domain.fleet import Deadlines, NodeState
 from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
 from pancode.domain.life.retries import CAUSES, MOVES, RULES, RetryCause
 from pancode.domain.life.stages import RunStage
+from pancode.domain.nodes.fleet import Deadlines, NodeState
 from pancode.domain.records import Closed, FenceState, RunState, WaitReason
 
 S = TypeVar("S", bound=StrEnum)
@@ -42,7 +42,7 @@ def exit_codes_page() -> str:
     outcomes = [(code(name), code(int(status))) for name, status in OUTCOMES.items()]
     return page(
         "Exit statuses",
-        "`pancode/errors.py` and `pancode/cli/tell.py`",
+        "`pancode/errors.py` and `pancode/cli/output/tell.py`",
         words(
             "Below 10 a command says how it went itself; from 10 to 19 it waited for a run and says how "
             "that ended. `pancode help exit-codes` prints the first table."
@@ -151,7 +151,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/domain/life/moves.py`, `pancode/domain/fleet.py` and `node_agent/wire/marks.py`",
+        "`pancode/domain/life/moves.py`, `pancode/domain/nodes/fleet.py` and `node_agent/wire/marks.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."

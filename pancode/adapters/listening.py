@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 
 
 def listening_at(place: ListenAddress) -> socket.socket:

@@ -28,7 +28,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
 
 
 class KeptList:
-    """pancode.domain.request.VendorList of one vendor."""
+    """pancode.domain.dispatch.request.VendorList of one vendor."""
 
     def __init__(self, provider: str) -> None:
         self._models = tuple(model for one in providers if one.id == provider for model in one.models)

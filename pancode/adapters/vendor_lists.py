@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pancode.domain.dispatch.request import VendorList
 from pancode.domain.models import CLOUD
-from pancode.domain.request import VendorList
 
 
 class KeptLists(Mapping[str, VendorList]):

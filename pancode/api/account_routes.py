@@ -20,7 +20,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
 from pancode.domain.access.rights import BUDGETS, NOTES, SETTLES
 from pancode.domain.account.periods import PERIODS
-from pancode.domain.agents import find_agent
+from pancode.domain.agents.agents import find_agent
 from pancode.domain.books import repo_scope
 from pancode.errors import UsageError
 

@@ -14,7 +14,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Progress
 from pancode.domain.access.rights import SETS_UP, TESTS
-from pancode.domain.agents import Agent, find_agent
+from pancode.domain.agents.agents import Agent, find_agent
 from pancode.domain.names import not_found
 from pancode.domain.presets import Preset, find_preset
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of

@@ -15,9 +15,9 @@ from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.control.faces import LinkWay
 from pancode.domain.books import MINUTE_MS, Ceilings
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.landing.values import How, LandWay
 from pancode.domain.names import label_word, nearest, node_name, one_line
-from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
 
 B = TypeVar("B", bound="Body")

@@ -31,8 +31,8 @@ from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
 from pancode.domain.access.rights import OPERATES, REMOVES
 from pancode.domain.account.audit_filter import AuditFilter
-from pancode.domain.isolation import holds
 from pancode.domain.names import not_found
+from pancode.domain.nodes.isolation import holds
 from pancode.domain.runtimes import RUNTIMES, matrix
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pancode.api.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import WorkflowKind
-from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]

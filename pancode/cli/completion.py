@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from click.shell_completion import get_completion_class
 
-from pancode.cli.lazy import Commands
+from pancode.cli.parsing.lazy import Commands
 
 app = Commands()
 

@@ -8,16 +8,16 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pancode.cli.face import Face, aside
-from pancode.cli.progress import ProgressRow
-from pancode.cli.render import count, safe, tone, took, usd
-from pancode.cli.setting_up import SetUpLine, SetUpTimer
+from pancode.cli.output.progress import ProgressRow
+from pancode.cli.output.render import count, safe, tone, took, usd
+from pancode.cli.output.setting_up import SetUpLine, SetUpTimer
 from pancode.client import Client, FleetDownError, ServerEvent, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import counted
 from pancode.errors import ExitCode
 
 if TYPE_CHECKING:
-    from pancode.cli.transcript import LiveTranscript
+    from pancode.cli.output.transcript import LiveTranscript
 
 AGAIN_S = 1.0
 TRIES = 60
@@ -45,7 +45,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.transcript import MARK, LiveTranscript
+    from pancode.cli.output.transcript import MARK, LiveTranscript
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))

@@ -8,10 +8,10 @@ import click
 import typer
 from typer import Argument
 
-from pancode.cli.lazy import Commands, unknown
-from pancode.cli.params import Json
-from pancode.cli.tables import table
-from pancode.cli.tell import MEANINGS
+from pancode.cli.output.tables import table
+from pancode.cli.output.tell import MEANINGS
+from pancode.cli.parsing.lazy import Commands, unknown
+from pancode.cli.parsing.params import Json
 
 app = Commands()
 

@@ -12,16 +12,16 @@ from typer import Option
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.cli.lazy import Commands, Group, example
-from pancode.cli.tell import tell_error
+from pancode.cli.output.tell import tell_error
+from pancode.cli.parsing.lazy import Commands, Group, example
 from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("setup", "write the user's configuration files, with comments"),
-    "demo": ("setup", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
-    "fleet": ("fleet", "bring machines up, look at them, drain them, take them down"),
-    "node": ("node", "the inventory of machines: add, ls, show, trust, rm"),
-    "dispatch": ("dispatch", "give a task to the fleet and wait for its result"),
+    "init": ("fleet.setup", "write the user's configuration files, with comments"),
+    "demo": ("fleet.setup", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
+    "fleet": ("fleet.fleet", "bring machines up, look at them, drain them, take them down"),
+    "node": ("fleet.node", "the inventory of machines: add, ls, show, trust, rm"),
+    "dispatch": ("runs.dispatch", "give a task to the fleet and wait for its result"),
     "top": ("screens.top", "the fleet on one screen, live, with keys"),
     "batch": ("workflows.batch", "give many tasks to the fleet at once"),
     "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "webhook": ("notify.webhook", "signed events for other programs: add, ls, deliveries, redeliver"),
     "batches": ("workflows.batches", "the last batches"),
     "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
-    "runs": ("runs", "the last runs; show, logs, stop, retry, diff, land one"),
+    "runs": ("runs.runs", "the last runs; show, logs, stop, retry, diff, land one"),
     "land": ("land.verbs", "land a run's change in your files or on a branch; the queue; --all-green"),
     "review": ("land.review", "results one after the other: look, land, send back, drop"),
     "inbox": ("people.inbox", "what waits for you: questions, runs and changes to approve"),
@@ -40,37 +40,37 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("people.inbox", "say yes to what waits for it: a run, a change"),
     "deny": ("people.inbox", "say no to what a run waits for"),
     "tell": ("people.inbox", "words for a run: with its task, or when it is continued"),
-    "why": ("records", "every decision about a run, in words"),
-    "queue": ("queue", "what waits where, in order, with the reason"),
+    "why": ("runs.records", "every decision about a run, in words"),
+    "queue": ("runs.queue", "what waits where, in order, with the reason"),
     "breakers": ("health.breakers", "what is held up after failures in a row: ls, reset"),
-    "receipt": ("receipt", "the signed proof of what a run did: ls, show, verify, export"),
-    "key": ("key", "the keys that sign for the fleet: ls, rotate"),
+    "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
+    "key": ("fleet.key", "the keys that sign for the fleet: ls, rotate"),
     "token": ("access.tokens", "who may use the API over TCP: create, ls, revoke"),
-    "budget": ("budget", "what may be spent, was spent, is held: show, set, settle"),
+    "budget": ("account.budget", "what may be spent, was spent, is held: show, set, settle"),
     "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
     "records": ("account.track_records", "who does which kind of work how well, by accepted receipts"),
     "brief": ("account.brief", "what happened since you last looked, and what waits for you"),
     "report": ("account.brief", "what a week brought and cost"),
     "workers": ("account.workers", "each agent on each runtime and node: its work now, its record"),
-    "audit": ("records", "what happened in the fleet, newest first"),
-    "events": ("events", "everything that happens in the fleet; -f: as it happens"),
-    "metrics": ("records", "the fleet in figures, as Prometheus reads them"),
-    "agents": ("agents", "agent definitions: look, set, add, check; what each is told"),
-    "runtimes": ("catalogue", "the programs that run agents, and where they were found"),
-    "models": ("models", "models to choose from: where they are, how able, what they cost"),
-    "endpoints": ("models", "the model servers that your machines reach"),
-    "modes": ("catalogue", "what each mode lets a dispatch do"),
-    "safety": ("catalogue", "what each safety level lets a run do; your safety rules: show, check"),
-    "presets": ("presets", "named sets of settings, and which one counts"),
-    "ledger": ("ledger", "the record of the fleet: move it to another database"),
-    "redis": ("redis", "what a Redis of your own needs: its file of users"),
-    "config": ("setup", "every setting, its value and where that was set"),
+    "audit": ("runs.records", "what happened in the fleet, newest first"),
+    "events": ("runs.events", "everything that happens in the fleet; -f: as it happens"),
+    "metrics": ("runs.records", "the fleet in figures, as Prometheus reads them"),
+    "agents": ("catalog.agents", "agent definitions: look, set, add, check; what each is told"),
+    "runtimes": ("catalog.catalogue", "the programs that run agents, and where they were found"),
+    "models": ("catalog.models", "models to choose from: where they are, how able, what they cost"),
+    "endpoints": ("catalog.models", "the model servers that your machines reach"),
+    "modes": ("catalog.catalogue", "what each mode lets a dispatch do"),
+    "safety": ("catalog.catalogue", "what each safety level lets a run do; your safety rules: show, check"),
+    "presets": ("catalog.presets", "named sets of settings, and which one counts"),
+    "ledger": ("fleet.ledger", "the record of the fleet: move it to another database"),
+    "redis": ("fleet.redis", "what a Redis of your own needs: its file of users"),
+    "config": ("fleet.setup", "every setting, its value and where that was set"),
     "web": ("web", "the web console in your browser, by a link that can be used once"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
     "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
-    "doctor": ("setup", "what is wrong on this machine, each with its fix"),
-    "service": ("units", "the coordinator as a service: print its unit, install, remove it"),
-    "serve": ("setup", "the coordinator in the foreground"),
+    "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
+    "service": ("fleet.units", "the coordinator as a service: print its unit, install, remove it"),
+    "serve": ("fleet.setup", "the coordinator in the foreground"),
     "completion": ("completion", "what your shell reads to complete commands and options"),
     "help": ("help", "help on a command, or on exit-codes"),
 }
@@ -205,7 +205,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
     """A defect of PanCode's own: its place goes into a log, one error to the person."""
-    from pancode.cli.tell import internal
+    from pancode.cli.output.tell import internal
 
     return tell_error(internal(exc), as_json=as_json)
 

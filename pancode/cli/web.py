@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.cli.face import Face, who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 
 app = Commands()
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")

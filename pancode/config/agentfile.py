@@ -12,8 +12,8 @@ from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.sampling import Sampling
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts
-from pancode.domain.agentrules import Flaw
-from pancode.domain.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
+from pancode.domain.agents.agentrules import Flaw
+from pancode.domain.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.domain.names import nearest
 
 DEFAULT_PROMPT = "default"

@@ -14,8 +14,8 @@ from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.layers import Folded, file_layer, fold
 from pancode.config.promptfiles import prompt_text
 from pancode.config.schema import Part, Settings
-from pancode.domain.agentrules import Flaw, flaws
-from pancode.domain.agents import Agent, Agents
+from pancode.domain.agents.agentrules import Flaw, flaws
+from pancode.domain.agents.agents import Agent, Agents
 from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
 

@@ -27,8 +27,8 @@ from pancode.config.schema import Settings
 from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES, unknown_variables
 from pancode.config.written import written
+from pancode.domain.dispatch.request import Defaults
 from pancode.domain.presets import Preset, raises
-from pancode.domain.request import Defaults
 from pancode.domain.values import replace
 from pancode.errors import ConfigError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pancode.config.load import Loaded
 from pancode.domain.access.door import DoorPlace
-from pancode.domain.place import (
+from pancode.domain.nodes.place import (
     Doorway,
     ListenAddress,
     api_place_of,

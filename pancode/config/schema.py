@@ -23,9 +23,9 @@ from pancode.config.values import (
     Texts,
     as_tuple,
 )
+from pancode.domain.dispatch.request import Defaults, Project
 from pancode.domain.landing.values import How
 from pancode.domain.models import model_ref
-from pancode.domain.request import Defaults, Project
 from pancode.domain.runtimes import known_runtime
 from pancode.domain.tiers import ModelTier
 from pancode.domain.track.expected import EXPLORE

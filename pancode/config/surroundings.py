@@ -15,10 +15,10 @@ from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
 from pancode.config.promptfiles import prompt_files
 from pancode.config.safety import LoadedRules, load_rules, rule_files
-from pancode.domain.agents import Agents
-from pancode.domain.paths import is_inside, is_rooted, located, mentioned
-from pancode.domain.request import Defaults, Project
-from pancode.domain.snapshot import PathFact
+from pancode.domain.agents.agents import Agents
+from pancode.domain.dispatch.paths import is_inside, is_rooted, located, mentioned
+from pancode.domain.dispatch.request import Defaults, Project
+from pancode.domain.dispatch.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
 from pancode.domain.values import replace
 from pancode.errors import UsageError

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from node_agent.wire.folders import Folders
 from node_agent.wire.machines import machine_of
 from node_agent.wire.order import Reasoning
-from pancode.domain.limits import MOST_BYTES, MOST_MS
+from pancode.domain.dispatch.limits import MOST_BYTES, MOST_MS
 from pancode.domain.names import nearest
 from pancode.domain.words import split_words
 from pancode.errors import UsageError

@@ -9,8 +9,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
 from pancode.control.plane import Plane
 from pancode.domain.access.door import DoorPlace
+from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.place import ListenAddress
 
 
 class CoordinatorApi(Protocol):

@@ -16,10 +16,11 @@ from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
 from pancode.domain import books
 from pancode.domain.account import periods
-from pancode.domain.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+from pancode.domain.dispatch.request import VendorList
 from pancode.domain.life.signals import Purse
+from pancode.domain.nodes.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
-from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import (
     Balance,
     Fence,
@@ -29,7 +30,6 @@ from pancode.domain.records import (
     Setting,
     Workflow,
 )
-from pancode.domain.request import VendorList
 from pancode.domain.values import replace
 from pancode.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 

@@ -15,8 +15,8 @@ from pancode.control.query.passports import passport_shape
 from pancode.control.query.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.domain.endpoints import costs_nothing
-from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.node_advice import with_words
+from pancode.domain.nodes.fleet import NodeState, NodeView
+from pancode.domain.nodes.node_advice import with_words
 from pancode.domain.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError

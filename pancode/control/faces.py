@@ -8,12 +8,12 @@ from typing import Any, Literal, Protocol
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
-from pancode.domain.agents import Agents
+from pancode.domain.agents.agents import Agents
+from pancode.domain.dispatch.request import Defaults, Project
+from pancode.domain.dispatch.snapshot import PathFact
 from pancode.domain.landing.values import LandWay
 from pancode.domain.presets import Presets
 from pancode.domain.records import Node, Run
-from pancode.domain.request import Defaults, Project
-from pancode.domain.snapshot import PathFact
 from pancode.domain.tiers import ModelTier
 
 Json = dict[str, Any]

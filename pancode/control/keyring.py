@@ -9,9 +9,9 @@ from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.control.core import Core
 from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.receipts.verification import TrustedKey, TrustedKeys
 from pancode.domain.records import KnownKey, Node, Setting
-from pancode.domain.verification import TrustedKey, TrustedKeys
 from pancode.ports import Transaction
 
 NODE, COORDINATOR = "node", "coordinator"

@@ -13,9 +13,9 @@ from queue import SimpleQueue
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from pancode.domain.access.tokens import WebCode
-from pancode.domain.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.health.breakers import EndedTries, EndedTry
-from pancode.domain.link_figures import Linked
+from pancode.domain.nodes.fleet import LastHeartbeat, Listening, NodeState, Reaching
+from pancode.domain.nodes.link_figures import Linked
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
 from pancode.domain.track.recent import RecentRuns

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
 from pancode.control.core import Core
 from pancode.control.health import breakers
-from pancode.domain.fleet import NodeView
 from pancode.domain.life.changes import Changes, PassOver
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
 from pancode.ports import Transaction

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pancode.control import bind, heartbeats, inbound, keyring, liveness, passed_over
+from pancode.control import keyring, passed_over
 from pancode.control.core import Core
-from pancode.control.expiry import lapse
+from pancode.control.nodes import heartbeats, inbound, liveness
+from pancode.control.runs import bind
+from pancode.control.runs.expiry import lapse
 from pancode.control.tidy import tidy
 from pancode.control.trust import quota
 from pancode.control.work import unit_of_work

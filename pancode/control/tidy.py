@@ -14,7 +14,7 @@ from pancode.control import keyring
 from pancode.control.core import Core, open_fences
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
-from pancode.domain.quota import too_many
+from pancode.domain.nodes.quota import too_many
 from pancode.domain.records import Closed, Fence, FenceState
 from pancode.ports import JobToClose, NamedJobs, Transaction
 

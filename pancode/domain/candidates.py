@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
 from pancode.domain.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
-from pancode.domain.fleet import NodeState, NodeView
 from pancode.domain.names import nearest
-from pancode.domain.node_advice import in_a_sentence, with_words
+from pancode.domain.nodes.fleet import NodeState, NodeView
+from pancode.domain.nodes.node_advice import in_a_sentence, with_words
 from pancode.domain.records import Node
 
 NOT_WALLED = (

@@ -18,10 +18,10 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
 from node_agent.wire.widening import widen
-from pancode.domain.fleet import NodeView
 from pancode.domain.models import LOCAL, ModelRef
 from pancode.domain.names import nearest
-from pancode.domain.node_advice import with_words
+from pancode.domain.nodes.fleet import NodeView
+from pancode.domain.nodes.node_advice import with_words
 from pancode.errors import NotFoundError
 
 CHARS_OF_TOKEN = 4

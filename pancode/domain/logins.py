@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.domain.names import not_found
-from pancode.domain.node_advice import with_words
+from pancode.domain.nodes.node_advice import with_words
 from pancode.domain.runtimes import RUNTIMES
 from pancode.errors import NotFoundError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.wire.passport import PassportFact
-from pancode.domain.fleet import NodeView
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.passports import ModelPlace, Trust, fact_of, judged
 from pancode.domain.records import Run
 

@@ -9,10 +9,10 @@ from enum import StrEnum
 from node_agent.wire.endpoint import EndpointFact, Health, ModelFact
 from node_agent.wire.passport import ExamCheck, Grade, PassportFact
 from pancode.domain.candidates import Candidate
-from pancode.domain.fleet import NodeView
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found
-from pancode.domain.node_advice import with_words
+from pancode.domain.nodes.fleet import NodeView
+from pancode.domain.nodes.node_advice import with_words
 from pancode.domain.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.errors import NotFoundError, RefusedError
 

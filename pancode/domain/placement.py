@@ -12,8 +12,8 @@ from pancode.domain import books
 from pancode.domain.books import Amount, Ceilings
 from pancode.domain.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.domain.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
-from pancode.domain.fleet import NodeState, NodeView
-from pancode.domain.node_advice import in_a_sentence, with_words
+from pancode.domain.nodes.fleet import NodeState, NodeView
+from pancode.domain.nodes.node_advice import in_a_sentence, with_words
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
 from pancode.domain.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, held

@@ -18,7 +18,7 @@ from pancode.config.agents import FILE, Checked, check_agents
 from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.agents import find_agent
+from pancode.domain.agents.agents import find_agent
 from pancode.domain.names import nearest
 from pancode.errors import ConfigError, ConflictError, NotFoundError, PancodeError, RefusedError, UsageError
 

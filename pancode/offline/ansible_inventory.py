@@ -11,7 +11,7 @@ from typing import Any
 
 from pancode.adapters.ssh.knownhosts import known_key
 from pancode.adapters.ssh.target import Target
-from pancode.domain.inventories import InventoryHost, Misfit, entry, hosts_of
+from pancode.domain.nodes.inventories import InventoryHost, Misfit, entry, hosts_of
 from pancode.errors import ConfigError
 
 PROGRAM = "ansible-inventory"

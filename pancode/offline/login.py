@@ -14,7 +14,7 @@ from pancode.adapters.outgoing.sender import KeptSecrets
 from pancode.adapters.ssh.connect import Session, open_session
 from pancode.adapters.ssh.remote import Completed, Remote
 from pancode.adapters.ssh.terminal import attach
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 from pancode.errors import UnavailableError, UsageError
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import login_for, pins_of, target_of

@@ -10,7 +10,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import UsageError
-from pancode.offline.single_instance import Sole
+from pancode.offline.server.single_instance import Sole
 
 FILE = "file"
 FLAG = "--from"

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.wire.signing import PublicKey
 from pancode.control.query.receipts import EXPORT, shape
 from pancode.control.query.shapes import VerdictShape
-from pancode.domain.verification import (
+from pancode.domain.receipts.verification import (
     ReceiptVerdict,
     TrustedKey,
     TrustedKeys,

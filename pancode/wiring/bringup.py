@@ -31,8 +31,8 @@ from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.adapters.ssh.target import Target
 from pancode.control.faces import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.control.plane import Plane
-from pancode.domain.fleet import NodeState, skew_ms
-from pancode.domain.reach import Reach, changed
+from pancode.domain.nodes.fleet import NodeState, skew_ms
+from pancode.domain.nodes.reach import Reach, changed
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
 from pancode.wiring.direct import Direct

@@ -33,7 +33,7 @@ from pancode.adapters.vendor_lists import KeptLists
 from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
 from pancode.domain.access.door import DoorPlace
-from pancode.domain.place import Doorway, ListenAddress
+from pancode.domain.nodes.place import Doorway, ListenAddress
 from pancode.domain.records import Node
 from pancode.errors import ConfigError
 from pancode.ports import Ledger

@@ -12,7 +12,7 @@ from pancode.adapters.git.depot_server import DepotParts, DepotServer, StreamEnd
 from pancode.adapters.git.grants import Grant, Refusal, grant_for
 from pancode.adapters.git.streams import LogStreams
 from pancode.control.core import Core
-from pancode.control.grant import StreamDenial, authorize, note_wait
+from pancode.control.runs.grant import StreamDenial, authorize, note_wait
 from pancode.errors import UnavailableError
 
 log = logging.getLogger("pancode.depot")

@@ -12,8 +12,8 @@ from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
 from pancode.adapters.redis_bus.rights import node_user
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
 from pancode.adapters.ssh.tunnel import Pass
-from pancode.domain.place import Doorway
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.place import Doorway
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import ConfigError, PancodeError
 

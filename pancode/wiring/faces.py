@@ -35,17 +35,17 @@ from pancode.control.faces import (
     Progress,
 )
 from pancode.control.fleet.ports import unwatched
-from pancode.control.followon import FollowOn
-from pancode.control.inside import refused, run_of
 from pancode.control.landing.verifying import Verifications
 from pancode.control.plane import Plane
+from pancode.control.runs.followon import FollowOn
+from pancode.control.runs.inside import refused, run_of
 from pancode.control.schedule.pushes import PushWatch
 from pancode.control.schedule.scheduler import Scheduler
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
-from pancode.domain.fleet import Deadlines
+from pancode.domain.nodes.fleet import Deadlines
+from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.quota import ForeignReceipts
 from pancode.domain.records import ActionKind, Node
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.code import DepotCode

@@ -14,7 +14,7 @@ from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
 from pancode.adapters.ssh.knownhosts import known_key
 from pancode.adapters.ssh.target import Overrides, SshPlaces, Target, resolve
 from pancode.control.fleet.machines import Machines
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.wiring.bringup import BringUp, FleetParts
 from pancode.wiring.handed import Handed

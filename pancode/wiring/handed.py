@@ -14,7 +14,7 @@ from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
 from pancode.adapters.ssh.steps_json import told, told_act
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError, UsageError
 from pancode.wiring.bringup import BringUp

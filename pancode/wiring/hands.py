@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.control.fleet.ports import ActRequest, LinkEvents, MachineAct, unwatched
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError
 from pancode.wiring.bringup import BringUp, problem_of

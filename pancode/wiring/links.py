@@ -23,7 +23,7 @@ from pancode.adapters.ssh.readiness import pythons
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.tunnel import Pass, TunnelTargets, folders
 from pancode.control.fleet.ports import LinkEvents, LinkNews
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import PancodeError
 from pancode.wiring.direct import Direct

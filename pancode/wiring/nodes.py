@@ -10,7 +10,7 @@ from typing import Any
 from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **said: Any) -> Reach:

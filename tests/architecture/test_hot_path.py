@@ -18,7 +18,7 @@ PROBE = "import json, sys, {0}; print(json.dumps(sorted(n.split('.')[0] for n in
 
 
 @pytest.mark.parametrize(
-    "module", ["pancode.cli.main", "pancode.cli.runs", "pancode.cli.screens.top", "pancode.client"]
+    "module", ["pancode.cli.main", "pancode.cli.runs.runs", "pancode.cli.screens.top", "pancode.client"]
 )
 def test_start_of_the_command_line_is_light(module: str) -> None:
     source = ROOT / module.replace(".", "/")

@@ -20,7 +20,7 @@ from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES
 from pancode.cli.main import cli
 from pancode.config.schema import Settings
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Closed, FenceState, RunState
 from tests.architecture.sources import ROOT
 

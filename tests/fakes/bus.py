@@ -14,7 +14,7 @@ from typing import Any
 
 from node_agent.wire import keys
 from pancode.adapters.redis_bus.fair import take_fairly
-from pancode.domain.quota import RedisUsage
+from pancode.domain.nodes.quota import RedisUsage
 from pancode.errors import UnavailableError
 from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from tests.fakes.store import JobState, MemoryJob, Store

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
-from pancode.domain.fleet import Deadlines
+from pancode.domain.nodes.fleet import Deadlines
 from pancode.domain.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
 from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction

@@ -13,8 +13,8 @@ from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.rows import steps_of
 from pancode.control.workflow.starting import StepStarter
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
-from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
 from tests.fakes.node import Script

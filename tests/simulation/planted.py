@@ -16,14 +16,18 @@ from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.marks import Mark
-from pancode.control import bind, heartbeats, inbound, inventory, journals, rounds, settle
+from pancode.control import rounds
 from pancode.control.core import Core
-from pancode.domain import books, fleet, placement, settlement
-from pancode.domain.fleet import Listening
+from pancode.control.nodes import heartbeats, inbound, inventory, journals
+from pancode.control.runs import bind, settle
+from pancode.domain import books, placement
 from pancode.domain.life import binding, ends, events, receipts
 from pancode.domain.life.case import Case
 from pancode.domain.life.retries import Retry, RetryCause
-from pancode.domain.settlement import Judged, Ruling
+from pancode.domain.nodes import fleet
+from pancode.domain.nodes.fleet import Listening
+from pancode.domain.receipts import settlement
+from pancode.domain.receipts.settlement import Judged, Ruling
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]

@@ -13,8 +13,8 @@ from node_agent.wire.failure import Outcome
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.rows import steps_of
 from pancode.domain.books import workflow_scope
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Balance, BookEntry, Run, WorkflowKind
-from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
 from tests.simulation import flows
 from tests.simulation.schedule import Schedule

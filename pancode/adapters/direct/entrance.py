@@ -20,7 +20,7 @@ from pancode.adapters.direct.login import LoginError, OneLogin
 from pancode.adapters.direct.port import AGAIN_S, Port
 from pancode.adapters.forward_targets import End
 from pancode.adapters.ssh.door import MOST
-from pancode.domain.place import Doorway
+from pancode.domain.nodes.place import Doorway
 from pancode.errors import PancodeError
 
 HELLO_S = 10.0

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pancode.adapters.direct.copying import spoken
 from pancode.adapters.forward_targets import SHUT_S
 from pancode.adapters.open_files import is_spare, most
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 
 WAITING = 128
 """On their way in at once, each a file of ours. One more, and the one that waits longest gives way: a node is

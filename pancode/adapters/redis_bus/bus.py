@@ -23,7 +23,7 @@ from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, 
 from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
-from pancode.domain.quota import RedisUsage
+from pancode.domain.nodes.quota import RedisUsage
 from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.adapters.redis_bus.rights import JOB_KEYS, USER_PREFIX
-from pancode.domain.quota import RedisUsage
+from pancode.domain.nodes.quota import RedisUsage
 
 STEP = 1_000
 """Keys that one step looks at: others are served between two steps."""

@@ -8,10 +8,10 @@ import typer
 from typer import Argument
 
 from pancode.cli.face import who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, duration, many, option
-from pancode.cli.render import safe, short_time
-from pancode.cli.tables import table
+from pancode.cli.output.render import safe, short_time
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, duration, many, option
 from pancode.client import path_of
 
 app = Commands()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pancode.cli.face import who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import safe, usd
+from pancode.cli.output.render import safe, usd
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.counted import counted
 from pancode.errors import UsageError
 

@@ -7,10 +7,10 @@ import io
 from typing import Annotated, Any
 
 from pancode.cli.face import Face
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import count, safe, usd
-from pancode.cli.tables import table
+from pancode.cli.output.render import count, safe, usd
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.counted import counted
 from pancode.domain.account.costs import BY
 from pancode.errors import UsageError

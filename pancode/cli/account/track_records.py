@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pancode.cli import completions
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import usd
-from pancode.cli.tables import table
+from pancode.cli.output.render import usd
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 
 app = Commands()
 

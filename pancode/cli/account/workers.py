@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
-from pancode.cli.render import took, usd
-from pancode.cli.tables import table
+from pancode.cli.output.render import took, usd
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json
 from pancode.counted import counted
 
 app = Commands()

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from pancode.cli.ci.artifacts import write_artifacts
-from pancode.cli.dispatch import WithArgv, dispatch, finished, queued
 from pancode.cli.face import Face, caller, who
-from pancode.cli.fleet import steps, take_down
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, inherits, option
+from pancode.cli.fleet.fleet import steps, take_down
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, inherits, option
+from pancode.cli.runs.dispatch import WithArgv, dispatch, finished, queued
 from pancode.client import Client, path_of
 from pancode.connection import NotRunningError
 from pancode.errors import PancodeError, UnavailableError
@@ -125,7 +125,7 @@ def _end(face: Face) -> None:
     try:
         take_down(face, client)
     except NotRunningError:
-        from pancode.offline.leftovers import end_left
+        from pancode.offline.server.leftovers import end_left
 
         end_left(client.home)
     except PancodeError as error:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
-from pancode.cli.tables import table
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json
 
 app = Commands()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.cli.face import Face, here, who
 from pancode.cli.land.landing import FINE, LOOK_S, landing_line
-from pancode.cli.render import clip, safe
+from pancode.cli.output.render import clip, safe
 from pancode.client import ApiError, Client, path_of
 from pancode.counted import counted
 from pancode.errors import ExitCode

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from pancode.cli.face import Face, who
-from pancode.cli.render import safe
+from pancode.cli.output.render import safe
 from pancode.client import LAND_S, ApiError, Client, path_of
 from pancode.counted import counted
 from pancode.errors import PancodeError, WorkspaceError

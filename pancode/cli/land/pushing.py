@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.cli.face import Face, here
 from pancode.cli.land.landing import FINE
-from pancode.cli.render import safe
+from pancode.cli.output.render import safe
 from pancode.errors import WorkspaceError
 
 

@@ -11,10 +11,10 @@ import typer
 from pancode.cli.face import Face, here, who
 from pancode.cli.follow import summary
 from pancode.cli.land import landing
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
-from pancode.cli.render import draws, harmless, paint, patch, safe, safe_block, tone
-from pancode.cli.tell import tell_error
+from pancode.cli.output.render import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.cli.output.tell import tell_error
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json
 from pancode.client import ApiError, Client, path_of
 from pancode.counted import counted
 from pancode.errors import ExitCode, PancodeError, WorkspaceError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.exams import admitted
+from pancode.cli.catalog.exams import admitted
 from pancode.cli.face import Face, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.land.landing import landed, unless_landed
-from pancode.cli.render import safe
-from pancode.cli.tell import exit_of
+from pancode.cli.output.render import safe
+from pancode.cli.output.tell import exit_of
 from pancode.client import path_of
 from pancode.errors import ExitCode
 

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli import completions
 from pancode.cli.face import Face
 from pancode.cli.land import green, landing
 from pancode.cli.land.pushing import push
 from pancode.cli.land.settling import settle
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import at_head, safe, short_time
-from pancode.cli.tables import table
+from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.client import Client
 from pancode.domain.landing.values import How
 from pancode.errors import ExitCode, UsageError

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from pancode.cli.face import Face
-from pancode.cli.render import at_head, safe, short_time
-from pancode.cli.tables import table
+from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.tables import table
 from pancode.client import Client
 from pancode.errors import ExitCode
 

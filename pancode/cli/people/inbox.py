@@ -9,10 +9,10 @@ from typer import Argument
 
 from pancode.cli.face import who
 from pancode.cli.land import landing as landings
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, Run, option
-from pancode.cli.people.newrun import follow_new
-from pancode.cli.render import safe, short_time
+from pancode.cli.output.render import safe, short_time
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.runs.newrun import follow_new
 from pancode.client import LAND_S, path_of
 
 app = Commands()

@@ -11,9 +11,9 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.cli.face import Face
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import safe_block
+from pancode.cli.output.render import safe_block
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.errors import ExitCode
 from pancode.mcp.install import PROGRAMS, ConfigChange, change_of
 

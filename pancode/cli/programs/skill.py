@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pancode.cli.face import Face, here
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import safe_block
+from pancode.cli.output.render import safe_block
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.errors import ExitCode, WorkspaceError
 from pancode.mcp.skills import changes, skill_text
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli import completions, options
-from pancode.cli.dispatch import WithArgv, dispatch, of_caller, said, task_text
 from pancode.cli.face import Face, who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, inherits, option
+from pancode.cli.parsing import completions, options
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, inherits, option
+from pancode.cli.runs.dispatch import WithArgv, dispatch, of_caller, said, task_text
 from pancode.cli.schedule import options as own
 from pancode.cli.schedule.words import listed, shown, warned
 from pancode.cli.workflows import options as workflow_options

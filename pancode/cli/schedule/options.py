@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pancode.cli import completions
-from pancode.cli.params import Label, label, many, option
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.params import Label, label, many, option
 
 Cron = Annotated[
     str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.render import at_head, safe, short_time
-from pancode.cli.tables import table
+from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.tables import table
 
 
 def listed(found: list[dict[str, Any]]) -> str:

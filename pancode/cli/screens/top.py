@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import Face, who
-from pancode.cli.lazy import Commands
+from pancode.cli.parsing.lazy import Commands
 from pancode.client import Client
 from pancode.errors import UsageError
 
@@ -112,6 +112,6 @@ def _client(*, starts: bool) -> Client:
 
 def _story(runtime: str, show: Callable[[str], None]) -> Story | None:
     """The reading of what that program prints; None for plain text."""
-    from pancode.cli.transcript import story_told
+    from pancode.cli.output.transcript import story_told
 
     return story_told(runtime, show)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli import completions
-from pancode.cli.dispatch import dispatch, said
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, inherits, many
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, inherits, many
+from pancode.cli.runs.dispatch import dispatch, said
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.begin import begin
 from pancode.errors import UsageError

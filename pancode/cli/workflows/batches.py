@@ -6,8 +6,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json
 from pancode.cli.workflows.group import MOST, list_newest
 
 app = Commands()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.dispatch import of_caller, plan, post_agreed
 from pancode.cli.face import Face
-from pancode.cli.render import safe, usd
-from pancode.cli.tables import table
+from pancode.cli.output.render import safe, usd
+from pancode.cli.output.tables import table
+from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
 from pancode.cli.workflows.waiting import finished, wait_for
 from pancode.cli.workflows.words import headline
 from pancode.errors import ExitCode, UsageError

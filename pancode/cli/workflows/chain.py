@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli import completions, options
-from pancode.cli.dispatch import dispatch, said, task_text
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, inherits
+from pancode.cli.parsing import completions, options
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, inherits
+from pancode.cli.runs.dispatch import dispatch, said, task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin

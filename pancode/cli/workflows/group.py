@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.cli import completions
 from pancode.cli.face import Face, who
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, option
-from pancode.cli.render import at_head, clip, safe, safe_block, short_time
-from pancode.cli.tables import table
+from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
 from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
@@ -203,7 +203,7 @@ def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) 
 
 
 def _again(face: Face, path: str, detach: bool, yes: bool) -> int:
-    from pancode.cli.dispatch import post_agreed
+    from pancode.cli.runs.dispatch import post_agreed
 
     answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes})
     return awaited(face, answer, detach=detach)

@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 
-from pancode.cli import options
-from pancode.cli.dispatch import dispatch, said, task_text
-from pancode.cli.lazy import Commands
-from pancode.cli.params import Json, inherits
+from pancode.cli.parsing import options
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, inherits
+from pancode.cli.runs.dispatch import dispatch, said, task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pancode.cli.events import changes
 from pancode.cli.face import Face, aside, say_no_more
 from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
 from pancode.cli.land import landing as landings
-from pancode.cli.progress import ProgressRow
-from pancode.cli.render import safe, safe_block
+from pancode.cli.output.progress import ProgressRow
+from pancode.cli.output.render import safe, safe_block
+from pancode.cli.runs.events import changes
 from pancode.cli.workflows.words import ENDED, OVER, counts, headline
 from pancode.client import Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.cli.follow import between
-from pancode.cli.render import at_head, clip, safe, short_time, usd
-from pancode.cli.tables import table
+from pancode.cli.output.render import at_head, clip, safe, short_time, usd
+from pancode.cli.output.tables import table
 from pancode.counted import counted
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")

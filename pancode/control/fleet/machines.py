@@ -10,8 +10,8 @@ from node_agent.wire.clock import Clock
 from pancode.control.faces import NodeResult, Progress
 from pancode.control.fleet.ports import ActRequest, Hands, LinkEvents, LinkNews, MachineAct
 from pancode.control.plane import Plane
-from pancode.domain.fleet import NodeState
-from pancode.domain.reach import Reach, changed
+from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.nodes.reach import Reach, changed
 from pancode.domain.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from node_agent.wire.failure import FailureKind
 from pancode.control.core import Core, open_fences
-from pancode.domain.fleet import NodeView
 from pancode.domain.health.breakers import (
     LOOP,
     MOST_KEPT,
@@ -19,6 +18,7 @@ from pancode.domain.health.breakers import (
 )
 from pancode.domain.life.providers import as_it_was
 from pancode.domain.models import provider_name
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Fence, Run, Setting
 from pancode.domain.runtimes import RUNTIMES

@@ -8,8 +8,8 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.dispatch import HISTORY, new_id
-from pancode.control.enqueue import admit
+from pancode.control.runs.dispatch import HISTORY, new_id
+from pancode.control.runs.enqueue import admit
 from pancode.control.work import unit_of_work
 from pancode.domain.placement import can_be_had, misfit
 from pancode.domain.records import Node, Run, RunState

@@ -14,7 +14,7 @@ from pancode.control import rounds
 from pancode.control.core import Core
 from pancode.control.landing import gating
 from pancode.control.landing.ports import Repositories
-from pancode.control.stop import stop
+from pancode.control.runs.stop import stop
 from pancode.domain.landing.values import Conflict, LandingGates, LandWay, Merged
 from pancode.domain.records import Run
 from pancode.domain.track.verified import passed_on

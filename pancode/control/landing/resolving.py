@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pancode.control.core import Core
-from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
 from pancode.control.landing.lander import Lander
-from pancode.control.retry import request_of
+from pancode.control.runs.dispatch import Dispatched, dispatch
+from pancode.control.runs.retry import request_of
 from pancode.domain.landing.resolving import resolving
 from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Run

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from pancode.control import rounds
 from pancode.control.core import Core
-from pancode.control.dispatch import new_id_in
-from pancode.control.enqueue import admit
 from pancode.control.landing.gating import judging_run
+from pancode.control.runs.dispatch import new_id_in
+from pancode.control.runs.enqueue import admit
 from pancode.control.work import unit_of_work
+from pancode.domain.dispatch.requested import check_verifier
 from pancode.domain.life.signals import VerificationAsked, VerificationBegun, VerificationOver
 from pancode.domain.placement import misfit
 from pancode.domain.records import Run, RunState
-from pancode.domain.requested import check_verifier
 from pancode.domain.track.verified import (
     OTHER,
     ResultTrust,
@@ -37,7 +37,7 @@ def ask(core: Core, run: Run, on: str, by: str) -> Run:
 
 
 class Verifications:
-    """A pancode.control.followon.Doer: begins a verification, and takes its verdict when it is over."""
+    """A pancode.control.runs.followon.Doer: begins a verification, and takes its verdict when it is over."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.dispatch import Dispatched
 from pancode.control.faces import Surroundings
 from pancode.control.people.continuing import continue_run
 from pancode.control.query.run import iso
 from pancode.control.query.shapes import InboxShape
+from pancode.control.runs.dispatch import Dispatched
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Approved, Declined, ToldByPerson
 from pancode.domain.people.continuing import must_be_free

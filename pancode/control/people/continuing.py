@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pancode.control.core import Core
-from pancode.control.dispatch import Dispatched, dispatch
 from pancode.control.faces import Surroundings
-from pancode.control.retry import request_of
+from pancode.control.runs.dispatch import Dispatched, dispatch
+from pancode.control.runs.retry import request_of
 from pancode.domain.people.continuing import continued, must_have_ended
 from pancode.domain.placement import can_be_had
 from pancode.domain.records import Node, Run

@@ -9,10 +9,10 @@ from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envel
 from pancode.control.core import Core
 from pancode.control.query.receipts import shape
 from pancode.control.query.shapes import VerdictShape
-from pancode.domain.chain import ChainLink, judge_chain, verdict_of
 from pancode.domain.names import not_found
+from pancode.domain.receipts.chain import ChainLink, judge_chain, verdict_of
+from pancode.domain.receipts.verification import VerificationCheck
 from pancode.domain.records import Closed, Fence, KnownKey, StoredReceipt
-from pancode.domain.verification import VerificationCheck
 from pancode.ports import Transaction
 
 _NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)

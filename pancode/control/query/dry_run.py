@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pancode.control.dispatch import JudgedDispatch
 from pancode.control.query.shapes import Json
-from pancode.domain.networks import networks
-from pancode.domain.resolve import Resolution
+from pancode.control.runs.dispatch import JudgedDispatch
+from pancode.domain.dispatch.networks import networks
+from pancode.domain.dispatch.resolve import Resolution
 
 
 def report(judged: JudgedDispatch) -> Json:

@@ -12,7 +12,7 @@ from pancode.control.query.run import HEARD
 from pancode.control.query.shapes import Json, NodeShape
 from pancode.domain import books
 from pancode.domain.figures import Figure, Sample
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.ports import Transaction

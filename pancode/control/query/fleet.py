@@ -14,11 +14,11 @@ from pancode.control.query.models import endpoint_shape
 from pancode.control.query.run import at
 from pancode.control.query.shapes import FleetShape, Json, NodeShape
 from pancode.domain.endpoints import asks
-from pancode.domain.fleet import NodeState, NodeView, Reaching, skew_within
-from pancode.domain.isolation import holds
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
-from pancode.domain.node_advice import apart
+from pancode.domain.nodes.fleet import NodeState, NodeView, Reaching, skew_within
+from pancode.domain.nodes.isolation import holds
+from pancode.domain.nodes.node_advice import apart
 from pancode.domain.records import Node, Setting
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES
 from pancode.ports import Transaction

@@ -12,7 +12,7 @@ from pancode.control.query.passports import passport_shape
 from pancode.control.query.shapes import EndpointShape, Json, ModelShape
 from pancode.domain.models import ModelRef
 from pancode.domain.names import nearest, not_found
-from pancode.domain.node_advice import apart
+from pancode.domain.nodes.node_advice import apart
 from pancode.domain.tiers import ModelTier, tier_of
 from pancode.errors import UsageError
 

@@ -13,11 +13,8 @@ from pancode.control.core import Core
 from pancode.control.faces import Streams
 from pancode.control.query.run import at, find_run, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
-from pancode.domain.fleet import NodeState
-from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
-from pancode.domain.track.verified import ResultTrust, result_at
-from pancode.domain.track.verified import verified as trust_in
-from pancode.domain.verification import (
+from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.receipts.verification import (
     ReceiptVerdict,
     TrustedKey,
     TrustedKeys,
@@ -27,6 +24,9 @@ from pancode.domain.verification import (
     signer_of,
     verify_text,
 )
+from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
+from pancode.domain.track.verified import ResultTrust, result_at
+from pancode.domain.track.verified import verified as trust_in
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 

@@ -19,11 +19,11 @@ from pancode.control.query.shapes import (
     UsageShape,
     VerificationShape,
 )
-from pancode.domain.fleet import NodeState
 from pancode.domain.life import verifying
 from pancode.domain.life.landing import LANDED, NOTHING, REVERTED
 from pancode.domain.life.stages import stage_of
 from pancode.domain.names import LAST, RUNNING, pick_run
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
 from pancode.domain.people.telling import rows

@@ -21,8 +21,8 @@ from pancode.control.query.shapes import (
 )
 from pancode.control.workflow import rows
 from pancode.domain import books
+from pancode.domain.receipts.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
-from pancode.domain.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.domain.workflow.board import values
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction

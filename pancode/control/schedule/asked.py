@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from pancode.control.core import Core
-from pancode.control.dispatch import dry_run
 from pancode.control.faces import Surroundings
+from pancode.control.runs.dispatch import dry_run
 from pancode.control.schedule import rows
 from pancode.control.schedule.pushes import HeadOf
 from pancode.control.work import Work, unit_of_work

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pancode.control.core import Core
-from pancode.control.dispatch import new_id_in
+from pancode.control.runs.dispatch import new_id_in
 from pancode.control.work import Work
 from pancode.control.workflow import rows as workflow_rows
 from pancode.domain.life.feed import Happened

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.control.core import Core
-from pancode.control.dispatch import dispatch
+from pancode.control.runs.dispatch import dispatch
 from pancode.control.schedule import rows
 from pancode.control.work import unit_of_work
 from pancode.control.workflow.begin import begin

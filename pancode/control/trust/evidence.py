@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import Work
-from pancode.domain.quota import ForeignReceipts, too_much_evidence
+from pancode.domain.nodes.quota import ForeignReceipts, too_much_evidence
 from pancode.domain.records import Node, Setting, StoredReceipt
 from pancode.ports import Transaction
 

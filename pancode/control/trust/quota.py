@@ -9,7 +9,7 @@ from pancode.control.core import Core, open_fences
 from pancode.control.trust import evidence
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work
-from pancode.domain.quota import NOTHING, too_much, worth_weighing
+from pancode.domain.nodes.quota import NOTHING, too_much, worth_weighing
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError, RefusedError
 

@@ -9,8 +9,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.control.access import codes, tokens
 from pancode.control.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
-from pancode.control.inside import refuse, run_of
 from pancode.control.people.answering import items
+from pancode.control.runs.inside import refuse, run_of
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import NewToken
 from pancode.domain.records import ApiToken, Run

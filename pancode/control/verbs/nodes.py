@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pancode.control import inventory
 from pancode.control.core import Core, open_fences
 from pancode.control.faces import Json, NodeChange
 from pancode.control.fleet_settings import put_setting
+from pancode.control.nodes import inventory
 from pancode.control.query import fleet
 from pancode.control.query.figures import FIGURES, figures
 from pancode.control.query.shapes import FleetShape
 from pancode.control.trust import quota
 from pancode.domain.figures import Sample, exposition
-from pancode.domain.fleet import NodeView
-from pancode.domain.link_figures import Linked
+from pancode.domain.nodes.fleet import NodeView
+from pancode.domain.nodes.link_figures import Linked
 from pancode.domain.records import Node
 from pancode.errors import NotFoundError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.dispatch import Dispatched
 from pancode.control.faces import Surroundings
 from pancode.control.people import answering
 from pancode.control.people.continuing import continue_run
 from pancode.control.query.shapes import InboxShape
+from pancode.control.runs.dispatch import Dispatched
 from pancode.domain.records import Run
 
 

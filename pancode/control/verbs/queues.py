@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pancode.control import inventory
 from pancode.control.core import Core
 from pancode.control.fleet_settings import put_setting
+from pancode.control.nodes import inventory
 from pancode.control.query.queue import PAUSED, pause_key, queues
 from pancode.control.query.shapes import QueuesShape
 from pancode.domain.records import Node

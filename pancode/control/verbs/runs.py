@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pancode.control import snapshots
 from pancode.control.core import Core
-from pancode.control.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
-from pancode.control.enqueue import enqueue
 from pancode.control.faces import Json, Surroundings
 from pancode.control.landing import listing
 from pancode.control.landing.verifying import ask
 from pancode.control.query import run, runs
 from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import RunDetail, RunShape
-from pancode.control.retry import dispatch_again
-from pancode.control.stop import stop
+from pancode.control.runs import snapshots
+from pancode.control.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
+from pancode.control.runs.enqueue import enqueue
+from pancode.control.runs.retry import dispatch_again
+from pancode.control.runs.stop import stop
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Run, RunState
-from pancode.domain.request import DispatchRequest
 from pancode.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""Advances workflows: a pancode.control.followon.Doer. What is to follow is a row until it has been done."""
+"""Advances workflows, as a follow-on action: a row until it has been done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from pancode.control import rounds
 from pancode.control.core import Core
-from pancode.control.dispatch import new_id_in
+from pancode.control.runs.dispatch import new_id_in
 from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.results import StepResults

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.control import snapshots
 from pancode.control.core import Core
-from pancode.control.dispatch import (
+from pancode.control.faces import Surroundings
+from pancode.control.model_lists import decided
+from pancode.control.runs import snapshots
+from pancode.control.runs.dispatch import (
     JudgedDispatch,
     dry_run,
     new_id_in,
     passed,
 )
-from pancode.control.faces import Surroundings
-from pancode.control.model_lists import decided
 from pancode.control.workflow.committing import BegunWorkflow, ReadyStep, commit, named
 from pancode.control.workflow.judging import check_later, judged_step, refused, request_of
-from pancode.domain.resolve import Resolution
+from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
 from pancode.errors import PancodeError

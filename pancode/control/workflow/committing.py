@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pancode.control.bind import bind_in
 from pancode.control.core import Core
-from pancode.control.dispatch import AskedDispatch, JudgedDispatch, put_in_queue, run_of, warnings_of
-from pancode.control.enqueue import admission_of
+from pancode.control.runs.bind import bind_in
+from pancode.control.runs.dispatch import AskedDispatch, JudgedDispatch, put_in_queue, run_of, warnings_of
+from pancode.control.runs.enqueue import admission_of
 from pancode.control.work import Work, unit_of_work
 from pancode.control.workflow import rows
+from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.life.decide import decide
 from pancode.domain.records import (
     EventKind,
@@ -21,7 +22,6 @@ from pancode.domain.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.domain.resolve import Resolution
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
 from pancode.errors import PancodeError, RefusedError

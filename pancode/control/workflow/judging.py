@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pancode.control.core import Core
-from pancode.control.dispatch import JudgedDispatch, ask, passed
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
+from pancode.control.runs.dispatch import JudgedDispatch, ask, passed
 from pancode.control.workflow.committing import ReadyStep, named
 from pancode.control.workflow.results import SHELL
 from pancode.domain.admission.safety import BREAKER_OPEN
-from pancode.domain.request import DispatchRequest
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.values import replace
 from pancode.domain.workflow.handing import check_script
 from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pancode.control.core import Core
 from pancode.control.workflow.results import SHELL, StepResults
+from pancode.domain.dispatch.request import Beginning, DispatchRequest
 from pancode.domain.records import Run, RunTerms, Workflow, WorkflowStep
-from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
 from pancode.domain.workflow import lineage

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pancode.control import snapshots
 from pancode.control.core import Core
-from pancode.control.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
+from pancode.control.runs import snapshots
+from pancode.control.runs.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.control.work import unit_of_work
 from pancode.control.workflow import rows
 from pancode.control.workflow.committing import run_in

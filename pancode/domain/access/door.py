@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.domain.access.tokens import PREFIX, AccessError
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SECRETS = (

@@ -20,8 +20,8 @@ from pancode.domain.admission import (
 )
 from pancode.domain.admission.exceptions import asks_for, objections
 from pancode.domain.admission.gate import GateVerdict
-from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 from pancode.errors import RefusedError
 
 Gate = Callable[[Resolution, AdmissionView], GateVerdict]

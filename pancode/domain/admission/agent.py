@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
-from pancode.domain.agentrules import SAMPLES, no_sampling
-from pancode.domain.agents import Autonomy, Tier
-from pancode.domain.resolve import Resolution
+from pancode.domain.agents.agentrules import SAMPLES, no_sampling
+from pancode.domain.agents.agents import Autonomy, Tier
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 from pancode.domain.runtimes import READ_ONLY, rule_of
-from pancode.domain.snapshot import AdmissionView
 from pancode.domain.tiers import RANK, ModelTier
 
 NAME = "agent"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pancode.counted import counted
 from pancode.domain import books
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
-from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView, ScopeView
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView, ScopeView
 
 NAME = "budget"
 MOST_NAMED = 3

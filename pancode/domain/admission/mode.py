@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node_agent.wire.policy import MODE_DISPATCHES, MODE_WRITES
 from pancode.domain.admission.gate import GateVerdict, passed, refused
-from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 
 NAME = "mode"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
-from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 
 NAME = "paths"
 _SHOWN = 5

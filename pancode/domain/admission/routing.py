@@ -6,9 +6,9 @@ from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
-from pancode.domain.resolve import Resolution
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 from pancode.domain.runtimes import foreign_provider
-from pancode.domain.snapshot import AdmissionView
 
 NAME = "routing"
 _SHOWN = 6

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate
-from pancode.domain.forbidden import forbidden
+from pancode.domain.dispatch.forbidden import forbidden
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView, Parent
 from pancode.domain.health.breakers import LoopVerdict, loop
-from pancode.domain.node_advice import with_words
-from pancode.domain.resolve import Resolution
+from pancode.domain.nodes.node_advice import with_words
 from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, held
-from pancode.domain.snapshot import AdmissionView, Parent
 from pancode.domain.values import replace
 
 NAME = "safety"

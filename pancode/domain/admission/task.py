@@ -7,9 +7,9 @@ from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.domain.admission.gate import GateVerdict, passed, refused
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.domain.dispatch.snapshot import AdmissionView
 from pancode.domain.orders import may_exceed, size_of
-from pancode.domain.resolve import Resolution
-from pancode.domain.snapshot import AdmissionView
 
 NAME = "task"
 _LARGEST_WORKSPACE: dict[str, object] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pancode.domain.dispatch.request import Beginning, DispatchRequest
 from pancode.domain.landing.commits import message_of, trailers_of
 from pancode.domain.landing.values import ConflictState, LandWay
 from pancode.domain.records import Run
-from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
 

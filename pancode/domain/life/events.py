@@ -25,8 +25,8 @@ from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.domain.life.signals import Doubted, NodeSaid, Quarantined, Unheard, UnknownFence
+from pancode.domain.receipts.settlement import excess
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
-from pancode.domain.settlement import excess
 from pancode.domain.values import replace
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}

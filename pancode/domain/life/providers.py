@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from node_agent.wire.order import Reasoning
-from pancode.domain.fleet import NodeView
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.placement import can_be_had, misfit
 from pancode.domain.records import Run
 from pancode.domain.rows.terms import RunTerms

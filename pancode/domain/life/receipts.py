@@ -21,8 +21,8 @@ from pancode.domain.life.prefaces import with_preface
 from pancode.domain.life.providers import fitting, moved
 from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, RetryCause, after_failure
 from pancode.domain.life.signals import Believed, Rejected
+from pancode.domain.receipts.settlement import excess, result_of, spent_of
 from pancode.domain.records import Attempt, Closed, Fence, Run
-from pancode.domain.settlement import excess, result_of, spent_of
 from pancode.domain.values import replace
 
 

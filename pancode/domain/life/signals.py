@@ -11,8 +11,8 @@ from node_agent.wire.control import Acknowledge
 from node_agent.wire.event import EventBody
 from node_agent.wire.receipt import Claims
 from pancode.domain.books import Ceilings
-from pancode.domain.fleet import NodeView
 from pancode.domain.landing.values import LandWay
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.records import Balance, Fence, StoredReceipt, WaitReason
 from pancode.domain.track.verified import VerifiedResult
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from pancode.domain.dispatch.request import Beginning, DispatchRequest
 from pancode.domain.people.telling import kept
 from pancode.domain.records import Run, RunState
-from pancode.domain.request import Beginning, DispatchRequest
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
 from pancode.errors import RefusedError, UsageError

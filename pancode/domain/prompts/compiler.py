@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from node_agent.wire.policy import BUILT_IN, NO_RULES, Mode, PathAccess, Rules, Safety
-from pancode.domain.agents import WRITE_TOOLS, Agent
+from pancode.domain.agents.agents import WRITE_TOOLS, Agent
 from pancode.domain.prompts import fragments
 from pancode.domain.runtimes import READ_ONLY, rule_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Mode, PathAccess, Safety
-from pancode.domain.agents import Role
+from pancode.domain.agents.agents import Role
 from pancode.domain.runtimes import READ_ONLY
 
 CONSTITUTION = (

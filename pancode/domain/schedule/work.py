@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import WorkflowKind
-from pancode.domain.request import DispatchRequest
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, plain, request_from
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from math import sqrt
 
 from node_agent.wire.failure import Outcome
-from pancode.domain import agentchoice, books
+from pancode.domain import books
+from pancode.domain.agents import agentchoice
 from pancode.domain.records import EndedRun
 from pancode.domain.track.expected import EXPLORE
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.domain.request import DispatchRequest
 from pancode.domain.workflow.template import check_places
 from pancode.errors import UsageError
 

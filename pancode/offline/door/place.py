@@ -11,7 +11,7 @@ import uvicorn
 
 from pancode.adapters.listening import listening_at
 from pancode.api.context import ApiContext
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 from pancode.offline.answering import Answering
 
 AGAIN_S = 5.0

@@ -20,7 +20,7 @@ from pancode.adapters.forward_targets import End
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.redis_bus.bus import RedisBus
 from pancode.adapters.redis_bus.rights import node_user
-from pancode.domain.place import Doorway, ListenAddress
+from pancode.domain.nodes.place import Doorway, ListenAddress
 from pancode.wiring.loop import LoopThread
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import World

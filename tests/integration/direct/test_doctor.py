@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pancode.offline.check import Check
-from pancode.offline.doctor_openings import DIRECT, opening
+from pancode.offline.doctor.check import Check
+from pancode.offline.doctor.doctor_openings import DIRECT, opening
 
 
 def told(home: Path, listen: str | None) -> Check:

@@ -13,7 +13,7 @@ from node_agent.link.direct import NotLetInError, _context, dial
 from pancode.adapters.direct import port
 from pancode.adapters.direct.port import WAITING
 from pancode.adapters.ssh.door import MOST
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 from pancode.errors import UnavailableError
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.domain.place import ListenAddress, figures_place_of
+from pancode.domain.nodes.place import ListenAddress, figures_place_of
 from pancode.errors import ConfigError
 from pancode.offline.door.figures import Shown
 from tests.integration.faces.conftest import until

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.client import Client
-from pancode.offline.serve import Serving
+from pancode.offline.server.serve import Serving
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S
 from tests.integration.faces.world import LiveDesk

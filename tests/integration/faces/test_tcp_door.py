@@ -18,7 +18,7 @@ from pancode.api.context import ApiContext as ApiDesk
 from pancode.domain.access.door import DoorPlace
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import NewToken
-from pancode.domain.place import ListenAddress
+from pancode.domain.nodes.place import ListenAddress
 from pancode.offline.door.server import TcpDoor
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until

@@ -15,7 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
 from pancode.control.core import ControlSettings
-from pancode.offline.serve import serve
+from pancode.offline.server.serve import serve
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger

@@ -22,7 +22,7 @@ from pancode.adapters.redis_bus.rights import node_rules
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.control.core import ControlSettings
 from pancode.control.trust import quota
-from pancode.domain.quota import ForeignReceipts
+from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.records import Node, Run
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node

@@ -12,7 +12,7 @@ from pancode.adapters.store.inspection import REVISIONS, look_at
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.migrations import HEAD
 from pancode.domain.records import Setting
-from pancode.offline.doctor import examine
+from pancode.offline.doctor.doctor import examine
 from tests.unit.pancode.control.world import Desk
 
 

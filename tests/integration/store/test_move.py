@@ -15,7 +15,7 @@ from pancode.adapters.store.postgres import Database
 from pancode.domain.records import ALL, Audit, Balance, Record, Setting
 from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.offline.moving import move_ledger
-from pancode.offline.single_instance import AlreadyRunningError, Sole
+from pancode.offline.server.single_instance import AlreadyRunningError, Sole
 from pancode.wiring.founding import fleet_id
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import Postgres

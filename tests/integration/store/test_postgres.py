@@ -27,8 +27,8 @@ from pancode.adapters.store.postgres import Database, database_of, engine_of
 from pancode.adapters.store.tables import METADATA
 from pancode.domain.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
-from pancode.offline.check import Check
-from pancode.offline.doctor import examine
+from pancode.offline.doctor.check import Check
+from pancode.offline.doctor.doctor import examine
 from pancode.wiring.founding import LedgerLostError, fleet_id, own_key
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import PASSWORD, Postgres, running

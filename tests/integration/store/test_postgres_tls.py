@@ -13,7 +13,7 @@ from pancode.adapters.store.postgres import database_of
 from pancode.adapters.valkey.process import wait_until
 from pancode.domain.records import Setting
 from pancode.errors import ConfigError, PancodeError
-from pancode.offline.doctor import examine
+from pancode.offline.doctor.doctor import examine
 from tests.contract.certificates import Authority, Pair
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded

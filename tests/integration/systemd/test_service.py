@@ -17,8 +17,8 @@ import pytest
 
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
-from pancode.offline.service_check import left_to_service
-from pancode.offline.single_instance import Sole
+from pancode.offline.server.service_check import left_to_service
+from pancode.offline.server.single_instance import Sole
 from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh

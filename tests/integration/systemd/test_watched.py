@@ -16,7 +16,7 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.adapters.systemd.notify import watched
 from pancode.client import Client
-from pancode.offline.serve import API, ROUNDS, Serving
+from pancode.offline.server.serve import API, ROUNDS, Serving
 from tests.integration.faces.world import LiveDesk
 from tests.integration.node.node_world import NodeWorld
 from tests.integration.systemd.hearing import Hearing, hearing

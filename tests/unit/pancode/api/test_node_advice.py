@@ -12,7 +12,7 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
 from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.api.app import VERBS
-from pancode.cli.render import advice
+from pancode.cli.output.render import advice
 from tests.unit.pancode.api.world import Http, World, app_of
 from tests.unit.pancode.control.world import facts
 

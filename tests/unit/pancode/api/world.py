@@ -29,10 +29,10 @@ from pancode.control.faces import (
 )
 from pancode.control.plane import Plane
 from pancode.domain.access.door import DoorPlace
-from pancode.domain.fleet import NodeState
 from pancode.domain.landing.values import LandWay
+from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.place import ListenAddress
 from pancode.domain.records import Node, Run
 from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.home import Home

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pancode.cli import main as entry
-from pancode.cli import nodepage, setup
+from pancode.cli.fleet import nodepage, setup
 from pancode.client import Client
 from pancode.config.variables import LIMITING, VARIABLES, unknown_variables
 from pancode.errors import ExitCode

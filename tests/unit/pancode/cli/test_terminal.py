@@ -12,10 +12,10 @@ import pytest
 
 from pancode.cli import main as entry
 from pancode.cli.face import Face
-from pancode.cli.fleet import _status
-from pancode.cli.progress import ProgressRow, Steps
-from pancode.cli.render import draws, patch, width
-from pancode.cli.tables import table
+from pancode.cli.fleet.fleet import _status
+from pancode.cli.output.progress import ProgressRow, Steps
+from pancode.cli.output.render import draws, patch, width
+from pancode.cli.output.tables import table
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
 HOSTILE = "[red]a[/red] :smile: [link=http://x]b[/] \x1b[2J\x1b]0;owned\x07 日本語 c\u202ed"

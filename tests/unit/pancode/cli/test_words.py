@@ -14,17 +14,17 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
-from pancode.cli.completions import agents as known_agents
-from pancode.cli.dispatch import task_text
 from pancode.cli.face import Face
-from pancode.cli.fleet import steps
+from pancode.cli.fleet.fleet import steps
 from pancode.cli.follow import summary
-from pancode.cli.lazy import Group
-from pancode.cli.params import duration, label, money
-from pancode.cli.render import Sink, clip, count, harmless, safe, short_time, size, took, usd, width
-from pancode.cli.runs import _calls
-from pancode.cli.tables import table
-from pancode.cli.tell import MEANINGS, OUTCOMES, exit_of, in_words
+from pancode.cli.output.render import Sink, clip, count, harmless, safe, short_time, size, took, usd, width
+from pancode.cli.output.tables import table
+from pancode.cli.output.tell import MEANINGS, OUTCOMES, exit_of, in_words
+from pancode.cli.parsing.completions import agents as known_agents
+from pancode.cli.parsing.lazy import Group
+from pancode.cli.parsing.params import duration, label, money
+from pancode.cli.runs.dispatch import task_text
+from pancode.cli.runs.runs import _calls
 from pancode.client import ServerEvent
 from pancode.errors import ExitCode, PancodeError, UsageError
 

@@ -16,7 +16,7 @@ from pancode.config.agentfile import AgentEntry
 from pancode.config.agents import LoadedAgents, check_agents, load_agents
 from pancode.config.documents import parse_document
 from pancode.config.schema import Models, Settings
-from pancode.domain.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
+from pancode.domain.agents.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.errors import ConfigError, ExitCode
 
 SEVEN = {

@@ -15,7 +15,7 @@ from pancode.config.documents import MOST_BYTES, read_document
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings
 from pancode.config.values import amount_usd
-from pancode.domain.request import Defaults, Project
+from pancode.domain.dispatch.request import Defaults, Project
 from pancode.errors import ConfigError, ExitCode
 from tests.unit.pancode.config.conftest import Load
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.snapshot import PathFact
+from pancode.domain.dispatch.snapshot import PathFact
 from pancode.errors import ConfigError
 
 

@@ -17,7 +17,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope
-from pancode.control.settle import ANSWER_AGAIN_MS
+from pancode.control.runs.settle import ANSWER_AGAIN_MS
 from pancode.control.work import Work
 from pancode.domain.life.changes import Changes
 from pancode.domain.records import Audit, Decision, Run

@@ -20,8 +20,8 @@ from node_agent.wire.node import FORGED, NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
-from pancode.control.heartbeats import MOST_RAISES
-from pancode.control.settle import REASON_CHARS
+from pancode.control.nodes.heartbeats import MOST_RAISES
+from pancode.control.runs.settle import REASON_CHARS
 from pancode.control.work import MOST_TOLD, TOLD_CHARS, unit_of_work
 from pancode.domain import books
 from pancode.domain.records import (

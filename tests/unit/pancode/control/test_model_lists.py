@@ -11,10 +11,10 @@ import pytest
 
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.core import Core
-from pancode.control.dispatch import dispatch, dry_run
 from pancode.control.model_lists import Lists, Unread
+from pancode.control.runs.dispatch import dispatch, dry_run
+from pancode.domain.dispatch.request import DispatchRequest, VendorList
 from pancode.domain.records import Run
-from pancode.domain.request import DispatchRequest, VendorList
 from pancode.errors import NotFoundError
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -13,7 +13,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
 from pancode.control.query import fleet as query_fleet
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered

@@ -16,7 +16,7 @@ from pancode.control import passed_over
 from pancode.control.query import fleet as query_fleet
 from pancode.domain.books import Ceilings
 from pancode.domain.life.moves import MAX_BINDINGS
-from pancode.domain.node_advice import MOST_CHARS
+from pancode.domain.nodes.node_advice import MOST_CHARS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.control.query import fleet as query_fleet
-from pancode.domain.fleet import Gap, NodeState, Reaching, awake_since
+from pancode.domain.nodes.fleet import Gap, NodeState, Reaching, awake_since
 from pancode.domain.records import Node, Run
 from tests.unit.pancode.control.world import Desk, Puppet
 

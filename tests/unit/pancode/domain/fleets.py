@@ -10,12 +10,12 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.node import NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
-from pancode.domain.agents import READ_TOOLS, TOOLS, Agent
+from pancode.domain.agents.agents import READ_TOOLS, TOOLS, Agent
 from pancode.domain.books import Amount
-from pancode.domain.fleet import LastHeartbeat, NodeState, NodeView
+from pancode.domain.dispatch.request import Catalogue, DispatchRequest
+from pancode.domain.dispatch.resolve import Resolution, resolve
+from pancode.domain.nodes.fleet import LastHeartbeat, NodeState, NodeView
 from pancode.domain.records import Node
-from pancode.domain.request import Catalogue, DispatchRequest
-from pancode.domain.resolve import Resolution, resolve
 from pancode.domain.track.expected import ExpectedWork
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)

@@ -11,10 +11,10 @@ import pytest
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.node import NodeProblem
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
+from pancode.domain.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.domain.endpoints import OWN_TOKENS
-from pancode.domain.fleet import NodeView
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.placement import Placed, Standing, Unplaced, choose, misfit
-from pancode.domain.resolve import Resolution, Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError
 from tests.unit.pancode.domain.fleets import catalogue, endpoint, node, request, resolved
 

@@ -7,7 +7,7 @@ import pytest
 from node_agent.wire.endpoint import Health, ModelFact
 from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.candidates import Candidate
-from pancode.domain.fleet import NodeView
+from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.passports import (
     MODEL_UNTESTED,
     ModelPlace,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
-from pancode.domain.fleet import NodeState, NodeView
+from pancode.domain.nodes.fleet import NodeState, NodeView
 from pancode.domain.placement import Placed, Standing, Unplaced, choose, in_order, is_unheld, pool_of
 from pancode.domain.records import Run, WaitReason
 from tests.unit.pancode.domain.fleets import node, resolved

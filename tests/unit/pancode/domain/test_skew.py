@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.domain.fleet import skew_ms, skew_within
+from pancode.domain.nodes.fleet import skew_ms, skew_within
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.target import Target
 from pancode.control.faces import Caller, NodeResult, NodeSpec
 from pancode.control.fleet.ports import unwatched
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Node
 from pancode.errors import RefusedError
 from pancode.wiring.bringup import BringUp

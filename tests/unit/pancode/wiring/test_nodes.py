@@ -8,7 +8,7 @@ from pathlib import Path
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback import make_key
 from pancode.adapters.ssh.target import Target
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of
 

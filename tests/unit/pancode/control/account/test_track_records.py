@@ -11,12 +11,12 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.account.track_records import RecordsPicker, lately
-from pancode.control.dispatch import dispatch
 from pancode.control.query.track_records import track_records
+from pancode.control.runs.dispatch import dispatch
 from pancode.control.work import unit_of_work
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.life.signals import Landed
 from pancode.domain.records import Decision, Run
-from pancode.domain.request import DispatchRequest
 from tests.unit.pancode.control.account.test_cost import play
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 

@@ -19,9 +19,9 @@ from pancode.adapters.ssh.target import Target
 from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.control.fleet.machines import Machines
 from pancode.control.fleet.ports import unwatched
-from pancode.domain.fleet import NodeState
-from pancode.domain.link_figures import Linked
-from pancode.domain.reach import Reach
+from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.nodes.link_figures import Linked
+from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.wiring.hands import SshHands
 from pancode.wiring.links import news_of

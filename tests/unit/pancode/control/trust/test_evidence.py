@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
-from pancode.domain.quota import ForeignReceipts, too_much_evidence
+from pancode.domain.nodes.quota import ForeignReceipts, too_much_evidence
 from pancode.domain.records import Audit, Node, StoredReceipt
 from tests.unit.pancode.control.test_hostile_node import Fleet, taken
 

@@ -12,7 +12,7 @@ from node_agent.wire.order import Order
 from pancode.control.query import fleet as query_fleet
 from pancode.control.query import run as query
 from pancode.control.query import story as query_story
-from pancode.domain.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Audit, Fence, FenceState, Node, Run, RunState
 from pancode.errors import RefusedError
 from tests.fakes.bus import MemoryLinkDown

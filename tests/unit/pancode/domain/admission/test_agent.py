@@ -13,10 +13,10 @@ from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.sampling import Sampling
 from pancode.domain.admission import NAMES, judge, refusal
-from pancode.domain.agents import Autonomy, Tier, Walls
-from pancode.domain.request import Defaults
+from pancode.domain.agents.agents import Autonomy, Tier, Walls
+from pancode.domain.dispatch.request import Defaults
+from pancode.domain.dispatch.snapshot import AdmissionView, Parent
 from pancode.domain.runtimes import RUNTIMES
-from pancode.domain.snapshot import AdmissionView, Parent
 from pancode.domain.tiers import ModelTier
 from pancode.errors import ExitCode
 from tests.unit.pancode.domain.admission.test_gates import DAY, VIEW, gate

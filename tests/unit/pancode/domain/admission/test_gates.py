@@ -17,11 +17,11 @@ from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.domain.admission import NAMES, GateVerdict, first_refused, judge, refusal, task
 from pancode.domain.books import Ceilings
-from pancode.domain.fleet import NodeState
+from pancode.domain.dispatch.request import Defaults
+from pancode.domain.dispatch.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import order_for, size_of
 from pancode.domain.records import Balance
-from pancode.domain.request import Defaults
-from pancode.domain.snapshot import AdmissionView, Parent, PathFact, ScopeView
 from pancode.errors import ExitCode
 from tests.unit.pancode.domain.fleets import BUILDER, SCOUT, node, resolved
 

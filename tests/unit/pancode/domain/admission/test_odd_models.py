@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
 from pancode.domain.admission.routing import judge
-from pancode.domain.request import Defaults
-from pancode.domain.snapshot import AdmissionView
+from pancode.domain.dispatch.request import Defaults
+from pancode.domain.dispatch.snapshot import AdmissionView
 from tests.unit.pancode.domain.fleets import node, resolved
 
 VIEW = AdmissionView(())

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.control.retry import request_of
+from pancode.control.runs.retry import request_of
+from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.people.continuing import GO_ON, NEXT, continued, must_be_free, must_have_ended
 from pancode.domain.records import Run, RunState
-from pancode.domain.request import DispatchRequest
 from pancode.errors import PancodeError
 from tests.unit.pancode.domain.fleets import node, resolved
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pancode.control.retry import request_of
+from pancode.control.runs.retry import request_of
 from pancode.domain.people.continuing import continued
 from pancode.domain.people.telling import MOST_CHARS, MOST_KEPT, delivered, kept, with_words
 from pancode.errors import PancodeError

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.policy import CommandRule, Mode, PathAccess, PathRule, Rules, Safety
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
-from pancode.domain.agents import TOOLS, Agent, Role
+from pancode.domain.agents.agents import TOOLS, Agent, Role
 from pancode.domain.prompts import Prompt, Situation, compile_prompt, tokens_of
 from pancode.domain.prompts.compiler import Category
 from pancode.domain.runtimes import RUNTIMES

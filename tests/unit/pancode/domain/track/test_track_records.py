@@ -16,8 +16,8 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Mode
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
-from pancode.domain import agentchoice
 from pancode.domain.account.ended import ended_run
+from pancode.domain.agents import agentchoice
 from pancode.domain.life.landing import REVERTED
 from pancode.domain.records import Attempt, BookEntry, EndedRun, EntryKind, RunState
 from pancode.domain.track.choosing import of_agents, poor_nodes

@@ -1,0 +1,110 @@
+"""`pancode budget`: the books, the ceilings, and attempts of unknown cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import here, who
+from pancode.cli.output.render import count, safe, usd
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Run, money, option
+from pancode.counted import counted
+
+app = Commands()
+Scope = Annotated[
+    str, option("day (default), week, month, node:NAME, agent:NAME or repo:PATH (repo: this repository).")
+]
+
+
+@app.group("budget", "pancode budget", "pancode budget set 20", default="show")
+def budget() -> None:
+    """No run starts unless what is spent, what is held and its own estimate fit under every ceiling."""
+
+
+@budget.verb("show", "pancode budget show")
+def show(*, everything: Annotated[bool, option("Past days too.", "--all")] = False, face: Json) -> None:
+    """Today, week and month where they have a ceiling, and each node, agent and repository."""
+    answer = face.client().get("/v1/budget", all=everything)
+    face.show(answer, lambda: _books(answer))
+
+
+def _books(answer: dict[str, Any]) -> str:
+    rows = [
+        (
+            s["scope"],
+            usd(s["ceiling_usd"]) if s["ceiling_usd"] is not None else "-",
+            usd(s["spent_usd"]),
+            usd(s["held_usd"]),
+            usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
+            counted(s["unknown_runs"], "run") if s["unknown_runs"] else "-",
+            _of(s["tokens"], s["held_tokens"], s["ceiling_tokens"], count),
+            _of(s["agent_minutes"], s["held_minutes"], s["ceiling_minutes"], str),
+            "over" if s["over"] else "",
+            safe(s["origin"] or "-"),
+        )
+        for s in answer["scopes"]
+    ]
+    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "", "CEILING FROM")
+    runs = counted(answer["runs"], "run")
+    next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
+    return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
+
+
+def _absolute(scope: str) -> str:
+    """The coordinator stands in another folder than the person."""
+    kind, _, path = scope.partition(":")
+    if kind != "repo":
+        return scope
+    return f"repo:{os.path.abspath(os.path.join(here(), os.path.expanduser(path)))}"
+
+
+def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
+    """Used, held and allowed; what is not there is left out."""
+    held_ = f" + {shown(held)} held" if held and ceiling is not None else ""
+    return f"{shown(used)}{held_}{f' of {shown(ceiling)}' if ceiling is not None else ''}"
+
+
+@budget.verb(
+    "set",
+    "pancode budget set 20",
+    "pancode budget set 5 --scope node:gpubox",
+    "pancode budget set 60 --scope week",
+    "pancode budget set --tokens 5000000 --minutes 600",
+)
+def set_(
+    *,
+    amount: Annotated[str | None, Argument(metavar="[USD]", parser=money)] = None,
+    tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
+    minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
+    scope: Scope = "day",
+    face: Json,
+) -> None:
+    """Change a ceiling; it counts more than any file, until `budget unset`. What is spent stays spent.
+
+    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
+    """
+    said = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in said.items() if value is not None}
+    answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": _absolute(scope), **body})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.verb("unset", "pancode budget unset", "pancode budget unset --scope node:gpubox")
+def unset(*, scope: Scope = "day", face: Json) -> None:
+    """Take back all that `budget set` has set there: the configured ceiling counts again, or none."""
+    answer = face.client().post("/v1/budget/ceiling/unset", {"by": who(), "scope": _absolute(scope)})
+    face.show(answer, lambda: _books(answer))
+
+
+@budget.verb("settle", "pancode budget settle r-7f3k --usd 0.42")
+def settle(
+    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
+) -> None:
+    """Say what a run with an unknown cost has cost; its hold is given back."""
+    answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
+    face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

@@ -1,0 +1,192 @@
+"""`pancode agents`: list agents, show their definitions and prompts, change your own file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import Face, here
+from pancode.cli.output.render import safe, safe_block
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
+from pancode.client import path_of
+from pancode.connection import home_of
+from pancode.counted import counted
+from pancode.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from pancode.offline.agents import AgentsFile
+
+app = Commands()
+
+
+def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
+    asked = {key: value for key, value in query.items() if value is not None}
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=here(), **asked)
+    return answer
+
+
+def _agents_file() -> AgentsFile:
+    from pancode.offline.agents import AgentsFile
+
+    return AgentsFile(home_of(os.environ), Path(here()), os.environ)
+
+
+@app.group("agents", "pancode agents show reviewer", default="ls")
+def agents() -> None:
+    """Agent definitions: shipped ones, and those of your panagents.yaml."""
+
+
+@agents.verb("ls", "pancode agents", "pancode agents --tag python")
+def list_agents(
+    *, tag: Annotated[str | None, option("Only those with this tag.", "T")] = None, face: Json
+) -> None:
+    """All of them."""
+    found = _ask(face)["agents"]
+    shown = [a for a in found if tag is None or tag in a["tags"]]
+    rows = [
+        (
+            a["name"],
+            "read only" if a["read_only"] else "writes",
+            a["tier"],
+            a["speed"],
+            a["runtime"],
+            a["model"],
+            a["description"] if a["enabled"] else f"switched off: {a['description']}",
+        )
+        for a in shown
+    ]
+    if tag is not None and not shown:
+        tags = sorted({one for a in found for one in a["tags"]})
+        face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
+    heads = ("AGENT", "FILES", "TIER", "SPEED", "RUNTIME", "MODEL", "WHAT FOR")
+    face.show({"agents": shown}, lambda: table(heads, rows))
+
+
+@agents.verb(
+    "show",
+    "pancode agents show builder",
+    "pancode agents show reviewer --prompt --mode review --runtime claude",
+)
+def show_agent(
+    name: Annotated[str, Argument(autocompletion=completions.agents)],
+    *,
+    prompt: Annotated[bool, option("The whole prompt of a run, with its tokens.", "--prompt")] = False,
+    mode: Annotated[
+        str | None, option("With --prompt: of a run in this mode.", "M", complete=completions.modes)
+    ] = None,
+    safety: Annotated[
+        str | None, option("With --prompt: of a run at this level.", "S", complete=completions.levels)
+    ] = None,
+    runtime: Annotated[
+        str | None, option("With --prompt: for this program.", "R", complete=completions.runtimes)
+    ] = None,
+    face: Json,
+) -> None:
+    """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
+    asked = {"mode": mode, "safety": safety, "runtime": runtime}
+    if not prompt:
+        if any(asked.values()):
+            raise UsageError("--mode, --safety and --runtime go with --prompt", fix="add --prompt")
+        agent = _ask(face, name=name)["agents"][0]
+        facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
+        face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
+        return
+    answer = _ask(face, name, "prompt", **asked)
+    head = (
+        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}\n"
+        f"digest {answer['digest']}\n"
+        f"tokens, about: {', '.join(f'{key} {count}' for key, count in answer['tokens'].items())}\n"
+    )
+    parts = "".join(f"\n--- {piece['category']}\n{safe_block(piece['text'])}" for piece in answer["pieces"])
+    face.show(answer, lambda: head + parts)
+
+
+def _says(key: str, value: object) -> bool:
+    return key != "prompt" and value not in (None, [], {}, "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        said = {key: one for key, one in value.items() if one is not None}
+        return safe(", ".join(f"{key} {one}" for key, one in said.items()) or "-")
+    return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+@agents.verb(
+    "set",
+    "pancode agents set scout model ollama/qwen3:8b",
+    "pancode agents set builder limits.wall 2h",
+    "pancode agents set documenter tools '[read, grep, find, ls, edit]'",
+)
+def set_agent(
+    name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
+) -> None:
+    """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
+
+    The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
+    """
+    from pancode.offline.agents import set_field
+
+    answer = set_field(_agents_file(), name, field, value)
+    words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
+    face.show(answer, lambda: safe(words.rstrip("\n")) + "\n")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@agents.verb("new", "pancode agents new migrator --from builder")
+def new_agent(
+    name: str,
+    *,
+    base: Annotated[
+        str, option("Agent to begin with.", "--from", "A", complete=completions.agents)
+    ] = "builder",
+    face: Json,
+) -> None:
+    """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
+    from pancode.offline.agents import new_agent as made
+
+    answer = made(_agents_file(), name, base)
+    where = f"{answer['file']}:{answer['line']}"
+    words = f"{name}, a copy of {answer['from']}: edit {where}, then: pancode agents check"
+    face.show(answer, lambda: safe(words) + "\n")
+
+
+@agents.verb("check", "pancode agents check", "pancode agents check ./panagents.yaml")
+def check_agents(*, file: Annotated[Path | None, Argument()] = None, face: Json) -> int:
+    """Everything that is wrong with your panagents.yaml, or with FILE, at once; exit code 3 if there is.
+
+    FILE may be a folder with a panagents.yaml in it.
+    """
+    from pancode.offline.agents import check_file
+
+    answer = check_file(_agents_file(), file)
+    face.show(answer, lambda: _checked(answer))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
+
+
+def _checked(answer: dict[str, Any]) -> str:
+    lines = []
+    for kind, found in (("error", answer["problems"]), ("note", answer["remarks"])):
+        for one in found:
+            lines.append(f"{kind}: {one['message']}")
+            lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
+    where = answer["file"] or "no panagents.yaml: the shipped agents hold"
+    count = len(answer["problems"])
+    end = counted(count, "problem") if count else _good(answer)
+    return "".join(f"{safe(line)}\n" for line in [*lines, f"{where}: {end}"])
+
+
+def _good(answer: dict[str, Any]) -> str:
+    """One that is switched off can do no work."""
+    off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
+    switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
+    return f"{counted(usable, 'agent')}, all right{switched}"

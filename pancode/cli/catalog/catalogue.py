@@ -1,0 +1,197 @@
+"""`pancode runtimes`, `modes`, `safety`: the choices of a dispatch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from typer import Argument
+
+from pancode.cli.catalog.matrix import by_subscription, does, evidence_of, is_local_only, matrix
+from pancode.cli.face import Face, here
+from pancode.cli.output.render import safe
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
+from pancode.connection import home_of, named
+from pancode.errors import ExitCode, UsageError
+
+app = Commands()
+
+_SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
+
+
+def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=here(), **query)
+    return answer
+
+
+@app.group("runtimes", "pancode runtimes", default="ls", later=_SET_LATER)
+def runtimes() -> None:
+    """The programs that run agents."""
+
+
+@runtimes.verb("ls", "pancode runtimes")
+def list_runtimes(face: Json) -> None:
+    """All that PanCode knows, node by node; what each does by itself, its fix, and the wall of each node."""
+    answer = _ask(face, "runtimes")
+    face.show(answer, lambda: matrix(answer["runtimes"], answer["walls"]))
+
+
+@runtimes.verb("show", "pancode runtimes show claude")
+def show_runtime(name: str, face: Json) -> None:
+    """One runtime, node by node."""
+    answer = _ask(face, "runtimes", name=name)
+    face.show(answer["runtimes"][0], lambda: _found(answer))
+
+
+def _found(answer: dict[str, Any]) -> str:
+    rows = []
+    for runtime in answer["runtimes"]:
+        nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
+        rows += [
+            (n["node"], n["version"], _state(n), _login(n), does(n), n.get("says") or n["fix"]) for n in nodes
+        ]
+    return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows)
+
+
+def _state(fact: dict[str, Any]) -> str:
+    return "own servers only" if is_local_only(fact) else str(fact["state"]).replace("_", " ")
+
+
+def _login(fact: dict[str, Any]) -> str:
+    if by_subscription(fact):
+        return "subscription, not metered"
+    if fact.get("endpoints"):
+        return f"none for {', '.join(fact['endpoints'])}"
+    return "key, metered" if fact.get("login") == "key" else "-"
+
+
+def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
+    """The one of that name; NotFoundError with the nearest."""
+    from pancode.domain.names import not_found
+
+    found = _ask(face, what)[what]
+    one = next((one for one in found if one["name"] == name), None)
+    if one is None:
+        raise not_found(what.removesuffix("s"), name, [one["name"] for one in found], f"pancode {what}")
+    face.show(one, lambda: shown([one]))
+
+
+def _modes(found: list[dict[str, Any]]) -> str:
+    rows = [
+        (m["name"], _yes(m["dispatches"]), _yes(m["writes"]), "default" if m["default"] else "")
+        for m in found
+    ]
+    return table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows)
+
+
+def _levels(found: list[dict[str, Any]]) -> str:
+    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in found]
+    return table(("SAFETY", "", "ALLOWS"), rows)
+
+
+@app.group("modes", "pancode modes", default="ls", later=_SET_LATER)
+def modes() -> None:
+    """What you are doing: the outer gate."""
+
+
+@modes.verb("ls", "pancode modes")
+def list_modes(face: Json) -> None:
+    """All of them; the default is marked."""
+    answer = _ask(face, "modes")
+    face.show(answer, lambda: _modes(answer["modes"]))
+
+
+@modes.verb("show", "pancode modes show review")
+def show_mode(name: str, face: Json) -> None:
+    """One mode."""
+    _show(face, "modes", name, _modes)
+
+
+@app.group("safety", "pancode safety", default="ls", later=_SET_LATER)
+def safety() -> None:
+    """How much a run may do by itself, and the rules of your pansafety.yaml."""
+
+
+@safety.verb("ls", "pancode safety")
+def list_levels(face: Json) -> None:
+    """All of them; the default is marked."""
+    answer = _ask(face, "safety")
+    face.show(answer, lambda: _levels(answer["safety"]))
+
+
+@safety.verb("matrix", "pancode safety matrix", "pancode safety matrix claude")
+def show_matrix(
+    *, runtime: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
+) -> None:
+    """Who holds a run to its rule: the sandbox, the runtime's own flags, or nobody (told only).
+
+    HAPPENED: of the forbidden acts that a hostile model tried in the real program, how many nobody held. With
+    a RUNTIME: each act, and who holds it. The level `suggest` is read-only. `impossible`: only where there is
+    a sandbox.
+    """
+    from pancode.offline.evidence import matrix_here
+
+    answer = matrix_here(runtime)
+    face.show(answer, lambda: evidence_of(answer))
+
+
+@safety.verb("show", "pancode safety show", "pancode safety show auto-edit")
+def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) -> None:
+    """The safety rules in force in this folder, and where each of them is written; or one LEVEL."""
+    if level is not None:
+        _show(face, "safety", level, _levels)
+    else:
+        _show_rules(face)
+
+
+def _show_rules(face: Face) -> None:
+    from pancode.offline.safety import rules_here
+
+    answer = rules_here(home_of(os.environ), Path(here()), os.environ)
+    for warning in answer["warnings"]:
+        face.note(f"warning: {warning}")
+    rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
+    files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+    face.show(answer, lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + "\n" + files)
+
+
+@safety.verb(
+    "check", "pancode safety check 'git push --force'", "pancode safety check --path .env --as write"
+)
+def check_deed(
+    *,
+    command: Annotated[str | None, Argument()] = None,
+    path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
+    use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
+    level: Annotated[
+        str | None, option("The level to judge by; without it, that of your settings.", "--safety")
+    ] = None,
+    read_only: Annotated[bool, option("As for an agent that may change nothing.", "--read-only")] = False,
+    face: Json,
+) -> int:
+    """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.
+
+    Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
+    """
+    from pancode.offline.safety import Deed, judged_here
+
+    if (command is None) == (path is None):
+        raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
+    for said in (command, path, level):
+        if said is not None:
+            named(said)
+    deed = Deed(command, path, use or "write", level, read_only)
+    answer = judged_here(home_of(os.environ), Path(here()), os.environ, deed)
+    verdict = "allowed" if answer["allowed"] else "not allowed"
+    lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
+    face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))
+    return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

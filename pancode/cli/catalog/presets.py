@@ -1,0 +1,72 @@
+"""`pancode presets`: named sets of settings; one of them can be the fleet's default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import who
+from pancode.cli.output.render import safe
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json
+
+app = Commands()
+
+
+@app.group("presets", "pancode presets apply local", default="ls")
+def presets() -> None:
+    """Named sets of settings: shipped ones, and those of your panpresets.yaml.
+
+    A preset counts more than PANCODE_ variables and files, and less than the flags of a dispatch.
+    """
+
+
+@presets.verb("ls", "pancode presets")
+def list_presets(face: Json) -> None:
+    """All of them; the applied one is marked."""
+    answer = face.client().get("/v1/presets")
+    face.show(answer, lambda: table(_HEAD, [_row(p) for p in answer["presets"]]))
+
+
+_HEAD = ("PRESET", "", "WORKERS", "SCOUTS", "REASONING", "SAFETY", "WHAT FOR")
+
+
+def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
+    mark = "applied" if preset["applied"] else ""
+    said = (preset["worker_model"], preset["scout_model"], preset["reasoning"], preset["safety"])
+    return (preset["name"], mark, *said, preset["description"])
+
+
+@presets.verb("show", "pancode presets show hybrid")
+def show_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
+    """What one sets, and where it is written."""
+    preset = face.client().get("/v1/presets", name=name)["presets"][0]
+    face.show(
+        preset,
+        lambda: "".join(f"{key:<13} {safe(_word(value))}\n" for key, value in preset.items() if value != ""),
+    )
+
+
+def _word(value: object) -> str:
+    """None: the preset leaves that as it is."""
+    return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
+
+
+@presets.verb("apply", "pancode presets apply local")
+def apply_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
+    """Make it the default of every dispatch. Your files stay as they are; `presets unset` ends it."""
+    answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
+    for warning in answer["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    rows = [(row["key"], row["value"], row["origin"]) for row in answer["settings"]]
+    face.show(answer, lambda: table(("KEY", "VALUE", "ORIGIN"), rows))
+
+
+@presets.verb("unset", "pancode presets unset")
+def unset_preset(face: Json) -> None:
+    """No preset any more: variables and files count again."""
+    answer = face.client().post("/v1/presets/unset", {"by": who()})
+    face.show(answer, lambda: f"preset {answer['before']} is no longer applied\n")

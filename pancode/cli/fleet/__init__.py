@@ -1,0 +1,3 @@
+"""Commands for machines and for the coordinator itself."""
+
+from __future__ import annotations

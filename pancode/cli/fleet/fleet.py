@@ -1,0 +1,281 @@
+"""`pancode fleet`: bring machines up, look at them, drain them, take them down."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pancode import __version__
+from pancode.cli.catalog.matrix import is_local_only
+from pancode.cli.face import Face, caller, who
+from pancode.cli.output.progress import Steps
+from pancode.cli.output.render import advice, console, draws, safe, size, tokens
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Link, Nodes, option
+from pancode.cli.runs.events import changes
+from pancode.client import ApiError, Client, ServerEvent
+from pancode.connection import NotRunningError
+from pancode.down import mark
+from pancode.errors import ExitCode, UnavailableError, UsageError
+
+app = Commands()
+
+_LATER = {"upgrade": "pancode fleet up swaps the node bundle where it is another", "drill": "a chaos test"}
+
+
+@app.group("fleet", "pancode fleet up", "pancode fleet status --watch", later=_LATER)
+def fleet() -> None:
+    """The machines that work for you."""
+
+
+@fleet.verb("up", "pancode fleet up", "pancode fleet up gpubox --link direct")
+def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
+    """Start the coordinator if need be; install, start and check node agents; print the readiness table.
+
+    Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
+    With --link a node changes from its tunnel to direct links, or back; runs in flight go on.
+    """
+    client = face.client(works=True)
+    body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
+    answer = steps(face, client.events("POST", "/v1/fleet/up", body))
+    face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
+    return _exit(answer["results"])
+
+
+def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
+    """Show each step as it happens; the result of the long call."""
+    try:
+        with Steps(face) as shown:
+            for event in events:
+                if event.kind == "progress":
+                    shown.show(event.data)
+                elif event.kind == "result":
+                    return event.data
+    except KeyboardInterrupt:
+        face.note("\ndetached; the coordinator goes on with it.  look: pancode fleet status")
+        raise
+    raise UnavailableError(
+        "the coordinator went away in the middle", fix="the same command again: it goes on"
+    )
+
+
+def _exit(results: list[dict[str, Any]]) -> int:
+    """Some nodes failed: 20; all of them: 6."""
+    failed = [r for r in results if not r["ok"]]
+    if not failed:
+        return ExitCode.DONE
+    return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
+
+
+def _troubles(results: list[dict[str, Any]]) -> str:
+    """The problems of a bring-up with their fixes, without those that the status table shows."""
+    lines = []
+    for result in results:
+        for problem in result["problems"]:
+            lines.append(f"  {result['node']}: {safe(problem['what'])}")
+            lines += [f"          fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+@fleet.verb("status", "pancode fleet status --watch")
+def status(
+    *,
+    watch: Annotated[bool, option("Again when something has happened, until Ctrl-C.", "--watch")] = False,
+    face: Json,
+) -> None:
+    """Coordinator and nodes as they are heard."""
+    client = face.client()
+    if watch and not face.as_json and draws(sys.stdout):
+        return _watch(face, client)
+    for _ in changes(face, client) if watch else (None,):
+        answer = client.get("/v1/fleet")
+        face.show(answer, partial(_whole, answer))
+
+
+def _watch(face: Face, client: Client) -> None:
+    """One picture that changes; the last one stays."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console(sys.stdout), auto_refresh=False) as live:
+        for _ in changes(face, client):
+            live.update(Text.from_ansi(_whole(client.get("/v1/fleet"))), refresh=True)
+
+
+def _whole(answer: dict[str, Any]) -> str:
+    return _coordinator(answer["coordinator"]) + _status(answer)
+
+
+def _coordinator(told: dict[str, Any]) -> str:
+    said = f"coordinator  pid {told['pid']}  {told['version']}  fleet {told['fleet']}  home {told['home']}\n"
+    said += f"             {told['after_reboot']}\n" if told.get("after_reboot") else ""
+    said += f"             api at {told['api']}\n" if told.get("api") else ""
+    if told["version"] != __version__:
+        said += (
+            f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
+        )
+    for trouble in [told["trouble"]] * bool(told.get("trouble")) + told.get("closed", []):
+        said += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
+        said += f"             fix: {safe(trouble['fix'])}\n"
+    for word in ("paused", "draining"):
+        if told[word]:
+            said += f"             {word}: {safe(told[word])}\n"
+    return said
+
+
+def _status(answer: dict[str, Any]) -> str:
+    """The readiness table, each problem with its fix below its node."""
+    if not answer["nodes"]:
+        return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
+    head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ENDPOINTS", "ISOLATION", "DISK", "CLOCK")
+    rows = [_row(node) for node in answer["nodes"]]
+    below = [list(_problems(node)) for node in answer["nodes"]]
+    return table(head, rows, ("STATE",), below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+
+
+def _problems(node: dict[str, Any]) -> Iterator[str]:
+    for problem in node["problems"]:
+        yield f"        {safe(problem['what'])}"
+        if told := advice(problem):
+            yield f"        {told}"
+
+
+def _row(node: dict[str, Any]) -> tuple[object, ...]:
+    skew = node["clock_skew_s"]
+    slots = f"{node['slots']['used']}/{node['slots']['total']}"
+    runtimes = ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing")
+    clock = "-" if skew is None else f"{skew:+.1f} s"
+    return (
+        node["name"],
+        node["state"],
+        node["version"],
+        slots,
+        runtimes,
+        ", ".join(endpoint_words(one) for one in node["endpoints"]) or "-",
+        node["isolation"],
+        size(node["disk_free"]),
+        clock,
+    )
+
+
+def endpoint_words(fact: dict[str, Any]) -> str:
+    """With its first model, which is loaded where one is; what is wrong stands below."""
+    if fact["health"] != "ok":
+        return f"{fact['name']} {fact['health'].upper()}"
+    able = [one for one in fact["models"] if not one["embedding"]]
+    if not able:
+        return f"{fact['name']}: no model"
+    others = len(able) - 1 + fact["more"]
+    shown = f"{fact['name']}: {able[0]['id']} {tokens(able[0]['ctx_usable'])}".rstrip()
+    return f"{shown}, +{others}" if others else shown
+
+
+def runtime_words(fact: dict[str, Any]) -> str:
+    version = f" {fact['version']}" if fact["version"] else ""
+    good = fact["state"] == "ok" or is_local_only(fact)
+    state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
+    return f"{fact['name']}{version}{state}"
+
+
+@fleet.verb("down", "pancode fleet down --now")
+def down(
+    nodes: Nodes,
+    *,
+    now: Annotated[
+        bool, option("Do not ask, although runs are in flight; they go on and deliver later.", "--now")
+    ] = False,
+    face: Json,
+) -> int:
+    """Stop node agents and the coordinator (with NODES: only those node agents).
+
+    It stays down, whoever waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs retry` or
+    `node add`.
+    """
+    client = face.client(starts=False)
+    try:
+        answer = _down(face, client, nodes, now)
+    except NotRunningError:
+        return _nobody_there(face, client.home, whole=not nodes)
+    face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
+    return _exit(answer["results"])
+
+
+def _nobody_there(face: Face, home: Path, whole: bool) -> int:
+    """A coordinator that was killed may have left its Valkey."""
+    from pancode.offline.server.leftovers import end_left
+
+    pid = end_left(home)
+    if whole and home.is_dir():
+        mark(home, who())
+    words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
+    answer = {"results": [], "stopped": False, "left_behind": pid}
+    face.show(answer, lambda: f"no coordinator runs here{words}\n")
+    return ExitCode.DONE
+
+
+def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, Any]:
+    body = {**caller(), "nodes": nodes, "now": now}
+    try:
+        answer = steps(face, client.events("POST", "/v1/fleet/down", body))
+    except ApiError as error:
+        if error.code != "runs_in_flight" or not face.agreed(
+            f"{error} ({error.why}). Go down?", "pancode fleet down --now"
+        ):
+            raise
+        answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
+    if not nodes:
+        client.post("/v1/shutdown", {"by": who()})
+        wait_gone(client)
+    return {**answer, "stopped": not nodes}
+
+
+def take_down(face: Face, client: Client) -> None:
+    """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
+    steps(face, client.events("POST", "/v1/fleet/down", {**caller(), "nodes": [], "now": False}))
+    client.post("/v1/shutdown", {"by": who()})
+    wait_gone(client)
+
+
+def wait_gone(client: Client) -> None:
+    """Until nobody answers on the socket; UnavailableError after 60 s."""
+    for _ in range(600):
+        try:
+            client.get("/v1/ping")
+        except UnavailableError:
+            if not (client.home / "api.sock").exists():
+                return
+        time.sleep(0.1)
+    raise UnavailableError("the coordinator does not end", fix=f"look at {client.home}/run/coordinator.log")
+
+
+@fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
+def drain(
+    nodes: Nodes, reason: Annotated[str, option("Shown to those whose runs wait.")], face: Json
+) -> None:
+    """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
+    if not reason.strip():
+        raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
+    answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
+    face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+
+
+@fleet.verb("resume", "pancode fleet resume gpubox")
+def resume(nodes: Nodes, face: Json) -> None:
+    """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
+    answer = face.client().post("/v1/fleet/resume", {"by": who(), "nodes": nodes})
+    again = "".join(f"{name} is out of quarantine\n" for name in answer["let_in"])
+    face.show(answer, lambda: f"{again}in service: {', '.join(answer['nodes']) or 'the fleet'}\n")
+
+
+@fleet.verb("doctor", "pancode fleet doctor")
+def doctor(nodes: Nodes, face: Json) -> int:
+    """Reach every node, mend what bring-up can mend, name the rest with its fix."""
+    answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": nodes})
+    rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], advice(c)) for c in answer["checks"]]
+    face.show(answer, lambda: table(("NODE", "", "WHAT", "FIX"), rows) if rows else "no node in the fleet\n")
+    return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

@@ -1,0 +1,103 @@
+"""`pancode key`: the keys that sign for the fleet, and a new one for the coordinator."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pancode.cli.face import Face
+from pancode.cli.output.render import safe, short_time
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Node, option
+from pancode.connection import KEY_LOST, home_of
+from pancode.errors import ConflictError, NotFoundError, UnavailableError
+
+app = Commands()
+
+
+@app.group("key", "pancode key ls", default="ls")
+def key() -> None:
+    """A node's key signs its receipts; the coordinator's signs orders, and countersigns receipts."""
+
+
+@key.verb("ls", "pancode key ls")
+def ls(face: Json) -> None:
+    """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
+    answer = face.client().get("/v1/keys")
+    face.show(answer, lambda: _listed(answer["keys"]))
+
+
+@key.verb("show", "pancode key show gpubox > gpubox.pem")
+def show(name: Node, face: Json) -> None:
+    """The public key of a node, of the coordinator (`coordinator`), or of that key id, as PEM.
+
+    Of a name the key that is in use now; former ones by their id.
+    """
+    rows = face.client().get("/v1/keys")["keys"]
+    found = [row for row in rows if _is_meant(row, name)]
+    if not found:
+        raise NotFoundError(f"no key in use is called {name}", fix="pancode key ls", code="key_not_found")
+    face.show(found[-1], lambda: str(found[-1]["pem"]))
+
+
+def _is_meant(row: dict[str, Any], name: str) -> bool:
+    """By the first digits of its id, or by name as long as it is in use."""
+    if len(name) >= _SHORTEST_ID and row["keyid"].startswith(name):
+        return True
+    return row["until"] is None and name in (row["name"], row["role"] if row["role"] == "coordinator" else "")
+
+
+_SHORTEST_ID = 10
+
+
+@key.verb("rotate", "pancode key rotate", "pancode key rotate --lost")
+def rotate(
+    *,
+    lost: Annotated[
+        bool, option("The fleet's key is gone for good: begin with another one.", "--lost")
+    ] = False,
+    face: Json,
+) -> None:
+    """A new key for the coordinator. Nodes learn it over SSH at the next `pancode fleet up`.
+
+    Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.
+    The fleet up after that takes the old key off the nodes.
+    """
+    answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": getpass.getuser()})
+    said = "the coordinator has a new key; next: pancode fleet up\n"
+    face.show(answer, lambda: said + _listed(answer["keys"]))
+
+
+def _begun_anew(face: Face) -> dict[str, Any]:
+    """Said by a file in the home, as a coordinator without its key does not start to be told."""
+    home = home_of(os.environ)
+    with suppress(UnavailableError):
+        face.client(starts=False).get("/v1/ping")
+        raise ConflictError("the coordinator is at work: it has its key", fix="pancode key rotate")
+    mark = home / KEY_LOST
+    mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.touch(mode=0o600)
+    answer: dict[str, Any] = face.client(works=True).get("/v1/keys")
+    return answer
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    cells = [
+        (
+            r["role"],
+            r["name"],
+            r["keyid"][:10],
+            _since(r["from"]),
+            _since(r["until"]) if r["until"] else "in use",
+            safe(", ".join(r["nodes"])),
+        )
+        for r in rows
+    ]
+    return table(("ROLE", "NAME", "KEY", "FROM (UTC)", "UNTIL (UTC)", "SIGNS FOR"), cells)
+
+
+def _since(time: str) -> str:
+    return short_time(time)

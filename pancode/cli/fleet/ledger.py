@@ -1,0 +1,45 @@
+"""`pancode ledger`: the fleet's database, and where it is kept."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pancode.cli.output.render import safe
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
+from pancode.connection import home_of
+
+app = Commands()
+
+
+@app.group("ledger", "pancode ledger move --from file")
+def ledger() -> None:
+    """Where the record of the fleet is kept; pancode doctor looks at it."""
+
+
+@ledger.verb("move", "pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode")
+def move(
+    source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
+    *,
+    password_file: Annotated[str | None, option("With the password for PLACE.", "FILE")] = None,
+    face: Json,
+) -> None:
+    """Move it from PLACE to where the settings now say: all of it or nothing, compared row by row.
+
+    First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
+    neither of them means the file in your home. What is there already is never written over.
+    """
+    from pancode.offline.moving import move_ledger
+
+    answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
+    face.show(answer, lambda: _told(answer))
+
+
+def _told(answer: dict[str, Any]) -> str:
+    rows = [(t["table"], str(t["rows"]), t["digest"][:12]) for t in answer["tables"] if t["rows"]]
+    count = sum(t["rows"] for t in answer["tables"])
+    said = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
+    kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
+    return table(("TABLE", "ROWS", "DIGEST"), rows) + said + kept

@@ -1,0 +1,263 @@
+"""`pancode node`: the inventory of machines; the only place where a host key is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.cli.face import Face, caller, who
+from pancode.cli.fleet.fleet import steps
+from pancode.cli.fleet.nodepage import page
+from pancode.cli.output.render import safe
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Label, Link, Node, label, many, option
+from pancode.client import Client, path_of
+from pancode.errors import ExitCode, PancodeError, UsageError
+
+app = Commands()
+
+MORE = {
+    "secret": ("fleet.secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
+    "steps": ("fleet.node_steps", "The steps of a bring-up as data, for a tool that carries them out."),
+    "import": ("fleet.node_import", "Machines of an Ansible inventory into this one."),
+}
+
+
+@app.group("node", "pancode node add gpubox", "pancode node ls", table=MORE)
+def node() -> None:
+    """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
+
+
+_SAID = ("host", "user", "port", "identity", "slots", "local", "local_home", "link")
+
+
+@node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
+def add(
+    ctx: typer.Context,
+    name: str,
+    labels: Annotated[
+        list[Label], many("For --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    *,
+    host: Annotated[str | None, option("Address, where NAME is no alias of ~/.ssh/config.")] = None,
+    user: Annotated[str | None, option("Login there.")] = None,
+    port: Annotated[int | None, option("Port there.", min=1, max=65535)] = None,
+    identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
+    slots: Annotated[int | None, option("Runs at once (default: nodes.slots, 4).", min=1, max=256)] = None,
+    local: Annotated[bool, option("This machine; needs no SSH server.", "--local")] = False,
+    local_home: Annotated[str | None, option("With --local: another HOME for it.", "PATH")] = None,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    fleet_key: Annotated[
+        bool | None,
+        option(
+            "Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
+            "--fleet-key/--no-fleet-key",
+        ),
+    ] = None,
+    link: Link = None,
+    face: Json,
+) -> None:
+    """Put a machine into the inventory; shows its host key and asks once."""
+    client = face.client(works=True)
+    spec = {k: v for k, v in ctx.params.items() if k in _SAID and v not in (None, False)}
+    spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
+    try:
+        _agree(face, client, spec, (accept_fingerprint, fleet_key))
+    except (KeyboardInterrupt, typer.Abort):
+        face.note(f"\n{safe(name)} was not added")
+        raise
+    try:
+        answer = client.post("/v1/nodes", spec)
+    except KeyboardInterrupt:
+        face.note(f"\ninterrupted before the answer came; whether {safe(name)} was added: pancode node ls")
+        raise
+    face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
+
+
+def _agree(face: Face, client: Client, spec: dict[str, Any], said: tuple[str | None, bool | None]) -> None:
+    """All that is asked before anything is changed; the answers go into `spec`."""
+    accept_fingerprint, fleet_key = said
+    probed = client.post("/v1/nodes/probe", spec)
+    for warning in probed["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is not None:
+        spec["fingerprint"] = fingerprint
+    if not spec.get("local"):
+        spec["fleet_key"] = _wants_key(face, spec["name"]) if fleet_key is None else fleet_key
+
+
+def _wants_key(face: Face, name: str) -> bool:
+    """Offered once, where somebody can be asked; a script says --fleet-key."""
+    if not face.can_ask():
+        return False
+    return face.agreed(
+        f"Put a key of this fleet on {name}, so that its link comes back while you are away?", "--fleet-key"
+    )
+
+
+def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) -> str | None:
+    """The fingerprint that the person agrees to; UsageError for a no."""
+    for question in questions:
+        if given is not None:
+            return given
+        text = safe(question["text"])
+        if not face.agreed(f"{text}. Is it the right one?", f"--accept-fingerprint {question['value']}"):
+            raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
+        return str(question["value"])
+    return given
+
+
+@node.verb("ls", "pancode node ls")
+def ls(face: Json) -> None:
+    """All machines."""
+    answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
+    rows = [
+        (
+            n["name"],
+            n["state"],
+            f"{n['slots']['used']}/{n['slots']['total']}",
+            _labels(n),
+            len(n["problems"]) or "-",
+        )
+        for n in answer["nodes"]
+    ]
+    head = ("NODE", "STATE", "SLOTS", "LABELS", "PROBLEMS")
+    face.show(
+        answer, lambda: table(head, rows, toned=("STATE",)) if rows else "no node; pancode node add NAME\n"
+    )
+
+
+def _labels(told: dict[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(told["labels"].items()))
+
+
+@node.verb("show", "pancode node show gpubox")
+def show(name: Node, face: Json) -> None:
+    """How a machine is reached, and what it says about itself."""
+    answer = face.client().get(path_of("nodes", name))
+    face.show(answer, lambda: page(answer))
+
+
+@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd")
+def set_(
+    name: Node,
+    labels: Annotated[
+        list[Label], many("Set or replace; may be repeated.", "--label", "KEY=VALUE", parser=label)
+    ],
+    unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
+    *,
+    slots: Annotated[int | None, option("Runs at once.", min=1, max=256)] = None,
+    face: Json,
+) -> None:
+    """Change a machine's slots and labels, at once.
+
+    What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
+    fewer are heeded at once.
+    """
+    wanted = {"slots": slots, "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    answer = face.client().post(path_of("nodes", name, "set"), wanted)
+    count = answer["slots"]["total"]
+    face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
+
+
+@node.verb("rm", "pancode node rm gpubox")
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes")] = False, face: Json) -> int:
+    """Take out every file, process, key and unit that we brought, and prove it.
+
+    A machine that is away is revoked at once and cleaned at its next contact.
+    """
+    client = face.client()
+    busy = client.get(path_of("nodes", name))["slots"]["used"]
+    if busy:
+        face.note(f"{busy} in flight there: running work is killed, and ends as lost")
+    if not yes and not face.agreed(
+        f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
+    ):
+        return ExitCode.DONE
+    answer = _remove(face, client, name)
+    face.show(answer, lambda: _removed(answer))
+    return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
+
+
+def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
+    return answer
+
+
+def _removed(answer: dict[str, Any]) -> str:
+    if answer["ok"] and "forgotten" in answer["changed"]:
+        name = answer["node"]
+        return f"{name} is removed; that machine is in the fleet under another name, and stays as it is\n"
+    if answer["ok"] and "never_reached" in answer["changed"]:
+        return (
+            f"{answer['node']} is removed; no connection was ever made to it, so nothing of ours is there\n"
+        )
+    if answer["ok"]:
+        gone = "".join(
+            f"  deleted with it, written by hand: {safe(one)}\n" for one in answer["changed"] if "/" in one
+        )
+        return f"{answer['node']} is removed, nothing of ours is left there\n{gone}"
+    lines = [f"{answer['node']} is removed, not cleaned"]
+    for problem in answer["problems"]:
+        lines.append(f"  {safe(problem['what'])}")
+        lines += [f"  fix: {safe(problem['fix'])}"] if problem["fix"] else []
+    return "\n".join(lines) + "\n"
+
+
+@node.verb("trust", "pancode node trust gpubox")
+def trust(
+    name: Node,
+    *,
+    accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
+    face: Json,
+) -> None:
+    """Pin a host key that has changed, after you have looked why."""
+    client = face.client()
+    if (client.get(path_of("nodes", name))["target"] or {}).get("local"):
+        raise UsageError(
+            f"{name} is this machine: it is reached without a host key",
+            fix=f"nothing is to be trusted; bring it up: pancode fleet up {name}",
+        )
+    probed = client.post("/v1/nodes/probe", {"name": name, **caller()})
+    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    if fingerprint is None:
+        face.show(
+            {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
+        )
+        return
+    answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
+    face.show(answer, lambda: f"{name}: pinned {fingerprint}; next: pancode fleet up {name}\n")
+
+
+@node.verb("login", "pancode node login gpubox claude")
+def login(
+    name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
+) -> int:
+    """Open a vendor's own login on a machine, on this terminal, where its runs will find it.
+
+    The exit status is that login's. Nothing of it passes through the coordinator; `pancode audit` has who
+    opened it, where, and how it ended.
+    """
+    from pancode.offline.login import log_in
+
+    verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
+    told = face.client().post(verb, asked)
+    outcome = "not seen to its end"
+    try:
+        status = log_in(name, told["target"], runtime, os.environ)
+        outcome = f"exit {status}"
+    except PancodeError as error:
+        outcome = str(error)[:500]
+        raise
+    finally:
+        with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
+            face.client().post(verb, {**asked, "outcome": outcome})
+    face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
+    return status

@@ -1,0 +1,40 @@
+"""`pancode redis`: shows how to set up your own Redis or Valkey for a fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, option
+
+app = Commands()
+
+
+@app.group("redis", "pancode redis users --password-file ~/redis/password")
+def redis() -> None:
+    """What your own Redis or Valkey needs; pancode doctor looks whether it will do."""
+
+
+@redis.verb(
+    "users",
+    "pancode redis users --password-file ~/redis/password > ~/redis/users.acl",
+    "pancode redis users --password-file ~/redis/password --known users.acl",
+)
+def users(
+    password_file: Annotated[str, option("With its password; - is standard input.", "FILE")],
+    *,
+    user: Annotated[str, option("The coordinator's user.")] = "pancode",
+    known: Annotated[
+        str | None, option("The file as it is now: its other users stay; - is standard input.", "FILE")
+    ] = None,
+    face: Json,
+) -> None:
+    """Print the server's file of users (its setting aclfile) for a coordinator.
+
+    The rights are those that PanCode gives its own server's coordinator. The password goes in as a digest,
+    and the user who needs no login is closed.
+    """
+    from pancode.offline.redis_users import users_file
+
+    text = users_file(user, password_file, known)
+    face.show({"users": text}, lambda: text)

@@ -1,0 +1,51 @@
+"""`pancode node secret`: writes a value into the one file of secrets on a machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+
+from pancode.cli.face import Face
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Node
+from pancode.client import path_of
+from pancode.errors import UsageError
+
+app = Commands()
+
+MOST = 1 << 20
+
+
+@app.group("secret", "pancode node secret set gpubox ANTHROPIC_API_KEY")
+def secret() -> None:
+    """Keys and logins on a machine, in its owner's secrets.json."""
+
+
+@secret.verb(
+    "set",
+    "pancode node secret set gpubox ANTHROPIC_API_KEY",
+    "pass show openai | pancode node secret set gpubox OPENAI_API_KEY",
+)
+def set_(node: Node, name: str, face: Json) -> None:
+    """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
+
+    The other values stay. It goes straight to that machine; the coordinator never has it.
+    """
+    from pancode.offline.login import set_secret
+
+    told = face.client().get(path_of("nodes", node))
+    words = set_secret(told["name"], told["target"], name, _value(face, node, name), os.environ)
+    face.show({"node": told["name"], "name": name, "said": words}, lambda: f"{told['name']}: {words}\n")
+
+
+def _value(face: Face, node: str, name: str) -> bytes:
+    if face.can_ask():
+        try:
+            return getpass.getpass(f"{name} for {node} (not shown): ").encode()
+        except EOFError:
+            return b""
+    data = sys.stdin.buffer.read(MOST + 1)
+    if len(data) > MOST:
+        raise UsageError(f"the value is longer than {MOST} bytes", fix=f"give only the value of {name}")
+    return data

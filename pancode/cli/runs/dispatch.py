@@ -1,0 +1,305 @@
+"""`pancode dispatch`: sends one task through admission to a machine, and waits for the result."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+
+from pancode.caller import above
+from pancode.cli.catalog.exams import admitted
+from pancode.cli.face import Face, here, who
+from pancode.cli.follow import summary, wait
+from pancode.cli.land.landing import landed, unless_landed
+from pancode.cli.output.render import safe, safe_block
+from pancode.cli.output.tables import table
+from pancode.cli.output.tell import exit_of
+from pancode.cli.parsing import options
+from pancode.cli.parsing.lazy import Commands, RichHelpCommand
+from pancode.cli.parsing.params import Json
+from pancode.client import ApiError, Client
+from pancode.errors import ExitCode, UsageError
+
+app = Commands()
+
+_SAID = (
+    *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
+    *("budget", "on_lost", "attempts", "verify_retries", "verify_on", "wrap_up", "network"),
+    *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
+    "max_disk",
+)
+_MEANT = ("priority", "told_only", "untested", "secret_files", "land", "ask")
+"""Of these, what is not said and what is false is the same."""
+NEEDS_YES = "needs_yes"
+"""The refusal that a person can lift by a word."""
+# A variable of this one command counts more than a file and less than a flag.
+_SETTINGS = {
+    "PANCODE_SAFETY": "dispatch.safety",
+    "PANCODE_DEFAULT_AGENT": "dispatch.agent",
+    "PANCODE_REASONING": "dispatch.reasoning",
+    "PANCODE_MODEL": "models.orchestrator",
+    "PANCODE_WORKER_MODEL": "models.worker",
+    "PANCODE_SCOUT_MODEL": "models.scout",
+    "PANCODE_PER_RUN_BUDGET": "budget.per_run",
+}
+
+
+class WithArgv(RichHelpCommand):
+    """Keeps what comes after `--` apart: an argument list is not a task of several words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["argv"] = args[:at], args[at + 1 :]
+        try:
+            ctx.allow_extra_args = True
+            rest = super().parse_args(ctx, list(args))
+        except click.NoSuchOption as wrong:
+            task = next((word for word in args if word.startswith("-") and " " in word), None)
+            if task is None:
+                raise
+            fix = f"pancode dispatch ... -- {shlex.quote(task)}"
+            raise UsageError("a task that begins with a dash comes after --", fix=fix) from wrong
+        if rest and not ctx.resilient_parsing:
+            words = shlex.join([" ".join([ctx.params["task"], *rest])])
+            raise UsageError(
+                "a task is one word for the shell", fix=f"put it in quotes: pancode dispatch ... {words}"
+            )
+        return rest
+
+
+@app.verb(
+    "dispatch",
+    'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
+    "pancode dispatch -f task.md",
+    "pancode dispatch --runtime shell -- uname -a",
+    cls=WithArgv,
+)
+def dispatch(
+    ctx: typer.Context,
+    *,
+    task: options.Task = None,
+    file: options.File = None,
+    agent: options.Agent = None,
+    node: options.Node = None,
+    require: options.Require,
+    mode: options.Mode = None,
+    safety: options.Safety = None,
+    model: options.Model = None,
+    reasoning: options.Reasoning = None,
+    preset: options.Preset = None,
+    runtime: options.Runtime = None,
+    workspace: options.Workspace = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    idle_timeout: options.IdleTimeout = None,
+    max_turns: options.MaxTurns = None,
+    max_requests: options.MaxRequests = None,
+    max_tokens: options.MaxTokens = None,
+    max_output: options.MaxOutput = None,
+    max_memory: options.MaxMemory = None,
+    max_processes: options.MaxProcesses = None,
+    max_disk: options.MaxDisk = None,
+    wrap_up: options.WrapUp = None,
+    verify: options.Verify,
+    no_verify: options.NoVerify = False,
+    priority: options.Priority = 0,
+    attempts: options.Attempts = None,
+    verify_retries: options.VerifyRetries = None,
+    verify_on: options.VerifyOn = None,
+    network: options.Network = None,
+    on_lost: options.OnLost = None,
+    told_only: options.ToldOnly = False,
+    secret_files: options.SecretFiles = False,
+    untested: options.Untested = False,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    land: options.Land = False,
+    ask: options.Ask = False,
+    face: Json,
+) -> int:
+    """Give TASK to the fleet and wait for its result.
+
+    Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
+    run at its top. Ctrl-C detaches: the run goes on. A TASK that begins with a dash comes after --. With
+    --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
+    """
+    answer = queued(face, ctx)
+    if dry_run:
+        face.show(answer, lambda: plan(answer))
+        return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    return finished(face, answer)
+
+
+def queued(face: Face, ctx: typer.Context, *, asks: bool = True) -> dict[str, Any]:
+    """Send the request of the options; the queued run, or the report of a dry run. `asks`: questions too."""
+    given = ctx.params
+    body = _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    post = post_agreed if asks else _post
+    answer: dict[str, Any] = post(face, face.client(works=True), "/v1/runs", body)
+    for warning in [] if given["dry_run"] else answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if answer["chosen"] and not given["dry_run"]:
+        face.note(f"agent {answer['agent']}: {safe(answer['chosen'])}")
+    return answer
+
+
+def finished(face: Face, answer: dict[str, Any]) -> int:
+    """Wait for a queued run and show its result; the exit status."""
+    client = face.client()  # who waits brings up no fleet that is taken down meanwhile
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    return _finish(face, client, ended)
+
+
+def task_text(task: str | None, file: str | None) -> str | None:
+    """The task as it was said, or read from a file or standard input. UsageError."""
+    if file is None and task != "-":
+        return task
+    if file is not None and task not in (None, "-"):
+        raise UsageError("a task comes from --file or from the command line", fix="leave one of them out")
+    name = "-" if file is None else file
+    if name == "-" and sys.stdin.isatty():
+        sys.stderr.write("the task; its end: Ctrl-D on an empty line\n")
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8").rstrip("\n")
+    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are no text
+        where = "standard input" if name == "-" else name
+        raise UsageError(
+            f"the task cannot be read from {where}", why=str(exc), fix="give a text file"
+        ) from exc
+
+
+def post_agreed(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
+    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
+    try:
+        return _post(face, client, path, body)
+    except ApiError as refused:
+        if refused.code != NEEDS_YES or not face.can_ask():
+            raise
+        words = str(refused).removeprefix("Dispatch blocked: ")
+        if not face.agreed(f"{safe(words)}. Dispatch it?", "--yes"):
+            raise
+    return _post(face, client, path, {**body, "yes": True})
+
+
+def _post(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
+    """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
+    try:
+        return admitted(face, client, path, body)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
+        raise
+
+
+def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
+    """The result; a landing that was asked for is waited for, and decides the status where it fails."""
+    whole = landed(face, client, ended["run"])
+    if whole is None:
+        return ExitCode.DETACHED
+    answer = safe_block(whole["answer"]) if not face.as_json else ""
+    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
+    unless_landed(whole)
+    disputed = (whole["verification"] or {}).get("state") == "disputed"
+    return exit_of("verify_failed") if disputed else status
+
+
+def _preset(flag: str | None) -> str | None:
+    """The flag's, also an empty one, which is refused; else the variable's, where empty is none."""
+    return flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
+
+
+def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The request: only what was said."""
+    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller()}
+    if argv is not None:
+        body["argv"] = argv
+    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
+
+
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a dispatch as the API's body; `given` may have fewer of them."""
+    body = {name: given[name] for name in _SAID if given.get(name) is not None}
+    body |= {name: given[name] for name in _MEANT if given.get(name)}
+    preset = _preset(given.get("preset"))
+    if preset is not None:
+        body["preset"] = preset
+    for name in ("timeout", "idle_timeout"):
+        if given.get(name) is not None:
+            body[f"{name}_ms"] = given[name]
+    if given.get("verify") or given.get("no_verify"):
+        body["verify"] = list(given["verify"])
+    if given.get("require"):
+        body["require"] = dict(given["require"])
+    return body
+
+
+def of_caller() -> dict[str, Any]:
+    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one."""
+    about: dict[str, Any] = {"by": who(), "cwd": here()}
+    settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
+    if settings:
+        about["settings"] = settings
+    return {**about, **above()}
+
+
+def plan(report: dict[str, Any]) -> str:
+    rows = []
+    for gate in report["gates"]:
+        word = "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
+        rows.append((gate["gate"], word, gate["words"]))
+    text = table(("GATE", "VERDICT", "WORDS"), rows, toned=("VERDICT",))
+    fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
+    nodes = table(("NODE", "READY", "WHY"), [(n["node"], _ready(n), n["why"]) for n in report["nodes"]])
+    queued = "would wait for a person's yes" if report["asks"] else "would be queued"
+    verdict = queued if report["admitted"] else "would be refused"
+    why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
+    head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
+    head += f"estimate ${report['estimate_usd']}\n"
+    listed = nodes if report["nodes"] else "no node in the fleet\n"
+    notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
+    return head + text + "".join(fixes) + listed + notes + _tested(report) + _travels(report)
+
+
+def _tested(report: dict[str, Any]) -> str:
+    """A dry run asks no model anything."""
+    if not report["untested"]:
+        return ""
+    words = f"model not tested yet: {safe(report['untested'][0])}"
+    if report["costly_test"]:
+        return f"{words} has to be tested by you first, as that costs: pancode models test\n"
+    return f"{words} would be tested first, up to 60 s\n"
+
+
+def _travels(report: dict[str, Any]) -> str:
+    """The files that would leave this machine, as text."""
+    lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
+    counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
+    lines += [f"tokens of the first call, about: {counts}"] if counts else []
+    lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
+    taken = report["snapshot"]
+    if taken is not None:
+        lines.append(f"snapshot of {report['project']}: {len(taken['changed'])} changed files")
+        lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
+        lines += [f"untracked, would travel: {safe(name)}" for name in taken["untracked"][:20]]
+        lines += (
+            [f"and {len(taken['untracked']) - 20} more untracked"] if len(taken["untracked"]) > 20 else []
+        )
+        lines += [f"warning: {safe(text)}" for text in taken["warnings"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _ready(node: dict[str, Any]) -> str:
+    return "yes" if node["ready"] else "later" if node["fits"] else "no"

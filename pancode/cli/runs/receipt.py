@@ -1,0 +1,158 @@
+"""`pancode receipt`: the proof of what a run did, verified here or anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import Face
+from pancode.cli.output.render import at_head, safe, short_time, tone
+from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Run, option
+from pancode.client import ApiError, path_of
+from pancode.errors import ExitCode, UsageError
+
+app = Commands()
+
+_STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
+
+
+@app.group("receipt", "pancode receipt verify last", default="ls")
+def receipt() -> None:
+    """Signed by the node that ran it, countersigned by the coordinator that accepted it."""
+
+
+@receipt.verb("ls", "pancode receipt ls")
+def ls(
+    *,
+    number: Annotated[int, option("Of so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    face: Json,
+) -> None:
+    """Receipts of the newest runs."""
+    answer = face.client().get("/v1/receipts", limit=number)
+    face.show(answer, lambda: _listed(answer["receipts"]))
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no receipt yet\n"
+    cells = [
+        (
+            r["run"],
+            f"{r['attempt']}.{r['fence']}",
+            r["node"],
+            r["outcome"],
+            r["digest"][:12],
+            _state(r),
+            _at(r),
+        )
+        for r in rows
+    ]
+    return table(
+        ("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", at_head()), cells, toned=("OUTCOME",)
+    )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["rejected"]:
+        return f"rejected: {row['rejected']}"
+    return "orphan" if row["orphan"] else "accepted"
+
+
+def _at(row: dict[str, Any]) -> str:
+    return short_time(row["stored_at"])
+
+
+@receipt.verb("show", "pancode receipt show last")
+def show(run: Run, face: Json) -> None:
+    """Prints the claims of the receipt; `verify` checks them."""
+    answer = face.client().get(path_of("receipts", run))
+    face.show(answer, lambda: json.dumps(answer["statement"], indent=2, ensure_ascii=True) + "\n")
+
+
+@receipt.verb(
+    "verify",
+    "pancode receipt verify last",
+    "pancode receipt verify w-zd43pq",
+    "pancode receipt verify r.json --keys k.json",
+    "pancode receipt verify --chain gpubox",
+)
+def verify(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    chain: Annotated[
+        str | None, option("All receipts of a node: is one missing?", "NODE", complete=completions.nodes)
+    ] = None,
+    keys: Annotated[
+        Path | None, option("Exported public keys: no coordinator.", exists=True, dir_okay=False)
+    ] = None,
+    face: Json,
+) -> int:
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
+
+    RUN may be a workflow: then its receipt is judged with those of its runs.
+    RUN may be an exported file: then nothing but that file and the --keys is looked at.
+
+    With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
+    names a receipt that never was, or two follow the same one.
+    """
+    if (run is None) == (chain is None) or (chain is not None and keys is not None):
+        raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
+    answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
+    face.show(answer, lambda: _judged(answer))
+    return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
+
+
+def _chain(face: Face, node: str) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get(path_of("chains", node))
+    return answer
+
+
+def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
+    if keys is not None or "/" in run or Path(run).is_file():
+        from pancode.offline.verify import verify_file
+
+        judged = verify_file(Path(run), keys)
+        return {**judged}
+    kind = "workflows" if run.startswith("w-") else "runs"
+    try:
+        answer: dict[str, Any] = face.client().get(path_of(kind, run, "verify"))
+        return answer
+    except ApiError as error:
+        if error.exit_code is not ExitCode.NOT_FOUND:
+            raise
+        checks = [{"what": "run", "ok": False, "detail": f"{error}. {error.why}".strip()}]
+        return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
+
+
+def _judged(answer: dict[str, Any]) -> str:
+    lines = [
+        f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
+    ]
+    return f"{tone(answer['verdict'])}  {safe(answer['run'])}\n" + "\n".join(lines) + "\n"
+
+
+@receipt.verb(
+    "export",
+    "pancode receipt export last > r.json",
+    "pancode receipt export > keys.json",
+    "pancode receipt export last --dsse > r.dsse.json",
+)
+def export(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    dsse: Annotated[bool, option("The bare DSSE envelope, for tools of others.", "--dsse")] = False,
+    face: Json,
+) -> None:
+    """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
+    if dsse and run is None:
+        raise UsageError("name the run", fix="pancode receipt export last --dsse")
+    answer = face.client().get("/v1/export", run=run)
+    answer = answer["receipt"] if dsse else answer
+    sys.stdout.write(json.dumps(answer, indent=None if face.as_json else 2) + "\n")

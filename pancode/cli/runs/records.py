@@ -1,0 +1,94 @@
+"""`pancode why`, `audit` and `metrics`: the story of a run, the audit, the figures."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import Face
+from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.tables import table
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Run, option
+from pancode.client import path_of
+from pancode.errors import ExitCode
+
+app = Commands()
+
+
+@app.verb("why", "pancode why last")
+def why(run: Run, face: Json) -> None:
+    """Each gate, placement, wait, retry and settlement of this run, in words."""
+    answer = face.client().get(path_of("runs", run, "why"))
+    face.show(answer, lambda: _story(answer))
+
+
+def _story(answer: dict[str, Any]) -> str:
+    rows = [
+        (short_time(d["at"]), d["kind"], d["what"], d["verdict"], d["detail"]) for d in answer["decisions"]
+    ]
+    head = (at_head(), "KIND", "WHAT", "VERDICT", "DETAIL")
+    return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
+
+
+@app.verb("audit", "pancode audit error", "pancode audit run:last", "pancode audit verify")
+def audit(
+    *,
+    about: Annotated[str | None, Argument()] = None,
+    domain: Annotated[str | None, option("Only of this domain.", "DOMAIN")] = None,
+    level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
+    error: Annotated[bool, option("The same as --level error.", "--error")] = False,
+    by: Annotated[str | None, option("Only what this user did.", "USER")] = None,
+    number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
+    face: Json,
+) -> int:
+    """What happened and who did it, newest first. Filters together narrow it down.
+
+    ABOUT: a domain (dispatch or admission, budget, fleet, land, people, receipt, trust), a level (info,
+    warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out: each
+    has the digest of the one before it, and every twentieth digest is signed with the fleet's key.
+    """
+    if about == "verify":
+        return _verify(face)
+    query = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
+    answer = face.client().get("/v1/audit", **query, limit=number)
+    face.show(answer, lambda: _entries(answer["audit"]))
+    return ExitCode.DONE
+
+
+def _verify(face: Face) -> int:
+    answer = face.client().get("/v1/audit/verify")
+    passed = answer["verdict"] == "PASS"
+    words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
+    held = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
+    newest = f", the newest is {answer['head'][:16]}"
+    more = f"{held}{newest}" if passed else f"; entry {answer['entry']}: {answer['why']}"
+    return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
+
+
+def _entries(entries: list[dict[str, Any]]) -> str:
+    if not entries:
+        return "nothing\n"
+    rows = [
+        (short_time(e["at"]), e["level"], e["domain"], e["run"], e["what"], _detail(e["detail"]))
+        for e in entries
+    ]
+    return table((at_head(), "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    return " ".join(
+        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
+    )
+
+
+@app.verb("metrics", "pancode metrics", "pancode metrics --json")
+def metrics(face: Json) -> None:
+    """The fleet in figures now, in Prometheus' text format.
+
+    The setting metrics.listen (HOST:PORT) shows the same at http://HOST:PORT/metrics.
+    """
+    answer = face.client().get("/v1/metrics")
+    face.show({"figures": answer["figures"]}, lambda: str(answer["text"]))

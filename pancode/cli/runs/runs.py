@@ -1,0 +1,263 @@
+"""`pancode runs`: the newest runs, and every action on one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.face import who
+from pancode.cli.follow import cost, lasted, summary
+from pancode.cli.land.landing import landed
+from pancode.cli.output.render import (
+    at_head,
+    clip,
+    draws,
+    harmless,
+    patch,
+    safe,
+    safe_block,
+    short_time,
+    size,
+    usd,
+    zone,
+)
+from pancode.cli.output.tables import table
+from pancode.cli.output.tell import exit_of
+from pancode.cli.parsing import completions
+from pancode.cli.parsing.lazy import Commands
+from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.runs.newrun import follow_new
+from pancode.client import path_of
+from pancode.counted import counted
+from pancode.errors import ExitCode
+
+app = Commands()
+
+
+MORE = {
+    "logs": ("runs.logs", "What a run's agent says and does, from the stored log."),
+    "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
+}
+"""Commands with modules of their own, which take a while to load."""
+
+
+@app.group("runs", "pancode runs 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
+def runs() -> None:
+    """The last runs (20, or as many as you say); a RUN may be any unambiguous prefix, or `last`."""
+
+
+@runs.verb(
+    "ls",
+    "pancode runs 50",
+    "pancode runs --node gpubox --outcome verify_failed --since 3d",
+    "pancode runs --text 'export' --agent builder",
+)
+def ls(
+    *,
+    number: Annotated[int, Argument(min=1, max=10_000)] = 20,
+    node: Annotated[
+        str | None, option("Only those of this machine.", "N", complete=completions.nodes)
+    ] = None,
+    agent: Annotated[
+        str | None, option("Only those of this agent.", "A", complete=completions.agents)
+    ] = None,
+    outcome: Annotated[
+        str | None, option("Only those that ended so, as done or error; or are running.", "O")
+    ] = None,
+    since: Annotated[str | None, option("Only those asked for since: 90m, 2h, 3d, 2026-11-22.", "T")] = None,
+    text: Annotated[str | None, option("Only those whose task has this text.", "T")] = None,
+    limit: Annotated[int | None, option("At most so many, as NUMBER.", "N", min=1, max=10_000)] = None,
+    face: Json,
+) -> None:
+    """The newest runs, newest first."""
+    wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
+    answer = face.client().get("/v1/runs", limit=limit or number, **wanted)
+    face.show(answer, lambda: _listed(answer["runs"], filtered=any(wanted.values())))
+
+
+def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
+    if not found:
+        return "no such run\n" if filtered else 'no run yet; try: pancode dispatch "..."\n'
+    rows = [
+        (
+            r["run"],
+            r["outcome"] or r["state"],
+            r["node"],
+            r["agent"],
+            r["runtime"],
+            r["model"],
+            lasted(r),
+            cost(r),
+            short_time(r["created_at"]),
+            _of_workflow(r) + clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
+        )
+        for r in found
+    ]
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", at_head(), "TASK")
+    return table(head, rows, toned=("STATE",), spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+
+
+def _of_workflow(run: dict[str, Any]) -> str:
+    """Its workflow and its step there, before its task."""
+    return f"{run['workflow']}/{safe(run['step'])}: " if run.get("workflow") else ""
+
+
+@runs.verb("show", "pancode runs show last")
+def show(run: Run, face: Json) -> None:
+    """Everything about one run."""
+    answer = face.client().get(path_of("runs", run))
+    face.show(answer, lambda: _shown(answer))
+
+
+_KEYS = (
+    *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
+    *("workflow", "step", "receipt", "landed"),
+)
+
+
+def _shown(run: dict[str, Any]) -> str:
+    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run.get(key) not in (None, [], "")]
+    lines += [
+        f"  {key:<10} {short_time(run[f'{key}_at'])}{zone()}"
+        for key in ("created", "started", "finished")
+        if run[f"{key}_at"]
+    ]
+    lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
+    lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
+    lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
+    lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
+    answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
+    return summary(run) + "\n".join(lines) + "\n" + answer
+
+
+def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """The source of the choice, and the model server that had the model."""
+    lines = [("chosen by", run["model_from"])] if run["model_from"] else []
+    about = run["served"]
+    if about:
+        lines.append(("endpoint", f"{about['endpoint']} of {about['node']}, {about['words']}"))
+    return lines
+
+
+def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """The runs that it goes on from, and those that go on from it."""
+    told = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    for one in run["told"]:
+        how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
+        told.append(("told", f"{one['text']} ({one['by']}; {how})"))
+    return [*told, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
+
+
+def _calls(run: dict[str, Any]) -> str:
+    """The usage that the model gateway counted, beside the usage that the runtime reports."""
+    calls, claimed = run["calls"], run["claimed"]
+    if calls.get("subscription"):
+        went = f"{size(calls['sent_bytes'])} out, {size(calls['received_bytes'])} in; {_tokens(run['usage'])}"
+        return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
+    notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
+    notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    through = f"{calls['requests']} through the model gateway{told}"
+    said = f"; the runtime says {_tokens(claimed)}" if claimed else ""
+    waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
+    return f"{through}: {_tokens(run['usage'])}{said}{waited}"
+
+
+def _tokens(usage: dict[str, Any]) -> str:
+    cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
+    return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    return f"{gate['name']}: {'passed' if gate['passed'] else 'FAILED'}, exit {gate['exit_code']}"
+
+
+def _word(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+@runs.verb("stop", "pancode runs stop last --reason 'wrong branch'")
+def stop(
+    *,
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    reason: Annotated[str, option("Goes into the run's story.")] = "",
+    face: Json,
+) -> None:
+    """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
+    client = face.client()
+    answer = client.post(
+        path_of("runs", "running" if run is None else run, "stop"), {"by": who(), "reason": reason}
+    )
+    words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
+    face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
+
+
+@runs.verb("verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
+def verify(
+    run: Run,
+    *,
+    on: Annotated[
+        str, option("This machine (default: any other than the run's own).", "N", complete=completions.nodes)
+    ] = "other",
+    detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """Have another machine run the gates on a run's result, and sign what it sees."""
+    client = face.client(works=True)
+    answer = client.post(path_of("runs", run, "verify"), {"by": who(), "on": on})
+    shown = answer if detach else landed(face, client, answer["run"])
+    if shown is None:
+        return ExitCode.DETACHED
+    face.show(shown, lambda: summary(shown) if "findings" in shown else f"{shown['run']}  being verified\n")
+    return exit_of("verify_failed") if shown["verification"]["state"] == "disputed" else ExitCode.DONE
+
+
+@runs.verb("retry", "pancode runs retry last", "pancode runs retry last --resume")
+def retry(
+    run: Run,
+    *,
+    resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """The same work as a new run; a lost one is given up for good."""
+    body = {"by": who(), "resume": resume}
+    return follow_new(face, path_of("runs", run, "retry"), body, detach)
+
+
+@runs.verb(
+    "continue",
+    "pancode runs continue last 'also update the changelog'",
+    "pancode runs continue r-zd43pq --detach",
+)
+def continue_(
+    run: Run,
+    text: Annotated[str, Argument(help="What is to be done next; without it the agent goes on.")] = "",
+    *,
+    detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
+    face: Json,
+) -> int:
+    """A new run that goes on from the result of an old one, in its conversation where that is kept."""
+    path = path_of("runs", run, "continue")
+    return follow_new(face, path, {"by": who(), "text": text}, detach)
+
+
+@runs.verb("diff", "pancode runs diff last | git apply --stat")
+def diff(
+    run: Run,
+    *,
+    stat: Annotated[bool, option("Only the files, with counted lines.", "--stat")] = False,
+    face: Json,
+) -> None:
+    """What a run changed, as a patch that git apply takes."""
+    change = face.client().raw(path_of("runs", run, "diff"), stat=stat)
+    if face.as_json:
+        face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+        return
+    if draws(sys.stdout):
+        sys.stdout.write(patch(change, sys.stdout))
+    else:
+        sys.stdout.buffer.write(harmless(change, sys.stdout))
+        sys.stdout.buffer.flush()

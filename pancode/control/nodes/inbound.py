@@ -1,0 +1,154 @@
+"""Reads the messages of nodes: nothing is believed before its signature was verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from node_agent.wire.event import Events
+from node_agent.wire.inventory import Inventory
+from node_agent.wire.receipt import Receipt
+from node_agent.wire.signing import (
+    Envelope,
+    PublicKey,
+    RefusalCode,
+    WireRefusal,
+    open_as,
+    parse_envelope,
+)
+from pancode.control import keyring
+from pancode.control.core import Core
+from pancode.control.nodes import journals
+from pancode.control.nodes.heartbeats import raise_alarm
+from pancode.control.runs.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
+from pancode.control.work import Work, unit_of_work
+from pancode.domain.life.decide import decide
+from pancode.domain.life.signals import NodeSaid
+from pancode.domain.records import Fence, Node
+from pancode.errors import ConflictError
+from pancode.ports import UpMessage
+
+Heard = Events | Inventory | Letter | Unreadable
+_UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A message whose signature holds, and its node."""
+
+    node: Node
+    said: Heard
+
+
+def take_in(core: Core, limit: int) -> int:
+    """Read what nodes wrote, apply it durably, then drop it. Returns how many messages there were."""
+    nodes = core.enrolled()
+    messages = core.ports.bus.read_up(list(nodes), limit, 0)
+    words = [word for m in messages if (word := _believed(core, nodes[m.tag], m)) is not None]
+    for alone, group in groupby(words, lambda word: isinstance(word.said, Inventory)):
+        take = _each if alone else _together
+        take(core, list(group))
+    if messages:
+        core.ports.bus.drop_up(messages)
+    return len(messages)
+
+
+def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
+    """None for what is not: it is dropped and put on record."""
+    try:
+        return SignedMessage(node, _opened(core, parse_envelope(message.data), node))
+    except WireRefusal as refusal:
+        raise_alarm(core, node, "message", refusal.code, refusal.detail)
+    except _UNFIT as exc:
+        raise_alarm(core, node, "message", type(exc).__name__, str(exc))
+    return None
+
+
+def _opened(core: Core, envelope: Envelope, node: Node) -> Heard:
+    keys = keyring.keys_of(node)
+    if envelope.payloadType == Events.payload_type():
+        return open_as(Events, envelope, keys)
+    if envelope.payloadType == Inventory.payload_type():
+        return open_as(Inventory, envelope, keys)
+    try:
+        claims = open_as(Receipt, envelope, keys).predicate
+    except WireRefusal as refusal:
+        about = identity_in(envelope) if refusal.code is RefusalCode.INVALID_FIELD else None
+        if about is None:
+            raise
+        raise_alarm(core, node, "message", refusal.code, refusal.detail)
+        return Unreadable(node, envelope.digest(), about, refusal.detail)
+    return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
+
+
+def _together(core: Core, words: Sequence[SignedMessage]) -> None:
+    """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
+    try:
+        proofs = Proofs.of(core, [word.said for word in words if isinstance(word.said, Letter)])
+        with unit_of_work(core) as work:
+            for word in words:
+                _apply(work, word, proofs)
+            if proofs.kept:  # on disk before the commit that says so
+                core.ports.archive.store(proofs.kept)
+    except _UNFIT:
+        if len(words) == 1:
+            raise
+        _each(core, words)
+
+
+def _each(core: Core, words: Sequence[SignedMessage]) -> None:
+    """A message that cannot be applied is recorded and dropped: it must not hold up all others."""
+    for word in words:
+        try:
+            if isinstance(word.said, Inventory):
+                journals.take(core, word.node, word.said)
+            else:
+                _together(core, [word])
+        except _UNFIT as exc:
+            raise_alarm(core, word.node, "message", type(exc).__name__, str(exc))
+
+
+def _apply(work: Work, word: SignedMessage, proofs: Proofs) -> None:
+    match word.said:
+        case Events():
+            _events(work, word.node, word.said)
+        case Letter():
+            settle(work, word.said, proofs)
+        case Unreadable():
+            turn_down(work, word.said)
+
+
+def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
+    """The envelope with the node's own signature, once: what we archive carries no stranger's mark.
+
+    It is one whose signature by one of `keys` holds.
+    """
+    own = next(s for s in envelope.signatures if s.keyid in keys)
+    return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
+
+
+def _events(work: Work, node: Node, told: Events) -> None:
+    if told.fleet != work.core.fleet or told.node != node.tag:
+        return
+    for identity, events in groupby(told.events, lambda event: event.identity):
+        case = work.case_of(identity)
+        if case is None:
+            continue
+        if not _is_its_own(node, case.fence):
+            _alarm(work, node, case.fence)
+            continue
+        said = (NodeSaid(event.seq, event.body, event.wall_ms) for event in events)
+        work.apply(decide(case, *said))
+
+
+def _alarm(work: Work, node: Node, fence: Fence) -> None:
+    """Another node's; a node with a new key may still have words of what its old key had."""
+    if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
+        why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
+        work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
+
+
+def _is_its_own(node: Node, fence: Fence) -> bool:
+    """A node is believed about the fences that are bound to it, and about no other's."""
+    return fence.tag == node.tag

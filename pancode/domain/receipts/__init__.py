@@ -1,0 +1,3 @@
+"""Receipts: verification, chains, settlement."""
+
+from __future__ import annotations

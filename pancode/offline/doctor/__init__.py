@@ -1,0 +1,3 @@
+"""`pancode doctor`: the checks of this machine."""
+
+from __future__ import annotations

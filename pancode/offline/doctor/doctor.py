@@ -1,0 +1,205 @@
+"""Checks this machine as a coordinator's home: what is wrong, how we know, the command that fixes it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pancode.adapters.valkey.binary import find_server
+from pancode.config.load import ConfigPlaces, load
+from pancode.connection import ask
+from pancode.errors import PancodeError
+from pancode.offline.doctor.check import Check, bad, good
+from pancode.offline.doctor.doctor_ledger import ledger
+from pancode.offline.doctor.doctor_openings import API, DIRECT, FIGURES, opening
+from pancode.offline.server.single_instance import holder_of
+
+if TYPE_CHECKING:
+    from pancode.adapters.valkey.external import ExternalRedis
+
+PING_S = 5.0
+FREE = 1 << 30
+"""Bytes below which a disk is called short."""
+
+
+def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
+    """All checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Changes nothing."""
+    looks: tuple[Callable[[], Check], ...] = (
+        _python,
+        lambda: _program("git", "error", "install git"),
+        lambda: _program(
+            "ssh", "warning", "install OpenSSH's client; PanCode speaks SSH itself, the fixes do not"
+        ),
+        lambda: _folder(home),
+        lambda: _settings(home, environ),
+        lambda: _key(home),
+        lambda: _backup(home),
+        lambda: _bundles(home),
+        lambda: _disk(home),
+        lambda: ledger(home, environ),
+        lambda: _redis(home, environ),
+        lambda: opening(DIRECT, home, environ),
+        lambda: opening(FIGURES, home, environ),
+        lambda: opening(API, home, environ),
+        lambda: _outgoing(home),
+        lambda: _coordinator(home),
+    )
+    return [look() for look in looks]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return good("Python", version)
+    return bad("Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13")
+
+
+def _program(name: str, level: str, fix: str) -> Check:
+    found = shutil.which(name)
+    return good(name, found) if found else bad(name, level, f"no {name} on PATH", fix)
+
+
+def _folder(home: Path) -> Check:
+    try:
+        state = home.stat()
+    except FileNotFoundError:
+        return _writable(home) or good("home", f"{home} is not there yet; the first start makes it")
+    except OSError as exc:
+        return bad("home", "error", str(exc), "set PANCODE_HOME to a folder of your own")
+    if not stat.S_ISDIR(state.st_mode):
+        return bad("home", "error", f"{home} is no folder", "set PANCODE_HOME to a folder of your own")
+    if state.st_uid != os.getuid():
+        owner = f"{home} belongs to uid {state.st_uid}"
+        return bad("home", "error", owner, "set PANCODE_HOME to a folder of your own")
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        return bad("home", "error", f"{home} is open to others", f"chmod 700 {home}")
+    return _writable(home) or good("home", str(home))
+
+
+def _writable(home: Path) -> Check | None:
+    """The problem of a home that cannot be written, as on a file system that is mounted read-only."""
+    place = next(p for p in (home, *home.parents) if p.exists())
+    if os.access(place, os.W_OK | os.X_OK):
+        return None
+    fix = f"mount it so that it can be written: findmnt -T {place}; or set PANCODE_HOME to another folder"
+    return bad("home", "error", f"nothing can be written in {place}", fix)
+
+
+def _settings(home: Path, environ: Mapping[str, str]) -> Check:
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError as error:
+        return bad("settings", "error", f"{error} {error.why}".strip(), error.fix)
+    if loaded.warnings:
+        return bad(
+            "settings",
+            "warning",
+            "; ".join(loaded.warnings),
+            "remove it, correct its name, or set the key that it belongs to",
+        )
+    return good("settings", "all files can be read")
+
+
+def _key(home: Path) -> Check:
+    key = home / "key/coordinator.key"
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except FileNotFoundError:
+        if (home / "ledger.db").exists() or (home / "epoch").exists():
+            lost = "the coordinator's key is gone, and the ledger is there"
+            return bad(
+                "key", "error", lost, f"restore {key} from your backup, else: pancode key rotate --lost"
+            )
+        return good("key", "made at the first start")
+    except OSError as exc:
+        return bad("key", "error", str(exc), f"look at {key.parent}")
+    if mode & 0o077:
+        return bad("key", "error", f"{key} has mode {mode:o}", f"chmod 600 {key}")
+    return good("key", f"{key}, mode 600")
+
+
+def _backup(home: Path) -> Check:
+    """Nobody can see a backup; the owner says that there is one, newer than the key."""
+    key, said = home / "key/coordinator.key", home / "key/BACKED-UP"
+    if not key.exists():
+        return good("key backup", "no key yet")
+    if said.exists() and said.stat().st_mtime >= key.stat().st_mtime:
+        return good("key backup", f"confirmed by you: {said}")
+    lost = (
+        "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
+    )
+    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {said}")
+
+
+def _bundles(home: Path) -> Check:
+    """The bundles for the nodes; packing a new one removes older versions, but for the last."""
+    sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
+    detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
+    return good("node bundles", detail)
+
+
+def _disk(home: Path) -> Check:
+    place = next(p for p in (home, *home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < FREE:
+        return bad(
+            "disk", "error", f"{free >> 20} MiB free at {place}", "free disk space: logs, depots, receipts"
+        )
+    return good("disk", f"{free >> 30} GiB free at {place}")
+
+
+def _redis(home: Path, environ: Mapping[str, str]) -> Check:
+    try:
+        loaded = load(ConfigPlaces(home), environ)
+    except PancodeError:
+        return bad("Redis", "warning", "unknown: the settings cannot be read", "mend the settings first")
+    try:
+        redis = loaded.settings.redis
+        if redis.url is None:
+            return good("Redis", f"our own: {find_server()}")
+        from pancode.adapters.valkey.access import Beside
+        from pancode.adapters.valkey.external import check_external
+
+        origin = loaded.origin("redis.url")
+        found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))
+        return _external(found, origin)
+    except PancodeError as error:
+        return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
+
+
+def _external(found: ExternalRedis, origin: str) -> Check:
+    how = " over TLS" if found.access.tls else ""
+    told = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+    if not found.open_as:
+        return good("Redis", told)
+    whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
+    fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
+    return bad("Redis", "warning", f"{told}; {whoever}", fix)
+
+
+def _coordinator(home: Path) -> Check:
+    holder = holder_of(home)
+    if holder is None:
+        return good("coordinator", "does not run; the first command that needs it starts it")
+    told = ask(home, "/v1/ping", PING_S)
+    if told is None:
+        fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
+        return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
+    return good("coordinator", f"pid {told['pid']}, version {told['version']}")
+
+
+def _outgoing(home: Path) -> Check:
+    """What did not arrive last, each in words."""
+    told = ask(home, "/v1/notify", PING_S) if holder_of(home) is not None else None
+    if told is None:
+        return good("notices", "not known: no coordinator runs")
+    if told["troubles"]:
+        fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
+        return bad("notices", "warning", "; ".join(map(str, told["troubles"])), fix)
+    count = len(told["channels"])
+    return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")

@@ -1,0 +1,3 @@
+"""The coordinator's process and its sockets."""
+
+from __future__ import annotations

@@ -1,0 +1,31 @@
+"""Ends what a killed coordinator has left on this machine: its Valkey, which outlives it on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node_agent.wire.clock import SystemClock, SystemIds
+from pancode.adapters.valkey.embedded import EmbeddedValkey
+from pancode.adapters.valkey.process import read_record
+from pancode.offline.server.single_instance import AlreadyRunningError, Sole
+
+
+def end_left(home: Path) -> int | None:
+    """Pid of the Valkey that was ended; None when none ran, or a coordinator has just taken it over."""
+    folder = home / "valkey"
+    record = read_record(folder / "server.json")
+    if record is None or not record.alive():
+        return None
+    valkey = EmbeddedValkey(folder, SystemClock(), SystemIds())
+    if not valkey.alive():  # it is the server of a home of which this one is a copy
+        return None
+    sole = Sole(home)
+    try:
+        sole.take()
+    except AlreadyRunningError:
+        return None
+    try:
+        valkey.stop()
+    finally:
+        sole.leave()
+    return record.pid

@@ -1,0 +1,215 @@
+"""The coordinator's process: one per home, its socket, its threads, its signals and its end."""
+
+from __future__ import annotations
+
+import gc
+import getpass
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from node_agent.wire import logs
+from node_agent.wire.clock import Clock, SystemClock
+from pancode import __version__, down
+from pancode.adapters.open_files import raise_limit
+from pancode.adapters.systemd.notify import Watched, watched
+from pancode.api.app import build_app
+from pancode.api.context import ApiContext
+from pancode.connection import SOCKET, home_of, reachable
+from pancode.control.coordinator_api import CoordinatorApi
+from pancode.control.query.run import at
+from pancode.offline.answering import QUIET, Answering
+from pancode.offline.door.open_places import open_places
+from pancode.offline.server.coordinator_thread import Rounds
+from pancode.offline.server.peers import PeerProtocol
+from pancode.offline.server.single_instance import Sole
+
+log = logging.getLogger("pancode.serve")
+
+Make = Callable[[], CoordinatorApi]
+ROUNDS, API = "rounds", "api"
+"""The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
+_SWITCH_S = 0.002
+"""SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round.
+
+Not less, as with the node agent: who waits wakes up that often.
+"""
+
+
+class Serving:
+    """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
+
+    def __init__(self, root: Path, make: Make, clock: Clock, watch: Watched | None = None) -> None:
+        self._root = root
+        self._watch = watch or watched({}, clock, frozenset())
+        self._make = make
+        self._clock = clock
+        self._stop = threading.Event()
+        self._for_good = False
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
+        sole = Sole(self._root)
+        sole.take()
+        try:
+            self._serve(self._make(), ready, sole.held)
+        finally:
+            (self._root / SOCKET).unlink(missing_ok=True)
+            sole.leave()
+
+    def stop(self, *_: object) -> None:
+        """From any thread or signal handler; a second signal ends the process the hard way."""
+        self._stop.set()
+        if threading.current_thread() is threading.main_thread():
+            for number in _heard(signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+
+    def end(self, by: str) -> None:
+        """As `stop`, and nothing starts it again by itself: a person said so, or (by "") its home is gone."""
+        self._for_good = True
+        if by:
+            down.mark(self._root, by)  # before anybody who waits can see that we are gone
+        self._stop.set()
+
+    def _serve(
+        self, coordinator: CoordinatorApi, ready: Callable[[], None], held: Callable[[], bool]
+    ) -> None:
+        """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
+        try:
+            coordinator.start()
+            down.clear(self._root)
+            gc.freeze()  # what is there now stays: no collection has to go through it
+            sys.setswitchinterval(_SWITCH_S)
+            context = ApiContext(coordinator, self._facts(), self.end)
+            beat = self._watch.beat
+            rounds = Rounds(context, held, lambda: beat(ROUNDS))
+            api, shown = _api(context, lambda: beat(API)), open_places(context)
+            rounds.start()
+            for one in shown:
+                one.start()
+            try:
+                if api.start(listen(self._root)):
+                    self._watch.ready()
+                ready()
+                self._stop.wait()
+            finally:
+                log.info("stopping")
+                self._watch.stopping()
+                context.closing.set()
+                context.bell.ring()
+                api.stop()
+                for one in shown:
+                    one.stop()
+                rounds.stop()
+        finally:
+            coordinator.stop(stop_valkey=True)
+            if self._for_good:
+                coordinator.stay_down()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "home": str(self._root),
+            "started_at": at(self._clock.wall_ms()),
+        }
+
+
+def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
+    """On a socket that was never open to others."""
+    config = uvicorn.Config(
+        build_app(context),
+        http=PeerProtocol,
+        timeout_graceful_shutdown=2,
+        headers=[("Pancode-Version", __version__)],
+        **QUIET,
+    )
+    return Answering(config, "api", beat)
+
+
+def listen(root: Path) -> socket.socket:
+    """The API's socket, for its owner alone. An old file of that name is nobody's: we hold the lock."""
+    draft = root / f"{SOCKET}.new"
+    draft.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
+    with reachable(root, draft.name) as path:
+        made.bind(path)
+    draft.chmod(0o600)
+    made.listen(128)
+    draft.replace(root / SOCKET)  # who finds it by its name finds it closed to others, and ready
+    return made
+
+
+def serve(
+    root: Path,
+    make: Make,
+    clock: Clock | None = None,
+    ready: Callable[[], None] = lambda: None,
+    watch: Watched | None = None,
+) -> None:
+    """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
+    serving = Serving(root, make, clock or SystemClock(), watch)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        serving.stop()
+
+    for number in _heard(signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    serving.run(ready)
+
+
+def _heard(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
+    """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
+    ignored = signal.SIG_IGN
+    return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
+
+
+def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
+    """The coordinator as wired for production. ConfigError names file and key."""
+    from pancode.wiring.faces import build_for_faces
+
+    return build_for_faces(root, environ)
+
+
+def prepare_home(environ: Mapping[str, str]) -> Path:
+    """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
+    from pancode.wiring.home import Home
+
+    home_of(environ)  # which says what is wrong with a path that cannot be one
+    home = Home.of(environ)
+    home.prepare()
+    return home.root
+
+
+def name_ourselves() -> None:
+    """A uid that no account has, as in a container, has no name; SSH wants one all the same."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
+def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
+    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
+    root = prepare_home(environ)
+    name_ourselves()
+    logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
+    files = raise_limit()
+
+    def ready() -> None:
+        log.info("serving %s, pid %d, up to %d open files", root, os.getpid(), files)
+        if not quiet:
+            sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
+
+    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch)
