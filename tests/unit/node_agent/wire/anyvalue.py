@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from random import Random  # noqa: TID251 - seeded, which is the point
-from re import _constants as ops  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from node_agent.wire.signing import Signed
+
+parser: Any = import_module("re._parser")
+ops: Any = import_module("re._constants")
 
 Schema = Mapping[str, Any]
 NASTY = ("\x1b[2J", "\u202e", "\n", '"', "\\", "é😀", "{0}%s", "\u2028", "<b>", "a", "Z", "7", "\x07", "'")
