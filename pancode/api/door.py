@@ -118,7 +118,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
         raise AccessError(
             f"{verb.name} is not answered over TCP",
             why="only whoever may use the coordinator's unix socket may ask for it",
-            fix="ask with a command on that machine, or through SSH: PANCODE_COORDINATOR=ssh://HOST",
+            fix="ask with a command on that machine, or through SSH: ssh HOST pancode ...",
             code="local_only",
         )
     if verb.at_door is AtDoor.OPEN:

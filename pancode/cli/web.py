@@ -12,7 +12,7 @@ app = Commands()
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
-@app.verb("web", "pancode web", "pancode web --print", "ssh -L 7433:127.0.0.1:7433 desk pancode web --print")
+@app.verb("web", "pancode web", "pancode web --print", "ssh desk pancode web --print")
 def web(
     *,
     only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,

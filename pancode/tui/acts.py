@@ -19,6 +19,7 @@ _APPROVES = {
     "permission": "continues it with that permission, this once",
     "dispatch": "starts it",
     "budget": "starts it, beyond its budget",
+    "policy": "starts it, beyond a rule",
 }
 """By kind of item, the effect of a yes."""
 
@@ -108,7 +109,7 @@ def _stop_workflow(told: Json, words: str) -> Act:
 
 def _retry_workflow(told: Json, words: str) -> Act:
     name = told["workflow"]
-    question = f"Retry workflow {name} {safe(told['name'])!r}: what failed, as a new workflow?"
+    question = f"Retry workflow {name} {safe(told['name'])!r}: all of it anew, as a new workflow?"
     return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
 
 
@@ -124,7 +125,7 @@ def _approve(run: Json, words: str) -> Act:
 
 def _deny(run: Json, words: str) -> Act:
     name = run["run"]
-    question = f"Deny {name}: nothing is landed or continued, and it leaves the inbox?"
+    question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
     return Act(question, path_of("runs", name, "deny"), {}, f"{name} is denied")
 
 

@@ -89,7 +89,7 @@ def test_a_supervised_change_waits_for_a_yes_and_is_landed_once(fleet: Owner) ->
     assert "landed" in said.out and (top / "made.txt").read_text() == "x\n"
     assert not waiting(fleet, run)
     again = fleet.run("approve", run, cwd=top)
-    assert again.code == 2 and "waits for nobody" in again.err
+    assert again.code == 2 and "does not wait for a person" in again.err
     other = fleet.ask("dispatch", *words, script("write other.txt 'x\\n'"), cwd=top)["run"]
     fleet.run("deny", other).ok()
     assert not waiting(fleet, other) and not (top / "other.txt").exists()
@@ -111,7 +111,7 @@ def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet:
     fleet.run("deny", other).ok()
     assert (fleet.show(other)["outcome"], waiting(fleet, other)) == ("interrupted", [])
     late = fleet.run("approve", other)
-    assert late.code == 2 and "waits for nobody" in late.err
+    assert late.code == 2 and "does not wait for a person" in late.err
     audit = fleet.ask("audit", "people")["audit"]
     (row,) = [one for one in audit if one["run"] == run and one["what"] == "approved"]
     assert row["detail"]["scope"] == "run"

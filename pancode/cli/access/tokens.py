@@ -56,7 +56,7 @@ def create(
         Any, option("How long it is good: 12h, 30d, or never.", "--expires", "DURATION", parser=lasting)
     ] = "30d",
     item: Annotated[
-        str | None, option("It may only answer this: an item of the inbox, or its run.", "--item", "RUN")
+        str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")
     ] = None,
     face: Json,
 ) -> None:
@@ -100,6 +100,6 @@ def _listed(rows: list[dict[str, Any]]) -> str:
 
 @token.verb("revoke", "pancode token revoke grafana")
 def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")], face: Json) -> None:
-    """Make a token worthless; what is followed with it ends within seconds."""
+    """Revoke a token: it opens nothing from now on, and streams that it has open end within seconds."""
     answer = face.client().post(path_of("tokens", name, "revoke"), {"by": who()})
     face.show(answer, lambda: f"{safe(name)} is revoked\n")

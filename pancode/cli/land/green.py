@@ -13,23 +13,27 @@ from pancode.counted import counted
 from pancode.errors import ExitCode
 
 
-def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> int:
-    """Queue all of them, in the order in which they ended, and tell how each landing ends."""
+def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, bool]:
+    """Queue all of them, in the order in which they ended, and tell how each landing ends.
+
+    The exit status, and whether any of them landed.
+    """
     client = face.client()
     rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=here())["runs"]
     if not rows:
         face.show({"landings": []}, lambda: "nothing to land: no run here is done, verified and not landed\n")
-        return ExitCode.DONE
+        return ExitCode.DONE, False
     shown = "".join(f"  {_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
     question = f"{counted(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
     if not yes and not face.agreed(question, "pancode land --all-green --yes"):
-        return ExitCode.INTERRUPTED
+        return ExitCode.INTERRUPTED, False
     if yes:
         face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
     ends = _ends(face, client, [row["run"] for row in rows], body)
     face.show({"landings": ends}, lambda: "")
-    return ExitCode.DONE if all(one["status"] in FINE for one in ends) else ExitCode.PARTIAL
+    fine = [one["status"] in FINE for one in ends]
+    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ def land(
         How | None, option("Which commits on the branch (default: the setting land.how).", "--how")
     ] = None,
     message: Annotated[
-        str | None, option("Of the commit (default: the run's task).", "-m", "--message", "TEXT")
+        str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,
     push_to: Annotated[
         tuple[str, str] | None,
@@ -79,6 +79,10 @@ def land(
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
     asked |= {"branch": branch, "message": message, "how": how.value if how else None}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
+    if resolve and (all_green or push_to is not None):
+        what = "--all-green" if all_green else "--push"
+        fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
+        raise UsageError(f"--resolve and {what} do not go together", fix=fix)
     if all_green:
         return _all(face, run, body, push_to, yes=yes)
     if run is None:
@@ -103,8 +107,8 @@ def _all(
 ) -> int:
     if run is not None:
         raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
-    status = green.land_all(face, body, yes=yes)
-    if push_to is not None and status in (ExitCode.DONE, ExitCode.PARTIAL):
+    status, landed = green.land_all(face, body, yes=yes)
+    if push_to is not None and landed:
         push(face, *push_to, {"status": "landed"})
     return status
 

@@ -29,7 +29,7 @@ def notify() -> None:
 
 @notify.verb("ls", "pancode notify ls")
 def ls(face: Json) -> None:
-    """Every channel, what it is told of, and what came of its last message."""
+    """Every channel with the kinds of notices that it gets, and how its last message ended."""
     answer = face.client().get("/v1/notify")
     rows = [
         (

@@ -92,11 +92,11 @@ def approve(
     ] = False,
     face: Json,
 ) -> None:
-    """Say yes to what waits for it: a run that asks first starts, a change is landed, gates first.
+    """Approve what a run waits for: it starts, or goes on, or its change is landed after its gates.
 
-    `pancode inbox` shows the flags that a change needs; with others it is refused. --once, also without a
-    word: yes to this one thing. --run: yes also to the same kind for the rest of the run (a budget that its
-    later attempts exceed, too; an agent's permission for the rest of its work); the audit has it.
+    `pancode inbox` shows the flags that a change needs; other flags are refused. --once (the default):
+    approve this one thing. --run: approve the same kind for the rest of the run, too (a budget that its
+    later attempts exceed, or a permission of its agent). The audit records the approval.
     """
     client = face.client()
     said: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}

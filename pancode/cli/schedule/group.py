@@ -138,7 +138,7 @@ def pause(
 
 @schedule.verb("resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
-    """Fire again; times while it was paused were not missed."""
+    """Let a paused schedule fire again; times that passed during the pause are left out."""
     _told(face, face.client().post(path_of("schedules", name, "resume"), {"by": who()}))
 
 

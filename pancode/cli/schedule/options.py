@@ -33,7 +33,7 @@ Batch = Annotated[
 ]
 Missed = Annotated[
     Literal["once", "none", "all"],
-    option("Of times at which the coordinator was not there: make up for once, none or all."),
+    option("Times that passed while no coordinator ran: begin once for all, not at all, or for each."),
 ]
 Overlap = Annotated[bool, option("May begin while its last one still runs.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]

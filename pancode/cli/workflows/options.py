@@ -42,4 +42,4 @@ WonBy = Annotated[
     str | None,
     option("first that is done (default), smallest change, or highest score.", "first|smallest|score"),
 ]
-Score = Annotated[str | None, option("Run in each result; it prints a number.", "CMD")]
+Score = Annotated[str | None, option("Command run in each result; it prints a number.", "CMD")]

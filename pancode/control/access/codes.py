@@ -31,7 +31,7 @@ def trade(core: Core, text: str) -> MadeTokenShape:
         code = core.live.visits.codes.pop(digest(text), None)
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
             why = f"it is good once, for {CODE_MS // 1_000} s"
-            error = AccessError("this code opens nothing", why=why, fix="pancode web", code="unknown_code")
+            error = AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
             failed(core, error)
             raise error
         return create(core, code.wanted, code.by)

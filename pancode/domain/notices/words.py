@@ -81,7 +81,7 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
         case occasions.SCHEDULE_FAILED:
             name = str(data.get("schedule"))
             what = f"schedule {name}: {data.get('state')}"
-            return what, str(data.get("reason", "")), f"pancode schedule show {name}", "schedules"
+            return what, str(data.get("reason", "")), f"pancode schedule show {name}", "workflows"
     where = f" on {facts['node']}" if "node" in facts else ""
     return (
         f"{run} {data.get('outcome')}: {who}{where}",

@@ -121,7 +121,7 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     """The item of the run. UsageError where it is none of these kinds, or nothing waits."""
     if action is None:
         fix = f"look: pancode inbox, and pancode why {run.id}"
-        raise UsageError(f"{run.id} waits for nobody", fix=fix, code="nothing_asked")
+        raise UsageError(f"{run.id} does not wait for a person", fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
         item = item_of(run, action)

@@ -39,7 +39,7 @@ def _must_take(run: Run, text: str) -> None:
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
     if len(kept(run)) >= MOST_KEPT or len(run.task.encode()) + len(text.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
-        raise UsageError(f"{run.id} was told as much as it can take", fix=fix, code="too_much_told")
+        raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
 
 
 def rows(run: Run) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def _over(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firin
 def too_deep(schedule: str, depth: int, chain: Collection[str]) -> str | None:
     """Why an event that these schedules have led to does not fire this one; None: it does."""
     if schedule in chain:
-        return "its own run is behind the event"
+        return "a run of this schedule caused the event"
     if depth > MOST_DEPTH:
         return f"{MOST_DEPTH} firings on events have led to it"
     return None

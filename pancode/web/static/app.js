@@ -68,8 +68,8 @@ function Login() {
     ${session.words && html`<${Trouble} problem=${{ message: session.words }} />`}
     <p>This console opens with a link that can be used once, for a short time. Make a new one on the coordinator's machine:</p>
     <pre><code>pancode web</code></pre>
-    <p>From another machine, carry the port over first, then open the link that <code>pancode web --print</code> shows:</p>
-    <pre><code>ssh -L 7433:127.0.0.1:7433 MACHINE pancode web --print</code></pre></main>`;
+    <p>From another machine, carry the port over in one terminal, and open the link that the other one shows:</p>
+    <pre><code>ssh -N -L 7433:127.0.0.1:7433 MACHINE${"\n"}ssh MACHINE pancode web --print</code></pre></main>`;
 }
 
 function Help({ end }) {

@@ -283,7 +283,7 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     world = World()
     world.end()
     core, way = world.coordinator.plane.core, LandWay("ana", approves=True)
-    with pytest.raises(UsageError, match="waits for nobody"):
+    with pytest.raises(UsageError, match="does not wait for a person"):
         asked.ask(core, "r-0001", way)
     world.land(
         Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))

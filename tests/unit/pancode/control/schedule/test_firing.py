@@ -160,7 +160,7 @@ def test_an_event_begins_a_run_about_the_run_of_the_event(times: Times) -> None:
     times.play(**FAILS)
     times.pass_(1_000)
     assert times.states("looker") == ["begun", "skipped"], "its own run does not call it"
-    assert times.show("looker")["firings"][0]["reason"] == "its own run is behind the event"
+    assert times.show("looker")["firings"][0]["reason"] == "a run of this schedule caused the event"
     times.world.dispatch()
     times.play()
     times.pass_(1_000)

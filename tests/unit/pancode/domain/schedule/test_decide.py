@@ -108,5 +108,5 @@ def test_the_newest_push_waits_for_the_run_before_it() -> None:
 
 def test_events_of_its_own_do_not_fire_it() -> None:
     assert too_deep("a", 1, set()) is None and too_deep("a", 3, {"b", "c"}) is None
-    assert too_deep("a", 1, {"a"}) == "its own run is behind the event"
+    assert too_deep("a", 1, {"a"}) == "a run of this schedule caused the event"
     assert too_deep("a", 4, {"b", "c"}) is not None
