@@ -160,7 +160,8 @@ class ToldCode:
         return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **where, **told}
 
     def resolve(self, around: object, run: Run, asked: LandWay) -> dict[str, Any]:
-        return {"run": "r-0002", "state": "pending", "warnings": []}
+        words = {"reason": "queued", "agent": "builder", "chosen": ""}
+        return {"run": "r-0002", "state": "pending", **words, "warnings": []}
 
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -257,7 +258,8 @@ def _fails() -> None:
     raise ZeroDivisionError
 
 
-def test_a_console_that_was_never_shown_asks_nothing(still: Scene) -> None:
-    before = len(still.client.asked)
-    console(still)
-    assert len(still.client.asked) == before
+def test_a_console_that_was_never_shown_asks_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)  # of its own: a console of another test may still be asking
+    before = len(scene.client.asked)
+    console(scene)
+    assert len(scene.client.asked) == before
