@@ -124,7 +124,7 @@ def breaker(name: str, seen: EndedTries) -> Breaker:
     rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
     made = _Replay(name, rule, seen.factor)
     for one in seen.tries:
-        if name in one.names and one.at_ms > after:
+        if name in one.names and after < one.at_ms <= seen.now_ms:  # not of a clock that was set back since
             made.see(one)
     return made.at(seen.now_ms)
 
@@ -186,7 +186,7 @@ class LoopVerdict:
 def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     """The same task again and again, an agent whose breaker is open, several agents that fail at once."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
-    recent = [one for one in seen.tries if one.at_ms > since and not one.own]
+    recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
     same = sorted(o.at_ms for o in recent if (o.agent, o.task) == (agent, task) and _agent_failed(o))
     if len(same) >= WARN_AT:
         words = f"agent {agent} has failed at this very task {len(same)} times within {_minutes(LOOP_MS)}"

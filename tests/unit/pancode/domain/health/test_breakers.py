@@ -127,3 +127,10 @@ def test_every_breaker_lets_a_run_through_at_last(failures: list[FailureKind | N
     for name in ("provider:anthropic", "node:n1", "agent:builder"):
         made = breaker(name, _seen(len(tries) + 601 + later_s, *tries))
         assert made.state is not OPEN
+
+
+def test_an_end_of_tomorrow_holds_up_nothing_today() -> None:
+    """The wall clock was set back by a day after these failures: they count again when it has come there."""
+    ends = [_one(86_400 + at, K.PROCESS_VANISHED) for at in range(3)]
+    assert breaker("node:n1", _seen(10, *ends)).state is CLOSED
+    assert breaker("node:n1", _seen(86_403, *ends)).state is OPEN
