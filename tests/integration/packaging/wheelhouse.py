@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -14,15 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pancode.adapters.bundle.installed import closure
-from pancode.adapters.bundle.platform import NodePlatform
 from tests.clis.install import ROOT, cache
 
 LOCK = ROOT / "requirements" / "lock.txt"
+COORDINATOR = ROOT / "requirements" / "coordinator.txt"
 DASHBOARD = ROOT / "requirements" / "dashboard.txt"
 FETCH_S = 600
-BESIDE = ("psycopg", "psycopg-binary")
-"""Of the extra `postgresql`."""
 OLDER = ("async-timeout",)
 """Which only a Python before 3.11.3 needs, as Debian 12 has."""
 
@@ -30,7 +26,7 @@ OLDER = ("async-timeout",)
 def wheelhouse(python: str = sys.executable) -> Path:
     """The folder for that Python; nothing in it but what the locked lists name, checked by its hash."""
     version = _version(python)
-    listing = _listing(version)
+    listing = _listing()
     told = f"{version[:2]}{listing}"
     folder = cache().parent / f"wheels-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     with _alone(folder.with_suffix(".lock")):
@@ -46,12 +42,9 @@ def _version(python: str) -> tuple[int, int, int]:
     return major, minor, micro
 
 
-def _listing(version: tuple[int, int, int]) -> str:
-    """Of the locked lists what `pip install pancode` would bring on this machine, and the dashboard's."""
-    major, minor = (int(part) for part in platform.libc_ver()[1].split(".")[:2])
-    here = NodePlatform(version, platform.machine(), (major, minor))
-    wanted = {_normal(found.metadata["Name"]) for found in closure(here, ("pancode",))} | set(BESIDE)
-    named = _blocks(LOCK)
+def _listing() -> str:
+    """The locked list of the coordinator, which has what its libraries' extras bring, and the dashboard's."""
+    wanted, named = set(_blocks(COORDINATOR)), _blocks(LOCK)
     older = re.sub(r" ;[^\\\n]*", " ", "".join(named.pop(name) for name in OLDER))
     chosen = {**_blocks(DASHBOARD), **{name: named[name] for name in sorted(wanted & set(named))}}
     return "".join(block for name, block in chosen.items() if name not in OLDER) + older
