@@ -22,7 +22,7 @@ from pancode.domain.life.providers import fitting, moved
 from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, RetryCause, after_failure
 from pancode.domain.life.signals import Believed, Rejected
 from pancode.domain.receipts.settlement import excess, result_of, spent_of
-from pancode.domain.records import Attempt, Closed, Fence, Run
+from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run
 from pancode.domain.values import replace
 
 
@@ -68,7 +68,7 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
     wins = made.case.newest and (run.outcome is None or lost)
     outcome = claims.outcome if wins else Outcome.SUPERSEDED
     usage = claims.usage.model_dump(mode="json")
-    if wins or made.attempt.outcome in (None, Outcome.LOST):
+    if wins or (made.attempt.outcome in (None, Outcome.LOST) and not _goes_on(made)):
         made = end_attempt(made, outcome, claims.failure, claims.reason)
         made = made.put(replace(made.attempt, usage=usage))
     elif not made.attempt.usage:
@@ -87,6 +87,12 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
     return follow(made)
+
+
+def _goes_on(made: Changes) -> bool:
+    """Whether a newer fence of this attempt is open, which then says how the attempt ends."""
+    same = (fence for fence in made.case.fences.values() if fence.attempt == made.attempt.attempt)
+    return any(one.fence > made.fence.fence and one.state is not FenceState.CLOSED for one in same)
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
