@@ -61,8 +61,13 @@ class Transaction(Protocol):
         order: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Key | None = None,
     ) -> list[R]:
-        """Rows whose fields equal `where` (key or index fields only), by key or by `order`."""
+        """Rows whose fields equal `where` (key or index fields only), by key or by `order`.
+
+        `after`: only rows that come after this place, which is the value of `order` and the key; not for an
+        `order` that may be null.
+        """
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
         """The first keys, in order, whose first field (a text) starts with `prefix`; by the index of keys."""

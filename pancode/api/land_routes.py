@@ -87,7 +87,7 @@ LAND_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/landings", _landings, query=("before",), answers=LandingsAnswer),
     Verb("GET", "/v1/landings/green", _green, query=("folder",), answers=GreenAnswer),
     Verb("GET", "/v1/landings/review", _review, query=("folder",), answers=GreenAnswer),
-    Verb("POST", "/v1/runs/{run}/land", _land, LandBody, right=LANDS, answers=Object),
+    Verb("POST", "/v1/runs/{run}/land", _land, LandBody, right=LANDS, answers=Object, starts=True),
     Verb(
         "POST",
         "/v1/runs/{run}/land/resolve",
@@ -97,6 +97,7 @@ LAND_VERBS: tuple[Verb, ...] = (
         status=201,
         right=LANDS,
         answers=QueuedAnswer,
+        starts=True,
     ),
     Verb("POST", "/v1/runs/{run}/land/drop", _drop, ReasonBody, right=OPERATES, answers=RunShape),
     Verb(

@@ -122,6 +122,7 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         right=DECIDES,
         for_item=True,
         answers=Object,
+        starts=True,
     ),
     Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody, right=DECIDES, for_item=True, answers=RunShape),
     Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody, right=TELLS, answers=ToldAnswer),

@@ -6,6 +6,7 @@ from typing import Any
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
+from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
@@ -76,7 +77,9 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _receipts(context: ApiContext, call: ApiCall) -> Any:
-    return {"receipts": context.plane.records.receipts(call.number("limit", 20, MOST_ROWS))}
+    cursors, limit = Cursors(call, "receipts"), call.number("limit", 20, MOST_ROWS)
+    page = context.plane.records.receipts(limit, cursors.after())
+    return {"receipts": page.rows, "next": cursors.next(page.last)}
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
@@ -103,7 +106,9 @@ def _chain(context: ApiContext, call: ApiCall) -> Any:
 def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
-    return {"audit": context.plane.records.audit(wanted, limit)}
+    cursors = Cursors(call, "audit", int)
+    page = context.plane.records.audit(wanted, limit, cursors.after())
+    return {"audit": page.rows, "next": cursors.next(page.last)}
 
 
 def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
@@ -179,7 +184,7 @@ def _config(context: ApiContext, call: ApiCall) -> Any:
     return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
 
 
-_AUDIT = ("about", "domain", "level", "run", "by", "limit")
+_AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
 
 RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/ping", _ping, at_door=AtDoor.OPEN, answers=PingAnswer),
@@ -195,7 +200,7 @@ RECORD_VERBS: tuple[Verb, ...] = (
         right=OPERATES,
         answers=RunShape,
     ),
-    Verb("GET", "/v1/receipts", _receipts, query=("limit",), answers=ReceiptsAnswer),
+    Verb("GET", "/v1/receipts", _receipts, query=PAGED, answers=ReceiptsAnswer),
     Verb("GET", "/v1/receipts/{run}", _receipt, answers=ReceiptRow),
     Verb("GET", "/v1/chains/{node}", _chain, answers=VerdictShape),
     Verb("GET", "/v1/keys", _keys, answers=KeysAnswer),

@@ -14,9 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pancode.api.asking.once import mark_of, once
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
+from pancode.api.document.answers import EventStream
 from pancode.api.problems import AsciiJson, response_of
+from pancode.domain.access.once import key_of
 from pancode.domain.access.rights import READS, REMOVES, Right
 from pancode.domain.access.scopes import AccessScope, Risk
 from pancode.domain.access.tokens import Visitor
@@ -44,6 +47,8 @@ class ApiCall:
     """The run from inside which this is asked; None: it is a person, or not known for a `GET`."""
     visitor: Visitor | None = None
     """Who asks over TCP; None: it is asked over the unix socket."""
+    key: str = ""
+    """The idempotency key; empty: none."""
 
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most` of the query; UsageError for anything else."""
@@ -101,6 +106,8 @@ class Verb:
     """The type of its answer; `Octets` and `EventStream` for what is no JSON."""
     for_item: bool = False
     at_door: AtDoor = AtDoor.TOKEN
+    starts: bool = False
+    """It begins work although it spends nothing by itself."""
 
     @property
     def name(self) -> str:
@@ -115,6 +122,12 @@ class Verb:
     def risk(self) -> Risk:
         """What it may bring about."""
         return self._right.risk
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether an idempotency key keeps it from being begun twice; nobody can be told a stream again."""
+        begins = self.starts or self.risk is Risk.SPENDS
+        return self.method == "POST" and begins and self.answers is not EventStream
 
     @property
     def _right(self) -> Right:
@@ -135,7 +148,11 @@ class Verb:
 
     def answered(self, context: ApiContext, call: ApiCall) -> Any:
         """For a caller who has the right to ask."""
-        answer = self.answer(context, call)
+        if call.key and self.takes_key:
+            mark = mark_of(call, f"{self.method} {self.path.format(**call.path)}")
+            answer = once(context.plane.requests, mark, self.status, lambda: self.answer(context, call))
+        else:
+            answer = self.answer(context, call)
         if self.pokes and not isinstance(answer, Response):
             context.poke()
         return answer
@@ -179,8 +196,8 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
     data = await _body(request) if request.method != "GET" else {}
     check_texts(data)
-    last = request.headers.get("last-event-id", "")
-    return ApiCall(dict(request.path_params), dict(request.query_params), parse(body, data), last)
+    last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
+    return ApiCall(dict(request.path_params), dict(request.query_params), parse(body, data), last, key=key)
 
 
 async def _body(request: Request) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
@@ -53,7 +54,9 @@ def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBod
 
 
 def _runs(context: ApiContext, call: ApiCall) -> Any:
-    return {"runs": context.plane.runs.newest(call.number("limit", 20, MOST_ROWS), call.query)}
+    cursors, limit = Cursors(call, "runs"), call.number("limit", 20, MOST_ROWS)
+    page = context.plane.runs.newest(limit, call.query, cursors.after())
+    return {"runs": page.rows, "next": cursors.next(page.last)}
 
 
 def _snapshots(context: ApiContext, call: ApiCall) -> Any:
@@ -126,7 +129,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
 
 
 RUN_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/runs", _runs, query=("limit", *RUN_FILTERS), answers=RunsAnswer),
+    Verb("GET", "/v1/runs", _runs, query=(*PAGED, *RUN_FILTERS), answers=RunsAnswer),
     Verb(
         "POST",
         "/v1/runs",

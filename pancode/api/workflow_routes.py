@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.bodies import ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
@@ -22,7 +23,9 @@ def _begin(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
-    return {"workflows": context.plane.workflows.newest(call.number("limit", 20, MOST_WORKFLOWS))}
+    cursors, limit = Cursors(call, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
+    page = context.plane.workflows.newest(limit, cursors.after())
+    return {"workflows": page.rows, "next": cursors.next(page.last)}
 
 
 def _show(context: ApiContext, call: ApiCall) -> Any:
@@ -63,7 +66,7 @@ def _around(context: ApiContext, text: str) -> Surroundings:
 
 
 WORKFLOW_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/workflows", _list, query=("limit",), answers=WorkflowsAnswer),
+    Verb("GET", "/v1/workflows", _list, query=PAGED, answers=WorkflowsAnswer),
     Verb(
         "POST",
         "/v1/workflows",

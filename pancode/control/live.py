@@ -193,6 +193,8 @@ class Visits:
     """By the digest of the code: those that were not traded yet."""
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     """Our boot clock at each failure of late."""
+    at_work: set[tuple[str, str]] = field(default_factory=set)
+    """Callers and keys of requests that have begun and have no answer yet."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.control import rounds
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.verbs.breakers import BreakerVerbs
-from pancode.control.verbs.callers import CallerVerbs, TokenVerbs
+from pancode.control.verbs.callers import CallerVerbs, RequestVerbs, TokenVerbs
 from pancode.control.verbs.logs import LogVerbs
 from pancode.control.verbs.models import ModelVerbs
 from pancode.control.verbs.money import MoneyVerbs
@@ -39,6 +39,7 @@ class Plane:
         self.schedules = ScheduleVerbs(core)
         self.breakers = BreakerVerbs(core)
         self.tokens = TokenVerbs(core)
+        self.requests = RequestVerbs(core)
 
     def start(self) -> None:
         """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""

@@ -16,6 +16,7 @@ from pancode.domain.rows.ended import EndedRun as EndedRun
 from pancode.domain.rows.outgoing import Delivery as Delivery
 from pancode.domain.rows.outgoing import DeliveryState as DeliveryState
 from pancode.domain.rows.outgoing import Webhook as Webhook
+from pancode.domain.rows.requests import KeyedRequest as KeyedRequest
 from pancode.domain.rows.schedules import Firing as Firing
 from pancode.domain.rows.schedules import FiringState as FiringState
 from pancode.domain.rows.schedules import Schedule as Schedule
@@ -377,4 +378,5 @@ ALL: tuple[type[Record], ...] = (
     KnownKey,
     ControlMessage,
     ApiToken,
+    KeyedRequest,
 )

@@ -100,11 +100,18 @@ class MemoryTransaction:
         order: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Key | None = None,
     ) -> list[R]:
         table = self._table(kind)
-        table.shape.check_find(where or {}, order, limit)
-        found = table.find(where or {}, order, descending, limit)
-        return cast("list[R]", found)
+        table.shape.check_find(where or {}, order, limit, after)
+        if after is None:
+            return cast("list[R]", table.find(where or {}, order, descending, limit))
+        found = [
+            row
+            for row in table.find(where or {}, order, descending, None)
+            if _is_beyond(table.place(row, order), after, descending)
+        ]
+        return cast("list[R]", found[:limit])
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
         keys = (key for key in self._table(kind).rows if str(key[0]).startswith(prefix))
@@ -159,6 +166,10 @@ class MemoryTransaction:
         if self._tables is None:
             raise RuntimeError("this ledger transaction has ended")
         return self._tables[kind]
+
+
+def _is_beyond(place: Key, after: Key, descending: bool) -> bool:
+    return place < after if descending else place > after
 
 
 def _is_among(row: Record, grouping: Grouping) -> bool:
@@ -257,6 +268,10 @@ class _Table:
             return list(islice(rows, limit))
         # The rows come in the order of their keys, and sorting leaves equal rows as they came.
         return sorted(rows, key=_none_first(order), reverse=descending)[:limit]
+
+    def place(self, row: Record, order: str | None) -> Key:
+        """In the order of a search."""
+        return (*([] if order is None else [getattr(row, order)]), *self.key_of(row))
 
     def _candidates(self, where: Mapping[str, object]) -> _Keys:
         best = self._all

@@ -21,7 +21,7 @@ from pancode.adapters.store.tables import TABLES
 from pancode.adapters.store.tallies import groups_of, question
 from pancode.domain.records import ALL, Record
 from pancode.errors import ConflictError, PancodeError, UnavailableError
-from pancode.ports import Grouped, Grouping
+from pancode.ports import Grouped, Grouping, Key
 
 R = TypeVar("R", bound=Record)
 BUSY_MS = 5_000
@@ -147,10 +147,11 @@ class SqlTransaction:
         order: str | None = None,
         descending: bool = False,
         limit: int | None = None,
+        after: Key | None = None,
     ) -> list[R]:
         sql = self._statements[kind]
-        sql.shape.check_find(where or {}, order, limit)
-        rows = self._do(*sql.find(where or {}, (order, descending), limit))
+        sql.shape.check_find(where or {}, order, limit, after)
+        rows = self._do(*sql.find(where or {}, (order, descending), limit, after))
         return [cast("R", sql.shape.from_row(row)) for row in rows]
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:

@@ -78,7 +78,13 @@ class RecordShape:
         """A copy, equal to what a ledger on disk gives back."""
         return self.from_row(self.to_row(record))
 
-    def check_find(self, where: Mapping[str, object], order: str | None, limit: int | None) -> None:
+    def check_find(
+        self,
+        where: Mapping[str, object],
+        order: str | None,
+        limit: int | None,
+        after: tuple[object, ...] | None = None,
+    ) -> None:
         """ValueError for a search that a ledger does not promise."""
         for name in where:
             if name not in self.key and name not in self.looked_up:
@@ -87,6 +93,8 @@ class RecordShape:
             raise ValueError(f"{self.name} cannot be ordered by {order}")
         if limit is not None and limit < 0:
             raise ValueError("limit is below 0")
+        if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
+            raise ValueError(f"{after} is no place in {self.name} by {order or 'its key'}")
 
     def _orderable(self) -> set[str]:
         return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, bindparam, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
@@ -56,12 +56,21 @@ class Statements:
         query = select(*self._keys).where(first >= prefix, first < prefix + _LAST)
         return query.order_by(*self._keys).limit(limit), {}
 
-    def find(self, where: Mapping[str, Any], order: Order, limit: int | None) -> Asked:
+    def find(
+        self, where: Mapping[str, Any], order: Order, limit: int | None, after: tuple[Any, ...] | None = None
+    ) -> Asked:
         """Rows in order; those that are equal by `order` in the order of their keys."""
-        form = (tuple((name, value is None) for name, value in where.items()), order, limit is None)
+        form = (
+            tuple((name, value is None) for name, value in where.items()),
+            order,
+            limit is None,
+            after is None,
+        )
         if form not in self._found:
-            self._found[form] = self._search(where, order, limit is not None)
+            query = self._search(where, order, limit is not None)
+            self._found[form] = query if after is None else query.where(self._beyond(order))
         values = {f"w_{name}": _plain(value) for name, value in where.items() if value is not None}
+        values |= {f"a_{number}": value for number, value in enumerate(after or ())}
         return self._found[form], values if limit is None else {**values, "most": limit}
 
     def _search(self, where: Mapping[str, Any], order: Order, limited: bool) -> Any:
@@ -75,6 +84,13 @@ class Statements:
         else:
             query = query.order_by(*[c.asc().nulls_first() for c in by], *self._keys)
         return query.limit(bindparam("most")) if limited else query
+
+    def _beyond(self, order: Order) -> Any:
+        """What comes after a place: an order of values, the rows with the same one by their keys."""
+        by = [self._table.c[order[0]]] if order[0] is not None else []
+        places = [*by, *self._keys]
+        place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
+        return tuple_(*places) < place if order[1] else tuple_(*places) > place
 
 
 def _plain(value: Any) -> Any:

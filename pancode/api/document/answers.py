@@ -48,6 +48,8 @@ class EventStream:
 
 class RunsAnswer(TypedDict):
     runs: list[RunShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
 
 
 class QueuedAnswer(Queued):
@@ -119,6 +121,8 @@ class InboxAnswer(TypedDict):
 
 class WorkflowsAnswer(TypedDict):
     workflows: list[WorkflowShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
 
 
 class DrainAnswer(TypedDict):
@@ -193,6 +197,8 @@ class PausedAnswer(TypedDict):
 
 class ReceiptsAnswer(TypedDict):
     receipts: list[ReceiptRow]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
 
 
 class KeysAnswer(TypedDict):
@@ -201,6 +207,8 @@ class KeysAnswer(TypedDict):
 
 class AuditAnswer(TypedDict):
     audit: list[AuditRow]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
 
 
 class RuntimesAnswer(TypedDict):

@@ -14,6 +14,7 @@ from pancode.api.bodies import Body, Empty
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
 from pancode.api.routing import AtDoor, Verb
+from pancode.domain.access.once import MOST_CHARS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
@@ -85,7 +86,7 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
         "operationId": _id_of(verb),
         "summary": told.what,
         "tags": [verb.path.split("/")[2]],
-        "parameters": [*_in_path(verb), *map(_in_query, verb.query)],
+        "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb)],
         "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},
         "x-pancode-scope": verb.needs.value,
         "x-pancode-risk": verb.risk.value,
@@ -113,6 +114,14 @@ def _in_path(verb: Verb) -> list[Json]:
 
 def _in_query(name: str) -> Json:
     return {"name": name, "in": "query", "schema": PARAMETERS.get(name, _TEXT)}
+
+
+def _keyed(verb: Verb) -> list[Json]:
+    """The header that keeps it from being begun twice."""
+    what = "begun once: the same request with the same key gets the same answer for 24 hours"
+    schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
+    made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
+    return [made] if verb.takes_key else []
 
 
 def _answer(verb: Verb, shapes: Json) -> Json:

@@ -132,6 +132,7 @@ _FLAG = {"type": "string", "enum": ["1", "true", "yes", "0", "false", "no"]}
 _COUNT = {"type": "integer", "minimum": 0}
 PARAMETERS: Mapping[str, dict[str, Any]] = {
     **dict.fromkeys(("follow", "end", "all", "rankings", "stat"), _FLAG),
+    "cursor": {"type": "string", "maxLength": 600},
     **dict.fromkeys(("limit", "tail", "offset"), _COUNT),
 }
 """By the name of a parameter: what it may be; others are text."""

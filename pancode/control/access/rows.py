@@ -1,12 +1,16 @@
-"""Reads and writes the rows of tokens."""
+"""Reads and writes the rows of tokens, and of requests that carry a key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from pancode.control.work import Work
-from pancode.domain.records import ApiToken
+from pancode.domain.records import ApiToken, KeyedRequest
 from pancode.domain.values import replace
+from pancode.ports import Grouping
+
+PRUNED = 50
+"""So many of the oldest requests are looked at when one comes."""
 
 
 def known(work: Work) -> list[ApiToken]:
@@ -29,3 +33,25 @@ def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
     """Write down when the token was used, unless somebody has revoked it meanwhile."""
     if work.tx.get(ApiToken, token.name) == token:
         work.tx.put(replace(token, used_ms=now_ms))
+
+
+def request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
+    """The request of this caller with this key."""
+    return work.tx.get(KeyedRequest, *place)
+
+
+def keep_request(work: Work, made: KeyedRequest) -> None:
+    work.tx.put(made)
+
+
+def oldest_requests(work: Work) -> list[KeyedRequest]:
+    return work.tx.find(KeyedRequest, order="created_ms", limit=PRUNED)
+
+
+def count_requests(work: Work) -> int:
+    return sum(group.count for group in work.tx.tally(KeyedRequest, Grouping(("who",))))
+
+
+def forget_requests(work: Work, gone: Iterable[KeyedRequest]) -> None:
+    for row in gone:
+        work.tx.delete(KeyedRequest, row.who, row.key)

@@ -11,6 +11,7 @@ from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_enve
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import Streams
+from pancode.control.query.paging import ListSearch, Page, page
 from pancode.control.query.run import at, find_run, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.domain.nodes.fleet import NodeState
@@ -28,18 +29,18 @@ from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.track.verified import ResultTrust, result_at
 from pancode.domain.track.verified import verified as trust_in
 from pancode.errors import NotFoundError
-from pancode.ports import Transaction
+from pancode.ports import Key, Transaction
 
 EXPORT = "pancode/receipt-export/1"
 
 
-def receipts(core: Core, limit: int) -> list[ReceiptRow]:
-    """Receipts of the newest `limit` runs, newest run first."""
+def receipts(core: Core, limit: int, after: Key | None) -> Page[ReceiptRow]:
+    """Receipts of the newest `limit` runs from that place on, newest run first."""
     with core.ports.ledger.transaction() as tx:
         nodes = _names(tx)
-        newest = tx.find(Run, order="created_ms", descending=True, limit=limit)
-        stored = [r for run in newest for r in tx.find(StoredReceipt, {"run": run.id})]
-    return [_row(r, nodes) for r in stored]
+        newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
+        stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
+    return Page([_row(r, nodes) for r in stored], newest.last)
 
 
 def receipt(core: Core, text: str) -> Json:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.faces import MOST_ROWS
+from pancode.control.query.paging import ListSearch, Page, page
 from pancode.control.query.run import node_of, run_shape
 from pancode.control.query.shapes import RunShape
 from pancode.domain.names import not_found
 from pancode.domain.records import Run, RunState
 from pancode.errors import UsageError
-from pancode.ports import Transaction
+from pancode.ports import Key, Transaction
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -55,11 +57,11 @@ class Filter:
         return self.node is None or self.node == node_of(tx, run)
 
 
-def runs(core: Core, limit: int, wanted: Filter = Filter()) -> list[RunShape]:
-    """The newest that fit, newest first, of the newest MOST_ROWS."""
+def runs(core: Core, limit: int, wanted: Filter, after: Key | None) -> Page[RunShape]:
+    """The newest that fit, newest first, of MOST_ROWS from that place on."""
     with core.ports.ledger.transaction() as tx:
-        fitting = _newest(tx, limit) if wanted == Filter() else _fitting(tx, limit, wanted)
-        return [run_shape(core, tx, run) for run in fitting]
+        found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
+        return Page([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def moment_ms(text: str, wall_ms: int) -> int:
@@ -74,18 +76,11 @@ def moment_ms(text: str, wall_ms: int) -> int:
         raise UsageError(f"{text!r} is no time", why=str(exc), fix=fix, code="bad_value") from exc
 
 
-def _newest(tx: Transaction, limit: int) -> list[Run]:
-    return tx.find(Run, order="created_ms", descending=True, limit=min(limit, MOST_ROWS))
-
-
-def _fitting(tx: Transaction, limit: int, wanted: Filter) -> Iterator[Run]:
-    left = limit
-    for run in _newest(tx, MOST_ROWS):
-        if not left or run.created_ms < wanted.since_ms:
-            return
-        if wanted.fits(tx, run):
-            left -= 1
-            yield run
+def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
+    if wanted == Filter():
+        return ListSearch(Run, "created_ms")
+    since = wanted.since_ms or None
+    return ListSearch(Run, "created_ms", fits=partial(wanted.fits, tx), since=since, most=MOST_ROWS)
 
 
 def _task(run: Run) -> str:

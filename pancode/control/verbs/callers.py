@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from node_agent.wire.identity import AttemptId
-from pancode.control.access import codes, tokens
+from pancode.control.access import codes, keyed, tokens
 from pancode.control.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
 from pancode.control.people.answering import items
 from pancode.control.runs.inside import refuse, run_of
+from pancode.domain.access.once import RequestMark
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import NewToken
-from pancode.domain.records import ApiToken, Run
+from pancode.domain.records import ApiToken, KeyedRequest, Run
 
 
 class CallerVerbs:
@@ -27,6 +28,25 @@ class CallerVerbs:
     def refuse(self, run: Run, verb: str) -> NoReturn:
         """Record that a run asked for something that only a person may ask; raises InsideRunError."""
         refuse(self._core, run, verb)
+
+
+class RequestVerbs:
+    """Requests that carry an idempotency key. After `begin` comes `answered` or `failed`, once."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def begin(self, mark: RequestMark) -> KeyedRequest | None:
+        """The request that was answered already; None: it begins now. RefusedError."""
+        return keyed.begin(self._core, mark)
+
+    def answered(self, mark: RequestMark, status: int, answer: str) -> None:
+        """It has this answer from now on."""
+        keyed.answered(self._core, mark, status, answer)
+
+    def failed(self, mark: RequestMark, refused: bool) -> None:
+        """`refused`: it has begun nothing, and may be sent again."""
+        keyed.failed(self._core, mark, refused)
 
 
 class TokenVerbs:

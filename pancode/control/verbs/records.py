@@ -7,6 +7,7 @@ from pancode.control import fleet_settings, keyring
 from pancode.control.core import Core
 from pancode.control.faces import Json, Streams
 from pancode.control.query import chain, receipts, story
+from pancode.control.query.paging import Page
 from pancode.control.query.shapes import (
     AuditRow,
     AuditVerdictShape,
@@ -17,6 +18,7 @@ from pancode.control.query.shapes import (
 )
 from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.records import FeedEvent
+from pancode.ports import Key
 
 
 class RecordVerbs:
@@ -47,9 +49,9 @@ class RecordVerbs:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def receipts(self, limit: int) -> list[ReceiptRow]:
+    def receipts(self, limit: int, after: Key | None = None) -> Page[ReceiptRow]:
         """Receipts of the newest runs, newest first."""
-        return receipts.receipts(self._core, limit)
+        return receipts.receipts(self._core, limit, after)
 
     def receipt(self, run: str) -> Json:
         """A run's receipt with its envelope. NotFoundError."""
@@ -75,9 +77,9 @@ class RecordVerbs:
         """All decisions about a run, in order."""
         return story.why(self._core, run)
 
-    def audit(self, wanted: AuditFilter, limit: int) -> list[AuditRow]:
+    def audit(self, wanted: AuditFilter, limit: int, after: Key | None = None) -> Page[AuditRow]:
         """The newest entries of the audit that fit."""
-        return story.audit(self._core, wanted, limit)
+        return story.audit(self._core, wanted, limit, after)
 
     def verify_audit(self) -> AuditVerdictShape:
         """Check the chain of the audit's entries."""

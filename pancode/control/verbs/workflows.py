@@ -8,10 +8,12 @@ from pancode.control.core import Core
 from pancode.control.faces import Json, Streams, Surroundings
 from pancode.control.query import workflows
 from pancode.control.query.dry_run import report
+from pancode.control.query.paging import Page
 from pancode.control.query.shapes import VerdictShape, WorkflowShape
 from pancode.control.workflow import asked
 from pancode.control.workflow.begin import begin, plan_dry
 from pancode.domain.workflow.plan import WorkflowPlan
+from pancode.ports import Key
 
 
 class WorkflowVerbs:
@@ -66,9 +68,9 @@ class WorkflowVerbs:
         """The settings and the preset with which it was begun."""
         return asked.caller_of(self._core, text)
 
-    def newest(self, limit: int) -> list[WorkflowShape]:
-        """The newest workflows, newest first."""
-        return workflows.workflows(self._core, limit)
+    def newest(self, limit: int, after: Key | None = None) -> Page[WorkflowShape]:
+        """The newest workflows from that place on, newest first."""
+        return workflows.workflows(self._core, limit, after)
 
     def show(self, text: str) -> WorkflowShape:
         """A workflow with its steps and its cost."""

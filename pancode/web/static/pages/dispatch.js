@@ -16,6 +16,7 @@ export function Dispatch() {
   const body = bodyOf(form);
   const words = JSON.stringify(body);
   useEffect(() => {
+    key.current = newKey();
     if (!body.task) { judge({}); return undefined; }
     let over = false;
     const timer = setTimeout(() => post("runs", { ...body, dry_run: true }).then((report) => over || judge({ report }), (problem) => over || judge({ problem })), 350);

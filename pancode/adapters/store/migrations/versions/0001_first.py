@@ -178,6 +178,12 @@ TABLES = (
         "name:text digest:text scopes:text created_ms:int created_by:text expires_ms:int? "
         "item:text? run:text? used_ms:int?",
     ),
+    (
+        "keyed_requests",
+        "who key",
+        "created_ms",
+        "who:text key:text route:text digest:text created_ms:int status:int? answer:text",
+    ),
 )
 
 

@@ -1,0 +1,62 @@
+"""Answers a request with an idempotency key: begun once, and told the same again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from pancode.api.problems import AsciiJson, response_of
+from pancode.control.verbs.callers import RequestVerbs
+from pancode.domain.access.once import RequestMark
+from pancode.errors import PancodeError
+
+if TYPE_CHECKING:
+    from pancode.api.routing import ApiCall
+
+REPLAYED = "Idempotency-Replayed"
+log = logging.getLogger("pancode.api")
+
+
+def mark_of(call: ApiCall, route: str) -> RequestMark:
+    """By what the caller said, without what was left out: a later version knows more keys."""
+    said = call.body.model_dump(mode="json", exclude_unset=True)
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None:
+        return RequestMark(f"token:{token.digest}", call.key, route, digest)
+    return RequestMark("socket" if call.inside is None else f"run:{call.inside.id}", call.key, route, digest)
+
+
+def once(requests: RequestVerbs, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
+    """The answer of `act`, or a Response with that of the first request with this key. RefusedError."""
+    kept = requests.begin(mark)
+    if kept is not None:
+        told = {REPLAYED: "true"}
+        return Response(kept.answer, kept.status or status, told, media_type="application/json")
+    try:
+        answer = act()
+        text = bytes(AsciiJson(answer, status).body).decode()
+    except BaseException as error:
+        refused = _is_refusal(error)
+        _after(lambda: requests.failed(mark, refused))
+        raise
+    _after(lambda: requests.answered(mark, status, text))
+    return answer
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it was refused, so that nothing was begun; anything else may have failed half way."""
+    return isinstance(error, PancodeError) and response_of(error).status_code < 500
+
+
+def _after(note: Callable[[], None]) -> None:
+    """What has happened stands, and is told, even where the ledger cannot note it just now."""
+    try:
+        note()
+    except PancodeError:
+        log.exception("the answer to a request with a key was not kept; it is refused as unknown from now on")

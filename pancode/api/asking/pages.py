@@ -1,0 +1,79 @@
+"""Reads and makes cursors: where the next page of a list begins, opaque to whoever sends it back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from pancode.errors import UsageError
+from pancode.ports import Key
+
+if TYPE_CHECKING:
+    from pancode.api.routing import ApiCall
+
+PAGED = ("limit", "cursor")
+"""The parameters of a list that has pages."""
+_MOST_CHARS, _MOST_NUMBER = 600, 2**53
+
+
+class Cursors:
+    """Of one list with one set of filters: `key` is the type of the rows' key beside the number of order."""
+
+    def __init__(self, call: ApiCall, name: str, key: type[int] | type[str] = str) -> None:
+        filters = {word: value for word, value in call.query.items() if word not in PAGED}
+        said = json.dumps([name, filters], sort_keys=True)
+        self._of = hashlib.sha256(said.encode()).hexdigest()[:12]
+        self._kinds = (int, key)
+        self._text = call.query.get("cursor")
+
+    def after(self) -> Key | None:
+        """Where the page that is asked for begins; None: at the newest row. UsageError for a bad cursor."""
+        if self._text is None:
+            return None
+        told = _read(self._text)
+        if not isinstance(told, list) or len(told) != 3 or not _is_place(told[1:], self._kinds):
+            raise _bad("it is not one that a list has given as its next")
+        if told[0] != self._of:
+            raise _bad("it belongs to another list, or to other filters")
+        return told[1], told[2]
+
+    def next(self, last: Key | None) -> str | None:
+        """For the answer; None: the list has ended."""
+        if last is None:
+            return None
+        said = json.dumps([self._of, *last], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(said).decode().rstrip("=")
+
+
+def _read(text: str) -> Any:
+    """None for what cannot be read."""
+    if len(text) > _MOST_CHARS:
+        return None
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+        return json.loads(data)
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+
+
+def _is_place(told: list[Any], kinds: tuple[type, ...]) -> bool:
+    """By their exact types: no bool for a number, and nothing that no row has."""
+    return all(type(value) is kind and _is_plain(value) for value, kind in zip(told, kinds, strict=True))
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable()
+    return isinstance(value, int) and abs(value) <= _MOST_NUMBER
+
+
+def _bad(why: str) -> UsageError:
+    return UsageError(
+        "the cursor does not fit",
+        why=why,
+        fix="leave cursor out, and begin with the first page",
+        code="bad_cursor",
+    )

@@ -1,0 +1,71 @@
+"""Reads one page of a list, newest first, from a row on: what comes in meanwhile moves no page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pancode.domain.rows.base import Record
+from pancode.ports import Key, Transaction
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """`last`: the place in the list after which more may come; None: the list ends here."""
+
+    rows: list[T]
+    last: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSearch(Generic[R]):
+    """`order`: a number that every row has; older rows than `since` end the list. `fits` None: all rows.
+
+    `most`: so many rows are looked through for one page, which then may be short; None: all.
+    """
+
+    kind: type[R]
+    order: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    fits: Callable[[R], bool] | None = None
+    since: int | None = None
+    most: int | None = None
+
+
+def page(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None) -> Page[R]:
+    """At most `limit` rows that fit, those after this place."""
+    found, last = list[R](), after
+    for looked, row in enumerate(_rows(tx, search, limit, after), 1):
+        if search.since is not None and getattr(row, search.order) < search.since:
+            break
+        fits = search.fits is None or search.fits(row)
+        if fits and len(found) == limit:
+            return Page(found, last)
+        if fits:
+            found.append(row)
+            last = _place(row, search.order)
+        if looked == search.most:
+            return Page(found, _place(row, search.order))
+    return Page(found, None)
+
+
+def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None) -> Iterator[R]:
+    """No more than are needed where all fit."""
+    size = limit + 1 if search.fits is None else CHUNK
+    while True:
+        rows = tx.find(
+            search.kind, search.where, order=search.order, descending=True, limit=size, after=after
+        )
+        yield from rows
+        if len(rows) < size:
+            return
+        after = _place(rows[-1], search.order)
+
+
+def _place(row: Record, order: str) -> Key:
+    return (getattr(row, order), *(getattr(row, name) for name in row.TABLE.key))
