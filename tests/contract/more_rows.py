@@ -1,4 +1,4 @@
-"""Samples of the rows of schedules, webhooks, tokens, the audit and ended runs."""
+"""Samples of the rows of schedules, webhooks, tokens, requests with a key, the audit and ended runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pancode.domain.records import (
     Delivery,
     Firing,
     FiringState,
+    KeyedRequest,
     Record,
     Schedule,
     Webhook,
@@ -22,4 +23,5 @@ MORE: tuple[Record, ...] = (
     ENDED,
     AuditAnchor(20, "{}"),
     ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
+    KeyedRequest("socket", "k 1", "POST /v1/runs", "d" * 64, 1, 201, '{"run":"r-1"}'),
 )

@@ -253,13 +253,22 @@ class Http:
     def get(self, path: str, **query: str) -> httpx2.Response:
         return asyncio.run(self._send("GET", path, query, None))
 
-    def post(self, path: str, body: object = None) -> httpx2.Response:
-        return asyncio.run(self._send("POST", path, {}, body if body is not None else {}))
+    def post(
+        self, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        return asyncio.run(self._send("POST", path, {}, body if body is not None else {}, headers))
 
-    async def _send(self, method: str, path: str, query: dict[str, str], body: object) -> httpx2.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: object,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
         transport = httpx2.ASGITransport(self._app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://pancode") as client:
-            return await client.request(method, path, params=query or None, json=body)
+            return await client.request(method, path, params=query or None, json=body, headers=headers)
 
 
 def client_of(coordinator: MemoryCoordinator) -> Http:
