@@ -21,6 +21,7 @@ from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
 from pancode.control.feed import MOST
+from pancode.domain.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.domain.records import EventKind
 
 INTRO = """
@@ -61,6 +62,25 @@ Bodies are JSON objects, read strictly: a key or a parameter that does not exist
 nearest one. `by` is who asks, as the record has it. Times are in milliseconds, money is a decimal
 string in USD. An answer is one JSON object of [these](json.md#objects), in ASCII, but for logs and
 patches.
+"""
+ONCE = f"""
+Routes with *key* begin work. Sent with the header `Idempotency-Key` (1 to {MOST_CHARS} printable ASCII
+characters, such as a UUID), such a request begins once: the same request with the same key is answered
+with the status and the body of the first one, and `Idempotency-Replayed: true`. Keys are kept for
+{KEPT_MS // 3_600_000} hours, over restarts too (the newest {MOST_KEPT:,}), and belong to their caller:
+the owner, one token, or one run. With another body or route the key is refused with 422 (`key_reused`).
+While the first request is at work, the answer is 409 (`key_at_work`): send it again later. A request that
+was refused (4xx) has begun nothing, and its key may be used again. The key is written before the work
+begins and the answer after it, each for itself. Where PanCode fails or is killed in between, nobody knows
+what has begun: the key is refused with 409 (`key_outcome_unknown`), and nothing is begun a second time.
+Look, and send it with a new key if it is not there. Other routes take no notice of the header.
+"""
+PAGES = """
+Lists with the parameter `cursor` have pages: `limit` rows at most, newest first, and in `next` the cursor
+of the next page, or null where the list ends. Ask for it with `cursor` and the same filters. Rows that
+come in meanwhile move no page and are in none. A page of a filter may be short, or empty, and still have
+a next one: at most 10,000 runs are looked through for one. A cursor is opaque; one of another list or of
+other filters is refused with 400 (`bad_cursor`). Events have numbers instead: `since`.
 """
 STREAMS = """
 `text/event-stream`. A long call gives `progress` for each step, then `result` or `problem`. A run that
@@ -103,6 +123,10 @@ def api_page() -> str:
         words(HOW),
         "## Routes",
         *parts,
+        "### Begin once",
+        words(ONCE),
+        "### Pages",
+        words(PAGES),
         "## Events",
         words(STREAMS),
         words(FEED),
@@ -141,7 +165,7 @@ def _row(verb: Verb) -> tuple[str, ...]:
         "" if verb.body is bodies.Empty else _link(body),
         _answer(verb.answers, verb),
         _scope(verb),
-        verb.risk.value,
+        verb.risk.value + (", *key*" if verb.takes_key else ""),
         "yes" if verb.method == "GET" or verb.for_runs else "",
     )
 

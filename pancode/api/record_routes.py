@@ -77,7 +77,7 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _receipts(context: ApiContext, call: ApiCall) -> Any:
-    cursors, limit = Cursors(call, "receipts"), call.number("limit", 20, MOST_ROWS)
+    cursors, limit = Cursors(call.query, "receipts"), call.number("limit", 20, MOST_ROWS)
     page = context.plane.records.receipts(limit, cursors.after())
     return {"receipts": page.rows, "next": cursors.next(page.last)}
 
@@ -106,7 +106,7 @@ def _chain(context: ApiContext, call: ApiCall) -> Any:
 def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
-    cursors = Cursors(call, "audit", int)
+    cursors = Cursors(call.query, "audit", int)
     page = context.plane.records.audit(wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}
 

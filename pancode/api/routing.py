@@ -17,10 +17,9 @@ from starlette.routing import Route
 from pancode.api.asking.once import mark_of, once
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import EventStream
 from pancode.api.problems import AsciiJson, response_of
 from pancode.domain.access.once import key_of
-from pancode.domain.access.rights import READS, REMOVES, Right
+from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
 from pancode.domain.access.scopes import AccessScope, Risk
 from pancode.domain.access.tokens import Visitor
 from pancode.domain.names import nearest
@@ -49,6 +48,13 @@ class ApiCall:
     """Who asks over TCP; None: it is asked over the unix socket."""
     key: str = ""
     """The idempotency key; empty: none."""
+
+    @property
+    def who(self) -> str:
+        """Whose keys its key is one of: the owner's, a token's or a run's."""
+        if self.visitor is not None and self.visitor.token is not None:
+            return f"token:{self.visitor.token.digest}"
+        return "socket" if self.inside is None else f"run:{self.inside.id}"
 
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most` of the query; UsageError for anything else."""
@@ -107,7 +113,7 @@ class Verb:
     for_item: bool = False
     at_door: AtDoor = AtDoor.TOKEN
     starts: bool = False
-    """It begins work although it spends nothing by itself."""
+    """It begins work although it dispatches nothing."""
 
     @property
     def name(self) -> str:
@@ -125,9 +131,8 @@ class Verb:
 
     @property
     def takes_key(self) -> bool:
-        """Whether an idempotency key keeps it from being begun twice; nobody can be told a stream again."""
-        begins = self.starts or self.risk is Risk.SPENDS
-        return self.method == "POST" and begins and self.answers is not EventStream
+        """Whether an idempotency key keeps it from being begun twice."""
+        return self.starts or self.right in (DISPATCHES, ANSWERS)
 
     @property
     def _right(self) -> Right:
@@ -149,7 +154,7 @@ class Verb:
     def answered(self, context: ApiContext, call: ApiCall) -> Any:
         """For a caller who has the right to ask."""
         if call.key and self.takes_key:
-            mark = mark_of(call, f"{self.method} {self.path.format(**call.path)}")
+            mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
             answer = once(context.plane.requests, mark, self.status, lambda: self.answer(context, call))
         else:
             answer = self.answer(context, call)

@@ -23,7 +23,7 @@ def _begin(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
-    cursors, limit = Cursors(call, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
+    cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
     page = context.plane.workflows.newest(limit, cursors.after())
     return {"workflows": page.rows, "next": cursors.next(page.last)}
 

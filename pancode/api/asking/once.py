@@ -6,30 +6,25 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.responses import Response
 
+from pancode.api.bodies import Body
 from pancode.api.problems import AsciiJson, response_of
 from pancode.control.verbs.callers import RequestVerbs
 from pancode.domain.access.once import RequestMark
 from pancode.errors import PancodeError
 
-if TYPE_CHECKING:
-    from pancode.api.routing import ApiCall
-
 REPLAYED = "Idempotency-Replayed"
 log = logging.getLogger("pancode.api")
 
 
-def mark_of(call: ApiCall, route: str) -> RequestMark:
+def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
     """By what the caller said, without what was left out: a later version knows more keys."""
-    said = call.body.model_dump(mode="json", exclude_unset=True)
+    said = body.model_dump(mode="json", exclude_unset=True)
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-    token = None if call.visitor is None else call.visitor.token
-    if token is not None:
-        return RequestMark(f"token:{token.digest}", call.key, route, digest)
-    return RequestMark("socket" if call.inside is None else f"run:{call.inside.id}", call.key, route, digest)
+    return RequestMark(who, key, route, digest)
 
 
 def once(requests: RequestVerbs, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:

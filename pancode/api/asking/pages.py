@@ -6,13 +6,11 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pancode.errors import UsageError
 from pancode.ports import Key
-
-if TYPE_CHECKING:
-    from pancode.api.routing import ApiCall
 
 PAGED = ("limit", "cursor")
 """The parameters of a list that has pages."""
@@ -22,12 +20,12 @@ _MOST_CHARS, _MOST_NUMBER = 600, 2**53
 class Cursors:
     """Of one list with one set of filters: `key` is the type of the rows' key beside the number of order."""
 
-    def __init__(self, call: ApiCall, name: str, key: type[int] | type[str] = str) -> None:
-        filters = {word: value for word, value in call.query.items() if word not in PAGED}
+    def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
+        filters = {word: value for word, value in query.items() if word not in PAGED}
         said = json.dumps([name, filters], sort_keys=True)
         self._of = hashlib.sha256(said.encode()).hexdigest()[:12]
         self._kinds = (int, key)
-        self._text = call.query.get("cursor")
+        self._text = query.get("cursor")
 
     def after(self) -> Key | None:
         """Where the page that is asked for begins; None: at the newest row. UsageError for a bad cursor."""

@@ -105,7 +105,15 @@ def test_a_bad_or_foreign_cursor_is_refused(world: World) -> None:
     mine = json.loads(base64.urlsafe_b64decode(good + "=" * (-len(good) % 4)))
     texts = ["", "x", "gr\u00fcn", good[:-3], good + "!", "A" * 5_000, next_of(world, "/v1/audit")]
     texts += [next_of(world, "/v1/runs", text="echo"), sealed([]), sealed(None), sealed([[[[]]]])]
-    places: list[list[object]] = [[True, "r-1"], ["1", "r-1"], [1.5, "r-1"], [10**30, "r-1"], [1, 2], [1, "\0"], [1, "\ud800"]]
+    places: list[list[object]] = [
+        [True, "r-1"],
+        ["1", "r-1"],
+        [1.5, "r-1"],
+        [10**30, "r-1"],
+        [1, 2],
+        [1, "\0"],
+        [1, "\ud800"],
+    ]
     texts += [sealed([mine[0], *place]) for place in places]
     for text in texts:
         answer = world.http.get("/v1/runs", cursor=text)
