@@ -155,7 +155,7 @@ class Verb:
         """For a caller who has the right to ask."""
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
-            answer = once(context.plane.requests, mark, self.status, lambda: self.answer(context, call))
+            answer = once(context, mark, self.status, lambda: self.answer(context, call))
         else:
             answer = self.answer(context, call)
         if self.pokes and not isinstance(answer, Response):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
@@ -17,6 +17,9 @@ from pancode.domain.records import Node, Run
 from pancode.domain.tiers import ModelTier
 
 Json = dict[str, Any]
+T = TypeVar("T")
+ListPlace = tuple[str | int, ...]
+"""Where a row stands in a list: the value of its order, and its key."""
 
 MOST_ROWS = 10_000
 """So many rows one list has at most."""
@@ -24,6 +27,14 @@ MOST_WORKFLOWS = 1_000
 """So many workflows one list has at most."""
 RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 """The words by which a list of runs is filtered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[T]):
+    """Rows of a list. `last`: the place after which more may come; None: the list ends here."""
+
+    rows: list[T]
+    last: ListPlace | None
 
 
 @dataclass(frozen=True, slots=True)

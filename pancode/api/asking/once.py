@@ -11,8 +11,8 @@ from typing import Any
 from starlette.responses import Response
 
 from pancode.api.bodies import Body
+from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
-from pancode.control.verbs.callers import RequestVerbs
 from pancode.domain.access.once import RequestMark
 from pancode.errors import PancodeError
 
@@ -27,8 +27,9 @@ def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
     return RequestMark(who, key, route, digest)
 
 
-def once(requests: RequestVerbs, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
+def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
     """The answer of `act`, or a Response with that of the first request with this key. RefusedError."""
+    requests = context.plane.requests
     kept = requests.begin(mark)
     if kept is not None:
         told = {REPLAYED: "true"}

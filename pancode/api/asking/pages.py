@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pancode.control.faces import ListPlace
 from pancode.errors import UsageError
-from pancode.ports import Key
 
 PAGED = ("limit", "cursor")
 """The parameters of a list that has pages."""
@@ -27,7 +27,7 @@ class Cursors:
         self._kinds = (int, key)
         self._text = query.get("cursor")
 
-    def after(self) -> Key | None:
+    def after(self) -> ListPlace | None:
         """Where the page that is asked for begins; None: at the newest row. UsageError for a bad cursor."""
         if self._text is None:
             return None
@@ -38,7 +38,7 @@ class Cursors:
             raise _bad("it belongs to another list, or to other filters")
         return told[1], told[2]
 
-    def next(self, last: Key | None) -> str | None:
+    def next(self, last: ListPlace | None) -> str | None:
         """For the answer; None: the list has ended."""
         if last is None:
             return None

@@ -10,8 +10,8 @@ from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import Streams
-from pancode.control.query.paging import ListSearch, Page, page
+from pancode.control.faces import ListPage, ListPlace, Streams
+from pancode.control.paging import ListSearch, page
 from pancode.control.query.run import at, find_run, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.domain.nodes.fleet import NodeState
@@ -29,18 +29,18 @@ from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
 from pancode.domain.track.verified import ResultTrust, result_at
 from pancode.domain.track.verified import verified as trust_in
 from pancode.errors import NotFoundError
-from pancode.ports import Key, Transaction
+from pancode.ports import Transaction
 
 EXPORT = "pancode/receipt-export/1"
 
 
-def receipts(core: Core, limit: int, after: Key | None) -> Page[ReceiptRow]:
+def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
     """Receipts of the newest `limit` runs from that place on, newest run first."""
     with core.ports.ledger.transaction() as tx:
         nodes = _names(tx)
         newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
         stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
-    return Page([_row(r, nodes) for r in stored], newest.last)
+    return ListPage([_row(r, nodes) for r in stored], newest.last)
 
 
 def receipt(core: Core, text: str) -> Json:

@@ -10,14 +10,14 @@ from functools import partial
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
-from pancode.control.faces import MOST_ROWS
-from pancode.control.query.paging import ListSearch, Page, page
+from pancode.control.faces import MOST_ROWS, ListPage, ListPlace
+from pancode.control.paging import ListSearch, page
 from pancode.control.query.run import node_of, run_shape
 from pancode.control.query.shapes import RunShape
 from pancode.domain.names import not_found
 from pancode.domain.records import Run, RunState
 from pancode.errors import UsageError
-from pancode.ports import Key, Transaction
+from pancode.ports import Transaction
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -57,11 +57,11 @@ class Filter:
         return self.node is None or self.node == node_of(tx, run)
 
 
-def runs(core: Core, limit: int, wanted: Filter, after: Key | None) -> Page[RunShape]:
+def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
     """The newest that fit, newest first, of MOST_ROWS from that place on."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
-        return Page([run_shape(core, tx, run) for run in found.rows], found.last)
+        return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def moment_ms(text: str, wall_ms: int) -> int:

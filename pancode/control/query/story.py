@@ -9,7 +9,8 @@ from typing import get_args
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.query.paging import ListSearch, Page, page
+from pancode.control.faces import ListPage, ListPlace
+from pancode.control.paging import ListSearch, page
 from pancode.control.query.run import at, find_run
 from pancode.control.query.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
 from pancode.domain.account.audit_chain import ANCHOR_TYPE, judge_audit
@@ -17,7 +18,7 @@ from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.life.changes import Domain
 from pancode.domain.names import not_found
 from pancode.domain.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
-from pancode.ports import Key, Transaction
+from pancode.ports import Transaction
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
@@ -35,12 +36,12 @@ def why(core: Core, text: str) -> WhyShape:
     return {"run": run.id, "now": f"{_now(run)}{_waited(run)}", "decisions": [_decision(d) for d in told]}
 
 
-def audit(core: Core, wanted: AuditFilter, limit: int, after: Key | None) -> Page[AuditRow]:
+def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
     """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
-    return Page([_row(entry) for entry in found.rows], found.last)
+    return ListPage([_row(entry) for entry in found.rows], found.last)
 
 
 def audit_verdict(core: Core) -> AuditVerdictShape:

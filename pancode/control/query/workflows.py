@@ -8,9 +8,9 @@ from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import MOST_WORKFLOWS, Streams
+from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace, Streams
+from pancode.control.paging import ListSearch, page
 from pancode.control.query import receipts
-from pancode.control.query.paging import ListSearch, Page, page
 from pancode.control.query.run import at, iso
 from pancode.control.query.shapes import (
     CheckShape,
@@ -26,14 +26,14 @@ from pancode.domain.receipts.verification import ReceiptVerdict, TrustedKeys, no
 from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.board import values
 from pancode.errors import NotFoundError
-from pancode.ports import Key, Transaction
+from pancode.ports import Transaction
 
 
-def workflows(core: Core, limit: int, after: Key | None) -> Page[WorkflowShape]:
+def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
     """The newest from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
-        return Page([_shape(tx, one) for one in found.rows], found.last)
+        return ListPage([_shape(tx, one) for one in found.rows], found.last)
 
 
 def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from node_agent.wire.signing import SigningKey
 from pancode.control import fleet_settings, keyring
 from pancode.control.core import Core
-from pancode.control.faces import Json, Streams
+from pancode.control.faces import Json, ListPage, ListPlace, Streams
 from pancode.control.query import chain, receipts, story
-from pancode.control.query.paging import Page
 from pancode.control.query.shapes import (
     AuditRow,
     AuditVerdictShape,
@@ -18,7 +17,6 @@ from pancode.control.query.shapes import (
 )
 from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.records import FeedEvent
-from pancode.ports import Key
 
 
 class RecordVerbs:
@@ -49,7 +47,7 @@ class RecordVerbs:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def receipts(self, limit: int, after: Key | None = None) -> Page[ReceiptRow]:
+    def receipts(self, limit: int, after: ListPlace | None = None) -> ListPage[ReceiptRow]:
         """Receipts of the newest runs, newest first."""
         return receipts.receipts(self._core, limit, after)
 
@@ -77,7 +75,7 @@ class RecordVerbs:
         """All decisions about a run, in order."""
         return story.why(self._core, run)
 
-    def audit(self, wanted: AuditFilter, limit: int, after: Key | None = None) -> Page[AuditRow]:
+    def audit(self, wanted: AuditFilter, limit: int, after: ListPlace | None = None) -> ListPage[AuditRow]:
         """The newest entries of the audit that fit."""
         return story.audit(self._core, wanted, limit, after)
 

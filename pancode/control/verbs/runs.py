@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pancode.control.core import Core
-from pancode.control.faces import Json, Surroundings
+from pancode.control.faces import Json, ListPage, ListPlace, Surroundings
 from pancode.control.landing import listing
 from pancode.control.landing.verifying import ask
 from pancode.control.query import run, runs
 from pancode.control.query.dry_run import report
-from pancode.control.query.paging import Page
 from pancode.control.query.shapes import RunDetail, RunShape
 from pancode.control.runs import snapshots
 from pancode.control.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
@@ -20,7 +19,6 @@ from pancode.control.runs.stop import stop
 from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Run, RunState
 from pancode.errors import UsageError
-from pancode.ports import Key
 
 
 class RunVerbs:
@@ -79,7 +77,9 @@ class RunVerbs:
         with self._core.ports.ledger.transaction() as tx:
             return run.find_run(tx, text)
 
-    def newest(self, limit: int, filters: Mapping[str, str], after: Key | None = None) -> Page[RunShape]:
+    def newest(
+        self, limit: int, filters: Mapping[str, str], after: ListPlace | None = None
+    ) -> ListPage[RunShape]:
         """The newest runs that fit the filters (`faces.RUN_FILTERS`), newest first, from that place on."""
         return runs.runs(self._core, limit, runs.Filter.of(filters, self._core.wall_ms()), after)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.control.core import Core
-from pancode.control.faces import Json, Streams, Surroundings
+from pancode.control.faces import Json, ListPage, ListPlace, Streams, Surroundings
 from pancode.control.query import workflows
 from pancode.control.query.dry_run import report
-from pancode.control.query.paging import Page
 from pancode.control.query.shapes import VerdictShape, WorkflowShape
 from pancode.control.workflow import asked
 from pancode.control.workflow.begin import begin, plan_dry
 from pancode.domain.workflow.plan import WorkflowPlan
-from pancode.ports import Key
 
 
 class WorkflowVerbs:
@@ -68,7 +66,7 @@ class WorkflowVerbs:
         """The settings and the preset with which it was begun."""
         return asked.caller_of(self._core, text)
 
-    def newest(self, limit: int, after: Key | None = None) -> Page[WorkflowShape]:
+    def newest(self, limit: int, after: ListPlace | None = None) -> ListPage[WorkflowShape]:
         """The newest workflows from that place on, newest first."""
         return workflows.workflows(self._core, limit, after)
 

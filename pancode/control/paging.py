@@ -6,20 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from pancode.control.faces import ListPage, ListPlace
 from pancode.domain.rows.base import Record
-from pancode.ports import Key, Transaction
+from pancode.ports import Transaction
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T")
 CHUNK = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """`last`: the place in the list after which more may come; None: the list ends here."""
-
-    rows: list[T]
-    last: Key | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +29,7 @@ class ListSearch(Generic[R]):
     most: int | None = None
 
 
-def page(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None) -> Page[R]:
+def page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
     """At most `limit` rows that fit, those after this place."""
     found, last = list[R](), after
     for looked, row in enumerate(_rows(tx, search, limit, after), 1):
@@ -45,16 +37,16 @@ def page(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None) 
             break
         fits = search.fits is None or search.fits(row)
         if fits and len(found) == limit:
-            return Page(found, last)
+            return ListPage(found, last)
         if fits:
             found.append(row)
             last = _place(row, search.order)
         if looked == search.most:
-            return Page(found, _place(row, search.order))
-    return Page(found, None)
+            return ListPage(found, _place(row, search.order))
+    return ListPage(found, None)
 
 
-def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None) -> Iterator[R]:
+def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
     """No more than are needed where all fit."""
     size = limit + 1 if search.fits is None else CHUNK
     while True:
@@ -67,5 +59,5 @@ def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: Key | None)
         after = _place(rows[-1], search.order)
 
 
-def _place(row: Record, order: str) -> Key:
+def _place(row: Record, order: str) -> ListPlace:
     return (getattr(row, order), *(getattr(row, name) for name in row.TABLE.key))
