@@ -21,15 +21,15 @@ from pancode.errors import ExitCode, PancodeError, WorkspaceError
 
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
-KEYS = "l land   r send back with a remark   d drop   s skip   q quit"
+KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
 @app.verb("review", "pancode review", "pancode review --json")
 def review(face: Json) -> int:
     """Results of this repository one after the other: change, gates, answer, receipt, cost; then your key.
 
-    Keys: l lands it, r sends it back with a remark (a new run goes on from it), d drops it, s skips it,
-    q quits. In a pipe they are listed, and nothing is asked.
+    Keys: l lands it, r sends it back with a remark (a new run goes on from it), x drops it, d shows its
+    change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
     """
     client = face.client()
     rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=here())["runs"]
@@ -80,15 +80,18 @@ def _verdict(gate: dict[str, Any]) -> str:
 
 
 def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
-    change = client.raw(path_of("runs", shape["run"], "diff"))
-    lines = change.splitlines(keepends=True)
-    cut = b"".join(lines[:MOST_LINES])
-    shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
-    more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {shape['run']}\n"
     answer = safe_block(str(shape.get("answer") or "")[:MOST_ANSWER])
     head = paint(f"--- {place} ---", "bold", sys.stdout)
-    rest = more if len(lines) > MOST_LINES else ""
-    return f"\n{head}\n{shown}{rest}\n{answer}{summary(shape)}{_told(shape)}"
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_told(shape)}"
+
+
+def _change(client: Client, run: str) -> str:
+    """Its first lines, in colours where they are drawn."""
+    lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
+    cut = b"".join(lines[:MOST_LINES])
+    shown = patch(cut, sys.stdout) if draws(sys.stdout) else harmless(cut, sys.stdout).decode()
+    more = f"... {len(lines) - MOST_LINES} more lines: pancode runs diff {run}\n"
+    return shown + (more if len(lines) > MOST_LINES else "")
 
 
 def _asked(face: Face, client: Client, run: str) -> str:
@@ -96,7 +99,8 @@ def _asked(face: Face, client: Client, run: str) -> str:
     acts: dict[str, Callable[[], str]] = {
         "l": lambda: _land(face, client, run),
         "r": lambda: _sent_back(client, run),
-        "d": lambda: _dropped(client, run),
+        "x": lambda: _dropped(client, run),
+        "d": lambda: _shown_again(client, run),
         "s": lambda: "skipped",
         "q": lambda: "quit",
     }
@@ -122,6 +126,12 @@ def _key() -> str:
         return str(typer.getchar())
     except (KeyboardInterrupt, EOFError):
         return "\x03"
+
+
+def _shown_again(client: Client, run: str) -> str:
+    """Nothing became of it: the next key is asked for."""
+    sys.stdout.write(f"\n{_change(client, run)}\n")
+    return ""
 
 
 def _land(face: Face, client: Client, run: str) -> str:

@@ -79,13 +79,16 @@ def _at_a_terminal(fleet: Shell) -> None:
         screen.shows("+four")
         screen.shows("PASS")
         screen.shows("> ")
-        screen.types("x")
+        screen.types("z")
+        screen.shows("> ")
+        screen.types("d")
+        screen.shows("+four")
         screen.shows("> ")
         screen.types("l")
         screen.shows(f"{four}  landed")
         screen.shows("2 of 2")
         screen.shows("> ")
-        screen.types("d")
+        screen.types("x")
         screen.shows(f"{five}  dropped")
         assert screen.ends() == 0 and "reviewed 2 results of 2: 1 landed, 1 dropped" in screen.told
     finally:
