@@ -36,7 +36,7 @@ STATUS: dict[int, int] = {
 
 
 STATUS_OF_CODE: dict[str, int] = {
-    **dict.fromkeys(("no_token", "unknown_token", "expired_token", "unknown_code"), 401),
+    **dict.fromkeys(("no_token", "unknown_token", "expired_token", "unknown_code", "used_code"), 401),
     **dict.fromkeys(("wrong_scope", "wrong_item", "wrong_origin", "local_only"), 403),
     "token_in_query": 400,
     "key_reused": 422,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
+from pancode.cli.doorpage import laid
 from pancode.cli.face import Face, who
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
+from pancode.connection import home_of
 
 app = Commands()
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
@@ -21,7 +24,8 @@ def web(
 ) -> None:
     """Open the web console in your browser. The link is good for one use and a short time.
 
-    The coordinator serves it where the setting `api.listen` says, such as 127.0.0.1:7433.
+    The coordinator serves it where the setting `api.listen` says, such as 127.0.0.1:7433. The browser gets
+    the link from a file that you alone may read; where it may not read that: --print.
     """
     made = face.client().post("/v1/web/codes", {"by": who()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
@@ -33,7 +37,10 @@ def web(
 
 
 def _opened(face: Face, url: str) -> bool:
-    """Whether a browser took it; a machine without a screen has none."""
+    """Whether a browser took it; a machine without a screen has none.
+
+    The browser is given a file, not the link: every user of this machine may read its command line.
+    """
     import webbrowser
 
     try:
@@ -44,4 +51,4 @@ def _opened(face: Face, url: str) -> bool:
     if getattr(found, "name", "") in _TEXT_ONLY:
         face.note("the browser here shows text alone: open the link in another one")
         return False
-    return bool(found.open(url))
+    return bool(found.open(laid(home_of(os.environ), url).as_uri()))

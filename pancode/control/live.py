@@ -191,6 +191,8 @@ class Visits:
 
     codes: dict[str, WebCode] = field(default_factory=dict)
     """By the digest of the code: those that were not traded yet."""
+    used: dict[str, str] = field(default_factory=dict)
+    """By the digest of the code: the token that it was traded for. The newest ones."""
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     """Our boot clock at each failure of late."""
     at_work: set[tuple[str, str]] = field(default_factory=set)

@@ -7,9 +7,19 @@ from pancode.control.access.tokens import create, failed
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.domain.access.scopes import AccessScope
-from pancode.domain.access.tokens import CODE_MS, WEB, AccessError, NewToken, WebCode, digest
+from pancode.domain.access.tokens import (
+    CODE_MS,
+    WEB,
+    AccessError,
+    NewToken,
+    WebCode,
+    digest,
+    invalid_code,
+    used_code,
+)
 
-CODE_BYTES = 16
+CODE_BYTES, MOST_USED = 16, 100
+"""So many codes that were used are known again."""
 
 
 def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: str) -> str:
@@ -27,11 +37,23 @@ def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: st
 
 def trade(core: Core, text: str) -> MadeTokenShape:
     """The token for a code. AccessError for one that is not known, was used or is too old."""
+    key = digest(text)
     with core.lock:
-        code = core.live.visits.codes.pop(digest(text), None)
+        code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
-            why = f"it is good once, for {CODE_MS // 1_000} s"
-            error = AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
-            failed(core, error)
-            raise error
-        return create(core, code.wanted, code.by)
+            raise _refused(core, used.get(key))
+        made = create(core, code.wanted, code.by)
+        used[key] = code.wanted.name
+        for old in list(used)[:-MOST_USED]:
+            del used[old]
+        return made
+
+
+def _refused(core: Core, session: str | None) -> AccessError:
+    """What to raise. `session`: what the code has opened before; then two have had the same link."""
+    error = invalid_code() if session is None else used_code(session)
+    failed(core, error)
+    if session is not None:
+        with unit_of_work(core) as work:
+            work.audit("trust", "warning", "code for a browser used again", token=session)
+    return error

@@ -73,6 +73,23 @@ def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
     return found
 
 
+def invalid_code() -> AccessError:
+    """A code that nobody was given, or that is too old."""
+    why = f"it is good once, for {CODE_MS // 1_000} s"
+    return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
+
+
+def used_code(session: str) -> AccessError:
+    """A code that has opened this session before. Perhaps its link was read by somebody else."""
+    return AccessError(
+        "this code was used already",
+        why=f"it opened the session {session}; if that was not you, somebody else may do there what you may",
+        fix=f"look with `pancode token ls`; end it with `pancode token revoke {session}`; then: pancode web",
+        code="used_code",
+        details={"session": session},
+    )
+
+
 def must_allow(token: ApiToken, needed: AccessScope, asked: str) -> None:
     """AccessError where the token lacks the scope."""
     if not allows(token.scopes, needed):

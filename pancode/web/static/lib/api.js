@@ -76,7 +76,7 @@ export async function trade() {
   try {
     session.keep((await post("web/session", { code: found[1] })).token);
   } catch (problem) {
-    if (!session.token) session.drop(problem.status ? `This link cannot be used: ${problem.message}. ${problem.why}` : problem.message);
+    if (!session.token) session.drop(problem.status ? `This link cannot be used: ${problem.message}. ${problem.why}. What helps: ${problem.fix}` : problem.message);
   }
 }
 
