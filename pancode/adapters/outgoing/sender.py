@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 from pancode import __version__
 from pancode.adapters.files import write_durable
+from pancode.adapters.outgoing.deadline import Deadline
 from pancode.domain.notices.routing import NotifyRules
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 
 CHILD = ("-I", "-m", "pancode.adapters.outgoing.child")
 CHILD_S, POST_S = 30.0, 10.0
+"""For a notice, and for all of a POST."""
 _OURS = "PANCODE_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 Resolve = Callable[[str, int], list[str]]
@@ -102,11 +104,12 @@ class Sender:
             raise kind(str(answer["why"]))
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        parts = urlsplit(url)
+        parts, deadline = urlsplit(url), Deadline()
         try:
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            return self._posted(
-                parts.scheme, (parts.hostname or "", port), _path(parts.path, parts.query), headers, body
+            end, path = (parts.hostname or "", port), _path(parts.path, parts.query)
+            return deadline.run(
+                lambda: self._posted(deadline, (parts.scheme, *end), path, headers, body), POST_S
             )
         except (OSError, ValueError, http.client.HTTPException) as exc:
             raise UnavailableError(
@@ -114,14 +117,24 @@ class Sender:
             ) from exc
 
     def _posted(
-        self, scheme: str, end: tuple[str, int], path: str, headers: Mapping[str, str], body: bytes
+        self,
+        deadline: Deadline,
+        end: tuple[str, str, int],
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
     ) -> str:
-        host, port = end
+        scheme, host, port = end
         address = allowed(scheme, host, self._resolve(host, port))
         wire: socket.socket = socket.create_connection((address, port), POST_S)
         try:
+            deadline.hold(wire)
             if scheme == "https":
-                wire = ssl.create_default_context().wrap_socket(wire, server_hostname=host)
+                secured = ssl.create_default_context().wrap_socket(
+                    wire, server_hostname=host, do_handshake_on_connect=False
+                )
+                wire = deadline.hold(secured)
+                secured.do_handshake()
             connection = http.client.HTTPConnection(host, port, timeout=POST_S)
             connection.sock = wire
             connection.request("POST", path, body, {"User-Agent": f"pancode/{__version__}", **headers})

@@ -8,7 +8,7 @@ from pancode.control.core import Core
 from pancode.control.outgoing.ports import DeliveryTry
 from pancode.control.work import Work
 from pancode.domain.names import not_found
-from pancode.domain.notices.pacing import NOTIFY, again_ms
+from pancode.domain.notices.pacing import MOST_WAITING, NOTIFY, again_ms, too_old
 from pancode.domain.records import Delivery, DeliveryState, Setting, Webhook
 from pancode.domain.values import replace
 from pancode.errors import ConflictError
@@ -31,7 +31,8 @@ def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
     for one in new:
         if work.tx.get(Delivery, one.id) is None:
             work.tx.insert(one)
-    for target in {one.target for one in new}:
+    for target in sorted({one.target for one in new}):
+        _drop_waiting(work, target)
         _forget_old(work, target)
 
 
@@ -104,6 +105,24 @@ def again(work: Work, delivery: str, core: Core) -> Delivery:
     anew = replace(found, state=DeliveryState.WAITING, tries=0, due_ms=now, done_ms=None)
     work.tx.put(anew)
     return anew
+
+
+def _drop_waiting(work: Work, target: str) -> None:
+    """Old ones of a target that takes too little: the log has them as failed, the audit the last of them."""
+    mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
+    dropped = [
+        replace(
+            one,
+            state=DeliveryState.FAILED,
+            status=f"dropped: more than {MOST_WAITING} waited",
+            done_ms=work.core.wall_ms(),
+        )
+        for one in too_old(mine)
+    ]
+    for one in dropped:
+        work.tx.put(one)
+    if dropped:
+        _record(work, dropped[-1])
 
 
 def _forget_old(work: Work, target: str) -> None:

@@ -1,4 +1,7 @@
-"""The thread that delivers: one try at a time for each target, so that a slow one holds up no other."""
+"""The thread that delivers: one try at a time for each target, and a rest after one that failed.
+
+So a target that is slow, or takes nothing, holds one of a few threads for one try, which has a deadline.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pancode.control.outgoing.following import FeedFollower
 from pancode.control.outgoing.looking import troubles
 from pancode.control.outgoing.ports import DeliveryTry, OutgoingPort
 from pancode.control.work import unit_of_work
-from pancode.domain.notices.pacing import NOTIFY, WEBHOOK, Sending, to_send
+from pancode.domain.notices.pacing import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.notices.signing import encoded, headers
 from pancode.domain.notices.words import digest
@@ -34,6 +37,8 @@ class Outgoing:
         self._core, self._port = core, port
         self._follower = FeedFollower(core)
         self._busy: set[str] = set()
+        self._rests: dict[str, int] = {}
+        """Targets that could not be reached, and until when they are left alone."""
         self.troubles: list[str] = []
         """What did not arrive, in words; newly looked up after each try."""
         self._lock = threading.Lock()
@@ -73,12 +78,12 @@ class Outgoing:
         self._follower.follow(rules)
         wait_s = LOOK_S
         for target, mine in self._by_target().items():
-            plan = self._plan(target, mine)
             now = self._core.wall_ms()
+            plan = rested(self._plan(target, mine), self._rests.get(target, 0), now)
             if plan.again_ms is not None:
                 wait_s = min(wait_s, max(0.0, (plan.again_ms - now) / 1000))
             if plan.now:
-                self._begin(target, plan.now, rules, here)
+                self._begin(target, plan.now[0], rules, here)
         return wait_s
 
     def _by_target(self) -> dict[str, list[Delivery]]:
@@ -99,26 +104,25 @@ class Outgoing:
         sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
         return to_send(mine, sorted(sent), now)
 
-    def _begin(
-        self, target: str, batches: Sequence[Sequence[Delivery]], rules: NotifyRules, here: bool
-    ) -> None:
+    def _begin(self, target: str, batch: Sequence[Delivery], rules: NotifyRules, here: bool) -> None:
         with self._lock:
             if target in self._busy or self._stopping.is_set():
                 return
             self._busy.add(target)
         if here:
-            self._deliver(target, batches, rules)
+            self._deliver(target, batch, rules)
         else:
-            self._tries.submit(self._deliver, target, batches, rules)
+            self._tries.submit(self._deliver, target, batch, rules)
 
-    def _deliver(self, target: str, batches: Sequence[Sequence[Delivery]], rules: NotifyRules) -> None:
+    def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
+        """One try. What else is due for this target has its turn with the next round, behind others."""
         try:
-            for batch in batches:
-                if self._stopping.is_set():
-                    break
-                sent = self._tried(target, batch, rules)
-                with unit_of_work(self._core) as work:
-                    rows.ended(work, batch, sent)
+            sent = self._tried(target, batch, rules)
+            with unit_of_work(self._core) as work:
+                rows.ended(work, batch, sent)
+            self._rests.pop(target, None)
+            if not sent.ok and not sent.final:
+                self._rests[target] = self._core.wall_ms() + rest_ms(target)
             self.troubles = troubles(self._core, rules)
         except Exception:
             log.exception("%s: a delivery could not be made, or not be written down", target)

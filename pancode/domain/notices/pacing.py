@@ -12,6 +12,8 @@ A_MINUTE, MOST = 60_000, 5
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
 WEBHOOK_AGAIN_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 14_400_000)
 """Until the next try; after the last of them a delivery has failed."""
+MOST_WAITING = 200
+"""Deliveries of one target; the oldest are given up for newer ones."""
 NOTIFY, WEBHOOK = "notify:", "webhook:"
 """How targets of deliveries begin."""
 
@@ -39,5 +41,26 @@ def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) ->
 
 def again_ms(target: str, tries: int) -> int | None:
     """How long to wait after so many tries; None: it has failed."""
-    pauses = NOTICE_AGAIN_MS if target.startswith(NOTIFY) else WEBHOOK_AGAIN_MS
+    pauses = _pauses(target)
     return pauses[tries - 1] if tries <= len(pauses) else None
+
+
+def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
+    """A target that could not be reached is left alone until then, with all that waits for it."""
+    if until_ms <= now_ms or not planned.now:
+        return planned
+    return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
+
+
+def rest_ms(target: str) -> int:
+    """How long a target is left alone after a try that failed, whatever else waits for it."""
+    return _pauses(target)[0]
+
+
+def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Those to drop, so that newer ones have their turn. `waiting`: of one target, the oldest first."""
+    return waiting[:-MOST_WAITING]
+
+
+def _pauses(target: str) -> tuple[int, ...]:
+    return NOTICE_AGAIN_MS if target.startswith(NOTIFY) else WEBHOOK_AGAIN_MS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -105,6 +106,31 @@ def test_what_is_no_success_is_an_error_and_a_redirect_is_not_followed(
     assert len(receiver.came) == 3
     with pytest.raises(UnavailableError):
         sender(tmp_path).post("http://127.0.0.1:1/", {}, b"{}")
+
+
+def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pancode.adapters.outgoing.sender.POST_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        cut = threading.Event()
+
+        def drip() -> None:
+            wire, _ = listening.accept()
+            with wire:
+                try:
+                    while not cut.wait(0.1):
+                        wire.sendall(b"H")
+                except OSError:
+                    cut.set()
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        with pytest.raises(UnavailableError) as refused:
+            sender(tmp_path).post(f"http://127.0.0.1:{listening.getsockname()[1]}/", {}, b"{}")
+        assert "no whole answer within 1 s" in str(refused.value.why)
+        assert cut.wait(30), "the connection is ended, too"
+        thread.join()
 
 
 @pytest.mark.parametrize(

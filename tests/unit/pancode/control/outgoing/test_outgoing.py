@@ -10,6 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.control.outgoing.sending import Outgoing
+from pancode.domain.notices import pacing
 from pancode.domain.notices.routing import NoticeRoute, NotifyRules, QuietHours
 from pancode.domain.records import Audit, Delivery
 from pancode.errors import NotFoundError, UnavailableError
@@ -83,6 +84,41 @@ def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: World) -> N
     world.outgoing = world.fresh()
     world.outgoing.round(here=True)
     assert len(world.post.notices) == 1 and world.states() == ["sent"]
+
+
+def hooked(world: World) -> None:
+    world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook", "events": []})
+
+
+def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_failed(world: World) -> None:
+    hooked(world)
+    world.post.down = "no answer"
+    world.fail(3)
+    for _ in range(3):
+        world.outgoing.round(here=True)
+    tried = [one for one in world.desk.rows(Delivery) if one.target == "webhook:ci" and one.tries]
+    assert [one.tries for one in tried] == [1], "the others wait with it"
+    world.post.down = ""
+    world.desk.clock.ms += 5_000
+    world.outgoing.round(here=True)
+    assert len(world.post.posts) == 1, "one for each round, so that other targets have their turn"
+    for _ in range(4):
+        world.outgoing.round(here=True)
+    assert len(world.post.posts) == 3
+
+
+def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "MOST_WAITING", 2)
+    world.post.down = "no answer"
+    world.fail(5)
+    world.outgoing.round(here=True)
+    assert sorted(world.states()) == ["failed"] * 3 + ["waiting"] * 2
+    log = world.http.get("/v1/deliveries", target="notify:phone").json()["deliveries"]
+    assert [row["status"].startswith("dropped") for row in log] == [False, False, True, True, True]
+    (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
+    assert "dropped" in str(told.detail["words"])
 
 
 def test_what_happens_while_nobody_sends_is_sent_later(world: World) -> None:
