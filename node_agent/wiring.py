@@ -47,11 +47,12 @@ from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
+from node_agent.wire.spoken import WORDS_KEY
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, DepotAccess
 from node_agent.workspace.recipe import machine as machine_name
@@ -124,7 +125,12 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
-    seen = replace(around, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
+    seen = replace(
+        around,
+        server=lambda order: _fact(endpoints, order),
+        before=sessions.used_before,
+        proof=lambda order: {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()},
+    )
     runtimes = NodeRuntimes(seen)
     journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))

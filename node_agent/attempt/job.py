@@ -19,8 +19,9 @@ from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.control import PersonSays
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.marks import Mark
+from node_agent.wire.spoken import sealed
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
@@ -98,8 +99,11 @@ class Job:
         """Give a running attempt words of a person; what it never reads, the coordinator hears nothing of."""
         entry = self._context.journal.get(said.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
+            secret = self._context.key.secret(words_in(str(said.identity)))
             with contextlib.suppress(StepFailed):
-                self._context.workspaces.tell(said.identity, said.number, said.text)
+                self._context.workspaces.tell(
+                    said.identity, said.number, sealed(secret, said.number, said.text)
+                )
 
     def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:

@@ -217,7 +217,7 @@ class WorkspacesPort(Protocol):
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
     def tell(self, identity: AttemptId, number: int, text: str) -> None:
-        """Lay a person's words where a program of ours looks for them. The same number again: no effect."""
+        """Lay a person's sealed words where a program of ours looks. The same number again: no effect."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """The board of its workflow as files, before anything of the attempt runs. Idempotent."""

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> Loop:
-    began = clock.mono_ms()
+    began, words = clock.mono_ms(), PersonWords.of(spec.home, voice)
     tree = Tree(spec.top, spec.folder)
     tools = forms(spec.tools)
     system = system_of(spec, [one.name for one in tools])
@@ -92,7 +92,7 @@ def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> L
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
-        words=PersonWords.of(spec.home, voice).new,
+        words=words.new,
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import ATTEMPT, words_in
+from node_agent.wire.spoken import SEAL, WORDS_KEY, unsealed
 
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is told when it is so long, or when the last one was told so long ago."""
 MOST_WORDS = 40_000
-"""Bytes of one file that are read."""
+"""Bytes of one person's words that are read."""
 SAYS = "A person adds, while you work: {}"
 
 
@@ -53,36 +55,63 @@ class Voice:
 
 
 class PersonWords:
-    """`home`: of the run; `attempt`: whose words count there; a session's home may have others."""
+    """`home`: of the run; `attempt`: whose words count there; a session's home may have others.
 
-    def __init__(self, home: str, attempt: str, voice: Voice) -> None:
-        self._folder, self._voice = os.path.join(home, words_in(attempt)), voice
-        self._seen: set[str] = set()
+    Every program of the run may write there: only what the node has sealed with `secret` is a person's.
+    """
+
+    def __init__(self, home: str, attempt: str, secret: str, voice: Voice) -> None:
+        self._folder, self._secret, self._voice = os.path.join(home, words_in(attempt)), secret, voice
+        self._seen: set[int] = set()
 
     @classmethod
     def of(cls, home: str, voice: Voice) -> PersonWords:
-        """Those for the attempt that this process is of."""
-        return cls(home, os.environ.get(ATTEMPT, ""), voice)
+        """Those for the attempt of this process. Takes the secret away: call it before anything runs."""
+        secret = b""
+        with contextlib.suppress(OSError):
+            at = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                secret = _read(WORDS_KEY, at)
+                os.unlink(WORDS_KEY, dir_fd=at)
+            finally:
+                os.close(at)
+        return cls(home, os.environ.get(ATTEMPT, ""), secret.decode("ascii", "replace"), voice)
 
     def new(self) -> str:
         """All that was said since the last look, oldest first; empty: nothing. It counts as heard."""
         told = []
-        for name in self._names():
-            self._seen.add(name)
-            text = self._text(name)
-            if text:
-                told.append(SAYS.format(text))
-                self._voice.tell("heard", number=int(name))
+        for number, text in self._found():
+            self._seen.add(number)
+            told.append(SAYS.format(text))
+            self._voice.tell("heard", number=number)
         return "\n\n".join(told)
 
-    def _names(self) -> list[str]:
+    def _found(self) -> list[tuple[int, str]]:
+        """What cannot be read, or is not sealed, is looked at again: the node may lay words of that name."""
         try:
-            found = os.listdir(self._folder)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             return []
-        return sorted((one for one in found if one.isdecimal() and one not in self._seen), key=int)
+        try:
+            names = [name for name in os.listdir(folder) if name.isascii() and name.isdecimal()]
+            numbers = sorted({int(name) for name in names} - self._seen)
+            read = [(one, unsealed(self._secret, one, _read(str(one), folder))) for one in numbers]
+        finally:
+            os.close(folder)
+        return [(number, text) for number, text in read if text]
 
-    def _text(self, name: str) -> str:
-        with contextlib.suppress(OSError), open(os.path.join(self._folder, name), "rb") as file:
-            return file.read(MOST_WORDS).decode("utf-8", "replace")
-        return ""
+
+def _read(name: str, folder: int) -> bytes:
+    """Of a regular file, without waiting for anybody; empty for anything else."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return b""
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return os.read(handle, SEAL + MOST_WORDS)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+    return b""

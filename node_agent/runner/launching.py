@@ -78,6 +78,8 @@ class LaunchSurroundings:
     """The endpoint that the order names, as last seen."""
     before: Callable[[Order], Usage] = lambda order: Usage()
     """The earlier usage of the session that the order resumes."""
+    proof: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
+    """Files of the run's home, with which its program knows a person's words; it takes them away at once."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
 
@@ -182,7 +184,7 @@ class NodeRuntimes:
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
-            login=made.login,
+            login={**made.login, **(around.proof(order) if runtime.capabilities.hears else {})},
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,
@@ -280,12 +282,10 @@ class NodeRuntimes:
 
     def _allowed(self, order: Order) -> dict[str, str]:
         """The variables that the order allows, as far as there are; a secret that it names must be there."""
-        values = self._around.values()
+        values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in order.secrets if name not in values]
         if missing:
-            told = [
-                f"{name} ({why})" if (why := self._around.why_missing(name)) else name for name in missing
-            ]
+            told = [f"{name} ({why})" if (why := why_of(name)) else name for name in missing]
             words = f"secrets that are not on {self._around.node}: {', '.join(told)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}

@@ -273,6 +273,8 @@ class Capabilities:
     """The policy is asked before a command is run, by a hook of the program's or by itself."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
+    hears: bool = False
+    """Takes a person's words while it works."""
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that its model takes."""
 

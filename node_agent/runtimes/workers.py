@@ -46,6 +46,7 @@ CAPABILITIES = Capabilities(
     turn_limit=True,
     prompted=True,
     asks_first=True,
+    hears=True,
     reasoning=frozenset(LEVELS),
     narrows=True,
     tells_turns=True,

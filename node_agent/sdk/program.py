@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     clock = SystemClock()
     take_elsewhere(Grammar(sys.executable).take_apart)
     voice = Voice(clock)
+    words = PersonWords.of(spec.home, voice)  # before anything of the run can read its secret
     tools = forms(spec.tools)
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> int:
     turns, result, over = 0, "", None
     try:
         host = Host(_driver(argv[4], argv[5], env), deeds, voice, clock, limits, spec.model)
-        host.words = PersonWords.of(spec.home, voice).new
+        host.words = words.new
         try:
             result = host.run(first)
         finally:

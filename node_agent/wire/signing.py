@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -170,6 +171,10 @@ class SigningKey:
             payload=envelope.payload,
             signatures=(*envelope.signatures, added),
         )
+
+    def secret(self, subject: str) -> str:
+        """A secret for this subject alone, the same each time; it tells nothing of the key or of others."""
+        return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
         sig = self._key.sign(pae(payload_type, payload))

@@ -152,7 +152,7 @@ class Workspaces:
 
     @translated("words for the agent")
     def tell(self, identity: AttemptId, number: int, text: str) -> None:
-        """Lay a person's words where a program of ours looks for them, whatever the agent has put there."""
+        """Lay a person's sealed words where a program of ours looks, whatever the agent has put there."""
         folder = words_in(str(identity))
         homes.lay(self._home.places(identity).home, folder, str(number), text.encode())
 

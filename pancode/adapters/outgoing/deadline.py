@@ -1,4 +1,4 @@
-"""Gives a conversation with another side one deadline for all of it: name, connection, question and answer."""
+"""Gives a conversation with another side one deadline for all of it: name, connection, answer."""
 
 from __future__ import annotations
 
