@@ -47,12 +47,11 @@ from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
-from node_agent.wire.identity import AttemptId, words_in
+from node_agent.wire.identity import WORDS_KEY, AttemptId, words_in
 from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
-from node_agent.wire.spoken import WORDS_KEY
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, DepotAccess
 from node_agent.workspace.recipe import machine as machine_name

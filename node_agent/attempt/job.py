@@ -19,9 +19,8 @@ from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.control import PersonSays
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, words_in
+from node_agent.wire.identity import AttemptId, sealed, words_in
 from node_agent.wire.marks import Mark
-from node_agent.wire.spoken import sealed
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 

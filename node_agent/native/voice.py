@@ -8,8 +8,7 @@ import os
 import stat
 
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import ATTEMPT, words_in
-from node_agent.wire.spoken import SEAL, WORDS_KEY, unsealed
+from node_agent.wire.identity import ATTEMPT, SEAL, WORDS_KEY, unsealed, words_in
 
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is told when it is so long, or when the last one was told so long ago."""

@@ -1,7 +1,9 @@
-"""The identity that every message carries: run, attempt and fence."""
+"""The identity that every message carries: run, attempt, fence; what proves words to an attempt."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 
 from pydantic import Field
@@ -12,11 +14,34 @@ _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15}
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
 """The variable that every process of an attempt has; its value is the attempt's identity."""
+WORDS_KEY = "words.key"
+"""The file of the run's home with the attempt's secret. Our worker takes it away before anything else runs.
+
+Not a variable: a sandbox's first process shows its environment to all that run in there.
+"""
+SEAL = 64 + 1
+"""Bytes before the words: hexadecimal digits and the end of the line."""
 
 
 def words_in(attempt: str) -> str:
     """The folder below a run's home that has what people say to this attempt: a file for each, by number."""
     return f"words-{attempt}"
+
+
+def sealed(secret: str, number: int, text: str) -> str:
+    """What a file of words holds: good under this number only, for who has the attempt's secret."""
+    return f"{_seal(secret, number, text.encode())}\n{text}"
+
+
+def unsealed(secret: str, number: int, data: bytes) -> str | None:
+    """The words; None where somebody else wrote them, or for another number, and where there is no secret."""
+    seal, text = data[: SEAL - 1], data[SEAL:]
+    good = hmac.compare_digest(seal, _seal(secret, number, text).encode())
+    return text.decode("utf-8", "replace") if secret and good else None
+
+
+def _seal(secret: str, number: int, text: bytes) -> str:
+    return hmac.new(secret.encode(), b"%d\n%b" % (number, text), hashlib.sha256).hexdigest()
 
 
 class AttemptId(WireModel):

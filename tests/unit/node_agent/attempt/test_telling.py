@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.control import PersonSays
-from node_agent.wire.identity import words_in
-from node_agent.wire.spoken import unsealed
+from node_agent.wire.identity import unsealed, words_in
 from tests.unit.node_agent.stage import NODE, identity, running
 
 

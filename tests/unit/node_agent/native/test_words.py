@@ -11,8 +11,7 @@ from node_agent.chat.messages import Asked
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.shim.process import MARKER
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.identity import ATTEMPT, words_in
-from node_agent.wire.spoken import WORDS_KEY, sealed, unsealed
+from node_agent.wire.identity import ATTEMPT, WORDS_KEY, sealed, unsealed, words_in
 from node_agent.workspace.homes import lay
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 

@@ -393,13 +393,3 @@ def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
     with pytest.raises(StepFailed, match="held by the sandbox alone") as failed:
         RUNTIMES.launch(order.model_copy(update={"policy": closed}), WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
-
-
-def test_only_who_hears_a_person_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
-    runtimes = NodeRuntimes(replace(AROUND, proof=lambda order: {"words.key": b"proof"}))
-    orders = (order_of(runtime="native", model="groq/m"), order_of())
-    told = [
-        one.model_copy(update={"policy": one.policy.model_copy(update={"told_only": True})}) for one in orders
-    ]
-    ours, other = (runtimes.launch(order, WORK, HOME) for order in told)
-    assert ours.login == {"words.key": b"proof"} and "words.key" not in {**ours.files, **other.login}

@@ -1,0 +1,19 @@
+"""What proves a person's words is given to programs that hear them, and to no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from node_agent.runner.launching import NodeRuntimes
+from tests.unit.node_agent.runner.test_launching import AROUND, HOME, WORK
+from tests.unit.node_agent.stage import order_of
+
+
+def test_only_who_hears_a_person_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
+    runtimes = NodeRuntimes(replace(AROUND, proof=lambda order: {"words.key": b"proof"}))
+    orders = (order_of(runtime="native", model="groq/m"), order_of())
+    told = [
+        one.model_copy(update={"policy": one.policy.model_copy(update={"told_only": True})}) for one in orders
+    ]
+    ours, other = (runtimes.launch(order, WORK, HOME) for order in told)
+    assert ours.login == {"words.key": b"proof"} and "words.key" not in {**ours.files, **other.login}
