@@ -124,12 +124,8 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
-    seen = replace(
-        around,
-        server=lambda order: _fact(endpoints, order),
-        before=sessions.used_before,
-        proof=lambda order: {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()},
-    )
+    told = replace(around, proof=lambda order: _proof(key, order))
+    seen = replace(told, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
     runtimes = NodeRuntimes(seen)
     journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
@@ -239,6 +235,10 @@ def _around(path: str, vault: Vault, machine: MachineProbe, node: str) -> Launch
         node=node,
         rules=lambda: machine.ceiling().rules,
     )
+
+
+def _proof(key: SigningKey, order: Order) -> dict[str, bytes]:
+    return {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()}
 
 
 def _fact(endpoints: EndpointTable, order: Order) -> EndpointFact | None:

@@ -250,7 +250,7 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime: the node does the rest, or says that it cannot."""
+    """The abilities of a runtime; the node does the rest. `hears`: a person's words while it works."""
 
     stream: bool = False
     usage: bool = False
@@ -271,10 +271,9 @@ class Capabilities:
     """Its parser tells by `Ran` which calls were let through; of others every call counts as asked for."""
     asks_first: bool = False
     """The policy is asked before a command is run, by a hook of the program's or by itself."""
+    hears: bool = False
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
-    hears: bool = False
-    """Takes a person's words while it works."""
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that its model takes."""
 
@@ -328,8 +327,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     }
 
 
-BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}
-"""So that TMPDIR exists."""
+BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # so that TMPDIR exists
 
 
 def whole(text: str) -> str:
