@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pancode.adapters.git.compose import conflict_state
@@ -10,7 +11,16 @@ from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.land import land
 from pancode.adapters.git.land_branch import land_on_branch
 from pancode.adapters.git.merge import commit_of, offer
-from pancode.domain.landing.values import CalledOff, ConflictState, Gates, LandReport, LandRequest, OnBranch
+from pancode.adapters.git.unsettled import unsettled
+from pancode.domain.landing.values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    OnBranch,
+)
 from pancode.domain.values import replace
 
 
@@ -30,6 +40,9 @@ class DepotRepositories:
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
         return conflict_state(Path(project), self._depot, _here(request), branch)
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        return unsettled(self._depot, repo, marked, result, files)
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         return commit_of(self._depot, repo, tree, base)

@@ -42,6 +42,7 @@ class Lander:
         """Its report, with all that faces show. WorkspaceError for one that may not be written."""
         _must_be_verified(run)
         request = self.request_of(run)
+        self._must_be_settled(run, request)
         with self._landings.of(run.id) as landing:
             if not wanted():
                 landing.off.set()
@@ -61,6 +62,26 @@ class Lander:
     def conflict(self, run: Run, branch: str) -> ConflictState:
         """The state of both sides; without files where the change would merge cleanly."""
         return self._repositories.conflict(str(run.project), self.request_of(run), branch)
+
+    def _must_be_settled(self, run: Run, request: LandRequest) -> None:
+        """WorkspaceError where it was to settle a conflict and has left a file as it was, or with markers."""
+        terms = run.terms.get("resolves")
+        if not isinstance(terms, dict):
+            return
+        marked = str(terms.get("marked") or run.workspace["snapshot"])
+        left = self._repositories.unsettled(
+            request.repo_id, marked, request.result_commit, terms.get("files", ())
+        )
+        if request.result_commit != marked and not left:
+            return
+        why = "; ".join(f"{one.path} {one.why}" for one in left) or "it changed nothing"
+        raise WorkspaceError(
+            f"{run.id} was not landed: it has not settled the conflict of {terms['run']}",
+            why=why,
+            fix=f'pancode runs continue {run.id} "settle each file"; or anew: '
+            f"pancode land {terms['run']} --resolve",
+            code="not_settled",
+        )
 
     def _landed(self, run: Run, request: LandRequest, way: LandWay, off: Callable[[], bool]) -> LandReport:
         judge = LandingJudge(self._core, self._repositories, run, way, off)

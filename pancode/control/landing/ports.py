@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
-from pancode.domain.landing.values import CalledOff, ConflictState, Gates, LandReport, LandRequest, OnBranch
+from pancode.domain.landing.values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    OnBranch,
+)
 
 
 class Repositories(Protocol):
@@ -23,6 +32,9 @@ class Repositories(Protocol):
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
         """The state of both sides of a conflict, in the depot only. Without files: there is no conflict."""
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        """Of `files`, which conflict in the commit `marked`: those that `result` has not settled."""
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
         """A commit of a tree of the depot; always the same one."""

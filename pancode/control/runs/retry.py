@@ -31,10 +31,25 @@ def dispatch_again(core: Core, around: Surroundings, old: Run, by: str, resume: 
         raise UsageError(
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
+    _must_be_no_settling(old)
     request = request_of(old, by)
     request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
+
+
+def _must_be_no_settling(old: Run) -> None:
+    """UsageError for a run that was to settle a conflict: its place was that conflict, as it was then."""
+    resolves = old.terms.get("resolves")
+    if resolves:
+        branch = resolves["way"].get("branch")
+        raise UsageError(
+            f"{old.id} cannot be retried: it was to settle the conflict of {resolves['run']}",
+            why="a retry begins at the project's files as they are now, which have no conflict in them",
+            fix=f"pancode land {resolves['run']} --resolve{f' --branch {branch}' if branch else ''}; "
+            f"or go on with its result: pancode runs continue {old.id}",
+            code="settles_conflict",
+        )
 
 
 def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:

@@ -104,7 +104,8 @@ class DispatchRequest:
     continues: str | None = None
     """The run that it goes on from."""
     resolves: Mapping[str, object] = field(default_factory=dict)
-    """The conflict that it settles: `run`, `origin` (a commit without its change), `way`, `trailers`."""
+    """The conflict that it settles: `run`, `origin` (a commit without its change), `marked` (one with
+    both sides), `files`, `way`, `trailers`."""
     answers: str | None = None
     """A person's answer to the question of that run; nobody else can answer it then."""
     walled: bool = False

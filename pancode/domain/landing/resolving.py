@@ -40,6 +40,8 @@ def resolving(old: Run, again: DispatchRequest, state: ConflictState, way: LandW
         resolves={
             "run": old.id,
             "origin": state.ours,
+            "marked": state.commit,
+            "files": list(state.files),
             "way": way.to_row(),
             "trailers": list(trailers_of(old)),
         },

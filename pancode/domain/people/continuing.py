@@ -90,6 +90,7 @@ def continued(
         begins=beginning(old),
         continues=old.id,
         answers=answers,
+        resolves=old.terms.get("resolves", {}) if old.landed is None else {},
         retry_of=None,
     )
 

@@ -76,4 +76,4 @@ class RunTerms(TypedDict, total=False):
     origin: str
     """The snapshot at which the first step of its workflow began, or one's own side of a conflict."""
     resolves: dict[str, Any]
-    """The conflict that it settles: run, origin, way, trailers; as DispatchRequest has it."""
+    """The conflict that it settles: run, origin, marked, files, way, trailers; as DispatchRequest has it."""

@@ -8,6 +8,7 @@ import pytest
 
 from pancode.adapters.git.compose import conflict_state
 from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.unsettled import unsettled
 from pancode.domain.landing.values import ConflictState, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_c
 from tests.integration.git.repos import NOW_MS
@@ -30,7 +31,13 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Desk, branch: str
     git = coordinator.depot.git(request.repo_id)
     marked = git.must("cat-file", "blob", f"{state.commit}:c").text()
     assert "<<<<<<<" in marked and "mine" in marked and "\nk\n" in marked
+    left = unsettled(coordinator.depot, request.repo_id, state.commit, state.commit, state.files)
+    assert [(one.path, one.why) for one in left] == [("c", "is as it was when the conflict began")]
+    half = _settled(coordinator, state, marked.replace("<<<<<<<", "<<<"))
+    left = unsettled(coordinator.depot, request.repo_id, state.commit, half, state.files)
+    assert [(one.path, one.why) for one in left] == [("c", "still has the markers of the conflict")]
     settled = replace(request, snapshot_commit=state.ours, result_commit=_settled(coordinator, state))
+    assert not unsettled(coordinator.depot, request.repo_id, state.commit, settled.result_commit, state.files)
     if branch:
         report = land_on_branch(
             user.path, coordinator.depot, settled, OnBranch(branch, "settled", NOW_MS, trailers=("A: b",))
@@ -42,14 +49,14 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Desk, branch: str
     assert report.status is LandStatus.LANDED and report.files == ("c",)
 
 
-def _settled(coordinator: Desk, state: ConflictState) -> str:
+def _settled(coordinator: Desk, state: ConflictState, text: str = LINES + "mine\nk\n") -> str:
     """As an agent would."""
     agent, depot = coordinator.agent, str(coordinator.depot.path(coordinator.taken.repo_id))
     git = coordinator.depot.git(coordinator.taken.repo_id)
     git.must("update-ref", "refs/pancode/snap/r-bbbb", state.commit)
     agent.git("fetch", "-q", depot, "refs/pancode/snap/r-bbbb")
     agent.git("checkout", "-q", "--detach", "FETCH_HEAD")
-    agent.write("c", LINES + "mine\nk\n")
+    agent.write("c", text)
     agent.git("commit", "-qam", "settled")
     agent.git("push", "-q", "-f", depot, "HEAD:refs/pancode/r-bbbb/1.1")
     return agent.head

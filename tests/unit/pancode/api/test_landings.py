@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from pancode.adapters.git.depot import Depot
 from pancode.control.landing import asked
 from pancode.control.landing.lander import Lander
 from pancode.control.landing.resolving import resolve
-from pancode.domain.landing.values import ConflictState, LandWay
+from pancode.control.people.continuing import continue_run
+from pancode.control.runs.retry import dispatch_again, request_of
+from pancode.domain.landing.values import Conflict, ConflictState, LandWay
+from pancode.domain.people.continuing import continued
 from pancode.domain.records import Run
 from pancode.domain.values import replace
-from pancode.errors import UsageError
+from pancode.errors import UsageError, WorkspaceError
 from pancode.wiring.repositories import DepotRepositories
 from tests.unit.pancode.api.test_inbox import keep
 from tests.unit.pancode.api.world import World
@@ -99,3 +102,63 @@ def test_where_nothing_conflicts_nothing_is_dispatched(world: World, old: Run, t
         _resolve(world, old, tmp_path)
     assert refused.value.fix == f"pancode land {old.id}"
     assert len(world.context.rows(Run)) == 1
+
+
+class Unsettled(DepotRepositories):
+    """Says which files are left as a test says."""
+
+    def __init__(self, folder: Path, *left: str) -> None:
+        super().__init__(Depot(folder))
+        self.left = left
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        assert (repo, marked, tuple(files)) == ("repo-1", MARKED, ("a.txt",))
+        return tuple(Conflict(name, "still has the markers of the conflict") for name in self.left)
+
+
+@pytest.mark.parametrize(
+    ("commit", "left", "why"),
+    [(COMMIT, ("a.txt",), "a.txt still has the markers"), (None, (), "it changed nothing")],
+)
+def test_what_has_not_settled_the_conflict_is_never_landed(
+    world: World, old: Run, tmp_path: Path, commit: str | None, left: tuple[str, ...], why: str
+) -> None:
+    new = _resolve(world, old, tmp_path, "a.txt")
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    files = ("a.txt",) if commit else ()
+    world.node.deliver(order, commit=commit, change="change" if commit else "no_change", files_changed=files)
+    world.context.turn()
+    core = world.context.plane.core
+    lander = Lander(core, Unsettled(tmp_path, *left))
+    (action,) = asked.waiting(core)
+    asked.carry_out(core, action, lander.land, lambda: False)
+    told = world.context.row(Run, new.id)
+    assert told.landed is None and told.landing["status"] == "not settled"
+    assert why in str(told.landing["why"]) and f"pancode land {old.id} --resolve" in str(told.landing["fix"])
+    with pytest.raises(WorkspaceError, match="has not settled the conflict"):
+        lander.land(told, LandWay("ana", gates=False), lambda: True)
+
+
+def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(
+    world: World, old: Run, tmp_path: Path
+) -> None:
+    new = _resolve(world, old, tmp_path, "a.txt", branch="agent/x")
+    world.context.turn()
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
+    world.context.turn()
+    ended: Run = world.context.row(Run, new.id)
+    core, around = world.context.plane.core, world.coordinator.around({})
+    with pytest.raises(UsageError, match="cannot be retried") as refused:
+        dispatch_again(core, around, ended, "ana")
+    assert f"pancode land {old.id} --resolve --branch agent/x" in refused.value.fix
+    next_one = continue_run(core, around, ended, "settle it", "ana").run
+    assert next_one.terms["resolves"] == ended.terms["resolves"] and next_one.terms["origin"] == OURS
+    assert next_one.workspace["snapshot"] == COMMIT
+    keep(world, replace(ended, landed=COMMIT))
+    landed: Run = world.context.row(Run, new.id)
+    asked_for = continued(landed, request_of(landed, "ana"), "more", False)
+    assert not asked_for.resolves, "what has landed is not counted again"
