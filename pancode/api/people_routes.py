@@ -73,7 +73,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
 def _deny(context: ApiContext, call: ApiCall) -> Any:
     runs = context.plane.runs
     run = runs.find(call.path["run"])
-    if kind_of(run) is ItemKind.LANDING:
+    if kind_of(run) is ItemKind.LANDING and context.plane.people.still_waits(run):
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
     context.plane.people.deny(run.id, call.body.by)
     return runs.brief(run.id)

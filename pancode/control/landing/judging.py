@@ -17,7 +17,7 @@ from pancode.control.landing.ports import Repositories
 from pancode.control.runs.stop import stop
 from pancode.domain.landing.values import Conflict, LandingGates, LandWay, Merged
 from pancode.domain.records import Run
-from pancode.domain.track.verified import passed_on
+from pancode.domain.track.verified import trusted_on
 
 GATE_MS = 3_600_000
 LOOK_S = 0.1
@@ -41,7 +41,7 @@ class LandingJudge:
             return LandingGates(
                 True, "no gates" if not self.run.gates else "its gates were left out (--no-gates)"
             )
-        node = passed_on(self.run) if merged.tested else ""
+        node = trusted_on(self.run) if merged.tested else ""
         if node:
             return LandingGates(True, f"passed on {node}, which has signed it, on the very same tree")
         return self._on_a_node(merged.tree)

@@ -54,7 +54,7 @@ class Verifications:
             self._signal(run, VerificationBegun(other.id if other is not None else "", ""))
         elif other is not None and seen.waits:
             self._signal(run, VerificationOver(judged(found, other)))
-        elif other is not None and other.outcome is not None and seen.node is None:
+        elif other is not None and other.outcome is not None and seen.receipt is None:
             self._signal(run, VerificationOver(judged(found, other)))  # it was lost, and has come back
         else:
             self._begin(found)

@@ -7,12 +7,19 @@ from collections.abc import Iterable
 from node_agent.wire.failure import Outcome
 from pancode.domain.people.continuing import nexts
 from pancode.domain.records import Run, Workflow, WorkflowStep
+from pancode.domain.track.verified import ResultTrust, verified
 
 CLOSED = ("denied", "dropped", "nothing to land")
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether it is done, verified by gates, has changed something, and is not landed or gone on from."""
+    """Whether it is done, passed its gates, has changed something, and is not landed or gone on from.
+
+    Not what another node disputes, or is still asked about.
+    """
+    seen = verified(run)
+    if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
+        return False
     done = run.outcome is Outcome.DONE and bool(run.gates) and gates_passed(run)
     return done and is_open(run, project)
 

@@ -125,10 +125,11 @@ def over(made: Changes, signal: LandingOver) -> Changes:
     waits, report = made.case.action(ActionKind.LAND), signal.report
     if signal.action and waits is not None and waits.id != signal.action:
         return _told(made, report, signal.by)  # another way was asked for meanwhile, and waits
+    if waits is None and report["status"] == CALLED_OFF:
+        return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
     made = made.done(waits)
-    known = made.run.landing.get("status") == CALLED_OFF == report["status"]
     made = people.ask(made) if report["status"] == HELD and not signal.by else made
-    return made if known else _written(made, report, signal.by)
+    return _written(made, report, signal.by)
 
 
 def landed(made: Changes, signal: Landed) -> Changes:

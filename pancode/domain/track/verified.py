@@ -58,6 +58,12 @@ def passed_on(run: Run) -> str:
     return str(run.result.get("node") or "") if whole else ""
 
 
+def trusted_on(run: Run) -> str:
+    """The node on whose word alone its gates need not run again; empty: there is none, or another disputes it."""
+    seen = verified(run)
+    return "" if seen is None or seen.state is ResultTrust.DISPUTED else passed_on(run)
+
+
 def verified(run: Run) -> VerifiedResult | None:
     """None: the run has no result that could be verified."""
     if run.outcome is not Outcome.DONE or run.judges is not None:

@@ -14,7 +14,7 @@ from node_agent.wire.receipt import PersonQuestion
 from pancode.domain.people.inbox import yes_of
 from pancode.domain.records import Audit, FeedEvent, Run
 from pancode.domain.values import replace
-from tests.unit.pancode.api.world import World
+from tests.unit.pancode.api.world import ToldCode, World
 from tests.unit.pancode.control.world import facts, failed
 
 
@@ -144,3 +144,24 @@ def test_a_landing_is_approved_once(world: World) -> None:
     run = held(world)
     told = world.problem("POST", f"/v1/runs/{run}/approve", {"with_commands": True, "scope": "run"})
     assert told["code"] == "bad_value" and len(items(world)) == 1
+
+
+class CountingCode(ToldCode):
+    """Counts the landings that are called off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.off: list[str] = []
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        self.off.append(run.id)
+        return []
+
+
+def test_a_no_to_what_does_not_wait_calls_no_landing_off(world: World) -> None:
+    run, code = held(world), CountingCode()
+    world.coordinator.code = code
+    world.http.post(f"/v1/runs/{run}/deny", {"by": "bob"}).json()
+    assert code.off == [run]
+    assert world.problem("POST", f"/v1/runs/{run}/deny", {})["code"] == "nothing_asked"
+    assert code.off == [run]

@@ -9,11 +9,14 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
+from pancode.control.landing.listing import green
 from pancode.control.landing.verifying import Verifications, ask
 from pancode.control.query import run as query
 from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
-from pancode.domain.track.verified import ResultTrust, verified
+from pancode.domain.track.verified import ResultTrust, trusted_on, verified
+from pancode.domain.values import replace
 from pancode.errors import NotFoundError, RefusedError, UsageError
+from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet
 
 COMMIT = "c" * 40
@@ -68,6 +71,15 @@ class Pair:
             if action.kind is ActionKind.VERIFY:
                 doer.do(action.run, lambda: False)
         self.desk.turn()
+
+    def judge(self, agrees: bool) -> str:
+        """The other node ends its verification; its name."""
+        name, order = self.claimed()
+        failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}
+        told = {} if agrees else {**failed, "reason": "make test failed"}
+        self.answer(name, order, gates=gate(passed=agrees), **told)
+        self.follow()
+        return name
 
     @property
     def run(self) -> Run:
@@ -146,7 +158,6 @@ def test_without_another_node_the_words_are_definite() -> None:
     other = next(name for name in pair.nodes if name != pair.own)
     with pair.desk.ledger.transaction() as tx:
         from pancode.domain.records import Node
-        from pancode.domain.values import replace
 
         node = tx.get(Node, other)
         assert node is not None
@@ -183,3 +194,43 @@ def test_a_coordinator_that_died_between_asks_only_once() -> None:
     pair.breathe()
     pair.follow()
     assert len([run for run in pair.desk.rows(Run) if run.judges == "r-0001"]) == 1
+
+
+def disputed(**run: Any) -> Pair:
+    """Its own node saw the gates pass, the other one saw them fail."""
+    pair = Pair(**run)
+    pair.judge(False)
+    return pair
+
+
+def test_what_another_node_disputes_or_is_asked_about_is_not_green_and_its_gates_run_anew() -> None:
+    pair = Pair()
+    core = pair.desk.plane.core
+    assert green(core, "/p") == [], "another node is being asked"
+    pair.judge(False)
+    assert green(core, "/p") == [] and trusted_on(pair.run) == "", "disputed"
+    agreed = Pair()
+    agreed.judge(True)
+    assert [row["run"] for row in green(agreed.desk.plane.core, "/p")] == ["r-0001"]
+    assert trusted_on(agreed.run) == agreed.own
+
+
+def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
+    pair = Pair()
+    name, order = pair.claimed()
+    node = pair.nodes[name]
+    node.start(order)
+    node.open = [order.identity]
+    pair.breathe()
+    other: Run = pair.desk.row(Run, order.identity.run)
+    with pair.desk.ledger.transaction() as tx:
+        tx.put(replace(other, max_attempts=1))
+    silence(pair.desk)
+    pair.follow()
+    told = verified(pair.run)
+    assert told is not None and (told.state, told.waits) == (ResultTrust.PARTLY, False)
+    pair.breathe()
+    node.deliver(order, gates=gate())
+    pair.desk.turn()
+    pair.follow()
+    assert pair.seen() == (ResultTrust.VERIFIED, False)

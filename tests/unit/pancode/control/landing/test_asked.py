@@ -12,6 +12,7 @@ from node_agent.wire.order import Order
 from pancode.control.landing import asked
 from pancode.control.query import run as query
 from pancode.control.work import unit_of_work
+from pancode.domain.landing.green import is_open
 from pancode.domain.landing.values import How, LandWay
 from pancode.domain.records import Action, Audit, Run
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
@@ -167,6 +168,27 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         assert _landing(world)["status"] == answer and not world.kept()
         off = [a for a in world.coordinator.rows(Audit) if "called off" in a.what]
         assert len(off) == 1
+
+
+def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
+    """The landing ends as called off, for it was: that is not what became of the change."""
+    for said in ("dropped", "denied"):
+        world = World()
+        world.end()
+        held = {"details": {"yes": "--with-commands"}}
+        world.land(Lander(WorkspaceError("held", why="Makefile", code="held", **held)))
+        core, plane = world.coordinator.plane.core, world.coordinator.plane
+        action = asked.ask(core, "r-0001", LandWay("ana", with_commands=True, approves=True))
+
+        def cut(meant: Run, way: LandWay, wanted: object, plane: Any = plane, said: str = said) -> Any:
+            asked.call_off(plane.core, meant.id, "called off before it was landed")
+            verb = plane.runs.drop if said == "dropped" else plane.people.deny
+            verb(meant.id, "bob")
+            return Lander("called off")(meant)
+
+        asked.carry_out(core, action, cut, lambda: False)
+        assert _landing(world)["status"] == said and not world.kept()
+        assert not is_open(world.coordinator.row(Run, "r-0001"), "/p")
 
 
 def test_what_cannot_be_written_down_stays_asked_for() -> None:
