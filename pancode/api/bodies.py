@@ -160,9 +160,10 @@ class ReasonBody(Body):
 
 
 class VerifyBody(ActBody):
-    """`on`: a node's name, or `other`."""
+    """`on`: a node's name, or `other`. `again`: though it is disputed; needs the scope operate."""
 
     on: Name = "other"
+    again: bool = False
 
 
 class RetryBody(ReasonBody):

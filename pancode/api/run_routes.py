@@ -27,6 +27,8 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
 from pancode.domain.access.rights import DISPATCHES, DROPS
+from pancode.domain.access.scopes import AccessScope
+from pancode.domain.access.tokens import must_allow
 from pancode.domain.records import Run, RunState
 
 
@@ -125,7 +127,10 @@ def _verify(context: ApiContext, call: ApiCall) -> Any:
 
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
     body: VerifyBody = call.body
-    return context.plane.runs.verify_elsewhere(_meant(context, call), body.on, body.by)
+    token = None if call.visitor is None else call.visitor.token
+    if body.again and token is not None:
+        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
+    return context.plane.runs.verify_elsewhere(_meant(context, call), body.on, body.by, body.again)
 
 
 RUN_VERBS: tuple[Verb, ...] = (

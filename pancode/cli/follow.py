@@ -150,7 +150,9 @@ def summary(shape: dict[str, Any]) -> str:
 
 
 def _verified(seen: dict[str, Any]) -> str:
-    return f"{'being verified' if seen['waits'] else seen['state']}: {safe(seen['why'])}"
+    before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
+    told = f" (disputed before by {', '.join(before)})" if before else ""
+    return f"{'being verified' if seen['waits'] else seen['state']}: {safe(seen['why'])}{told}"
 
 
 def _landing(told: dict[str, Any]) -> str:

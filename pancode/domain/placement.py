@@ -159,9 +159,9 @@ def misfit(run: Run, view: NodeView) -> str:
 
 
 def _kept_off(run: Run, view: NodeView) -> str:
-    """A node does not verify its own result."""
+    """A node does not verify its own result, nor one that it has judged before."""
     kept = view.node.name in run.terms.get("not_on", ())
-    return "has made the result that is to be verified" if kept else ""
+    return "has made or judged the result that is to be verified" if kept else ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:

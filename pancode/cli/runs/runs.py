@@ -201,12 +201,18 @@ def verify(
     on: Annotated[
         str, option("This machine (default: any other than the run's own).", "N", complete=completions.nodes)
     ] = "other",
+    again: Annotated[
+        bool, option("Though it is disputed: ask a machine that has not judged it.", "--again")
+    ] = False,
     detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """Have another machine run the gates on a run's result, and sign what it sees."""
+    """Have another machine run the gates on a run's result, and sign what it sees.
+
+    A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
+    """
     client = face.client(works=True)
-    answer = client.post(path_of("runs", run, "verify"), {"by": who(), "on": on})
+    answer = client.post(path_of("runs", run, "verify"), {"by": who(), "on": on, "again": again})
     shown = answer if detach else landed(face, client, answer["run"])
     if shown is None:
         return ExitCode.DETACHED

@@ -21,19 +21,24 @@ from pancode.domain.track.verified import (
     judged,
     passed_on,
     result_at,
+    verdicts,
     verified,
 )
 from pancode.domain.values import replace
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.ports import SnapshotTaken
 
 
-def ask(core: Core, run: Run, on: str, by: str) -> Run:
-    """By a person. RefusedError for the result; UsageError, NotFoundError for the node."""
+def ask(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
+    """By a person; `again`: though it is disputed. RefusedError for the result; UsageError, NotFoundError."""
     with unit_of_work(core) as work:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
         check_verifier(on, names, str(run.result.get("node") or ""))
-        return work.signal(work.tx.get(Run, run.id) or run, VerificationAsked(on, by))
+        found = work.tx.get(Run, run.id) or run
+        if any(one.node == on for one in verdicts(found)):
+            fix = f"another node, or none by name: pancode runs verify {run.id} --again"
+            raise UsageError(f"{on} has judged {run.id} already", fix=fix, code="judged_already")
+        return work.signal(found, VerificationAsked(on, by, again))
 
 
 class Verifications:
@@ -90,7 +95,7 @@ class Verifications:
                 node=None if on == OTHER else on,
             )
             terms = other.terms.copy()
-            terms["verifies"], terms["not_on"] = True, [own]
+            terms["verifies"], terms["not_on"] = True, [own, *(str(one.node) for one in verdicts(run))]
             other = replace(other, terms=terms)
             unfit = {v.node.name: misfit(other, v) for v in core.views(work.tx) if v.node.removed is None}
             if all(unfit.values()):

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 
+class VerdictOfNode(TypedDict):
+    """What another node has said of a result. `state`: verified or disputed; `receipt`: where it swore it."""
+
+    state: str
+    why: str
+    run: str | None
+    node: str | None
+    receipt: str | None
+    waits: bool
+
+
 class VerificationShape(TypedDict):
     """`state`: verified, partly, unverified or disputed. `run`, `node`, `receipt`: those of the other node.
 
-    `waits`: another node is asked, and has not answered yet.
+    `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
     """
 
     state: str
@@ -17,6 +28,7 @@ class VerificationShape(TypedDict):
     node: str | None
     receipt: str | None
     waits: bool
+    earlier: list[VerdictOfNode]
 
 
 class CostRow(TypedDict):

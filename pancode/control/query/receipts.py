@@ -26,7 +26,7 @@ from pancode.domain.receipts.verification import (
     verify_text,
 )
 from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
-from pancode.domain.track.verified import ResultTrust, result_at
+from pancode.domain.track.verified import ResultTrust, VerifiedResult, result_at
 from pancode.domain.track.verified import verified as trust_in
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
@@ -108,11 +108,16 @@ def _in_use(signer: TrustedKey, stored: StoredReceipt) -> VerificationCheck:
 
 
 def _second(tx: Transaction, run: Run, keys: TrustedKeys) -> list[VerificationCheck]:
-    """The receipt of the node that ran the gates again, by itself, and whether it is about this result."""
+    """The receipt of each node that judged the result, by itself, and whether it is about this result."""
     seen = trust_in(run)
-    other = tx.get(Run, seen.run) if seen is not None and seen.run is not None else None
-    stored = tx.get(StoredReceipt, seen.receipt) if seen is not None and seen.receipt is not None else None
-    if seen is None or other is None or stored is None:
+    every = () if seen is None else (*seen.earlier, seen)
+    return [check for one in every for check in _verdict(tx, run, one, keys)]
+
+
+def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys) -> list[VerificationCheck]:
+    other = tx.get(Run, seen.run) if seen.run is not None else None
+    stored = tx.get(StoredReceipt, seen.receipt) if seen.receipt is not None else None
+    if other is None or stored is None:
         return []
     claims = verify_text(stored.envelope, keys, other.id).claims
     if claims is None:

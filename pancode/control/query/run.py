@@ -220,7 +220,8 @@ def _trust(run: Run) -> list[str]:
     seen = verified(run)
     if seen is None or (seen.state is ResultTrust.PARTLY and seen.run is None and not seen.waits):
         return []
-    return ["being verified" if seen.waits else seen.state.value]
+    before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
+    return ["being verified" if seen.waits else seen.state.value, *before]
 
 
 def _not_landed(run: Run) -> list[str]:

@@ -41,9 +41,9 @@ class RunVerbs:
         """Dispatch the request of an ended run once more; `resume`: in its session. UsageError."""
         return dispatch_again(self._core, around, old, by, resume)
 
-    def verify_elsewhere(self, ended: Run, on: str, by: str) -> RunShape:
-        """Have another node run the gates on a result. RefusedError, UsageError, NotFoundError."""
-        ask(self._core, ended, on, by)
+    def verify_elsewhere(self, ended: Run, on: str, by: str, again: bool = False) -> RunShape:
+        """Have another node run the gates on a result; `again`: though it is disputed. RefusedError."""
+        ask(self._core, ended, on, by, again)
         return self.brief(ended.id)
 
     def enqueue(self, admitted: Run) -> Run:

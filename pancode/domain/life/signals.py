@@ -263,10 +263,11 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked:
-    """A person wants its result verified. `on`: a node's name, or `other`."""
+    """A person wants its result verified. `on`: a node's name, or `other`. `again`: though it is disputed."""
 
     on: str
     by: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

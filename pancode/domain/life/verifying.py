@@ -10,6 +10,8 @@ from pancode.domain.track.verified import (
     VERIFIES,
     ResultTrust,
     VerifiedResult,
+    after,
+    verdicts,
     verified,
     waiting,
 )
@@ -32,7 +34,7 @@ def told(made: Changes) -> Changes:
 
 
 def asked(made: Changes, signal: VerificationAsked) -> Changes:
-    """By a person, for a result that is there. RefusedError where it is being verified, or cannot be."""
+    """By a person, for a result that is there. RefusedError where that cannot be, or is disputed."""
     seen = verified(made.run)
     if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
         why = "it is not done" if seen is None else seen.why
@@ -42,10 +44,18 @@ def asked(made: Changes, signal: VerificationAsked) -> Changes:
             fix=f"pancode runs show {made.run.id}",
             code="not_verifiable",
         )
+    if seen.state is ResultTrust.DISPUTED and not signal.again:
+        again = f"pancode runs verify {made.run.id} --again"
+        raise RefusedError(
+            f"{made.run.id} is disputed",
+            why=f"{seen.why}; whoever asks until somebody agrees learns nothing",
+            fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
+            code="disputed",
+        )
     terms = made.run.terms.copy()
     terms["verify_on"] = signal.on
     made = made.put(replace(made.run, terms=terms)).record(
-        "receipt", "info", "verification asked", by=signal.by
+        "receipt", "info", "verification asked", by=signal.by, again=signal.again
     )
     return follow(made)
 
@@ -62,7 +72,7 @@ def begun(made: Changes, signal: VerificationBegun) -> Changes:
 
 def over(made: Changes, signal: VerificationOver) -> Changes:
     """The verdict; a landing that waited for it comes next."""
-    made, seen = made.done(made.case.action(ActionKind.VERIFY)), signal.seen
+    made, seen = made.done(made.case.action(ActionKind.VERIFY)), after(verdicts(made.run), signal.seen)
     made = _put(made, seen).tell("verify", seen.run or "elsewhere", seen.state, seen.why)
     level = "error" if seen.state is ResultTrust.DISPUTED else "info"
     return made.record("receipt", level, f"result {seen.state}", why=seen.why, verified_by=seen.run)

@@ -9,6 +9,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.domain.records import Run
+from pancode.domain.values import replace
 
 VERIFY_ON, LAND_VERIFIED = "verify_on", "land_verified"
 """Terms of a run: on which node its result is verified again, and whether it is landed only then."""
@@ -33,7 +34,10 @@ class ResultTrust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over."""
+    """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over.
+
+    `earlier`: the verdicts of other nodes before this one, oldest first.
+    """
 
     state: ResultTrust
     why: str
@@ -41,9 +45,28 @@ class VerifiedResult:
     node: str | None = None
     receipt: str | None = None
     waits: bool = False
+    earlier: tuple[VerifiedResult, ...] = ()
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether another node has judged the result, and has signed what it saw."""
+        return self.state in (ResultTrust.VERIFIED, ResultTrust.DISPUTED) and self.receipt is not None
+
+    @property
+    def disputed_before(self) -> bool:
+        """Whether a node before this one has disputed it."""
+        return any(one.state is ResultTrust.DISPUTED for one in self.earlier)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it is disputed, and nobody has agreed with it since."""
+        return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
 
     def plain(self) -> dict[str, object]:
         """As a run keeps it, and as JSON shows it."""
+        return {**self._row(), "earlier": [one._row() for one in self.earlier]}
+
+    def _row(self) -> dict[str, object]:
         told: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
         return told | {"run": self.run, "node": self.node, "receipt": self.receipt}
 
@@ -59,9 +82,9 @@ def passed_on(run: Run) -> str:
 
 
 def trusted_on(run: Run) -> str:
-    """The node on whose word alone its gates need not run again; empty: there is none, or another disputes it."""
+    """The node on whose word its gates need not run again; empty: there is none, or another disputes it."""
     seen = verified(run)
-    return "" if seen is None or seen.state is ResultTrust.DISPUTED else passed_on(run)
+    return "" if seen is None or seen.in_doubt else passed_on(run)
 
 
 def verified(run: Run) -> VerifiedResult | None:
@@ -79,9 +102,26 @@ def verified(run: Run) -> VerifiedResult | None:
 
 def _kept(told: Mapping[str, Any]) -> VerifiedResult:
     names = {name: told.get(name) for name in ("run", "node", "receipt")}
-    return VerifiedResult(
-        ResultTrust(told["state"]), str(told["why"]), waits=bool(told.get("waits")), **names
-    )
+    earlier = tuple(map(_kept, told.get("earlier") or ()))
+    state, why, waits = ResultTrust(told["state"]), str(told["why"]), bool(told.get("waits"))
+    return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
+
+
+def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
+    """What other nodes have said of its result, oldest first."""
+    seen = verified(run)
+    if seen is None:
+        return ()
+    return (*seen.earlier, *((replace(seen, earlier=()),) if seen.is_verdict else ()))
+
+
+def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
+    """What holds after `new`: where that is no verdict, the last one stays."""
+    if new.is_verdict or not known:
+        return replace(new, earlier=known)
+    last = known[-1]
+    why = f"{last.why}; asked again: {new.why}"
+    return VerifiedResult(last.state, why, new.run or last.run, new.node, earlier=known)
 
 
 def result_at(run: Run) -> str | None:
@@ -99,7 +139,7 @@ def wants_verification(run: Run) -> bool:
 
 def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
     """It is asked for; `other`: the run that verifies, once there is one."""
-    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True)
+    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
 
 
 def judged(run: Run, other: Run) -> VerifiedResult:

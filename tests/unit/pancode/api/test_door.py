@@ -242,3 +242,13 @@ def test_a_token_that_makes_no_sense_is_refused(world: DoorWorld, body: dict[str
 def test_every_route_that_acts_says_which_right_it_needs() -> None:
     assert [verb.name for verb in VERBS if verb.method != "GET" and verb.right is None] == []
     assert [verb.name for verb in VERBS if verb.method == "GET" and verb.risk != "looks"] == []
+
+
+def test_another_verdict_on_a_disputed_result_needs_more_than_a_dispatch_does(world: DoorWorld) -> None:
+    run = blocked(world)
+    path, again = f"/v1/runs/{run}/verify", {"again": True}
+    plain = world.token("dispatch")
+    assert code_of(world.ask("POST", path, plain, {}), 400) == "no_other_node"
+    assert code_of(world.ask("POST", path, plain, again), 403) == "wrong_scope"
+    operates = world.token("dispatch", "operate")
+    assert code_of(world.ask("POST", path, operates, again), 400) == "no_other_node"

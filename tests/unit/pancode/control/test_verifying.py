@@ -16,6 +16,7 @@ from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.domain.track.verified import ResultTrust, trusted_on, verified
 from pancode.domain.values import replace
 from pancode.errors import NotFoundError, RefusedError, UsageError
+from tests.unit.pancode.api.world import MemoryStreams
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet
 
@@ -33,11 +34,11 @@ def gate(passed: bool = True) -> tuple[GateResult, ...]:
 
 
 class Pair:
-    """A fleet of two nodes, and a run with gates on one of them."""
+    """A fleet of some nodes, and a run with gates on one of them."""
 
-    def __init__(self, on: str | None = "other", **run: Any) -> None:
+    def __init__(self, on: str | None = "other", names: tuple[str, ...] = ("n1", "n2"), **run: Any) -> None:
         self.desk = Desk()
-        self.nodes = {name: Puppet(self.desk, name) for name in ("n1", "n2")}
+        self.nodes = {name: Puppet(self.desk, name) for name in names}
         self.breathe()
         terms = {"verify_on": on} if on is not None else {}
         fields = {"workspace": GIT, "gates": GATES, "terms": terms, "project": "/p", **run}
@@ -234,3 +235,35 @@ def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
     pair.desk.turn()
     pair.follow()
     assert pair.seen() == (ResultTrust.VERIFIED, False)
+
+
+def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() -> None:
+    pair = Pair(names=("n1", "n2", "n3"))
+    core, first = pair.desk.plane.core, pair.judge(False)
+    with pytest.raises(RefusedError, match="is disputed") as refused:
+        ask(core, pair.run, "other", "me")
+    assert "pancode runs verify r-0001 --again" in refused.value.fix
+    with pytest.raises(UsageError, match="has judged r-0001 already"):
+        ask(core, pair.run, first, "me", again=True)
+    ask(core, pair.run, "other", "me", again=True)
+    pair.follow()
+    assert trusted_on(pair.run) == "", "in doubt as long as nobody has agreed"
+    second = pair.judge(True)
+    assert second not in (first, pair.own) and pair.seen() == (ResultTrust.VERIFIED, False)
+    told = query.brief(core, "r-0001")
+    assert told["notes"] == ["verified", "disputed before"] and told["verification"] is not None
+    (earlier,) = told["verification"]["earlier"]
+    assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None
+    checks = pair.desk.plane.records.verify("r-0001", MemoryStreams())["checks"]
+    words = [check["what"] for check in checks]
+    assert f"{first} disputes the result" in words and f"{second} agrees with the result" in words
+
+
+def test_where_nobody_else_can_judge_a_dispute_it_stays_one() -> None:
+    pair = disputed(land=True)
+    ask(pair.desk.plane.core, pair.run, "other", "me", again=True)
+    pair.follow()
+    told = verified(pair.run)
+    assert told is not None and (told.state, told.waits) == (ResultTrust.DISPUTED, False)
+    assert "make test failed; asked again: " in told.why and "no other node can run them" in told.why
+    assert not pair.desk.rows(Action) and green(pair.desk.plane.core, "/p") == []
