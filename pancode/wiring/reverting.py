@@ -12,6 +12,7 @@ from pancode.adapters.git.reverts import LandedChange, find_reverts, head_of
 from pancode.control.core import Core
 from pancode.control.query.continued import change_begins
 from pancode.control.work import unit_of_work
+from pancode.domain.life.landing import LANDED_MS
 from pancode.domain.life.signals import Reverted
 from pancode.domain.records import EndedRun, Run
 from pancode.errors import PancodeError
@@ -76,4 +77,6 @@ class RevertLook:
         if not isinstance(repo, str) or not isinstance(commit, str) or not isinstance(begins, str):
             return None
         made = run.landed if run.landed != commit else None
-        return LandedChange(run.id, repo, begins, commit, made, run.finished_ms or run.created_ms)
+        at = run.result.get(LANDED_MS)  # one of an older version has none
+        since = at if isinstance(at, int) else run.finished_ms or run.created_ms
+        return LandedChange(run.id, repo, begins, commit, made, since)

@@ -20,6 +20,8 @@ LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off",
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"
 REVERTED = "reverted"
 """In a run's result: the commit that took its landed change back."""
+LANDED_MS = "landed_ms"
+"""In a run's result: when its change was landed, the last time."""
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how"),
@@ -133,11 +135,12 @@ def over(made: Changes, signal: LandingOver) -> Changes:
 
 
 def landed(made: Changes, signal: Landed) -> Changes:
-    """It is in its owner's tree, by whoever asked for it."""
+    """It is in its owner's tree, by whoever asked for it; also where it was taken back before."""
     commit, files = signal.commit, signal.files
     made = people.over(made)
     told = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
-    made = made.put(replace(made.run, landed=commit))
+    result = {name: value for name, value in made.run.result.items() if name != REVERTED}
+    made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
     made = made.tell("land", commit[:12], "landed", f"{told}; gates: {signal.gates}")
     detail = {"by": signal.by, "yes": list(signal.yes), "gates": signal.gates, "branch": signal.branch}
     return made.record("land", "info", "landed", commit=commit, files=files, **detail)

@@ -14,7 +14,9 @@ from pancode.control.query import run as query
 from pancode.control.work import unit_of_work
 from pancode.domain.landing.green import is_open
 from pancode.domain.landing.values import How, LandWay
-from pancode.domain.records import Action, Audit, Run
+from pancode.domain.life.landing import LANDED_MS, REVERTED
+from pancode.domain.life.signals import Reverted
+from pancode.domain.records import Action, Audit, EndedRun, Run
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
@@ -168,6 +170,24 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         assert _landing(world)["status"] == answer and not world.kept()
         off = [a for a in world.coordinator.rows(Audit) if "called off" in a.what]
         assert len(off) == 1
+
+
+def test_what_was_taken_back_and_landed_again_is_not_reverted_any_more() -> None:
+    world = World()
+    world.end()
+    core, coordinator = world.coordinator.plane.core, world.coordinator
+    assert world.land(Lander())["status"] == "landed"
+    first = coordinator.row(Run, "r-0001").result[LANDED_MS]
+    row = coordinator.row(Run, "r-0001")
+    with unit_of_work(core) as work:
+        work.signal(row, Reverted("d" * 40))
+    assert coordinator.row(EndedRun, "r-0001").reverted
+    coordinator.turn(10_000)
+    asked.ask(core, "r-0001", LandWay("ana"))
+    world.land(Lander())
+    again = coordinator.row(Run, "r-0001")
+    assert REVERTED not in again.result and not coordinator.row(EndedRun, "r-0001").reverted
+    assert again.result[LANDED_MS] > first, "reverts are looked for since then"
 
 
 def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
