@@ -110,6 +110,22 @@ def test_a_change_that_was_taken_back_is_landed_again(coordinator: Desk) -> None
     assert _land(coordinator, request, How.SQUASH).status is LandStatus.LANDED
 
 
+@pytest.mark.parametrize(("back_again", "status"), [(False, LandStatus.CONFLICT), (True, LandStatus.NOTHING)])
+def test_a_change_that_was_taken_back_and_edited_is_a_conflict(
+    coordinator: Desk, back_again: bool, status: LandStatus
+) -> None:
+    request, user = coordinator.result(edit_c), coordinator.user
+    _land(coordinator, request, How.SQUASH)
+    other = user.path.parent / "other"
+    user.git("worktree", "add", "-q", str(other), "agent/x")
+    for _ in range(2 if back_again else 1):
+        user.git("-C", str(other), "revert", "--no-edit", "HEAD")
+    (other / "c").write_text(LINES + "another\n")
+    user.git("-C", str(other), "commit", "-qam", "otherwise")
+    user.git("worktree", "remove", str(other))
+    assert _land(coordinator, request, How.SQUASH).status is status
+
+
 def test_commits_that_do_not_fit_one_by_one_are_a_conflict(coordinator: Desk) -> None:
     def there_and_back(agent: Repo) -> None:
         agent.write("c", "agent\n")
