@@ -6,12 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pancode.adapters.git.compose import conflict_state
+from pancode.adapters.git.compose import conflict_state, unsettled
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.land import land
 from pancode.adapters.git.land_branch import land_on_branch
 from pancode.adapters.git.merge import commit_of, offer
-from pancode.adapters.git.unsettled import unsettled
 from pancode.domain.landing.values import (
     CalledOff,
     Conflict,

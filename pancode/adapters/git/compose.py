@@ -17,8 +17,11 @@ from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import capture, index_copy
-from pancode.domain.landing.values import ConflictState, LandRequest
+from pancode.domain.landing.settled import has_markers
+from pancode.domain.landing.values import Conflict, ConflictState, LandRequest
 from pancode.ports import Composed, Composition, MergeConflictError
+
+_LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,36 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
     return ConflictState(both, own_side, tip, tuple(map(shown, merge.conflicts)))
+
+
+@translated("the look at a settled conflict")
+def unsettled(
+    depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
+) -> tuple[Conflict, ...]:
+    """`marked`: the commit with both sides, whose parent is one's own side; `files`: what conflicts there."""
+    git, marked = depot.git(repo), checked_object(marked)
+    before, now = _entries(git, marked), _entries(git, checked_object(result))
+    ours = _entries(git, f"{marked}^")
+    found = []
+    for name in files:
+        old, new = before.get(name), now.get(name)
+        if old is not None and new == old:
+            found.append(Conflict(name, "is as it was when the conflict began"))
+        elif old and new and has_markers(*(_text(git, one) for one in (old, ours.get(name), new))):
+            found.append(Conflict(name, "still has the markers of the conflict"))
+    return tuple(found)
+
+
+def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
+    """Mode and object of each file, by its name as faces show it."""
+    rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
+    return {shown(name): (said.split()[0], said.split()[2].decode()) for said, _, name in rows}
+
+
+def _text(git: Git, entry: tuple[bytes, str] | None) -> bytes:
+    if entry is None or entry[0] in (_LINK, _FOLDER_OF_GIT):
+        return b""
+    return bytes(git.must("cat-file", "blob", entry[1]).out)
 
 
 def _branch_tree(depot: Depot, seen: GitProject, tip: str | None) -> str:
