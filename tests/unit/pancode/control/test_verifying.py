@@ -77,7 +77,7 @@ class Pair:
         """The other node ends its verification; its name."""
         name, order = self.claimed()
         failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}
-        told = {} if agrees else {**failed, "reason": "make test failed"}
+        told: dict[str, Any] = {} if agrees else {**failed, "reason": "make test failed"}
         self.answer(name, order, gates=gate(passed=agrees), **told)
         self.follow()
         return name

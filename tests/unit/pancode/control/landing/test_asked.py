@@ -195,8 +195,8 @@ def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
     for said in ("dropped", "denied"):
         world = World()
         world.end()
-        held = {"details": {"yes": "--with-commands"}}
-        world.land(Lander(WorkspaceError("held", why="Makefile", code="held", **held)))
+        details = {"yes": "--with-commands"}
+        world.land(Lander(WorkspaceError("held", why="Makefile", code="held", details=details)))
         core, plane = world.coordinator.plane.core, world.coordinator.plane
         action = asked.ask(core, "r-0001", LandWay("ana", with_commands=True, approves=True))
 
