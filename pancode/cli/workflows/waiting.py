@@ -134,30 +134,23 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str
     if landing is not None:
         return text + landings.landing(landing)
     if last is not None and last["commit"]:
-        return f"{text}  land the change: pancode land {last['run']}\n"
+        return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
     if shape["state"] != "done":
         return f"{text}  look: pancode workflow show {shape['workflow']}\n"
     return text
 
 
 def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
-    """The run that has the result: the winner's; else the last that is done and has changed something.
-
-    A verdict alone is no result: it is about the one of an earlier step.
-    """
+    """The last run that has a result, with the answer of the last step; without a result `commit` is None."""
     steps = [step for step in shape["steps"] if step["run"] and step["state"] == "done"]
     if shape["winner"] is not None:
         steps = [step for step in steps if step["name"] == shape["winner"]]
-    runs: list[dict[str, Any]] = [client.get(path_of("runs", step["run"])) for step in steps]
-    if not runs:
+    if not steps:
         return None
-    made = zip(reversed(steps), reversed(runs), strict=True)
-    changed = next((run for step, run in made if run["commit"] and _work_in(step, run)), None)
-    return {**runs[-1], "commit": None} if changed is None else {**changed, "answer": runs[-1]["answer"]}
-
-
-def _work_in(step: dict[str, Any], run: dict[str, Any]) -> bool:
-    return any(name != step["verdict_file"] for name in run["files_changed"])
+    last: dict[str, Any] = client.get(path_of("runs", steps[-1]["run"]))
+    if not shape["results"]:
+        return {**last, "commit": None}
+    return {**client.get(path_of("runs", shape["results"][-1])), "answer": last["answer"]}
 
 
 def _status(shape: dict[str, Any]) -> int:

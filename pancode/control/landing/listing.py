@@ -9,13 +9,13 @@ from typing import Any
 from pancode.control.core import Core
 from pancode.control.landing.asked import drop as drop
 from pancode.control.landing.asked import repo_of, waiting, way_of
+from pancode.control.query.results import is_the_result
 from pancode.control.query.run import iso, run_shape
 from pancode.control.query.shapes import RunShape
-from pancode.domain.landing.green import is_green, is_open, is_result
+from pancode.domain.landing.green import is_green, is_open
 from pancode.domain.life.landing import CALLED_OFF, LANDED, NOTHING, WAITING
-from pancode.domain.records import Run, Workflow, WorkflowStep
+from pancode.domain.records import Run
 from pancode.errors import WorkspaceError
-from pancode.ports import Transaction
 
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
@@ -51,8 +51,8 @@ def to_review(core: Core, project: str) -> list[RunShape]:
 def green(core: Core, project: str) -> list[RunShape]:
     """Runs of this repository that are done, whose gates have passed, and that are not landed; oldest first.
 
-    Left out: what another run goes on from, what lost a race or is needed by a later step (the last step has
-    it all), what a person has denied, and what waits in the queue already.
+    Left out: what another run goes on from, what lost a race or is not the result of its workflow (the last
+    step that changes something has it all), what a person has denied, and what waits in the queue already.
     """
     return _listed(core, lambda run: is_green(run, project))
 
@@ -61,17 +61,8 @@ def _listed(core: Core, fits: Callable[[Run], bool]) -> list[RunShape]:
     queued = {action.run for action in waiting(core)}
     with core.ports.ledger.transaction() as tx:
         found = [run for run in tx.find(Run, order="created_ms") if fits(run)]
-        mine = [run for run in found if run.id not in queued and _is_the_result(tx, run)]
+        mine = [run for run in found if run.id not in queued and is_the_result(tx, run)]
         return [run_shape(core, tx, run) for run in mine]
-
-
-def _is_the_result(tx: Transaction, run: Run) -> bool:
-    """Of its workflow; true for one that belongs to none."""
-    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    if workflow is None:
-        return True
-    steps = tx.find(WorkflowStep, {"workflow": workflow.id})
-    return is_result(run, workflow, steps)
 
 
 def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.query.account_shapes import BriefLine, BriefShape
 from pancode.control.query.cost import cost
+from pancode.control.query.results import is_the_result
 from pancode.control.query.run import at, node_of
 from pancode.control.query.schedules import brief_lines
 from pancode.control.query.shapes import InboxShape
-from pancode.domain.account.ended import is_left
+from pancode.domain.account.ended import is_at_fault, is_left
 from pancode.domain.account.run_cost import cost_of
 from pancode.domain.records import EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.domain.track.verified import ResultTrust, verified
@@ -49,7 +50,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         again = {run.retry_of for runs in open_.values() for run in runs} | {row.retry_of for row in newest}
         seen_to = {*(item["run"] for item in inbox), *again}
         left = [row for row in ended if row.left and row.run not in seen_to]
-        waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if is_left(run)]
+        waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)]
     costs = cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -106,6 +107,11 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 def _runs(tx: Transaction, rows: Sequence[EndedRun]) -> list[Run]:
     found = (tx.get(Run, row.run) for row in rows)
     return [run for run in found if run is not None]
+
+
+def _is_for_a_person(tx: Transaction, run: Run) -> bool:
+    """Of a workflow only its result is to be landed, and of a race the winner's."""
+    return is_left(run) and (is_at_fault(run) or is_the_result(tx, run))
 
 
 def _wait(run: Run) -> BriefLine:

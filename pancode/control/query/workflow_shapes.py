@@ -42,7 +42,10 @@ class WorkflowStepShape(TypedDict):
 
 
 class WorkflowShape(TypedDict):
-    """A workflow with its steps, in the order in which they were asked for."""
+    """A workflow with its steps, in the order in which they were asked for.
+
+    `results`: the runs that have its change, which nothing later in it has changed further.
+    """
 
     workflow: str
     kind: str
@@ -50,6 +53,7 @@ class WorkflowShape(TypedDict):
     state: str
     reason: str
     winner: str | None
+    results: list[str]
     steps: list[WorkflowStepShape]
     cost: CostShape
     created_at: str

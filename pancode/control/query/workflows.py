@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
@@ -22,6 +23,7 @@ from pancode.control.query.shapes import (
 )
 from pancode.control.workflow import rows
 from pancode.domain import books
+from pancode.domain.landing.results import results_of
 from pancode.domain.receipts.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.board import values
@@ -126,6 +128,9 @@ def _held(tx: Transaction, subject: Json) -> CheckShape:
 
 
 def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:
+    steps = rows.steps_of(tx, workflow.id)
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None)
+    runs = {run.id: run for run in found if run is not None}
     return {
         "workflow": workflow.id,
         "kind": workflow.kind.value,
@@ -133,7 +138,8 @@ def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:
         "state": workflow.state.value,
         "reason": workflow.reason,
         "winner": workflow.winner,
-        "steps": [_step(tx, step) for step in rows.steps_of(tx, workflow.id)],
+        "results": list(results_of(workflow, steps, runs)),
+        "steps": [_step(tx, step, runs) for step in steps],
         "cost": _cost(tx, workflow),
         "created_at": at(workflow.created_ms),
         "finished_at": iso(workflow.finished_ms),
@@ -143,8 +149,8 @@ def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:
     }
 
 
-def _step(tx: Transaction, step: WorkflowStep) -> WorkflowStepShape:
-    run = tx.get(Run, step.run) if step.run is not None else None
+def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
+    run = newest.get(step.run) if step.run is not None else None
     refused = step.state is WorkflowStepState.REFUSED
     return {
         "name": step.name,

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from pancode.domain import books
 from pancode.domain.account.run_cost import cost_of
+from pancode.domain.landing.green import CLOSED
 from pancode.domain.life.landing import REVERTED
-from pancode.domain.life.people import DENIED
-from pancode.domain.people.continuing import nexts
+from pancode.domain.people.continuing import has_change, nexts
 from pancode.domain.records import Attempt, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.domain.track.track_records import kind_of
 from pancode.domain.track.verified import ResultTrust, verified
@@ -64,15 +64,21 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 
 def is_left(run: Run) -> bool:
-    """It failed by no fault of its agent's task, or has a change that nobody has landed or denied."""
+    """It failed by no fault of its agent's task, or has a change on which nobody has decided."""
     if run.judges is not None or nexts(run):  # a run that goes on from it has its change
         return False
+    return is_at_fault(run) or _is_unlanded(run)
+
+
+def is_at_fault(run: Run) -> bool:
+    """Whether a person wants to see its end, whatever it has changed."""
     seen = verified(run)
-    if run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED):
-        return True
-    if run.outcome is not Outcome.DONE or run.landed or run.landing.get("status") == DENIED:
-        return False
-    return bool(run.result.get("files_changed"))
+    return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
+
+
+def _is_unlanded(run: Run) -> bool:
+    is_open = run.landed is None and run.landing.get("status") not in CLOSED
+    return run.outcome is Outcome.DONE and is_open and has_change(run)
 
 
 def _node(run: Run) -> str | None:

@@ -25,7 +25,8 @@ Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
 class Beginning:
     """A commit of the depot as the beginning of a run's workspace.
 
-    `run`: whose result it is. `base`: the commit on which the user stood at the first dispatch.
+    `run`: whose result it is. `base`: the commit on which the user stood at the first dispatch. `carries`:
+    that result has a change that nobody has landed, and the new run goes on with it.
     """
 
     run: str
@@ -33,6 +34,7 @@ class Beginning:
     commit: str
     base: str | None
     object_format: str
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True)

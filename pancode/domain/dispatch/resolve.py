@@ -171,6 +171,7 @@ class Resolution:
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
             begins=asked.begins.run if asked.begins is not None else "",
+            carries=asked.begins is not None and asked.begins.carries,
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from node_agent.wire.failure import Outcome
-from pancode.domain.people.continuing import nexts
-from pancode.domain.records import Run, Workflow, WorkflowStep
+from pancode.domain.people.continuing import has_change, nexts
+from pancode.domain.records import Run
 from pancode.domain.track.verified import ResultTrust, verified
 
 CLOSED = ("denied", "dropped", "nothing to land")
@@ -28,7 +26,7 @@ def is_open(run: Run, project: str) -> bool:
     """Whether it has ended with a change that nobody has landed, denied, dropped or gone on from."""
     mine = run.project == project and run.judges is None and run.landed is None
     open_still = not nexts(run) and run.landing.get("status") not in CLOSED
-    return mine and run.outcome is not None and open_still and run.result.get("commit") is not None
+    return mine and run.outcome is not None and open_still and has_change(run)
 
 
 def gates_passed(run: Run) -> bool:
@@ -36,13 +34,3 @@ def gates_passed(run: Run) -> bool:
     told = run.result.get("gates")
     results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)
-
-
-def is_result(run: Run, workflow: Workflow, steps: Iterable[WorkflowStep]) -> bool:
-    """Whether it is the result of its workflow: the winner of a race, a step that no other one needs."""
-    every = list(steps)
-    needed = {name for step in every for name in step.needs}
-    newest = any(step.run == run.id for step in every)
-    if workflow.race:
-        return newest and run.step is not None and run.step == workflow.winner
-    return newest and run.step not in needed

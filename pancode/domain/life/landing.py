@@ -10,6 +10,7 @@ from pancode.counted import counted
 from pancode.domain.life import people, verifying
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
+from pancode.domain.people.continuing import has_change
 from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.records import Action, ActionKind, Run, RunState
 from pancode.domain.track.verified import ResultTrust, verified, wants_verification
@@ -52,8 +53,7 @@ def waits_for_person(run: Run) -> bool:
     """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
     if run.outcome is Outcome.BLOCKED:
         return True
-    changed = run.result.get("commit") is not None
-    return run.outcome is Outcome.DONE and changed and "autonomy" in run.terms and run.landed is None
+    return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
 
 
 def _asked(made: Changes) -> Changes:

@@ -52,6 +52,11 @@ def nexts(run: Run) -> tuple[str, ...]:
     return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
 
 
+def has_change(run: Run) -> bool:
+    """Whether its result has a change: its own, or that of the runs that it goes on from."""
+    return run.result.get("commit") is not None or bool(run.terms.get("carries"))
+
+
 def beginning(old: Run) -> Beginning | None:
     """At the old run's result, or where it began when it changed nothing; None: it had no repository."""
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
@@ -59,7 +64,9 @@ def beginning(old: Run) -> Beginning | None:
         return None
     base = place.get("base")
     form = str(place.get("object_format") or "sha1")
-    return Beginning(old.id, str(place["repo"]), str(commit), None if base is None else str(base), form)
+    carries = has_change(old) and old.landed is None
+    base = None if base is None else str(base)
+    return Beginning(old.id, str(place["repo"]), str(commit), base, form, carries)
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:

@@ -104,7 +104,8 @@ def _landing(run: Run) -> str:
         return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
     files = run.result.get("files_changed")
     count = len(files) if isinstance(files, list | tuple) else 0
-    change = f"its change of {counted(count, 'file')} is landed when you say so"
+    what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
+    change = f"{what} is landed when you say so"
     return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
 
 

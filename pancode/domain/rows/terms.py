@@ -62,6 +62,8 @@ class RunTerms(TypedDict, total=False):
     """The run that it goes on from."""
     begins: str
     """The run from whose result it begins."""
+    carries: bool
+    """It goes on from a change that was not landed when it was dispatched: that is its change, too."""
     resume: dict[str, str]
     """The session that it goes on with: run, session."""
     answers: str

@@ -98,7 +98,7 @@ def test_the_status_says_whether_all_of_it_is_done(
 ) -> None:
     monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="done"))
     end = {"finished_at": "2026-11-22T08:31:02.000Z"}
-    assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end)) == status
+    assert finished(Face(False), workflow(state, step("a", "done", "r-1"), **end, results=["r-1"])) == status
     out = capsys.readouterr().out
     assert ("answer of r-1" in out) == ("pancode land r-1" in out) == (state == "done")
     assert ("workflow show w-7f3k2x" in out) == (state != "done")
@@ -121,18 +121,21 @@ def test_words_name_states_costs_and_what_runs() -> None:
     assert "explore-then-build" in listed([])
 
 
-def test_a_race_has_the_result_of_its_winner() -> None:
-    raced = workflow("done", step("a", "done", "r-1"), step("b", "done", "r-2"), winner="a")
+@pytest.mark.parametrize("results", [["r-1"], ["r-1", "r-2"], []])
+def test_the_result_is_that_of_the_coordinator_and_the_answer_that_of_the_last_step(
+    results: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="done", r_2="done"))
+    steps = (step("build", "done", "r-1"), step("look", "done", "r-2"))
+    end = {"finished_at": "2026-11-22T08:31:02.000Z", "results": results}
+    finished(Face(False), workflow("done", *steps, **end))
+    out = capsys.readouterr().out
+    assert "answer of r-2" in out and "answer of r-1" not in out
+    assert [run for run in ("r-1", "r-2") if f"pancode land {run}" in out] == results
+
+
+def test_a_race_has_the_result_and_the_answer_of_its_winner() -> None:
+    steps = (step("a", "done", "r-1"), step("b", "done", "r-2"))
+    raced = workflow("done", *steps, winner="a", results=["r-1"])
     result = waiting._result_of(cast("Client", Runs(r_1="done", r_2="done")), raced)
-    assert result is not None and result["run"] == "r-1"
-
-
-@pytest.mark.parametrize(("verdict_file", "run"), [("a.py", "r-1"), ("b.json", "r-2"), (None, "r-2")])
-def test_a_run_that_wrote_only_a_verdict_has_no_result(verdict_file: str | None, run: str) -> None:
-    look = step("look", "done", "r-2", verdict_file=verdict_file)
-    result = waiting._result_of(
-        cast("Client", Runs(r_1="done", r_2="done")), workflow("done", step("build", "done", "r-1"), look)
-    )
-    assert result is not None and (result["run"], result["answer"]) == (run, "answer of r-2")
-    alone = waiting._result_of(cast("Client", Runs(r_2="done")), workflow("done", look))
-    assert alone is not None and (alone["commit"] is None) == (verdict_file == "a.py")
+    assert result is not None and (result["run"], result["answer"]) == ("r-1", "answer of r-1")

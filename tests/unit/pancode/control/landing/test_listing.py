@@ -9,8 +9,9 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
 from pancode.control.landing import asked, listing
+from pancode.control.query.brief import brief
 from pancode.domain.landing.values import How, LandWay
-from pancode.domain.records import Run
+from pancode.domain.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT, Lander, World
 from tests.unit.pancode.control.world import failed
@@ -81,3 +82,20 @@ def test_those_before_ones_own_are_of_the_same_repository() -> None:
     (row,) = listing.before(core, last, ())
     assert (row["run"], row["branch"], row["how"]) == (runs[0], "agent/x", "merge")
     assert listing.before(core, world.coordinator.row(Run, runs[0]), ()) == []
+
+
+def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked_at_it() -> None:
+    world = World(land=False)
+    first, second = _ended(world), _ended(world)
+    look = _ended(world, commit=None, files_changed=(), change="no_change")
+    core, done = world.coordinator.plane.core, WorkflowStepState.DONE
+    with world.coordinator.ledger.transaction() as tx:
+        tx.put(Workflow("w-1", 0, "ana", WorkflowKind.CHAIN, "code-review", "", None))
+        needs: tuple[str, ...] = ()
+        for number, run in enumerate((first, second, look)):
+            tx.put(WorkflowStep("w-1", number, run, needs, {}, state=done, run=run))
+            row, needs = tx.get(Run, run), (run,)
+            assert row is not None
+            tx.put(replace(row, workflow="w-1", step=run))
+    assert _green(world) == [second] == [row["run"] for row in listing.to_review(core, "/p")]
+    assert [row["run"] for row in brief(core, [], "ana", 0)["waits"] if row["run"]] == [second]

@@ -235,3 +235,11 @@ def test_evidence_of_the_repository_counts_where_there_is_enough() -> None:
     here, elsewhere = of_agents(records, "change", "/p"), of_agents(records, "change", "/new")
     assert choose(["ann", "bob"], here, 0.9)[0] == "bob"
     assert choose(["ann", "bob"], elsewhere, 0.9)[0] == "ann"
+
+
+@pytest.mark.parametrize("status", ["denied", "dropped", "nothing to land"])
+def test_a_change_that_somebody_has_decided_on_is_not_left(status: str) -> None:
+    changed = {"commit": "c" * 40, "files_changed": ["a"]}
+    assert ended(Outcome.DONE, result=changed).left
+    assert not ended(Outcome.DONE, result=changed, landing={"status": status}).left
+    assert ended(Outcome.DONE, terms={"carries": True}).left
