@@ -10,6 +10,7 @@ from pancode.domain.records import Run
 
 FIRST = "waits for a person's yes: pancode approve {run}"
 MOST_TASK = 1_000
+_HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
 
 
 def is_unapproved(run: Run) -> bool:
@@ -27,7 +28,7 @@ def plan_of(run: Run) -> dict[str, Any]:
     """What a person is asked to approve."""
     usd = run.limits.get("usd")
     return {
-        "task": (run.task if run.argv is None else " ".join(run.argv))[:MOST_TASK],
+        "task": _task(run),
         "asked_by": run.created_by,
         "parent": run.parent,
         "agent": run.agent,
@@ -45,6 +46,14 @@ def plan_of(run: Run) -> dict[str, Any]:
         "estimate_minutes": round(run.estimate_ms / 60_000, 2),
         "objections": list(run.terms.get("objections", ())),
     }
+
+
+def _task(run: Run) -> str:
+    """A person who approves is told that a task goes on, and where all of it is."""
+    task = run.task if run.argv is None else " ".join(run.argv)
+    if len(task) <= MOST_TASK:
+        return task
+    return _HIDDEN.format(shown=task[:MOST_TASK], hidden=len(task) - MOST_TASK, run=run.id)
 
 
 def words_of(run: Run) -> str:
