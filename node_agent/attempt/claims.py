@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from node_agent.attempt.markdata import PreparedData
+from node_agent.attempt.markdata import ExitedData, PreparedData
 from node_agent.attempt.records import Data, JournalRecord
 from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
@@ -154,7 +154,7 @@ def usage_to_json(usage: Usage) -> dict[str, Any]:
     return usage.model_dump(mode="json")
 
 
-NEVER_RAN = {"usage": usage_to_json(NOTHING_SPENT)}
+NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
 """The usage of an agent that was never started, for a mark."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pydantic import ValidationError
 
+from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import PersonQuestion
@@ -18,9 +18,7 @@ _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.N
 """The failures that a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
 
 
-def asked(
-    fault: Fault | None, left: bytes, clean: Callable[[str], str]
-) -> tuple[Fault | None, dict[str, Any]]:
+def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tuple[Fault | None, ExitedData]:
     """The end with the question, and what the record keeps of it. `clean`: takes secrets out of a text."""
     if (fault.kind if fault is not None else None) not in _MAY_ASK:
         return fault, {}

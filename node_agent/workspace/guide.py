@@ -72,11 +72,18 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
 
 
 def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
-    """Move the board out of the tree, and read its files: `NAMESPACE/KEY`. One of the repository's stays."""
+    """Move the board out of the tree, and read its files: `NAMESPACE/KEY`. One of the repository's stays.
+
+    From then on no result has what lies in its place, also where it could not be moved.
+    """
     kept, tree = places.folder / "board", places.tree
-    if not kept.is_dir():
+    kept.mkdir(mode=0o700, exist_ok=True)
+    if not any(kept.iterdir()):
         if not real_folder(tree / Path(BOARD).parent) or not real_folder(tree / BOARD) or is_tracked(BOARD):
             return {}
+        for folder in ((tree / BOARD).parent, tree / BOARD):
+            with suppress(OSError):  # an agent may have closed them
+                os.chmod(folder, 0o700)
         os.rename(tree / BOARD, kept)
         with suppress(OSError):
             os.rmdir((tree / BOARD).parent)
@@ -88,6 +95,11 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
                 with open(file, "rb") as data:
                     found[name] = data.read(MOST_VALUE + 1)
     return found
+
+
+def is_left_out(places: AttemptFolders, name: bytes) -> bool:
+    """Whether this file is one of a board that was taken: it is in no result."""
+    return name.startswith(os.fsencode(f"{BOARD}/")) and (places.folder / "board").is_dir()
 
 
 def _is_plain(tree: Path, name: str) -> bool:

@@ -17,6 +17,7 @@ from node_agent.workspace.changes import all_changes
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import AttemptFolders, make_readable
 from node_agent.workspace.gitrun import NodeGit
+from node_agent.workspace.guide import is_left_out
 from node_agent.workspace.history import History, head_of
 from node_agent.workspace.pipes import without_pipes
 
@@ -69,7 +70,7 @@ def build(
     `before`: what set-up left, which is none of the agent's.
     """
     index, piped = fresh_index(places, history.tip, places.out / "result.index")
-    left = _leftovers(places.tree, index)
+    left = _leftovers(places, index)
     odd = _stage(places, index, left)
     refused = _never_taken(places.tree, index, left)
     blocked = _without_set_up(index, before) if before is not None else None
@@ -98,7 +99,7 @@ def build(
 def survey(places: AttemptFolders, snapshot: str) -> Baseline:
     """The difference of the files to the snapshot now, large ones too. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
-    left = _leftovers(places.tree, index)
+    left = _leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
     _stage(places, index, every, "--info-only")
     raw = index.must("diff-index", "--cached", "-z", "--raw", "--no-renames", "--no-abbrev", snapshot).out
@@ -172,10 +173,11 @@ def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
     return tuple(shown(change.path) for change in parse_raw_diff(raw))
 
 
-def _leftovers(tree: Path, index: NodeGit) -> _Leftovers:
+def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
+    tree = places.tree
     entries = split_nul(index.must("ls-files", "-z", "-s").out)
     links = {entry.split(b"\t", 1)[1] for entry in entries if entry.startswith(b"160000")}
-    names = touched(index)
+    names = tuple(name for name in touched(index) if not is_left_out(places, name))
     nested = tuple(name for name in names if name.endswith(b"/"))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]
     large = tuple(name for name in plain if _size(tree, name) > MAX_FILE)

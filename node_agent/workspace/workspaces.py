@@ -28,7 +28,7 @@ from node_agent.workspace.folders import (
     write_below,
 )
 from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import lay_board, read_guide, take_board, take_question
+from node_agent.workspace.guide import is_left_out, lay_board, read_guide, take_board, take_question
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.programs import absent
@@ -232,7 +232,8 @@ class Workspaces:
         places = self._home.places(identity)
         must_be_folder(places.tree)
         index, _ = fresh_index(places, commit, places.out / "gates.index")
-        return tuple(map(shown, changed_after(index, self._taken_down(identity, baseline))))
+        names = changed_after(index, self._taken_down(identity, baseline))
+        return tuple(shown(name) for name in names if not is_left_out(places, name))
 
     @translated("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:

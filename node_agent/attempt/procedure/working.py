@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from node_agent.attempt.board import written
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.gateways import ModelCount
+from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
 from node_agent.attempt.procedure.context import Case, Turn, Wait
@@ -237,13 +238,8 @@ def _mark_ended(
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
     before = case.record(case.setup) if case.order.setup else None
-    fault, question = _with_question(case, fault) if agent is not None else (fault, {})
-    data: dict[str, Any] = {
-        **question,
-        **(_board(case) if case.order.board is not None else {}),
-        "began": (before or record).began_wall_ms,
-        "ended": record.ended_wall_ms,
-    }
+    fault, data = _taken(case, fault, has_worked=agent is not None)
+    data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
         data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
     swept = record.swept + (before.swept if before is not None else 0)
@@ -253,7 +249,16 @@ def _mark_ended(
     return case.mark(Mark.EXITED, fault, _with_told(_with_answer(case, data, told), told, ms, count))
 
 
-def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[str, Any]]:
+def _taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
+    """The agent's question and its board, which are in no result, however it has ended."""
+    fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
+    board = _board(case) if case.order.board is not None else ExitedData()
+    findings = [*question.get("findings", ()), *board.get("findings", ())]
+    taken: ExitedData = {**question, **board}
+    return fault, {**taken, "findings": findings} if findings else taken
+
+
+def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
     """The agent's question to a person; a question file that cannot be read is a finding."""
     try:
         left = case.context.workspaces.question(case.identity, case.order.workspace)
@@ -262,14 +267,14 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, dict[
     return (fault, {}) if left is None else asked(fault, left, case.cleaner())
 
 
-def _board(case: Case) -> dict[str, Any]:
+def _board(case: Case) -> ExitedData:
     """The values that the agent has written for the other workers of its workflow."""
     try:
         found = case.context.workspaces.take_board(case.identity, case.order.workspace)
     except StepFailed as failed:
         return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
     entries, told = written(found, case.order.board or (), case.cleaner())
-    return {"board": entries} | ({"findings": told} if told else {})
+    return {"board": entries, "findings": told}
 
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
@@ -288,18 +293,17 @@ def _end_of(agent: StepRecord) -> ProcessEnd:
     return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
 
 
-def _with_told(
-    data: dict[str, Any], told: ReportedEnd | None, ms: int, count: ModelCount | None
-) -> dict[str, Any]:
+def _with_told(data: ExitedData, told: ReportedEnd | None, ms: int, count: ModelCount | None) -> ExitedData:
     if told is None:  # the agent never ran, so its cost is known
-        return data | NEVER_RAN
+        return {**data, **NEVER_RAN}
     claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
     findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
     if count is not None:
-        data |= {"calls": count.calls.model_dump(mode="json")}
-        data |= {} if count.calls.subscription else {"claimed": usage_to_json(claim)}
-    return data | {
+        data = {**data, "calls": count.calls.model_dump(mode="json")}
+        data = data if count.calls.subscription else {**data, "claimed": usage_to_json(claim)}
+    return {
+        **data,
         "answer": clipped_answer(told.answer),
         "session": told.session,
         "model": told.model,
@@ -309,16 +313,15 @@ def _with_told(
     }
 
 
-def _with_answer(case: Case, data: dict[str, Any], told: ReportedEnd | None) -> dict[str, Any]:
+def _with_answer(case: Case, data: ExitedData, told: ReportedEnd | None) -> ExitedData:
     """An answer that a receipt cannot hold becomes an output of its own."""
     if told is None or len(told.answer) <= ANSWER_CHARS:
         return data
     try:
         case.context.runner.keep(case.folder / ANSWER, told.answer.encode("utf-8", "replace"))
     except RunnerError as failed:
-        return data | {
-            "findings": [*data.get("findings", ()), f"only the end of its answer is kept: {failed}"]
-        }
+        why = f"only the end of its answer is kept: {failed}"
+        return {**data, "findings": [*data.get("findings", ()), why]}
     return data
 
 
@@ -331,9 +334,10 @@ def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
     told = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
+    _, data = _taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
-    data = _with_told({"findings": findings}, told, _lived_ms(case), _last_count(case))
-    return case.mark(Mark.EXITED, fault, data)
+    data["findings"] = [*data.get("findings", ()), *findings]
+    return case.mark(Mark.EXITED, fault, _with_told(data, told, _lived_ms(case), _last_count(case)))
 
 
 def _abandon(case: Case) -> Turn:

@@ -9,7 +9,7 @@ import pytest
 from node_agent.attempt.board import FOLDER, MOST_BYTES, MOST_TOGETHER, MOST_WRITTEN, path_of, written
 from node_agent.wire.order import BoardEntry
 from node_agent.workspace.folders import AttemptFolders
-from node_agent.workspace.guide import lay_board, take_board
+from node_agent.workspace.guide import is_left_out, lay_board, take_board
 
 PORT = BoardEntry(namespace="plan", key="port", value="8080")
 
@@ -74,3 +74,15 @@ def test_one_of_the_repository_stays_and_a_link_is_no_folder(tmp_path: Path) -> 
     with pytest.raises(NotADirectoryError):
         lay_board(other.tree, {path_of(PORT): b"8080"})
     assert take_board(other, never) == {}
+
+
+def test_a_board_that_its_agent_closed_is_taken_and_one_that_stays_is_left_out(tmp_path: Path) -> None:
+    closed, stays = places(tmp_path / "a"), places(tmp_path / "b")
+    for found in (closed, stays):
+        lay_board(found.tree, {path_of(PORT): b"8080"})
+    for folder in (closed.tree / FOLDER, (closed.tree / FOLDER).parent):
+        folder.chmod(0o500)
+    assert take_board(closed, never) == {"plan/port": b"8080"} and not (closed.tree / ".pancode").exists()
+    assert not is_left_out(stays, b".pancode/board/plan/port"), "before it is taken"
+    assert take_board(stays, lambda name: True) == {}
+    assert is_left_out(stays, b".pancode/board/plan/port") and not is_left_out(stays, b".pancode/boards/a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from node_agent.attempt.ports import StepFailed
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -11,6 +12,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.model import canonical_json
 from node_agent.wire.order import Gate, Limits
 from tests.fakes.node import Script
+from tests.fakes.node.places import MemoryWorkspaces
 from tests.unit.node_agent.attempt.test_job import NAME, SETUP, WORK, gated, run
 from tests.unit.node_agent.stage import RUN, Stage, identity, order_of
 
@@ -173,3 +175,25 @@ def test_a_long_answer_travels_whole_beside_the_receipt() -> None:
     assert stage.depot.blobs[(NAME, "answer")] == answer.encode()
     short = run(Script()).claims[NAME]
     assert short.answer == "did it" and "answer" not in {one.name for one in short.blobs}
+
+
+def test_the_board_is_taken_also_where_the_process_has_vanished() -> None:
+    stage = Stage(script=lambda _: Script(duration_ms=600_000, board=(("plan/host", b"gpubox"),)))
+    stage.push(order_of(board=()))
+    stage.go(5_000)
+    assert stage.host.spawns == [WORK]
+    stage.host.kill_shims()
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert claims.failure is FailureKind.PROCESS_VANISHED
+    assert [(entry.key, entry.value) for entry in claims.board] == [("host", "gpubox")]
+
+
+def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise StepFailed(FailureKind.WORKSPACE, "it is closed")
+
+    monkeypatch.setattr(MemoryWorkspaces, "question", refuse)
+    claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
+    told = " ".join(claims.findings)
+    assert "what it asks a person cannot be read: it is closed" in told and "not on the board" in told
