@@ -31,6 +31,10 @@ OVER = frozenset(
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
 """No step waits longer for a circuit breaker without being judged again."""
+_ASKS = (
+    " (it waits for a person, who continues it outside of the workflow: pancode answer {run}; "
+    "pancode workflow resume {workflow} begins the step anew, without the answer)"
+)
 OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
 
 
@@ -131,7 +135,8 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
         return ended(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
-    return ended(step, state, f"{run.outcome}: {run.reason}", view.now_ms)
+    asks = _ASKS.format(run=run.id, workflow=step.workflow) if run.outcome is Outcome.BLOCKED else ""
+    return ended(step, state, f"{run.outcome}: {run.reason}{asks}", view.now_ms)
 
 
 def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
