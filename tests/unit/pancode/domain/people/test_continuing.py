@@ -49,6 +49,13 @@ def test_what_changed_nothing_begins_where_it_began() -> None:
     assert asked(ended(workspace={"kind": "none"}, session="s-1")).begins is None
 
 
+@pytest.mark.parametrize(("old", "carries"), [({"commit": "c" * 40}, True), ({}, False)])
+def test_it_is_on_record_that_it_goes_on_with_a_change(old: dict[str, Any], carries: bool) -> None:
+    begins = asked(ended(**old)).begins
+    terms = resolved(node("desk"), begins=begins).run("r-0002", 0, "t", {"kind": "none"}).terms
+    assert terms.get("carries", False) is carries
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_a_new_session_is_told_the_story_and_may_run_anywhere(reachable: bool) -> None:
     gates = [{"name": "pytest -q", "passed": False, "exit_code": 1}]
