@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-from node_agent.attempt.board import written
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.plans import ANSWER, ERR, OUT
-from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
+from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
 from node_agent.attempt.procedure.context import Case, Turn, Wait
-from node_agent.attempt.questions import asked
+from node_agent.attempt.procedure.taking import taken
 from node_agent.attempt.records import Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -238,7 +237,7 @@ def _mark_ended(
     if status is not None:
         fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
     before = case.record(case.setup) if case.order.setup else None
-    fault, data = _taken(case, fault, has_worked=agent is not None)
+    fault, data = taken(case, fault, has_worked=agent is not None)
     data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
     if agent is not None:
         data |= {"code": agent.exit_code if status is None else status, "signal": agent.signal}
@@ -247,34 +246,6 @@ def _mark_ended(
         data["findings"] = [*data.get("findings", ()), f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
     return case.mark(Mark.EXITED, fault, _with_told(_with_answer(case, data, told), told, ms, count))
-
-
-def _taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
-    """The agent's question and its board, which are in no result, however it has ended."""
-    fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
-    board = _board(case) if case.order.board is not None else ExitedData()
-    findings = [*question.get("findings", ()), *board.get("findings", ())]
-    taken: ExitedData = {**question, **board}
-    return fault, {**taken, "findings": findings} if findings else taken
-
-
-def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """The agent's question to a person; a question file that cannot be read is a finding."""
-    try:
-        left = case.context.workspaces.question(case.identity, case.order.workspace)
-    except StepFailed as failed:
-        return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
-    return (fault, {}) if left is None else asked(fault, left, case.cleaner())
-
-
-def _board(case: Case) -> ExitedData:
-    """The values that the agent has written for the other workers of its workflow."""
-    try:
-        found = case.context.workspaces.take_board(case.identity, case.order.workspace)
-    except StepFailed as failed:
-        return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
-    entries, told = written(found, case.order.board or (), case.cleaner())
-    return {"board": entries, "findings": told}
 
 
 def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
@@ -334,7 +305,7 @@ def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
     told = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
-    _, data = _taken(case, fault)
+    _, data = taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
     return case.mark(Mark.EXITED, fault, _with_told(data, told, _lived_ms(case), _last_count(case)))

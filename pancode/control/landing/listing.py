@@ -9,7 +9,7 @@ from typing import Any
 from pancode.control.core import Core
 from pancode.control.landing.asked import drop as drop
 from pancode.control.landing.asked import repo_of, waiting, way_of
-from pancode.control.query.results import is_the_result
+from pancode.control.query.continued import is_the_result
 from pancode.control.query.run import iso, run_shape
 from pancode.control.query.shapes import RunShape
 from pancode.domain.landing.green import is_green, is_open

@@ -9,8 +9,8 @@ from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.query.account_shapes import BriefLine, BriefShape
+from pancode.control.query.continued import is_the_result
 from pancode.control.query.cost import cost
-from pancode.control.query.results import is_the_result
 from pancode.control.query.run import at, node_of
 from pancode.control.query.schedules import brief_lines
 from pancode.control.query.shapes import InboxShape
