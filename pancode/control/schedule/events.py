@@ -10,13 +10,13 @@ from pancode.domain.life.occasions import occasion_of
 from pancode.domain.records import FeedEvent, Firing, FiringState, Run, Schedule
 from pancode.domain.schedule.decide import too_deep
 from pancode.domain.schedule.triggers import OnEvent
-from pancode.domain.schedule.work import schedule_behind
 from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 BEHIND = 500
 """After so many events without one that fits, the place in the feed is written down all the same."""
-_PARENTS = 20
+_BEFORE = 20
+"""So many runs are looked at for the firing behind an event."""
 
 
 def called_by(
@@ -59,18 +59,37 @@ def _names(event: FeedEvent, behind: Sequence[Firing]) -> set[str]:
 
 
 def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
-    """The firing that began the run or workflow of the event, or an ancestor of it."""
+    """The firing that the event tells of, or that began its run or workflow, or what these go on from."""
     found: list[Firing] = []
+    schedule, key = event.data.get("schedule"), event.data.get("key")
+    if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
+        depth = int(str(event.data.get("depth") or 0))
+        found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
     workflow = event.data.get("workflow")
     if workflow:
         found += tx.find(Firing, {"workflow": str(workflow)})
-    run = None if event.run is None else tx.get(Run, event.run)
-    for _ in range(_PARENTS):
+    return found + ([] if event.run is None else _began(tx, event.run))
+
+
+def _began(tx: Transaction, name: str) -> list[Firing]:
+    """The firings that began this run, or the nearest runs that it comes from."""
+    found: list[Firing] = []
+    names, seen = [name], {name}
+    while names and len(seen) <= _BEFORE:
+        run = tx.get(Run, names.pop(0))
         if run is None:
-            break
-        if schedule_behind(run.created_by) is not None:
-            by = {"workflow": run.workflow} if run.workflow is not None else {"run": run.id}
-            found += tx.find(Firing, by)
-            break
-        run = tx.get(Run, run.parent) if run.parent is not None else None
+            continue
+        begun = tx.find(Firing, {"run": run.id})
+        begun += tx.find(Firing, {"workflow": run.workflow}) if run.workflow is not None else []
+        found += begun
+        before = [] if begun else [one for one in _before(run) if one not in seen]
+        names += before
+        seen.update(before)
     return found
+
+
+def _before(run: Run) -> list[str]:
+    """Runs without which it would not be there."""
+    resolves = run.terms.get("resolves") or {}
+    known = (run.parent, run.judges, run.terms.get("continues"), run.retry_of, resolves.get("run"))
+    return [str(one) for one in known if one]

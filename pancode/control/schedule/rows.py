@@ -87,6 +87,7 @@ def tell(work: Work, firing: Firing) -> None:
         return
     told: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
     told |= {"workflow": firing.workflow, "reason": firing.reason[:500], "fix": firing.fix[:500]}
+    told |= {"key": firing.key, "depth": firing.depth}
     run = firing.run if firing.state is FiringState.BEGUN else None
     work.happened(Happened(EventKind.SCHEDULE_FIRED, run, None, told))
     if firing.state in TOLD:

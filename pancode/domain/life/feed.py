@@ -67,6 +67,8 @@ def _by_state(made: Changes) -> Iterator[Happened]:
     if made.ended:
         usage = books.used_by(run.result.get("usage"))
         told = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        if run.judges is not None:
+            told["judges"] = run.judges
         yield _of(run, EventKind.RUN_ENDED, _node(run), **told, reason=run.reason)
         return
     if run.state is RunState.INTERRUPTING and was.state is not RunState.INTERRUPTING:

@@ -55,11 +55,6 @@ def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
     return PlannedWork(plan=_plan_from(row["plan"], by, row["caller"]), caller=row["caller"])
 
 
-def schedule_behind(created_by: str) -> str | None:
-    """The name of the schedule that has begun it; None: somebody else has."""
-    return created_by.removeprefix(BY) if created_by.startswith(BY) else None
-
-
 def _filled(text: str, places: Mapping[str, str]) -> str:
     for place, value in places.items():
         text = text.replace(place, value)
