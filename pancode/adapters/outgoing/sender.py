@@ -27,6 +27,8 @@ CHILD_S, POST_S = 30.0, 10.0
 """For a notice, and for all of a POST."""
 _OURS = "PANCODE_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_CLOUDS = ipaddress.ip_network("fd00:ec2::/32")
+"""Where a cloud gives out credentials by IPv6, in the midst of private addresses."""
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -152,17 +154,24 @@ def allowed(scheme: str, host: str, addresses: list[str]) -> str:
     """The first address, where all of them may be told of the fleet. RefusedError.
 
     Private addresses and loopback may: a homelab's receivers are there, and only the fleet's owner adds a
-    webhook. Link-local ones never, as clouds give out credentials there; a public one only by HTTPS.
+    webhook. Link-local ones and those of `_CLOUDS` never, as clouds give out credentials there; a public one only by HTTPS.
     """
     for text in addresses:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
+        ip = _meant(text)
+        if ip in _CLOUDS or ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
             raise RefusedError(f"nothing is sent to {host}", why=f"{text} is an address that no receiver has")
         if scheme != "https" and not (ip.is_private or ip.is_loopback):
             raise RefusedError(
                 f"nothing is sent to {host} by http", why=f"{text} is a public address", fix="https://"
             )
     return addresses[0]
+
+
+def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IPv4 address in the clothes of IPv6 is judged as what it is."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip
 
 
 def _resolved(host: str, port: int) -> list[str]:

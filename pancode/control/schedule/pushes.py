@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pancode.control.core import Core
 from pancode.control.schedule import rows
-from pancode.control.schedule.scheduler import Scheduler
+from pancode.control.schedule.scheduler import Scheduler, watched
 from pancode.control.work import unit_of_work
 from pancode.domain.records import Schedule
 from pancode.domain.schedule.triggers import OnPush, trigger_of
@@ -59,7 +59,7 @@ class PushWatch:
         except PancodeError as error:
             trouble = "; ".join(filter(None, (str(error), error.why)))
         else:
-            self._scheduler.heads[schedule.name] = head
+            self._scheduler.heads[watched(schedule, trigger)] = head
             if head != schedule.mark:
                 self._scheduler.wake()
         if trouble != schedule.trouble:

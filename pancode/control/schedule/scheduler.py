@@ -24,13 +24,16 @@ log = logging.getLogger("pancode.schedule")
 LOOK_S = 15.0
 """A wait does not count the time in which the machine sleeps, nor a clock that is set: so it is short."""
 
+Watched = tuple[str, str, str, int]
+"""A schedule, its repository and branch, and when it was made: another one may have its name later."""
+
 
 class Scheduler:
     """One thread. Started once, stopped once; `round` is all that it does."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._starter = core, FiringStarter(core, around)
-        self.heads: dict[str, str] = {}
+        self.heads: dict[Watched, str] = {}
         """By schedule on a push: the commit at which its branch was seen last. Written by `PushWatch`."""
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._go, name="schedules", daemon=True)
@@ -95,7 +98,7 @@ class Scheduler:
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             return called_by(self._core, tx, schedule, trigger)
-        head = self.heads.get(schedule.name) if isinstance(trigger, OnPush) else None
+        head = self.heads.get(watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
         if head is None or head == schedule.mark:
             return schedule, []
         firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
@@ -119,6 +122,10 @@ class Scheduler:
         now = self._core.wall_ms()
         times = [one.next_ms for one in by_name.values() if one.next_ms is not None and one.paused is None]
         return min([LOOK_S, *(max(0, ms - now) / 1000 for ms in times)])
+
+
+def watched(schedule: Schedule, trigger: OnPush) -> Watched:
+    return schedule.name, trigger.repo, trigger.branch, schedule.created_ms
 
 
 def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:

@@ -145,6 +145,11 @@ def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_deadline(
         ("https", "fe80::1%eth0", False),
         ("https", "224.0.0.1", False),
         ("https", "0.0.0.0", False),
+        ("https", "::ffff:169.254.169.254", False),
+        ("http", "::ffff:93.184.216.34", False),
+        ("http", "::ffff:10.0.0.7", True),
+        ("https", "fd00:ec2::254", False),
+        ("http", "fd00:ec3::7", True),
     ],
 )
 def test_where_a_webhook_may_lead(scheme: str, address: str, may: bool) -> None:

@@ -210,6 +210,21 @@ def test_a_push_begins_a_run_once_for_each_commit(times: Times) -> None:
         times.watch.look()
 
 
+def test_a_schedule_that_is_added_again_has_not_seen_the_old_ones_branch(times: Times) -> None:
+    heads = times.world.coordinator.heads
+    heads["/srv/shop", "main"], heads["/srv/shop", "next"] = "a" * 40, "b" * 40
+    times.add("tested", on_push=["/srv/shop", "main"])
+    times.watch.look()
+    times.act("remove", "tested")
+    times.desk.clock.ms += 1_000
+    times.add("tested", on_push=["/srv/shop", "next"])
+    times.pass_(1_000)
+    assert times.states("tested") == []
+    times.watch.look()
+    times.pass_(1_000)
+    assert times.states("tested") == []
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [
