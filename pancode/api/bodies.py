@@ -49,6 +49,13 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def says(said: Any, word: str) -> bool:
+    """Whether this field is true in a body, or in any that stands inside of it."""
+    if isinstance(said, Body):
+        return any((name == word and value is True) or says(value, word) for name, value in iter(said))
+    return isinstance(said, tuple) and any(says(one, word) for one in said)
+
+
 class Empty(Body):
     """A request that needs to say nothing."""
 

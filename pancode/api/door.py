@@ -14,12 +14,18 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pancode.api.bodies import Body, CallerBody
+from pancode.api.bodies import Body, CallerBody, says
 from pancode.api.context import ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
 from pancode.domain.access.door import DoorRules, KnockedBy, bearer, must_have_token
-from pancode.domain.access.tokens import AccessError, Visitor, must_allow, must_be_its_item
+from pancode.domain.access.tokens import (
+    AccessError,
+    Visitor,
+    must_allow,
+    must_allow_said,
+    must_be_its_item,
+)
 from pancode.domain.values import replace
 
 VISITOR = "pancode.visitor"
@@ -108,6 +114,8 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
     if verb.method == "GET":
         return verb.answered(context, call)
     if call.visitor.token is not None:
+        lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
+        must_allow_said(call.visitor.token, verb.name, lands, says(call.body, "yes"))
         context.plane.tokens.asked(call.visitor.name, verb.name, call.path.get("run"))
     return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
 

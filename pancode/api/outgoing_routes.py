@@ -18,6 +18,7 @@ from pancode.api.document.answers import (
 )
 from pancode.api.routing import ApiCall, Verb
 from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
+from pancode.domain.access.scopes import AccessScope, allows
 from pancode.errors import UsageError
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -51,7 +52,10 @@ def _test(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _webhooks(context: ApiContext, call: ApiCall) -> Any:
-    return {"webhooks": context.plane.outgoing.webhooks()}
+    """Whole addresses for whoever may add one: many services keep a secret in the path."""
+    token = None if call.visitor is None else call.visitor.token
+    admin = token is None or allows(token.scopes, AccessScope.ADMIN)
+    return {"webhooks": context.plane.outgoing.webhooks(admin and call.inside is None)}
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:
@@ -86,7 +90,7 @@ def _again(context: ApiContext, call: ApiCall) -> Any:
 OUTGOING_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/notify", _channels, answers=ChannelsAnswer),
     Verb("POST", "/v1/notify/test", _test, ChannelBody, right=OPERATES, answers=DeliveryShape),
-    Verb("GET", "/v1/webhooks", _webhooks, answers=WebhooksAnswer),
+    Verb("GET", "/v1/webhooks", _webhooks, answers=WebhooksAnswer, asks_who=True),
     Verb("POST", "/v1/webhooks", _add, WebhookBody, status=201, right=SETS_UP, answers=WebhookShape),
     Verb("POST", "/v1/webhooks/{webhook}/remove", _remove, ActBody, right=REMOVES, answers=RemovedAnswer),
     Verb("GET", "/v1/deliveries", _deliveries, query=("target", "limit"), answers=DeliveriesAnswer),

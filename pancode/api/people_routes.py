@@ -8,6 +8,7 @@ from pancode.api.bodies import ActBody, AnswerBody, ApproveBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.routing import ApiCall, Verb
+from pancode.api.run_routes import lands_again
 from pancode.domain.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
 from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import LANDED
@@ -99,6 +100,7 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         pokes=True,
         status=201,
         right=DISPATCHES,
+        lands=lands_again,
         answers=QueuedAnswer,
     ),
     Verb("GET", "/v1/inbox", _inbox, for_item=True, answers=InboxAnswer),

@@ -114,6 +114,10 @@ class Verb:
     at_door: AtDoor = AtDoor.TOKEN
     starts: bool = False
     """It begins work although it dispatches nothing."""
+    lands: Callable[[ApiContext, ApiCall], bool] | None = None
+    """Whether what it begins once more was asked to land its change; None: its body says so."""
+    asks_who: bool = False
+    """A `GET` that tells a run less than a person."""
 
     @property
     def name(self) -> str:
@@ -167,10 +171,10 @@ class Verb:
 
         InsideRunError for a run that asks for more than it may.
         """
-        if self.method == "GET":
+        if self.method == "GET" and not self.asks_who:
             return self.answered(context, call)
         run = _inside(context, caller)
-        if run is not None and not self.for_runs:
+        if run is not None and not self.for_runs and self.method != "GET":
             context.plane.callers.refuse(run, self.name)
         return self.answered(context, replace(call, inside=run))
 

@@ -110,6 +110,12 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.runs.brief(run.id)
 
 
+def lands_again(context: ApiContext, call: ApiCall) -> bool:
+    """Whether the run that is gone on from was dispatched to land, and has not."""
+    run = _meant(context, call)
+    return run.land and run.landed is None
+
+
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     body: RetryBody = call.body
     runs, around = context.plane.runs, context.coordinator.around({})
@@ -162,6 +168,7 @@ RUN_VERBS: tuple[Verb, ...] = (
         pokes=True,
         status=201,
         right=DISPATCHES,
+        lands=lands_again,
         answers=QueuedAnswer,
     ),
     Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),

@@ -56,6 +56,14 @@ class ScheduleBody(Body):
             overlap=self.overlap,
         )
 
+    def without_yes(self) -> ScheduleBody:
+        """As a token asks for it: a yes is for one time, and the person behind it is not there later."""
+        parts = {"dispatch": self.dispatch, "workflow": self.workflow}
+        kept = {
+            name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
+        }
+        return self.model_copy(update=kept)
+
     def _work(self) -> PlannedWork:
         said = self.dispatch if self.dispatch is not None else self.workflow
         if said is None or (self.dispatch is not None and self.workflow is not None):
@@ -71,7 +79,7 @@ class ScheduleBody(Body):
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:
-    body: ScheduleBody = call.body
+    body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     asked = body.asked()
     around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
     return context.plane.schedules.add(around, asked, context.coordinator.head_of, body.dry_run)
@@ -97,6 +105,10 @@ def _fire(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.schedules.fire(call.path["schedule"], call.body.by)
 
 
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    return context.plane.schedules.lands(call.path["schedule"])
+
+
 def _remove(context: ApiContext, call: ApiCall) -> Any:
     context.plane.schedules.remove(call.path["schedule"], call.body.by)
     return {"removed": call.path["schedule"]}
@@ -108,6 +120,14 @@ SCHEDULE_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/schedules/{schedule}", _show, answers=ScheduleShape),
     Verb("POST", "/v1/schedules/{schedule}/pause", _pause, ReasonBody, right=OPERATES, answers=ScheduleShape),
     Verb("POST", "/v1/schedules/{schedule}/resume", _resume, ActBody, right=OPERATES, answers=ScheduleShape),
-    Verb("POST", "/v1/schedules/{schedule}/run", _fire, ActBody, right=DISPATCHES, answers=ScheduleShape),
+    Verb(
+        "POST",
+        "/v1/schedules/{schedule}/run",
+        _fire,
+        ActBody,
+        right=DISPATCHES,
+        answers=ScheduleShape,
+        lands=_lands,
+    ),
     Verb("POST", "/v1/schedules/{schedule}/remove", _remove, ActBody, right=DROPS, answers=RemovedAnswer),
 )

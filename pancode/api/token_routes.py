@@ -6,7 +6,14 @@ from typing import Any
 
 from pancode.api.bodies import ActBody
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import EndedAnswer, MadeTokenShape, TokensAnswer, TokenShape, WebCodeAnswer
+from pancode.api.document.answers import (
+    EndedAnswer,
+    MadeTokenShape,
+    RevokedAnswer,
+    TokensAnswer,
+    TokenShape,
+    WebCodeAnswer,
+)
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.api.token_bodies import TokenBody, WebCodeBody, WebSessionBody
 from pancode.domain.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
@@ -25,8 +32,8 @@ def _create(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _revoke(context: ApiContext, call: ApiCall) -> Any:
-    context.plane.tokens.revoke(call.path["token"], call.body.by)
-    return _tokens(context, call)
+    paused = context.plane.tokens.revoke(call.path["token"], call.body.by)
+    return {**_tokens(context, call), "paused": paused}
 
 
 def _code(context: ApiContext, call: ApiCall) -> Any:
@@ -76,7 +83,7 @@ def _must_have(call: ApiCall) -> ApiToken:
 TOKEN_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/tokens", _tokens, right=SEES_ALL, answers=TokensAnswer),
     Verb("POST", "/v1/tokens", _create, TokenBody, status=201, right=SETS_UP, answers=MadeTokenShape),
-    Verb("POST", "/v1/tokens/{token}/revoke", _revoke, ActBody, right=REMOVES, answers=TokensAnswer),
+    Verb("POST", "/v1/tokens/{token}/revoke", _revoke, ActBody, right=REMOVES, answers=RevokedAnswer),
     Verb(
         "POST",
         "/v1/web/codes",

@@ -59,6 +59,10 @@ def _retry(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.workflows.retry(_around(context, text), text, body.by, body.yes)
 
 
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    return context.plane.workflows.lands(call.path["workflow"])
+
+
 def _around(context: ApiContext, text: str) -> Surroundings:
     """The workflow's own settings and preset."""
     caller = context.plane.workflows.caller(text)
@@ -97,6 +101,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         AgainBody,
         pokes=True,
         right=DISPATCHES,
+        lands=_lands,
         answers=WorkflowShape,
     ),
     Verb(
@@ -107,6 +112,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         pokes=True,
         status=201,
         right=DISPATCHES,
+        lands=_lands,
         answers=WorkflowShape,
     ),
 )

@@ -154,11 +154,17 @@ def allowed(scheme: str, host: str, addresses: list[str]) -> str:
     """The first address, where all of them may be told of the fleet. RefusedError.
 
     Private addresses and loopback may: a homelab's receivers are there, and only the fleet's owner adds a
-    webhook. Link-local ones and those of `_CLOUDS` never, as clouds give out credentials there; a public one only by HTTPS.
+    webhook. Link-local ones and `_CLOUDS` never, as credentials are given out there; a public one by HTTPS.
     """
     for text in addresses:
         ip = _meant(text)
-        if ip in _CLOUDS or ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_private):
+        if (
+            ip in _CLOUDS
+            or ip.is_link_local
+            or ip.is_multicast
+            or ip.is_unspecified
+            or (ip.is_reserved and not ip.is_private)
+        ):
             raise RefusedError(f"nothing is sent to {host}", why=f"{text} is an address that no receiver has")
         if scheme != "https" and not (ip.is_private or ip.is_loopback):
             raise RefusedError(

@@ -324,6 +324,12 @@ class TokensAnswer(TypedDict):
     tokens: list[TokenShape]
 
 
+class RevokedAnswer(TokensAnswer):
+    """The tokens that are left. `paused`: schedules that the revoked token has made."""
+
+    paused: list[str]
+
+
 class WebCodeAnswer(TypedDict):
     code: str
     url: str

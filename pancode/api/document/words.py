@@ -121,7 +121,9 @@ ROUTES: Mapping[str, RouteWords] = {
     "GET /v1/agents/{agent}/prompt": RouteWords("what an agent is told", "agents show"),
     "GET /v1/tokens": RouteWords("all tokens", "token ls"),
     "POST /v1/tokens": RouteWords("make one; its secret is told once", "token create"),
-    "POST /v1/tokens/{token}/revoke": RouteWords("make one worthless", "token revoke"),
+    "POST /v1/tokens/{token}/revoke": RouteWords(
+        "make one worthless, and pause schedules that it made", "token revoke"
+    ),
     "POST /v1/web/codes": RouteWords("a code that opens the console once", ""),
     "POST /v1/web/session": RouteWords("trade a code for a token", ""),
     "GET /v1/web/session": RouteWords("the token with which this is asked", ""),

@@ -100,6 +100,11 @@ def _listed(rows: list[dict[str, Any]]) -> str:
 
 @token.verb("revoke", "pancode token revoke grafana")
 def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")], face: Json) -> None:
-    """Revoke a token: it opens nothing from now on, and streams that it has open end within seconds."""
+    """Revoke a token: it opens nothing from now on, its streams end, and the schedules it made are paused."""
     answer = face.client().post(path_of("tokens", name, "revoke"), {"by": who()})
-    face.show(answer, lambda: f"{safe(name)} is revoked\n")
+    face.show(answer, lambda: _revoked(name, answer.get("paused") or []))
+
+
+def _revoked(name: str, paused: list[str]) -> str:
+    told = f"paused, as it made them: {', '.join(map(safe, paused))}\n" if paused else ""
+    return f"{safe(name)} is revoked\n{told}"

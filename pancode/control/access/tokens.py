@@ -7,6 +7,7 @@ from pancode.control.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
 from pancode.control.people.answering import items
 from pancode.control.query.run import at, iso
+from pancode.control.schedule.rows import pause_of_token
 from pancode.control.work import unit_of_work
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import (
@@ -63,14 +64,20 @@ def listed(core: Core) -> list[TokenShape]:
         return [shape(token) for token in tx.find(ApiToken, order="name")]
 
 
-def revoke(core: Core, name: str, by: str) -> None:
-    """It opens nothing from now on, and what it follows is cut. NotFoundError."""
+def revoke(core: Core, name: str, by: str) -> list[str]:
+    """It opens nothing from now on, and what it follows is cut; the schedules that it made, paused.
+
+    NotFoundError.
+    """
     with unit_of_work(core) as work:
         known = {token.name for token in rows.known(work)}
         if name not in known:
             raise not_found("token", name, known, "pancode token ls")
         rows.forget(work, name)
-        work.audit("trust", "info", "token revoked", token=name, by=by)
+        paused = pause_of_token(work, name)
+        told: dict[str, object] = {"paused": paused} if paused else {}
+        work.audit("trust", "info", "token revoked", None, token=name, by=by, **told)
+        return paused
 
 
 def check(core: Core, secret: str) -> ApiToken:

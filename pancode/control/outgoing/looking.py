@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pancode.control.core import Core
 from pancode.control.outgoing import rows
 from pancode.control.outgoing.shapes import ChannelShape, DeliveryShape, WebhookShape
@@ -20,9 +22,11 @@ def channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
         return [_channel(tx, name, rules) for name in sorted(rules.channels)]
 
 
-def webhooks(core: Core) -> list[WebhookShape]:
+def webhooks(core: Core, whole: bool = False) -> list[WebhookShape]:
+    """`whole`: with all of each address, which may hold a secret; else only where it leads."""
     with core.ports.ledger.transaction() as tx:
-        return [webhook(tx, one) for one in tx.find(Webhook)]
+        found = [webhook(tx, one) for one in tx.find(Webhook)]
+    return found if whole else [{**one, "url": _place(one["url"])} for one in found]
 
 
 def deliveries(core: Core, target: str, limit: int) -> list[DeliveryShape]:
@@ -78,6 +82,11 @@ def _channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
         "last_sent_at": last,
         "trouble": trouble,
     }
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:

@@ -31,7 +31,10 @@ class ChannelShape(TypedDict):
 
 
 class WebhookShape(TypedDict):
-    """An address that is sent signed events. `secret`: shown once, when it is made."""
+    """An address that is sent signed events. `secret`: shown once, when it is made.
+
+    `url`: with its path only for a person on the coordinator's machine, and for a token with `admin`.
+    """
 
     webhook: str
     url: str

@@ -16,7 +16,7 @@ from pancode.domain.records import Firing, Schedule
 from pancode.domain.schedule.asked import AskedSchedule, wanted_trigger
 from pancode.domain.schedule.decide import decide
 from pancode.domain.schedule.triggers import OnEvent, OnPush, first_ms, plain
-from pancode.domain.schedule.work import PlannedWork
+from pancode.domain.schedule.work import PlannedWork, work_of
 from pancode.domain.values import replace
 from pancode.errors import ConflictError, UsageError
 
@@ -80,11 +80,12 @@ def pause(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume(core: Core, name: str, by: str) -> None:
-    """Its times while it was paused were not missed. Idempotent."""
+    """Its times while it was paused were not missed. Idempotent. RefusedError: its token is no more."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
             return
+        rows.must_have_its_token(work.tx, schedule, core.wall_ms())
         made = decide(rows.load(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
         rows.write(work, made)
         _audit(work, "schedule resumed", name, by)
@@ -118,6 +119,12 @@ def remove(core: Core, name: str, by: str) -> None:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)
         _audit(work, "schedule removed", schedule.name, by)
+
+
+def lands(core: Core, name: str) -> bool:
+    """Whether what it begins lands its change. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return work_of(rows.find(tx, name).work, name).lands
 
 
 def _audit(work: Work, what: str, name: str, by: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pancode.control.core import Core
 from pancode.control.schedule.happenings import facts_of, fits
 from pancode.domain.life.occasions import occasion_of
-from pancode.domain.records import FeedEvent, Firing, FiringState, Run, Schedule
+from pancode.domain.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.domain.schedule.decide import too_deep
 from pancode.domain.schedule.triggers import OnEvent
 from pancode.domain.values import replace
@@ -65,9 +65,13 @@ def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
     if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
         depth = int(str(event.data.get("depth") or 0))
         found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
-    workflow = event.data.get("workflow")
-    if workflow:
-        found += tx.find(Firing, {"workflow": str(workflow)})
+    workflow: str | None = str(event.data.get("workflow") or "")
+    for _ in range(_BEFORE):
+        row = tx.get(Workflow, workflow) if workflow else None
+        if row is None:
+            break
+        found += tx.find(Firing, {"workflow": row.id})
+        workflow = row.retry_of
     return found + ([] if event.run is None else _began(tx, event.run))
 
 

@@ -8,12 +8,23 @@ from pancode.control.core import Core
 from pancode.control.runs.dispatch import new_id_in
 from pancode.control.work import Work
 from pancode.control.workflow import rows as workflow_rows
+from pancode.domain.access.tokens import speaks_for, token_behind
 from pancode.domain.life.feed import Happened
 from pancode.domain.names import not_found
-from pancode.domain.records import EventKind, Firing, FiringState, Run, RunState, Schedule, Workflow
+from pancode.domain.records import (
+    ApiToken,
+    EventKind,
+    Firing,
+    FiringState,
+    Run,
+    RunState,
+    Schedule,
+    Workflow,
+)
 from pancode.domain.schedule.decide import Decided, ScheduleView
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN
+from pancode.errors import RefusedError
 from pancode.ports import Grouping, Transaction
 
 KEPT = 500
@@ -117,6 +128,28 @@ def end(work: Work, over: Firing) -> None:
     if work.tx.get(Firing, over.schedule, over.key) is not None:
         work.tx.put(over)
     tell(work, over)
+
+
+def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:
+    """RefusedError where a token has made it that was revoked or has expired: it speaks for nobody then."""
+    name = token_behind(schedule.created_by)
+    if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
+        return
+    raise RefusedError(
+        f"the token {name} that made the schedule {schedule.name} is in force no more",
+        why="it was revoked, or has expired",
+        fix=f"pancode schedule rm {schedule.name}; then a person adds it anew: pancode schedule add",
+        code="token_over",
+    )
+
+
+def pause_of_token(work: Work, token: str) -> list[str]:
+    """Pause what this token has made, as it is revoked; their names."""
+    mine = [one for one in work.tx.find(Schedule) if token_behind(one.created_by) == token]
+    for schedule in mine:
+        if schedule.paused is None:
+            work.tx.put(replace(schedule, paused=f"the token {token} that made it was revoked"))
+    return sorted(one.name for one in mine)
 
 
 def remove(work: Work, name: str) -> None:

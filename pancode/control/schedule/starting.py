@@ -30,6 +30,8 @@ class FiringStarter:
         """The run or the workflow, or the reason why there is none. UnavailableError: not now."""
         try:
             if not self._is_there(firing):
+                with self._core.ports.ledger.transaction() as tx:
+                    rows.must_have_its_token(tx, schedule, self._core.wall_ms())
                 self._begin(schedule, firing)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:

@@ -63,9 +63,9 @@ class TokenVerbs:
     def shape(self, token: ApiToken) -> TokenShape:
         return tokens.shape(token)
 
-    def revoke(self, name: str, by: str) -> None:
-        """NotFoundError."""
-        tokens.revoke(self._core, name, by)
+    def revoke(self, name: str, by: str) -> list[str]:
+        """The names of the schedules that are paused with it. NotFoundError."""
+        return tokens.revoke(self._core, name, by)
 
     def check(self, secret: str) -> ApiToken:
         """The token with this secret. AccessError for one that is unknown or has expired."""

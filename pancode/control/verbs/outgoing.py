@@ -45,8 +45,9 @@ class OutgoingVerbs:
             work.audit("fleet", "info", "notice tested", None, channel=channel, by=by)
         return looking.delivery(one)
 
-    def webhooks(self) -> list[WebhookShape]:
-        return looking.webhooks(self._core)
+    def webhooks(self, whole: bool) -> list[WebhookShape]:
+        """`whole`: with all of each address; else only scheme and host."""
+        return looking.webhooks(self._core, whole)
 
     def check_webhook(self, name: str, url: str, events: tuple[str, ...]) -> None:
         """UsageError for what cannot be one. Where the address may lead is judged when it is posted to."""

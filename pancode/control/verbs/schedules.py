@@ -39,7 +39,7 @@ class ScheduleVerbs:
         return self.show(name)
 
     def resume(self, name: str, by: str) -> ScheduleShape:
-        """Fire again at the times to come."""
+        """Fire again at the times to come. RefusedError where its token is in force no more."""
         asked.resume(self._core, name, by)
         return self.show(name)
 
@@ -47,6 +47,10 @@ class ScheduleVerbs:
         """Now. ConflictError while its last one runs."""
         asked.fire(self._core, name, by)
         return self.show(name)
+
+    def lands(self, name: str) -> bool:
+        """Whether what it begins lands its change."""
+        return asked.lands(self._core, name)
 
     def remove(self, name: str, by: str) -> None:
         """What it has begun goes on."""

@@ -50,6 +50,10 @@ class WorkflowVerbs:
         begun = asked.retry(self._core, around, text, by, yes)
         return workflows.show(self._core, begun.workflow.id, begun.warnings)
 
+    def lands(self, text: str) -> bool:
+        """Whether a step of it lands its change."""
+        return asked.lands(self._core, text)
+
     def receipt(self, text: str) -> Json:
         """The signed summary of an ended workflow, with the verdict on it. NotFoundError before its end."""
         return workflows.receipt(self._core, text)

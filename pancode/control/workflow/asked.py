@@ -103,6 +103,12 @@ def caller_of(core: Core, text: str) -> dict[str, object]:
         return dict(rows.find(tx, text).caller)
 
 
+def lands(core: Core, text: str) -> bool:
+    """Whether the change of one of its steps is landed by itself. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return any(step.request.get("land") for step in rows.steps_of(tx, rows.find(tx, text).id))
+
+
 def _must_have_failed(workflow: Workflow) -> None:
     if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
         ended = workflow.state is WorkflowState.DONE

@@ -18,6 +18,8 @@ USED_MS = 60_000
 """The last use is written down this often at most."""
 CODE_MS = 60_000
 """The life of a one-time code."""
+BY = "token "
+"""Before a token's name: who has asked for what it asks for."""
 WEB = "web-"
 """Of the names of tokens that a browser got for a code."""
 
@@ -55,7 +57,7 @@ class Visitor:
 
     @property
     def name(self) -> str:
-        return "nobody" if self.token is None else f"token {self.token.name}"
+        return "nobody" if self.token is None else f"{BY}{self.token.name}"
 
 
 def digest(secret: str) -> str:
@@ -90,16 +92,34 @@ def used_code(session: str) -> AccessError:
     )
 
 
-def must_allow(token: ApiToken, needed: AccessScope, asked: str) -> None:
-    """AccessError where the token lacks the scope."""
+def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = "") -> None:
+    """AccessError where the token lacks the scope. `without`: what else the caller can do."""
     if not allows(token.scopes, needed):
         raise AccessError(
             f"the token {token.name} may not ask for {asked}",
             why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
-            fix=f"pancode token create NAME --scope {needed}",
+            fix=f"{without}pancode token create NAME --scope {needed}",
             code="wrong_scope",
             details={"scope": needed.value},
         )
+
+
+def must_allow_said(token: ApiToken, asked: str, lands: bool, says_yes: bool) -> None:
+    """AccessError for a request that asks for more than its route needs: a landing, or a person's yes."""
+    if lands:
+        must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
+    if says_yes:
+        must_allow(token, AccessScope.ANSWER, f"{asked} with a person's yes", "without yes; or: ")
+
+
+def token_behind(created_by: str) -> str | None:
+    """The name of the token that has made it; None: somebody else has."""
+    return created_by.removeprefix(BY) if created_by.startswith(BY) else None
+
+
+def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
+    """Whether this token, found by its name, is the one that made something then, and is still in force."""
+    return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
 
 
 def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:

@@ -66,7 +66,7 @@ def _by_state(made: Changes) -> Iterator[Happened]:
     run, was = made.run, made.before.run
     if made.ended:
         usage = books.used_by(run.result.get("usage"))
-        told = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        told: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
         if run.judges is not None:
             told["judges"] = run.judges
         yield _of(run, EventKind.RUN_ENDED, _node(run), **told, reason=run.reason)

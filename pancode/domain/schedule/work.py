@@ -32,6 +32,12 @@ class PlannedWork:
         assert self.request is not None
         return {"kind": "run", "caller": dict(self.caller), "request": plain(self.request)}
 
+    @property
+    def lands(self) -> bool:
+        """Whether what it begins lands its change."""
+        steps = () if self.plan is None else self.plan.steps
+        return any(one is not None and one.land for one in (self.request, *(step.request for step in steps)))
+
     def words(self) -> str:
         """For a table: the task, or the workflow."""
         if self.plan is not None:
