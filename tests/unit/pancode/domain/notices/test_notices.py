@@ -38,6 +38,8 @@ def an_event(kind: EventKind = EventKind.RUN_ENDED, /, **data: Any) -> FeedEvent
         (EventKind.SCHEDULE_FIRED, {"state": "refused"}, "schedule.failed"),
         (EventKind.SCHEDULE_FIRED, {"state": "begun"}, None),
         (EventKind.RUN_STAGE, {}, None),
+        (EventKind.RUN_ENDED, {"outcome": "done", "judges": "r-0"}, None),
+        (EventKind.RUN_ENDED, {"outcome": "verify_failed", "judges": "r-0"}, None),
     ],
 )
 def test_occasions(kind: EventKind, data: dict[str, Any], is_: str | None) -> None:
