@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from node_agent.wire.failure import Outcome
-from pancode.api.bodies import LandBody, ReasonBody
+from pancode.api.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     CalledOffAnswer,
     GreenAnswer,
     LandingsAnswer,
     Object,
+    PullRequestShape,
     QueuedAnswer,
     RunShape,
 )
 from pancode.api.routing import ApiCall, Verb
+from pancode.control.landing.forges import PullAsked
 from pancode.domain.access.rights import LANDS, OPERATES
+from pancode.domain.landing.forge import ForgeKind
 from pancode.domain.landing.values import How
 from pancode.domain.records import Run
 from pancode.errors import WorkspaceError
+
+
+class PullRequestBody(ActBody):
+    """`remote`: its name in the repository. `forge` None: as the settings say."""
+
+    remote: Annotated[Line, Field(min_length=1, max_length=200)]
+    branch: Annotated[Line, Field(min_length=1, max_length=200)]
+    message: str = Field(default="", max_length=20_000)
+    forge: ForgeKind | None = None
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
@@ -46,6 +60,12 @@ def _resolve(context: ApiContext, call: ApiCall) -> Any:
     run, around = _meant(context, call), context.coordinator.around({})
     way = body.landing(How(around.defaults(run.project).land_how))
     return context.coordinator.code.resolve(around, run, way)
+
+
+def _pull_request(context: ApiContext, call: ApiCall) -> Any:
+    body: PullRequestBody = call.body
+    asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
+    return context.coordinator.pull_request(_meant(context, call), asked)
 
 
 def _landings(context: ApiContext, call: ApiCall) -> Any:
@@ -98,6 +118,14 @@ LAND_VERBS: tuple[Verb, ...] = (
         right=LANDS,
         answers=QueuedAnswer,
         starts=True,
+    ),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/pull-request",
+        _pull_request,
+        PullRequestBody,
+        right=LANDS,
+        answers=PullRequestShape,
     ),
     Verb("POST", "/v1/runs/{run}/land/drop", _drop, ReasonBody, right=OPERATES, answers=RunShape),
     Verb(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.config.forge import ForgeSettings
 from pancode.config.notify import Notify
 from pancode.config.telemetry import Telemetry
 from pancode.config.values import (
@@ -226,6 +227,7 @@ class Settings(Part):
     api: ApiDoor = ApiDoor()
     ledger: LedgerPlace = LedgerPlace()
     land: Land = Land()
+    forge: dict[str, ForgeSettings] = {}
     notify: Notify = Notify()
     telemetry: Telemetry = Telemetry()
     allow: Allow = Allow()

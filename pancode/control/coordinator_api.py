@@ -7,10 +7,12 @@ from typing import Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
+from pancode.control.landing.forges import PullAsked, PullRequestShape
 from pancode.control.plane import Plane
 from pancode.domain.access.door import DoorPlace
 from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
+from pancode.domain.records import Run
 
 
 class CoordinatorApi(Protocol):
@@ -53,6 +55,9 @@ class CoordinatorApi(Protocol):
 
     def keep_secret(self, name: str, value: str | None) -> None:
         """Keep a value for the coordinator alone; None: forget it."""
+
+    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+        """Open it, or find the one that is open: of a run that has landed. The errors of its forge."""
 
     def head_of(self, repo: str, branch: str) -> str:
         """The commit at which a branch of a repository is now. NotFoundError."""

@@ -35,6 +35,7 @@ from pancode.control.faces import (
     Progress,
 )
 from pancode.control.fleet.ports import unwatched
+from pancode.control.landing.forges import PullAsked, PullRequestShape, open_pull_request
 from pancode.control.landing.verifying import Verifications
 from pancode.control.plane import Plane
 from pancode.control.runs.followon import FollowOn
@@ -46,11 +47,12 @@ from pancode.control.workflow.starting import StepStarter
 from pancode.domain.nodes.fleet import Deadlines
 from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.records import ActionKind, Node
+from pancode.domain.records import ActionKind, Node, Run
 from pancode.errors import RefusedError, UsageError
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, HostKeyOffer
+from pancode.wiring.forges import forges_of
 from pancode.wiring.home import Home
 from pancode.wiring.outgoing import OutgoingParts
 from pancode.wiring.reboot import service_of
@@ -73,6 +75,7 @@ class FaceCoordinator:
         core = inner.plane.core
         workflows = Advancing(core, StepStarter(core, self.around))
         self._outgoing = OutgoingParts(self._root, self._environ, core)
+        self._forges = forges_of(self._root, self._environ, self._outgoing.secrets)
         scheduler = Scheduler(core, self.around)
         self._follow_ons: tuple[FeedThread, ...] = (
             self.code.queue,
@@ -108,6 +111,9 @@ class FaceCoordinator:
 
     def keep_secret(self, name: str, value: str | None) -> None:
         self._outgoing.secrets.keep(name, value)
+
+    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+        return open_pull_request(self._inner.plane.core, self._forges, run, asked)
 
     def head_of(self, repo: str, branch: str) -> str:
         return head_of(repo, branch)

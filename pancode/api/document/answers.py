@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from pancode.control.access.token_shapes import MadeTokenShape as MadeTokenShape
 from pancode.control.access.token_shapes import TokenShape as TokenShape
+from pancode.control.landing.forges import PullRequestShape as PullRequestShape
 from pancode.control.outgoing.shapes import ChannelShape as ChannelShape
 from pancode.control.outgoing.shapes import DeliveryShape as DeliveryShape
 from pancode.control.outgoing.shapes import WebhookShape as WebhookShape

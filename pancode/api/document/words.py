@@ -32,6 +32,7 @@ ROUTES: Mapping[str, RouteWords] = {
     "GET /v1/landings/green": RouteWords("done, verified and not landed, in a repository", "land"),
     "GET /v1/landings/review": RouteWords("changes that nobody has decided on", "review"),
     "POST /v1/runs/{run}/land": RouteWords("land it; answers when that is over", "land"),
+    "POST /v1/runs/{run}/pull-request": RouteWords("a pull request of what has landed and is pushed", "land"),
     "POST /v1/runs/{run}/land/resolve": RouteWords("a run that settles its conflict, and is landed", "land"),
     "POST /v1/runs/{run}/land/drop": RouteWords("its change is not wanted", "review"),
     "POST /v1/runs/{run}/land/cancel": RouteWords("call a landing off", ""),

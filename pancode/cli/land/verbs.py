@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import Face
-from pancode.cli.land import green, landing
+from pancode.cli.land import green, landing, pulling
 from pancode.cli.land.pushing import push
 from pancode.cli.land.settling import settle
 from pancode.cli.output.render import at_head, safe, short_time
@@ -16,6 +16,7 @@ from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.client import Client
+from pancode.domain.landing.forge import ForgeKind
 from pancode.domain.landing.values import How
 from pancode.errors import ExitCode, UsageError
 
@@ -28,6 +29,7 @@ app = Commands()
     "pancode land r-zd43pq --branch agent/export --how rebase",
     "pancode land --all-green --yes",
     "pancode land last --push origin agent/export",
+    "pancode land last --push origin agent/export --pull-request",
     "pancode runs land last",
 )
 def land(
@@ -57,6 +59,13 @@ def land(
         tuple[str, str] | None,
         option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
     ] = None,
+    pull_request: Annotated[
+        bool,
+        option("Then open a pull request, or find the open one; needs a forge's token.", "--pull-request"),
+    ] = False,
+    forge: Annotated[
+        ForgeKind | None, option("Kind of the forge (default: the setting forge.HOST.kind).", "--forge")
+    ] = None,
     all_green: Annotated[
         bool, option("Every run of this repository that is done, verified and not landed.", "--all-green")
     ] = False,
@@ -72,6 +81,7 @@ def land(
 
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
+    pulling.check(push_to, forge, wanted=pull_request, several=all_green or resolve or run is None)
     branch = _branch(branch, push_to, detach=detach)
     if not branch and (message or how):
         flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
@@ -89,7 +99,14 @@ def land(
         return _queue(face, body)
     if resolve:
         return settle(face, run, body, detach=detach)
-    return _one(face, run, {**body, "wait": not detach}, push_to)
+    client = face.client()
+    answer = _one(face, client, run, {**body, "wait": not detach})
+    if push_to is not None:
+        answer = push(face, *push_to, answer)
+    if pull_request:
+        answer = pulling.pull_request(face, client, answer, message, forge)
+    face.show(answer, lambda: landing.landing(answer) + pulling.shown(answer))
+    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 
 def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
@@ -121,15 +138,10 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     return ExitCode.DONE
 
 
-def _one(face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None) -> int:
-    client = face.client()
+def _one(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
     if body["wait"]:
         _tell_place(face, client, run)
-    answer = landing.land(face, client, run, body)
-    if push_to is not None:
-        answer = push(face, *push_to, answer)
-    face.show(answer, lambda: landing.landing(answer))
-    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
+    return landing.land(face, client, run, body)
 
 
 def _tell_place(face: Face, client: Client, run: str) -> None:

@@ -73,18 +73,25 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
 
     It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml names it as secret:NAME.
+    The token of a forge is kept in the same way.
     """
     from pancode.offline.login import keep_here
 
     keep_here(home_of(os.environ), name, _value(face, name))
     told: dict[str, Any] = {"secret": name}
     face.show(
-        told, lambda: f"kept; in pancode.yaml: notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}\n"
+        told,
+        lambda: (
+            f"kept; in pancode.yaml: notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}\n"
+            f"or, for a token: forge: {{HOST: {{token: secret:{name}}}}}\n"
+        ),
     )
 
 
 def _value(face: Face, name: str) -> str:
-    text = getpass.getpass(f"address for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
+    text = getpass.getpass(f"address or token for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
     if not text.strip() or len(text.strip().splitlines()) != 1:
-        raise UsageError("the address is one line", fix=f"echo ADDRESS | pancode notify secret {name}")
+        raise UsageError(
+            "the address or token is one line", fix=f"echo ADDRESS | pancode notify secret {name}"
+        )
     return text.strip()

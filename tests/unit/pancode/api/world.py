@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 from starlette.applications import Starlette
@@ -27,6 +27,7 @@ from pancode.control.faces import (
     Progress,
     ProgressLine,
 )
+from pancode.control.landing.forges import PullAsked, PullRequestShape
 from pancode.control.plane import Plane
 from pancode.domain.access.door import DoorPlace
 from pancode.domain.landing.values import LandWay
@@ -34,7 +35,7 @@ from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.records import Node, Run
-from pancode.errors import UsageError, WorkspaceError
+from pancode.errors import PancodeError, UsageError, WorkspaceError
 from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import Desk, Puppet
 
@@ -187,6 +188,8 @@ class MemoryCoordinator:
         self.figures_at: ListenAddress | None = None
         self.rules, self.kept = NotifyRules(), dict[str, str]()
         self.heads: dict[tuple[str, str], str] = {}
+        self.pulls: list[tuple[str, PullAsked]] = []
+        self.forge_error: PancodeError | None = None
         self.door: DoorPlace | None = None
         self.shut: list[Mapping[str, str]] = []
 
@@ -212,6 +215,13 @@ class MemoryCoordinator:
     def keep_secret(self, name: str, value: str | None) -> None:
         self.kept.pop(name, None)
         self.kept |= {} if value is None else {name: value}
+
+    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+        self.pulls.append((run.id, asked))
+        if self.forge_error is not None:
+            raise self.forge_error
+        where = {"url": "https://git.example.org/o/r/pulls/7", "forge": "forgejo", "branch": asked.branch}
+        return cast("PullRequestShape", {"run": run.id, "number": 7, "base": "main", "fresh": True, **where})
 
     def head_of(self, repo: str, branch: str) -> str:
         return self.heads[repo, branch]
