@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pancode.config.misfits import told
-from pancode.config.secrets import shown
+from pancode.config.secrets import SecretShownError, shown
 from pancode.domain.names import nearest
 from pancode.errors import ConfigError
 
@@ -50,7 +50,8 @@ def _told(
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
-    shown = "" if isinstance(error["input"], dict | list | tuple) else f" {_plain(error['input'])!r}"
+    hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
+    shown = "" if hidden else f" {_plain(error['input'])!r}"
     said, fix = told(error, path, _keys(kind, (*error["loc"], "")))
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=fix)
 
@@ -61,6 +62,10 @@ def _below(kind: type[BaseModel], key: str) -> str:
     if not groups:
         return ""
     return f"write it below {' or '.join(f'`{name}:`' for name in groups)}, indented; no # before that line"
+
+
+def _is_secret(error: ErrorDetails) -> bool:
+    return isinstance(error.get("ctx", {}).get("error"), SecretShownError)
 
 
 def _plain(value: object) -> object:

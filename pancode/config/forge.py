@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pancode.config.secrets import SecretShownError
 from pancode.domain.landing.forge import ForgeAccess, ForgeKind
 
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
@@ -17,15 +18,15 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 def _named(text: str) -> str:
     """ValueError for a token itself."""
     if not _SECRET.fullmatch(text):
-        raise ValueError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
+        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
     return text
 
 
 def _api(text: str) -> str:
     """ValueError for an address where a token would travel in the clear, and for one with a login."""
     parts = urlsplit(text)
-    if not parts.hostname or parts.username or parts.query or parts.fragment or not text.isprintable():
-        raise ValueError("the address of an API is written as https://git.example.org/api/v1")
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
+        raise SecretShownError("the address of an API is written as https://git.example.org/api/v1")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
         raise ValueError("a token travels by https:// only, but for this machine itself")
     return text

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pancode.config.secrets import SecretShownError
 from pancode.config.values import Texts
 from pancode.domain.notices.routing import NoticeRoute, NotifyRules, QuietHours
 from pancode.domain.schedule.times import zone_of
@@ -21,7 +22,7 @@ def _secret(text: str) -> str:
     """ValueError for an address itself, which holds a password."""
     name = text.removeprefix(SECRET)
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-        raise ValueError(
+        raise SecretShownError(
             "an address of a channel holds a password, so it is only named: url: secret:phone. "
             "Fix: pancode notify secret phone"
         )

@@ -9,6 +9,10 @@ _USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
 _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
+class SecretShownError(ValueError):
+    """A secret stands where only its name may: no error repeats that value."""
+
+
 def passwords(url: str) -> list[str]:
     """The passwords of an address: in its user part and in its parameters."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]

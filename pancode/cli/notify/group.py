@@ -79,13 +79,8 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
 
     keep_here(home_of(os.environ), name, _value(face, name))
     told: dict[str, Any] = {"secret": name}
-    face.show(
-        told,
-        lambda: (
-            f"kept; in pancode.yaml: notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}\n"
-            f"or, for a token: forge: {{HOST: {{token: secret:{name}}}}}\n"
-        ),
-    )
+    such = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
+    face.show(told, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
 
 
 def _value(face: Face, name: str) -> str:

@@ -52,6 +52,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/schedules": {"name": "x", "cron": "@daily", "dispatch": {"task": "x"}},
         "/v1/webhooks": {"name": "x", "url": "https://example.org"},
         "/v1/notify/test": {"channel": "phone"},
+        "/v1/runs/{run}/pull-request": {"remote": "origin", "branch": "x"},
         "/v1/deliveries/again": {"delivery": "x"},
         "/v1/tokens": {"name": "x"},
         "/v1/web/session": {"code": "x"},

@@ -1,0 +1,189 @@
+"""A forge on loopback: it keeps pull requests, and answers in the shapes that the forges document."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TOKEN = "tok-3f9c1e7788aa"
+Row = dict[str, Any]
+Answer = tuple[int, Any]
+
+
+@dataclass
+class FakeForge:
+    """`answers` come first, whatever is asked; `late` is added right before the next creation is refused."""
+
+    default: str = "main"
+    rows: list[Row] = field(default_factory=list)
+    asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
+    late: bool = False
+    port: int = 0
+
+    @property
+    def web(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def header(self) -> tuple[str, str]:
+        raise NotImplementedError
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        raise NotImplementedError
+
+
+class FakeGitHub(FakeForge):
+    """docs.github.com/rest/pulls."""
+
+    api = ""
+    exists: Answer = (
+        422,
+        {
+            "message": "Validation Failed",
+            "errors": [
+                {
+                    "resource": "PullRequest",
+                    "code": "custom",
+                    "message": "A pull request already exists for o:agent/x.",
+                }
+            ],
+            "documentation_url": "https://docs.github.com/rest/pulls/pulls#create-a-pull-request",
+            "status": "422",
+        },
+    )
+
+    def header(self) -> tuple[str, str]:
+        return "authorization", f"Bearer {TOKEN}"
+
+    def row(self, body: Row, repo: int = 1) -> Row:
+        number = len(self.rows) + 1
+        head = {"label": f"o:{body['head']}", "ref": body["head"], "repo_id": repo, "repo": {"id": repo}}
+        base = {"label": f"o:{body['base']}", "ref": body["base"], "repo_id": 1, "repo": {"id": 1}}
+        about = {"title": body["title"], "body": body["body"], "state": "open"}
+        return {
+            "id": 900 + number,
+            "number": number,
+            "html_url": f"{self.web}/o/r/pull/{number}",
+            **about,
+            "head": head,
+            "base": base,
+        }
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        if path == "/repos/o/r":
+            return 200, {"id": 1, "name": "r", "full_name": "o/r", "default_branch": self.default}
+        if path != "/repos/o/r/pulls":
+            return 404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}
+        if method == "GET":
+            return 200, self.listed(query)
+        if self.late:
+            self.rows, self.late = [self.row(body)], False
+            return self.exists
+        self.rows.append(self.row(body))
+        return 201, self.rows[-1]
+
+    def listed(self, query: dict[str, str]) -> list[Row]:
+        assert query["state"] == "open"
+        return [row for row in self.rows if row["head"]["label"] == query["head"] and row["state"] == "open"]
+
+
+class FakeForgejo(FakeGitHub):
+    """codeberg.org/api/swagger: lists in pages; one more than a page of others comes first."""
+
+    api = "/api/v1"
+    exists: Answer = (
+        409,
+        {
+            "message": "pull request already exists for these targets [id: 1, issue_id: 1]",
+            "url": "https://git.example.org/api/swagger",
+        },
+    )
+
+    def header(self) -> tuple[str, str]:
+        return "authorization", f"token {TOKEN}"
+
+    def listed(self, query: dict[str, str]) -> list[Row]:
+        assert query["state"] == "open"
+        first = (int(query["page"]) - 1) * int(query["limit"])
+        return [row for row in self.rows if row["state"] == "open"][first : first + int(query["limit"])]
+
+
+class FakeGitLab(FakeForge):
+    """docs.gitlab.com/api/merge_requests."""
+
+    api = "/api/v4"
+
+    def header(self) -> tuple[str, str]:
+        return "private-token", TOKEN
+
+    def row(self, body: Row, source: int = 1) -> Row:
+        number = len(self.rows) + 1
+        ends = {"source_branch": body["source_branch"], "target_branch": body["target_branch"]}
+        projects = {"source_project_id": source, "target_project_id": 1, "project_id": 1}
+        about = {"title": body["title"], "description": body["description"], "state": "opened"}
+        link = f"{self.web}/o/r/-/merge_requests/{number}"
+        return {"id": 900 + number, "iid": number, "web_url": link, **about, **ends, **projects}
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        if path == "/projects/o%2Fr":
+            return 200, {"id": 1, "path_with_namespace": "o/r", "default_branch": self.default}
+        if path != "/projects/o%2Fr/merge_requests":
+            return 404, {"message": "404 Project Not Found"}
+        if method == "GET":
+            assert query["state"] == "opened"
+            return 200, [row for row in self.rows if row["source_branch"] == query["source_branch"]]
+        if self.late:
+            self.rows, self.late = [self.row(body)], False
+            return 409, {"message": ["Another open merge request already exists for this source branch: !1"]}
+        self.rows.append(self.row(body))
+        return 201, self.rows[-1]
+
+
+@contextmanager
+def serving(forge: FakeForge) -> Iterator[str]:
+    """The address of its API."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            parts = urlsplit(self.path)
+            path = parts.path.removeprefix(forge.api)  # type: ignore[attr-defined]
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            forge.asked.append((self.command, unquote(self.path), dict(self.headers.items()), body))
+            name, value = forge.header()
+            if forge.answers:
+                status, headers, data = forge.answers.pop(0)
+            elif self.headers.get(name) != value:
+                status, headers, data = 401, {}, b'{"message": "401 Unauthorized"}'
+            else:
+                status, told = forge.answer(self.command, path, query, body)
+                headers, data = {}, json.dumps(told).encode()
+            self.send_response(status)
+            for one in headers.items():
+                self.send_header(*one)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    forge.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"{forge.web}{forge.api}"  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
