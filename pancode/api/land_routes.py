@@ -19,9 +19,9 @@ from pancode.api.document.answers import (
     RunShape,
 )
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.landing.forges import PullAsked
 from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.forge import ForgeKind
+from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.landing.values import How
 from pancode.domain.records import Run
 from pancode.errors import WorkspaceError

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
-from pancode.control.landing.forges import PullAsked, PullRequestShape
 from pancode.control.plane import Plane
+from pancode.control.query.shapes import PullRequestShape
 from pancode.domain.access.door import DoorPlace
+from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.records import Run

@@ -35,15 +35,17 @@ from pancode.control.faces import (
     Progress,
 )
 from pancode.control.fleet.ports import unwatched
-from pancode.control.landing.forges import PullAsked, PullRequestShape, open_pull_request
+from pancode.control.landing.forges import open_pull_request
 from pancode.control.landing.verifying import Verifications
 from pancode.control.plane import Plane
+from pancode.control.query.shapes import PullRequestShape
 from pancode.control.runs.followon import FollowOn
 from pancode.control.runs.inside import refused, run_of
 from pancode.control.schedule.pushes import PushWatch
 from pancode.control.schedule.scheduler import Scheduler
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
+from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.nodes.fleet import Deadlines
 from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.notices.routing import NotifyRules

@@ -8,7 +8,6 @@ from typing_extensions import TypedDict
 
 from pancode.control.access.token_shapes import MadeTokenShape as MadeTokenShape
 from pancode.control.access.token_shapes import TokenShape as TokenShape
-from pancode.control.landing.forges import PullRequestShape as PullRequestShape
 from pancode.control.outgoing.shapes import ChannelShape as ChannelShape
 from pancode.control.outgoing.shapes import DeliveryShape as DeliveryShape
 from pancode.control.outgoing.shapes import WebhookShape as WebhookShape
@@ -22,6 +21,7 @@ from pancode.control.query.shapes import FleetShape as FleetShape
 from pancode.control.query.shapes import InboxShape as InboxShape
 from pancode.control.query.shapes import ModelShape as ModelShape
 from pancode.control.query.shapes import NodeShape as NodeShape
+from pancode.control.query.shapes import PullRequestShape as PullRequestShape
 from pancode.control.query.shapes import Queued as Queued
 from pancode.control.query.shapes import QueuesShape as QueuesShape
 from pancode.control.query.shapes import ReceiptRow as ReceiptRow

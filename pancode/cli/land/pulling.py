@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pancode.cli.face import Face, who
@@ -26,14 +27,21 @@ def check(push_to: tuple[str, str] | None, forge: ForgeKind | None, *, wanted: b
         )
 
 
-def pull_request(
-    face: Face, client: Client, report: dict[str, Any], message: str | None, forge: ForgeKind | None
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PullWanted:
+    """`message` is that of the commit; `forge` None: as the settings say."""
+
+    message: str = ""
+    forge: ForgeKind | None = None
+
+
+def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: PullWanted) -> dict[str, Any]:
     """The report with the pull request. ApiError as the coordinator says; landing and push stand."""
     pushed = report.get("pushed")
     if pushed is None:
         return report
-    body = {"by": who(), **pushed, "message": message or "", "forge": forge.value if forge else None}
+    kind = wanted.forge.value if wanted.forge is not None else None
+    body = {"by": who(), **pushed, "message": wanted.message, "forge": kind}
     face.note("  asking the forge for a pull request")
     try:
         made = client.post(path_of("runs", report["run"], "pull-request"), body, PULL_S)

@@ -8,6 +8,7 @@ from typer import Argument
 
 from pancode.cli.face import Face
 from pancode.cli.land import green, landing, pulling
+from pancode.cli.land.pulling import PullWanted
 from pancode.cli.land.pushing import push
 from pancode.cli.land.settling import settle
 from pancode.cli.output.render import at_head, safe, short_time
@@ -60,12 +61,9 @@ def land(
         option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
     ] = None,
     pull_request: Annotated[
-        bool,
-        option("Then open a pull request, or find the open one; needs a forge's token.", "--pull-request"),
+        bool, option("Also open a pull request; needs a forge's token.", "--pull-request")
     ] = False,
-    forge: Annotated[
-        ForgeKind | None, option("Kind of the forge (default: the setting forge.HOST.kind).", "--forge")
-    ] = None,
+    forge: Annotated[ForgeKind | None, option("Its kind (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[
         bool, option("Every run of this repository that is done, verified and not landed.", "--all-green")
     ] = False,
@@ -83,9 +81,7 @@ def land(
     """
     pulling.check(push_to, forge, wanted=pull_request, several=all_green or resolve or run is None)
     branch = _branch(branch, push_to, detach=detach)
-    if not branch and (message or how):
-        flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
-        raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
+    _check_commit(branch, message, how)
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
     asked |= {"branch": branch, "message": message, "how": how.value if how else None}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
@@ -99,14 +95,8 @@ def land(
         return _queue(face, body)
     if resolve:
         return settle(face, run, body, detach=detach)
-    client = face.client()
-    answer = _one(face, client, run, {**body, "wait": not detach})
-    if push_to is not None:
-        answer = push(face, *push_to, answer)
-    if pull_request:
-        answer = pulling.pull_request(face, client, answer, message, forge)
-    face.show(answer, lambda: landing.landing(answer) + pulling.shown(answer))
-    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
+    pull = PullWanted(message or "", forge) if pull_request else None
+    return _one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 
 def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
@@ -117,6 +107,12 @@ def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool)
         what = "--push names the branch itself, and waits for the landing"
         raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
     return push_to[1]
+
+
+def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
+    if not branch and (message or how):
+        flag, words = ("-m", "the message of a commit") if message else ("--how", "about commits")
+        raise UsageError(f"{flag} is {words}, and no commit is made", fix="add --branch NAME")
 
 
 def _all(
@@ -138,10 +134,19 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     return ExitCode.DONE
 
 
-def _one(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+def _one(
+    face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
+) -> int:
+    client = face.client()
     if body["wait"]:
         _tell_place(face, client, run)
-    return landing.land(face, client, run, body)
+    answer = landing.land(face, client, run, body)
+    if push_to is not None:
+        answer = push(face, *push_to, answer)
+    if pull is not None:
+        answer = pulling.pull_request(face, client, answer, pull)
+    face.show(answer, lambda: landing.landing(answer) + pulling.shown(answer))
+    return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 
 def _tell_place(face: Face, client: Client, run: str) -> None:

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
-
-from typing_extensions import TypedDict
 
 from pancode.control.account.attempts import usage_of_run
 from pancode.control.core import Core
 from pancode.control.query.run import usage_of
+from pancode.control.query.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
-from pancode.domain.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
-from pancode.domain.landing.pull_request import OpenedPull, PullRequest, pull_request
+from pancode.domain.landing.forge import ForgeAccess, ForgePlace, place_of, repository_of
+from pancode.domain.landing.pull_request import OpenedPull, PullAsked, PullRequest, pull_request
 from pancode.domain.life.landing import NOTHING
 from pancode.domain.records import Run
 from pancode.errors import WorkspaceError
 from pancode.plain import usd
-
-
-class PullRequestShape(TypedDict):
-    """`fresh` false: it was open already."""
-
-    run: str
-    url: str
-    number: int
-    forge: str
-    branch: str
-    base: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PullAsked:
-    """A person wants one. `remote`: its name in the repository; `kind` None: as the settings say."""
-
-    by: str
-    remote: str
-    branch: str
-    message: str = ""
-    kind: ForgeKind | None = None
 
 
 class Forges(Protocol):

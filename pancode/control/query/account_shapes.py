@@ -132,3 +132,15 @@ class TrackRecordRow(TypedDict):
     usd_each_landed: float | None
     minutes_each_landed: float | None
     unknown_runs: int
+
+
+class PullRequestShape(TypedDict):
+    """Of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool

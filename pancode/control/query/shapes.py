@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from pancode.control.query.account_shapes import BriefShape as BriefShape
 from pancode.control.query.account_shapes import CostRow as CostRow
 from pancode.control.query.account_shapes import CostTable as CostTable
+from pancode.control.query.account_shapes import PullRequestShape as PullRequestShape
 from pancode.control.query.account_shapes import ReportShape as ReportShape
 from pancode.control.query.account_shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.query.account_shapes import VerificationShape as VerificationShape

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pancode.domain.landing.commits import message_of
+from pancode.domain.landing.forge import ForgeKind
 from pancode.domain.records import Run
 from pancode.domain.track.verified import verified
 from pancode.plain import safe
@@ -32,6 +33,17 @@ class OpenedPull:
     number: int
     base: str
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PullAsked:
+    """A person wants one. `remote`: its name in the repository; `kind` None: as the settings say."""
+
+    by: str
+    remote: str
+    branch: str
+    message: str = ""
+    kind: ForgeKind | None = None
 
 
 def pull_request(run: Run, branch: str, message: str, cost: str) -> PullRequest:

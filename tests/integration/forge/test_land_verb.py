@@ -13,8 +13,10 @@ from pancode.adapters.outgoing.sender import KeptSecrets
 from pancode.cli.face import Face
 from pancode.cli.land import verbs
 from pancode.client import ApiError
-from pancode.control.landing.forges import PullAsked, PullRequestShape, open_pull_request
+from pancode.control.landing.forges import open_pull_request
+from pancode.control.query.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
+from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.records import Audit, Run
 from pancode.domain.values import replace
 from pancode.errors import UsageError

@@ -27,9 +27,10 @@ from pancode.control.faces import (
     Progress,
     ProgressLine,
 )
-from pancode.control.landing.forges import PullAsked, PullRequestShape
 from pancode.control.plane import Plane
+from pancode.control.query.shapes import PullRequestShape
 from pancode.domain.access.door import DoorPlace
+from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.landing.values import LandWay
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.nodes.place import ListenAddress

@@ -8,6 +8,7 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.land import pulling
+from pancode.cli.land.pulling import PullWanted
 from pancode.client import ApiError, Client
 from pancode.domain.landing.forge import ForgeKind
 from pancode.errors import RefusedError, UsageError
@@ -65,7 +66,7 @@ def test_options_that_fit() -> None:
 
 def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.CaptureFixture[str]) -> None:
     client, face = DirectClient(desk), Face(False)
-    done = pulling.pull_request(face, client, report(), "words", ForgeKind.FORGEJO)
+    done = pulling.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
     ((run, asked),) = desk.pulls
     assert (run, asked.remote, asked.branch, asked.message) == ("r-0001", "origin", "agent/x", "words")
     assert asked.kind is ForgeKind.FORGEJO
@@ -73,7 +74,7 @@ def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.
     done["pull_request"]["fresh"] = False
     assert "(open already)" in pulling.shown(done)
     held = {"run": "r-0001", "status": "called off"}
-    assert pulling.pull_request(face, client, held, None, None) == held and pulling.shown(held) == ""
+    assert pulling.pull_request(face, client, held, PullWanted()) == held and pulling.shown(held) == ""
     assert len(desk.pulls) == 1
 
 
@@ -82,7 +83,7 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
         "no", why="HTTP 403", fix="pancode notify secret forge", code="forge_forbidden"
     )
     with pytest.raises(Exception, match="no") as caught:
-        pulling.pull_request(Face(True), DirectClient(desk), report(), None, None)
+        pulling.pull_request(Face(True), DirectClient(desk), report(), PullWanted())
     error: Any = caught.value
     assert (error.code, error.exit_code) == ("forge_forbidden", 5)
     assert "HTTP 403; the change has landed on agent/x and is pushed" in error.why

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pancode.control.landing.forges import PullAsked, open_pull_request
+from pancode.control.landing.forges import open_pull_request
 from pancode.control.work import unit_of_work
 from pancode.domain.landing.forge import ForgeAccess, ForgeKind, ForgePlace
-from pancode.domain.landing.pull_request import OpenedPull, PullRequest
+from pancode.domain.landing.pull_request import OpenedPull, PullAsked, PullRequest
 from pancode.domain.records import Audit, Decision, Run
 from pancode.domain.values import replace
 from pancode.errors import PancodeError, RefusedError
