@@ -79,16 +79,13 @@ def land(
 
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
-    pulling.check(push_to, forge, wanted=pull_request, several=all_green or resolve or run is None)
+    _check_resolve(push_to, resolve=resolve, all_green=all_green)
+    pulling.check(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
     asked |= {"branch": branch, "message": message, "how": how.value if how else None}
     body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
-    if resolve and (all_green or push_to is not None):
-        what = "--all-green" if all_green else "--push"
-        fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
-        raise UsageError(f"--resolve and {what} do not go together", fix=fix)
     if all_green:
         return _all(face, run, body, push_to, yes=yes)
     if run is None:
@@ -107,6 +104,13 @@ def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool)
         what = "--push names the branch itself, and waits for the landing"
         raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
     return push_to[1]
+
+
+def _check_resolve(push_to: tuple[str, str] | None, *, resolve: bool, all_green: bool) -> None:
+    if resolve and (all_green or push_to is not None):
+        what = "--all-green" if all_green else "--push"
+        fix = "pancode land RUN --resolve; when it has landed: pancode land RUN --push REMOTE BRANCH"
+        raise UsageError(f"--resolve and {what} do not go together", fix=fix)
 
 
 def _check_commit(branch: str | None, message: str | None, how: How | None) -> None:
