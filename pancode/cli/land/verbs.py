@@ -60,10 +60,8 @@ def land(
         tuple[str, str] | None,
         option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
     ] = None,
-    pull_request: Annotated[
-        bool, option("Also open a pull request; needs a forge's token.", "--pull-request")
-    ] = False,
-    forge: Annotated[ForgeKind | None, option("Its kind (default: forge.HOST.kind).", "--forge")] = None,
+    pull_request: Annotated[bool, option("Also a pull request; needs a token.", "--pull-request")] = False,
+    forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[
         bool, option("Every run of this repository that is done, verified and not landed.", "--all-green")
     ] = False,
