@@ -121,7 +121,7 @@ def _wait(run: Run) -> BriefLine:
         return _line(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:
         return _line(run, *_FINDS[run.outcome])
-    return _line(run, "has a change that is not landed", "pancode runs land {run}")
+    return _line(run, "has a change that is not landed", "pancode land {run}")
 
 
 def _more(many: int) -> Iterator[BriefLine]:
