@@ -49,7 +49,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
         ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
-        ("retry", "workflow", FLOW, "Retry workflow w-1 'three': what failed, as a new workflow?"),
+        ("retry", "workflow", FLOW, "Retry workflow w-1 'three': all of it anew, as a new workflow?"),
         (
             "approve",
             "item",
@@ -62,7 +62,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             {**ITEM, "kind": "dispatch", "words": "it costs $3", "yes": []},
             "Approve r-1: it costs $3. This starts it?",
         ),
-        ("deny", "item", ITEM, "Deny r-1: nothing is landed or continued, and it leaves the inbox?"),
+        ("deny", "item", ITEM, "Deny r-1: nothing is started, landed or continued, and it leaves the inbox?"),
     ],
 )
 def test_a_question_names_what_will_happen(
