@@ -84,7 +84,7 @@ class PromptLine(Input):
         self.sign, self.value = sign, value
         self.suggester = SuggestFromList([*resources(), *ALSO]) if sign == ":" else None
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: a key that is typed behind `/` must not be a command
 
     def close(self) -> None:
         self.sign = ""
