@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import asyncssh
 
@@ -27,10 +29,12 @@ class LimitedForward:
         self._open += 1
         try:
             speaks = _TlsPeer if isinstance(self._end, TlsEnd) else asyncssh.SSHForwarder
-            return Passing((await reached(self._end, speaks))[1], self._left)
+            passing = Passing((await reached(self._end, speaks))[1], self._left)
         except OSError as exc:
             self._left()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from None
+        asyncio.get_running_loop().call_soon(passing.end_unless_made)
+        return passing
 
     def _left(self) -> None:
         self._open -= 1
@@ -42,6 +46,16 @@ class Passing(asyncssh.SSHForwarder):
     def __init__(self, peer: asyncssh.SSHForwarder, left: Callable[[], None]) -> None:
         super().__init__(peer)
         self._left: Callable[[], None] | None = left
+        self._made = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._made = True
+        super().connection_made(transport)
+
+    def end_unless_made(self) -> None:
+        """asyncssh forgets a session that comes after its connection has ended: nobody else closes it."""
+        if not self._made:
+            self.close()
 
     def close(self) -> None:
         left, self._left = self._left, None

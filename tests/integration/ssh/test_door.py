@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pancode.adapters.forward_targets import TlsEnd
-from pancode.adapters.ssh.door import MOST
+from pancode.adapters.ssh.door import MOST, LimitedForward
 from pancode.adapters.ssh.link import LinkKind
 from pancode.adapters.valkey.tls import TlsFiles
 from tests.contract.certificates import Authority
@@ -41,6 +41,26 @@ def test_a_node_has_so_many_connections_and_no_more(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
             assert await talk(generation(it).redis, b"z") == b"Z"
             await link.close()
+
+    asyncio.run(go())
+
+
+def test_a_connection_that_nobody_took_is_closed(tmp_path: Path) -> None:
+    """The SSH connection may end while its end here is being opened."""
+
+    async def go() -> None:
+        ended = asyncio.Event()
+
+        async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+            ended.set()
+
+        server = await asyncio.start_unix_server(until_closed, str(tmp_path / "s"))
+        await LimitedForward(tmp_path / "s").enter()
+        await asyncio.wait_for(ended.wait(), 5)
+        server.close()
+        await server.wait_closed()
 
     asyncio.run(go())
 
