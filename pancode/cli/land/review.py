@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import termios
+import tty
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +24,8 @@ from pancode.errors import ExitCode, PancodeError, WorkspaceError
 
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000
+MOST_KEY = 16
+"""Bytes: an arrow key sends several."""
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
@@ -105,9 +110,7 @@ def _asked(face: Face, client: Client, run: str) -> str:
         "q": lambda: "quit",
     }
     while True:
-        sys.stdout.write(f"{KEYS}  > ")
-        sys.stdout.flush()
-        key = _key()
+        key = _key(f"{KEYS}  > ")
         sys.stdout.write(f"{key if key.isprintable() else ''}\n")
         if key in ("\x03", "\x04"):
             return "quit"
@@ -120,12 +123,19 @@ def _asked(face: Face, client: Client, run: str) -> str:
             return told
 
 
-def _key() -> str:
-    """One key, without Enter."""
+def _key(question: str) -> str:
+    """One key, without Enter. A key that was pressed before the question stood there answers nothing."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
     try:
-        return str(typer.getchar())
-    except (KeyboardInterrupt, EOFError):
+        tty.setcbreak(terminal, termios.TCSAFLUSH)
+        sys.stdout.write(question)
+        sys.stdout.flush()
+        return os.read(terminal, MOST_KEY).decode("utf-8", "replace")[:1] or "\x04"
+    except KeyboardInterrupt:
         return "\x03"
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _shown_again(client: Client, run: str) -> str:

@@ -30,7 +30,7 @@ def test_d_shows_the_change_and_x_drops_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str, asked: list[str]
 ) -> None:
     client, pressed = AskedClient(), iter(keys)
-    monkeypatch.setattr(review, "_key", lambda: next(pressed))
+    monkeypatch.setattr(review, "_key", lambda question: next(pressed))
     ended = review._asked(Face(False), client, "r-1")  # type: ignore[arg-type]
     assert [path.rsplit("/", 1)[1] for path in client.asked] == asked
     assert ended == ("dropped" if asked[-1] == "drop" else "skipped")
