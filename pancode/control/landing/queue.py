@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pancode.control.core import Core
+from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.landing import asked
 from pancode.control.landing.asked import Land, repo_of
 from pancode.domain.landing.values import LandWay
@@ -20,8 +21,8 @@ AGAIN_S = 15.0
 LOOK_S = 0.5
 
 
-class LandingQueue:
-    """A thread for each repository that has landings; woken by the feed. Started once, stopped once.
+class LandingQueue(FeedThread):
+    """A thread for each repository that has landings; one that opens them is woken by the feed.
 
     `cut_short`: ends the landing of a run that is under way, and returns when nothing is written any more.
     """
@@ -29,26 +30,20 @@ class LandingQueue:
     def __init__(
         self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
     ) -> None:
-        self._core, self._land, self._cut_short, self._again_s = core, land, cut_short, again_s
-        self._stopping, self._woken = threading.Event(), threading.Event()
+        super().__init__(core, "landings", again_s)
+        self._land, self._cut_short = land, cut_short
         self._lock, self._over = threading.Lock(), threading.Condition()
         self._lanes: dict[str, threading.Thread] = {}
         self._now: dict[str, Action] = {}
-        self._thread = threading.Thread(target=self._go, name="landings", daemon=True)
-        core.feed.listen(self._woken.set)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
-        """Returns when nothing is being written any more. Idempotent."""
-        self._stopping.set()
-        self._woken.set()
+        self._end()
         for action in list(self._now.values()):
             self._cut_short(action.run)
-        for thread in (self._thread, *self._lanes.values()):
-            if thread.is_alive():
-                thread.join(30)
+        self._join()
+        for lane in list(self._lanes.values()):
+            if lane.is_alive():
+                lane.join(JOIN_S)
 
     def place(self, action: Action) -> int:
         """How many landings of its repository come before it; 0: it is its turn."""
@@ -76,17 +71,14 @@ class LandingQueue:
 
     # -- the threads -----------------------------------------------------------------------------
 
-    def _go(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                for repo in {repo_of(action) for action in asked.waiting(self._core)}:
-                    self._open(repo)
-            except Exception:
-                log.exception("what is to be landed could not be looked up")
-                self._stopping.wait(self._again_s)
-                continue
-            self._woken.wait()
+    def _turn(self) -> float | None:
+        try:
+            for repo in {repo_of(action) for action in asked.waiting(self._core)}:
+                self._open(repo)
+        except Exception:
+            log.exception("the landings that wait could not be looked up")
+            return self._rest()
+        return None
 
     def _open(self, repo: str) -> None:
         with self._lock:

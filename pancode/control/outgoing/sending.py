@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
 from pancode.control.outgoing import rows
 from pancode.control.outgoing.following import FeedFollower
 from pancode.control.outgoing.looking import troubles
@@ -27,14 +28,15 @@ log = logging.getLogger("pancode.outgoing")
 LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
-class Outgoing:
-    """Started once, stopped once. `round` makes deliveries and begins tries; each try ends by itself.
+class Outgoing(FeedThread):
+    """`round` makes deliveries and begins tries; each try ends by itself.
 
     A kill during a try leaves it to be made again: a webhook has the same id then, a notice comes twice.
     """
 
     def __init__(self, core: Core, port: OutgoingPort) -> None:
-        self._core, self._port = core, port
+        super().__init__(core, "outgoing", LOOK_S)
+        self._port = port
         self._follower = FeedFollower(core)
         self._busy: set[str] = set()
         self._rests: dict[str, int] = {}
@@ -42,31 +44,16 @@ class Outgoing:
         self.troubles: list[str] = []
         """What did not arrive, in words; newly looked up after each try."""
         self._lock = threading.Lock()
-        self._stopping, self._woken = threading.Event(), threading.Event()
         self._tries = ThreadPoolExecutor(AT_ONCE, "deliveries")
-        self._thread = threading.Thread(target=self._go, name="outgoing", daemon=True)
-        core.feed.listen(self._woken.set)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
         """Waits for no other side. Idempotent."""
-        self._stopping.set()
-        self._woken.set()
+        self._end()
         self._tries.shutdown(wait=False, cancel_futures=True)
-        if self._thread.is_alive():
-            self._thread.join(30)
+        self._join()
 
-    def _go(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                wait_s = self.round()
-            except Exception:
-                log.exception("deliveries could not be looked at")
-                wait_s = LOOK_S
-            self._woken.wait(wait_s)
+    def _turn(self) -> float:
+        return self.round()
 
     def round(self, *, here: bool = False) -> float:
         """Seconds until the next look. `here`: the tries are made by this thread (tests)."""
@@ -137,9 +124,9 @@ class Outgoing:
                 return self._notified(target.removeprefix(NOTIFY), batch, rules)
             return self._posted(target.removeprefix(WEBHOOK), batch[0])
         except UnavailableError as error:
-            return DeliveryTry(False, _words(error))
+            return DeliveryTry(False, error.words)
         except PancodeError as error:
-            return DeliveryTry(False, _words(error), final=not isinstance(error, NotFoundError))
+            return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
 
     def _notified(self, channel: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
         if channel not in rules.channels:
@@ -164,7 +151,3 @@ def secret_name(hook: Webhook) -> str:
 def message_id(one: Delivery) -> str:
     """The same at each try, so that a receiver knows it again."""
     return "msg_" + one.id.replace(":", "_")
-
-
-def _words(error: PancodeError) -> str:
-    return "; ".join(filter(None, (str(error), error.why)))

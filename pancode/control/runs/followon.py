@@ -6,11 +6,11 @@ Kinds that may keep each other waiting have a thread each.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
 from pancode.domain.records import Action, ActionKind
 from pancode.errors import UnavailableError
 
@@ -37,37 +37,23 @@ class Doer(Protocol):
         """End what is under way, from another thread. Returns when nothing is being written any more."""
 
 
-class FollowOn:
-    """One thread, woken by the feed. Started once, stopped once."""
+class FollowOn(FeedThread):
+    """One thread, woken by the feed."""
 
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
-        self._core, self._doers, self._again_s = core, doers, again_s
-        self._stopping, self._woken = threading.Event(), threading.Event()
+        super().__init__(core, "follow-on " + ",".join(doers), again_s)
+        self._doers = doers
         self._next_s: float | None = None
         """Until the first of the actions that were put off is due; None: there is none."""
-        name = "follow-on " + ",".join(doers)
-        self._thread = threading.Thread(target=self._go, name=name, daemon=True)
-        core.feed.listen(self._woken.set)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
-        """Returns when nothing is being written any more. Idempotent."""
-        self._stopping.set()
-        self._woken.set()
+        self._end()
         for doer in self._doers.values():
             doer.cut_short()
-        if self._thread.is_alive():
-            self._thread.join(30)
+        self._join()
 
-    def _go(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            if self._round():
-                self._woken.wait(self._next_s)
-            else:
-                self._stopping.wait(self._again_s)
+    def _turn(self) -> float | None:
+        return self._next_s if self._round() else self._rest()
 
     def _round(self) -> bool:
         """Whether all is done that was to be done by now."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 
 from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
 from pancode.control.schedule import rows
 from pancode.control.schedule.events import called_by
 from pancode.control.schedule.starting import FiringStarter
@@ -28,39 +28,17 @@ Watched = tuple[str, str, str, int]
 """A schedule, its repository and branch, and when it was made: another one may have its name later."""
 
 
-class Scheduler:
-    """One thread. Started once, stopped once; `round` is all that it does."""
+class Scheduler(FeedThread):
+    """One thread; `round` is all that it does."""
 
     def __init__(self, core: Core, around: Around) -> None:
-        self._core, self._starter = core, FiringStarter(core, around)
+        super().__init__(core, "schedules", LOOK_S)
+        self._starter = FiringStarter(core, around)
         self.heads: dict[Watched, str] = {}
         """By schedule on a push: the commit at which its branch was seen last. Written by `PushWatch`."""
-        self._stopping, self._woken = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._go, name="schedules", daemon=True)
-        core.feed.listen(self._woken.set)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Returns when nothing is being written any more. Idempotent."""
-        self._stopping.set()
-        self._woken.set()
-        if self._thread.is_alive():
-            self._thread.join(30)
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    def _go(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                wait_s = self.round()
-            except Exception:
-                log.exception("schedules could not be looked at")
-                wait_s = LOOK_S
-            self._woken.wait(wait_s)
+    def _turn(self) -> float:
+        return self.round()
 
     def round(self) -> float:
         """Decide about each schedule, begin what is to begin; seconds until the next look."""

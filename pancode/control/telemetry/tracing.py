@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from typing import Protocol
 
 from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
 from pancode.control.work import unit_of_work
 from pancode.domain.records import Attempt, EventKind, FeedEvent, Run, Setting
 from pancode.domain.telemetry.spans import RunSpan, landing_span, spans_of
@@ -26,38 +26,21 @@ class SpanExport(Protocol):
         """UnavailableError: not now, they are sent again. The same spans again are the same spans."""
 
 
-class Tracing:
-    """Started once, stopped once. While the collector is away it waits, as long as the feed remembers."""
+class Tracing(FeedThread):
+    """While the collector is away it waits, as long as the feed remembers."""
 
     def __init__(self, core: Core, export: SpanExport, with_task: bool = False) -> None:
-        self._core, self._export, self._with_task = core, export, with_task
+        super().__init__(core, "telemetry", AGAIN_S)
+        self._export, self._with_task = export, with_task
         self._read: int | None = None
-        self._stopping, self._woken = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._go, name="telemetry", daemon=True)
-        core.feed.listen(self._woken.set)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Idempotent."""
-        self._stopping.set()
-        self._woken.set()
-        if self._thread.is_alive():
-            self._thread.join(30)
-
-    def _go(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                done = self.round()
-            except Exception:
-                log.exception("traces could not be sent")
-                done = False
-            if done:
-                self._woken.wait()
-            else:
-                self._stopping.wait(AGAIN_S)
+    def _turn(self) -> float | None:
+        try:
+            done = self.round()
+        except Exception:
+            log.exception("traces could not be sent")
+            done = False
+        return None if done else self._rest()
 
     def round(self) -> bool:
         """Whether all that has ended is sent."""
