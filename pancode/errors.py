@@ -88,6 +88,11 @@ class PancodeError(Exception):
         self.why = "; ".join(filter(None, (self.why, *more)))
         return self
 
+    @property
+    def words(self) -> str:
+        """Message and reason on one line, for a status, a log or a story."""
+        return "; ".join(filter(None, (str(self), self.why)))
+
     def problem(self) -> Problem:
         code, retryable = int(self.exit_code), self.retryable
         return Problem(self.code, str(self), self.why, self.fix, code, retryable, self.details)

@@ -57,7 +57,7 @@ class PushWatch:
         try:
             head = self._head_of(trigger.repo, trigger.branch)
         except PancodeError as error:
-            trouble = "; ".join(filter(None, (str(error), error.why)))
+            trouble = error.words
         else:
             self._scheduler.heads[watched(schedule, trigger)] = head
             if head != schedule.mark:

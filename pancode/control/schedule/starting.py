@@ -37,7 +37,7 @@ class FiringStarter:
         except UnavailableError:
             raise
         except PancodeError as error:
-            why = "; ".join(filter(None, (str(error), error.why)))
+            why = error.words
             self._end(firing, FiringState.REFUSED, why, error.fix)
         except Exception as error:
             log.exception("schedule %s could not fire", schedule.name)

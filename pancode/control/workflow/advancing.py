@@ -143,7 +143,7 @@ def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, ob
     except UnavailableError:
         raise
     except PancodeError as error:
-        return {"of": run.id, "problem": _words(error)}
+        return {"of": run.id, "problem": error.words}
 
 
 def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, object]:
@@ -154,11 +154,7 @@ def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, obje
     except UnavailableError:
         raise
     except PancodeError as error:
-        return {"score": None, "problem": _words(error)}
-
-
-def _words(error: PancodeError) -> str:
-    return "; ".join(filter(None, (str(error), error.why)))
+        return {"score": None, "problem": error.words}
 
 
 def _asked(tx: Transaction, workflow: str) -> list[Action]:

@@ -46,5 +46,4 @@ def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowSt
 
 
 def _words(error: PancodeError) -> str:
-    told = "; ".join(filter(None, (str(error), error.why)))
-    return f"{told} (fix: {error.fix})" if error.fix else told
+    return f"{error.words} (fix: {error.fix})" if error.fix else error.words
