@@ -43,7 +43,8 @@ class DeliveryBody(ActBody):
 
 def _channels(context: ApiContext, call: ApiCall) -> Any:
     rules, verbs = context.coordinator.notify_rules(), context.plane.outgoing
-    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules)}
+    strangers = list(rules.strangers())
+    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules), "strangers": strangers}
 
 
 def _test(context: ApiContext, call: ApiCall) -> Any:

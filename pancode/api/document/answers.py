@@ -359,7 +359,9 @@ class GreenAnswer(TypedDict):
 
 class ChannelsAnswer(TypedDict):
     channels: list[ChannelShape]
-    troubles: list[Any]
+    troubles: list[str]
+    strangers: list[str]
+    """Channels that a rule names and the settings do not have."""
 
 
 class WebhooksAnswer(TypedDict):

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import Face, who
-from pancode.cli.notify.words import awaited, listed
+from pancode.cli.notify.words import Newest, awaited, show_deliveries
 from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
+from pancode.cli.parsing.params import Json
 from pancode.connection import home_of
 from pancode.errors import UsageError
 
@@ -44,7 +44,9 @@ def ls(face: Json) -> None:
     ]
     head = ("CHANNEL", "STATE", "TOLD OF", "WAITING", "LAST SENT", "WHY")
     none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}\n"
-    others = "".join(f"{safe(text)}\n" for text in answer["troubles"] if "which is none" in text)
+    others = "".join(
+        f"a rule of notices names the channel {safe(name)}, which is none\n" for name in answer["strangers"]
+    )
     face.show(answer, lambda: (table(head, rows, toned=("STATE",)) if rows else none) + others)
 
 
@@ -60,12 +62,11 @@ def test(channel: Channel, face: Json) -> int:
 def log(
     channel: Channel,
     *,
-    number: Annotated[int, option("So many of the newest.", "-n", "N", min=1, max=300)] = 20,
+    number: Newest = 20,
     face: Json,
 ) -> None:
     """What was sent to a channel, newest first."""
-    answer = face.client().get("/v1/deliveries", target=f"notify:{channel}", limit=number)
-    face.show(answer, lambda: listed(answer["deliveries"]))
+    show_deliveries(face, f"notify:{channel}", number)
 
 
 @notify.verb("secret", "pancode notify secret phone < address.txt")

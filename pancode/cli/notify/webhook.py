@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import who
-from pancode.cli.notify.words import awaited, listed
+from pancode.cli.notify.words import Newest, awaited, show_deliveries
 from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, many, option
+from pancode.cli.parsing.params import Json, many
 from pancode.client import path_of
 
 app = Commands()
@@ -76,12 +76,11 @@ def rm(name: Hook, face: Json) -> None:
 def deliveries(
     name: Hook,
     *,
-    number: Annotated[int, option("So many of the newest.", "-n", "N", min=1, max=300)] = 20,
+    number: Newest = 20,
     face: Json,
 ) -> None:
     """What was sent to a webhook and what it answered, newest first."""
-    answer = face.client().get("/v1/deliveries", target=f"webhook:{name}", limit=number)
-    face.show(answer, lambda: listed(answer["deliveries"]))
+    show_deliveries(face, f"webhook:{name}", number)
 
 
 @webhook.verb("redeliver", "pancode webhook redeliver webhook:ci:4294967301")

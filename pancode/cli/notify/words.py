@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from pancode.cli.face import Face
 from pancode.cli.output.render import at_head, safe, short_time
 from pancode.cli.output.tables import table
+from pancode.cli.parsing.params import option
 from pancode.client import Client
 from pancode.errors import ExitCode
 
 PATIENCE, EVERY_S = 80, 0.5
+Newest = Annotated[int, option("So many of the newest.", "-n", "N", min=1, max=300)]
 
 
 def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:
@@ -28,7 +30,13 @@ def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:
     return ExitCode.DONE if good else ExitCode.UNAVAILABLE
 
 
-def listed(found: list[dict[str, Any]]) -> str:
+def show_deliveries(face: Face, target: str, number: int) -> None:
+    """The newest of a target, such as `notify:phone`."""
+    answer = face.client().get("/v1/deliveries", target=target, limit=number)
+    face.show(answer, lambda: _listed(answer["deliveries"]))
+
+
+def _listed(found: list[dict[str, Any]]) -> str:
     if not found:
         return "nothing was sent yet\n"
     rows = [
