@@ -28,7 +28,6 @@ def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
     whole = landed(face, client, ended["run"]) if ended is not None else None
     if whole is None:
         return ExitCode.DETACHED
-    findings = client.get(path_of("runs", whole["run"]))["findings"]
-    face.show(whole, lambda: summary({**whole, "findings": findings}))
+    face.show(whole, lambda: summary(whole))
     unless_landed(whole)
     return exit_of(whole["outcome"])
