@@ -58,7 +58,7 @@ from pancode.wiring.forges import forges_of
 from pancode.wiring.home import Home
 from pancode.wiring.outgoing import OutgoingParts
 from pancode.wiring.reboot import service_of
-from pancode.wiring.telemetry import FeedThread, tracing_of
+from pancode.wiring.telemetry import BackgroundThread, tracing_of
 
 
 class FaceCoordinator:
@@ -79,7 +79,7 @@ class FaceCoordinator:
         self._outgoing = OutgoingParts(self._root, self._environ, core)
         self._forges = forges_of(self._root, self._environ, self._outgoing.secrets)
         scheduler = Scheduler(core, self.around)
-        self._follow_ons: tuple[FeedThread, ...] = (
+        self._follow_ons: tuple[BackgroundThread, ...] = (
             self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: workflows}),
             scheduler,

@@ -12,8 +12,8 @@ from pancode.control.core import Core
 from pancode.control.telemetry.tracing import Tracing
 
 
-class FeedThread(Protocol):
-    """A thread that follows the feed."""
+class BackgroundThread(Protocol):
+    """A thread of the coordinator that acts by itself."""
 
     def start(self) -> None:
         """Once."""
