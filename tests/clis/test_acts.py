@@ -156,7 +156,7 @@ def test_a_flood_arrives_whole_and_a_resumed_session_goes_on(
 ) -> None:
     b, model = make_bench(cli, preset("huge"))
     first = b.run(b.request(task="first words"))
-    assert first.failure is None and len(first.answer) == 4000, first.reason
+    assert first.failure is None and len(first.answer) > 250_000, first.reason
     assert first.session and (b.home / "out").stat().st_size > 250_000
     model.set_script(preset("text"))
     _keep_its_session_alone(b.home, RUNTIMES[cli.runtime].sessions)
