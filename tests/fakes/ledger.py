@@ -86,6 +86,11 @@ class MemoryTransaction:
         self._strict = strict
         self._undo: list[tuple[_Table, Key, Record | None]] = []
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._undo)
+
     def get(self, kind: type[R], *key: str | int) -> R | None:
         table = self._table(kind)
         if len(key) != table.key_length:

@@ -20,6 +20,7 @@ from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.node import CountingIds, Crash, MemoryClock, MemoryDepot, Tripping, Tripwire
+from tests.simulation.trees import Trees
 
 FLEET = "f-simulation"
 RULES = ControlSettings(
@@ -33,8 +34,8 @@ Rows = dict[type[Record], list[Record]]
 class SimDepot:
     """pancode.ports.Depot over what the nodes have delivered."""
 
-    def __init__(self, arrived: MemoryDepot) -> None:
-        self.arrived = arrived
+    def __init__(self, arrived: MemoryDepot, trees: Trees) -> None:
+        self.arrived, self.trees = arrived, trees
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken(
@@ -45,14 +46,13 @@ class SimDepot:
         """It has every commit."""
 
     def compose(self, wanted: Composition) -> Composed:
-        made = hashlib.sha1(repr(wanted).encode(), usedforsecurity=False).hexdigest()
-        return Composed(made, wanted.origin)
+        return self.trees.compose(wanted)
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        return None
+        return self.trees.read(commit, path)
 
     def file_names(self, repo: str, commit: str) -> list[str]:
-        return []
+        return sorted(self.trees.files(commit))
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         return int(new[:4], 16)
@@ -89,14 +89,14 @@ class SimArchive:
 class Desk:
     """The coordinator's machine. `lives` counts its starts; `rules` are those of this schedule."""
 
-    def __init__(self, redis: MemoryRedis, arrived: MemoryDepot, clock: MemoryClock, key: Any = None) -> None:
+    def __init__(self, redis: MemoryRedis, depot: SimDepot, clock: MemoryClock, key: Any = None) -> None:
         self.redis, self.clock = redis, clock
         self.wire = Tripwire()
         self.ledger = MemoryLedger(
             before_commit=lambda: self.wire.pass_by("before commit"),
             after_commit=lambda: self.wire.pass_by("after commit"),
         )
-        self.archive, self.depot, self.ids = SimArchive(), SimDepot(arrived), CountingIds()
+        self.archive, self.depot, self.ids = SimArchive(), depot, CountingIds()
         self.epochs = MemoryEpochs()
         self.key: SigningKey = key or SigningKey(b"c" * 32)
         self.rules = RULES

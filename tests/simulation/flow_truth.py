@@ -21,9 +21,12 @@ from pancode.domain.records import (
     WorkflowStepState,
 )
 from pancode.domain.workflow.advance import OPEN
+from pancode.domain.workflow.outputs import result_commit
 from pancode.ports import Transaction
 from tests.simulation import flows
 from tests.simulation.invariants import must
+from tests.simulation.rounds_truth import RoundsTruth
+from tests.simulation.trees import carries
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -38,12 +41,14 @@ class FlowTruth:
         self.world = world
         self._runs: set[str] = set()
         self._winners: dict[str, str] = {}
+        self.rounds = RoundsTruth(world)
 
     def after_step(self) -> None:
         with self.world.coordinator.seen() as tx:
             for one in tx.find(Workflow):
                 steps = {step.name: step for step in steps_of(tx, one.id)}
                 runs = tx.find(Run, {"workflow": one.id})
+                self.rounds.after_step(one, steps)
                 self.no_step_before_its_needs(one, steps, runs, tx)
                 self.no_step_is_done_twice(one, runs)
                 self.a_race_has_one_winner(one, steps)
@@ -65,11 +70,27 @@ class FlowTruth:
             answers = [flows.answer_of(one.name, need) for need in step.needs]
             told = " ".join([f"do {step.name}", *answers])
             must(run.task == told, f"{one.name}.{step.name}: its task is {run.task!r}, not {told!r}")
+            if self.world.flows.wanted[one.name].shape.git:
+                self.begins_with_all_that_was_done(one, step, steps, run, tx)
+                self.rounds.begins_where_the_round_is(one, step, run, tx)
+
+    def begins_with_all_that_was_done(
+        self, one: Workflow, step: WorkflowStep, steps: dict[str, WorkflowStep], run: Run, tx: Transaction
+    ) -> None:
+        """A checkout begins with the whole work of every step before it, merged where these are several."""
+        trees = self.world.trees
+        began = trees.files(run.workspace["snapshot"])
+        for need in step.needs:
+            before = tx.get(Run, str(steps[need].run))
+            lost = carries(began, trees.files(before and result_commit(before)))
+            must(not lost, f"{one.name}.{step.name} began without what {need} wrote to {lost}")
 
     def no_step_is_done_twice(self, one: Workflow, runs: list[Run]) -> None:
-        """What is done is not done again, and what was lost is not done beside what replaced it."""
-        done = Counter(run.step for run in runs if run.outcome is Outcome.DONE)
-        must(all(count == 1 for count in done.values()), f"{one.name}: done more than once: {done}")
+        """What is done is not done again but in another round; what was lost not beside what replaced it."""
+        done = Counter(str(run.step) for run in runs if run.outcome is Outcome.DONE)
+        for step, count in done.items():
+            most = self.rounds.begun(one, step)
+            must(count <= most, f"{one.name}.{step}: done {count} times in {most} rounds")
 
     def a_race_has_one_winner(self, one: Workflow, steps: dict[str, WorkflowStep]) -> None:
         """The first that is known stays, and it is done."""
@@ -96,9 +117,9 @@ class FlowTruth:
         must(balance.tokens == sums["day"][1], f"{one.name}: {balance}, its runs have {sums['day']}")
 
     def retries_are_bounded(self, one: Workflow, steps: dict[str, WorkflowStep], tx: Transaction) -> None:
-        """One run for a step and each resume of it; and so many attempts of a run."""
-        most = 1 + self.world.flows.resumed[one.name]
+        """One run for a step, each round and each resume of it; and so many attempts of a run."""
         for step in steps.values():
+            most = self.rounds.begun(one, step.name) + self.world.flows.resumed[one.name]
             must(len(step.runs) <= most, f"{one.name}.{step.name} has the runs {step.runs}, at most {most}")
             for run in step.runs:
                 count = len(tx.find(Attempt, {"run": run}))
@@ -120,6 +141,22 @@ class FlowTruth:
         for one in flows.workflows(world):
             must(flows.ended_as_it_should(world, one), f"{one.name} has ended as {one.state}: {one.reason}")
             must(not flows.due(world), "a workflow is still to be looked at")
+            self.a_conflict_keeps_both_sides(one)
+
+    def a_conflict_keeps_both_sides(self, one: Workflow) -> None:
+        """A definite end that names the files; no run began from half of it, and both results are there."""
+        shape = self.world.flows.wanted[one.name].shape
+        with self.world.coordinator.seen() as tx:
+            steps = {step.name: step for step in steps_of(tx, one.id)}
+            sides = [tx.get(Run, str(steps[need].run)) for need in shape.clash]
+        done = all(side is not None and side.outcome is Outcome.DONE for side in sides)
+        if not shape.torn or not done:
+            return
+        step, files = steps[shape.torn], sorted(set(shape.clash.values()))
+        must(step.outputs.get("conflict") == files, f"{one.name}.{step.name} says {step.outputs}")
+        must(step.runs == (), f"{one.name}.{step.name} had runs: {step.runs}")
+        kept = set(self.world.arrived.commits.values())
+        must(all(side and result_commit(side) in kept for side in sides), f"{one.name}: a side is gone")
 
     def what_is_done_has_left_its_answer(self, one: Workflow, tx: Transaction) -> None:
         """No output is lost; nobody runs for a workflow that has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,20 +19,31 @@ from pancode.domain.records import Action, ActionKind, Run, Workflow, WorkflowKi
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
 from tests.fakes.node import Script
+from tests.simulation.flow_shapes import NEVER, PROJECT, SHAPES, Shape
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NO_HOME = Path("/nonexistent/pancode")
-AROUND = FileSurroundings(NO_HOME, {}, {}, NO_HOME / "none.yaml", None)
 MOST_FLOWS, MOST_RESUMES = 5, 12
-SHAPES: dict[str, tuple[WorkflowKind, dict[str, tuple[str, ...]]]] = {
-    "batch": (WorkflowKind.BATCH, {"a": (), "b": (), "c": (), "d": ()}),
-    "chain": (WorkflowKind.CHAIN, {"a": (), "b": ("a",), "c": ("b",)}),
-    "diamond": (WorkflowKind.GRAPH, {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}),
-    "wide": (WorkflowKind.GRAPH, {"a": (), "b": (), "c": ("a", "b"), "d": ("a",)}),
-    "race": (WorkflowKind.RACE, {"a": (), "b": (), "c": ()}),
-}
+
+
+class NoFiles(FileSurroundings):
+    """Every folder is in one project, which has no files."""
+
+    def project_of(self, folder: str) -> str | None:
+        return PROJECT
+
+
+AROUND = NoFiles(NO_HOME, {}, {}, NO_HOME / "none.yaml", None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A workflow as people asked for it. `enough`: the rounds after which its judge approves."""
+
+    shape: Shape
+    enough: int = 1
 
 
 class Flows:
@@ -39,12 +51,23 @@ class Flows:
 
     def __init__(self) -> None:
         self.scripts: dict[tuple[str, str], Script] = {}
+        self.wanted: dict[str, Wanted] = {}
         self.resumed: dict[str, int] = {}
         self.stopped: set[str] = set()
 
+    def ask_for(self, name: str, wanted: Wanted) -> None:
+        self.wanted[name] = wanted
+        self.resumed[name] = 0
+
     def bad(self, name: str) -> set[str]:
-        """The steps whose program fails whenever it is run."""
-        return {step for (flow, step), script in self.scripts.items() if flow == name and script.exit_code}
+        """The steps that fail whenever they are run: by their program, their judge, or what they merge."""
+        found = {step for (flow, step), script in self.scripts.items() if flow == name and script.exit_code}
+        wanted = self.wanted[name]
+        if wanted.shape.torn:
+            found.add(wanted.shape.torn)
+        if wanted.shape.loop is not None and wanted.enough > wanted.shape.loop.most:
+            found.add(wanted.shape.loop.judge)
+        return found
 
 
 def around(callers: object, preset: str | None) -> FileSurroundings:
@@ -61,44 +84,46 @@ def answer_of(flow: str, step: str) -> str:
     return f"{flow} has {step}"
 
 
-def plan_of(w: World, name: str, shape: str) -> WorkflowPlan:
-    kind, steps = SHAPES[shape]
+def plan_of(w: World, name: str, shape: Shape) -> WorkflowPlan:
     r = w.random
     return WorkflowPlan(
-        kind=kind,
+        kind=shape.kind,
         name=name,
         by="sim",
         input="",
-        cwd=None,
-        steps=tuple(_step(w, step, needs) for step, needs in steps.items()),
+        cwd=PROJECT if shape.git else None,
+        steps=tuple(step_plan(shape, step, r.choice(("ask", "retry"))) for step in shape.steps),
         concurrency=r.choice((None, None, 1, 2)),
         stagger_ms=r.choice((0, 0, 2_000)),
-        fail_fast=kind is WorkflowKind.BATCH and r.random() < 0.3,
-        race={"by": r.choice(("first", "smallest"))} if kind is WorkflowKind.RACE else {},
+        fail_fast=shape.kind is WorkflowKind.BATCH and r.random() < 0.3,
+        race={"by": r.choice(("first", "smallest"))} if shape.kind is WorkflowKind.RACE else {},
     )
 
 
-def _step(w: World, step: str, needs: tuple[str, ...]) -> StepPlan:
+def step_plan(shape: Shape, step: str, on_lost: str = "ask") -> StepPlan:
     request = DispatchRequest(
-        task=task_of(step, needs),
+        task=task_of(step, shape.steps[step]),
         created_by="sim",
         runtime="scripted",
-        workspace="none",
+        workspace="git" if shape.git else "none",
         told_only=True,
-        on_lost=w.random.choice(("ask", "retry")),
+        on_lost=on_lost,
     )
-    return StepPlan(step, request, needs)
+    loop = shape.loop
+    keys = loop.keys() if loop is not None and loop.judge == step else {}
+    return StepPlan(step, request, shape.steps[step], **keys)
 
 
 def script_of(w: World, name: str, step: str, fails: bool) -> Script:
     cost = w.random.choice(("0.01", "0.02"))
     answer = f'{{"answer": "{answer_of(name, step)}", "in": 10, "out": 5, "usd": "{cost}"}}\n'
+    git = w.flows.wanted[name].shape.git
     return Script(
         duration_ms=w.random.choice(w.kind.durations),
         exit_code=int(fails),
         output=answer.encode(),
-        kind="none",
-        files=(),
+        kind="change" if git else "none",
+        files=("a.txt",) if git else (),
     )
 
 
@@ -106,16 +131,18 @@ def script_of(w: World, name: str, step: str, fails: bool) -> Script:
 
 
 def flow(w: World) -> None:
-    shape, r = w.random.choice(tuple(SHAPES)), w.random
+    r = w.random
+    shape = r.choice(tuple(SHAPES))
     name = f"flow{len(w.flows.resumed)}"
     if w.coordinator.awake is None or len(w.flows.resumed) >= MOST_FLOWS:
         return
-    plan = plan_of(w, name, shape)
-    fails = r.choice(plan.steps).name if r.random() < 0.3 else ""
-    w.flows.resumed[name] = 0
+    wanted = Wanted(SHAPES[shape], r.choice((1, 2, 2, 3, NEVER)))
+    w.flows.ask_for(name, wanted)
+    plan = plan_of(w, name, wanted.shape)
+    fails = r.choice(plan.steps).name if r.random() < 0.3 and not w.flows.bad(name) else ""
     for step in plan.steps:
         w.flows.scripts[(name, step.name)] = script_of(w, name, step.name, step.name == fails)
-    w.say(f"{shape} {name}, {fails or 'nothing'} fails")
+    w.say(f"{shape} {name}, {fails or 'nothing'} fails, {wanted.enough} rounds are enough")
     done = w.coordinator.ask(lambda p: begin(p.core, AROUND, plan))
     assign(w)
     w.say(f"{name} {'began' if done else 'was refused, or nobody knows'}")
@@ -175,7 +202,10 @@ def assign(w: World) -> None:
     with w.coordinator.seen() as tx:
         runs = [run for run in tx.find(Run) if run.workflow is not None and run.id not in known]
     for run in runs:
-        script = w.flows.scripts[(names[str(run.workflow)], str(run.step))]
+        name, step = names[str(run.workflow)], str(run.step)
+        script, wanted = w.flows.scripts[(name, step)], w.flows.wanted[name]
+        if wanted.shape.git:
+            w.trees.work[run.id] = wanted.shape.work(step, wanted.enough)
         for machine in w.machines:
             machine.scripts[run.id] = script
 

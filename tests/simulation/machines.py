@@ -12,12 +12,13 @@ from node_agent.agent.world import World
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
-from node_agent.attempt.ports import LinkDown
+from node_agent.attempt.ports import AttemptResult, CommitStamp, LinkDown
 from node_agent.attempt.uplink import Claimed, News, Sent
 from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
 from node_agent.tempo import Tempo
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Workspace
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.domain.records import Node
 from tests.fakes.bus import MemoryRedis, NodeShapes
@@ -39,16 +40,35 @@ from tests.fakes.node import (
     die,
 )
 from tests.simulation.coordinator import FLEET
+from tests.simulation.trees import Trees
 
 SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)
 TEMPO = Tempo(inventory_ms=60_000, publish_most_ms=20_000)
 
 
+class SimWorkspaces(MemoryWorkspaces):
+    """Its commits have the work of their runs in them."""
+
+    def __init__(self, host: MemoryHost, depot: MemoryDepot, trees: Trees) -> None:
+        super().__init__(host, depot)
+        self._trees = trees
+
+    def commit(
+        self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
+    ) -> AttemptResult:
+        made = super().commit(identity, workspace, stamp, baseline)
+        if made.commit is not None:
+            self._trees.committed(identity.run, workspace.snapshot, made.commit)
+        return made
+
+
 class Machine:
     """A node: its disk and its processes outlive the node agent; its processes do not outlive a power cut."""
 
-    def __init__(self, name: str, redis: MemoryRedis, arrived: MemoryDepot, slots: int) -> None:
-        self.name, self.redis, self.arrived, self.slots = name, redis, arrived, slots
+    def __init__(self, name: str, redis: MemoryRedis, far: tuple[MemoryDepot, Trees], slots: int) -> None:
+        """`far`: what nodes deliver to, and what is in the commits."""
+        self.name, self.redis, self.slots = name, redis, slots
+        self.arrived, self.trees = far
         self.most_slots = slots
         self.tempo = TEMPO
         self.clock = MemoryClock(ms=int.from_bytes(name.encode(), "big") % 5_000_000)
@@ -58,7 +78,7 @@ class Machine:
         self.top, self.facts = Ceiling(), MemoryFacts(MemoryHost(self.clock, lambda who: Script()))
         self.frozen = self.gone = False
         """`gone`: taken out of the fleet, or never to come back."""
-        self.link = MemoryDepot(commits=arrived.commits, blobs=arrived.blobs)
+        self.link = MemoryDepot(commits=self.arrived.commits, blobs=self.arrived.blobs)
         self.new_disk(SigningKey(name.encode().ljust(32, b".")))
 
     def new_disk(self, key: SigningKey) -> None:
@@ -97,7 +117,7 @@ class Machine:
             keys=keys,
             journal=behind(self.journal, "journal"),
             runner=behind(runner, "runner"),
-            workspaces=behind(MemoryWorkspaces(self.host, self.link), "workspaces"),
+            workspaces=behind(SimWorkspaces(self.host, self.link, self.trees), "workspaces"),
             depot=behind(MemoryDepotLink(self.link, runner), "depot"),
             runtimes=MemoryRuntimes(),
             gateways=NoGateways(),

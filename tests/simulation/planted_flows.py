@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 
 from pancode.control.core import Core
-from pancode.control.workflow import asked, preparing
+from pancode.control.work import unit_of_work
+from pancode.control.workflow import asked, preparing, rows
+from pancode.control.workflow.advancing import Advancing
 from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.records import WorkflowStepState
 from pancode.domain.values import replace
-from pancode.domain.workflow import advance, race
+from pancode.domain.workflow import advance, lineage, race, rounds
 from pancode.domain.workflow.handing import HandedWork
+from pancode.ports import MergeConflictError
 from tests.simulation.planted import Bug, Plant
+from tests.simulation.trees import Trees
 
 
 def _to(target: Any, name: str, value: Any) -> Plant:
@@ -64,6 +68,52 @@ def _keeps_no_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(advance, "_judged", forgetful)
 
 
+def _one_parent(name: str, steps: Any, commits: Any) -> tuple[str, ...]:
+    return _sides(name, steps, commits)[:1]
+
+
+_sides = lineage.sides
+
+
+def counts_first(patch: pytest.MonkeyPatch) -> None:
+    """The round is counted in a transaction before the one that begins it: once more after a kill."""
+    moved = Advancing._moved
+
+    def counted(advancing: Any, workflow: str) -> Any:
+        with unit_of_work(advancing._core) as work:
+            for step in rows.steps_of(work.tx, workflow):
+                read = step.state is WorkflowStepState.RUNNING and step.outputs.get("of") == step.run
+                if read and not rounds.is_met(step):
+                    work.tx.put(replace(step, round=step.round + 1))
+        return moved(advancing, workflow)
+
+    def begun(steps: Any, step: Any, now_ms: int) -> Any:
+        if step.state is not WorkflowStepState.DONE or rounds.is_met(step) or step.round > step.most:
+            return again(steps, replace(step, round=min(step.round, step.most)), now_ms)
+        return rounds.again(steps, step, step.round)
+
+    again = rounds.begun_again
+    patch.setattr(Advancing, "_moved", counted)
+    patch.setattr(rounds, "begun_again", begun)
+
+
+def _half_of_a_conflict(patch: pytest.MonkeyPatch) -> None:
+    """What does not go together begins from one side of it."""
+    compose = Trees.compose
+
+    def composed(trees: Trees, wanted: Any) -> Any:
+        try:
+            return compose(trees, wanted)
+        except MergeConflictError:
+            return compose(trees, replace(wanted, results=dict(list(wanted.results.items())[:1])))
+
+    patch.setattr(Trees, "compose", composed)
+
+
+def _is_judged(step: Any) -> bool:
+    return bool(step.outputs.get("verdict")) and not rounds.is_met(step)
+
+
 FLOW_BUGS = (
     Bug("a step begins before its needs", "flows", _to(advance, "_is_ready", lambda step, steps: True), 10),
     Bug("the end of a run advances nothing", "flows", _to(Changes, "advance", lambda made: made), 10),
@@ -73,4 +123,8 @@ FLOW_BUGS = (
     Bug("what is done is done again", "flows", _to(asked, "_to_begin", _all_again), 40),
     Bug("more begin than there are places for", "flows", _to(advance, "is_active", lambda step: False), 20),
     Bug("a run that was lost is forgotten", "flows", _keeps_no_name, 80),
+    Bug("a merge forgets one parent", "flows", _to(lineage, "sides", _one_parent), 10),
+    Bug("a conflict begins with one side", "flows", _half_of_a_conflict, 10),
+    Bug("a round begins from nothing", "flows", _to(preparing, "begins_later_round", lambda *_: False), 10),
+    Bug("what a stop left of a round is done again", "flows", _to(asked, "ran_out", _is_judged), 80),
 )

@@ -13,14 +13,22 @@ from node_agent.wire.failure import Outcome
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.rows import steps_of
 from pancode.domain.books import workflow_scope
-from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Balance, BookEntry, Run, WorkflowKind
-from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
+from pancode.domain.workflow.plan import WorkflowPlan
+from tests.fakes.ledger import MemoryTransaction
 from tests.simulation import flows
+from tests.simulation.planted_flows import counts_first
 from tests.simulation.schedule import Schedule
+from tests.simulation.world import World
 
 MOMENTS = 45
 TASKS = 200
+
+
+KILLED = [
+    ("rounds", {"build": 2, "review": 2, "ship": 1}, "done"),
+    ("clash", {"a": 1, "b": 1, "c": 1, "d": 0}, "failed"),
+]
 
 
 def calm() -> Schedule:
@@ -31,25 +39,19 @@ def calm() -> Schedule:
     return made
 
 
-def begun(world: Schedule, shape: str, name: str = "it") -> None:
-    kind, steps = flows.SHAPES[shape]
-    plan = WorkflowPlan(kind, name, "sim", "", None, tuple(_step(one, needs) for one, needs in steps.items()))
-    world.flows.resumed[name] = 0
-    for step in steps:
+def begun(world: Schedule, shape: str, name: str = "it", enough: int = 2) -> None:
+    wanted = flows.Wanted(flows.SHAPES[shape], enough)
+    plan = _plan(wanted.shape, name)
+    world.flows.ask_for(name, wanted)
+    for step in wanted.shape.steps:
         world.flows.scripts[(name, step)] = flows.script_of(world, name, step, False)
     world.coordinator.ask(lambda p: begin(p.core, flows.AROUND, plan))
     flows.assign(world)
 
 
-def _step(name: str, needs: tuple[str, ...], task: str = "") -> StepPlan:
-    request = DispatchRequest(
-        task=task or flows.task_of(name, needs),
-        created_by="sim",
-        runtime="scripted",
-        workspace="none",
-        told_only=True,
-    )
-    return StepPlan(name, request, needs)
+def _plan(shape: flows.Shape, name: str) -> WorkflowPlan:
+    steps = tuple(flows.step_plan(shape, step) for step in shape.steps)
+    return WorkflowPlan(shape.kind, name, "sim", "", flows.PROJECT if shape.git else None, steps)
 
 
 def settled(world: Schedule) -> None:
@@ -82,6 +84,63 @@ def test_killed_at_each_moment_of_its_advance_it_ends_as_if_nothing_had_been(sha
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("shape", "runs", "state"), KILLED)
+def test_killed_at_each_write_of_its_advance_each_round_is_counted_once(
+    shape: str, runs: dict[str, int], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds, and a conflict of what is merged: the same runs and the same end as if nothing had been."""
+    moments = writes_of_the_advance(shape, monkeypatch)
+    assert len(moments) > 10
+    for moment in moments:
+        assert killed(shape, moment) == (state, runs), moment
+
+
+def test_a_round_that_is_counted_twice_after_a_kill_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts_first(monkeypatch)
+    moments = writes_of_the_advance("rounds", monkeypatch)
+    with pytest.raises(AssertionError, match="is in round|round 3 after 1|begun two rounds"):
+        for moment in moments:
+            killed("rounds", moment)
+
+
+def writes_of_the_advance(shape: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The moments before and after each commit that writes, while the workflow is advanced."""
+    world, found = calm(), list[int]()
+    begun(world, shape)
+    wire, follow, end = world.coordinator.wire, flows.follow, MemoryTransaction.end
+    first, inside = wire.count, list[bool]()
+
+    def followed(one: World) -> None:
+        inside.append(True)
+        follow(one)
+        inside.clear()
+
+    def ended(transaction: MemoryTransaction) -> None:
+        if inside and transaction.has_changed:
+            found.extend((wire.count - first, wire.count - first + 1))
+        end(transaction)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flows, "follow", followed)
+        patch.setattr(MemoryTransaction, "end", ended)
+        settled(world)
+    return found
+
+
+def killed(shape: str, moment: int) -> tuple[str, dict[str, int]]:
+    """The coordinator dies then; how the workflow ends, and how many runs each step has had."""
+    world = calm()
+    begun(world, shape)
+    world.coordinator.crash_in(moment)
+    settled(world)
+    assert world.coordinator.lives == 2, moment
+    world.flow_truth.at_the_end()
+    (one,) = flows.workflows(world)
+    with world.coordinator.seen() as tx:
+        return one.state.value, {step.name: len(step.runs) for step in steps_of(tx, one.id)}
+
+
+@pytest.mark.slow
 def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
     random, world = Random(5), calm()
     for machine in world.machines:
@@ -90,13 +149,13 @@ def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
     names = [f"t{number}" for number in range(TASKS)]
     costs = {name: Decimal(random.randrange(1, 100)) / 100 for name in names}
     fails = {name for name in names if random.random() < 0.3}
+    shape = flows.Shape(WorkflowKind.BATCH, dict.fromkeys(names, ()))
+    world.flows.ask_for("it", flows.Wanted(shape))
     for name in names:
         made = flows.script_of(world, "it", name, name in fails)
         output = f'{{"answer": "it has {name}", "in": 10, "out": 5, "usd": "{costs[name]}"}}\n'
         world.flows.scripts[("it", name)] = replace(made, output=output.encode())
-    world.flows.resumed["it"] = 0
-    steps = tuple(_step(name, ()) for name in names)
-    plan = WorkflowPlan(WorkflowKind.BATCH, "it", "sim", "", None, steps)
+    plan = _plan(shape, "it")
     assert world.coordinator.ask(lambda p: begin(p.core, flows.AROUND, plan))
     flows.assign(world)
     settled(world)

@@ -11,10 +11,11 @@ from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation import flows
 from tests.simulation.channel import Channel
-from tests.simulation.coordinator import RULES, Desk, Rows
+from tests.simulation.coordinator import RULES, Desk, Rows, SimDepot
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
 from tests.simulation.postman import Postman
+from tests.simulation.trees import Trees
 from tests.simulation.truth import Truth
 
 
@@ -25,17 +26,18 @@ class World:
         self.kind, self.random = kind, Random(seed)
         self.clock, self.server = MemoryClock(ms=10_000_000), MemoryClock(ms=10_000_000)
         self.swallowed: set[str] = set()
-        self.arrived = MemoryDepot()
+        self.arrived, self.trees = MemoryDepot(), Trees()
         self.channel = Channel(Random(seed + 1))
         self.postman = Postman(Random(seed + 2))
         self.redis = MemoryRedis(self.server.boot_ms)
         self.redis.carry = self.channel.carry
-        self.coordinator = Desk(self.redis, self.arrived, self.clock)
+        self.coordinator = Desk(self.redis, SimDepot(self.arrived, self.trees), self.clock)
         if kind.ceiling_usd is not None:
             self.coordinator.rules = replace(RULES, ceiling_usd=kind.ceiling_usd)
         count = self.random.choice(kind.nodes)
         self.machines = [
-            Machine(f"n{i}", self.redis, self.arrived, self.random.choice((1, 2, 3))) for i in range(count)
+            Machine(f"n{i}", self.redis, (self.arrived, self.trees), self.random.choice((1, 2, 3)))
+            for i in range(count)
         ]
         for machine in self.machines:
             machine.tempo = replace(TEMPO, **kind.tempo)

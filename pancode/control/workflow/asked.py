@@ -16,7 +16,7 @@ from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, W
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import plan_of
-from pancode.domain.workflow.rounds import fresh, is_met, loop
+from pancode.domain.workflow.rounds import fresh, loop, ran_out
 from pancode.errors import UsageError
 
 
@@ -49,7 +49,8 @@ def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fal
         _must_have_failed(workflow)
         steps = {step.name: step for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes)))
+            anew = _is_begun_anew(steps, name)
+            rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes), anew))
         again = replace(
             workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
         )
@@ -90,11 +91,16 @@ def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
     return replace(step, request={**step.request, "confirmed": True}) if yes else step
 
 
-def _begun_again(work: Work, step: WorkflowStep) -> WorkflowStep:
-    """Its lost run is taken where that has been heard of; else a new run replaces it."""
+def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
+    """Its lost run is taken where that has been heard of; else a new run replaces it.
+
+    It goes on in its round, and the verdict that has begun this round stands; `anew`: in the first round.
+    """
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
-    return replace(fresh(step, 1), outputs={})
+    if anew:
+        return replace(fresh(step, 1), outputs={})
+    return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})
 
 
 def caller_of(core: Core, text: str) -> dict[str, object]:
@@ -124,8 +130,9 @@ def _must_have_failed(workflow: Workflow) -> None:
 def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
     """The steps to begin again: all that are not done, and the whole loop where its rounds ran out."""
     left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
-    for name in tuple(left):
-        step = steps[name]
-        if step.outputs.get("verdict") and not is_met(step):
-            left |= loop(steps, step)
-    return left
+    return left | {name for name in steps if _is_begun_anew(steps, name)}
+
+
+def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
+    """Whether it is in a loop whose rounds ran out."""
+    return any(ran_out(one) and name in loop(steps, one) for one in steps.values())

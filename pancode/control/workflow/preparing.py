@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.workflow.results import SHELL, StepResults
 from pancode.domain.dispatch.request import Beginning, DispatchRequest
@@ -16,7 +17,7 @@ from pancode.domain.workflow import lineage
 from pancode.domain.workflow.handing import FOLDER, check_script, handed, verdict_front
 from pancode.domain.workflow.outputs import result_commit
 from pancode.domain.workflow.plan import IN_ORDER, ancestors
-from pancode.domain.workflow.rounds import judge_of
+from pancode.domain.workflow.rounds import begins_later_round, judge_of
 from pancode.domain.workflow.template import places
 from pancode.ports import Composition, EarlierResult, SnapshotTaken
 
@@ -105,12 +106,16 @@ class StepPreparer:
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
         """The runs whose results the step begins from: its own last in a later round, else its needs."""
-        if judge_of(steps, step) is not None and len(step.runs) > 1:
-            with self._core.ports.ledger.transaction() as tx:
-                own = tx.get(Run, step.runs[-2])
-            if own is not None and result_commit(own) is not None:
-                return {step.name: own}
+        own = self._last_done(step) if begins_later_round(steps, step) else None
+        if own is not None and result_commit(own) is not None:
+            return {step.name: own}
         return {name: runs[name] for name in lineage.sides(step.name, steps, _commits(runs))}
+
+    def _last_done(self, step: WorkflowStep) -> Run | None:
+        """Its newest run that is done: one of the same round may have failed, or was stopped."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = (tx.get(Run, name) for name in reversed(step.runs))
+            return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
 
     def _composed(self, request: DispatchRequest, wanted: Composition, first: Run) -> PreparedWork:
         made = self._core.ports.depot.compose(wanted)

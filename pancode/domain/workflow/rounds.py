@@ -54,6 +54,12 @@ def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
     return {name for name in before if name == first or first in ancestors(name, every)}
 
 
+def ran_out(step: WorkflowStep) -> bool:
+    """Whether it has failed because its last round was not approved."""
+    judged = bool(step.outputs.get("verdict")) and step.outputs.get("of") == step.run
+    return step.state is WorkflowStepState.FAILED and judged and not is_met(step)
+
+
 def is_met(step: WorkflowStep) -> bool:
     """Whether no further round is needed."""
     if not step.until:
@@ -71,7 +77,16 @@ def said(step: WorkflowStep) -> str:
 
 def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
     """The step whose verdict has sent this one into its round; None in the first round."""
-    if step.round < 2:
+    if not begins_later_round(steps, step):
         return None
-    loops = (one for one in steps.values() if one.until and (one.back_to or one.name) == step.name)
-    return next((one for one in loops if one.outputs.get("verdict") is not None), None)
+    return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
+
+
+def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
+    """Whether it is the first step of a second or later round: it goes on from its own result."""
+    return step.round > 1 and bool(_judges(steps, step))
+
+
+def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
+    """The steps whose rounds begin at this one."""
+    return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
