@@ -30,7 +30,9 @@ def history(tell: Callable[[str], None], rounds: int) -> list[Row]:
             _grow(fleet, count)
         samples = {name: ([], []) for name in ("admission", "runs")}  # type: dict[str, tuple[list[float], list[float]]]
         apis = (small.api(), large.api())
+        listed = list[float]()
         for _ in range(rounds):
+            listed.append(_timed(lambda: apis[1].call("GET", "/v1/runs?limit=50")))
             for place, api in enumerate(apis):
                 samples["runs"][place].append(_timed(lambda api=api: api.call("GET", "/v1/runs?limit=20")))  # type: ignore[misc]
                 samples["admission"][place].append(admit(api))
@@ -50,7 +52,9 @@ def history(tell: Callable[[str], None], rounds: int) -> list[Row]:
                 limit,
             )
         )
-    return rows
+    what = f"`GET /v1/runs?limit=50` through HTTP, p99, {LARGE} runs"
+    limit = "The newest fifty by an index, each with what belongs to it, as one JSON text."
+    return [*rows, Row("g http", what, "ms", percentile(listed, 0.99), None, "nothing", None, limit)]
 
 
 def admit(api: Api) -> float:

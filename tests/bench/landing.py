@@ -1,0 +1,65 @@
+"""Row r, for information: many landings with gates off, beside plain `git merge` of the same changes."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.figures import Row
+from tests.bench.ours import Api, OurFleet
+
+BRANCH, BASE = "landed", "main"
+
+
+def landing(tell: Callable[[str], None], count: int) -> list[Row]:
+    """Each run has one file of its own; each change lands on one branch, one after the other."""
+    with OurFleet() as ours:
+        top = ours.owner.repository("shop")
+        api = ours.api()
+        runs = [_run(api, top, f"file{number}") for number in range(count)]
+        for run in runs:
+            ours.output(api, run)
+        _branches(ours, top, count)
+        began = time.monotonic()
+        for run in runs:
+            api.call("POST", f"/v1/runs/{run}/land", {"gates": False, "branch": BRANCH})
+        mine = time.monotonic() - began
+        began = time.monotonic()
+        ours.owner.git(top, "checkout", "-q", "-b", "merged", BASE)
+        for number in range(count):
+            ours.owner.git(top, "merge", "-q", "--no-edit", f"theirs{number}")
+        theirs = time.monotonic() - began
+        _must_be_the_same(ours, top)
+    tell(f"r: {count} landings {mine:.1f} s, {count} times git merge {theirs:.1f} s")
+    what, peer = f"{count} changes landed on a branch, gates off", "`git merge` of the same changes"
+    return [Row("r", what, "s", mine, theirs, peer, None, _LIMIT, mine / theirs)]
+
+
+_LIMIT = (
+    "Each landing is a request with a transaction and a journal of its own, looks whether the change has "
+    "landed already, merges in the depot, and moves the branch. It was asked for at most 2 times the merges."
+)
+
+
+def _run(api: Api, top: Path, name: str) -> str:
+    argv = ["/bin/sh", "-c", f"echo {name} > {name}.txt"]
+    return api.dispatch(argv, workspace="git", cwd=str(top))
+
+
+def _branches(ours: OurFleet, top: Path, count: int) -> None:
+    """The same changes as branches of the user's own."""
+    for number in range(count):
+        ours.owner.git(top, "checkout", "-q", "-b", f"theirs{number}", BASE)
+        (top / f"file{number}.txt").write_text(f"file{number}\n")
+        ours.owner.git(top, "add", "-A")
+        ours.owner.git(top, "commit", "-q", "-m", f"file{number}")
+    ours.owner.git(top, "checkout", "-q", BASE)
+
+
+def _must_be_the_same(ours: OurFleet, top: Path) -> None:
+    try:
+        ours.owner.git(top, "diff", "--exit-code", BRANCH, "merged")
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"landings and merges differ: {error.stdout[:500]}") from error
