@@ -15,6 +15,7 @@ from pancode.domain.records import (
     BookEntry,
     Run,
     RunState,
+    StoredReceipt,
     Workflow,
     WorkflowKind,
     WorkflowStep,
@@ -27,6 +28,7 @@ from tests.simulation import flows
 from tests.simulation.invariants import must
 from tests.simulation.rounds_truth import RoundsTruth
 from tests.simulation.trees import carries
+from tests.simulation.truth import claims_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -138,10 +140,29 @@ class FlowTruth:
                 must(one.state not in OPEN, f"{one.name} never ended: {one.state}")
                 must(one.receipt is not None, f"{one.name} has no receipt")
                 self.what_is_done_has_left_its_answer(one, tx)
+                self.all_who_ran_are_paid_for(one, tx)
+                self.its_receipt_names_all_runs(one, tx)
         for one in flows.workflows(world):
             must(flows.ended_as_it_should(world, one), f"{one.name} has ended as {one.state}: {one.reason}")
             must(not flows.due(world), "a workflow is still to be looked at")
             self.a_conflict_keeps_both_sides(one)
+
+    def all_who_ran_are_paid_for(self, one: Workflow, tx: Transaction) -> None:
+        """Also those that lost a race: what accepted receipts swear to is spent in the workflow's books."""
+        entries = tx.find(BookEntry, {"scope": workflow_scope(one.id)})
+        stored = [s for s in tx.find(StoredReceipt) if not s.orphan and s.rejected is None]
+        for run in tx.find(Run, {"workflow": one.id}):
+            told = [claims_in(s.envelope)["usage"]["cost_usd"] for s in stored if s.run == run.id]
+            spent = [e.usd for e in entries if e.run == run.id and e.kind.value in ("spend", "correct")]
+            if told and None not in told:
+                must(sum(spent) == sum(map(Decimal, told)), f"{one.name}: {run.id} cost {told}, not {spent}")
+
+    def its_receipt_names_all_runs(self, one: Workflow, tx: Transaction) -> None:
+        """Those of its steps, which are all that the ledger has for it."""
+        mine = {run.id for run in tx.find(Run, {"workflow": one.id})}
+        steps = {name for step in steps_of(tx, one.id) for name in step.runs}
+        told = {run["run"] for step in claims_in(str(one.receipt))["steps"] for run in step["runs"]}
+        must(mine == steps == told, f"{one.name}: {mine} ran, its steps have {steps}, signed are {told}")
 
     def a_conflict_keeps_both_sides(self, one: Workflow) -> None:
         """A definite end that names the files; no run began from half of it, and both results are there."""

@@ -171,6 +171,36 @@ def test_the_last_round_without_a_yes_is_a_definite_end(loop: Flows, trees: Tree
     assert loop.claim() == ["build"]
 
 
+def test_resumed_in_a_later_round_what_is_done_is_not_done_again(loop: Flows, trees: Trees) -> None:
+    reviewed(loop, trees, "b", b'{"verdict": "rejected"}')
+    loop.claim()
+    loop.end("build", **changed(trees, "d"))
+    loop.claim()
+    loop.end("review", **ERROR)
+    loop.world.http.post("/v1/workflows/last/resume")
+    loop.advance()
+    assert loop.claim() == ["review"] and trees.composed[-1].results == {"build": "d" * 40}
+    trees.files["e" * 40] = {"verdict.json": b'{"verdict": "approved"}'}
+    loop.end("review", **changed(trees, "e"))
+    told = loop.show()
+    assert told["state"] == "done" and [one["round"] for one in told["steps"]] == [2, 2]
+    assert [len(one["runs"]) for one in told["steps"]] == [2, 3]
+
+
+def test_resumed_in_a_later_round_it_goes_on_from_its_own_result_with_the_verdict(
+    loop: Flows, trees: Trees
+) -> None:
+    reviewed(loop, trees, "b", b'{"verdict": "rejected", "why": "no tests"}')
+    loop.claim()
+    loop.end("build", **ERROR)
+    loop.world.http.post("/v1/workflows/last/resume")
+    loop.advance()
+    assert loop.claim() == ["build"]
+    again = trees.composed[-1]
+    assert again.results == {"build": "b" * 40} and b"no tests" in again.files[".pancode/inputs/verdict.json"]
+    assert [one["round"] for one in loop.show()["steps"]] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
