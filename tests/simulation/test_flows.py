@@ -17,6 +17,7 @@ from pancode.domain.records import Balance, BookEntry, Run, WorkflowKind
 from pancode.domain.workflow.plan import WorkflowPlan
 from tests.fakes.ledger import MemoryTransaction
 from tests.simulation import flows
+from tests.simulation.flow_shapes import PROJECT, SHAPES, Shape
 from tests.simulation.planted_flows import counts_first
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import World
@@ -40,7 +41,7 @@ def calm() -> Schedule:
 
 
 def begun(world: Schedule, shape: str, name: str = "it", enough: int = 2) -> None:
-    wanted = flows.Wanted(flows.SHAPES[shape], enough)
+    wanted = flows.Wanted(SHAPES[shape], enough)
     plan = _plan(wanted.shape, name)
     world.flows.ask_for(name, wanted)
     for step in wanted.shape.steps:
@@ -49,9 +50,9 @@ def begun(world: Schedule, shape: str, name: str = "it", enough: int = 2) -> Non
     flows.assign(world)
 
 
-def _plan(shape: flows.Shape, name: str) -> WorkflowPlan:
+def _plan(shape: Shape, name: str) -> WorkflowPlan:
     steps = tuple(flows.step_plan(shape, step) for step in shape.steps)
-    return WorkflowPlan(shape.kind, name, "sim", "", flows.PROJECT if shape.git else None, steps)
+    return WorkflowPlan(shape.kind, name, "sim", "", PROJECT if shape.git else None, steps)
 
 
 def settled(world: Schedule) -> None:
@@ -133,7 +134,7 @@ def killed(shape: str, moment: int) -> tuple[str, dict[str, int]]:
     begun(world, shape)
     world.coordinator.crash_in(moment)
     settled(world)
-    assert world.coordinator.lives == 2, moment
+    assert world.coordinator.wire.at is None, f"it was not killed at {moment}"
     world.flow_truth.at_the_end()
     (one,) = flows.workflows(world)
     with world.coordinator.seen() as tx:
@@ -149,7 +150,7 @@ def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
     names = [f"t{number}" for number in range(TASKS)]
     costs = {name: Decimal(random.randrange(1, 100)) / 100 for name in names}
     fails = {name for name in names if random.random() < 0.3}
-    shape = flows.Shape(WorkflowKind.BATCH, dict.fromkeys(names, ()))
+    shape = Shape(WorkflowKind.BATCH, dict.fromkeys(names, ()))
     world.flows.ask_for("it", flows.Wanted(shape))
     for name in names:
         made = flows.script_of(world, "it", name, name in fails)
