@@ -20,6 +20,7 @@ from node_agent.wire.receipt import (
     Claims,
     Enforced,
     Exposed,
+    GateReport,
     GateResult,
     ModelCalls,
     PersonQuestion,
@@ -93,6 +94,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
         score=entry.gated.get("score"),
+        reports=tuple(_report(one) for one in entry.gated.get("reports", ())),
         started_wall_ms=exited.get("began", accepted.get("wall")),
         finished_wall_ms=now.wall_ms,
         at=now.at,
@@ -175,6 +177,10 @@ def _served(raw: Data | None) -> Served | None:
 
 def _calls(raw: Data | None) -> ModelCalls | None:
     return None if raw is None else ModelCalls.model_validate(dict(raw))
+
+
+def _report(raw: Data) -> GateReport:
+    return GateReport.model_validate(dict(raw), strict=False)
 
 
 def gate_from_json(raw: Data) -> GateResult:

@@ -80,6 +80,8 @@ class GatedData(MarkData, total=False):
     """Wire form of node_agent.wire.receipt.GateResult."""
     score: str
     """The number of the score command."""
+    reports: list[dict[str, Any]]
+    """Wire form of node_agent.wire.receipt.GateReport."""
 
 
 class PushedData(MarkData, total=False):

@@ -228,6 +228,12 @@ class WorkspacesPort(Protocol):
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """The agent's question to a person, taken out of the files. Before `commit`, no process alive."""
 
+    def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        """Remove what lies where gates are to write reports. While no process lives. Idempotent."""
+
+    def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
+        """The checkout, and each plain file by name, a little more of it than may be read."""
+
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files, and name that. Only while no process of the attempt lives."""
 
@@ -235,9 +241,7 @@ class WorkspacesPort(Protocol):
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> AttemptResult:
         """The result, rebuilt from the files. Only while no process of the attempt lives.
-
-        With a baseline, a file that is as set-up left it counts as it is in the snapshot.
-        """
+        With a baseline, a file that is as set-up left it counts as it is in the snapshot."""
 
     def exposed(
         self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
@@ -374,9 +378,7 @@ class Runtimes(Protocol):
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         """The phase inside the sandbox; one inside already gets another. StepFailed(SANDBOX) without one.
-
-        `shown` is there to read. `rules`: of the node's owner; what they cover is looked for now.
-        """
+        `shown` is there to read. `rules`: of the node's owner; what they cover is looked for now."""
 
 
 class MachineFacts(Protocol):

@@ -1,4 +1,4 @@
-"""Decides which folders of a checkout may be named: relative, plainly written, inside it."""
+"""Decides which folders and files of a checkout may be named: relative, plainly written, inside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 MAX_FOLDERS, MAX_LENGTH = 16, 200
+MAX_REPORTS = 8
 MAX_PLACE = 4000
 """Of a place, which is a path of the user's own: any characters that a path may have."""
 
@@ -38,6 +39,22 @@ def checked_place(text: str) -> str:
     return text
 
 
+def checked_report(text: str) -> str:
+    """The name of a file below the checkout's top, which a gate writes; ValueError as above."""
+    if not 0 < len(text) <= MAX_LENGTH or not text.isprintable():
+        raise ValueError(f"the name of a report has 1 to {MAX_LENGTH} printable characters")
+    return checked_place(text)
+
+
+def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
+    """All of them; ValueError also for too many, and for one that is named twice."""
+    if len(files) > MAX_REPORTS:
+        raise ValueError(f"a run has {MAX_REPORTS} reports at most")
+    if len(set(files)) < len(files):
+        raise ValueError("a report is named twice")
+    return tuple(map(checked_report, files))
+
+
 def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in combinations(sorted(folders), 2):
         if one == other or other.startswith(one + "/"):
@@ -49,3 +66,6 @@ Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
 """Folders that do not lie in one another."""
+ReportFile = Annotated[str, AfterValidator(checked_report)]
+ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
+"""Files that the gates write about themselves."""

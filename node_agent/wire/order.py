@@ -9,7 +9,7 @@ from pydantic import Field
 
 from node_agent.wire.bounded import Name, Text, Usd, WallMillis
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.folders import Folders, Place
+from node_agent.wire.folders import Folders, Place, ReportFiles
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
@@ -145,6 +145,8 @@ class Order(Message):
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
     """A command to run after the gates; the last line of its output is a number, the higher the better."""
+    reports: ReportFiles = ()
+    """Files that the gates write, JUnit or SARIF: what they say goes into the receipt."""
     limits: Limits
     env: tuple[str, ...] = ()
     """Names of variables of the node that the agent may see."""

@@ -10,6 +10,7 @@ from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.folders import MAX_REPORTS, ReportFile
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
@@ -92,6 +93,37 @@ class GateResult(WireModel):
     """Files that the gate itself changed; reported, never committed."""
 
 
+MOST_RESULTS = 50
+"""Of one report."""
+ReportForm = Literal["junit", "sarif", "unknown"]
+ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "skipped"]
+"""SARIF has error, warning, note and none; JUnit has error, failed, passed and skipped."""
+
+
+class ReportResult(WireModel):
+    """One result that is worth a look: a failed test, or a finding. An empty text is unknown."""
+
+    level: ReportLevel
+    rule: Name = ""
+    """The rule, or the name of the test."""
+    file: Name = ""
+    line: Count | None = None
+    text: Annotated[str, Text(300)] = ""
+
+
+class GateReport(WireModel):
+    """A file that the gates write about themselves. `unread`: why it tells nothing; empty: it was read."""
+
+    file: ReportFile
+    form: ReportForm
+    tool: Name = ""
+    counts: Annotated[dict[ReportLevel, Count], Field(max_length=7)]
+    """Of all results in the file."""
+    results: Annotated[tuple[ReportResult, ...], Few(MOST_RESULTS)] = ()
+    """The worst ones first. Tests that passed or were skipped are only counted."""
+    unread: Line = ""
+
+
 class Served(WireModel):
     """The model server that answered, as its node last saw it before the agent began. None is unknown."""
 
@@ -167,6 +199,8 @@ class Claims(WireModel):
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
     """What the order's score command has given; None: it has none, or gave none (a finding says why)."""
+    reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
+    """What the files say that the gates were to write; () where no gate ran."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None

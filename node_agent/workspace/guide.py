@@ -1,10 +1,10 @@
-"""Reads plain files of bounded size out of a checkout: AGENTS.md, an agent's question, its board."""
+"""Reads plain files of bounded size out of a checkout: AGENTS.md, an agent's question, its board, reports."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from node_agent.attempt.board import MOST_BYTES as MOST_VALUE
 from node_agent.attempt.ports import Guide
 from node_agent.attempt.questions import FILE as QUESTION
 from node_agent.attempt.questions import MOST_BYTES
+from node_agent.attempt.reports import MOST_BYTES as MOST_REPORT
 from node_agent.workspace.folders import AttemptFolders, real_folder, write_below
 
 NAME = "AGENTS.md"
@@ -100,6 +101,35 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
     """Whether this file is one of a board that was taken: it is in no result."""
     return name.startswith(os.fsencode(f"{BOARD}/")) and (places.folder / "board").is_dir()
+
+
+def clear_reports(tree: Path, names: Iterable[str]) -> None:
+    """Remove a file or link of such a name. One behind a link stays, and is not read later, either."""
+    for name in names:
+        path = tree / name
+        if all(real_folder(tree.joinpath(*Path(name).parts[:n])) for n in range(len(Path(name).parts))):
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        os.unlink(path)
+    except PermissionError:  # an agent may have closed its folder; on some systems it is a folder itself
+        if real_folder(path):
+            return
+        os.chmod(path.parent, 0o700)
+        os.unlink(path)
+
+
+def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Those that are plain files: a little more than may be read of each."""
+    found: dict[str, bytes] = {}
+    for name in names:
+        if _is_plain(tree, name):
+            with suppress(OSError), open(tree / name, "rb") as file:
+                found[name] = file.read(MOST_REPORT + 1)
+    return found
 
 
 def _is_plain(tree: Path, name: str) -> bool:

@@ -28,7 +28,15 @@ from node_agent.workspace.folders import (
     write_below,
 )
 from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import is_left_out, lay_board, read_guide, take_board, take_question
+from node_agent.workspace.guide import (
+    clear_reports,
+    is_left_out,
+    lay_board,
+    read_guide,
+    read_reports,
+    take_board,
+    take_question,
+)
 from node_agent.workspace.history import adopt
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.programs import absent
@@ -171,6 +179,17 @@ class Workspaces:
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """The files of the board, moved out of the tree, so that they are in no result."""
         return take_board(self._home.places(identity), self._tracked(workspace))
+
+    @translated("reports in the workspace")
+    def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        """Remove what lies where gates are to write reports: the agent may have laid one there."""
+        clear_reports(self.tree(identity), files)
+
+    @translated("reports in the workspace")
+    def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
+        """The top of the files, and by name a little more than may be read of each plain file."""
+        tree = self.tree(identity)
+        return str(tree), read_reports(tree, files)
 
     def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
         """Whether the snapshot has a file or folder of this name."""

@@ -86,6 +86,8 @@ class WorkBody(Body):
     max_disk: Amount = None
     wrap_up: bool | None = None
     verify: tuple[str, ...] | None = None
+    reports: tuple[str, ...] | None = None
+    """Files that the gates write, JUnit or SARIF. None: the project's, with the project's gates."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     told_only: bool = False
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None

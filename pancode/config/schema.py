@@ -20,6 +20,7 @@ from pancode.config.values import (
     Machines,
     Money,
     Names,
+    ReportNames,
     Size,
     Texts,
     as_tuple,
@@ -213,7 +214,7 @@ class Timing(Part):
 
 
 class Settings(Part):
-    """All settings. The last five are a repository's own."""
+    """All settings. The last six are a repository's own."""
 
     budget: Budget = Budget()
     dispatch: Dispatch = Dispatch()
@@ -235,6 +236,7 @@ class Settings(Part):
     setup: Commands = ()
     cache: FolderNames = ()
     verify: Commands = ()
+    reports: ReportNames = ()
     env: Names = ()
     secrets: Names = ()
 
@@ -279,7 +281,12 @@ class Settings(Part):
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
         return Project(
-            setup=self.setup, cache=self.cache, verify=self.verify, env=self.env, secrets=self.secrets
+            setup=self.setup,
+            cache=self.cache,
+            verify=self.verify,
+            reports=self.reports,
+            env=self.env,
+            secrets=self.secrets,
         )
 
     def _check_allowed(self, key: str, asked: Names, allowed: Names) -> None:
@@ -294,7 +301,7 @@ class Settings(Part):
             )
 
 
-OWN_OF_PROJECT = ("setup", "cache", "verify", "env", "secrets")
+OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,
     "dispatch.agent",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from node_agent.wire.folders import Folders
+from node_agent.wire.folders import Folders, ReportFiles
 from node_agent.wire.machines import machine_of
 from node_agent.wire.order import Reasoning
 from pancode.domain.dispatch.limits import MOST_BYTES, MOST_MS
@@ -122,4 +122,5 @@ Command = Annotated[
 Commands = Annotated[tuple[Command, ...], BeforeValidator(as_tuple)]
 Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(as_tuple)]
 """Addresses of model servers."""
+ReportNames = Annotated[ReportFiles, BeforeValidator(as_tuple)]
 FolderNames = Annotated[Folders, BeforeValidator(as_tuple)]

@@ -77,6 +77,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         cache=tuple(run.cache),
         gates=tuple(_gate(g) for g in run.gates),
         score=_score(run),
+        reports=tuple(run.terms.get("reports", ())),
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),

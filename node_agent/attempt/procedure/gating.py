@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from node_agent.attempt.claims import clipped, such_as
 from node_agent.attempt.markdata import GatedData
 from node_agent.attempt.plans import SCORE, gates_plan
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.context import Case, Turn, Wait
+from node_agent.attempt.procedure.gates_left import changed_by_gates, reported
 from node_agent.attempt.procedure.starting import runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process
 from node_agent.attempt.scoring import LAST, NoScoreError, score_of
@@ -72,6 +72,7 @@ def _start_gates(case: Case) -> Turn:
             gates_plan(case.order, work, case.folder, case.context.tempo, left), work
         )
         case.context.workspaces.take_back(case.identity)
+        case.context.workspaces.clear_reports(case.identity, case.order.reports)
         case.context.runner.start(case.gates, plan)
     except StepFailed as failed:
         return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
@@ -83,27 +84,14 @@ def _start_gates(case: Case) -> Turn:
 
 def _gated(case: Case, record: ExitRecord) -> Turn:
     results = gate_results(case.order.gates, record)
-    findings = _changed_by_gates(case)
+    findings = changed_by_gates(case)
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
     if case.order.score is not None:
         data |= _scored(case, record, findings)
+    if case.order.reports:
+        data["reports"] = reported(case)
     words = [Finding(level="warning", text=text) for text in findings]
     return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
-
-
-def _changed_by_gates(case: Case) -> list[str]:
-    committed = case.entry.committed
-    commit = committed.get("commit") or case.order.workspace.snapshot
-    if commit is None or committed["kind"] == "none":
-        return []
-    try:
-        names, more = clipped(
-            case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
-        )
-    except StepFailed as failed:
-        return [f"the changes of the gates could not be read: {failed}"[:1000]]
-    told = such_as(list(map(case.cleaner(), names)), more)
-    return [f"gates changed uncommitted files: {told}"] if names else []
 
 
 def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:

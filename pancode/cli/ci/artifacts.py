@@ -1,4 +1,4 @@
-"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, and the run as JSON."""
+"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, SARIF, and the run as JSON."""
 
 from __future__ import annotations
 
@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+from pancode.cli.ci.sarif import sarif
 from pancode.client import Client, path_of
 from pancode.errors import UsageError
 
 Json = dict[str, Any]
-KNOWN = ("run.json", "junit.xml", "answer.md", "receipt.json", "change.diff", "out.log", "err.log")
+KNOWN = (
+    *("run.json", "junit.xml", "results.sarif", "answer.md", "receipt.json"),
+    *("change.diff", "out.log", "err.log"),
+)
 """Files that a later run in the same folder replaces, or takes away."""
 
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     """Names of the files that were written. UsageError where the folder cannot be written."""
     shown: Json = client.get(path_of("runs", run))
-    texts: dict[str, Callable[[], bytes]] = {
-        "run.json": lambda: _plain(shown),
-        "junit.xml": lambda: junit(shown),
-        "answer.md": lambda: str(shown["answer"]).encode(),
-    }
-    if shown["receipt"]:
-        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
-    if shown["commit"]:
-        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
+    texts = _texts(client, run, shown)
     try:
         if folder.is_symlink():
             raise OSError(f"{folder} is a link, which the repository may have made")
@@ -48,6 +44,22 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     return sorted([*texts, *logs])
 
 
+def _texts(client: Client, run: str, shown: Json) -> dict[str, Callable[[], bytes]]:
+    """The files but for the logs."""
+    texts: dict[str, Callable[[], bytes]] = {
+        "run.json": lambda: _plain(shown),
+        "junit.xml": lambda: junit(shown),
+        "answer.md": lambda: str(shown["answer"]).encode(),
+    }
+    if (found := sarif(shown["reports"])) is not None:
+        texts["results.sarif"] = lambda: _plain(found)
+    if shown["receipt"]:
+        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
+    if shown["commit"]:
+        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
+    return texts
+
+
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
     """Beside the target, and then in its place: a link that lies there is replaced, and not followed."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -59,17 +71,34 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
 
 
 def junit(run: Json) -> bytes:
-    """The agent's end and each gate as a test case; what failed says why."""
+    """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
     cases = [_case("agent", run["agent"], _failure(run))]
     cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
-    failed = sum(case.find("failure") is not None for case in cases)
-    counts = {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
-    suite = Xml.Element("testsuite", {"name": f"pancode {run['run']}", **counts})
-    suite.extend(cases)
-    root = Xml.Element("testsuites", counts)
-    root.append(suite)
+    suites = [_suite(f"pancode {run['run']}", cases)]
+    for report in run["reports"]:
+        if report["form"] == "junit":
+            failed = [_case("test", one["rule"] or "no name", _failed_test(one)) for one in report["results"]]
+            suites.append(_suite(_xml(report["tool"] or report["file"]), failed))
+    root = Xml.Element("testsuites", _counts([case for suite in suites for case in suite]))
+    root.extend(suites)
     text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
     return text
+
+
+def _suite(name: str, cases: list[Xml.Element]) -> Xml.Element:
+    suite = Xml.Element("testsuite", {"name": name, **_counts(cases)})
+    suite.extend(cases)
+    return suite
+
+
+def _counts(cases: list[Xml.Element]) -> dict[str, str]:
+    failed = sum(case.find("failure") is not None for case in cases)
+    return {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
+
+
+def _failed_test(one: Json) -> str:
+    where = f" ({one['file']})" if one["file"] else ""
+    return f"{one['text'] or one['level']}{where}"
 
 
 def _case(kind: str, name: str, failure: str | None) -> Xml.Element:

@@ -15,6 +15,7 @@ from pancode.cli.face import Face, here, who
 from pancode.cli.follow import summary
 from pancode.cli.land import landing
 from pancode.cli.output.render import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.cli.output.reports import report_lines
 from pancode.cli.output.tell import tell_error
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json
@@ -76,6 +77,7 @@ def _told(shape: dict[str, Any]) -> str:
     lines = [f"  task       {safe(shape['task'])}"]
     lines += [f"  gate       {safe(one['name'])}: {_verdict(one)}" for one in gates]
     lines += [] if gates else ["  gate       none: nothing has tested it"]
+    lines += report_lines(shape, 5)
     lines.append(f"  receipt    {tone(shape['verdict'])}")
     return "\n".join(lines) + "\n"
 

@@ -14,6 +14,10 @@ Require = Annotated[
     list[Label], many("Only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
 ]
 Verify = Annotated[list[str], many("Gate: must exit 0 afterwards; may be repeated.", "CMD")]
+Reports = Annotated[
+    list[str],
+    many("JUnit or SARIF file that a gate writes, for the receipt; may be repeated.", "FILE", "--report"),
+]
 File = Annotated[
     str | None,
     option("Read TASK from this file; - is standard input, as TASK - is, too.", "-f", "--file", "FILE"),

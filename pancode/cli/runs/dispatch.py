@@ -109,6 +109,7 @@ def dispatch(
     wrap_up: options.WrapUp = None,
     verify: options.Verify,
     no_verify: options.NoVerify = False,
+    reports: options.Reports,
     priority: options.Priority = 0,
     attempts: options.Attempts = None,
     verify_retries: options.VerifyRetries = None,
@@ -241,6 +242,8 @@ def said(given: Mapping[str, Any]) -> dict[str, Any]:
             body[f"{name}_ms"] = given[name]
     if given.get("verify") or given.get("no_verify"):
         body["verify"] = list(given["verify"])
+    if given.get("reports"):
+        body["reports"] = list(given["reports"])
     if given.get("require"):
         body["require"] = dict(given["require"])
     return body

@@ -23,6 +23,7 @@ from pancode.cli.output.render import (
     usd,
     zone,
 )
+from pancode.cli.output.reports import report_lines
 from pancode.cli.output.tables import table
 from pancode.cli.output.tell import exit_of
 from pancode.cli.parsing import completions
@@ -127,6 +128,7 @@ def _shown(run: dict[str, Any]) -> str:
     lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
     lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
     lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
+    lines += report_lines(run, 10)
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
     return summary(run) + "\n".join(lines) + "\n" + answer

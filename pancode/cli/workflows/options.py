@@ -14,7 +14,7 @@ WORK = frozenset(
     }
 )
 """Options of `dispatch` that count for each step that says nothing else."""
-GATES = frozenset({"verify", "no_verify"})
+GATES = frozenset({"verify", "no_verify", "reports"})
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 Stagger = Annotated[
     int | None, option("So long between the starts of two runs (default: 150ms).", "D", parser=duration)

@@ -103,6 +103,7 @@ class DispatchEntry(KebabPart):
     wrap_up: bool | None = None
     verify: Gates | None = None
     no_verify: bool = False
+    reports: Paths | None = None
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] | None = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] | None = None

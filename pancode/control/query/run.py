@@ -287,6 +287,7 @@ def _details(run: Run) -> Json:
         "cache": list(run.cache),
         "verify": [str(gate["name"]) for gate in run.gates],
         "gates": list(result.get("gates") or ()),
+        "reports": list(result.get("reports") or ()),
         "limits": dict(run.limits),
         "estimate_usd": f"{run.estimate_usd:f}",
         "created_by": run.created_by,

@@ -103,6 +103,8 @@ class RunDetail(RunShape):
     cache: list[str]
     verify: list[str]
     gates: list[Json]
+    reports: list[Json]
+    """The files that its gates wrote about themselves, JUnit or SARIF; as in the receipt."""
     limits: Json
     estimate_usd: str
     created_by: str

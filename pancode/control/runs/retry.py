@@ -122,6 +122,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         wrap_up=bool(limits.get("wrap_up")),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
         score=_score(run),
+        reports=tuple(run.terms.get("reports", ())),
         priority=run.priority,
         told_only=run.told_only,
         network=rules_of(run.rules).network,

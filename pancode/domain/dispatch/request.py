@@ -73,6 +73,8 @@ class DispatchRequest:
     verify: tuple[str, ...] | None = None
     score: str | None = None
     """A command that gives its result a number."""
+    reports: tuple[str, ...] | None = None
+    """Files that the gates write. None: the project's, with the project's gates."""
     priority: int = 0
     told_only: bool = False
     network: NetworkAccess | None = None
@@ -182,6 +184,8 @@ class Project:
     cache: tuple[str, ...] = ()
     """Folders that `setup` makes, for the node to keep."""
     verify: tuple[tuple[str, ...], ...] = ()
+    reports: tuple[str, ...] = ()
+    """Files that its gates write about themselves."""
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0

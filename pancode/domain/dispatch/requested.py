@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from node_agent.wire.bounded import MOST_TOKENS
+from node_agent.wire.folders import checked_reports
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents.agents import Agent, Walls
 from pancode.domain.dispatch.limits import MOST_BYTES, MOST_MS
@@ -137,6 +138,25 @@ def gates(
     if request.verify is not None:
         return tuple(split_words(text, "--verify") for text in request.verify)
     return catalogue.project.verify if workspace == "git" else ()
+
+
+def reports(
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
+) -> tuple[str, ...]:
+    """The files that its gates write; the project's only with the project's gates. UsageError."""
+    named = request.reports
+    if named is None:
+        return catalogue.project.reports if gates and request.verify is None else ()
+    if named and gates == ():
+        raise UsageError(
+            "--report needs a gate", why="no other command writes a report", fix="add --verify CMD"
+        )
+    try:
+        return checked_reports(named)
+    except ValueError as wrong:
+        raise UsageError(
+            "--report names no file of the workspace", why=str(wrong), fix="--report out/junit.xml"
+        ) from wrong
 
 
 def score(request: DispatchRequest) -> tuple[str, ...]:

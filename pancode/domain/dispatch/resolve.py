@@ -55,6 +55,8 @@ class Resolution:
     setup: tuple[tuple[str, ...], ...]
     cache: tuple[str, ...]
     gates: tuple[tuple[str, ...], ...]
+    reports: tuple[str, ...]
+    """Files that the gates write about themselves."""
     workspace: str
     candidates: tuple[Candidate, ...]
     due: Amount
@@ -176,6 +178,7 @@ class Resolution:
             resolves=dict(asked.resolves),
             asks=self.asks,
             score=list(requested.score(asked)),
+            reports=list(self.reports),
             other=dict(self.other),
             objections=list(self.objections),
             expected=self.expected,
@@ -215,6 +218,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         _try(problems, lambda: requested.check_worktree(agent, workspace))
     gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
     _try(problems, lambda: requested.score(request))
+    _try(problems, lambda: requested.reports(request, catalogue, gates))
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     if gates is not None:
         _try(problems, lambda: requested.verify_on(request, catalogue, gates, workspace))
@@ -285,6 +289,7 @@ def _put_together(
         setup=project.setup if workspace == "git" else (),
         cache=project.cache if workspace == "git" else (),
         gates=gates,
+        reports=requested.reports(request, catalogue, gates),
         workspace=workspace,
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,

@@ -133,6 +133,9 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
     if ran != asked[: len(ran)]:
         return f"gates are {ran!r}, the order said {asked!r}"
+    reports, due = [one.file for one in claims.reports], list(run.terms.get("reports", ()))
+    if reports not in ([], due):
+        return f"reports are {reports!r}, the order said {due!r}"
     return _inconsistent(claims, run)
 
 
@@ -167,6 +170,7 @@ def spent_of(claims: Claims) -> Spent:
 
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
 _KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
+_KEPT |= {"reports"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:

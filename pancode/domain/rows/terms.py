@@ -50,6 +50,8 @@ class RunTerms(TypedDict, total=False):
     """The text before the task of its next attempts."""
     told: list[dict[str, Any]]
     """Words of people, oldest first; each has by, at_ms, text, delivered. A number is a place, from 1 on."""
+    reports: list[str]
+    """Files that its gates write about themselves."""
     score: list[str]
     """The command that gives its result a number."""
     other: dict[str, Any]

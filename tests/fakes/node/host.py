@@ -34,6 +34,8 @@ class Script:
     gate_ms: int = 100
     score: bytes = b"3\n"
     """What its score command prints."""
+    reports: tuple[tuple[str, bytes], ...] = ()
+    """The files that its gates write about themselves."""
     start_fails: bool = False
     commit_fails: bool = False
     board: tuple[tuple[str, bytes], ...] = ()

@@ -147,6 +147,13 @@ class MemoryWorkspaces:
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         return dict(self._host.script(identity).board)
 
+    def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
+        return None
+
+    def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
+        found = dict(self._host.script(identity).reports)
+        return "/tree", {name: found[name] for name in files if name in found}
+
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         return self._host.script(identity).question if self._host.trees.get(str(identity)) else None
 

@@ -47,6 +47,24 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
     until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
 
 
+def test_what_a_gate_reports_is_in_the_receipt_and_is_no_change(world: NodeWorld) -> None:
+    """What the agent has laid in its place is not."""
+    found = """{"runs": [{"tool": {"driver": {"name": "lint"}}, "results": [{"level": "error", "ruleId": "R1",
+      "message": {"text": "bad"}, "locations": [{"physicalLocation": {"region": {"startLine": 2},
+      "artifactLocation": {"uri": "file://'$PWD'/f1"}}}]}]}]}"""
+    order = world.order(
+        "#!scripted\nwrite forged.xml '<testsuites/>'\nwrite out.sarif '{}'\nanswer done",
+        gates=gate("sh", "-c", f"echo '{found}' > out.sarif"),
+        reports=("out.sarif", "forged.xml"),
+    )
+    claims = world.run(order)
+    assert claims.outcome is Outcome.DONE and not any("gates changed" in text for text in claims.findings)
+    lint, forged = claims.reports
+    assert (lint.tool, lint.counts, lint.unread) == ("lint", {"error": 1}, "")
+    assert [(one.file, one.line, one.rule, one.text) for one in lint.results] == [("f1", 2, "R1", "bad")]
+    assert forged.unread == "no gate has written it as a plain file" and forged.results == ()
+
+
 def test_set_up_does_not_choose_what_the_agent_is_told(world: NodeWorld) -> None:
     """Not by words in its home, nor by a pipe that nobody ever writes to."""
     wiped = ("sh", "-c", 'find "$HOME" -type f -delete; rm -f ~/.task; mkfifo ~/.task ~/task ~/stdin')

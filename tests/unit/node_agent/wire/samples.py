@@ -34,9 +34,12 @@ from node_agent.wire.receipt import (
     Claims,
     Enforced,
     Exposed,
+    GateReport,
     GateResult,
     ModelCalls,
     PersonQuestion,
+    ReportLevel,
+    ReportResult,
     Served,
     Usage,
     receipt_of,
@@ -92,6 +95,7 @@ def order() -> Order:
         cache=("node_modules",),
         gates=(Gate(name="verify", argv=("pytest", "-q")),),
         score=("./bench.sh",),
+        reports=("out/results.sarif",),
         limits=Limits(
             wall_ms=60_000,
             idle_ms=30_000,
@@ -116,6 +120,14 @@ def order() -> Order:
 def _calls() -> ModelCalls:
     counts = ModelCalls(requests=2, failed=1, refused=1, unread=1, wrap_up=1, waited_ms=7, retry_ms=30_000)
     return counts.model_copy(update={"sent_bytes": 5, "received_bytes": 6})
+
+
+def _report() -> GateReport:
+    result = ReportResult(level="error", rule="F401", file="a.py", line=3, text="unused")
+    counts: dict[ReportLevel, int] = {"error": 1}
+    return GateReport(
+        file="out/results.sarif", form="sarif", tool="ruff 0.8", counts=counts, results=(result,)
+    )
 
 
 def receipt() -> Signed:
@@ -154,6 +166,7 @@ def receipt() -> Signed:
         tool_calls={"file_write": 1},
         gates=(GateResult(name="verify", argv=("false",), passed=False, exit_code=1, duration_ms=5),),
         score="-12.5",
+        reports=(_report(),),
         started_wall_ms=1,
         finished_wall_ms=2,
         at=AT,

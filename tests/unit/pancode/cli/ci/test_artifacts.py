@@ -10,6 +10,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from pancode.cli.ci.artifacts import junit, write_artifacts
+from pancode.cli.output.reports import report_lines
 from pancode.client import Client, LogPart
 from pancode.errors import UsageError
 
@@ -22,7 +23,18 @@ RUN = {
     "receipt": "d1",
     "commit": "c1",
     "gates": [{"name": "pytest -q", "passed": True, "exit_code": 0}],
+    "reports": [],
 }
+FINDING = {"level": "error", "rule": "F401", "file": "a b.py", "line": 3, "text": "unused"}
+SARIF = {"file": "r.sarif", "form": "sarif", "tool": "ruff 0.8", "counts": {"error": 7}, "unread": ""}
+TESTS = {
+    "file": "j.xml",
+    "form": "junit",
+    "tool": "pytest",
+    "counts": {"passed": 9, "failed": 1},
+    "unread": "",
+}
+UNREAD = {"file": "x", "form": "unknown", "tool": "", "counts": {}, "results": [], "unread": "it is no XML"}
 
 
 class Coordinator:
@@ -97,3 +109,33 @@ def test_junit_has_the_agent_and_each_gate(other: dict[str, Any], failed: list[s
     suite = Xml.fromstring(junit({**RUN, **other}))[0]
     assert [case.get("name") for case in suite if case.find("failure") is not None] == failed
     assert suite.get("failures") == str(len(failed)) and suite.get("tests") == str(len(suite))
+
+
+def reports() -> list[dict[str, Any]]:
+    failed = {**FINDING, "level": "failed", "rule": "t.test_\x00bad", "line": None}
+    return [{**SARIF, "results": [FINDING] * 2}, {**TESTS, "results": [failed]}, UNREAD]
+
+
+def test_what_the_gates_reported_is_sarif_and_further_tests(tmp_path: Path) -> None:
+    assert "results.sarif" in kept(tmp_path, reports=reports())
+    (run,) = json.loads((tmp_path / "results.sarif").read_text())["runs"]
+    assert run["tool"]["driver"]["name"] == "ruff 0.8" and run["properties"] == {"found": 7, "told": 2}
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "a%20b.py"}, "region": {"startLine": 3}}
+    root = Xml.parse(tmp_path / "junit.xml").getroot()
+    assert [suite.get("name") for suite in root] == ["pancode r-1", "pytest"]
+    assert root.get("failures") == "1" and root[1][0].get("name") == "t.test_?bad"
+    assert (
+        "results.sarif" not in kept(tmp_path, reports=[UNREAD]) and not (tmp_path / "results.sarif").exists()
+    )
+
+
+def test_they_are_drawn_in_a_few_lines() -> None:
+    assert report_lines({"reports": reports()}, 1) == [
+        "  report     r.sarif (ruff 0.8): 7 error",
+        "    error  a b.py:3  F401  unused",
+        "    and 1 more in the receipt",
+        "  report     j.xml (pytest): 9 passed, 1 failed",
+        "    failed  a b.py  t.test_\\x00bad  unused",
+        "  report     x: unreadable: it is no XML",
+    ]

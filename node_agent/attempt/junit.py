@@ -1,0 +1,77 @@
+"""Reads JUnit XML, which a stranger may have written: piece by piece, without entities. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.parsers import expat
+
+from node_agent.attempt.readreport import ReadReport, ReadResult, UnreadableReportError, line_number
+from node_agent.wire.receipt import ReportLevel
+
+MOST_DEPTH = 64
+_LEVELS: dict[str, ReportLevel] = {"failure": "failed", "error": "error", "skipped": "skipped"}
+_MOST_TEXT = 2_000
+
+
+def read_junit(data: bytes) -> ReadReport:
+    """UnreadableReportError where it is no XML, has a document type, is too deep, or of another form."""
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = reader.begin
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.text
+    parser.StartDoctypeDeclHandler = _no_type
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as wrong:  # an encoding that nobody knows, too
+        raise UnreadableReportError(f"it is no XML: {str(wrong)[:200]}") from wrong
+    return ReadReport(reader.tool, reader.results)
+
+
+def _no_type(*_declared: object) -> None:
+    """Entities are declared there, and grow without an end."""
+    raise UnreadableReportError("it declares a document type, which may hold entities")
+
+
+class _Reader:
+    """The tests so far, and the one that is being read."""
+
+    def __init__(self) -> None:
+        self.tool = ""
+        self.results: list[ReadResult] = []
+        self._depth = 0
+        self._case: Mapping[str, str] | None = None
+        self._level: ReportLevel = "passed"
+        self._words = ""
+        self._listens = False
+
+    def begin(self, name: str, about: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise UnreadableReportError("it is nested too deeply")
+        if self._depth == 1 and name not in ("testsuites", "testsuite"):
+            raise UnreadableReportError("it is XML, and not JUnit: it has no testsuites")
+        if name == "testsuite" and not self.tool:
+            self.tool = about.get("name", "")
+        if name == "testcase":
+            self._case, self._level, self._words = about, "passed", ""
+        elif self._case is not None and name in _LEVELS and self._level == "passed":
+            self._level, self._words = _LEVELS[name], about.get("message", "")
+            self._listens = not self._words
+
+    def text(self, words: str) -> None:
+        if self._listens and len(self._words) < _MOST_TEXT:
+            self._words += words
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+        if name in _LEVELS:
+            self._listens = False
+        if name == "testcase" and self._case is not None:
+            self._take(self._case)
+            self._case = None
+
+    def _take(self, case: Mapping[str, str]) -> None:
+        rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
+        place = (case.get("file", ""), line_number(case.get("line", "")))
+        self.results.append(ReadResult(self._level, rule, *place, self._words))

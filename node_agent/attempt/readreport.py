@@ -1,0 +1,39 @@
+"""What the readers of JUnit and SARIF make of a file: its tool, and each of its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.model import MOST
+from node_agent.wire.receipt import ReportLevel
+
+
+class UnreadableReportError(Exception):
+    """Why a file tells nothing, in words for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """One result as the file has it. Empty texts are unknown."""
+
+    level: ReportLevel
+    rule: str
+    file: str
+    line: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """The whole file."""
+
+    tool: str
+    results: list[ReadResult]
+
+
+def line_number(value: object) -> int | None:
+    """A line from 1 on; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST
+    return value if isinstance(value, int) and whole else None
