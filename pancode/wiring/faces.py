@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
+from pancode.control.config_watch import ConfigWatch
 from pancode.control.core import ControlSettings
 from pancode.control.faces import (
     Caller,
@@ -50,7 +52,7 @@ from pancode.domain.nodes.fleet import Deadlines
 from pancode.domain.nodes.quota import ForeignReceipts
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.records import ActionKind, Node, Run
-from pancode.errors import RefusedError, UsageError
+from pancode.errors import PancodeError, RefusedError, UsageError
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, HostKeyOffer
@@ -75,6 +77,7 @@ class FaceCoordinator:
         self.code = DepotCode(inner.depot.depot, inner.plane.core)
         self.streams = FaceStreams(inner.depot.streams)
         core = inner.plane.core
+        self._config = ConfigWatch(core, lambda: self._around.loaded().rows())
         workflows = Advancing(core, StepStarter(core, self.around))
         self._outgoing = OutgoingParts(self._root, self._environ, core)
         self._forges = forges_of(self._root, self._environ, self._outgoing.secrets)
@@ -136,10 +139,17 @@ class FaceCoordinator:
 
     def start(self) -> None:
         self._inner.start()
+        self._look_at_config()
         for one in self._follow_ons:
             one.start()
 
+    def _look_at_config(self) -> None:
+        """A file that cannot be read is told by whatever needs it."""
+        with suppress(PancodeError):
+            self._config.look()
+
     def mend(self, failed: bool) -> str:
+        self._look_at_config()
         alive = self._inner.settings.redis is not None or self._inner.valkey.alive()
         if alive and not failed:
             return ""

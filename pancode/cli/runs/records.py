@@ -46,9 +46,9 @@ def audit(
 ) -> int:
     """What happened and who did it, newest first. Filters together narrow it down.
 
-    ABOUT: a domain (dispatch or admission, budget, fleet, land, people, receipt, trust), a level (info,
-    warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out: each
-    has the digest of the one before it, and every twentieth digest is signed with the fleet's key.
+    ABOUT: a domain (dispatch or admission, budget, config, fleet, land, people, receipt, trust), a level
+    (info, warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out:
+    each has the digest of the one before it, and every twentieth digest is signed with the fleet's key.
     """
     if about == "verify":
         return _verify(face)

@@ -83,7 +83,8 @@ def test_a_value_of_another_kind_is_taken_as_absent(wrong: Any) -> None:
         assert read(sarif({**result(), key: wrong})).unread == ""
     for key in ("tool", "results"):
         assert read(json.dumps({"runs": [{key: wrong}, wrong]}).encode()).unread == ""
-    assert read(sarif(result(), rules=[wrong, {"id": wrong, "defaultConfiguration": {"level": wrong}}]))
+    rules = [wrong, {"id": wrong, "defaultConfiguration": {"level": wrong}}]
+    assert read(sarif(result(), rules=rules)).unread == ""
     assert read(sarif(result(line=wrong, uri=wrong))).results
 
 

@@ -1,0 +1,66 @@
+"""Puts on record that the settings which the coordinator reads have changed: the keys and their sources."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.domain.records import Setting
+
+ROW = "configuration"
+UNSET = "built-in"
+MOST_NAMED = 100
+Rows = Callable[[], Sequence[tuple[str, str, str]]]
+"""(key, value in words, source) of each setting; the source is `FILE:LINE`, or a name."""
+_Seen = dict[str, list[str]]
+"""Of each key that is set: a digest of its value, and its source."""
+
+
+class ConfigWatch:
+    """Compares the settings with those of the last look, also of another start. No value is written down."""
+
+    def __init__(self, core: Core, rows: Rows) -> None:
+        self._core, self._rows = core, rows
+        self._seen: _Seen | None = None
+        self._lock = Lock()
+
+    def look(self) -> None:
+        """ConfigError while they cannot be read; what was changed is told once they can."""
+        with self._lock:
+            now = {key: [_digest(value), _source(origin)] for key, value, origin in self._rows()}
+            now = {key: found for key, found in now.items() if found[1] != UNSET}
+            if now != self._seen:
+                self._record(now)
+                self._seen = now
+
+    def _record(self, now: _Seen) -> None:
+        core = self._core
+        with unit_of_work(core) as work:
+            row = work.tx.get(Setting, ROW)
+            before = dict(row.value) if row is not None and isinstance(row.value, dict) else None
+            if before == now:
+                return
+            work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
+            if before is not None:
+                keys, sources = changed(before, now)
+                detail = {"keys": keys[:MOST_NAMED], "count": len(keys), "from": sources}
+                work.audit("config", "info", "configuration changed", None, **detail)
+
+
+def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
+    """The keys that differ, and where each is written now, or was."""
+    keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _source(origin: str) -> str:
+    """Without the line: a comment above moves it."""
+    name, _, line = origin.rpartition(":")
+    return name if name and line.isdigit() else origin
