@@ -150,7 +150,7 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
 @translated("the state of a conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
     """In the depot only. `branch` empty: of the files, with edits that are not committed."""
-    seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
+    seen = open_project(project, request.environ, request.repo_id)
     tip = seen.head
     if branch:
         tip = seen.git.ask("rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}").text() or tip

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.wire.gitrefs import checked_object
 from node_agent.wire.gitsafe import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
@@ -19,7 +18,7 @@ from pancode.adapters.git.land_journal import Checkpoint, LandingJournal, TreeCh
 from pancode.adapters.git.land_state import unless_in_progress
 from pancode.adapters.git.land_steps import forbidden, steps_of
 from pancode.adapters.git.listing import ListingLimits, hidden_names
-from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, tree_of
+from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, trees_of
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
@@ -70,7 +69,7 @@ def land(
     One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. On
     every answer but `landed`, and on every error, the tree is byte for byte as it was.
     """
-    seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
+    seen = open_project(project, request.environ, request.repo_id)
     recovered = None
     try:
         with _alone(seen.top, called_off):
@@ -116,8 +115,8 @@ def merge_result(
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """The run's result merged into that tree, and what it changes there; a report where there is an end."""
     git = depot.git(request.repo_id)
-    theirs = tree_of(git, checked_object(request.result_commit))
-    merge = merge_trees(git, tree_of(git, checked_object(request.snapshot_commit)), ours_tree, theirs)
+    theirs, before = trees_of(git, request.result_commit, request.snapshot_commit)
+    merge = merge_trees(git, before, ours_tree, theirs)
     if merge.conflicts:
         both = "changed here and by the run"
         return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.gitsafe import shown, stamp_env
+from node_agent.wire.gitsafe import shown, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.land import CalledOffError, merge_result, not_passed, unless_called_off
 from pancode.adapters.git.land_commits import commits_of, explained
-from pancode.adapters.git.land_state import free_branch
+from pancode.adapters.git.land_state import free_branch, unless_worked_on
 from pancode.adapters.git.merge import tree_of
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, asked_of_user, open_project
@@ -27,7 +27,7 @@ from pancode.domain.landing.values import (
     never,
 )
 
-NOBODY = ("pancode", "pancode@localhost")
+NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
 """Author and committer where the user has named neither to git."""
 TRIES = 5
 
@@ -46,7 +46,7 @@ def land_on_branch(
     GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip.
     A branch that somebody else moves meanwhile is merged into anew, and its gates run again.
     """
-    seen = replace(open_project(project, request.environ), repo_id=request.repo_id)
+    seen = open_project(project, request.environ, request.repo_id)
     ref = free_branch(seen, target.name)
     try:
         for _ in range(TRIES):
@@ -90,7 +90,7 @@ def _land(
         return not_passed(gate)
     _bring(seen, depot, made.commit, tip)
     unless_called_off(called_off)
-    free_branch(seen, target.name)
+    unless_worked_on(seen, target.name)
     told = ("-m", f"pancode: landed {request.run}".strip(), ref, made.commit, old or "0" * len(made.commit))
     if not seen.git.ask("update-ref", *told).ok:
         _unless_moved(seen, ref, old, told)
@@ -117,11 +117,14 @@ def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None
 
 def _identity(seen: GitProject, environ: Mapping[str, str] | None) -> tuple[str, str]:
     """As git itself would name the user, of the repository's own settings first."""
-    outer = os.environ if environ is None else environ
-    found = []
-    for key, otherwise in zip(("user.name", "user.email"), NOBODY, strict=True):
-        own = seen.git.ask("config", "--get", key).text()
-        found.append(
-            own or asked_of_user(outer, "--get", key).decode("utf-8", "replace").strip() or otherwise
-        )
-    return found[0], found[1]
+    asked = ("--null", "--get-regexp", r"^user\.(name|email)$")
+    own = _by_key(seen.git.ask("config", *asked).out)
+    if not all(own.get(key) for key in NOBODY):
+        users = _by_key(asked_of_user(os.environ if environ is None else environ, *asked))
+        own = {key: own.get(key) or users.get(key) or otherwise for key, otherwise in NOBODY.items()}
+    return own["user.name"], own["user.email"]
+
+
+def _by_key(told: bytes) -> dict[str, str]:
+    rows = (row.decode("utf-8", "replace").partition("\n") for row in split_nul(told))
+    return {key: value.strip() for key, _, value in rows}

@@ -34,6 +34,13 @@ def free_branch(seen: GitProject, name: str) -> str:
     ref = f"{_HEADS}{name}"
     if name.startswith("-") or not seen.git.ask("check-ref-format", ref).ok:
         raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
+    unless_worked_on(seen, name)
+    return ref
+
+
+def unless_worked_on(seen: GitProject, name: str) -> None:
+    """GitRefusal for a branch that is checked out or being rebased."""
+    ref = f"{_HEADS}{name}"
     for place, lines in _worktrees(seen):
         if f"branch {ref}" in lines:
             raise GitRefusal(
@@ -48,7 +55,6 @@ def free_branch(seen: GitProject, name: str) -> str:
                 why=f"git keeps the state of that in {folder}",
                 fix="git rebase --continue, or --abort; or name another branch",
             )
-    return ref
 
 
 def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
@@ -60,7 +66,7 @@ def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
 
 def _git_dirs(seen: GitProject) -> Iterator[Path]:
     """Of this checkout, of the main one, and of every other worktree."""
-    common = Path(seen.git.text("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
 
 

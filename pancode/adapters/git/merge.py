@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.gitrefs import base_ref, checked_run, snap_ref
+from node_agent.wire.gitrefs import base_ref, checked_object, checked_run, snap_ref
 from node_agent.wire.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
@@ -26,6 +26,11 @@ class Merge:
 
 def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+
+def trees_of(git: Git, *commits: str) -> list[str]:
+    """As `tree_of`, by one git."""
+    return git.text("rev-parse", *(f"{checked_object(commit)}^{{tree}}" for commit in commits)).split()
 
 
 def merge_trees(git: Git, base: str, ours: str, theirs: str) -> Merge:

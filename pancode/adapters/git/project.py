@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.gitsafe import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
+from node_agent.wire.gitsafe import (
+    DRIVER_KEYS,
+    GitCall,
+    filter_names,
+    git_env,
+    neutral_drivers,
+    split_nul,
+)
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.safe import Git, run_git, safe_env
 
@@ -30,6 +37,8 @@ class GitProject:
 
     top: Path
     git_dir: Path
+    common_dir: Path
+    """Of all its worktrees."""
     objects: Path
     shallow_file: Path
     head: str | None
@@ -50,41 +59,64 @@ class GitProject:
         return Git(self.top, self.env)
 
 
-def open_project(path: Path, environ: Mapping[str, str] | None = None) -> GitProject:
-    """Look at the repository around `path`. GitRefusal when there is none that may be used."""
+_PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+_ASKED = (
+    *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
+    *("--git-path objects", "--git-path shallow", "--show-object-format"),
+)
+
+
+def open_project(
+    path: Path, environ: Mapping[str, str] | None = None, repo_id: str | None = None
+) -> GitProject:
+    """Look at the repository around `path`. GitRefusal when there is none that may be used.
+
+    `repo_id`: where it is known already; to find it, the history is walked.
+    """
     folder = path.resolve()
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a folder", fix="give a folder inside a git repository")
     seen = Git(folder, safe_env())
-    top = _top(seen, folder)
-    git_dir = _path(seen, "--absolute-git-dir")
+    around, git_dir, common_dir, objects, shallow_file, told = _facts(seen, folder)
+    top, object_format = _top(around, folder), os.fsdecode(told)
     settings = user_settings(os.environ if environ is None else environ)
-    drivers = seen.ask("config", "--null", "--name-only", "--get-regexp", DRIVER_KEYS).out
+    named = seen.ask("config", "--null", "--name-only", "--get-regexp", f"{DRIVER_KEYS}|{_PARTIAL}").out
+    partial = [name for name in split_nul(named) if name.startswith((b"extensions.", b"remote."))]
+    drivers = b"\0".join(name for name in split_nul(named) if name not in partial)
     config = {**neutral_drivers(drivers), "core.excludesFile": settings.excludes, **settings.line_ends}
-    env = safe_env(config) | {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(top)}
+    env = safe_env(config) | {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
     git = Git(top, env)
     head = git.ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text() or None
-    object_format = git.text("rev-parse", "--show-object-format")
     return GitProject(
         top=top,
-        git_dir=git_dir,
-        objects=_path(git, "--git-path", "objects"),
-        shallow_file=_path(git, "--git-path", "shallow"),
+        git_dir=Path(os.fsdecode(git_dir)),
+        common_dir=Path(os.fsdecode(common_dir)),
+        objects=Path(os.fsdecode(objects)),
+        shallow_file=Path(os.fsdecode(shallow_file)),
         head=head,
         branch=git.ask("symbolic-ref", "-q", "--short", "HEAD").text() or None,
         object_format=object_format,
-        partial=git.ask("config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$").ok,
+        partial=bool(partial),
         filters=filter_names(drivers) | settings.filters,
         env=env,
-        repo_id=_repo_id(git, top, head, object_format),
+        repo_id=repo_id or _repo_id(git, top, head, object_format),
     )
 
 
-def _top(seen: Git, folder: Path) -> Path:
-    done = seen.ask("rev-parse", "--show-toplevel")
+def _facts(seen: Git, folder: Path) -> list[bytes]:
+    """The answers to _ASKED. All by one git, and one by one where a name has a line end in it."""
+    asked = ("rev-parse", "--path-format=absolute")
+    done = seen.ask(*asked, *(word for question in _ASKED for word in question.split()))
     if not done.ok or not done.out.strip():
         raise _no_tree(folder, done.err)
-    top = Path(os.fsdecode(done.out.rstrip(b"\n"))).resolve()
+    told = done.out.removesuffix(b"\n").split(b"\n")
+    if len(told) == len(_ASKED):
+        return told
+    return [seen.must(*asked, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
+
+
+def _top(around: bytes, folder: Path) -> Path:
+    top = Path(os.fsdecode(around)).resolve()
     # core.worktree of a hostile repository may point at any folder of the user's.
     if top != folder and top not in folder.parents:
         raise GitRefusal(
@@ -112,11 +144,6 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
     )
 
 
-def _path(git: Git, *question: str) -> Path:
-    out = git.must("rev-parse", "--path-format=absolute", *question).out
-    return Path(os.fsdecode(out.rstrip(b"\n")))
-
-
 def _repo_id(git: Git, top: Path, head: str | None, object_format: str) -> str:
     """The same for one path, history and object format; a hash, so that no path enters a wire name."""
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
@@ -139,16 +166,19 @@ def asked_of_user(environ: Mapping[str, str], *question: str) -> bytes:
 
 def user_settings(environ: Mapping[str, str]) -> UserSettings:
     """The part of it that is used here."""
-
-    def ask(*args: str) -> bytes:
-        return asked_of_user(environ, *args)
-
+    asked = rf"^core\.(excludesfile|autocrlf|eol)$|{DRIVER_KEYS}"
+    rows = [
+        row.partition(b"\n") for row in split_nul(asked_of_user(environ, "--null", "--get-regexp", asked))
+    ]
+    values = {key: value for key, _, value in rows}
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
-    excludes = os.fsdecode(ask("--type=path", "--get", "core.excludesFile").rstrip(b"\n"))
+    excludes = values.get(b"core.excludesfile", b"")
+    if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
+        excludes = asked_of_user(environ, "--type=path", "--get", "core.excludesFile").rstrip(b"\n")
     fallback = os.path.join(home, "git", "ignore")
-    lines = {key: ask("--get", key).decode().strip() for key in ("core.autocrlf", "core.eol")}
+    lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
     return UserSettings(
-        excludes=excludes or (fallback if os.path.exists(fallback) else "/dev/null"),
+        excludes=os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null"),
         line_ends={key: value for key, value in lines.items() if value},
-        filters=filter_names(ask("--null", "--name-only", "--get-regexp", DRIVER_KEYS)),
+        filters=filter_names(b"\0".join(values)),
     )

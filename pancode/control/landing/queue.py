@@ -56,12 +56,12 @@ class LandingQueue(FeedThread):
 
     def ended(self, action: Action) -> dict[str, Any]:
         """How a landing has ended, which is waited for; `waiting` when we end before it does."""
-        while not self._stopping.is_set():
-            with self._core.ports.ledger.transaction() as tx:
-                waits, run = tx.get(Action, action.id), tx.get(Run, action.run)
-            if waits is None and run is not None:
-                return dict(run.landing)
-            with self._over:
+        with self._over:  # also while it is looked up: its end may be told between the look and the wait
+            while not self._stopping.is_set():
+                with self._core.ports.ledger.transaction() as tx:
+                    waits, run = tx.get(Action, action.id), tx.get(Run, action.run)
+                if waits is None and run is not None:
+                    return dict(run.landing)
                 self._over.wait(LOOK_S)
         return {"status": "waiting", "why": "the coordinator ends; it is landed when it is there again"}
 

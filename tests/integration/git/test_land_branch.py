@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.gitsafe import GitCall, GitDone
+from pancode.adapters.git import project, safe
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.safe import run_git
 from pancode.domain.landing.values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
@@ -80,3 +83,20 @@ def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) ->
     traps.reset()
     assert _land(coordinator, request).status is LandStatus.LANDED
     assert traps.sprung() == []
+
+
+def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs some 5 ms, whatever it does: fifty landings are asked for at once."""
+    asked: list[tuple[str, ...]] = []
+
+    def counted(call: GitCall) -> GitDone:
+        asked.append(call.args)
+        return run_git(call)
+
+    _land(coordinator, coordinator.result(edit_c))
+    request = coordinator.result(everything)
+    monkeypatch.setattr(safe, "run_git", counted)
+    monkeypatch.setattr(project, "run_git", counted)
+    assert _land(coordinator, request).status is LandStatus.LANDED
+    assert len(asked) <= 25, asked
+    assert not any("--max-parents=0" in words for words in asked), "nor is the history walked"
