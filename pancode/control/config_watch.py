@@ -32,17 +32,20 @@ class ConfigWatch:
         with self._lock:
             now = {key: [_digest(value), _source(origin)] for key, value, origin in self._rows()}
             now = {key: found for key, found in now.items() if found[1] != UNSET}
-            if now != self._seen:
-                self._record(now)
-                self._seen = now
+            before = self._kept() if self._seen is None else self._seen
+            if now != before:
+                self._record(before, now)
+            self._seen = now
 
-    def _record(self, now: _Seen) -> None:
+    def _kept(self) -> _Seen | None:
+        """As the start before this one has left it; None: never."""
+        with self._core.ports.ledger.transaction() as tx:
+            row = tx.get(Setting, ROW)
+        return dict(row.value) if row is not None and isinstance(row.value, dict) else None
+
+    def _record(self, before: _Seen | None, now: _Seen) -> None:
         core = self._core
         with unit_of_work(core) as work:
-            row = work.tx.get(Setting, ROW)
-            before = dict(row.value) if row is not None and isinstance(row.value, dict) else None
-            if before == now:
-                return
             work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
             if before is not None:
                 keys, sources = changed(before, now)
