@@ -49,7 +49,8 @@ def _begun(call: McpToolCall, body: Json) -> Any:
     answer = call.client.post_work(
         "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
     )
-    return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} until it has ended"}
+    until = "until it has ended, or has waits_for_person: then its inbox has the question"
+    return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} {until}"}
 
 
 def _show(call: McpToolCall) -> Any:

@@ -176,6 +176,34 @@ def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab:
     assert "not delivered" in told and "too late" in fleet.run("runs", "show", run).ok().out
 
 
+def test_a_step_asks_and_its_chain_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
+    cli = next(cli for cli in EVERY if cli.runtime == "native")
+    top, done = project(fleet, "step-asks"), {"text": "Port 9090.", "usage": {"input": 1200, "output": 34}}
+    given = cli.env(f"http://127.0.0.1:{PORT}")
+    ask = f"mkdir -p .pancode && echo '{ASKS}' > .pancode/question.json && echo half > half.txt"
+    choose = {"name": "choose", "task": "choose the port", "runtime": "native", "model": cli.model}
+    use = {"name": "use", "runtime": "shell", "task": "cat half.txt .pancode/inputs/choose.md > port.txt"}
+    flow = top / "flow.yaml"
+    flow.write_text(json.dumps({"steps": [{**choose, "node": f"node{K}"}, use]}))
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"turns": [HANDS["native"].shell(ask), done]}):
+            said = fleet.run("chain", str(flow), "--json", cwd=top, timeout_s=120)
+        asked = said.json()
+        assert (said.code, asked["state"], asked["waits_for_person"]) == (12, "running", True), asked
+        first, workflow = asked["steps"][0]["run"], asked["workflow"]
+        assert f"pancode answer {first}" in fleet.run("workflow", "show", workflow).ok().out
+        with model_on(lab, K, {"turns": [done]}):
+            second = fleet.run("answer", first, "2", "--json", cwd=top, timeout_s=120).ok().json()
+            ended = fleet.run("workflow", "show", "-f", workflow, "--json", timeout_s=120).ok().json()
+    assert ended["steps"][0]["runs"] == [first, second["run"]] and second["workflow"] == workflow
+    fleet.run("land", ended["results"][-1], cwd=top).ok()
+    assert (top / "port.txt").read_text().split() == ["half", "Port", "9090."]
+    assert (top / "half.txt").read_text() == "half\n", "the change of before the question is there"
+    assert fleet.ask("receipt", "verify", workflow)["verdict"] == "PASS"
+
+
 def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
     """The real program against a scripted model: in its own session, from the files it left."""
     cli = next(cli for cli in EVERY if cli.runtime == "codex")

@@ -13,7 +13,7 @@ from pancode.cli.land import landing as landings
 from pancode.cli.output.progress import ProgressRow
 from pancode.cli.output.render import safe, safe_block
 from pancode.cli.runs.events import changes
-from pancode.cli.workflows.words import ENDED, OVER, counts, headline
+from pancode.cli.workflows.words import ENDED, OVER, counts, headline, questions
 from pancode.client import Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.errors import ExitCode
@@ -24,13 +24,13 @@ _SHOWN = 5
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
-    """The workflow at its end; None when the person has detached."""
+    """The workflow at its end, or when it goes on only once a person has answered; None: one has detached."""
     try:
         with ProgressRow(face, stays=False) as row:
             results = Results(face, client, row)
             for shape in looks(face, client, workflow):
                 results.tell(shape)
-                if shape["state"] in ENDED:
+                if shape["state"] in ENDED or shape.get("waits_for_person"):
                     return shape
                 if row.draws:
                     row.show("workflow", under_way(shape))
@@ -73,8 +73,9 @@ def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]
 
 
 def ended_runs(step: dict[str, Any]) -> list[str]:
-    """Those of earlier rounds; the newest one when its step is over, or waits for another round."""
-    is_over = step["state"] in OVER or (step["state"] == "waiting" and step["run"] is None)
+    """Those of earlier rounds; the newest one when its step is over, or waits for a round or a person."""
+    waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
+    is_over = step["state"] in OVER or waits
     runs: list[str] = step["runs"]
     return runs if is_over else runs[:-1]
 
@@ -131,6 +132,9 @@ def finished(face: Face, shape: dict[str, Any], *, land_last: bool = False) -> i
 def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
     text = f"{answer}{headline(shape)}"
+    if shape.get("waits_for_person"):
+        follow = f"  it goes on then; follow: pancode workflow show -f {shape['workflow']}\n"
+        return text + questions(shape) + follow
     if landing is not None:
         return text + landings.landing(landing)
     if last is not None and last["commit"]:
@@ -154,7 +158,9 @@ def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _status(shape: dict[str, Any]) -> int:
-    """The exit status: done, stopped, or partly done."""
+    """The exit status: done, stopped, partly done, or blocked by a question."""
+    if shape.get("waits_for_person"):
+        return ExitCode.BLOCKED
     match shape["state"]:
         case "done":
             return ExitCode.DONE

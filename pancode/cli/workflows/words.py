@@ -18,10 +18,25 @@ def headline(shape: dict[str, Any]) -> str:
     """One line: which, how far, what it has cost."""
     parts = [shape["workflow"], shape["kind"]]
     parts += [safe(shape["name"])] if shape["name"] != shape["kind"] else []
-    parts += [shape["state"], counts(shape), spent(shape)]
+    parts += [state_of(shape), counts(shape), spent(shape)]
     parts += [between(shape["created_at"], shape["finished_at"])] if shape["finished_at"] else []
     reason = safe(shape["reason"])
     return "  ".join(parts) + (f"\n  {reason}" if reason else "") + "\n"
+
+
+def state_of(shape: dict[str, Any]) -> str:
+    """Its state; where nothing goes on before a person has answered, that."""
+    return "waits for a person" if shape.get("waits_for_person") else str(shape["state"])
+
+
+def questions(shape: dict[str, Any]) -> str:
+    """What of it waits for a person, each with the command that answers it."""
+    steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
+    items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
+    return "".join(
+        f"  {safe(name)} waits for a person: {safe(' '.join(item['words'].split()))}\n    {item['command']}\n"
+        for name, item in items
+    )
 
 
 def counts(shape: dict[str, Any]) -> str:
@@ -46,7 +61,7 @@ def listed(found: list[dict[str, Any]]) -> str:
     rows = [
         (
             one["workflow"],
-            one["state"],
+            state_of(one),
             one["kind"],
             clip(safe(one["name"]), 30),
             counts(one),
@@ -76,4 +91,4 @@ def shown(shape: dict[str, Any]) -> str:
         for step in shape["steps"]
     ]
     head = ("STEP", "STATE", "NEEDS", "ROUND", "RUNS", "WHY")
-    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS",))
+    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS",)) + questions(shape)

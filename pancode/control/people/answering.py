@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.people.continuing import continue_run
-from pancode.control.query.run import iso
+from pancode.control.people.inbox import inbox_shape
 from pancode.control.query.shapes import InboxShape
 from pancode.control.runs.dispatch import Dispatched
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Approved, Declined, ToldByPerson
 from pancode.domain.people.continuing import must_be_free
 from pancode.domain.people.inbox import (
-    InboxItem,
     answer_of,
     answered,
     item_of,
@@ -41,7 +40,7 @@ def items(core: Core) -> list[InboxShape]:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
     told = [item_of(run, action) for run, action in found if run is not None]
-    return [_shape(item) for item in sorted(told, key=lambda item: (item.since_ms, item.id))]
+    return [inbox_shape(item) for item in sorted(told, key=lambda item: (item.since_ms, item.id))]
 
 
 def answer(core: Core, around: Surroundings, run: Run, said: str, by: str) -> Dispatched:
@@ -110,17 +109,3 @@ def tell(core: Core, run_id: str, text: str, by: str) -> Run:
 def _item(core: Core, run: Run) -> Action | None:
     with core.ports.ledger.transaction() as tx:
         return open_item(tuple(tx.find(Action, {"run": run.id})))
-
-
-def _shape(item: InboxItem) -> InboxShape:
-    return {
-        "id": item.id,
-        "run": item.run,
-        "since": iso(item.since_ms) or "",
-        "kind": item.kind.value,
-        "words": item.words,
-        "choices": list(item.choices),
-        "command": item.command,
-        "yes": list(item.yes),
-        "plan": None if item.plan is None else dict(item.plan),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pancode.control.core import Core
 from pancode.domain.landing.results import results_of
@@ -45,5 +45,18 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
     if workflow is None:
         return True
     steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
-    found = (tx.get(Run, step.run) for step in steps if step.run is not None)
-    return run.id in results_of(workflow, steps, {one.id: one for one in found if one is not None})
+    return run.id in results_of(workflow, steps, runs_of(tx, steps))
+
+
+def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:
+    """The newest run of each step, and those of the same step from whose question it goes on."""
+    found = dict[str, Run]()
+    for step in steps:
+        newest = tx.get(Run, step.run) if step.run is not None else None
+        if newest is not None:
+            found[newest.id] = newest
+            mine = (
+                old for old in before(tx, newest) if (old.workflow, old.step) == (step.workflow, step.name)
+            )
+            found.update((old.id, old) for old in mine)
+    return found

@@ -16,6 +16,7 @@ from pancode.control.query.account_shapes import VerificationShape as Verificati
 from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.landing_shapes import LandingShape as LandingShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
+from pancode.control.query.workflow_shapes import InboxShape as InboxShape
 from pancode.control.query.workflow_shapes import WorkflowShape as WorkflowShape
 from pancode.control.query.workflow_shapes import WorkflowStepShape as WorkflowStepShape
 
@@ -124,24 +125,6 @@ class RunDetail(RunShape):
     """In words, who chose its model."""
     served: Json | None
     """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
-
-
-class InboxShape(TypedDict):
-    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
-
-    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
-    estimate, and the `objections` of gates that a yes lifts.
-    """
-
-    id: str
-    run: str
-    since: str
-    kind: str
-    words: str
-    choices: list[str]
-    command: str
-    yes: list[str]
-    plan: Json | None
 
 
 class Queued(TypedDict):

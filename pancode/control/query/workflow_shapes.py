@@ -1,10 +1,28 @@
-"""The JSON of workflows that faces may rely on. Additions only."""
+"""The JSON of workflows, and of what waits for a person, that faces may rely on. Additions only."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from typing_extensions import TypedDict
+
+
+class InboxShape(TypedDict):
+    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
+
+    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
+    estimate, and the `objections` of gates that a yes lifts.
+    """
+
+    id: str
+    run: str
+    since: str
+    kind: str
+    words: str
+    choices: list[str]
+    command: str
+    yes: list[str]
+    plan: dict[str, Any] | None
 
 
 class CostShape(TypedDict):
@@ -44,7 +62,8 @@ class WorkflowStepShape(TypedDict):
 class WorkflowShape(TypedDict):
     """A workflow with its steps, in the order in which they were asked for.
 
-    `results`: the runs that have its change, which nothing later in it has changed further.
+    `results`: the runs that have its change, which nothing later in it has changed further. `inbox`: what
+    of it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
     """
 
     workflow: str
@@ -55,6 +74,8 @@ class WorkflowShape(TypedDict):
     winner: str | None
     results: list[str]
     steps: list[WorkflowStepShape]
+    inbox: list[InboxShape]
+    waits_for_person: bool
     cost: CostShape
     created_at: str
     finished_at: str | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
@@ -12,20 +11,20 @@ from pancode.control.core import Core
 from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace, Streams
 from pancode.control.paging import ListSearch, page
 from pancode.control.query import receipts
-from pancode.control.query.run import at, iso
+from pancode.control.query.run import at
 from pancode.control.query.shapes import (
     CheckShape,
-    CostShape,
     Json,
     VerdictShape,
     WorkflowShape,
-    WorkflowStepShape,
 )
-from pancode.control.workflow import rows
-from pancode.domain import books
-from pancode.domain.landing.results import results_of
+from pancode.control.workflow import rows, showing
 from pancode.domain.receipts.verification import ReceiptVerdict, TrustedKeys, not_found
-from pancode.domain.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep, WorkflowStepState
+from pancode.domain.records import (
+    Run,
+    StoredReceipt,
+    Workflow,
+)
 from pancode.domain.workflow.board import values
 from pancode.errors import NotFoundError
 from pancode.ports import Transaction
@@ -35,13 +34,14 @@ def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[Workf
     """The newest from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
-        return ListPage([_shape(tx, one) for one in found.rows], found.last)
+        asked = showing.waiting(tx)
+        return ListPage([showing.shape(tx, one, asked) for one in found.rows], found.last)
 
 
 def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
     """One of them. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
-        return {**_shape(tx, rows.find(tx, text)), "warnings": list(warnings)}
+        return {**showing.shape(tx, rows.find(tx, text), showing.waiting(tx)), "warnings": list(warnings)}
 
 
 def board(core: Core, text: str) -> list[Json]:
@@ -125,61 +125,3 @@ def _held(tx: Transaction, subject: Json) -> CheckShape:
     stored = tx.get(StoredReceipt, digest)
     ok = stored is not None and stored.run == subject["name"]
     return {"what": f"the receipt of {subject['name']} is here", "ok": ok, "detail": digest}
-
-
-def _shape(tx: Transaction, workflow: Workflow) -> WorkflowShape:
-    steps = rows.steps_of(tx, workflow.id)
-    found = (tx.get(Run, step.run) for step in steps if step.run is not None)
-    runs = {run.id: run for run in found if run is not None}
-    return {
-        "workflow": workflow.id,
-        "kind": workflow.kind.value,
-        "name": workflow.name,
-        "state": workflow.state.value,
-        "reason": workflow.reason,
-        "winner": workflow.winner,
-        "results": list(results_of(workflow, steps, runs)),
-        "steps": [_step(tx, step, runs) for step in steps],
-        "cost": _cost(tx, workflow),
-        "created_at": at(workflow.created_ms),
-        "finished_at": iso(workflow.finished_ms),
-        "created_by": workflow.created_by,
-        "retry_of": workflow.retry_of,
-        "warnings": [],
-    }
-
-
-def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
-    run = newest.get(step.run) if step.run is not None else None
-    refused = step.state is WorkflowStepState.REFUSED
-    return {
-        "name": step.name,
-        "state": step.state.value,
-        "needs": list(step.needs),
-        "run": None if run is None else run.id,
-        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
-        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
-        "round": step.round,
-        "most": step.most,
-        "reason": step.reason,
-        "refused": step.reason if refused else None,
-        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
-        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
-        "started_at": iso(step.started_ms),
-        "finished_at": iso(step.finished_ms),
-    }
-
-
-def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """From the books: the sum of its runs, also of those that failed or were stopped."""
-    scope = books.workflow_scope(workflow.id)
-    balance = tx.get(Balance, scope) or Balance(scope)
-    return {
-        "usd": f"{balance.spent_usd:f}",
-        "held_usd": f"{balance.held_usd:f}",
-        "unknown": balance.unknown_runs,
-        "tokens": balance.tokens,
-        "agent_ms": balance.agent_ms,
-        "runs": balance.runs,
-        "budget_usd": None if workflow.budget is None else f"{workflow.budget:f}",
-    }

@@ -123,7 +123,7 @@ def _begun(
 def _queued(core: Core, judged: JudgedDispatch, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
     """Committed under the lock under which the gates were asked."""
     run = run_of(core, judged.resolution, run_id, taken)
-    _commit(core, run, judged.verdicts)
+    run = _commit(core, run, judged.verdicts)
     return Dispatched(run, warnings_of(judged, taken), judged.resolution.chosen)
 
 
@@ -311,15 +311,16 @@ def run_of(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 
 
-def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> None:
+def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> Run:
     """The gates' words, the hold, the run, what it replaces; its order, if a slot is free: all or nothing.
 
     Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
     """
     with unit_of_work(core) as work:
-        put_in_queue(work, run, verdicts)
+        queued = put_in_queue(work, run, verdicts)
         if not core.live.binding.waiting:
             bind_in(work)
+    return queued
 
 
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:

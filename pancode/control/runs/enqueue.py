@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
+from pancode.control.workflow import rejoining
 from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.domain.records import Run
 from pancode.domain.values import replace
@@ -21,13 +22,20 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
 
 
 def admit(work: Work, run: Run) -> Run:
-    """The same inside a transaction, which a refusal rolls back: then nothing was given up either."""
-    admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
-    old = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    if old is not None:
-        work.signal(old, GivenUp(run.id))
+    """The same inside a transaction, which a refusal rolls back: then nothing was given up either.
+
+    What goes on from the question of a workflow's step is that step's next run.
+    """
     before = run.terms.get("continues")
     old = work.tx.get(Run, before) if before is not None else None
+    step = rejoining.place_of(work.tx, old) if old is not None else None
+    run = rejoining.placed(run, old) if step is not None and old is not None else run
+    admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
+    replaced = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
+    if replaced is not None:
+        work.signal(replaced, GivenUp(run.id))
     if old is not None:
         work.signal(old, Continued(run.id, run.created_by, sole="answers" in run.terms))
+    if step is not None:
+        rejoining.taken(work, step, admitted)
     return admitted

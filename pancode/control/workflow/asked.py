@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.control.workflow import rows
+from pancode.control.workflow import rejoining, rows
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.committing import BegunWorkflow
 from pancode.control.workflow.judging import judge_again
@@ -37,13 +37,15 @@ def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fal
     """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
 
     The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    A step whose question nobody has answered waits for that answer again.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         _must_have_failed(workflow)
         steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+        begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
     plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps.values()), workflow.created_by)
-    judge_again(core, around, plan, _to_begin(steps))
+    judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
         workflow = rows.find(work.tx, workflow.id)
         _must_have_failed(workflow)
@@ -92,12 +94,14 @@ def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
 
 
 def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Its lost run is taken where that has been heard of; else a new run replaces it.
+    """Its lost run is taken where that has been heard of, its question asked again; else a new run replaces it.
 
     It goes on in its round, and the verdict that has begun this round stands; `anew`: in the first round.
     """
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
+    if rejoining.asks_again(work.tx, step) is not None:
+        return rejoining.asked_again(work, step)
     if anew:
         return replace(fresh(step, 1), outputs={})
     return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})

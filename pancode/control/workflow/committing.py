@@ -27,8 +27,6 @@ from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
 from pancode.errors import PancodeError, RefusedError
 from pancode.ports import SnapshotTaken
 
-HELD = "its turn in the workflow has not come"
-
 
 @dataclass(frozen=True, slots=True)
 class BegunWorkflow:
@@ -104,7 +102,7 @@ def run_in(
     """The run of this step. `begun`: its id, and where it begins."""
     run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
     if held and run.state is RunState.PENDING:
-        run = replace(run, waits=WaitReason.WORKFLOW, reason=HELD)
+        run = replace(run, waits=WaitReason.WORKFLOW, reason=rows.HELD)
     return run
 
 

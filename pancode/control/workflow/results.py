@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
+from pancode.control.query.continued import before
 from pancode.domain.records import Fence, Run, WorkflowStep
 from pancode.domain.workflow.handing import StepResult
 from pancode.domain.workflow.outputs import (
@@ -52,7 +53,7 @@ class StepResults:
     def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
         """Of this run: a file that was there when it began says nothing about its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
-        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), run.workspace.get("snapshot")
+        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
         if data is not None and data == old:
             return {}, f"no verdict: this run has not written {name}, which was there when it began"
@@ -60,10 +61,19 @@ class StepResults:
 
     def lines(self, run: Run) -> int:
         """Lines that its change adds and removes."""
-        old, new = run.workspace.get("snapshot"), result_commit(run)
+        old, new = self._began(run), result_commit(run)
         if not isinstance(old, str) or new is None:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
+
+    def _began(self, run: Run) -> object:
+        """The snapshot at which the work began: before the question, where it goes on from one."""
+        with self._core.ports.ledger.transaction() as tx:
+            for old in before(tx, run):
+                if (old.workflow, old.step) != (run.workflow, run.step):
+                    break
+                run = old
+        return run.workspace.get("snapshot")
 
     def score(self, run: Run) -> str:
         """The number that its receipt has of the score command. WorkspaceError where it has none."""

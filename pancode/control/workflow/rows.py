@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.domain.life.feed import Happened
-from pancode.domain.life.signals import Released, Stop
+from pancode.domain.life.signals import Released, Signal, Stop, Unasked
 from pancode.domain.names import not_found
+from pancode.domain.people.continuing import is_blocked
+from pancode.domain.people.inbox import open_item
 from pancode.domain.records import (
     Action,
     ActionKind,
@@ -22,6 +26,7 @@ from pancode.domain.workflow.advance import OVER, Advance, WorkflowView
 from pancode.errors import UsageError
 from pancode.ports import Transaction
 
+HELD = "its turn in the workflow has not come"
 PREFIX = "w-"
 LAST = "last"
 
@@ -70,7 +75,14 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
         return None
     steps = steps_of(tx, workflow)
     found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
-    return WorkflowView(row, steps, {run.id: run for run in found if run is not None}, core.wall_ms())
+    runs = {run.id: run for run in found if run is not None}
+    asked = frozenset(run.id for run in runs.values() if is_asked(tx, run))
+    return WorkflowView(row, steps, runs, core.wall_ms(), asked)
+
+
+def is_asked(tx: Transaction, run: Run) -> bool:
+    """Whether it has ended with a question that waits for a person."""
+    return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
 
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
@@ -81,14 +93,10 @@ def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
 def write(work: Work, before: WorkflowView, made: Advance) -> None:
     """Write the changed rows, act on the runs, and add the events."""
     tx = work.tx
-    for run, why in made.stop:
+    for run, signal in _signals(made):
         row = tx.get(Run, run)
         if row is not None:
-            work.signal(row, Stop(why))
-    for run in made.release:
-        row = tx.get(Run, run)
-        if row is not None:
-            work.signal(row, Released())
+            work.signal(row, signal)
     for step in made.changed:
         tx.put(step)
         work.happened(step_event(step))
@@ -96,6 +104,12 @@ def write(work: Work, before: WorkflowView, made: Advance) -> None:
         tx.put(made.workflow)
     if made.ended and before.workflow.finished_ms is None:
         work.happened(workflow_event(EventKind.WORKFLOW_ENDED, made.workflow))
+
+
+def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
+    yield from ((run, Stop(why)) for run, why in made.stop)
+    yield from ((run, Released()) for run in made.release)
+    yield from ((run, Unasked(why)) for run, why in made.unasked)
 
 
 def step_event(step: WorkflowStep) -> Happened:

@@ -9,7 +9,9 @@ from pancode.domain.workflow.plan import ancestors
 
 
 def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
-    """The runs that have the results of a workflow, in the order of its steps; `runs`: the newest of each.
+    """The runs that have the results of a workflow, in the order of its steps.
+
+    `runs`: the newest of each step, and the earlier ones of the step from which that goes on.
 
     Of a race it is the winner's. Else it is each step that has changed something, where all steps that begin
     from it are done and have changed nothing: the last one that works has it all.
@@ -26,9 +28,11 @@ def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[
 
 def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
     """A verdict alone is no work: it is about the work of another step."""
-    run = runs.get(step.run) if step.run is not None else None
-    if run is None or run.result.get("commit") is None:
-        return False
-    files, verdict = run.result.get("files_changed"), step.verdict.get("file")
-    named = files if isinstance(files, list | tuple) else ()
-    return verdict is None or any(name != verdict for name in named)
+    run, verdict = runs.get(str(step.run)), step.verdict.get("file")
+    while run is not None:
+        files = run.result.get("files_changed")
+        named = files if isinstance(files, list | tuple) else ()
+        if run.result.get("commit") is not None and (verdict is None or any(n != verdict for n in named)):
+            return True
+        run = runs.get(run.terms.get("continues", ""))
+    return False

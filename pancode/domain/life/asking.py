@@ -7,7 +7,8 @@ from pancode.domain.life import people
 from pancode.domain.life.binding import begin, hold
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted
-from pancode.domain.life.signals import Approved, Declined
+from pancode.domain.life.signals import Approved, Declined, Unasked
+from pancode.domain.people.continuing import is_blocked
 from pancode.domain.people.inbox import kind_of, must_wait
 from pancode.domain.people.kinds import BEFORE_START, ItemKind
 from pancode.domain.records import ActionKind, Approval, RunState, WaitReason
@@ -57,3 +58,18 @@ def denied(made: Changes, signal: Declined) -> Changes:
     if made.run.state is not RunState.PENDING:
         return made
     return end_unstarted(made, FailureKind.STOPPED, f"denied by {signal.by}")
+
+
+def unasked(made: Changes, signal: Unasked) -> Changes:
+    """Its workflow does not go on with an answer: it leaves the inbox. Idempotent."""
+    asked = made.case.action(ActionKind.PERSON)
+    if asked is None or not is_blocked(made.run):
+        return made
+    return made.done(asked).tell("person", kind_of(made.run), "withdrawn", signal.why)
+
+
+def asked_again(made: Changes) -> Changes:
+    """Its workflow goes on, and waits for the same answer as before. Idempotent."""
+    if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
+        return made
+    return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")

@@ -10,6 +10,7 @@ from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
     Admitted,
     Approved,
+    AskedAgain,
     AskedFirst,
     Believed,
     Bound,
@@ -39,6 +40,7 @@ from pancode.domain.life.signals import (
     Steered,
     Stop,
     ToldByPerson,
+    Unasked,
     Unbindable,
     Unheard,
     UnknownFence,
@@ -143,6 +145,10 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return asking.approved(made, signal)
         case ToldByPerson():
             return people.told(made, signal)
+        case Unasked():
+            return asking.unasked(made, signal)
+        case AskedAgain():
+            return asking.asked_again(made)
         case _:
             assert_never(signal)
 

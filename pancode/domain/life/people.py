@@ -10,6 +10,7 @@ from pancode.domain.life.signals import ToldByPerson
 from pancode.domain.orders import identity_of
 from pancode.domain.people import telling
 from pancode.domain.people.asking import FIRST
+from pancode.domain.people.continuing import is_blocked
 from pancode.domain.people.telling import unheard, with_words
 from pancode.domain.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.domain.runtimes import RUNTIMES
@@ -32,8 +33,10 @@ def ask_first(made: Changes) -> Changes:
 
 
 def over(made: Changes) -> Changes:
-    """The question needs no answer any more. Idempotent."""
-    return made.done(made.case.action(ActionKind.PERSON))
+    """The question needs no answer any more, and a workflow that waits for one is looked at. Idempotent."""
+    asked = made.case.action(ActionKind.PERSON)
+    over = made.done(asked)
+    return over if asked is None or not is_blocked(made.run) else over.advance()
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:

@@ -189,6 +189,18 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked:
+    """Its workflow has no use for an answer any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """Its workflow goes on, and needs the answer that nobody has given."""
+
+
+@dataclass(frozen=True, slots=True)
 class Approved:
     """A person says yes to a run that waits for that before it begins.
 
@@ -295,7 +307,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Steered = Approved | Continued | Declined | ToldByPerson
+Steered = Approved | AskedAgain | Continued | Declined | ToldByPerson | Unasked
 Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -46,6 +46,11 @@ def must_be_free(old: Run) -> None:
         )
 
 
+def is_blocked(run: Run) -> bool:
+    """Whether it has ended because only a person can say how it goes on."""
+    return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
+
+
 def nexts(run: Run) -> tuple[str, ...]:
     """The runs that go on from it."""
     found = run.result.get(NEXT)

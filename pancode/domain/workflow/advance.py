@@ -16,7 +16,7 @@ from pancode.domain.records import (
     WorkflowStepState,
 )
 from pancode.domain.values import replace
-from pancode.domain.workflow import race, rounds
+from pancode.domain.workflow import questions, race, rounds
 
 OVER = frozenset(
     {
@@ -31,10 +31,6 @@ OVER = frozenset(
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
 """No step waits longer for a circuit breaker without being judged again."""
-_ASKS = (
-    " (it waits for a person, who continues it outside of the workflow: pancode answer {run}; "
-    "pancode workflow resume {workflow} begins the step anew, without the answer)"
-)
 OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
 
 
@@ -46,6 +42,8 @@ class WorkflowView:
     steps: tuple[WorkflowStep, ...]
     runs: Mapping[str, Run]
     now_ms: int
+    asked: frozenset[str] = frozenset()
+    """Those of the runs that ended with a question which waits for a person."""
 
     def run(self, step: WorkflowStep) -> Run | None:
         return self.runs.get(step.run) if step.run is not None else None
@@ -68,6 +66,8 @@ class Advance:
     """Steps whose run is done and whose outputs have to be read first."""
     measure: tuple[str, ...] = ()
     """Steps of a race whose result has to be given its number first."""
+    unasked: tuple[tuple[str, str], ...] = ()
+    """Runs whose question needs no answer any more, and why."""
     next_ms: int | None = None
     """When it has to be looked at again although nothing happens; None: never."""
 
@@ -101,6 +101,7 @@ def advance(view: WorkflowView) -> Advance:
         stop=stop,
         collect=collect,
         measure=measure,
+        unasked=questions.unasked(view.steps, steps, view.asked),
         next_ms=next_ms,
     )
 
@@ -129,14 +130,15 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
     run = _ended_run(view, step)
     if run is None:
         return step
+    if run.id in view.asked:
+        return questions.waiting(step, run)
     step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
         problem = str(step.outputs.get("problem") or "")
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
         return ended(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
-    asks = _ASKS.format(run=run.id, workflow=step.workflow) if run.outcome is Outcome.BLOCKED else ""
-    return ended(step, state, f"{run.outcome}: {run.reason}{asks}", view.now_ms)
+    return ended(step, state, f"{run.outcome}: {run.reason}", view.now_ms)
 
 
 def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
@@ -149,7 +151,12 @@ def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int
 def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, WorkflowStep]:
     """Steps that will never begin: after a stop, after a race is won, after a failure."""
     workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
-    left = [step for step in steps.values() if step.state not in OVER and view.run(step) is None]
+    asking = {step.name for step in steps.values() if questions.is_asking(step, view.asked)}
+    left = [
+        step
+        for step in steps.values()
+        if step.state not in OVER and (view.run(step) is None or step.name in asking)
+    ]
     if workflow.stop_asked is not None:
         state, why = WorkflowStepState.STOPPED, workflow.stop_asked
     elif workflow.winner is not None:
@@ -158,7 +165,13 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
         state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
-    return {**steps, **{one.name: ended(one, state, why, view.now_ms) for one in left}}
+    over = (ended(one, _never(state, one.name in asking), why, view.now_ms) for one in left)
+    return {**steps, **{one.name: one for one in over}}
+
+
+def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
+    """What has asked a person had begun, and was not skipped."""
+    return WorkflowStepState.STOPPED if is_asking else state
 
 
 def _without_needs(
@@ -190,6 +203,8 @@ def _begun(
     room = (workflow.concurrency or len(steps)) - sum(is_active(step) for step in steps.values())
     for step in steps.values():
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
+            continue
+        if questions.is_asking(step, view.asked):
             continue
         if room <= len(started) + len(released):
             break

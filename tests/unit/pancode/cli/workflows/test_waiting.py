@@ -139,3 +139,39 @@ def test_a_race_has_the_result_and_the_answer_of_its_winner() -> None:
     raced = workflow("done", *steps, winner="a", results=["r-1"])
     result = waiting._result_of(cast("Client", Runs(r_1="done", r_2="done")), raced)
     assert result is not None and (result["run"], result["answer"]) == ("r-1", "answer of r-1")
+
+
+ITEM = {
+    "run": "r-1",
+    "kind": "question",
+    "words": "Which \x1b[31mport?",
+    "command": 'pancode answer r-1 "..."',
+}
+
+
+def asking(**more: Any) -> dict[str, Any]:
+    asks = step("a", "waiting", "r-1", run="r-1", outcome="blocked")
+    return workflow("running", asks, step("b", "waiting", needs=["a"]), inbox=[ITEM], **more)
+
+
+def test_a_workflow_that_waits_for_a_person_is_waited_for_no_longer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Face, "client", lambda self: Runs(r_1="blocked"))
+    shape = asking(waits_for_person=True)
+    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape]))
+    client = cast("Client", Runs(r_1="blocked"))
+    assert waiting.wait_for(Face(False), client, "w-7f3k2x") is shape
+    assert finished(Face(False), shape) == ExitCode.BLOCKED
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[:3] == ["a", "blocked", "r-1"]
+    assert "w-7f3k2x  chain  review-loop  waits for a person" in out
+    assert 'a waits for a person: Which \\x1b[31mport?\n    pancode answer r-1 "..."' in out
+    assert "workflow show -f w-7f3k2x" in out and "waits for a person" in listed([shape])
+
+
+def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, ended = asking(waits_for_person=False), workflow("failed")
+    monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape, ended]))
+    assert waiting.wait_for(Face(True), cast("Client", Runs()), "w-7f3k2x") is ended
+    assert "running" in headline(shape) and 'pancode answer r-1 "..."' in shown(shape)

@@ -51,11 +51,3 @@ def test_a_step_that_was_starting_keeps_no_run_that_never_was() -> None:
     made = looked(starting, runs={}, stop_asked="enough", state=WorkflowState.STOPPING)
     assert states(made) == {"a": "stopped"}
     assert (made.steps[0].run, made.steps[0].runs) == (None, ("r-1",))
-
-
-def test_a_step_whose_run_asks_a_person_says_where_the_answer_goes() -> None:
-    asks = run("a", state=RunState.ENDED, outcome=Outcome.BLOCKED, reason="it asks: Which port?")
-    made = looked(step(0, "a", state=WorkflowStepState.RUNNING, run="r-a", runs=("r-a",)), runs={"r-a": asks})
-    (reason,) = (one.reason for one in made.steps)
-    assert made.workflow.state is WorkflowState.FAILED and reason.startswith("blocked: it asks: Which port?")
-    assert "pancode answer r-a" in reason and "pancode workflow resume w-1" in reason

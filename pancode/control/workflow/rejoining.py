@@ -1,0 +1,48 @@
+"""A run that goes on from the question of a step takes its place; a step that is resumed asks again."""
+
+from __future__ import annotations
+
+from pancode.control.work import Work
+from pancode.control.workflow import rows
+from pancode.domain.life.signals import AskedAgain
+from pancode.domain.records import Run, WaitReason, Workflow, WorkflowStep
+from pancode.domain.values import replace
+from pancode.domain.workflow import questions
+from pancode.ports import Transaction
+
+
+def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
+    """The step that waits for a person because of this run. RefusedError while its workflow is stopped."""
+    workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
+    if workflow is None:
+        return None
+    mine = (step for step in rows.steps_of(tx, workflow.id) if step.name == old.step)
+    return next((step for step in mine if questions.goes_on_in(workflow, step, old)), None)
+
+
+def placed(run: Run, old: Run) -> Run:
+    """The new run as one of the workflow: held back until there is a place for it."""
+    run = replace(run, workflow=old.workflow, step=old.step, waits=WaitReason.WORKFLOW, reason=rows.HELD)
+    origin = old.terms.get("origin") or old.workspace.get("snapshot")
+    return run if origin is None else replace(run, terms={**run.terms, "origin": str(origin)})
+
+
+def taken(work: Work, step: WorkflowStep, run: Run) -> None:
+    """The step goes on with this run, and its workflow is looked at."""
+    rows.put_steps(work, questions.went_on(step, run.id))
+    workflow = work.tx.get(Workflow, step.workflow)
+    assert workflow is not None  # a workflow is never deleted
+    rows.ask_to_advance(work, workflow)
+
+
+def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
+    """Its run, where that waits for a person again once the step is resumed."""
+    run = tx.get(Run, step.run) if step.run is not None else None
+    return run if run is not None and questions.asks_again(step, run, rows.is_asked(tx, run)) else None
+
+
+def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
+    """The step, which waits; its question is in the inbox again."""
+    run = asks_again(work.tx, step)
+    assert run is not None  # whoever asks for it has looked
+    return questions.waiting(step, work.signal(run, AskedAgain()))

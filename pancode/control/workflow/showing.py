@@ -1,0 +1,93 @@
+"""One workflow as the API shows it, with what of it waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pancode.control.people.inbox import inbox_shape
+from pancode.control.query.continued import runs_of
+from pancode.control.query.run import at, iso
+from pancode.control.query.shapes import CostShape, WorkflowShape, WorkflowStepShape
+from pancode.control.workflow import rows
+from pancode.domain import books
+from pancode.domain.landing.results import results_of
+from pancode.domain.people.continuing import is_blocked
+from pancode.domain.people.inbox import item_of
+from pancode.domain.records import (
+    Action,
+    ActionKind,
+    Balance,
+    Run,
+    Workflow,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.domain.workflow.questions import only_people
+from pancode.ports import Transaction
+
+
+def waiting(tx: Transaction) -> dict[str, Action]:
+    """What waits for a person, by run."""
+    return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
+
+
+def shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> WorkflowShape:
+    steps = rows.steps_of(tx, workflow.id)
+    runs = runs_of(tx, steps)
+    items = [(runs[step.run], asked[step.run]) for step in steps if step.run in runs and step.run in asked]
+    blocked = {run.id for run, _ in items if is_blocked(run)}
+    return {
+        "workflow": workflow.id,
+        "kind": workflow.kind.value,
+        "name": workflow.name,
+        "state": workflow.state.value,
+        "reason": workflow.reason,
+        "winner": workflow.winner,
+        "results": list(results_of(workflow, steps, runs)),
+        "steps": [_step(tx, step, runs) for step in steps],
+        "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
+        "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
+        "cost": _cost(tx, workflow),
+        "created_at": at(workflow.created_ms),
+        "finished_at": iso(workflow.finished_ms),
+        "created_by": workflow.created_by,
+        "retry_of": workflow.retry_of,
+        "warnings": [],
+    }
+
+
+def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
+    run = newest.get(step.run) if step.run is not None else None
+    refused = step.state is WorkflowStepState.REFUSED
+    return {
+        "name": step.name,
+        "state": step.state.value,
+        "needs": list(step.needs),
+        "run": None if run is None else run.id,
+        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
+        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
+        "round": step.round,
+        "most": step.most,
+        "reason": step.reason,
+        "refused": step.reason if refused else None,
+        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
+        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
+        "started_at": iso(step.started_ms),
+        "finished_at": iso(step.finished_ms),
+    }
+
+
+def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
+    """From the books: the sum of its runs, also of those that failed or were stopped."""
+    scope = books.workflow_scope(workflow.id)
+    balance = tx.get(Balance, scope) or Balance(scope)
+    return {
+        "usd": f"{balance.spent_usd:f}",
+        "held_usd": f"{balance.held_usd:f}",
+        "unknown": balance.unknown_runs,
+        "tokens": balance.tokens,
+        "agent_ms": balance.agent_ms,
+        "runs": balance.runs,
+        "budget_usd": None if workflow.budget is None else f"{workflow.budget:f}",
+    }
