@@ -158,17 +158,21 @@ def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab:
     done = {"text": "Done.", "usage": {"input": 1200, "output": 34}}
     given = cli.env(f"http://127.0.0.1:{PORT}")
     words = ("--runtime", "native", "--model", cli.model, "--node", f"node{K}", "--budget", "0.50")
-    with (
-        installed(lab, "native", [K]),
-        model_on(lab, K, {"turns": [HANDS["native"].shell("sleep 6"), done]}) as log,
-    ):
+    with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
-        run = fleet.dispatch(*words, "wait for me", cwd=top)
-        fleet.running(run)
-        assert "sent" in fleet.run("tell", run, "the tests are 'in' spec/\nand \"$(x)\"").ok().out
-        ended = fleet.ended(run, 90)
-        asked = max((log.parent / "bodies").iterdir()).read_text()
+        with model_on(lab, K, {"turns": [HANDS["native"].shell("sleep 6"), done]}) as log:
+            run = fleet.dispatch(*words, "wait for me", cwd=top)
+            fleet.running(run)
+            assert "sent" in fleet.run("tell", run, "the tests are 'in' spec/\nand \"$(x)\"").ok().out
+            ended = fleet.ended(run, 90)
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+        with model_on(lab, K, {"turns": [done]}) as log:
+            again = (
+                fleet.run("tell", "--resume", run, "one more", "--json", cwd=top, timeout_s=90).ok().json()
+            )
+            late = max((log.parent / "bodies").iterdir()).read_text()
+    assert again["continues"] == run and "A person adds: one more" in late
     assert ended["outcome"] == "done", ended
     assert ended["told"][0]["delivered"] == "at a turn of attempt 1"
     assert "A person adds, while you work: the tests are 'in' spec/" in asked

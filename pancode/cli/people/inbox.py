@@ -14,6 +14,7 @@ from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, Run, option
 from pancode.cli.runs.newrun import follow_new
 from pancode.client import LAND_S, path_of
+from pancode.errors import ExitCode
 
 app = Commands()
 _SHORT = 80
@@ -122,15 +123,35 @@ def deny(run: Run, face: Json) -> None:
     face.show(told, lambda: f"{told['run']}  denied\n")
 
 
-@app.verb("tell", "pancode tell last 'the tests are in spec/'")
-def tell(run: Run, text: Annotated[str, Argument(help="The words.")], face: Json) -> None:
+@app.verb(
+    "tell", "pancode tell last 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'"
+)
+def tell(
+    run: Run,
+    text: Annotated[str, Argument(help="The words.")],
+    *,
+    resume: Annotated[
+        bool,
+        option("Wait for its end; continue it then, if its agent was not given the words.", "--resume"),
+    ] = False,
+    face: Json,
+) -> int:
     """Words for a run's agent: with its task while it waits, at its next turn while it works.
 
     Only native, claude-sdk and openai-agents take words while they work; for others, and where the agent has
-    no turn left, the words are kept until the run is continued. `pancode runs show` says what was delivered.
+    no turn left, the words are kept until the run is continued, which --resume does. `pancode runs show` says
+    what was delivered.
     """
     told = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
+    if resume and not told["delivered"]:
+        from pancode.cli.people import resuming
+
+        status = resuming.resume(face, told["run"])
+        if status is not None:
+            return status
+        told = {**told, "state": "ended", "sent": False, "delivered": resuming.AT_A_TURN}
     face.show(told, lambda: _told(told))
+    return ExitCode.DONE
 
 
 def _told(told: dict[str, Any]) -> str:
