@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.people.continuing import continue_run
-from pancode.control.people.inbox import inbox_shape
 from pancode.control.query.shapes import InboxShape
+from pancode.control.query.workflows import inbox_shape
 from pancode.control.runs.dispatch import Dispatched
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Approved, Declined, ToldByPerson

@@ -1,32 +1,32 @@
-"""Workflows as the API shows them."""
+"""Workflows as the API shows them, with what of each waits for a person."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 
-from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
-from node_agent.wire.signing import verify as verify_envelope
-from pancode.control import keyring
+from pancode.control.continuations import runs_of
 from pancode.control.core import Core
-from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace, Streams
+from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace
 from pancode.control.paging import ListSearch, page
-from pancode.control.query import receipts
-from pancode.control.query.run import at
-from pancode.control.query.shapes import (
-    CheckShape,
-    Json,
-    VerdictShape,
-    WorkflowShape,
-)
-from pancode.control.workflow import rows, showing
-from pancode.domain.receipts.verification import ReceiptVerdict, TrustedKeys, not_found
+from pancode.control.query.run import at, iso
+from pancode.control.query.shapes import CostShape, InboxShape, Json, WorkflowShape, WorkflowStepShape
+from pancode.control.workflow import rows
+from pancode.domain import books
+from pancode.domain.landing.results import results_of
+from pancode.domain.people.continuing import is_blocked
+from pancode.domain.people.inbox import InboxItem, item_of
 from pancode.domain.records import (
+    Action,
+    ActionKind,
+    Balance,
     Run,
-    StoredReceipt,
     Workflow,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
 )
 from pancode.domain.workflow.board import values
-from pancode.errors import NotFoundError
+from pancode.domain.workflow.questions import only_people
 from pancode.ports import Transaction
 
 
@@ -34,14 +34,14 @@ def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[Workf
     """The newest from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
-        asked = showing.waiting(tx)
-        return ListPage([showing.shape(tx, one, asked) for one in found.rows], found.last)
+        asked = _waiting(tx)
+        return ListPage([_shape(tx, one, asked) for one in found.rows], found.last)
 
 
 def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
     """One of them. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
-        return {**showing.shape(tx, rows.find(tx, text), showing.waiting(tx)), "warnings": list(warnings)}
+        return {**_shape(tx, rows.find(tx, text), _waiting(tx)), "warnings": list(warnings)}
 
 
 def board(core: Core, text: str) -> list[Json]:
@@ -51,77 +51,81 @@ def board(core: Core, text: str) -> list[Json]:
     return [{**row, "at": at(row["at_ms"])} for row in found]
 
 
-def receipt(core: Core, text: str) -> Json:
-    """The signed summary of an ended workflow, judged: its signature, and the receipts that it names."""
-    with core.ports.ledger.transaction() as tx:
-        workflow, keys = rows.find(tx, text), keyring.trusted(tx)
-        if workflow.receipt is None:
-            raise NotFoundError(
-                f"{workflow.id} has no receipt yet",
-                why=f"it is {workflow.state}; a receipt is signed when it has ended",
-                fix=f"pancode workflow show {workflow.id}",
-                code="receipt_not_found",
-            )
-        envelope = parse_envelope(workflow.receipt)
-        said: Json = json.loads(envelope.body())
-        checks = [_signed(envelope, keys), *(_held(tx, one) for one in said["subject"])]
-    good = all(check["ok"] for check in checks)
-    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
-    told: Json = {"workflow": workflow.id, "state": workflow.state.value, "verdict": verdict.value}
-    return {**told, "checks": checks, "statement": said, "envelope": envelope.model_dump(mode="json")}
+def inbox_shape(item: InboxItem) -> InboxShape:
+    return {
+        "id": item.id,
+        "run": item.run,
+        "since": iso(item.since_ms) or "",
+        "kind": item.kind.value,
+        "words": item.words,
+        "choices": list(item.choices),
+        "command": item.command,
+        "yes": list(item.yes),
+        "plan": None if item.plan is None else dict(item.plan),
+    }
 
 
-def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """PASS where its signature and every receipt that it names hold, and none is left out.
-
-    NotFoundError for an unknown workflow.
-    """
-    with core.ports.ledger.transaction() as tx:
-        workflow = rows.find(tx, text)
-        runs = tx.find(Run, {"workflow": workflow.id})
-    if workflow.receipt is None:
-        return receipts.shape(workflow.id, not_found(f"{workflow.id} has not ended: {workflow.state}"))
-    told = receipt(core, workflow.id)
-    statement: Json = told["statement"]
-    checks: list[CheckShape] = [*told["checks"], _is_of(workflow.id, statement)]
-    named = [str(one["name"]) for one in statement["subject"]]
-    checks += [_of_run(receipts.verify(core, name, streams)) for name in named]
-    checks += [_named(run, named) for run in runs if run.result.get("receipt") is not None]
-    good = all(check["ok"] for check in checks)
-    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
-    return {"run": workflow.id, "verdict": verdict.value, "checks": checks}
+def _waiting(tx: Transaction) -> dict[str, Action]:
+    """What waits for a person, by run."""
+    return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
 
 
-def _is_of(workflow: str, statement: Json) -> CheckShape:
-    named = str(statement["predicate"]["workflow"])
-    return {"what": "is of this workflow", "ok": named == workflow, "detail": named}
+def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> WorkflowShape:
+    steps = rows.steps_of(tx, workflow.id)
+    runs = runs_of(tx, steps)
+    items = [(runs[step.run], asked[step.run]) for step in steps if step.run in runs and step.run in asked]
+    blocked = {run.id for run, _ in items if is_blocked(run)}
+    return {
+        "workflow": workflow.id,
+        "kind": workflow.kind.value,
+        "name": workflow.name,
+        "state": workflow.state.value,
+        "reason": workflow.reason,
+        "winner": workflow.winner,
+        "results": list(results_of(workflow, steps, runs)),
+        "steps": [_step(tx, step, runs) for step in steps],
+        "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
+        "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
+        "cost": _cost(tx, workflow),
+        "created_at": at(workflow.created_ms),
+        "finished_at": iso(workflow.finished_ms),
+        "created_by": workflow.created_by,
+        "retry_of": workflow.retry_of,
+        "warnings": [],
+    }
 
 
-def _of_run(judged: VerdictShape) -> CheckShape:
-    ok = judged["verdict"] == ReceiptVerdict.PASS
-    wrong = [f"{check['what']}: {check['detail']}" for check in judged["checks"] if not check["ok"]]
-    words = "; ".join([judged["verdict"], *wrong])
-    return {"what": f"the receipt of {judged['run']} holds", "ok": ok, "detail": words}
+def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
+    run = newest.get(step.run) if step.run is not None else None
+    refused = step.state is WorkflowStepState.REFUSED
+    return {
+        "name": step.name,
+        "state": step.state.value,
+        "needs": list(step.needs),
+        "run": None if run is None else run.id,
+        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
+        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
+        "round": step.round,
+        "most": step.most,
+        "reason": step.reason,
+        "refused": step.reason if refused else None,
+        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
+        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
+        "started_at": iso(step.started_ms),
+        "finished_at": iso(step.finished_ms),
+    }
 
 
-def _named(run: Run, named: list[str]) -> CheckShape:
-    """A run that ended after the workflow, as one of unknown whereabouts may, is named by no statement."""
-    ok = run.id in named
-    return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
-
-
-def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
-    what = "signed by the coordinator"
-    try:
-        signer = verify_envelope(envelope, {name: known.key for name, known in keys.coordinators.items()})
-    except WireRefusal as refusal:
-        return {"what": what, "ok": False, "detail": refusal.detail}
-    return {"what": what, "ok": True, "detail": f"key {signer.tag}"}
-
-
-def _held(tx: Transaction, subject: Json) -> CheckShape:
-    """Whether the ledger has that receipt; `pancode receipt verify RUN` judges it."""
-    digest = str(subject["digest"]["sha256"])
-    stored = tx.get(StoredReceipt, digest)
-    ok = stored is not None and stored.run == subject["name"]
-    return {"what": f"the receipt of {subject['name']} is here", "ok": ok, "detail": digest}
+def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
+    """From the books: the sum of its runs, also of those that failed or were stopped."""
+    scope = books.workflow_scope(workflow.id)
+    balance = tx.get(Balance, scope) or Balance(scope)
+    return {
+        "usd": f"{balance.spent_usd:f}",
+        "held_usd": f"{balance.held_usd:f}",
+        "unknown": balance.unknown_runs,
+        "tokens": balance.tokens,
+        "agent_ms": balance.agent_ms,
+        "runs": balance.runs,
+        "budget_usd": None if workflow.budget is None else f"{workflow.budget:f}",
+    }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pancode.control import rejoining
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
-from pancode.control.workflow import rejoining
 from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.domain.records import Run
 from pancode.domain.values import replace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pancode.control import workflow_receipts
 from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Streams, Surroundings
 from pancode.control.query import workflows
@@ -56,7 +57,7 @@ class WorkflowVerbs:
 
     def receipt(self, text: str) -> Json:
         """The signed summary of an ended workflow, with the verdict on it. NotFoundError before its end."""
-        return workflows.receipt(self._core, text)
+        return workflow_receipts.receipt(self._core, text)
 
     def board(self, text: str) -> list[Json]:
         """The values that its workers share, by name."""
@@ -64,7 +65,7 @@ class WorkflowVerbs:
 
     def verify(self, text: str, streams: Streams) -> VerdictShape:
         """Judge the receipt of a workflow with the receipts of its runs. NotFoundError."""
-        return workflows.verify(self._core, text, streams)
+        return workflow_receipts.verify(self._core, text, streams)
 
     def caller(self, text: str) -> Json:
         """The settings and the preset with which it was begun."""

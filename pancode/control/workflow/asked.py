@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pancode.control import rejoining
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.control.workflow import rejoining, rows
+from pancode.control.workflow import rows
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.committing import BegunWorkflow
 from pancode.control.workflow.judging import judge_again

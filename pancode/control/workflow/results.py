@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from node_agent.wire.identity import AttemptId
+from pancode.control.continuations import before
 from pancode.control.core import Core
-from pancode.control.query.continued import before
 from pancode.domain.records import Fence, Run, WorkflowStep
 from pancode.domain.workflow.handing import StepResult
 from pancode.domain.workflow.outputs import (

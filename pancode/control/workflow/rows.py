@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.step_rows import HELD as HELD
+from pancode.control.step_rows import ask_to_advance as ask_to_advance
+from pancode.control.step_rows import is_asked
+from pancode.control.step_rows import put_steps as put_steps
+from pancode.control.step_rows import step_event as step_event
+from pancode.control.step_rows import steps_of as steps_of
 from pancode.control.work import Work
 from pancode.domain.life.feed import Happened
 from pancode.domain.life.signals import Released, Signal, Stop, Unasked
 from pancode.domain.names import not_found
-from pancode.domain.people.continuing import is_blocked
-from pancode.domain.people.inbox import open_item
 from pancode.domain.records import (
-    Action,
-    ActionKind,
     EventKind,
     Run,
     Workflow,
@@ -26,7 +28,6 @@ from pancode.domain.workflow.advance import OVER, Advance, WorkflowView
 from pancode.errors import UsageError
 from pancode.ports import Transaction
 
-HELD = "its turn in the workflow has not come"
 PREFIX = "w-"
 LAST = "last"
 
@@ -63,11 +64,6 @@ def new_id(core: Core, tx: Transaction) -> str:
             return fresh
 
 
-def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
-    """In the order in which they were asked for."""
-    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lambda step: step.number))
-
-
 def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
     """One view of one moment; None where there is no such workflow."""
     row = tx.get(Workflow, workflow)
@@ -78,11 +74,6 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
     runs = {run.id: run for run in found if run is not None}
     asked = frozenset(run.id for run in runs.values() if is_asked(tx, run))
     return WorkflowView(row, steps, runs, core.wall_ms(), asked)
-
-
-def is_asked(tx: Transaction, run: Run) -> bool:
-    """Whether it has ended with a question that waits for a person."""
-    return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
 
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
@@ -112,32 +103,10 @@ def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
     yield from ((run, Unasked(why)) for run, why in made.unasked)
 
 
-def step_event(step: WorkflowStep) -> Happened:
-    told: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
-    told |= {"round": step.round, "reason": step.reason[:500]}
-    run = None if step.state is WorkflowStepState.STARTING else step.run  # which is not written yet
-    return Happened(EventKind.WORKFLOW_STEP, run, None, told)
-
-
 def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
     told: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
     told |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
     return Happened(kind, None, None, told)
-
-
-def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
-    """It is to be looked at again: now, or at that time."""
-    due = work.core.wall_ms() if at_ms is None else at_ms
-    work.tx.insert(
-        Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)
-    )
-
-
-def put_steps(work: Work, *steps: WorkflowStep) -> None:
-    """New values of steps that were there."""
-    for step in steps:
-        work.tx.put(step)
-        work.happened(step_event(step))
 
 
 def is_starting(step: WorkflowStep | None, run: str) -> bool:

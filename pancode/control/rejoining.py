@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pancode.control import step_rows as rows
 from pancode.control.work import Work
-from pancode.control.workflow import rows
 from pancode.domain.life.signals import AskedAgain
 from pancode.domain.records import Run, WaitReason, Workflow, WorkflowStep
 from pancode.domain.values import replace
