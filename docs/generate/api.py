@@ -20,6 +20,7 @@ from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
+from pancode.api.signed import SignedBody
 from pancode.control.feed import MOST
 from pancode.domain.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.domain.records import EventKind
@@ -32,9 +33,10 @@ run is known by its process, whatever it says, and may only look, and dispatch w
 
 Where the setting `api.listen` names an address, the same routes are served there over TCP, to
 [whoever has a token](../howto/api.md): *scope* is what the token must allow, *risk* what a request may bring
-about. `anybody` needs no token, `unix socket` is not answered over TCP. A token of one inbox item may use
-what is marked *item*. The same for programs is the OpenAPI document [openapi.json](openapi.json), which
-`GET /v1/openapi.json` answers with.
+about. `anybody` needs no token, `signature` needs [a signed body](../howto/schedules.md#on-a-webhook)
+instead, `unix socket` is not answered over TCP. A token of one inbox item may use what is marked *item*.
+The same for programs is the OpenAPI document [openapi.json](openapi.json), which `GET /v1/openapi.json`
+answers with.
 """
 TRY = """
 $ pancode fleet up
@@ -107,7 +109,7 @@ body has {MAX_BODY >> 20} MiB at most.
 
 
 def api_page() -> str:
-    asked = {verb.body for verb in VERBS} - {bodies.Empty}
+    asked = {verb.body for verb in VERBS} - {bodies.Empty, SignedBody}
     used = sorted({one for body in asked for one in _with_inner(body)}, key=lambda body: body.__name__)
     parts: list[str] = []
     for area, verbs in groupby(sorted(VERBS, key=_place), key=_area):
@@ -157,12 +159,12 @@ def _area(verb: Verb) -> str:
 def _row(verb: Verb) -> tuple[str, ...]:
     what, command = ROUTES[verb.name]
     asked = f" (`pancode {command}`)" if command else ""
-    body = verb.body.__name__
+    body = {bodies.Empty: "", SignedBody: "bytes"}.get(verb.body, _link(verb.body.__name__))
     return (
         code(f"{verb.method} {verb.path}"),
         what + asked,
         listed(verb.query),
-        "" if verb.body is bodies.Empty else _link(body),
+        body,
         _answer(verb.answers, verb),
         _scope(verb),
         verb.risk.value + (", *key*" if verb.takes_key else ""),
@@ -171,7 +173,8 @@ def _row(verb: Verb) -> tuple[str, ...]:
 
 
 def _scope(verb: Verb) -> str:
-    at_door = {AtDoor.OPEN: "anybody", AtDoor.CLOSED: "unix socket"}.get(verb.at_door, verb.needs.value)
+    named = {AtDoor.OPEN: "anybody", AtDoor.SIGNED: "signature", AtDoor.CLOSED: "unix socket"}
+    at_door = named.get(verb.at_door, verb.needs.value)
     return f"{at_door}, item" if verb.for_item else at_door
 
 

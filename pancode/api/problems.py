@@ -38,13 +38,14 @@ STATUS: dict[int, int] = {
 STATUS_OF_CODE: dict[str, int] = {
     **dict.fromkeys(("no_token", "unknown_token", "expired_token", "unknown_code", "used_code"), 401),
     **dict.fromkeys(("wrong_scope", "wrong_item", "wrong_origin", "local_only"), 403),
+    **dict.fromkeys(("unsigned", "wrong_signature", "stale_webhook"), 403),
     "token_in_query": 400,
     "key_reused": 422,
     "not_json": 415,
     "wrong_host": 421,
-    "too_many_failures": 429,
+    **dict.fromkeys(("too_many_failures", "too_many_webhooks"), 429),
 }
-"""Of requests that are not let in over TCP, and of a key of another request."""
+"""Of requests that are not let in over TCP or not signed, and of a key of another request."""
 
 
 def body_of(problem: Problem, status: int) -> dict[str, Any]:

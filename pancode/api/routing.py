@@ -18,6 +18,7 @@ from pancode.api.asking.once import mark_of, once
 from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
+from pancode.api.signed import SignedBody, bytes_of
 from pancode.domain.access.once import key_of
 from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
 from pancode.domain.access.scopes import AccessScope, Risk
@@ -79,9 +80,10 @@ class ApiCall:
 
 
 class AtDoor(Enum):
-    """Whether a route is answered over TCP: to a token, to anybody, or not at all."""
+    """Whether a route is answered over TCP: to a token, to a signature, to anybody, or not at all."""
 
     TOKEN = "token"
+    SIGNED = "signed"
     OPEN = "open"
     CLOSED = "closed"
 
@@ -136,7 +138,7 @@ class Verb:
     @property
     def takes_key(self) -> bool:
         """Whether an idempotency key keeps it from being begun twice."""
-        return self.starts or self.right in (DISPATCHES, ANSWERS)
+        return self.starts or (self.at_door is AtDoor.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
     def _right(self) -> Right:
@@ -203,6 +205,8 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
             near = nearest(name, query)
             fix = f"did you mean {near}?" if near else f"it knows {', '.join(query) or 'none'}"
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
+    if body is SignedBody:
+        return ApiCall(dict(request.path_params), {}, await SignedBody.of(request))
     data = await _body(request) if request.method != "GET" else {}
     check_texts(data)
     last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
@@ -210,11 +214,7 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
 
 
 async def _body(request: Request) -> Any:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > MAX_BODY:
-            raise UsageError(f"the request is larger than {MAX_BODY} bytes", code="too_large")
+    raw = await bytes_of(request, MAX_BODY)
     if not raw:
         return {}
     try:

@@ -9,6 +9,7 @@ from pydantic import Field
 from pancode.api.bodies import ActBody, Body, By, DispatchBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import RemovedAnswer, SchedulesAnswer, ScheduleShape
+from pancode.api.hook_routes import forget_secret, placed, with_secret
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.workflow_bodies import WorkflowBody
 from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
@@ -22,7 +23,7 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 class ScheduleBody(Body):
     """When, and what: of `cron`, `at`, `on` and `on_push` one, and of `dispatch` and `workflow` one.
 
-    `on_push`: repository and branch. `where`: which events of `on` count.
+    `on`: an event, or `webhook`. `on_push`: repository and branch. `where`: which events of `on` count.
     """
 
     name: Words
@@ -82,27 +83,30 @@ def _add(context: ApiContext, call: ApiCall) -> Any:
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     asked = body.asked()
     around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
-    return context.plane.schedules.add(around, asked, context.coordinator.head_of, body.dry_run)
+    made = context.plane.schedules.add(around, asked, context.coordinator.head_of, body.dry_run)
+    return placed(context, with_secret(context, made, body.dry_run))
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
-    return {"schedules": context.plane.schedules.all()}
+    return {"schedules": [placed(context, one) for one in context.plane.schedules.all()]}
 
 
 def _show(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.schedules.show(call.path["schedule"])
+    return placed(context, context.plane.schedules.show(call.path["schedule"]))
 
 
 def _pause(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.schedules.pause(call.path["schedule"], call.body.reason, call.body.by)
+    return placed(
+        context, context.plane.schedules.pause(call.path["schedule"], call.body.reason, call.body.by)
+    )
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.schedules.resume(call.path["schedule"], call.body.by)
+    return placed(context, context.plane.schedules.resume(call.path["schedule"], call.body.by))
 
 
 def _fire(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.schedules.fire(call.path["schedule"], call.body.by)
+    return placed(context, context.plane.schedules.fire(call.path["schedule"], call.body.by))
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
@@ -110,7 +114,9 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:
+    removed = context.plane.schedules.show(call.path["schedule"])
     context.plane.schedules.remove(call.path["schedule"], call.body.by)
+    forget_secret(context, removed)
     return {"removed": call.path["schedule"]}
 
 

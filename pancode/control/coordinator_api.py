@@ -57,6 +57,9 @@ class CoordinatorApi(Protocol):
     def keep_secret(self, name: str, value: str | None) -> None:
         """Keep a value for the coordinator alone; None: forget it."""
 
+    def kept_secret(self, name: str) -> str:
+        """What is kept by this name. NotFoundError."""
+
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         """Open it, or find the one that is open: of a run that has landed. The errors of its forge."""
 

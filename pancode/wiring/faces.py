@@ -117,6 +117,9 @@ class FaceCoordinator:
     def keep_secret(self, name: str, value: str | None) -> None:
         self._outgoing.secrets.keep(name, value)
 
+    def kept_secret(self, name: str) -> str:
+        return self._outgoing.secrets.read(name)
+
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         return open_pull_request(self._inner.plane.core, self._forges, run, asked)
 

@@ -36,13 +36,18 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
         return Response(kept.answer, kept.status or status, told, media_type="application/json")
     try:
         answer = act()
-        text = bytes(AsciiJson(answer, status).body).decode()
+        text = bytes(AsciiJson(_kept(answer), status).body).decode()
     except BaseException as error:
         refused = _is_refusal(error)
         _after(lambda: requests.failed(mark, refused))
         raise
     _after(lambda: requests.answered(mark, status, text))
     return answer
+
+
+def _kept(answer: Any) -> Any:
+    """Without a secret, which is told once and not written down with requests."""
+    return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
 
 
 def _is_refusal(error: BaseException) -> bool:

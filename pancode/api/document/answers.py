@@ -11,6 +11,7 @@ from pancode.control.access.token_shapes import TokenShape as TokenShape
 from pancode.control.outgoing.shapes import ChannelShape as ChannelShape
 from pancode.control.outgoing.shapes import DeliveryShape as DeliveryShape
 from pancode.control.outgoing.shapes import WebhookShape as WebhookShape
+from pancode.control.query.schedule_shapes import HookShape as HookShape
 from pancode.control.query.schedule_shapes import ScheduleShape as ScheduleShape
 from pancode.control.query.shapes import AuditRow as AuditRow
 from pancode.control.query.shapes import AuditVerdictShape as AuditVerdictShape

@@ -14,7 +14,9 @@ from pancode.api.bodies import Body, Empty
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
 from pancode.api.routing import AtDoor, Verb
+from pancode.api.signed import SignedBody
 from pancode.domain.access.once import MOST_CHARS
+from pancode.domain.notices.incoming import HEADERS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
@@ -47,7 +49,9 @@ _PROBLEM: Json = {
 
 def document(verbs: Sequence[Verb]) -> Json:
     """The whole document, as plain JSON."""
-    bodies = sorted({verb.body for verb in verbs if verb.body is not Empty}, key=lambda body: body.__name__)
+    bodies = sorted(
+        {verb.body for verb in verbs if verb.body not in (Empty, SignedBody)}, key=lambda body: body.__name__
+    )
     read, defs = models_json_schema([(body, "validation") for body in bodies], ref_template=REF)
     answers, more = TypeAdapter.json_schemas(
         [(verb.name, "serialization", TypeAdapter(verb.answers)) for verb in verbs if _is_json(verb)],
@@ -86,15 +90,17 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
         "operationId": _id_of(verb),
         "summary": told.what,
         "tags": [verb.path.split("/")[2]],
-        "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb)],
+        "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb), *_signing(verb)],
         "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},
         "x-pancode-scope": verb.needs.value,
         "x-pancode-risk": verb.risk.value,
         "x-pancode-tcp": verb.at_door.value,
     }
-    if verb.at_door is AtDoor.OPEN:
+    if verb.at_door in (AtDoor.OPEN, AtDoor.SIGNED):
         made["security"] = []
-    if verb.method != "GET":
+    if verb.body is SignedBody:
+        made["requestBody"] = {"content": {"application/octet-stream": {"schema": {}}}}
+    elif verb.method != "GET":
         schema = asked.get(verb.body, {"type": "object", "additionalProperties": False})
         made["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return made
@@ -122,6 +128,12 @@ def _keyed(verb: Verb) -> list[Json]:
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
     made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
     return [made] if verb.takes_key else []
+
+
+def _signing(verb: Verb) -> list[Json]:
+    """The headers by which a signed request is proved: the first three, or those of forges."""
+    names = HEADERS if verb.body is SignedBody else ()
+    return [{"name": name, "in": "header", "schema": _TEXT} for name in names]
 
 
 def _answer(verb: Verb, shapes: Json) -> Json:

@@ -58,6 +58,7 @@ ROUTES: Mapping[str, RouteWords] = {
     "POST /v1/schedules/{schedule}/resume": RouteWords("fire again", "schedule resume"),
     "POST /v1/schedules/{schedule}/run": RouteWords("fire now", "schedule run"),
     "POST /v1/schedules/{schedule}/remove": RouteWords("remove it", "schedule rm"),
+    "POST /v1/hooks/{schedule}": RouteWords("a signed webhook from elsewhere begins its work", ""),
     "GET /v1/notify": RouteWords("channels of notices", "notify ls"),
     "POST /v1/notify/test": RouteWords("send a notice now", "notify test"),
     "GET /v1/webhooks": RouteWords("all webhooks", "webhook ls"),

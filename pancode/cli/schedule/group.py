@@ -42,6 +42,7 @@ def schedule() -> None:
     "pancode schedule add once --at '2026-12-24 08:00' --zone Europe/Berlin --chain review-loop 'the API'",
     "pancode schedule add look-at-failures --on run.failed --where agent=builder 'why did $RUN fail?'",
     "pancode schedule add tested --on-push . main --runtime shell -- make test",
+    "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
 @inherits(dispatch, _DISPATCH, after="zone")
@@ -68,11 +69,12 @@ def add(
     face: Json,
     **_options: Any,
 ) -> None:
-    """Dispatch TASK, or begin a workflow, at each time of --cron, once --at a time, or on an event or push.
+    """Dispatch TASK, or begin a workflow, at each time of --cron, once --at a time, on an event or a push.
 
     It takes the options of pancode dispatch. Files of a workflow are read now; the repository where you
     stand, gates and budget count as they are at each firing. Never two at once, unless --overlap. In TASK,
-    $RUN is the run of the event, and $COMMIT the commit of the push.
+    $RUN is the run of the event, and $COMMIT the commit of the push. --on webhook: on a request that is
+    signed with a secret, which is shown now and never again.
     """
     given = ctx.params
     body: dict[str, Any] = {"name": name, "by": who(), "cron": cron, "at": at, "on": on}
@@ -81,9 +83,7 @@ def add(
     if on_push is not None:
         body["on_push"] = [_repo(on_push[0]), on_push[1]]
     answer = face.client(works=not given["dry_run"]).post("/v1/schedules", body)
-    for line in warned(answer):
-        face.note(line)
-    face.show(answer, lambda: shown(answer))
+    _told(face, answer)
 
 
 def _zone() -> str:
@@ -156,4 +156,6 @@ def rm(name: Name, face: Json) -> None:
 
 
 def _told(face: Face, answer: dict[str, Any]) -> None:
+    for line in warned(answer):
+        face.note(line)
     face.show(answer, lambda: shown(answer))

@@ -12,7 +12,11 @@ Cron = Annotated[
 ]
 At = Annotated[str | None, option("Once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 On = Annotated[
-    str | None, option("On an event: run.failed, run.done, run.asks, workflow.failed, node.lost ...", "EVENT")
+    str | None,
+    option(
+        "On an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
+        "EVENT",
+    ),
 ]
 OnPush = Annotated[
     tuple[str, str] | None,

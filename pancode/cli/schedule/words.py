@@ -23,8 +23,8 @@ def listed(found: list[dict[str, Any]]) -> str:
         for one in found
     ]
     head = ("SCHEDULE", "STATE", "FIRES", "NEXT", "LAST", "WORK")
-    bad = [[f"  {line}" for line in _troubles(one)] for one in found]
-    return table(head, rows, toned=("STATE",), spare=("WORK",), cut="WORK", below=bad)
+    below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
+    return table(head, rows, toned=("STATE",), spare=("WORK",), cut="WORK", below=below)
 
 
 def shown(one: dict[str, Any]) -> str:
@@ -33,6 +33,8 @@ def shown(one: dict[str, Any]) -> str:
     overlap = "may overlap" if one["overlap"] else "never two at once"
     lines += [f"missed times  {one['missed']}; {overlap}"]
     lines += [f"paused  {safe(one['paused'])}"] if one["paused"] else []
+    lines += [f"webhook  POST {safe(one['url'])}"] if one.get("url") else []
+    lines += [f"secret, shown once: {safe(one['secret'])}"] if one.get("secret") else []
     lines += [f"next  {text}" for text in one["next"]]
     lines += _troubles({**one, "firings": []})
     rows = [
@@ -71,6 +73,11 @@ def _cause(firing: dict[str, Any]) -> str:
         return f"asked by {safe(str(cause['by']))}"
     what = str(cause.get("run") or cause.get("commit") or cause.get("kind") or "")[:12]
     return what or ("late" if firing["late"] else "")
+
+
+def _at(one: dict[str, Any]) -> list[str]:
+    """Where it is called, or why it cannot be."""
+    return [f"POST {safe(one['url'])}"] if one.get("url") else [safe(text) for text in one["warnings"]]
 
 
 def _troubles(one: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ class FiringShape(TypedDict):
 class ScheduleShape(TypedDict):
     """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
 
+    `url`: where its webhook is sent to, as far as it is open; `secret`: of that, shown once, when it is made.
     `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at its branch.
     """
 
@@ -44,3 +45,13 @@ class ScheduleShape(TypedDict):
     trouble: str
     firings: list[FiringShape]
     warnings: list[str]
+    url: str | None
+    secret: str | None
+
+
+class HookShape(TypedDict):
+    """What came of a signed webhook. `why`: why it begins nothing; empty where it does."""
+
+    schedule: str
+    taken: bool
+    why: str

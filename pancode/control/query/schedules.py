@@ -74,6 +74,8 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         "trouble": schedule.trouble,
         "firings": [_firing(one) for one in known[:firings]],
         "warnings": [],
+        "url": None,
+        "secret": None,
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.incoming import SecretOf, called
 from pancode.control.query import schedules
-from pancode.control.query.schedule_shapes import ScheduleShape
+from pancode.control.query.schedule_shapes import HookShape, ScheduleShape
 from pancode.control.schedule import asked
 from pancode.control.schedule.pushes import HeadOf
+from pancode.domain.notices.incoming import HookCall
 from pancode.domain.schedule.asked import AskedSchedule
 
 
@@ -47,6 +49,10 @@ class ScheduleVerbs:
         """Now. ConflictError while its last one runs."""
         asked.fire(self._core, name, by)
         return self.show(name)
+
+    def called(self, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
+        """By a signed webhook. AccessError for one that the holder of its secret has not made."""
+        return called(self._core, name, call, secret_of)
 
     def lands(self, name: str) -> bool:
         """Whether what it begins lands its change."""

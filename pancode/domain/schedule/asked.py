@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from pancode.domain.schedule.times import CronTimes, read_at, zone_of
-from pancode.domain.schedule.triggers import AtTime, OnPush, Trigger, on_event
+from pancode.domain.schedule.triggers import WEBHOOK, AtTime, OnPush, OnWebhook, Trigger, on_event
 from pancode.domain.schedule.work import PlannedWork
 from pancode.errors import UsageError
+
+MOST_HOOK_NAME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,12 @@ def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
             fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
             code="bad_value",
         )
-    if asked.where and asked.on is None:
+    if asked.where and asked.on in (None, WEBHOOK):
         raise UsageError("--where chooses among events", fix="leave it out, or add --on run.failed")
     zone_of(asked.zone)
+    if asked.on == WEBHOOK:
+        _check_name(asked.name)
+        return OnWebhook()
     if asked.cron is not None:
         return CronTimes.read(asked.cron, asked.zone, now_ms)
     if asked.at is not None:
@@ -61,3 +66,14 @@ def _on_push(said: tuple[str, str]) -> OnPush:
     if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
         raise UsageError(f"{branch[:80]!r} is no branch", fix="--on-push REPO main", code="bad_value")
     return OnPush(repo, branch)
+
+
+def _check_name(name: str) -> None:
+    """UsageError for a name that no address and no file of a secret has."""
+    if "." in name or len(name) > MOST_HOOK_NAME:
+        raise UsageError(
+            f"{name[:80]!r} is no name of a schedule on a webhook",
+            why=f"its secret is kept by that name, which has up to {MOST_HOOK_NAME} characters and no dot",
+            fix="pancode schedule add on-push --on webhook ...",
+            code="bad_name",
+        )

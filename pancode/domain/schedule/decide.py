@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pancode.counted import counted
 from pancode.domain.records import Firing, FiringState, Schedule
 from pancode.domain.schedule.times import CronTimes, minute
-from pancode.domain.schedule.triggers import AtTime, OnPush, trigger_of
+from pancode.domain.schedule.triggers import AtTime, OnPush, OnWebhook, trigger_of
 from pancode.domain.values import replace
 
 LATE_MS = 120_000
@@ -18,6 +18,7 @@ MOST_MISSED = 100
 MOST_DEPTH = 3
 """So many firings on events may follow from each other; then nothing more follows."""
 NEWER = "a newer commit was pushed before this one began"
+NEWER_CALL = "a newer webhook came before this one began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,14 @@ def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firin
 def _begun(view: ScheduleView, due: Sequence[Firing]) -> list[Firing]:
     """New and changed firings: those that begin, wait, or are left out as another one runs."""
     changed: list[Firing] = []
-    is_push = isinstance(trigger_of(view.schedule.trigger), OnPush)
+    trigger = trigger_of(view.schedule.trigger)
+    gathers = isinstance(trigger, OnPush | OnWebhook)
+    """What comes while one runs says no more than the newest of it."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
-    if is_push and len(waiting) > 1:
-        changed += [_over(one, FiringState.SKIPPED, NEWER, view.now_ms) for one in waiting[:-1]]
+    if gathers and len(waiting) > 1:
+        newer = NEWER if isinstance(trigger, OnPush) else NEWER_CALL
+        changed += [_over(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
         waiting = waiting[-1:]
     busy = view.running or _starting(view.open)
     for one in waiting:
@@ -127,7 +131,7 @@ def _begun(view: ScheduleView, due: Sequence[Firing]) -> list[Firing]:
         if busy is None or view.schedule.overlap:
             changed.append(replace(one, state=FiringState.STARTING))
             busy = "the one before it"
-        elif one.late or is_push:  # it has its turn when the other one has ended
+        elif one.late or gathers:  # it has its turn when the other one has ended
             changed += [one] if one in due else []
         else:
             why = f"{busy} has not ended; to allow two at once: --overlap"

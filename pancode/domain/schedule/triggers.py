@@ -11,6 +11,8 @@ from pancode.domain.names import nearest
 from pancode.domain.schedule.times import CronTimes, shown
 from pancode.errors import UsageError
 
+WEBHOOK = "webhook"
+"""In the place of an event: a signed request from elsewhere."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
 """By which the events of a schedule are chosen."""
 
@@ -39,7 +41,12 @@ class OnPush:
     branch: str
 
 
-Trigger = CronTimes | AtTime | OnEvent | OnPush
+@dataclass(frozen=True, slots=True)
+class OnWebhook:
+    """When a request comes that is signed with its secret."""
+
+
+Trigger = CronTimes | AtTime | OnEvent | OnPush | OnWebhook
 
 
 def plain(trigger: Trigger) -> dict[str, object]:
@@ -52,6 +59,8 @@ def plain(trigger: Trigger) -> dict[str, object]:
             return {"kind": "event", "on": occasion, "where": dict(where)}
         case OnPush(repo, branch):
             return {"kind": "push", "repo": repo, "branch": branch}
+        case OnWebhook():
+            return {"kind": WEBHOOK}
     assert_never(trigger)
 
 
@@ -66,6 +75,8 @@ def trigger_of(said: Mapping[str, object]) -> Trigger:
         case "event":
             where = said["where"]
             return OnEvent(str(said["on"]), dict(where) if isinstance(where, Mapping) else {})
+        case "webhook":
+            return OnWebhook()
     return OnPush(str(said["repo"]), str(said["branch"]))
 
 
@@ -81,6 +92,8 @@ def words_of(trigger: Trigger) -> str:
             return f"on {occasion}{only}"
         case OnPush(repo, branch):
             return f"on a push to {branch} of {repo}"
+        case OnWebhook():
+            return "on a signed webhook"
     assert_never(trigger)
 
 
@@ -94,7 +107,7 @@ def first_ms(trigger: Trigger, now_ms: int) -> int | None:
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
     """UsageError for an event or a filter that nobody knows: it would never fire."""
     if occasion not in OCCASIONS:
-        raise _unknown("event", occasion, OCCASIONS)
+        raise _unknown("event", occasion, (*OCCASIONS, WEBHOOK))
     for key in where:
         if key not in FILTERS:
             raise _unknown("filter", key, FILTERS)
@@ -106,3 +119,8 @@ def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
     why = f"did you mean {near}?" if near else ""
     fix = f"one of {', '.join(known)}"
     return UsageError(f"there is no {kind} {word[:80]!r}", why=why, fix=fix, code="never_fires")
+
+
+def secret_name(schedule: str) -> str:
+    """The name by which the secret of a schedule on a webhook is kept."""
+    return f"schedule-{schedule}"

@@ -19,6 +19,7 @@ from pancode.domain.access.door import DoorPlace
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import NewToken
 from pancode.domain.nodes.place import ListenAddress
+from pancode.domain.notices.signing import headers as signed_headers
 from pancode.offline.door.server import TcpDoor
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
@@ -122,3 +123,28 @@ def test_a_port_that_is_taken_is_tried_again(tmp_path: Path) -> None:
         assert opening.context.closed == []
     finally:
         opening.door.stop()
+
+
+def test_a_signed_webhook_comes_in_over_tcp(opening: Opening) -> None:
+    def post(path: str, said: dict[str, str], body: bytes) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=20)
+        try:
+            connection.request("POST", path, body, said)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    token = opening.token(AccessScope.DISPATCH)
+    work = {"dispatch": {"task": "true", "runtime": "shell", "workspace": "none"}}
+    wanted = json.dumps({"name": "ci", "on": "webhook", **work}).encode()
+    status, made = post("/v1/schedules", token, wanted)
+    assert (status, made["url"]) == (201, f"{opening.context.facts['api']}/v1/hooks/ci")
+    wall_ms, body = opening.context.plane.core.wall_ms(), b"\x00 no JSON at all"
+    said = signed_headers(made["secret"], "msg_1", wall_ms // 1000, body)
+    assert post("/v1/hooks/ci", said, body) == (202, {"schedule": "ci", "taken": True, "why": ""})
+    assert post("/v1/hooks/ci", said, body)[1]["taken"] is False
+    status, told = post("/v1/hooks/ci", said, body + b"!")
+    assert (status, told["code"]) == (403, "wrong_signature")
+    assert post("/v1/hooks/other", said, body) == (status, told)
+    assert post("/v1/runs", said, body)[1]["code"] == "no_token", "its headers open nothing else"

@@ -74,7 +74,9 @@ def test_nothing_is_answered_without_a_token_but_the_ping_and_files(world: DoorW
     for verb in VERBS:
         path = verb.path.replace("{", "").replace("}", "")
         answer = world.ask(verb.method, path)
-        if verb.at_door is not AtDoor.OPEN:
+        if verb.at_door is AtDoor.SIGNED:
+            assert code_of(answer, 403) == "unsigned"
+        elif verb.at_door is not AtDoor.OPEN:
             assert code_of(answer, 401) == "no_token", verb.name
             assert answer.headers["www-authenticate"] == "Bearer"
     assert world.ask("GET", "/v1/ping").json() == {"version": "0.1.0"}, "a stranger learns no more"

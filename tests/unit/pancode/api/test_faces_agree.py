@@ -12,6 +12,7 @@ WITHOUT_COMMAND = {
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
     "POST /v1/nodes/probe": "the first half of `node add`",
     "POST /v1/nodes/{node}/cleaned": "the last half of a bring-up by another tool, as Ansible's",
+    "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
     "POST /v1/web/codes": "the command that opens the console asks it",
     "POST /v1/web/session": "a browser trades its code",
     "POST /v1/web/session/end": "a browser leaves; a person revokes the token",
@@ -37,6 +38,7 @@ WITHOUT_TOOL = {
     "POST /v1/workflows/{workflow}/retry": "not there yet",
     "POST /v1/schedules": "work that begins by itself for ever is a person's to ask for",
     "POST /v1/schedules/{schedule}/run": "as POST /v1/schedules",
+    "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
 }
 
 

@@ -36,7 +36,7 @@ from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.nodes.place import ListenAddress
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.records import Node, Run
-from pancode.errors import PancodeError, UsageError, WorkspaceError
+from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import Desk, Puppet
 
@@ -216,6 +216,11 @@ class MemoryCoordinator:
     def keep_secret(self, name: str, value: str | None) -> None:
         self.kept.pop(name, None)
         self.kept |= {} if value is None else {name: value}
+
+    def kept_secret(self, name: str) -> str:
+        if name not in self.kept:
+            raise NotFoundError(f"there is no secret {name}", code="no_secret")
+        return self.kept[name]
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         self.pulls.append((run.id, asked))

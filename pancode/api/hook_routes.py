@@ -1,0 +1,78 @@
+"""The route that a webhook from elsewhere calls; and where it is called, for those who look."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import HookShape, ScheduleShape
+from pancode.api.routing import ApiCall, AtDoor, Verb
+from pancode.api.signed import SignedBody
+from pancode.domain.access.door import HOOKS
+from pancode.domain.access.rights import DISPATCHES
+from pancode.domain.notices.signing import secret_of
+from pancode.domain.schedule.triggers import WEBHOOK, secret_name
+from pancode.errors import ConfigError
+
+KEY_BYTES = 32
+CLOSED = (
+    "no webhook reaches it, as the API is not open over TCP; set api.listen: 127.0.0.1:7433 in pancode.yaml, "
+    "then: pancode fleet down, pancode fleet up"
+)
+
+
+def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
+    """With its address, where it is on a webhook and the API is open."""
+    if shown["trigger"]["kind"] != WEBHOOK:
+        return shown
+    base = _base(context)
+    if base is None:
+        return {**shown, "warnings": [*shown["warnings"], CLOSED]}
+    return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
+
+
+def with_secret(context: ApiContext, made: ScheduleShape, dry: bool) -> ScheduleShape:
+    """One that was just made; its secret is kept, and told this one time."""
+    if dry or made["trigger"]["kind"] != WEBHOOK:
+        return made
+    secret = secret_of(bytes.fromhex(context.plane.core.ports.ids.token(KEY_BYTES)))
+    context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
+    return {**made, "secret": secret}
+
+
+def forget_secret(context: ApiContext, removed: ScheduleShape) -> None:
+    if removed["trigger"]["kind"] == WEBHOOK:
+        context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
+
+
+def _base(context: ApiContext) -> str | None:
+    """The public address, else that of this machine; None: the API is closed."""
+    opened = context.facts.get("api")
+    if opened is None:
+        return None
+    try:
+        public = context.coordinator.notify_rules().console
+    except ConfigError:
+        public = None
+    return (public or cast("str", opened)).rstrip("/")
+
+
+def _called(context: ApiContext, call: ApiCall) -> Any:
+    body: SignedBody = call.body
+    return context.plane.schedules.called(
+        call.path["schedule"], body.signed(), context.coordinator.kept_secret
+    )
+
+
+HOOK_VERBS: tuple[Verb, ...] = (
+    Verb(
+        "POST",
+        f"{HOOKS}{{schedule}}",
+        _called,
+        SignedBody,
+        status=202,
+        right=DISPATCHES,
+        at_door=AtDoor.SIGNED,
+        answers=HookShape,
+    ),
+)
