@@ -79,7 +79,8 @@ def _green(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _review(context: ApiContext, call: ApiCall) -> Any:
-    return {"runs": context.plane.runs.to_review(_project(context, call))}
+    project = _project(context, call) if "folder" in call.query else None
+    return {"runs": context.plane.runs.to_review(project)}
 
 
 def _project(context: ApiContext, call: ApiCall) -> str:

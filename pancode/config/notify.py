@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -64,7 +65,8 @@ class Notify(_Part):
     """Notices to people. Without rules every channel gets all but `ended_well`.
 
     `quiet`: hours in which nothing is sent but what `urgent` names; it is sent afterwards. `console`: the
-    address of the web console, for links.
+    address of the web console, for links. `answers`: the link of a question answers it, where `console` is by
+    HTTPS or of this machine, and `api.listen` is set.
     """
 
     channels: dict[str, NotifyChannel] = {}
@@ -72,9 +74,10 @@ class Notify(_Part):
     quiet: Annotated[str, AfterValidator(_quiet)] | None = None
     urgent: Annotated[tuple[Kind, ...], Field(strict=False)] = ()
     console: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    answers: bool = True
 
-    def routes(self) -> NotifyRules:
-        """The form that decisions take."""
+    def routes(self, is_open: bool = False) -> NotifyRules:
+        """The form that decisions take. `is_open`: a browser reaches the API."""
         rules = tuple(
             NoticeRoute(rule.to, rule.kinds, rule.agents, rule.nodes, rule.repositories)
             for rule in self.rules
@@ -85,7 +88,14 @@ class Notify(_Part):
             quiet=None if self.quiet is None else _hours(self.quiet),
             urgent=self.urgent,
             console=self.console,
+            answers=self.answers and is_open and _is_private(self.console),
         )
+
+
+def _is_private(console: str | None) -> bool:
+    """Whether nobody on the way there can read along."""
+    parts = urlsplit(console or "")
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _hours(text: str) -> QuietHours:

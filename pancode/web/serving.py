@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 STATIC = Path(__file__).with_name("static")
-PAGE = "index.html"
+PAGE, ANSWER = "index.html", "answer.html"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -43,11 +43,11 @@ class WebFile:
 
 
 def routes() -> list[BaseRoute]:
-    """One route for each file, and `/` for the page; a path that is not on the list is not there."""
+    """One route for each file, `/` and `/answer` for pages; a path that is not on the list is not there."""
     files = {name: WebFile.of(STATIC / name) for name in names()}
-    policy = policy_of(files[PAGE].data)
-    table = {f"/{name}": file for name, file in files.items()}
-    return [_route(path, file, policy) for path, file in {"/": files[PAGE], **table}.items()]
+    policy, plain = policy_of(files[PAGE].data), policy_of(files[ANSWER].data)
+    table = {"/": files[PAGE], "/answer": files[ANSWER], **{f"/{name}": file for name, file in files.items()}}
+    return [_route(at, file, plain if file is files[ANSWER] else policy) for at, file in table.items()]
 
 
 def names() -> list[str]:
@@ -63,7 +63,7 @@ def policy_of(page: bytes) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src 'self' {maps}",
+            f"script-src 'self' {maps}".rstrip(),
             "style-src 'self'",
             "img-src 'self'",
             "connect-src 'self'",

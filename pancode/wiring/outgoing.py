@@ -32,4 +32,5 @@ class OutgoingParts:
 
     def rules(self) -> NotifyRules:
         """ConfigError names file and key."""
-        return load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings.notify.routes()
+        settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
+        return settings.notify.routes(is_open=settings.api.listen is not None)

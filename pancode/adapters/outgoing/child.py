@@ -14,6 +14,9 @@ from urllib.parse import quote
 
 NTFY = ("ntfy://", "ntfys://")
 _LONGEST = 200
+_MARKS = ",;\"'"
+"""What parts one action of ntfy from another."""
+_TOKEN = re.compile(r"pct_\w+")
 
 
 class _Heard(logging.Handler):
@@ -52,15 +55,19 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_extras(address: str, notice: dict[str, Any]) -> str:
-    """For ntfy: no picture from elsewhere, and a tap opens the link."""
+    """For ntfy: no picture from elsewhere, a tap opens the link, and a question has a button."""
     if not address.startswith(NTFY):
         return address
-    extras = "image=no" + (f"&click={quote(str(notice['link']), safe='')}" if notice.get("link") else "")
+    link = str(notice.get("link") or "")
+    extras = "image=no" + (f"&click={quote(link, safe='')}" if link else "")
+    if notice.get("answers") and not set(link) & set(_MARKS):
+        extras += f"&actions={quote(f'view, Answer, {link}', safe='')}"
     return f"{address}{'&' if '?' in address else '?'}{extras}"
 
 
 def without(address: str, words: str) -> str:
-    """Words of a service with no part of its address in them: any of them may be a password."""
+    """Words of a service with no part of its address in them, which may be a password, and no token."""
+    words = _TOKEN.sub("***", words)
     parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
     for part in parts:
         words = words.replace(part, "***")

@@ -14,9 +14,11 @@ from pancode.control.query.run import iso, run_shape
 from pancode.control.query.shapes import RunShape
 from pancode.domain.landing.green import is_green, is_open
 from pancode.domain.life.landing import CALLED_OFF, LANDED, NOTHING, WAITING
-from pancode.domain.records import Run
+from pancode.domain.records import Run, RunState
 from pancode.errors import WorkspaceError
 
+NEWEST = 500
+"""So many ended runs are looked at where no repository is named."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
@@ -43,9 +45,14 @@ def before(core: Core, run: Run, under_way: Collection[str]) -> list[dict[str, A
     return rows[:mine]
 
 
-def to_review(core: Core, project: str) -> list[RunShape]:
-    """Runs of this repository that have ended with a change on which nobody has decided; oldest first."""
-    return _listed(core, lambda run: is_open(run, project))
+def to_review(core: Core, project: str | None) -> list[RunShape]:
+    """Runs that have ended with a change on which nobody has decided; oldest first.
+
+    `project` None: of every repository, as far as they are among the newest runs.
+    """
+    if project is not None:
+        return _listed(core, lambda run: is_open(run, project))
+    return _listed(core, lambda run: is_open(run, run.project), NEWEST)
 
 
 def green(core: Core, project: str) -> list[RunShape]:
@@ -57,10 +64,12 @@ def green(core: Core, project: str) -> list[RunShape]:
     return _listed(core, lambda run: is_green(run, project))
 
 
-def _listed(core: Core, fits: Callable[[Run], bool]) -> list[RunShape]:
+def _listed(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
     queued = {action.run for action in waiting(core)}
     with core.ports.ledger.transaction() as tx:
-        found = [run for run in tx.find(Run, order="created_ms") if fits(run)]
+        ended = {"state": RunState.ENDED}
+        known = tx.find(Run, ended, order="created_ms", descending=newest is not None, limit=newest)
+        found = [run for run in (known if newest is None else known[::-1]) if fits(run)]
         mine = [run for run in found if run.id not in queued and is_the_result(tx, run)]
         return [run_shape(core, tx, run) for run in mine]
 

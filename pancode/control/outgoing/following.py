@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.outgoing import rows
+from pancode.control.outgoing.asking import forget_answered
 from pancode.control.query.run import at
 from pancode.control.schedule.happenings import facts_of
 from pancode.control.work import unit_of_work
@@ -36,6 +37,7 @@ class FeedFollower:
             found: list[Delivery] = []
             if events and (hooks or rules.channels):
                 found = [one for event in events for one in _deliveries(core, tx, event, rules, hooks)]
+        forget_answered(core, events)
         last = events[-1].number if events else core.feed.last if events is None else known
         if found or known is None or events is None or len(events) > BEHIND:
             with unit_of_work(core) as work:

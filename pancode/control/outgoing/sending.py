@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
 from pancode.control.outgoing import rows
+from pancode.control.outgoing.asking import with_link
 from pancode.control.outgoing.following import FeedFollower
 from pancode.control.outgoing.looking import troubles
 from pancode.control.outgoing.ports import DeliveryTry, OutgoingPort
@@ -132,7 +133,10 @@ class Outgoing(FeedThread):
         if channel not in rules.channels:
             return DeliveryTry(False, "the settings have no such channel any more", final=True)
         address = self._port.secret(rules.channels[channel])
-        notice = batch[0].body if len(batch) == 1 else digest([one.body for one in batch]).row()
+        if len(batch) == 1:
+            notice = with_link(self._core, rules, batch[0].body, channel)
+        else:
+            notice = digest([one.body for one in batch]).row()
         self._port.notify(address, notice)
         return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
 

@@ -95,8 +95,8 @@ class RunVerbs:
         """The runs of a repository that `land --all-green` lands, oldest first."""
         return listing.green(self._core, project)
 
-    def to_review(self, project: str) -> list[RunShape]:
-        """The runs of a repository whose changes nobody has decided on, oldest first."""
+    def to_review(self, project: str | None) -> list[RunShape]:
+        """The runs of a repository whose changes nobody has decided on, oldest first; None: of every one."""
         return listing.to_review(self._core, project)
 
     def drop(self, run_id: str, by: str) -> None:

@@ -22,6 +22,8 @@ BY = "token "
 """Before a token's name: who has asked for what it asks for."""
 WEB = "web-"
 """Of the names of tokens that a browser got for a code."""
+NOTICE = "notice-"
+"""Of the names of tokens that stand in the link of a notice."""
 
 
 class AccessError(RefusedError):
@@ -154,8 +156,8 @@ def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
 
 
 def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
-    """Tokens of browsers that have expired: nobody asks for them any more."""
-    return [token for token in known if token.name.startswith(WEB) and is_over(token, now_ms)]
+    """Tokens of browsers and notices that have expired: nobody asks for them any more."""
+    return [token for token in known if token.name.startswith((WEB, NOTICE)) and is_over(token, now_ms)]
 
 
 def is_over(token: ApiToken, now_ms: int) -> bool:

@@ -67,6 +67,8 @@ class NotifyRules:
     quiet: QuietHours | None = None
     urgent: tuple[str, ...] = ()
     console: str | None = None
+    answers: bool = False
+    """Whether a notice of a question has a link that answers it."""
 
     def channels_for(self, kind: str, facts: Mapping[str, str]) -> tuple[str, ...]:
         """Each once, and only those that there are."""

@@ -10,6 +10,10 @@ from pancode.domain.life import occasions
 from pancode.domain.records import FeedEvent
 
 TITLE, BODY, WHY = 100, 300, 160
+ASKS = "asks"
+"""The key of a notice's row with the run that asks."""
+_ANSWERABLE = ("question", "permission")
+"""What a link of a notice may answer: other decisions need more than a page of a few lines shows."""
 MANY = 8
 """So many lines a digest has."""
 KIND_OF: Mapping[str, str] = {
@@ -32,9 +36,12 @@ class Notice:
     title: str
     body: str
     link: str | None = None
+    asks: str | None = None
+    """The run that waits for an answer."""
 
     def row(self) -> dict[str, object]:
-        return {"title": self.title, "body": self.body, "link": self.link}
+        asks = {} if self.asks is None else {ASKS: self.asks}
+        return {"title": self.title, "body": self.body, "link": self.link, **asks}
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
@@ -42,7 +49,8 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (plain(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
-    return Notice(KIND_OF[occasion], plain(what, TITLE), body[:BODY], link)
+    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
+    return Notice(KIND_OF[occasion], plain(what, TITLE), body[:BODY], link, asks)
 
 
 def digest(notices: Sequence[Mapping[str, object]]) -> Notice:

@@ -69,10 +69,15 @@ def sender(tmp_path: Path) -> Sender:
 def test_ntfy_and_json_get_title_text_and_link(tmp_path: Path, receiver: Receiver) -> None:
     sender(tmp_path).notify(f"ntfy://127.0.0.1:{receiver.port}/fleet", NOTICE)
     sender(tmp_path).notify(f"json://127.0.0.1:{receiver.port}/hook", NOTICE)
-    (_, ntfy, first), (path, _, second) = receiver.came
+    (_, ntfy, first), (path, _, second) = receiver.came[:2]
     told = json.loads(first)
     assert told["title"] == NOTICE["title"] and "<b>why</b>" in told["message"], "text, never markup"
     assert "http://desk/#/r" in json.dumps([told, ntfy]) and "icon" not in first.decode().lower()
+    sender(tmp_path).notify(
+        f"ntfy://127.0.0.1:{receiver.port}/fleet",
+        {**NOTICE, "link": "https://desk/answer#pct_1", "answers": True},
+    )
+    assert "view, Answer, https://desk/answer#pct_1" in json.dumps(receiver.came[2][1])
     assert path == "/hook" and "pancode runs show r-1" in json.loads(second)["message"]
 
 
@@ -177,10 +182,17 @@ def test_secrets_are_files_for_their_owner_alone(tmp_path: Path) -> None:
         secrets.read("../key/coordinator.key")
 
 
+CLICKED = "https%3A%2F%2Fdesk%2Fanswer%23pct_1"
+
+
 def test_extras_and_hidden_parts() -> None:
     assert (
         with_extras("ntfy://h/t", {"link": "http://a/#/b?c"})
         == "ntfy://h/t?image=no&click=http%3A%2F%2Fa%2F%23%2Fb%3Fc"
     )
     assert with_extras("json://h/t", {"link": None}) == "json://h/t"
+    asks = {"link": "https://desk/answer#pct_1", "answers": True}
+    assert with_extras("ntfy://h/t?x=1", asks).endswith("&actions=view%2C%20Answer%2C%20" + CLICKED)
+    assert "actions" not in with_extras("ntfy://h/t", {**asks, "link": "https://desk/a;b#pct_1"})
+    assert without("json://h/x", "no https://desk/answer#pct_1a2b") == "no https://desk/answer#***"
     assert without("json://user:topsecret@host/x", "no topsecret at host") == "no *** at ***"

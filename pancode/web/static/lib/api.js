@@ -32,7 +32,7 @@ const GONE = { code: "gone", message: "the coordinator does not answer", why: "t
 /** One request; the raw answer. Problem for every refusal, and where nobody answers. */
 export async function ask(path, { method = "GET", body, signal, headers = {} } = {}) {
   const sent = { ...headers };
-  if (session.token) sent.Authorization = `Bearer ${session.token}`;
+  if (session.token && !sent.Authorization) sent.Authorization = `Bearer ${session.token}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
   let answer;
   try {
@@ -44,7 +44,7 @@ export async function ask(path, { method = "GET", body, signal, headers = {} } =
   }
   if (answer.ok) return answer;
   const problem = await problemOf(answer);
-  if (answer.status === 401 && session.token) session.drop(problem.message);
+  if (answer.status === 401 && session.token && !headers.Authorization) session.drop(problem.message);
   throw problem;
 }
 

@@ -14,11 +14,11 @@ const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
 /** What waits for a person, then changes that nobody has landed or sent back. */
 export function Inbox({ query }) {
   const inbox = useLive("inbox", undefined, moves);
-  const runs = useLive("runs", { outcome: "done", limit: 50 }, moves);
+  const runs = useLive("landings/review", undefined, moves);
   const [shut, close] = useState([]);
   const items = inbox.data?.items || [];
   const waits = new Set(items.map((item) => item.run));
-  const review = (runs.data?.runs || []).filter((run) => run.commit && !run.landed && !run.continued_by.length && !waits.has(run.run) && !shut.includes(run.run))
+  const review = (runs.data?.runs || []).filter((run) => !waits.has(run.run) && !shut.includes(run.run)).reverse()
     .map((run) => ({ id: run.run, run: run.run, kind: "review", since: run.finished_at, words: run.task, choices: [], yes: [] }));
   const all = [...items, ...review];
   const place = Math.max(0, all.findIndex((item) => item.id === query.item));

@@ -55,6 +55,14 @@ def test_the_policy_lets_nothing_in_but_our_files_and_the_one_import_map() -> No
     assert not re.search("unsafe|http|data:|[*]", policy)
 
 
+def test_the_page_of_a_notice_may_do_no_more_than_the_console() -> None:
+    page = get("/answer")
+    assert page.content == (STATIC / "answer.html").read_bytes()
+    policy = page.headers["content-security-policy"]
+    assert policy == policy_of(page.content) and "script-src 'self';" in policy
+    assert "sha256" not in policy and "default-src 'none'" in policy and "trusted-types 'none'" in policy
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_file_of_ours_names_nothing_elsewhere_and_makes_no_markup_of_text(name: str) -> None:
     text = (STATIC / name).read_text()

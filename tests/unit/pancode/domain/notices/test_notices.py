@@ -55,6 +55,9 @@ def test_a_notice_says_what_why_the_command_and_a_link() -> None:
     )
     asked = an_event(EventKind.INBOX_ITEM, kind="question", words="Which port?", command="pancode answer r-1")
     assert notice_of(asked, "run.asks", FACTS, None).body == "Which port?\npancode answer r-1"
+    assert notice_of(asked, "run.asks", FACTS, None).row()["asks"] == "r-1"
+    held = an_event(EventKind.INBOX_ITEM, kind="landing", words="its change", command="pancode approve r-1")
+    assert "asks" not in notice_of(held, "run.asks", FACTS, None).row()
     long = notice_of(an_event(reason="x" * 5_000), "run.failed", FACTS, None)
     assert len(long.body) <= 300 and long.body.endswith("pancode runs show r-1")
     assert plain("a\tb‮c", 10) == "a b c"
@@ -136,6 +139,16 @@ def test_settings_name_the_address_and_do_not_hold_it() -> None:
     rules = Notify.model_validate(said).routes()
     assert rules.channels == {"phone": "ntfy"} and rules.routes[0].to == ("phone",)
     assert "ended_well" not in rules.routes[0].kinds
+    for console, is_open, is_ in (
+        ("https://desk.example.org", True, True),
+        ("https://desk.example.org", False, False),
+        ("http://desk.example.org", True, False),
+        ("http://localhost:7433", True, True),
+        (None, True, False),
+    ):
+        told = {**said, "console": console}
+        assert Notify.model_validate(told).routes(is_open).answers is is_, console
+        assert not Notify.model_validate({**told, "answers": False}).routes(is_open).answers
     for bad in (
         {"channels": {"phone": {"url": "ntfy://me:pass@host/x"}}},
         {"quiet": "22-7"},

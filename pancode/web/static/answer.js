@@ -1,0 +1,90 @@
+// The page behind the link of a notice: shows the one question that its token may answer, and answers it.
+
+import { ask, at } from "./lib/api.js";
+import { visible } from "./lib/words.js";
+
+const KEPT = "pancode-answer";
+const LATE = "It was answered already, or it waits no more.";
+const part = (id) => document.getElementById(id);
+
+/** The token leaves the address at once; a reload of this tab has it all the same. */
+function token() {
+  const found = /^#(pct_\w+)$/.exec(location.hash);
+  if (found) {
+    sessionStorage.setItem(KEPT, found[1]);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(KEPT);
+}
+
+async function asked(path, body) {
+  const headers = { Authorization: `Bearer ${token()}` };
+  return (await ask(path, body === undefined ? { headers } : { method: "POST", body, headers })).json();
+}
+
+function tell(words) {
+  part("told").textContent = words;
+}
+
+function over(words) {
+  sessionStorage.removeItem(KEPT);
+  part("asked").hidden = true;
+  tell(words);
+}
+
+function failed(problem) {
+  if (problem.status === 401) over(`This link cannot be used any more. ${LATE}`);
+  else if (problem.code === "wrong_item") over(LATE);
+  else tell([problem.message, problem.why, problem.fix && `What helps: ${problem.fix}`].filter(Boolean).join(". "));
+}
+
+async function act(item, verb, body, words) {
+  const keys = [...document.querySelectorAll("button")];
+  for (const key of keys) key.disabled = true;
+  try {
+    over(words(await asked(at("runs", item.run, verb), body)));
+  } catch (problem) {
+    failed(problem);
+  } finally {
+    for (const key of keys) key.disabled = false;
+  }
+}
+
+const answer = (item, text) => act(item, "answer", { text }, (done) => `Answered: ${done.answer || text}. ${done.run} goes on with it.`);
+
+function choice(item, words, number) {
+  const key = document.createElement("button");
+  key.type = "button";
+  key.textContent = `${number}: ${visible(words)}`;
+  key.onclick = () => answer(item, String(number));
+  return key;
+}
+
+function show(item) {
+  document.querySelector("h1").textContent = item.kind === "permission" ? `${item.run} asks for a permission` : `${item.run} asks`;
+  tell("");
+  part("words").textContent = item.words.split("\n").map(visible).join("\n");
+  part("choices").replaceChildren(...item.choices.map((words, i) => choice(item, words, i + 1)));
+  part("text").value = "";
+  part("allow").hidden = item.kind !== "permission";
+  part("own").onsubmit = (event) => { event.preventDefault(); answer(item, part("text").value); };
+  part("allow").onclick = () => act(item, "approve", { scope: "once" }, (done) => `Allowed, this once. ${done.run} goes on.`);
+  part("deny").onclick = () => {
+    if (confirm(`Deny ${item.run}? It is not asked about again.`)) act(item, "deny", {}, () => `Denied. ${item.run} has ended.`);
+  };
+  part("asked").hidden = false;
+}
+
+async function start() {
+  if (!token()) { over("This page opens with the link of a notice."); return; }
+  tell("reading …");
+  try {
+    const [item] = (await asked("inbox")).items;
+    if (item) show(item); else over(LATE);
+  } catch (problem) {
+    failed(problem);
+  }
+}
+
+addEventListener("hashchange", start);
+start();
