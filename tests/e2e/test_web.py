@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from pancode.client import path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
+from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import HOSTILE, MARKUP, PLACES, QUESTION, SCROLL, SLOW, STEAL, WANTED, Foreign
 from tests.e2e.owner import Owner, until
 
@@ -258,6 +259,10 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     until(lambda: not [one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks], "it is denied")
 
 
+def test_a_notice_is_answered_in_a_page_of_its_own(console: Console, top: Path) -> None:
+    answer_by_notice(console, top)
+
+
 def test_the_gates_speak_before_the_key_is_pressed(console: Console, page: Page, top: Path) -> None:
     console.go(page, "#/dispatch", "Dispatch")
     key = page.get_by_role("button", name="Dispatch")
@@ -359,9 +364,6 @@ def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None
     drawn = {path.name for path in folder.glob("*.png")}
     assert drawn == {path.name for path in PICTURES.glob("*.png")}
     assert all(5_000 < (PICTURES / name).stat().st_size < 120_000 for name in drawn)
-
-
-# -- when the line is not there --------------------------------------------------------------------
 
 
 def test_hidden_tabs_hold_no_line_and_come_back(console: Console, page: Page, top: Path) -> None:

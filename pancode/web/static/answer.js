@@ -5,6 +5,7 @@ import { visible } from "./lib/words.js";
 
 const KEPT = "pancode-answer";
 const LATE = "It was answered already, or it waits no more.";
+const SURE = "Deny for good: press once more";
 const part = (id) => document.getElementById(id);
 
 /** The token leaves the address at once; a reload of this tab has it all the same. */
@@ -66,11 +67,13 @@ function show(item) {
   part("words").textContent = item.words.split("\n").map(visible).join("\n");
   part("choices").replaceChildren(...item.choices.map((words, i) => choice(item, words, i + 1)));
   part("text").value = "";
+  part("deny").textContent = "Deny";
   part("allow").hidden = item.kind !== "permission";
   part("own").onsubmit = (event) => { event.preventDefault(); answer(item, part("text").value); };
   part("allow").onclick = () => act(item, "approve", { scope: "once" }, (done) => `Allowed, this once. ${done.run} goes on.`);
   part("deny").onclick = () => {
-    if (confirm(`Deny ${item.run}? It is not asked about again.`)) act(item, "deny", {}, () => `Denied. ${item.run} has ended.`);
+    if (part("deny").textContent === SURE) act(item, "deny", {}, () => `Denied. ${item.run} is not asked about again.`);
+    else part("deny").textContent = SURE;
   };
   part("asked").hidden = false;
 }
