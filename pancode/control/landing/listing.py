@@ -52,7 +52,7 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
     """
     if project is not None:
         return _listed(core, lambda run: is_open(run, project))
-    return _listed(core, lambda run: is_open(run, run.project), NEWEST)
+    return _listed(core, lambda run: is_open(run, run.project or ""), NEWEST)
 
 
 def green(core: Core, project: str) -> list[RunShape]:
