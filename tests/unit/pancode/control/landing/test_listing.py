@@ -98,6 +98,6 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
             assert row is not None
             tx.put(replace(row, workflow="w-1", step=run))
     assert _green(world) == [second] == [row["run"] for row in listing.to_review(core, "/p")]
+    assert [row["run"] for row in brief(core, [], "ana", 0)["waits"] if row["run"]] == [second]
     elsewhere = _ended(world, project="/other")
     assert [row["run"] for row in listing.to_review(core, None)] == [second, elsewhere], "of every repository"
-    assert [row["run"] for row in brief(core, [], "ana", 0)["waits"] if row["run"]] == [second]
