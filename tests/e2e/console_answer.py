@@ -51,7 +51,7 @@ def answer_by_notice(console: Console, top: Path) -> None:
 
 def _answered(console: Console, top: Path) -> None:
     owner = console.owner
-    task = f"mkdir -p .pancode; cat > .pancode/question.json <<'END'\n{ASKING}\nEND"
+    task = f"mkdir -p .pancode; echo '{ASKING}' > .pancode/question.json"
     run = owner.dispatch("--runtime", "shell", task, cwd=top)
     assert owner.ended(run)["outcome"] == "blocked"
     until(lambda: [text for text in Phone.came if run in text], "the notice", 40)
