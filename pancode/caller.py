@@ -1,13 +1,72 @@
-"""Tells who asks the coordinator for something: the person, and the run from inside which a program asks."""
+"""Tells who asks the coordinator for something, and from where: person, run, folder, environment."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from pancode.errors import WorkspaceError
+from pancode.remote.hello import HANDED_ON
+from pancode.remote.place import remote_of
 
 
 def who() -> str:
-    """The person at the keyboard, for the record."""
+    """The person at the keyboard, for the record; on another machine the login there."""
+    there = remote_of(os.environ)
+    if there is not None:
+        return there.facts().user
     return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def environment() -> dict[str, str]:
+    """What bring-up may use of the caller's environment: of the machine where it happens."""
+    there = remote_of(os.environ)
+    known = os.environ if there is None else there.facts().environ
+    return {name: known[name] for name in HANDED_ON if name in known}
+
+
+def folder() -> str | None:
+    """The caller's folder on the coordinator's machine; None: it is on another one, and none was named."""
+    there = remote_of(os.environ)
+    if there is None:
+        return folder_here()
+    return there.facts().folder if there.folder is not None else None
+
+
+def work_folder() -> str:
+    """As `folder`, for work on the files there. UsageError where none was named."""
+    found = folder()
+    there = remote_of(os.environ)
+    if found is None and there is not None:
+        raise there.refuse(
+            f"which folder of {there} is meant? The files of this machine do not travel to it",
+            "pancode -C FOLDER-THERE ...; to work without files: --workspace none",
+        )
+    return found or folder_here()
+
+
+def folder_here() -> str:
+    """The folder where the person stands; WorkspaceError where it was taken away meanwhile."""
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise WorkspaceError(
+            "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
+        ) from exc
+
+
+def stand_in(place: str) -> None:
+    """As if the command was begun in that folder, of the machine where the coordinator is. WorkspaceError."""
+    there = remote_of(os.environ)
+    if there is not None:
+        there.folder = place
+        return
+    try:
+        os.chdir(Path(place).expanduser())
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise WorkspaceError(
+            f"{place} is no folder to work in", why=str(exc), fix="give -C a folder that is there"
+        ) from exc
 
 
 def above() -> dict[str, object]:

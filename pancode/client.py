@@ -16,8 +16,12 @@ from urllib.parse import quote, urlencode
 
 from pancode import __version__, down
 from pancode.connection import (
+    FleetDownError as FleetDownError,
+)
+from pancode.connection import (
     Note,
     NotRunningError,
+    Place,
     UnixConnection,
     ask,
     named,
@@ -27,7 +31,9 @@ from pancode.connection import (
     until_answered,
     unusable,
 )
-from pancode.errors import ExitCode, PancodeError, UnavailableError
+from pancode.errors import ApiError as ApiError
+from pancode.errors import PancodeError, UnavailableError
+from pancode.remote.place import RemoteCoordinator, cut_link
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,13 +51,6 @@ STREAM_S = 45.0
 _LOG_CAP = 4 * 2**20
 
 
-class FleetDownError(NotRunningError):
-    """No coordinator runs, because a person has taken the fleet down: nobody who only looks starts it."""
-
-    code = "fleet_down"
-    retryable = False
-
-
 class StreamCutError(UnavailableError):
     """The coordinator went away in the middle of a stream; ask again from where you are."""
 
@@ -62,21 +61,6 @@ class SilentError(StreamCutError):
     """The coordinator, which may still be at work, said nothing for longer than the caller waits."""
 
     code = "no_answer"
-
-
-class ApiError(PancodeError):
-    """The coordinator's refusal: its code, why, fix and exit status."""
-
-    def __init__(self, problem: Mapping[str, Any]) -> None:
-        super().__init__(
-            str(problem.get("message") or problem.get("title") or "the coordinator answered with an error"),
-            why=str(problem.get("why") or ""),
-            fix=str(problem.get("fix") or ""),
-            code=str(problem.get("code") or "internal"),
-            details=_details(problem.get("details")),
-        )
-        self.exit_code = _exit_code(problem.get("exit_code"))
-        self.retryable = bool(problem.get("retryable"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +87,10 @@ class Client:
     `works`: also where the fleet was taken down, because this command means work; else FleetDownError.
     """
 
-    def __init__(self, home: Path, *, starts: bool = True, works: bool = False, note: Note = unheard) -> None:
-        self.home = home
+    def __init__(
+        self, place: Place, *, starts: bool = True, works: bool = False, note: Note = unheard
+    ) -> None:
+        self.place = place
         self.note = note
         self.starts = starts
         self.works = works
@@ -193,25 +179,7 @@ class Client:
         told: Callable[[Json], None] | None = None,
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
-        try:
-            return self._once(method, path, body, timeout_s, told)
-        except NotRunningError as none:
-            if not self.works:
-                _unless_down(self.home, none)
-            if not self.starts:
-                raise
-        start_coordinator(self.home, self.note)
-        return self._once(method, path, body, timeout_s, told)
-
-    def _once(
-        self,
-        method: str,
-        path: str,
-        body: Json | None,
-        timeout_s: float,
-        told: Callable[[Json], None] | None = None,
-    ) -> tuple[UnixConnection, http.client.HTTPResponse]:
-        connection = UnixConnection(self.home, timeout_s)
+        connection = self.connected(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
@@ -225,6 +193,23 @@ class Client:
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
         return connection, response
+
+    def connected(self, timeout_s: float) -> UnixConnection:
+        """A connection on which nothing was asked yet; its coordinator is started where that is wanted."""
+        connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
+        try:
+            connection.connect()
+            return connection
+        except NotRunningError as none:
+            if isinstance(self.place, RemoteCoordinator):  # that was its own decision
+                raise
+            if not self.works:
+                _unless_down(self.place, none)
+            if not self.starts:
+                raise
+        start_coordinator(self.place, self.note)
+        connection.connect()
+        return connection
 
 
 def _unless_down(home: Path, none: NotRunningError) -> None:
@@ -364,7 +349,7 @@ def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
 def _went_away(error: BaseException) -> StreamCutError:
     return StreamCutError(
         "the coordinator went away while it answered",
-        why=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
         fix="look before you repeat: pancode runs",
     )
 
@@ -378,17 +363,6 @@ def _check(response: http.client.HTTPResponse, data: bytes) -> None:
         problem = {}
     told = problem if isinstance(problem, dict) else {}
     raise ApiError({"message": f"the coordinator answered {response.status}", **told})
-
-
-def _exit_code(value: object) -> ExitCode:
-    try:
-        return ExitCode(int(str(value)))
-    except ValueError:
-        return ExitCode.INTERNAL
-
-
-def _details(value: object) -> dict[str, str]:
-    return {str(key): str(one) for key, one in value.items()} if isinstance(value, dict) else {}
 
 
 def _with(path: str, query: Mapping[str, object]) -> str:

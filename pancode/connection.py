@@ -14,8 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pancode.errors import ConfigError, UnavailableError, UsageError
+from pancode.errors import ApiError, ConfigError, PancodeError, UnavailableError, UsageError
+from pancode.remote.address import VARIABLE
+from pancode.remote.place import RemoteCoordinator, remote_of
 
+Place = Path | RemoteCoordinator
+"""Where a coordinator is: its home on this machine, or another machine."""
 Json = dict[str, Any]
 SOCKET = "api.sock"
 KEY_LOST = "key/LOST"
@@ -61,7 +65,30 @@ class NotRunningError(UnavailableError):
     code = "not_running"
 
 
+class FleetDownError(NotRunningError):
+    """No coordinator runs, because a person has taken the fleet down: nobody who only looks starts it."""
+
+    code = "fleet_down"
+    retryable = False
+
+
+def place_of(environ: Mapping[str, str]) -> Place:
+    """The coordinator that a command speaks with. ConfigError as `home_of` and for a bad address."""
+    return remote_of(environ) or home_here(environ)
+
+
 def home_of(environ: Mapping[str, str]) -> Path:
+    """The coordinator's home, for what reads or writes its files. UsageError: it is on another machine."""
+    there = remote_of(environ)
+    if there is not None:
+        raise there.refuse(
+            "this command reads or writes files of the coordinator's home, which is not here",
+            f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
+        )
+    return home_here(environ)
+
+
+def home_here(environ: Mapping[str, str]) -> Path:
     """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
     given = environ.get("PANCODE_HOME")
     user = Path(environ.get("HOME") or Path.home())
@@ -93,37 +120,58 @@ def reachable(folder: Path, name: str) -> Iterator[str]:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
+    """HTTP over a unix socket, or through the login on the machine where the coordinator is.
 
-    def __init__(self, home: Path, timeout_s: float) -> None:
+    `starts`, `works`: what another machine may do there that this one does itself, as for `Client`.
+    """
+
+    def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
         super().__init__("pancode", timeout=timeout_s)
-        self.home = home
+        self.place = place
+        self._wanted = (starts, works)
 
     def connect(self) -> None:
+        if isinstance(self.place, Path):
+            self._connect_here(self.place)
+            return
+        try:
+            self.sock = self.place.open(*self._wanted)
+        except ApiError as refused:
+            raise _not_running(refused) from refused
+        self.sock.settimeout(self.timeout)
+
+    def _connect_here(self, home: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         try:
-            with reachable(self.home, SOCKET) as path:
+            with reachable(home, SOCKET) as path:
                 self.sock.connect(path)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             self.close()
             raise NotRunningError(
-                f"no coordinator runs on {self.home}", why=str(exc), fix="pancode fleet up"
+                f"no coordinator runs on {home}", why=str(exc), fix="pancode fleet up"
             ) from exc
         except NotADirectoryError as exc:
             self.close()
             raise ConfigError(
-                f"{self.home} cannot be a folder",
+                f"{home} cannot be a folder",
                 why=f"a part of its path is a file: {exc.strerror}",
                 fix="set PANCODE_HOME to a folder of your own",
             ) from exc
         except OSError as exc:
             self.close()
             raise UnavailableError(
-                f"the coordinator's socket in {self.home} cannot be used",
+                f"the coordinator's socket in {home} cannot be used",
                 why=str(exc),
                 fix="run as the user whose home this is, or set PANCODE_HOME",
             ) from exc
+
+
+def _not_running(refused: ApiError) -> PancodeError:
+    """Callers tell by the class that none runs there."""
+    kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
+    kind = kinds.get(refused.code)
+    return refused if kind is None else kind(str(refused), why=refused.why, fix=refused.fix)
 
 
 def until_answered(
@@ -136,7 +184,7 @@ def until_answered(
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
     while not select.select([connection.sock], [], [], step)[0]:
-        seen = ask(connection.home, "/v1/snapshots", step)
+        seen = ask(connection.place, "/v1/snapshots", step)
         waited += step
         silent = 0.0 if seen is not None else silent + step
         if seen is not None and told is not None:
@@ -151,7 +199,9 @@ def until_answered(
 
 
 def pid_of(connection: UnixConnection) -> int | None:
-    """The process at the other end, as the system knows it."""
+    """The process at the other end, as the system knows it; None for one of another machine."""
+    if not isinstance(connection.place, Path):
+        return None
     try:
         raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     except (OSError, AttributeError):  # it is gone, or this system does not tell
@@ -169,14 +219,14 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
     return message, f"{error}; it may still be at work on this", fix
 
 
-def ask(home: Path, path: str, timeout_s: float) -> Json | None:
+def ask(place: Place, path: str, timeout_s: float) -> Json | None:
     """The coordinator's answer to that question; None when it cannot be read."""
-    connection = UnixConnection(home, timeout_s)
+    connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
         told = json.loads(connection.getresponse().read())
         return told if isinstance(told, dict) else None
-    except (OSError, http.client.HTTPException, UnavailableError, ValueError):
+    except (OSError, http.client.HTTPException, UnavailableError, ApiError, ValueError):
         return None
     finally:
         connection.close()

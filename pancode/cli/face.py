@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pancode.caller import environment, folder_here
 from pancode.caller import who as who
 from pancode.client import Client
-from pancode.connection import home_of
-from pancode.errors import UsageError, WorkspaceError
-
-# What bring-up may use of the caller's environment, for that call only.
-_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
+from pancode.connection import place_of
+from pancode.errors import UsageError
+from pancode.remote.place import forget_remote, remote_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,20 @@ class Face:
 
         Then the person is told of variables that the coordinator, which runs already, does not have.
         """
-        client = Client(home_of(os.environ), starts=starts, works=works, note=self.note)
+        client = Client(place_of(os.environ), starts=starts, works=works, note=self.note)
         if works:
             from pancode.cli.ignored_variables import unheeded
 
-            for warning in unheeded(client, here(), os.environ):
+            for warning in unheeded(client, folder_here(), os.environ):
                 self.note(f"warning: {warning}")
         return client
+
+    def acts_here(self, what: str) -> None:
+        """This command is about this machine, wherever the coordinator is."""
+        there = remote_of(os.environ)
+        if there is not None:
+            self.note(f"{what} is about this machine, not about {there}")
+            forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """The result: as JSON, or in words."""
@@ -87,17 +93,6 @@ def say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def here() -> str:
-    """The folder where the person stands; WorkspaceError where it was taken away meanwhile."""
-    try:
-        return os.getcwd()
-    except OSError as exc:
-        raise WorkspaceError(
-            "the folder where you stand is gone", why=str(exc), fix="cd into one that is there: cd ~"
-        ) from exc
-
-
 def caller() -> dict[str, Any]:
     """The caller, as the API's body."""
-    environ = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    return {"by": who(), "environ": environ}
+    return {"by": who(), "environ": environment()}

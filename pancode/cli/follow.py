@@ -27,7 +27,7 @@ TRIES = 60
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end; None when the person has detached."""
     try:
-        live, own = None, SetUpLine(Client(client.home, starts=False), run)
+        live, own = None, SetUpLine(Client(client.place, starts=False), run)
         with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
             for shape in changes(face, client, run):
                 if shape["state"] == "ended":
@@ -50,7 +50,7 @@ def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTran
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))
 
-    live = LiveTranscript(Client(face.client().home, starts=False), shape["run"], shape["runtime"], show)
+    live = LiveTranscript(Client(face.client().place, starts=False), shape["run"], shape["runtime"], show)
     live.start()
     return live
 

@@ -9,6 +9,7 @@ from typing import Any
 from pancode.client import Client
 from pancode.config.variables import PER_DISPATCH, VARIABLES
 from pancode.connection import home_of
+from pancode.remote.place import remote_of
 
 _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER_DISPATCH}
 
@@ -21,6 +22,9 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
     named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
     if not named:
         return []
+    remote = remote_of(environ)
+    if remote is not None:
+        return [f"{name} does not count: the coordinator on {remote} has its own" for name in named]
     from pancode.offline.settings import settings_here
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}

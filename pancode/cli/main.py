@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("fleet.setup", "every setting, its value and where that was set"),
     "web": ("web", "the web console in your browser, by a link that can be used once"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
+    "api-stdio": ("programs.api_stdio", "the coordinator's API for PANCODE_COORDINATOR of another machine"),
     "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
     "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
     "service": ("fleet.units", "the coordinator as a service: print its unit, install, remove it"),
@@ -116,8 +117,16 @@ def before(
             help="Show the version and the commit, and exit.",
         ),
     ] = False,
+    folder: Annotated[
+        str | None,
+        Option("-C", metavar="DIR", help="As if begun in DIR, of the machine where the coordinator is."),
+    ] = None,
 ) -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""
+    if folder is not None:
+        from pancode.caller import stand_in
+
+        stand_in(folder)
     if ctx.invoked_subcommand not in _SHOWS_VARIABLES:
         _heed_variables(as_json=bool(ctx.obj))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pancode.cli.doorpage import laid
 from pancode.cli.face import Face, who
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.connection import home_of
+from pancode.remote.place import remote_of
 
 app = Commands()
 _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
@@ -29,7 +31,12 @@ def web(
     """
     made = face.client().post("/v1/web/codes", {"by": who()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
-    opened = not (only_print or no_open or face.as_json) and _opened(face, url)
+    there = remote_of(os.environ)
+    if there is not None:
+        at = urlsplit(url)
+        way = f"ssh -L {at.port}:{at.hostname}:{at.port} {there}"
+        face.note(f"{there} serves it; where this machine does not reach it: {way}")
+    opened = there is None and not (only_print or no_open or face.as_json) and _opened(face, url)
     if not opened:
         face.note(f"the link can be used once, within {seconds} s")
     said = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"

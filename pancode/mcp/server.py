@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pancode import __version__
 from pancode.caller import who
 from pancode.client import Client
-from pancode.connection import home_of
+from pancode.connection import place_of
 from pancode.mcp import resources, tools
 from pancode.mcp.protocol import McpServer, ServerOffer
 
@@ -35,7 +35,7 @@ def serve() -> None:
 
 def _client(works: bool) -> Client:
     """`works`: a fleet that a person has taken down comes up for it, as for a dispatch by hand."""
-    return Client(home_of(os.environ), works=works, note=_note)
+    return Client(place_of(os.environ), works=works, note=_note)
 
 
 def offer(client: Callable[[bool], Client]) -> ServerOffer:

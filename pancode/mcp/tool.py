@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pancode.caller import folder, work_folder
 from pancode.client import Client, path_of
 from pancode.mcp.protocol import CallProgress, ParamsError
+from pancode.remote.place import remote_of
 
 Json = dict[str, Any]
 
@@ -28,9 +30,22 @@ class McpToolCall:
         return str(self.given[name])
 
     @property
-    def cwd(self) -> str:
-        """The caller's folder. A client starts the server in its own folder."""
-        return str(Path(self.given.get("cwd") or os.getcwd()).absolute())
+    def cwd(self) -> str | None:
+        """The caller's folder. A client starts the server in its own folder.
+
+        None: the coordinator is on another machine, and no folder there was named.
+        """
+        named = self.given.get("cwd")
+        if named is None or remote_of(os.environ) is None:
+            return folder() if named is None else str(Path(named).absolute())
+        if not Path(named).is_absolute():
+            raise ParamsError(f"cwd is a folder of the coordinator's machine, absolute; not {named[:100]}")
+        return str(named)
+
+    def where(self) -> Json:
+        """The folder of work, for a request. UsageError where none was named of another machine."""
+        cwd = self.cwd if self.given.get("workspace") == "none" else self.cwd or work_folder()
+        return {} if cwd is None else {"cwd": cwd}
 
     def run(self, *rest: str) -> str:
         """The route of the run that the call names."""

@@ -61,7 +61,7 @@ def _models(call: McpToolCall) -> Any:
 
 def _dispatch(call: McpToolCall) -> Any:
     """Dispatches as the command does, and answers as soon as the run is queued."""
-    body = {"by": call.by, "cwd": call.cwd, **call.given, **above()}
+    body = {**call.given, **call.where(), "by": call.by, **above()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
     if body.get("dry_run"):
         return answer

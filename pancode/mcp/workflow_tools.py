@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pancode.caller import above
+from pancode.caller import above, folder_here
 from pancode.client import path_of
+from pancode.connection import home_here
 from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, integer, string
+from pancode.remote.place import remote_of
 
 MOST_TASKS = 100
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
@@ -37,7 +39,9 @@ def _run_workflow(call: McpToolCall) -> Any:
     from pancode.config.workflows.reading import check_workflow
 
     flags = {name: call.given[name] for name in _OF_STEP if name in call.given}
-    source = WorkflowPlaces.seen_from(call.client.home, call.cwd, os.environ).find(call.text("workflow"))
+    remote = remote_of(os.environ) is not None  # files of workflows are read here, and sent
+    cwd = folder_here() if remote else call.cwd or folder_here()
+    source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))
     found = check_workflow(source.text, source.place, source.name, flags)
     if found.problems:
         raise found.problems[0]
@@ -45,7 +49,7 @@ def _run_workflow(call: McpToolCall) -> Any:
 
 
 def _begun(call: McpToolCall, body: Json) -> Any:
-    asked = {**body, "by": call.by, "cwd": call.cwd, **above()}
+    asked = {**body, "by": call.by, **call.where(), **above()}
     answer = call.client.post_work(
         "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
     )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.face import here, who
+from pancode.caller import work_folder
+from pancode.cli.face import who
 from pancode.cli.output.render import count, safe, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
@@ -60,7 +61,8 @@ def _absolute(scope: str) -> str:
     kind, _, path = scope.partition(":")
     if kind != "repo":
         return scope
-    return f"repo:{os.path.abspath(os.path.join(here(), os.path.expanduser(path)))}"
+    whole = os.path.expanduser(path)
+    return f"repo:{os.path.abspath(whole if os.path.isabs(whole) else os.path.join(work_folder(), whole))}"
 
 
 def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:

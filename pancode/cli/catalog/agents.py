@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.face import Face, here
+from pancode.caller import folder, folder_here
+from pancode.cli.face import Face
 from pancode.cli.output.render import safe, safe_block
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
@@ -27,14 +28,14 @@ app = Commands()
 
 def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
     asked = {key: value for key, value in query.items() if value is not None}
-    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=here(), **asked)
+    answer: dict[str, Any] = face.client().get(path_of("agents", *path), cwd=folder(), **asked)
     return answer
 
 
 def _agents_file() -> AgentsFile:
     from pancode.offline.agents import AgentsFile
 
-    return AgentsFile(home_of(os.environ), Path(here()), os.environ)
+    return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
 
 @app.group("agents", "pancode agents show reviewer", default="ls")

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
+from pancode.caller import folder, folder_here
 from pancode.cli.catalog.matrix import by_subscription, does, evidence_of, is_local_only, matrix
-from pancode.cli.face import Face, here
+from pancode.cli.face import Face
 from pancode.cli.output.render import safe
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
@@ -25,7 +26,7 @@ _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or g
 
 
 def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
-    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=here(), **query)
+    answer: dict[str, Any] = face.client().get(f"/v1/{what}", cwd=folder(), **query)
     return answer
 
 
@@ -152,7 +153,7 @@ def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) 
 def _show_rules(face: Face) -> None:
     from pancode.offline.safety import rules_here
 
-    answer = rules_here(home_of(os.environ), Path(here()), os.environ)
+    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
     for warning in answer["warnings"]:
         face.note(f"warning: {warning}")
     rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
@@ -186,7 +187,7 @@ def check_deed(
         if said is not None:
             named(said)
     deed = Deed(command, path, use or "write", level, read_only)
-    answer = judged_here(home_of(os.environ), Path(here()), os.environ, deed)
+    answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
     verdict = "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))

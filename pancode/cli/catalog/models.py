@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from pancode.caller import folder
 from pancode.cli.catalog.vendors import show_vendors
-from pancode.cli.face import here
 from pancode.cli.output.render import advice, safe, size, tokens
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
@@ -65,7 +65,7 @@ def list_models(
         raise UsageError("--node is about your own servers, --runtime about vendors", fix="leave one out")
     if runtime is not None:
         return show_vendors(face, runtime, tier)
-    answer: dict[str, Any] = face.client().get("/v1/models", cwd=here(), node=node, tier=tier)
+    answer: dict[str, Any] = face.client().get("/v1/models", cwd=folder(), node=node, tier=tier)
     face.show(answer, lambda: _models(answer["models"], tier))
 
 

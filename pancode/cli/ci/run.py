@@ -127,7 +127,8 @@ def _end(face: Face) -> None:
     except NotRunningError:
         from pancode.offline.server.leftovers import end_left
 
-        end_left(client.home)
+        if isinstance(client.place, Path):
+            end_left(client.place)
     except PancodeError as error:
         why = f"{error}: {error.why}" if error.why else str(error)
         face.note(f"the fleet stays up: {why}; take it down: pancode fleet down")

@@ -19,7 +19,7 @@ from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, Link, Nodes, option
 from pancode.cli.runs.events import changes
 from pancode.client import ApiError, Client, ServerEvent
-from pancode.connection import NotRunningError
+from pancode.connection import NotRunningError, Place
 from pancode.down import mark
 from pancode.errors import ExitCode, UnavailableError, UsageError
 
@@ -200,13 +200,17 @@ def down(
     try:
         answer = _down(face, client, nodes, now)
     except NotRunningError:
-        return _nobody_there(face, client.home, whole=not nodes)
+        return _nobody_there(face, client.place, whole=not nodes)
     face.show(answer, lambda: _troubles(answer["results"]) + ("stopped\n" if answer["stopped"] else ""))
     return _exit(answer["results"])
 
 
-def _nobody_there(face: Face, home: Path, whole: bool) -> int:
-    """A coordinator that was killed may have left its Valkey."""
+def _nobody_there(face: Face, home: Place, whole: bool) -> int:
+    """A coordinator that was killed may have left its Valkey; on another machine that is left to it."""
+    if not isinstance(home, Path):
+        told = {"results": [], "stopped": False, "left_behind": None}
+        face.show(told, lambda: f"no coordinator runs on {home}\n")
+        return ExitCode.DONE
     from pancode.offline.server.leftovers import end_left
 
     pid = end_left(home)
@@ -246,11 +250,17 @@ def wait_gone(client: Client) -> None:
     for _ in range(600):
         try:
             client.get("/v1/ping")
-        except UnavailableError:
-            if not (client.home / "api.sock").exists():
+        except UnavailableError as away:
+            home = client.place
+            gone = (
+                not (home / "api.sock").exists()
+                if isinstance(home, Path)
+                else isinstance(away, NotRunningError)
+            )
+            if gone:
                 return
         time.sleep(0.1)
-    raise UnavailableError("the coordinator does not end", fix=f"look at {client.home}/run/coordinator.log")
+    raise UnavailableError("the coordinator does not end", fix=f"look at {client.place}/run/coordinator.log")
 
 
 @fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from contextlib import suppress
 from typing import Annotated, Any
 
-from pancode.cli.face import Face
+from pancode.cli.face import Face, who
 from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
@@ -66,7 +65,7 @@ def rotate(
     Until then each is spoken to with the key that it knows, so nothing stops; receipts stay verifiable.
     The fleet up after that takes the old key off the nodes.
     """
-    answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": getpass.getuser()})
+    answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": who()})
     said = "the coordinator has a new key; next: pancode fleet up\n"
     face.show(answer, lambda: said + _listed(answer["keys"]))
 

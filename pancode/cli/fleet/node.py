@@ -18,6 +18,7 @@ from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, Label, Link, Node, label, many, option
 from pancode.client import Client, path_of
+from pancode.connection import home_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 app = Commands()
@@ -247,6 +248,7 @@ def login(
     """
     from pancode.offline.login import log_in
 
+    home_of(os.environ)  # it is this machine's SSH that goes there
     verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
     told = face.client().post(verb, asked)
     outcome = "not seen to its end"

@@ -10,6 +10,7 @@ from pancode.cli.output.render import safe
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.client import Client, path_of
+from pancode.connection import home_of
 from pancode.domain.nodes.inventories import InventoryHost
 from pancode.errors import ConflictError, UsageError
 from pancode.offline.ansible_inventory import known_fingerprint, read
@@ -35,6 +36,7 @@ def import_(
     A host key that your known_hosts has is taken, another one is asked for. Labels and slots follow
     `pancode_labels` and `pancode_slots`. A second time changes nothing; no machine is taken out.
     """
+    home_of(os.environ)  # the inventory, Ansible and known_hosts are this machine's
     entries = read(sources, group, dict(os.environ))
     client = face.client(works=True)
     there = {node["name"] for node in client.get("/v1/fleet")["nodes"]}

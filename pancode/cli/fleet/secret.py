@@ -10,6 +10,7 @@ from pancode.cli.face import Face
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, Node
 from pancode.client import path_of
+from pancode.connection import home_of
 from pancode.errors import UsageError
 
 app = Commands()
@@ -34,6 +35,7 @@ def set_(node: Node, name: str, face: Json) -> None:
     """
     from pancode.offline.login import set_secret
 
+    home_of(os.environ)  # it is this machine's SSH that goes there
     told = face.client().get(path_of("nodes", node))
     words = set_secret(told["name"], told["target"], name, _value(face, node, name), os.environ)
     face.show({"node": told["name"], "name": name, "said": words}, lambda: f"{told['name']}: {words}\n")

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from pancode.cli.face import Face, here
+from pancode.caller import folder_here
+from pancode.cli.face import Face
 from pancode.cli.output.render import safe
 from pancode.cli.output.tables import table
 from pancode.cli.output.tell import tell_error
@@ -47,8 +48,9 @@ def init(
         face.note(f"proposed for {path}:\n\n{text}")
         return face.agreed(f"Write {path}?", "--write")
 
+    face.acts_here("pancode init")
     answer = write_files(home_of(os.environ))
-    answer["project"] = proposed_here(Path(here()), agreed)
+    answer["project"] = proposed_here(Path(folder_here()), agreed)
     face.show(answer, lambda: _initialised(answer, shown=face.can_ask() and not write))
 
 
@@ -81,6 +83,7 @@ def demo(
     """
     from pancode.offline.demo import demo as offline
 
+    face.acts_here("pancode demo")
     if remove:
         count = offline.remove(os.environ, write=_narrator(face))
         face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
@@ -113,7 +116,7 @@ def show(
     """Every setting as it is in this folder."""
     from pancode.offline.settings import settings_here
 
-    rows, warnings = settings_here(home_of(os.environ), Path(here()), os.environ)
+    rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
     for warning in (*warnings, *_unheeded_here()):
         face.note(f"warning: {warning}")
     cells = [(r["key"], r["value"], *([r["origin"]] if origin else [])) for r in rows]
@@ -126,7 +129,7 @@ def _unheeded_here() -> list[str]:
     from pancode.cli.ignored_variables import unheeded
 
     try:
-        return unheeded(Client(home_of(os.environ), starts=False), here(), os.environ)
+        return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
     except UnavailableError:
         return []
 
@@ -138,6 +141,7 @@ def doctor(*, mend: Annotated[bool, option("Not there yet.", "--fix")] = False, 
 
     if mend:
         raise UsageError("pancode doctor --fix is not there yet", fix="pancode doctor", code="not_there_yet")
+    face.acts_here("pancode doctor")
     checks = examine(home_of(os.environ), os.environ)
     rows = [("ok" if c["ok"] else c["level"], c["what"], c["detail"]) for c in checks]
     face.show(
@@ -167,6 +171,7 @@ def serve(
     child: Annotated[bool, Option("--child", hidden=True)] = False,
 ) -> int:
     """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes go on."""
+    Face(as_json=False).acts_here("pancode serve")
     if check:
         Client(home_of(os.environ), starts=False).get("/v1/ping")
         return ExitCode.DONE

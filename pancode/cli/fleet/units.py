@@ -39,6 +39,7 @@ def show(
     """The very unit that install would write, and changes nothing."""
     from pancode.offline import units
 
+    face.acts_here("pancode service")
     if launchd and (system or node_home):
         raise UsageError("--launchd is about your own coordinator", fix="pancode service print --launchd")
     whose = _whose(system, user)
@@ -57,6 +58,7 @@ def install(*, system: System = False, user: User = None, face: Json) -> None:
     """From the next boot on it starts the coordinator. A second time changes nothing."""
     from pancode.offline import units
 
+    face.acts_here("pancode service")
     whose = _whose(system, user)
     answer = units.install(units.home_for(os.environ, whose), os.environ, whose)
     manager = "systemctl" if system else "systemctl --user"
@@ -69,6 +71,7 @@ def remove(*, system: System = False, user: User = None, face: Json) -> None:
     """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
     from pancode.offline import units
 
+    face.acts_here("pancode service")
     whose = _whose(system, user)
     answer = units.remove(units.home_for(os.environ, whose), os.environ, whose)
     face.show(answer, lambda: f"not restarted after reboot; {answer['name']} is gone\n")

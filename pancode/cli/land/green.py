@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pancode.cli.face import Face, here, who
+from pancode.caller import work_folder
+from pancode.cli.face import Face, who
 from pancode.cli.land.landing import FINE, LOOK_S, landing_line
 from pancode.cli.output.render import clip, safe
 from pancode.client import ApiError, Client, path_of
@@ -19,7 +20,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     The exit status, and whether any of them landed.
     """
     client = face.client()
-    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=here())["runs"]
+    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=work_folder())["runs"]
     if not rows:
         face.show({"landings": []}, lambda: "nothing to land: no run here is done, verified and not landed\n")
         return ExitCode.DONE, False

@@ -110,7 +110,7 @@ def call_off(face: Face, run: str) -> None:
     """Ctrl-C: it is called off where that is still possible, and what became of it is said in any case."""
     face.note("\ncalling the landing off ...")
     goes_on = f"not called off: it may still write into your tree.  look: pancode why {run}"
-    client = Client(face.client().home, starts=False)
+    client = Client(face.client().place, starts=False)
     try:
         told = _asked(client, run)
     except (KeyboardInterrupt, PancodeError):

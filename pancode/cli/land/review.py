@@ -11,7 +11,8 @@ from typing import Any
 
 import typer
 
-from pancode.cli.face import Face, here, who
+from pancode.caller import work_folder
+from pancode.cli.face import Face, who
 from pancode.cli.follow import summary
 from pancode.cli.land import landing
 from pancode.cli.output.render import draws, harmless, paint, patch, safe, safe_block, tone
@@ -38,7 +39,7 @@ def review(face: Json) -> int:
     change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
     """
     client = face.client()
-    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=here())["runs"]
+    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=work_folder())["runs"]
     asks = face.can_ask() and sys.stdout.isatty()
     if not rows or face.as_json or not asks:
         found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else rows

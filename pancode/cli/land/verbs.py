@@ -9,7 +9,7 @@ from typer import Argument
 from pancode.cli.face import Face
 from pancode.cli.land import green, landing, pulling
 from pancode.cli.land.pulling import PullWanted
-from pancode.cli.land.pushing import push
+from pancode.cli.land.pushing import check_push, push
 from pancode.cli.land.settling import settle
 from pancode.cli.output.render import at_head, safe, short_time
 from pancode.cli.output.tables import table
@@ -78,6 +78,7 @@ def land(
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)
+    check_push(push_to)
     pulling.check(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)

@@ -83,9 +83,9 @@ def _logged(text: str) -> Path:
     import shlex
     import time
 
-    from pancode.connection import home_of
+    from pancode.connection import home_here
 
-    log = home_of(os.environ) / COMMAND_LOG
+    log = home_here(os.environ) / COMMAND_LOG
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LOG_CAP:
         log.replace(log.with_suffix(".log.1"))

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from pancode.cli import face
-from pancode.connection import ask, home_of
+from pancode.caller import folder_here
+from pancode.connection import ask, home_here, home_of
 from pancode.errors import PancodeError
+from pancode.remote.place import remote_of
 
 MOST_RUNS = 50
 _FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
@@ -23,7 +24,9 @@ def _names(
 
     def names(incomplete: str) -> list[str]:
         try:
-            asked = {**query, "cwd": face.here()} if here else query
+            if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
+                return []
+            asked = {**query, "cwd": folder_here()} if here else query
             told = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
             return [str(one[key]) for one in told.get(what, [])]
         except (PancodeError, KeyError, TypeError):
@@ -53,7 +56,7 @@ def workflow_files(incomplete: str) -> list[str]:
         folder, _, begun = incomplete.rpartition("/")
         return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
     try:
-        found = WorkflowPlaces.seen_from(home_of(os.environ), face.here(), os.environ)
+        found = WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
         names = [text.name for text in found.all()]
     except PancodeError:
         names = []

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
-from pancode.cli.face import Face, here
+from pancode.caller import folder_here
+from pancode.cli.face import Face
 from pancode.cli.output.render import safe_block
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
@@ -47,7 +48,11 @@ def _top(project: bool) -> Path:
     if not project:
         return Path.home()
     done = subprocess.run(
-        ["git", "rev-parse", "--show-toplevel"], cwd=here(), capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--show-toplevel"],
+        cwd=folder_here(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise WorkspaceError("you stand in no repository", why=done.stderr.strip(), fix="cd into one")

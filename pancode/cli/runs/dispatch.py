@@ -12,9 +12,9 @@ from typing import Any
 import click
 import typer
 
-from pancode.caller import above
+from pancode.caller import above, folder, work_folder
 from pancode.cli.catalog.exams import admitted
-from pancode.cli.face import Face, here, who
+from pancode.cli.face import Face, who
 from pancode.cli.follow import summary, wait
 from pancode.cli.land.landing import landed, unless_landed
 from pancode.cli.output.render import safe, safe_block
@@ -224,7 +224,7 @@ def _preset(flag: str | None) -> str | None:
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request: only what was said."""
-    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller()}
+    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv
     return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
@@ -249,9 +249,13 @@ def said(given: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def of_caller() -> dict[str, Any]:
-    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one."""
-    about: dict[str, Any] = {"by": who(), "cwd": here()}
+def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one.
+
+    UsageError where its folder is on another machine than the coordinator, and the work is about files.
+    """
+    cwd = folder() if given.get("workspace") == "none" else work_folder()
+    about: dict[str, Any] = {"by": who(), **({"cwd": cwd} if cwd is not None else {})}
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:
         about["settings"] = settings

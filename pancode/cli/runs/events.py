@@ -86,7 +86,7 @@ def changes(
 
     def watch() -> None:
         with suppress(PancodeError):  # the look that the caller takes meets it, too, and says so
-            for _ in followed(face, Client(client.home, starts=False), {**(about or {}), "tail": 0}):
+            for _ in followed(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
                 happened.set()
 
     threading.Thread(target=watch, daemon=True).start()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
+from pancode.caller import work_folder
 from pancode.cli.face import Face, who
 from pancode.cli.parsing import completions, options
 from pancode.cli.parsing.lazy import Commands
@@ -93,7 +94,11 @@ def _zone() -> str:
 
 
 def _repo(word: str) -> str:
-    return word if word.startswith(_HTTPS) else str(Path(word).expanduser().resolve())
+    """A folder is one of the coordinator's machine."""
+    if word.startswith(_HTTPS):
+        return word
+    place = Path(word).expanduser()
+    return str((place if place.is_absolute() else Path(work_folder()) / place).resolve())
 
 
 def _work(
@@ -111,7 +116,7 @@ def _work(
         return {"workflow": request_of(steps_of(chain, task, given), given)}
     if batch is not None:
         return {"workflow": request_of(tasks_of([], batch, without_preset(said(given))), given)}
-    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(), "yes": given["yes"]}
+    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(given), "yes": given["yes"]}
     return {"dispatch": body if argv is None else {**body, "argv": argv}}
 
 

@@ -32,7 +32,7 @@ def begin(face: Face, body: dict[str, Any], given: dict[str, Any], *, land_last:
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The whole request: the steps, who asks, and the options that are about the whole workflow."""
-    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(), **_settings(given)}
+    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
     return {**asked, "yes": given["yes"]}
 
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.cli.face import here
+from pancode.caller import folder_here
 from pancode.config.workflows.finding import WorkflowPlaces, WorkflowText, decoded
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 from pancode.config.workflows.source import MOST_BYTES
-from pancode.connection import home_of
+from pancode.connection import home_here
 from pancode.errors import ConfigError
 
 STDIN = "standard input"
@@ -19,7 +19,7 @@ STDIN = "standard input"
 
 def places() -> WorkflowPlaces:
     """The folders where names of workflows are looked up."""
-    return WorkflowPlaces.seen_from(home_of(os.environ), here(), os.environ)
+    return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
 
 
 def text_of(word: str) -> WorkflowText:

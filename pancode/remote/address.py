@@ -1,0 +1,78 @@
+"""Reads the address of a coordinator on another machine: `ssh://[user@]host[:port][/home]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+from pancode.errors import ConfigError
+
+VARIABLE = "PANCODE_COORDINATOR"
+_HOST = re.compile(r"[A-Za-z0-9_:.%][A-Za-z0-9_:.%-]*")
+_USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddress:
+    """`home`: PANCODE_HOME on that machine; empty: the one of the login there."""
+
+    host: str
+    user: str = ""
+    port: int | None = None
+    home: str = ""
+
+    def words(self) -> list[str]:
+        """What ssh is told of it. The host comes after `--`, so that it can be no option."""
+        user = ["-l", self.user] if self.user else []
+        return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
+
+    def by_hand(self, command: str) -> str:
+        """That command of a person on that machine."""
+        port = f"-p {self.port} " if self.port else ""
+        return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {command}"
+
+
+def read_address(text: str) -> RemoteAddress:
+    """ConfigError `bad_coordinator` with the reason for anything else."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        _refuse(text, str(exc))
+    if parts.scheme != "ssh":
+        _refuse(text, "it does not begin with ssh://")
+    if parts.password is not None:
+        _refuse("", "it has a password; ssh asks for that itself")
+    if parts.query or parts.fragment:
+        _refuse(text, "it has more than user, host, port and path")
+    if not _HOST.fullmatch(host):
+        _refuse(text, f"{host!r} is no name of a host" if host else "it names no host")
+    user = unquote(parts.username or "")
+    if user and not _USER.fullmatch(user):
+        _refuse(text, f"{user!r} is no name of a user")
+    return RemoteAddress(_as_typed(parts.netloc, host), user, port or None, _home(text, parts.path))
+
+
+def _as_typed(netloc: str, lowered: str) -> str:
+    """With its capitals: a name in ~/.ssh/config may have some."""
+    at = netloc.lower().rfind(lowered)
+    return netloc[at : at + len(lowered)]
+
+
+def _home(text: str, path: str) -> str:
+    """`/~/x` is below the home of the login, as in git's addresses."""
+    home = unquote(path).rstrip("/")
+    if "\0" in home or "\n" in home:
+        _refuse(text, "its path has a character that no path has")
+    return home.removeprefix("/") if home.startswith("/~") else home
+
+
+def _refuse(text: str, why: str) -> NoReturn:
+    raise ConfigError(
+        f"{VARIABLE}{f'={text[:100]}' if text else ''} is no address of a coordinator",
+        why=why,
+        fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
+        code="bad_coordinator",
+    )

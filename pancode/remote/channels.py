@@ -1,0 +1,142 @@
+"""Carries many connections in frames over one pair of pipes, none waiting for another; for both ends."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import IntEnum
+
+PIECE = 64 * 1024
+WINDOW = 8 * PIECE
+"""Bytes of a connection that may be under way: who reads slowly holds up nobody but its own sender."""
+_HEAD = struct.Struct(">BII")
+
+
+class FrameKind(IntEnum):
+    """What a frame says about its channel."""
+
+    OPEN = 1
+    OPENED = 2
+    REFUSED = 3
+    DATA = 4
+    GRANT = 5
+    """So many bytes of DATA were taken, and as many more may come."""
+    END = 6
+
+
+class TunnelChannels:
+    """All channels of one link. `heard` gets the frames that open channels: kind, channel, payload."""
+
+    def __init__(self, source: int, sink: int, heard: Callable[[FrameKind, int, bytes], None]) -> None:
+        self._source, self._sink, self._heard = source, sink, heard
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._open: dict[int, TunnelChannel] = {}
+
+    def run(self) -> None:
+        """Take in frames until the link ends or says what is none; then every channel ends."""
+        with suppress(OSError, ValueError):
+            while (head := self._read(_HEAD.size)) is not None:
+                kind, number, length = _HEAD.unpack(head)
+                if length > PIECE or (payload := self._read(length)) is None:
+                    break
+                self._take(FrameKind(kind), number, payload)
+        with self._lock:
+            left = list(self._open.values())
+        for channel in left:
+            channel.take(None)
+
+    def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
+        """OSError where the link has ended."""
+        frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
+        with self._writing:
+            while frame:
+                frame = frame[os.write(self._sink, frame) :]
+
+    def carry(self, number: int, connection: socket.socket) -> None:
+        """What comes in the channel goes there, and the other way round, until one of them ends."""
+        channel = TunnelChannel(self, number, connection)
+        with self._lock:
+            self._open[number] = channel
+        channel.start()
+
+    def forget(self, number: int) -> None:
+        with self._lock:
+            self._open.pop(number, None)
+
+    def _take(self, kind: FrameKind, number: int, payload: bytes) -> None:
+        if kind in (FrameKind.OPEN, FrameKind.OPENED, FrameKind.REFUSED):
+            self._heard(kind, number, payload)
+            return
+        with self._lock:
+            channel = self._open.get(number)
+        if channel is None:  # it has ended here meanwhile
+            return
+        if kind is FrameKind.GRANT:
+            channel.grant(int.from_bytes(payload))
+        else:
+            channel.take(payload if kind is FrameKind.DATA else None)
+
+    def _read(self, count: int) -> bytes | None:
+        parts = bytearray()
+        while len(parts) < count:
+            piece = os.read(self._source, count - len(parts))
+            if not piece:
+                return None
+            parts += piece
+        return bytes(parts)
+
+
+class TunnelChannel:
+    """One connection, with a thread for each direction."""
+
+    def __init__(self, link: TunnelChannels, number: int, connection: socket.socket) -> None:
+        self._link, self._number, self._connection = link, number, connection
+        self._come: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._may = threading.Condition()
+        self._credit, self._ended = WINDOW, False
+
+    def start(self) -> None:
+        for work in (self._give, self._fetch):
+            threading.Thread(target=work, name=f"channel-{self._number}", daemon=True).start()
+
+    def take(self, data: bytes | None) -> None:
+        """Bytes that have come; None: no more will."""
+        self._come.put(data)
+
+    def grant(self, count: int) -> None:
+        with self._may:
+            self._credit += count
+            self._may.notify()
+
+    def _give(self) -> None:
+        with suppress(OSError):  # nobody reads here any more, or the link has ended
+            while (data := self._come.get()) is not None:
+                self._connection.sendall(data)
+                self._link.send(FrameKind.GRANT, self._number, len(data).to_bytes(4))
+        with self._may:
+            self._ended = True
+            self._may.notify()
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _fetch(self) -> None:
+        with suppress(OSError):
+            while data := self._connection.recv(PIECE):
+                with self._may:
+                    while self._credit < len(data) and not self._ended:
+                        self._may.wait()
+                    self._credit -= len(data)
+                if self._ended:
+                    break
+                self._link.send(FrameKind.DATA, self._number, data)
+        with suppress(OSError):
+            self._link.send(FrameKind.END, self._number)
+        self._link.forget(self._number)
+        self.take(None)
+        with suppress(OSError):
+            self._connection.close()

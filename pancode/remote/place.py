@@ -1,0 +1,82 @@
+"""The coordinator that PANCODE_COORDINATOR names: one login for a command, made at the first question."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+from collections.abc import Mapping
+
+from pancode.errors import UsageError
+from pancode.remote.address import VARIABLE, RemoteAddress, read_address
+from pancode.remote.hello import LoginFacts
+from pancode.remote.tunnel import Tunnel
+
+
+class RemoteCoordinator:
+    """A coordinator on another machine. All threads of a command share one login."""
+
+    def __init__(self, address: RemoteAddress) -> None:
+        self.address = address
+        self.folder: str | None = None
+        """The folder there in which the caller wants to stand, as it was typed."""
+        self._lock = threading.Lock()
+        self.tunnel: Tunnel | None = None
+        self._facts: LoginFacts | None = None
+
+    def __str__(self) -> str:
+        return self.address.host
+
+    def open(self, starts: bool, works: bool) -> socket.socket:
+        """A connection with it; the login is made again where it was cut. PancodeError."""
+        return self._there()[0].open(starts, works)
+
+    def facts(self) -> LoginFacts:
+        """What its machine says of this login."""
+        return self._there()[1]
+
+    def refuse(self, what: str, fix: str) -> UsageError:
+        """The error for what only a command on that machine can do."""
+        why = f"{VARIABLE} says that the coordinator is on {self.address.host}"
+        return UsageError(what, why=why, fix=fix, code="not_from_here")
+
+    def _there(self) -> tuple[Tunnel, LoginFacts]:
+        with self._lock:
+            if self.tunnel is None or self._facts is None or self.tunnel.cut:
+                self.end()
+                tunnel = Tunnel(self.address, self.folder)
+                self._facts = tunnel.begin()
+                self.tunnel = tunnel
+            return self.tunnel, self._facts
+
+    def end(self) -> None:
+        """The login is over."""
+        if self.tunnel is not None:
+            self.tunnel.close()
+            self.tunnel = None
+
+
+_known: dict[str, RemoteCoordinator] = {}
+
+
+def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
+    """The one that the variable names; None: the coordinator is on this machine. ConfigError."""
+    text = environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    if text not in _known:
+        _known[text] = RemoteCoordinator(read_address(text))
+        atexit.register(_known[text].end)
+    return _known[text]
+
+
+def cut_link() -> str:
+    """Says which link was cut, and why, where one was; else empty."""
+    cut = [one.tunnel for one in _known.values() if one.tunnel is not None and one.tunnel.cut]
+    return cut[0].lost().words if cut else ""
+
+
+def forget_remote() -> None:
+    """From now on this process, and what it starts, acts on this machine."""
+    os.environ.pop(VARIABLE, None)

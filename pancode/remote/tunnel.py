@@ -1,0 +1,210 @@
+"""One `ssh` process that leads to a coordinator on another machine, with any number of connections in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from pancode.errors import ApiError, PancodeError, UnavailableError
+from pancode.remote.address import RemoteAddress
+from pancode.remote.channels import FrameKind, TunnelChannels
+from pancode.remote.hello import MOST_LINE, PROTOCOL, LoginFacts, line_of, read_line
+
+COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
+"""Fixed text for any login shell there: what is particular goes over standard input."""
+_OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
+_DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
+"""Ctrl-C is for the command, which may have something to say to the coordinator because of it."""
+HELLO_S = 180.0
+"""A person may have to type a password, or to touch a key."""
+OPEN_S = 90.0
+"""A coordinator that has to be started takes up to a minute."""
+ENDS_S = 3.0
+_MISSING, _SSH_FAILED = (126, 127), 255
+
+
+class Tunnel:
+    """From `begin` on until it is cut or closed; `open` is for any thread."""
+
+    def __init__(self, address: RemoteAddress, folder: str | None) -> None:
+        self.address = address
+        self._folder = folder
+        self._numbers, self._lock = count(1), threading.Lock()
+        self._answers: dict[int, tuple[threading.Event, list[tuple[FrameKind, bytes]]]] = {}
+        self._words: deque[str] = deque(maxlen=20)
+        self.cut = False
+
+    def begin(self) -> LoginFacts:
+        """Log in, and hear what is there. UnavailableError, or what the other end refuses."""
+        if shutil.which("ssh") is None:
+            raise UnavailableError(
+                "there is no program ssh here", fix="install OpenSSH's client", code="no_ssh"
+            )
+        self._ssh = subprocess.Popen(
+            [*_DEAF, "ssh", *_OPTIONS, *self.address.words(), f"sh -c '{COMMAND}'"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._ssh.stdin is not None and self._ssh.stdout is not None
+        self._listener = threading.Thread(target=self._listen_to_ssh, daemon=True)
+        self._listener.start()
+        self._in, self._out = self._ssh.stdin.fileno(), self._ssh.stdout.fileno()
+        try:
+            facts = self._greeted()
+        except BaseException:
+            self.close()
+            raise
+        self._channels = TunnelChannels(self._out, self._in, self._heard)
+        threading.Thread(target=self._carry, name="tunnel", daemon=True).start()
+        return facts
+
+    def open(self, starts: bool, works: bool) -> socket.socket:
+        """A connection with the coordinator there, as a local one; refused as the other end says."""
+        ours, theirs = socket.socketpair()
+        number, told = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
+        self._answers[number] = told
+        try:
+            wanted = json.dumps({"starts": starts, "works": works}).encode()
+            self._channels.carry(number, theirs)
+            self._channels.send(FrameKind.OPEN, number, wanted)
+            told[0].wait(OPEN_S)
+        except OSError:
+            self.cut = True
+        finally:
+            del self._answers[number]
+        if told[1] and told[1][0][0] is FrameKind.OPENED:
+            return ours
+        ours.close()
+        raise _refusal(told[1][0][1]) if told[1] else self.lost()
+
+    def lost(self) -> UnavailableError:
+        """The error for a link that has ended, or on which nothing comes."""
+        why = self._last_words() if self.cut else f"nothing came for {OPEN_S:.0f} s"
+        message = f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} is silent"
+        return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
+
+    def close(self) -> None:
+        """End the login; whoever still reads in it sees its end."""
+        with suppress(OSError):
+            if self._ssh.stdin is not None:
+                self._ssh.stdin.close()
+        try:
+            self._ssh.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            self._ssh.kill()
+            self._ssh.wait()
+
+    def _greeted(self) -> LoginFacts:
+        said: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
+        with suppress(BrokenPipeError):  # then ssh's own words say why
+            os.write(self._in, line_of(said))
+        told = self._first_line()
+        if told is None:
+            raise self._no_answer()
+        if "error" in told:
+            raise ApiError(told["error"])
+        if told.get("protocol") != PROTOCOL:
+            raise self._other_version(f"it has PanCode {told.get('version')}")
+        return _facts(told)
+
+    def _first_line(self) -> dict[str, Any] | None:
+        """None where the output ends without it."""
+        line = bytearray()
+        while select.select([self._out], [], [], HELLO_S)[0]:
+            byte = os.read(self._out, 1)  # one by one: what comes behind it belongs to the channels
+            if not byte:
+                return None
+            line += byte
+            if byte == b"\n" or len(line) > MOST_LINE:
+                told = read_line(bytes(line))
+                if told is not None:
+                    return told
+                line.clear()
+        raise UnavailableError(
+            f"{self.address.host} did not answer in time",
+            why=self._last_words() or f"nothing came for {HELLO_S:.0f} s",
+            fix=self.address.by_hand("pancode fleet status"),
+            code="ssh_failed",
+        )
+
+    def _no_answer(self) -> PancodeError:
+        try:
+            status = self._ssh.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            status = -1
+        self._listener.join(ENDS_S)
+        host, why = self.address.host, self._last_words() or f"ssh ended with {status}"
+        if status == _SSH_FAILED:
+            fix = f"until this works: {self.address.by_hand('true')}"
+            return UnavailableError(f"ssh does not get to {host}", why=why, fix=fix, code="ssh_failed")
+        if status in _MISSING:
+            fix = f"install PanCode there, until this works: {self.address.by_hand('pancode --version')}"
+            return UnavailableError(
+                f"{host} has no command pancode", why=why, fix=fix, code="pancode_missing"
+            )
+        return self._other_version(why)
+
+    def _other_version(self, why: str) -> PancodeError:
+        return UnavailableError(
+            f"the PanCode of {self.address.host} cannot be driven from here",
+            why=why,
+            fix=f"the same version on both: pancode --version; {self.address.by_hand('pancode --version')}",
+            code="other_version",
+        )
+
+    def _listen_to_ssh(self) -> None:
+        """Its words are kept; a person sees them at once, who may have to do something."""
+        assert self._ssh.stderr is not None
+        shown = sys.stderr.isatty()
+        for raw in self._ssh.stderr:
+            text = raw.decode("utf-8", "replace").strip()
+            self._words.append(text)
+            if shown and not hasattr(self, "_channels"):
+                sys.stderr.write(f"{text}\n")
+
+    def _last_words(self) -> str:
+        return "; ".join([word for word in self._words if word][-3:])
+
+    def _carry(self) -> None:
+        self._channels.run()
+        self.cut = True
+        for event, _ in list(self._answers.values()):
+            event.set()
+
+    def _heard(self, kind: FrameKind, number: int, payload: bytes) -> None:
+        waiting = self._answers.get(number)
+        if waiting is not None:
+            waiting[1].append((kind, payload))
+            waiting[0].set()
+
+
+def _refusal(payload: bytes) -> PancodeError:
+    try:
+        told = json.loads(payload)
+    except ValueError:
+        told = {}
+    return ApiError(told if isinstance(told, dict) else {})
+
+
+def _facts(told: Mapping[str, Any]) -> LoginFacts:
+    environ = told.get("environ")
+    folder = told.get("folder")
+    return LoginFacts(
+        str(told.get("version")),
+        str(told.get("user")),
+        {str(k): str(v) for k, v in environ.items()} if isinstance(environ, dict) else {},
+        None if folder is None else str(folder),
+    )

@@ -1,0 +1,236 @@
+"""PANCODE_COORDINATOR: the real command line drives a coordinator through `ssh`, a stand-in and a real sshd."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faces.conftest import ROOT, Served, Shell, until
+
+pytestmark = pytest.mark.slow
+
+STAND_IN = """#!/bin/sh
+echo x >> {folder}/logins
+while [ "$1" != -- ]; do [ "$1" = -l ] && [ "$2" = nobody ] && {{ echo "Permission denied (publickey)." >&2; exit 255; }}
+  shift; done
+case $2 in bare) echo "sh: 1: pancode: not found" >&2; exit 127;; old) echo "no command api-stdio" >&2; exit 2;; esac
+[ "$2" = noisy ] && echo "Welcome to noisy"
+exec sh -c "$3"
+"""
+NO_FILES = ("--runtime", "shell", "--workspace", "none")
+
+
+class Laptop(Shell):
+    """A command line with a HOME of its own, whose `ssh` and whose address are given."""
+
+    address = "ssh://desk"
+
+    def environ(self) -> dict[str, str]:
+        path = f"{self.cwd / 'bin'}:{os.environ['PATH']}"
+        kept = {k: v for k, v in super().environ().items() if k != "PANCODE_HOME"}
+        return {
+            **kept,
+            "PATH": path,
+            "PANCODE_COORDINATOR": f"{self.address}{self.home}",
+            "HOME": str(self.cwd),
+        }
+
+    def logins(self) -> int:
+        file = self.cwd / "logins"
+        return len(file.read_text().split()) if file.exists() else 0
+
+
+def program(place: Path, text: str) -> None:
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text)
+    place.chmod(0o755)
+
+
+@pytest.fixture
+def laptop(home: Path, tmp_path: Path) -> Iterator[Laptop]:
+    program(tmp_path / "bin/ssh", STAND_IN.format(folder=tmp_path))
+    program(tmp_path / "bin/pancode", f'#!/bin/sh\nexec {sys.executable} -m pancode "$@"\n')
+    shell = Laptop(home, tmp_path)
+    yield shell
+    shell.end_all()
+
+
+def test_a_run_is_dispatched_followed_and_looked_at_with_one_login_each(
+    served: Served, laptop: Laptop
+) -> None:
+    laptop.address = "ssh://noisy"
+    said = laptop("dispatch", *NO_FILES, "--json", "slow 20")
+    assert said.status == 0 and said.data["outcome"] == "done", said.err
+    assert laptop.logins() == 1
+    logs = laptop("runs", "logs", "-f", "last")
+    assert logs.status == 0 and logs.out.count("\n") >= 20
+    assert laptop.logins() == 2
+    shown = laptop("runs", "show", "last", "--json").data
+    assert shown["created_by"] == subprocess.check_output(["id", "-un"], text=True).strip()
+    assert not (laptop.cwd / ".pancode").exists()
+
+
+def test_files_of_this_machine_do_not_travel_and_a_folder_there_is_named(
+    served: Served, laptop: Laptop
+) -> None:
+    refused = laptop("dispatch", "--runtime", "shell", "--json", "true")
+    assert refused.status == 2 and refused.error["code"] == "not_from_here" and "-C" in refused.error["fix"]
+    assert laptop("-C", "nowhere", "dispatch", "--runtime", "shell", "true").status == 7
+    (laptop.cwd / "there").mkdir()
+    planned = laptop("-C", "there", "dispatch", "--runtime", "shell", "--dry-run", "--json", "true")
+    assert planned.status == 0 and planned.data["admitted"], planned.err
+
+
+def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
+    served: Served, laptop: Laptop
+) -> None:
+    for words in (
+        ("config", "show"),
+        ("queue", "info"),
+        ("safety", "show"),
+        ("notify", "secret", "x"),
+        ("node", "login", "x", "claude"),
+        ("land", "last", "--push", "origin", "b"),
+        ("review",),
+    ):
+        said = laptop(*words, "--json")
+        assert (said.status, said.error["code"]) == (2, "not_from_here"), (words, said.err)
+    here = laptop("doctor")
+    assert "pancode doctor is about this machine, not about desk" in here.err
+    assert laptop.logins() <= 1  # only `review` asks for the folder there
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "words"),
+    [
+        ("ssh://nobody@desk", "ssh_failed", "Permission denied"),
+        ("ssh://bare", "pancode_missing", "not found"),
+        ("ssh://old", "other_version", "api-stdio"),
+    ],
+)
+def test_a_machine_that_cannot_be_driven_says_why(
+    laptop: Laptop, address: str, code: str, words: str
+) -> None:
+    laptop.address = address
+    said = laptop("runs", "--json")
+    assert (said.status, said.error["code"]) == (6, code) and words in said.error["why"]
+    assert address.removeprefix("ssh://").split("@")[-1] in said.error["message"] and said.error["fix"]
+
+
+def test_without_ssh_and_with_a_bad_address(laptop: Laptop) -> None:
+    (laptop.cwd / "bin/ssh").unlink()
+    for name in ("sh", "env"):
+        (laptop.cwd / "bin" / name).symlink_to(f"/bin/{name}")
+    alone = {**laptop.environ(), "PATH": str(laptop.cwd / "bin")}
+    run = [sys.executable, "-m", "pancode", "runs", "--json"]
+    for environ, status, code in (
+        (alone, 6, "no_ssh"),
+        ({**alone, "PANCODE_COORDINATOR": "ssh://-oProxyCommand=x"}, 3, "bad_coordinator"),
+    ):
+        done = subprocess.run(run, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == status and json.loads(done.stderr)["error"]["code"] == code
+
+
+def test_a_link_that_is_cut_is_begun_anew_and_the_run_is_seen_to_its_end(
+    served: Served, laptop: Laptop
+) -> None:
+    go = laptop.cwd / "go"
+    waiting = laptop.begin("dispatch", *NO_FILES, f"held {go}")
+    until(lambda: "running" in laptop("runs").out, "it runs")
+    before = laptop.logins()
+    for pid in _ends_of(laptop):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: laptop.logins() > before, "a second login")
+    go.touch()
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0 and b"done" in out, err
+    assert b"the coordinator is away" in err and b"the link to desk was cut" in err
+
+
+def test_nobody_serves_there_and_nobody_is_started_by_who_only_looks(laptop: Laptop) -> None:
+    said = laptop("fleet", "down")
+    assert said.status == 0 and "no coordinator runs on desk" in said.out
+    assert not (laptop.home / "api.sock").exists()
+
+
+def test_large_answers_and_a_slow_reader(served: Served, laptop: Laptop) -> None:
+    for _ in range(3):
+        assert laptop("dispatch", *NO_FILES, "--detach", "x" * 900_000).status == 0
+    reader = laptop.begin("runs", "--json")
+    assert reader.stdout is not None
+    first = reader.stdout.read(1)
+    rest, err = reader.communicate(timeout=60)
+    assert len(json.loads(first + rest)["runs"]) == 3, err
+
+
+def _ends_of(laptop: Laptop) -> list[int]:
+    """The far ends of this laptop's logins."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            mine = str(laptop.cwd).encode() in (place / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"api-stdio" in words and mine:
+            found.append(int(place.name))
+    return found
+
+
+@pytest.fixture
+def sshd(laptop: Laptop) -> Iterator[int]:
+    """A real server for this user on a port of its own; the real ssh goes there by its configuration."""
+    (laptop.cwd / "bin/ssh").unlink()
+    keys = laptop.cwd / ".ssh"
+    keys.mkdir(mode=0o700)
+    for name in ("host", "mine"):
+        subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", keys / name], check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    lines = [
+        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {keys}/host", "UsePAM no", "StrictModes no",
+        f"AuthorizedKeysFile {keys}/mine.pub", "PidFile none",
+        f"SetEnv PATH={laptop.cwd}/bin:{os.environ['PATH']} PYTHONPATH={ROOT}",
+    ]  # fmt: skip
+    (keys / "sshd_config").write_text("\n".join(lines) + "\n")
+    client = [
+        "Host desk", "HostName 127.0.0.1", f"Port {port}", f"IdentityFile {keys}/mine", "IdentitiesOnly yes",
+        f"UserKnownHostsFile {keys}/known", "StrictHostKeyChecking accept-new", "BatchMode yes",
+    ]  # fmt: skip
+    (keys / "config").write_text("\n".join(client) + "\n")
+    found = shutil.which("ssh")
+    program(laptop.cwd / "bin/ssh", f'#!/bin/sh\nexec {found} -F {keys}/config "$@"\n')
+    program_path = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program_path is not None
+    Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen([program_path, "-D", "-e", "-f", keys / "sshd_config"], stderr=subprocess.PIPE)
+    until(lambda: _listens(port), "sshd listens")
+    yield port
+    server.terminate()
+    server.communicate(timeout=10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_real_sshd_and_a_real_ssh_with_its_own_configuration(
+    served: Served, laptop: Laptop, sshd: int
+) -> None:
+    said = laptop("dispatch", *NO_FILES, "--json", "slow 20")
+    assert said.status == 0 and said.data["outcome"] == "done", said.err
+    assert laptop("runs", "logs", "-f", "last").out.count("\n") >= 20
+    laptop.address = "ssh://127.0.0.1:1"
+    gone = laptop("runs", "--json")
+    assert (gone.status, gone.error["code"]) == (6, "ssh_failed") and "refused" in gone.error["why"]
