@@ -10,6 +10,8 @@ from typing import Any
 
 from pancode.caller import folder, work_folder
 from pancode.client import Client, path_of
+from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, Right
+from pancode.domain.access.scopes import Risk
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.remote.place import remote_of
 
@@ -54,29 +56,32 @@ class McpToolCall:
 
 @dataclass(frozen=True, slots=True)
 class McpTool:
-    """`looks`: it changes nothing. `destroys`: what it changes cannot be undone by another call.
+    """`route` is the one of the API that it is about; `right` is what that route needs and may bring about.
 
-    `begins`: it begins work, for which a fleet comes up that a person has taken down.
+    A test holds both against the table of routes, which is not loaded here: it takes too long.
     """
 
     name: str
     description: str
     do: Callable[[McpToolCall], Any]
+    route: str
     fields: Json = field(default_factory=dict)
     required: tuple[str, ...] = ()
-    looks: bool = True
-    destroys: bool = False
-    begins: bool = False
+    right: Right = READS
+
+    @property
+    def begins(self) -> bool:
+        """It begins work, for which a fleet comes up that a person has taken down."""
+        return self.right in (DISPATCHES, ANSWERS)
 
     def listed(self) -> Json:
         """As `tools/list` shows it."""
         schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
-        hints = {"readOnlyHint": self.looks, "destructiveHint": self.destroys, "openWorldHint": False}
         return {
             "name": self.name,
             "description": self.description,
             "inputSchema": {**schema, "additionalProperties": False},
-            "annotations": hints,
+            "annotations": hints_of(self.right.risk),
         }
 
     def check(self, given: Json) -> None:
@@ -89,6 +94,16 @@ class McpTool:
             kind = self.fields[name]["type"]
             if not isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, bool)):
                 raise ParamsError(f"{name} must be of type {kind}")
+
+
+def hints_of(risk: Risk) -> Json:
+    """What a client is told of a tool with that risk. A fleet is a closed world: its own machines."""
+    return {
+        "readOnlyHint": risk is Risk.LOOKS,
+        "destructiveHint": risk is Risk.FINAL,
+        "idempotentHint": risk is Risk.LOOKS,
+        "openWorldHint": False,
+    }
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

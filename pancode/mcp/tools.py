@@ -8,8 +8,10 @@ from typing import Any
 
 from pancode.caller import above
 from pancode.client import LAND_S, Client
+from pancode.domain.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
+from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
 from pancode.mcp.tool import CWD, RUN, McpTool, McpToolCall, integer, string
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 
@@ -134,23 +136,37 @@ TOOLS: tuple[McpTool, ...] = (
         "fleet_status",
         "Machines of the PanCode fleet: which are online, their slots, runtimes and running work.",
         _fleet,
+        "GET /v1/fleet",
     ),
-    McpTool("agents", "Agent definitions to dispatch with: what each is for.", _agents, {"cwd": CWD}),
-    McpTool("models", "Models to choose from, local and remote, with prices.", _models, {"cwd": CWD}),
+    McpTool(
+        "agents",
+        "Agent definitions to dispatch with: what each is for.",
+        _agents,
+        "GET /v1/agents",
+        {"cwd": CWD},
+    ),
+    McpTool(
+        "models",
+        "Models to choose from, local and remote, with prices.",
+        _models,
+        "GET /v1/models",
+        {"cwd": CWD},
+    ),
     McpTool(
         "dispatch",
         "Hand a coding task to an agent on one of the fleet's machines. Answers at once with the id of a run "
         "that works in the background on a snapshot of the repository; call wait, then run_show and diff.",
         _dispatch,
+        "POST /v1/runs",
         _DISPATCH,
         ("task",),
-        looks=False,
-        begins=True,
+        right=DISPATCHES,
     ),
     McpTool(
         "wait",
         f"Wait for a run to end, at most {WAIT_MOST_S} s; call again while it goes on.",
         _wait,
+        "GET /v1/runs/{run}/brief",
         {"run": RUN, "seconds": integer("how long to wait", WAIT_MOST_S)},
         ("run",),
     ),
@@ -158,6 +174,7 @@ TOOLS: tuple[McpTool, ...] = (
         "runs",
         "The newest runs of the fleet with state, outcome, agent and machine.",
         _runs,
+        "GET /v1/runs",
         {
             "limit": integer("how many", ROWS),
             "outcome": string("only runs that are or ended so: running, pending, done, error, lost ..."),
@@ -170,6 +187,7 @@ TOOLS: tuple[McpTool, ...] = (
         "run_show",
         "All of one run: the agent's answer, gates, changed files, tokens and cost, receipt.",
         _run,
+        "GET /v1/runs/{run}",
         {"run": RUN},
         ("run",),
     ),
@@ -177,6 +195,7 @@ TOOLS: tuple[McpTool, ...] = (
         "why",
         "Every decision about a run in words: why it waits, where it was placed, why it failed.",
         _why,
+        "GET /v1/runs/{run}/why",
         {"run": RUN},
         ("run",),
     ),
@@ -184,6 +203,7 @@ TOOLS: tuple[McpTool, ...] = (
         "logs",
         f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset.",
         _logs,
+        "GET /v1/runs/{run}/log",
         {
             "run": RUN,
             "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
@@ -195,6 +215,7 @@ TOOLS: tuple[McpTool, ...] = (
         "diff",
         "The change that a run made, as a patch; stat: only files and counts.",
         _diff,
+        "GET /v1/runs/{run}/diff",
         {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
         ("run",),
     ),
@@ -202,23 +223,29 @@ TOOLS: tuple[McpTool, ...] = (
         "stop",
         "Stop a run. What it has done so far is kept and billed.",
         _stop,
+        "POST /v1/runs/{run}/stop",
         {"run": RUN, "reason": string("why, for the record")},
         ("run",),
-        looks=False,
-        destroys=True,
+        right=DROPS,
     ),
     McpTool(
         "land",
         "Bring the change of a finished run into the user's working tree, after its gates. Ask the user "
         "first.",
         _land,
+        "POST /v1/runs/{run}/land",
         {"run": RUN},
         ("run",),
-        looks=False,
-        destroys=True,
+        right=LANDS,
     ),
-    McpTool("budget", "What may be spent, was spent and is held, in USD, tokens and minutes.", _budget),
+    McpTool(
+        "budget",
+        "What may be spent, was spent and is held, in USD, tokens and minutes.",
+        _budget,
+        "GET /v1/budget",
+    ),
     *WORKFLOW_TOOLS,
+    *SCHEDULE_TOOLS,
 )
 BY_NAME = {tool.name: tool for tool in TOOLS}
 

@@ -8,6 +8,7 @@ from typing import Any
 from pancode.caller import above, folder_here
 from pancode.client import path_of
 from pancode.connection import home_here
+from pancode.domain.access.rights import ANSWERS, DISPATCHES, DROPS, TELLS
 from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, integer, string
 from pancode.remote.place import remote_of
 
@@ -87,6 +88,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "Hand over several independent coding tasks at once; each becomes a run on one of the machines. "
         "Answers at once with the id of a workflow.",
         _batch,
+        "POST /v1/workflows",
         {
             "tasks": {
                 "type": "array",
@@ -98,27 +100,27 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             **_COMMON,
         },
         ("tasks",),
-        looks=False,
-        begins=True,
+        right=DISPATCHES,
     ),
     McpTool(
         "run_workflow",
         "Run a workflow file by name: steps that build on each other, such as explore-then-build, "
         "review-loop, parallel-review, plan-build-verify, fix-the-tests, red-team.",
         _run_workflow,
+        "POST /v1/workflows",
         {
             "workflow": string("name or path of the workflow file"),
             "input": string("what is to be done"),
             **_COMMON,
         },
         ("workflow",),
-        looks=False,
-        begins=True,
+        right=DISPATCHES,
     ),
     McpTool(
         "workflow_show",
         "Steps of a batch, chain or race with state, run and reason, and the cost so far.",
         _show,
+        "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
         ("workflow",),
     ),
@@ -126,41 +128,43 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "workflow_stop",
         "Stop all runs of a workflow. What they have done so far is kept and billed.",
         _stop,
+        "POST /v1/workflows/{workflow}/stop",
         {"workflow": _WORKFLOW},
         ("workflow",),
-        looks=False,
-        destroys=True,
+        right=DROPS,
     ),
     McpTool(
         "inbox",
         "What waits for a person: questions, runs to start, changes to land. People approve, no agent.",
         _inbox,
+        "GET /v1/inbox",
     ),
     McpTool(
         "answer",
         "Answer the question with which a run has ended; it goes on in a new run. Ask the user first.",
         _answer,
+        "POST /v1/runs/{run}/answer",
         {"run": RUN, "text": string("the answer, or the number of a choice")},
         ("run", "text"),
-        looks=False,
-        begins=True,
+        right=ANSWERS,
     ),
     McpTool(
         "tell",
         "Words of the user for the agent of a run: with its task, at its next turn where its program takes "
         "words, else kept; the answer says which.",
         _tell,
+        "POST /v1/runs/{run}/tell",
         {"run": RUN, "text": string("the words")},
         ("run", "text"),
-        looks=False,
+        right=TELLS,
     ),
     McpTool(
         "continue_run",
         "Go on from the result of a finished run, in its session where that is kept, with a remark.",
         _continue,
+        "POST /v1/runs/{run}/continue",
         {"run": RUN, "text": string("what is to be done next")},
         ("run",),
-        looks=False,
-        begins=True,
+        right=DISPATCHES,
     ),
 )

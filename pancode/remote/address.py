@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pancode.errors import ConfigError
 
 VARIABLE = "PANCODE_COORDINATOR"
-_HOST = re.compile(r"[A-Za-z0-9_:.%][A-Za-z0-9_:.%-]*")
+_HOST = re.compile(r"[A-Za-z0-9_:.][A-Za-z0-9_:.-]*")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
 
 

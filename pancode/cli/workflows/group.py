@@ -9,7 +9,7 @@ from typer import Argument
 from pancode.cli.face import Face, who
 from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time
 from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
+from pancode.cli.parsing import completions, paging
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.cli.workflows.begin import awaited
@@ -34,6 +34,8 @@ def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
     kind: Annotated[Literal["batch", "chain", "graph", "race"] | None, option("Only these.", "K")] = None,
+    cursor: paging.Cursor = None,
+    whole: paging.Whole = False,
     files: Annotated[bool, option("The files that have a name, as `workflow files`.", "--files")] = False,
     face: Json,
 ) -> None:
@@ -41,14 +43,19 @@ def ls(
     if files:
         _list_files(face)
     else:
-        list_newest(face, number, kind)
+        list_newest(face, number, kind, cursor, whole=whole)
 
 
-def list_newest(face: Face, number: int, kind: str | None) -> None:
-    """Of one kind, or of all."""
-    found = face.client().get("/v1/workflows", limit=number if kind is None else MOST)["workflows"]
-    found = [one for one in found if kind in (None, one["kind"])][:number]
-    face.show({"workflows": found}, lambda: listed(found))
+def list_newest(
+    face: Face, number: int, kind: str | None, cursor: str | None = None, *, whole: bool = False
+) -> None:
+    """Of one kind, or of all; `next` only where a page has every workflow up to there."""
+    client, most = face.client(), number if kind is None else MOST
+    answer = paging.page(client, "/v1/workflows", "workflows", most, cursor, whole=whole)
+    found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
+    found = found if whole else found[:number]
+    next_ = answer["next"] if kind is None else None
+    face.show({"workflows": found, "next": next_}, lambda: listed(found))
 
 
 @workflow.verb("files", "pancode workflow files")

@@ -1,4 +1,4 @@
-"""PANCODE_COORDINATOR: the real command line drives a coordinator through `ssh`, a stand-in and a real sshd."""
+"""PANCODE_COORDINATOR: the command line drives a coordinator through `ssh`: a stand-in, and a real sshd."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ pytestmark = pytest.mark.slow
 
 STAND_IN = """#!/bin/sh
 echo x >> {folder}/logins
-while [ "$1" != -- ]; do [ "$1" = -l ] && [ "$2" = nobody ] && {{ echo "Permission denied (publickey)." >&2; exit 255; }}
-  shift; done
-case $2 in bare) echo "sh: 1: pancode: not found" >&2; exit 127;; old) echo "no command api-stdio" >&2; exit 2;; esac
-[ "$2" = noisy ] && echo "Welcome to noisy"
+user=
+while [ "$1" != -- ]; do [ "$1" = -l ] && user=$2; shift; done
+[ "$user" = nobody ] && {{ echo "Permission denied (publickey)." >&2; exit 255; }}
+case $2 in
+  bare) echo "sh: 1: pancode: not found" >&2; exit 127 ;;
+  old) echo "there is no command pancode api-stdio" >&2; exit 2 ;;
+  noisy) echo "Welcome to noisy" ;;
+esac
 exec sh -c "$3"
 """
 NO_FILES = ("--runtime", "shell", "--workspace", "none")
@@ -169,7 +173,13 @@ def test_large_answers_and_a_slow_reader(served: Served, laptop: Laptop) -> None
     assert reader.stdout is not None
     first = reader.stdout.read(1)
     rest, err = reader.communicate(timeout=60)
-    assert len(json.loads(first + rest)["runs"]) == 3, err
+    rows = json.loads(first + rest)["runs"]
+    assert len(rows) == 3, err
+    page = laptop("runs", "2", "--json").data
+    last = laptop("runs", "--cursor", page["next"], "--json").data
+    assert [one["run"] for one in (*page["runs"], *last["runs"])] == [one["run"] for one in rows]
+    assert last["next"] is None and laptop("runs", "--all", "--json").data == last | {"runs": rows}
+    assert laptop("runs", "--cursor", page["next"], "--node", "x", "--json").error["code"] == "bad_cursor"
 
 
 def _ends_of(laptop: Laptop) -> list[int]:
