@@ -31,9 +31,9 @@ from pancode.connection import (
     until_answered,
     unusable,
 )
-from pancode.errors import ApiError as ApiError
 from pancode.errors import PancodeError, UnavailableError
 from pancode.remote.place import RemoteCoordinator, cut_link
+from pancode.remote.refusal import ApiError as ApiError
 
 if TYPE_CHECKING:
     import subprocess

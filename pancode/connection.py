@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pancode.errors import ApiError, ConfigError, PancodeError, UnavailableError, UsageError
+from pancode.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.remote.address import VARIABLE
 from pancode.remote.place import RemoteCoordinator, remote_of
+from pancode.remote.refusal import ApiError
 
 Place = Path | RemoteCoordinator
 """Where a coordinator is: its home on this machine, or another machine."""

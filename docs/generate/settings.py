@@ -40,6 +40,11 @@ PLACES = (
         "PANCODE_HOME",
         "the coordinator's and your own files; default `~/.pancode`. Two homes are two fleets",
     ),
+    (
+        "PANCODE_COORDINATOR",
+        "`ssh://[user@]host[:port][/home]`: commands here drive the coordinator of that machine through your "
+        "`ssh` ([how](../howto/laptop.md#the-desk-stays-at-home))",
+    ),
     ("PANCODE_PRESET", "the preset of one dispatch, or, where the coordinator has it, of all that name none"),
     (
         "PANCODE_LOG",

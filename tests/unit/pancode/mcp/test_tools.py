@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from pancode.api.app import VERBS
 from pancode.client import ApiError, Client, LogPart
+from pancode.domain.access.scopes import Risk
 from pancode.mcp import resources, tools
 from pancode.mcp.protocol import CallProgress, ParamsError
 
@@ -16,7 +18,6 @@ class Answers:
     """A coordinator that answers by path; `asked` keeps what it was asked."""
 
     def __init__(self, **paths: Any) -> None:
-        self.home = Path()
         self.paths, self.asked = paths, list[tuple[str, Any]]()
 
     def get(self, path: str, **query: object) -> Any:
@@ -29,6 +30,9 @@ class Answers:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def post(self, path: str, body: Any) -> Any:
+        return self.post_work(path, body, None)
 
     def raw(self, path: str, **query: object) -> bytes:
         return cast("bytes", self.paths["raw"])
@@ -50,8 +54,7 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
         listed = tool.listed()
         assert len(listed["description"]) > 30 and listed["inputSchema"]["additionalProperties"] is False
         assert set(tool.required) <= set(tool.fields)
-        assert not (tool.looks and tool.destroys)
-    changing = {tool.name for tool in tools.TOOLS if not tool.looks}
+    changing = {tool.name for tool in tools.TOOLS if not tool.listed()["annotations"]["readOnlyHint"]}
     assert changing == {
         *(
             "dispatch",
@@ -63,8 +66,53 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
             "answer",
             "tell",
             "continue_run",
+            "schedule_add",
+            "schedule_pause",
+            "schedule_resume",
+            "schedule_remove",
         )
     }
+
+
+def test_hints_and_rights_of_each_tool_are_those_of_its_route() -> None:
+    routes = {verb.name: verb for verb in VERBS}
+    for tool in tools.TOOLS:
+        verb = routes[tool.route]
+        assert (tool.right.scope, tool.right.risk) == (verb.needs, verb.risk), tool.name
+        hints = tool.listed()["annotations"]
+        assert hints["readOnlyHint"] is (verb.risk is Risk.LOOKS), tool.name
+        assert hints["destructiveHint"] is (verb.risk is Risk.FINAL), tool.name
+        assert hints["idempotentHint"] is hints["readOnlyHint"] and hints["openWorldHint"] is False
+
+
+def test_a_schedule_is_made_of_its_time_and_its_task() -> None:
+    client = Answers(post={"schedule": "nightly"})
+    answer, failed, _ = called(
+        client, "schedule_add", name="nightly", task="x", cron="30 2 * * *", agent="builder", cwd="/src/p"
+    )
+    (path, body), *_ = client.asked
+    assert (answer, failed, path) == ({"schedule": "nightly"}, False, "/v1/schedules")
+    work = {"task": "x", "agent": "builder", "cwd": "/src/p", "by": "me (test)"}
+    assert body == {"name": "nightly", "by": "me (test)", "cron": "30 2 * * *", "dispatch": work}
+    called(client, "schedule_pause", schedule="nightly", reason="holidays")
+    assert client.asked[-1] == (
+        "/v1/schedules/nightly/pause",
+        {"by": "me (test)", "reason": "holidays"},
+    )
+
+
+def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANCODE_COORDINATOR", "ssh://desk")
+    client = Answers(post={"run": "r-1"}, get=[{"agents": []}])
+    answer, failed, _ = called(client, "dispatch", task="x")
+    assert failed and answer["code"] == "not_from_here" and not client.asked
+    called(client, "dispatch", task="x", cwd="/src/p")
+    called(client, "dispatch", task="x", workspace="none")
+    assert [body.get("cwd") for _, body in client.asked] == ["/src/p", None]
+    called(client, "agents")
+    assert client.asked[-1] == ("/v1/agents", {"cwd": None})
+    with pytest.raises(ParamsError, match="absolute"):
+        called(client, "dispatch", task="x", cwd="p")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +134,9 @@ def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str)
 
 def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> None:
     begin = {tool.name for tool in tools.TOOLS if tool.begins}
-    assert begin == {"dispatch", "dispatch_batch", "run_workflow", "answer", "continue_run"}
+    assert begin == {
+        *("dispatch", "dispatch_batch", "run_workflow", "answer", "continue_run", "schedule_add")
+    }
     asked: list[bool] = []
 
     def client(works: bool) -> Client:
