@@ -207,6 +207,10 @@ class Client:
                 _unless_down(self.place, none)
             if not self.starts:
                 raise
+        except UnavailableError as lost:
+            if not isinstance(self.place, RemoteCoordinator) or not self.place.was_reached:
+                raise
+            raise StreamCutError(str(lost), why=lost.why, fix=lost.fix, code=lost.code) from lost
         start_coordinator(self.place, self.note)
         connection.connect()
         return connection

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pancode.errors import UsageError
 from pancode.remote.address import VARIABLE, RemoteAddress, read_address
-from pancode.remote.hello import LoginFacts
-from pancode.remote.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    import socket
+
+    from pancode.remote.hello import LoginFacts
+    from pancode.remote.tunnel import Tunnel
 
 
 class RemoteCoordinator:
@@ -36,6 +40,11 @@ class RemoteCoordinator:
         """What its machine says of this login."""
         return self._there()[1]
 
+    @property
+    def was_reached(self) -> bool:
+        """Whether there was a login before: then a failed one may be a network that comes back."""
+        return self._facts is not None
+
     def refuse(self, what: str, fix: str) -> UsageError:
         """The error for what only a command on that machine can do."""
         why = f"{VARIABLE} says that the coordinator is on {self.address.host}"
@@ -44,6 +53,8 @@ class RemoteCoordinator:
     def _there(self) -> tuple[Tunnel, LoginFacts]:
         with self._lock:
             if self.tunnel is None or self._facts is None or self.tunnel.cut:
+                from pancode.remote.tunnel import Tunnel  # only where there is another machine
+
                 self.end()
                 tunnel = Tunnel(self.address, self.folder)
                 self._facts = tunnel.begin()

@@ -90,8 +90,8 @@ def test_files_of_this_machine_do_not_travel_and_a_folder_there_is_named(
     assert refused.status == 2 and refused.error["code"] == "not_from_here" and "-C" in refused.error["fix"]
     assert laptop("-C", "nowhere", "dispatch", "--runtime", "shell", "true").status == 7
     (laptop.cwd / "there").mkdir()
-    planned = laptop("-C", "there", "dispatch", "--runtime", "shell", "--dry-run", "--json", "true")
-    assert planned.status == 0 and planned.data["admitted"], planned.err
+    seen = laptop("-C", "there", "dispatch", "--runtime", "shell", "--dry-run", "--json", "true")
+    assert seen.error["code"] == "no_repository" and str(laptop.cwd / "there") in seen.error["message"]
 
 
 def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
