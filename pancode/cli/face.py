@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.caller import environment, folder_here
+from pancode.caller import environment
+from pancode.caller import folder_here as folder_here
 from pancode.caller import who as who
+from pancode.caller import work_folder as work_folder
 from pancode.client import Client
 from pancode.connection import place_of
 from pancode.errors import UsageError

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from pancode.caller import folder_here
-from pancode.cli.face import Face
+from pancode.cli.face import Face, folder_here
 from pancode.cli.output.render import safe
 from pancode.cli.output.tables import table
 from pancode.cli.output.tell import tell_error

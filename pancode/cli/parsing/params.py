@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from pancode.cli.face import Face
 from pancode.cli.parsing import completions
+from pancode.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -121,3 +122,21 @@ Link = Annotated[
     Literal["ssh", "direct"] | None,
     option("How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen."),
 ]
+Cursor = Annotated[
+    str | None, option("Go on where a page ended: `next` of its JSON, with the same filters.", "CURSOR")
+]
+Whole = Annotated[bool, option("All there are, page by page.", "--all")]
+PAGE = 1_000
+"""Rows of each page that `--all` asks for."""
+
+
+def page(
+    client: Client, path: str, rows: str, limit: int, cursor: str | None, *, whole: bool, **filters: object
+) -> dict[str, Any]:
+    """The list's answer, its rows under the name `rows`; `next` is there where more follows."""
+    most = PAGE if whole else limit
+    answer: dict[str, Any] = client.get(path, limit=most, cursor=cursor, **filters)
+    while whole and answer["next"] is not None:
+        more = client.get(path, limit=most, cursor=answer["next"], **filters)
+        answer = {**more, rows: [*answer[rows], *more[rows]]}
+    return answer

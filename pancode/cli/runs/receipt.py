@@ -12,9 +12,9 @@ from typer import Argument
 from pancode.cli.face import Face
 from pancode.cli.output.render import at_head, safe, short_time, tone
 from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions, paging
+from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
 from pancode.client import ApiError, path_of
 from pancode.errors import ExitCode, UsageError
 
@@ -32,12 +32,12 @@ def receipt() -> None:
 def ls(
     *,
     number: Annotated[int, option("Of so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
-    cursor: paging.Cursor = None,
-    whole: paging.Whole = False,
+    cursor: Cursor = None,
+    whole: Whole = False,
     face: Json,
 ) -> None:
     """Receipts of the newest runs."""
-    answer = paging.page(face.client(), "/v1/receipts", "receipts", number, cursor, whole=whole)
+    answer = page(face.client(), "/v1/receipts", "receipts", number, cursor, whole=whole)
     face.show(answer, lambda: _listed(answer["receipts"]))
 
 

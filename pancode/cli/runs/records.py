@@ -10,9 +10,8 @@ from typer import Argument
 from pancode.cli.face import Face
 from pancode.cli.output.render import at_head, safe, short_time
 from pancode.cli.output.tables import table
-from pancode.cli.parsing import paging
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
 from pancode.client import path_of
 from pancode.errors import ExitCode
 
@@ -43,8 +42,8 @@ def audit(
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Only what this user did.", "USER")] = None,
     number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
-    cursor: paging.Cursor = None,
-    whole: paging.Whole = False,
+    cursor: Cursor = None,
+    whole: Whole = False,
     face: Json,
 ) -> int:
     """What happened and who did it, newest first. Filters together narrow it down.
@@ -56,7 +55,7 @@ def audit(
     if about == "verify":
         return _verify(face)
     query = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
-    answer = paging.page(face.client(), "/v1/audit", "audit", number, cursor, whole=whole, **query)
+    answer = page(face.client(), "/v1/audit", "audit", number, cursor, whole=whole, **query)
     face.show(answer, lambda: _entries(answer["audit"]))
     return ExitCode.DONE
 

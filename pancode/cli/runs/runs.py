@@ -26,9 +26,9 @@ from pancode.cli.output.render import (
 from pancode.cli.output.reports import report_lines
 from pancode.cli.output.tables import table
 from pancode.cli.output.tell import exit_of
-from pancode.cli.parsing import completions, paging
+from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
 from pancode.cli.runs.newrun import follow_new
 from pancode.client import path_of
 from pancode.counted import counted
@@ -70,14 +70,14 @@ def ls(
     since: Annotated[str | None, option("Only those asked for since: 90m, 2h, 3d, 2026-11-22.", "T")] = None,
     text: Annotated[str | None, option("Only those whose task has this text.", "T")] = None,
     limit: Annotated[int | None, option("At most so many, as NUMBER.", "N", min=1, max=10_000)] = None,
-    cursor: paging.Cursor = None,
-    whole: paging.Whole = False,
+    cursor: Cursor = None,
+    whole: Whole = False,
     face: Json,
 ) -> None:
     """The newest runs, newest first."""
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), limit or number
-    answer = paging.page(client, "/v1/runs", "runs", most, cursor, whole=whole, **wanted)
+    answer = page(client, "/v1/runs", "runs", most, cursor, whole=whole, **wanted)
     face.show(answer, lambda: _listed(answer["runs"], filtered=any(wanted.values())))
 
 

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.caller import work_folder
-from pancode.cli.face import Face, who
+from pancode.cli.face import Face, who, work_folder
 from pancode.cli.parsing import completions, options
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, inherits, option

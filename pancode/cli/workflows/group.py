@@ -9,9 +9,9 @@ from typer import Argument
 from pancode.cli.face import Face, who
 from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time
 from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions, paging
+from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
+from pancode.cli.parsing.params import Cursor, Json, Whole, option, page
 from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
@@ -34,8 +34,8 @@ def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
     kind: Annotated[Literal["batch", "chain", "graph", "race"] | None, option("Only these.", "K")] = None,
-    cursor: paging.Cursor = None,
-    whole: paging.Whole = False,
+    cursor: Cursor = None,
+    whole: Whole = False,
     files: Annotated[bool, option("The files that have a name, as `workflow files`.", "--files")] = False,
     face: Json,
 ) -> None:
@@ -51,7 +51,7 @@ def list_newest(
 ) -> None:
     """Of one kind, or of all; `next` only where a page has every workflow up to there."""
     client, most = face.client(), number if kind is None else MOST
-    answer = paging.page(client, "/v1/workflows", "workflows", most, cursor, whole=whole)
+    answer = page(client, "/v1/workflows", "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
     next_ = answer["next"] if kind is None else None

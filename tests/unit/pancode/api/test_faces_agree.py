@@ -17,17 +17,7 @@ WITHOUT_COMMAND = {
     "POST /v1/web/session": "a browser trades its code",
     "POST /v1/web/session/end": "a browser leaves; a person revokes the token",
 }
-BY_TOOL = {
-    "dispatch": "POST /v1/runs",
-    "stop": "POST /v1/runs/{run}/stop",
-    "land": "POST /v1/runs/{run}/land",
-    "answer": "POST /v1/runs/{run}/answer",
-    "tell": "POST /v1/runs/{run}/tell",
-    "continue_run": "POST /v1/runs/{run}/continue",
-    "dispatch_batch": "POST /v1/workflows",
-    "run_workflow": "POST /v1/workflows",
-    "workflow_stop": "POST /v1/workflows/{workflow}/stop",
-}
+BY_TOOL = {tool.name: tool.route for tool in TOOLS if tool.right.risk is not Risk.LOOKS}
 FOR_AGENTS = (AccessScope.DISPATCH, AccessScope.ANSWER)
 WITHOUT_TOOL = {
     "POST /v1/runs/{run}/retry": "an agent dispatches anew, with what it has learned",
@@ -36,9 +26,8 @@ WITHOUT_TOOL = {
     "POST /v1/runs/{run}/verify": "not there yet",
     "POST /v1/workflows/{workflow}/resume": "not there yet",
     "POST /v1/workflows/{workflow}/retry": "not there yet",
-    "POST /v1/schedules": "work that begins by itself for ever is a person's to ask for",
-    "POST /v1/schedules/{schedule}/run": "as POST /v1/schedules",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
+    "POST /v1/schedules/{schedule}/run": "an agent dispatches what it wants to begin now",
 }
 
 
@@ -51,10 +40,13 @@ def test_each_act_that_agents_may_ask_for_has_a_tool_or_a_reason() -> None:
     assert wanted - set(BY_TOOL.values()) == set(WITHOUT_TOOL)
 
 
-def test_the_hints_of_a_tool_are_the_risk_of_its_route() -> None:
-    tools = {tool.name: tool for tool in TOOLS}
-    assert {name for name, tool in tools.items() if not tool.looks} == set(BY_TOOL)
-    for name, route in BY_TOOL.items():
-        risk = ACTS[route].risk
-        assert (tools[name].looks, tools[name].destroys) == (risk is Risk.LOOKS, risk is Risk.FINAL), name
-        assert tools[name].begins == (risk is Risk.SPENDS), name
+def test_hints_and_rights_of_each_tool_are_those_of_its_route() -> None:
+    verbs = {verb.name: verb for verb in VERBS}
+    for tool in TOOLS:
+        verb = verbs[tool.route]
+        assert (tool.right.scope, tool.right.risk) == (verb.needs, verb.risk), tool.name
+        hints = tool.listed()["annotations"]
+        assert hints["readOnlyHint"] is (verb.risk is Risk.LOOKS), tool.name
+        assert hints["destructiveHint"] is (verb.risk is Risk.FINAL), tool.name
+        assert hints["idempotentHint"] is hints["readOnlyHint"] and hints["openWorldHint"] is False
+        assert tool.begins == (verb.risk is Risk.SPENDS), tool.name
