@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -96,10 +96,18 @@ def _facts(folder: object) -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
-        "user": getpass.getuser(),
+        "user": _login(),
         "environ": {name: os.environ[name] for name in HANDED_ON if name in os.environ},
         "folder": None if folder is None else _folder(str(folder)),
     }
+
+
+def _login() -> str:
+    """The user as whom SSH has let the far end in, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _folder(named: str) -> str:

@@ -171,9 +171,8 @@ def test_large_answers_and_a_slow_reader(served: Served, laptop: Laptop) -> None
     reader = laptop.begin("runs", "--json")
     assert reader.stdout is not None
     first = reader.stdout.read(1)
-    rest, err = reader.communicate(timeout=60)
-    rows = json.loads(first + rest)["runs"]
-    assert len(rows) == 3, err
+    rows = json.loads(first + reader.stdout.read())["runs"]
+    assert len(rows) == 3 and reader.wait(60) == 0
     page = laptop("runs", "2", "--json").data
     last = laptop("runs", "--cursor", page["next"], "--json").data
     assert [one["run"] for one in (*page["runs"], *last["runs"])] == [one["run"] for one in rows]
