@@ -7,7 +7,7 @@ from pancode.cli.parsing.lazy import Commands
 app = Commands()
 
 
-@app.verb("api-stdio", "ssh desk pancode api-stdio")
+@app.verb("api-stdio", "pancode api-stdio", "ssh desk pancode api-stdio")
 def api_stdio() -> int:
     """Carry connections with the coordinator of this machine over standard input and output.
 
