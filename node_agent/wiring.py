@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from node_agent.agent.fleettime import FleetClock
@@ -44,6 +45,7 @@ from node_agent.sandbox.wall import Sandbox
 from node_agent.shim import shim
 from node_agent.tempo import Tempo
 from node_agent.vault.vault import Vault
+from node_agent.wire.calls import CallDesk
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
@@ -52,6 +54,7 @@ from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
+from node_agent.workspace.calls import HomeCalls
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, DepotAccess
 from node_agent.workspace.recipe import machine as machine_name
@@ -124,7 +127,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
-    told = replace(around, proof=lambda order: _proof(key, order))
+    told = replace(around, proof=lambda order: _proof(key, order), desk=partial(_desk, key))
     seen = replace(told, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
     runtimes = NodeRuntimes(seen)
     journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
@@ -148,6 +151,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         slots=settings.slots,
         exams=ExamDesk(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
+        calls=HomeCalls(home.root),
     )
     return Parts(world, runner, Follower(journal, shown), settings.log)
 
@@ -239,6 +243,11 @@ def _around(path: str, vault: Vault, machine: MachineProbe, node: str) -> Launch
 
 def _proof(key: SigningKey, order: Order) -> dict[str, bytes]:
     return {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()}
+
+
+def _desk(key: SigningKey, order: Order, home: str) -> CallDesk:
+    public = key.public.text()
+    return CallDesk(home=home, identity=order.identity, key=public, wait_ms=order.limits.wall_ms)
 
 
 def _fact(endpoints: EndpointTable, order: Order) -> EndpointFact | None:

@@ -39,7 +39,7 @@ class NodeAgent:
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._context())
         self.drive: Drive = drive(self.job) if drive else self._inline()
-        acts = Acts(self.job.resend, self._examine, self.job.tell)
+        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
@@ -111,6 +111,7 @@ class NodeAgent:
             session=self.session,
             ceiling=w.facts.ceiling,
             boot=w.facts.boot_id(),
+            calls=w.calls,
         )
 
     def _inline(self) -> InlineDrive:

@@ -27,6 +27,7 @@ from node_agent.wire.control import (
     Drain,
     Examine,
     Orphaned,
+    PersonAnswers,
     PersonSays,
     Reject,
     Resend,
@@ -65,11 +66,13 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words."""
+    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, `answer`
+    a call that waits."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     tell: Callable[[PersonSays], None]
+    answer: Callable[[PersonAnswers], None]
 
 
 class Controls:
@@ -132,7 +135,7 @@ class Controls:
                 self._acknowledge(body)
             case Orphaned() | Reject():
                 self._turn_down(body)
-            case Resend() | Examine() | PersonSays():
+            case Resend() | Examine() | PersonSays() | PersonAnswers():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -142,11 +145,13 @@ class Controls:
                 assert_never(body)
         return state
 
-    def _act(self, body: Resend | Examine | PersonSays) -> None:
+    def _act(self, body: Resend | Examine | PersonSays | PersonAnswers) -> None:
         if isinstance(body, Examine):
             self._acts.examine(body)
         elif isinstance(body, PersonSays):
             self._acts.tell(body)
+        elif isinstance(body, PersonAnswers):
+            self._acts.answer(body)
         elif self._awaits(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
+from node_agent.attempt.calls import CallsPort, NoCalls
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.ports import (
@@ -47,3 +48,4 @@ class World:
     slots: int
     exams: Exams = field(default_factory=NoExams)
     sessions: Sessions = field(default_factory=NoSessions)
+    calls: CallsPort = field(default_factory=NoCalls)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from node_agent.attempt.calls import signed_answer
 from node_agent.attempt.plans import GATES
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.procedure.closing import commit
@@ -17,7 +18,7 @@ from node_agent.attempt.procedure.starting import prepare, spawn
 from node_agent.attempt.procedure.working import follow
 from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
-from node_agent.wire.control import PersonSays
+from node_agent.wire.control import PersonAnswers, PersonSays
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, sealed, words_in
 from node_agent.wire.marks import Mark
@@ -103,6 +104,14 @@ class Job:
                 self._context.workspaces.tell(
                     said.identity, said.number, sealed(secret, said.number, said.text)
                 )
+
+    def answer(self, said: PersonAnswers) -> None:
+        """Lay a person's answer where the call waits for it, signed. DiskFull: the message comes again."""
+        entry = self._context.journal.get(said.identity)
+        if entry is not None and entry.mark is Mark.SPAWNED:
+            with contextlib.suppress(StepFailed):
+                data = signed_answer(said, self._context.key)
+                self._context.calls.answer(said.identity, said.asked.call, data)
 
     def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import OutputReader, ProcessEnd, ReportedEnd, ReportedUsage, RunnerPort
+from node_agent.wire.policy import CommandRule
 
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
@@ -25,6 +26,11 @@ class OutputWatch:
         self.asked_to_stop = False
         self.told_wrap_up = False
         self.told_heard: tuple[int, ...] = ()
+        self.rules: tuple[CommandRule, ...] = ()
+        """Those that ask a person."""
+        self.told_calls: tuple[str, ...] = ()
+        self.waits: bool | None = None
+        """Whether a call of it waits for a person; None: not looked yet."""
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.policy.judging import Where, refused
+from node_agent.hooks.asking import Asker
+from node_agent.policy.judging import Judgement, Where, refused, to_ask
 from node_agent.runner.violations import judged
 from node_agent.runtimes.base import ToolCall
 from node_agent.runtimes.claude.tools import call_of as claude_call
@@ -29,10 +31,13 @@ from node_agent.runtimes.gemini.tools import call_of as gemini_call
 from node_agent.runtimes.hooks import REFUSED, HookRules
 from node_agent.runtimes.opencode.tools import call_of as opencode_call
 from node_agent.runtimes.qwen.tools import call_of as qwen_call
+from node_agent.wire.clock import SystemClock, SystemIds
 
 DENIED = 2
 CPU_S, WAIT_S = 5, 30
 """Far more than a call takes, and less than the agent programs wait."""
+ASKING_CPU_S = 120
+"""For a look once a second, as long as a person may take."""
 MOST_BYTES = 4 << 20
 _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "claude": claude_call,
@@ -46,14 +51,22 @@ SPEAKING = frozenset(_CALLS)
 """The runtimes whose calls this program reads."""
 
 
-def answer(rules: HookRules, event: Mapping[str, Any], home: str) -> str:
+def answer(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
     """The reason why the call is refused, for the model and for people; empty: it is not."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
-    return next(
-        (words for one in judged(rules.policy, where, call) for words in refused(rules.policy, one)), ""
-    )
+    said = (_words(rules, one, call, asker) for one in judged(rules.policy, where, call))
+    return next(filter(None, said), "")
+
+
+def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | None) -> str:
+    """Where only rules that ask are against it, a person has the last word."""
+    words = refused(rules.policy, said)
+    asks = to_ask(rules.policy, said) if asker is not None and call.command else []
+    if asker is not None and asks:
+        return asker.refusal(call.command, asks)
+    return words[0] if words else ""
 
 
 def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -68,12 +81,23 @@ def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def main(argv: list[str]) -> int:
     """Its exit status."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, ASKING_CPU_S))
     signal.alarm(WAIT_S)
     rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
-    words = answer(rules, event, os.path.expanduser("~"))
+    words = answer(rules, event, os.path.expanduser("~"), _asker(rules))
     return _tell(rules.runtime, words) if words else 0
+
+
+def _asker(rules: HookRules) -> Asker | None:
+    """It has its own end of time, and takes the one of a call that nobody has to be asked about away."""
+    return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
+
+
+def _pause(seconds: float) -> None:
+    signal.alarm(WAIT_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (ASKING_CPU_S, ASKING_CPU_S))
+    threading.Event().wait(seconds)
 
 
 def _tell(runtime: str, words: str) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from node_agent.policy.commands.programs import Use
-from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused
-from node_agent.runtimes.workerspec import WorkerSpec
-from node_agent.wire.policy import Safety
+from collections.abc import Callable, Sequence
 
+from node_agent.policy.commands.programs import Use
+from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused, to_ask
+from node_agent.runtimes.workerspec import WorkerSpec
+from node_agent.wire.policy import CommandRule, Safety
+
+Ask = Callable[[str, Sequence[CommandRule]], str]
+"""Asks a person about a command: the reason of a no, or empty."""
 _BARE = (
     "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
 )
@@ -20,9 +24,9 @@ class Denied(Exception):
 class Judge:
     """Of one run."""
 
-    def __init__(self, spec: WorkerSpec, home: str) -> None:
-        """`home`: what `~` stands for in rules."""
-        self._spec = spec
+    def __init__(self, spec: WorkerSpec, home: str, ask: Ask | None = None) -> None:
+        """`home`: what `~` stands for in rules. `ask` None: a rule that asks denies."""
+        self._spec, self._ask = spec, ask
         self._where = Where(spec.top, home)
         self._begins = Where(spec.top, home, spec.folder)
 
@@ -53,6 +57,9 @@ class Judge:
         if not spec.writes and not said.only_looks:
             raise Denied(_LOOKS)
         words = refused(spec.policy, said)
+        rules = to_ask(spec.policy, said)
+        if self._ask is not None and rules:
+            words = list(filter(None, [self._ask(text, rules)]))
         if words:
             raise Denied(words[0])
         return said

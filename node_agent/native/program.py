@@ -31,6 +31,7 @@ from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard  # noqa: E402
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
+from node_agent.native.asking import asker_of  # noqa: E402
 from node_agent.native.brief import system_of, tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
 from node_agent.native.judge import Judge  # noqa: E402
@@ -65,6 +66,7 @@ def main(argv: list[str]) -> int:
 
 def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> Loop:
     began, words = clock.mono_ms(), PersonWords.of(spec.home, voice)
+    judge = Judge(spec, os.path.expanduser("~"), asker_of(spec, voice, clock))
     tree = Tree(spec.top, spec.folder)
     tools = forms(spec.tools)
     system = system_of(spec, [one.name for one in tools])
@@ -81,7 +83,7 @@ def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> L
     )
     return Loop(
         model=_model(spec, voice),
-        box=Box(tree, Judge(spec, os.path.expanduser("~")), clock, env, guard.most_chars),
+        box=Box(tree, judge, clock, env, guard.most_chars),
         guard=guard,
         voice=voice,
         clock=clock,

@@ -10,7 +10,16 @@ from node_agent.policy.commands.programs import Touched, Use
 from node_agent.policy.commands.reading import ScriptReading, grave_place, read_command
 from node_agent.policy.globs import covers, strictest
 from node_agent.policy.regex import found
-from node_agent.wire.policy import NO_RULES, ActionClass, PathAccess, PathRule, Policy, Rules, rule_words
+from node_agent.wire.policy import (
+    NO_RULES,
+    ActionClass,
+    CommandRule,
+    PathAccess,
+    PathRule,
+    Policy,
+    Rules,
+    rule_words,
+)
 
 _ACTIONS = {
     Use.READ: ActionClass.FILE_READ,
@@ -49,12 +58,14 @@ class Where:
 class Offence:
     """One thing that the policy does not allow. `ends`: a person's rule forbids it, and there is no doubt.
 
-    The others are the level's, or words that only could be a path: they are told.
+    The others are the level's, or words that only could be a path: they are told. `asks`: the rule that lets
+    a person say yes to it.
     """
 
     words: str
     ends: bool = False
     of_level: bool = False
+    asks: CommandRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +129,19 @@ def refused(policy: Policy, said: Judgement) -> list[str]:
     What only the level forbids is let through where it only looks, and where a level that allows destructive
     commands meets one that nobody can see into.
     """
+    return [one.words for one in _held(policy, said)]
+
+
+def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
+    """The rules about which a person may be asked; empty where the call is allowed, or no yes would help."""
+    rules = [one.asks for one in _held(policy, said)]
+    return [rule for rule in rules if rule is not None] if all(rules) else []
+
+
+def _held(policy: Policy, said: Judgement) -> list[Offence]:
     unseen = said.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
     free = unseen or said.only_looks
-    return [one.words for one in said.offences if not (one.of_level and free)]
+    return [one for one in said.offences if not (one.of_level and free)]
 
 
 def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offence]:
@@ -133,7 +154,8 @@ def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offe
     lines = (text, *(act.line for act in reading.acts))
     for rule in policy.commands:
         if any(found(rule.pattern, line) for line in lines):
-            yield Offence(f"{_short(text)}: {rule_words(rule)}", ends=True)
+            words = f"{_short(text)}: {rule_words(rule)}"
+            yield Offence(words, ends=True, asks=rule if rule.ask else None)
 
 
 def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Iterator[Offence]:

@@ -33,6 +33,8 @@ COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
 """The words of a unified rule of type `path`, and the access that each leaves: `deny` denies changes."""
+ASK = "ask"
+"""The word of a unified rule of type `bash` that lets a person say yes to each command."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
@@ -87,18 +89,30 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
         if key not in rule:
             raise RuleError(path, f"a rule without {key}", "nothing is guessed", f"add {key}: to it")
     kind = _one_of(rule["type"], f"{path}.type", TYPES)
-    action = _one_of(rule["action"], f"{path}.action", tuple(ACTIONS))
+    action = _one_of(rule["action"], f"{path}.action", (*ACTIONS, ASK))
     if kind == "path":
+        _must_not_ask(action, path)
         pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _reason(rule, path)
         return _path(pattern, ACTIONS[action], reason, origin(path), f"{path}.pattern")
-    if action != "deny":
+    if action not in ("deny", ASK):
         raise RuleError(
             f"{path}.action",
             f"action {action} on a command",
-            "a command runs or it does not",
-            "write action: deny, or type: path with the pattern of a path",
+            "a command runs, or a person is asked, or it does not run",
+            "write action: deny or action: ask, or type: path with the pattern of a path",
         )
-    return _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
+    made = _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
+    return made.model_copy(update={"ask": action == ASK})
+
+
+def _must_not_ask(action: str, path: str) -> None:
+    if action == ASK:
+        raise RuleError(
+            f"{path}.action",
+            "action ask on a path",
+            "a person is asked about commands only",
+            "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
+        )
 
 
 def _command(item: object, path: str, origin: Origin) -> CommandRule:

@@ -9,34 +9,29 @@ from pathlib import Path
 
 from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
+from node_agent.attempt.ports import StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences
+from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.repository_code import brought_in
+from node_agent.runner.streams import StreamReader
 from node_agent.runner.violations import Violations
 from node_agent.runtimes.base import (
-    EndedBy,
-    ExitInfo,
     LaunchRequest,
-    Parser,
     Place,
-    Ran,
     Resume,
     Runtime,
-    ToolCall,
-    WordsTaken,
-    clip,
     may_write,
 )
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.orders import enforced, findings, request_of, with_guide
+from node_agent.runtimes.orders import asks_people, enforced, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.vault.redact import is_secret_name, redacted
+from node_agent.vault.redact import is_secret_name
+from node_agent.wire.calls import CallDesk
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
@@ -56,8 +51,6 @@ from node_agent.wire.receipt import Enforced, Served, Usage
 
 OWN_WALL = frozenset({"codex"})
 """Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
-NAME_CHARS = 200
-"""The greatest length of a program's name of a session or model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,8 @@ class LaunchSurroundings:
     """The earlier usage of the session that the order resumes."""
     proof: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
     """Files of the run's home, with which its program knows a person's words; it takes them away at once."""
+    desk: Callable[[Order, str], CallDesk | None] = lambda order, home: None
+    """Where, in the run's home, its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
 
@@ -101,49 +96,6 @@ def _served(server: EndpointFact | None, order: Order) -> Served | None:
         model=order.model if model is None else model.id,
         model_digest=None if model is None else model.digest,
     )
-
-
-class StreamReader:
-    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
-
-    def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
-        self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
-        self._tools: dict[str, int] = {}
-        self._heard: list[int] = []
-
-    def feed(self, chunk: bytes) -> None:
-        for activity in self._parser.feed(chunk):
-            if isinstance(activity, ToolCall):
-                self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
-                if not self._tells_ran:
-                    self._held.take(activity, ran=False)
-            elif isinstance(activity, WordsTaken):
-                self._heard = [*self._heard, activity.number][-100:]
-            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
-                self._held.take(activity.call, ran=True)
-
-    def spent(self) -> ReportedUsage:
-        ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
-        broken = Offences(words, None if ending is None else self._clean(ending))
-        return ReportedUsage(self._parser.usage, dict(self._tools), broken, tuple(self._heard))
-
-    def finish(self, end: ProcessEnd) -> ReportedEnd:
-        how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
-        told = self._parser.finish(how)
-        tools = {action.value: count for action, count in told.tool_calls.items()}
-        broken = self._held.violation
-        return ReportedEnd(
-            failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
-            reason=self._clean(told.reason if broken is None else broken),
-            answer=self._clean(told.answer),
-            session=_name(None if told.session is None else self._clean(told.session)),
-            model=_name(None if told.model is None else self._clean(told.model)),
-            spent=ReportedUsage(told.usage, tools or self._tools, heard=tuple(self._heard)),
-            findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
-        )
-
-    def _clean(self, text: str) -> str:
-        return redacted(text, self._hidden)
 
 
 class NodeRuntimes:
@@ -172,7 +124,8 @@ class NodeRuntimes:
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
         asked = self._request(order, str(work), str(home))
-        request = replace(asked, context=_room(around.server(order), order), policy=policy)
+        desk = around.desk(order, str(home)) if asks_people(policy, runtime) else None
+        request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
@@ -264,7 +217,8 @@ class NodeRuntimes:
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> StreamReader:
         runtime = _must_find(order.runtime)
-        held = Violations(with_rules(order.policy, bounds.rules), bounds.where)
+        policy = with_rules(order.policy, bounds.rules)
+        held = Violations(policy, bounds.where, runtime.capabilities.asks_people)
         parser = runtime.parser(self._request(order, "/", "/"))
         return StreamReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
 
@@ -378,11 +332,6 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
     """
     own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and order.depth == 0
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
-
-
-def _name(text: str | None) -> str | None:
-    """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
-    return None if text is None else clip(text, NAME_CHARS)
 
 
 def _check_reasoning(order: Order, runtime: Runtime) -> None:

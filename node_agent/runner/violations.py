@@ -21,11 +21,12 @@ _USES = {
 class Violations:
     """Forbidden calls that were let through, in words; and the first that ends the run.
 
-    Of what only the level forbids, the first of each kind is told and the others are counted.
+    Of what only the level forbids, the first of each kind is told and the others are counted. `asks`: its
+    program asks people before such a call, so one that went through is told and ends nothing.
     """
 
-    def __init__(self, policy: Policy, where: Where) -> None:
-        self._policy, self._where = policy, where
+    def __init__(self, policy: Policy, where: Where, asks: bool = False) -> None:
+        self._policy, self._where, self._asks = policy, where, asks
         self._words: dict[str, None] = {}
         self._by_level: Counter[ActionClass] = Counter()
         self._more = 0
@@ -36,7 +37,7 @@ class Violations:
         for said in judged(self._policy, self._where, call):
             for offence in said.offences:
                 self._note(said, offence, "let through" if ran else "asked for")
-                if offence.ends and ran:
+                if offence.ends and ran and not (self._asks and offence.asks):
                     self.violation = self.violation or offence.words
 
     def words(self) -> tuple[str, ...]:

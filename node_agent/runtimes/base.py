@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from node_agent.runtimes.probing import Program
+from node_agent.wire.calls import CallDesk
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning
@@ -43,9 +44,8 @@ class LaunchRequest:
     """An order's demands on a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
-    `folder` is where below the workspace it begins: all of the workspace is its own nevertheless. `tools`:
-    what its agent may use, by our names; its level may allow fewer. `policy` and `sampling` are for a worker
-    of ours; `context`: the tokens that the model can use, where that is known.
+    `folder`: where below the workspace it begins; all of the workspace is its own. `tools`: of its agent, by
+    our names. `policy`, `sampling`: for our workers. `context`: known tokens. `desk`: where people are asked.
     """
 
     task: str
@@ -65,6 +65,7 @@ class LaunchRequest:
     sampling: Sampling | None = None
     policy: Policy | None = None
     context: int | None = None
+    desk: CallDesk | None = None
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -250,7 +251,7 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The abilities of a runtime; the node does the rest. `hears`: a person's words while it works."""
+    """What a runtime can do. `hears`: a person's words while it works; `asks_people`: for a yes to a call."""
 
     stream: bool = False
     usage: bool = False
@@ -272,6 +273,7 @@ class Capabilities:
     asks_first: bool = False
     """The policy is asked before a command is run, by a hook of the program's or by itself."""
     hears: bool = False
+    asks_people: bool = False
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
     reasoning: frozenset[Reasoning] = frozenset()
@@ -382,9 +384,8 @@ class Brought:
 class Runtime:
     """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
 
-    `program`: the agent program that it starts, where that is one of a vendor's. `brought`: what no flag of
-    it leaves out, so that only a wall bounds it. `sessions`: files and folders of its home that are what it
-    remembers of a conversation, and neither settings nor a login.
+    `program`: of a vendor, where it starts one. `brought`: what no flag leaves out: only a wall bounds it.
+    `sessions`: files and folders of its home that are what it remembers, and neither settings nor a login.
     """
 
     name: str
@@ -397,4 +398,3 @@ class Runtime:
     program: Program | None = None
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
-    """Files and folders of a run's home that are what it remembers: no setting, no login."""

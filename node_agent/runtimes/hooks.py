@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from node_agent.runtimes.base import LaunchRequest, Place
+from node_agent.wire.calls import CallDesk
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy
 
@@ -32,22 +33,34 @@ REFUSED = "PanCode did not let this through"
 """The start of the answer that a model gets for such a call."""
 TIMEOUT_S = 60
 """Most programs let a call through when their hook takes too long: ours ends itself before that."""
+MOST_TIMEOUT_S = 2_000_000
+"""A larger one is more than the timers of some programs hold."""
 
 
 class HookRules(WireModel):
-    """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it."""
+    """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it.
+
+    `desk`: where a person is asked; None: nobody is, and a rule that asks denies.
+    """
 
     runtime: str
     policy: Policy
     top: str
     folder: str = ""
+    desk: CallDesk | None = None
 
 
 def files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """The rules as a file; none where the run has no policy or the program of the hook cannot be found."""
     if not has_hook(request, place) or request.policy is None:
         return {}
-    rules = HookRules(runtime=runtime, policy=request.policy, top=request.workspace, folder=request.folder)
+    rules = HookRules(
+        runtime=runtime,
+        policy=request.policy,
+        top=request.workspace,
+        folder=request.folder,
+        desk=request.desk,
+    )
     return {RULES: rules.model_dump_json().encode()}
 
 
@@ -73,6 +86,12 @@ def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) ->
     question takes a quarter of a second, and a program's own flags keep its file tools in the checkout."""
     paths = request.policy is not None and bool(request.policy.paths)
     return (*shell, *(files if paths else ()))
+
+
+def timeout_s(request: LaunchRequest) -> int:
+    """The patience of the program with its hook: with a person's, it ends after the run does."""
+    asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + 1
+    return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 
 
 def matcher(names: Iterable[str]) -> str:

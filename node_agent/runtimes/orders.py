@@ -23,6 +23,7 @@ from node_agent.wire.policy import (
     Isolation,
     PathAccess,
     PathRule,
+    Policy,
     Rules,
 )
 from node_agent.wire.receipt import Enforced
@@ -87,12 +88,16 @@ def enforced(
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
     held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
-    where = _Where(
-        order.workspace.kind == "git", runtime.capabilities.stream, runtime.capabilities.asks_first, isolation
-    )
+    able = runtime.capabilities
+    where = _Where(order.workspace.kind == "git", able.stream, able.asks_first, able.asks_people, isolation)
     mine = _of_rules(order.policy.paths, order.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
     return (held, *_of_tools(order, runtime), *mine, *theirs)
+
+
+def asks_people(policy: Policy, runtime: Runtime) -> bool:
+    """Check whether a call of this run can wait for a person."""
+    return runtime.capabilities.asks_people and any(rule.ask for rule in policy.commands)
 
 
 def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
@@ -107,12 +112,13 @@ def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
 class _Where:
     """The places where rules are checked: a result commit, the program's own stream; and the wall.
 
-    `asks`: the program asks before each command.
+    `asks`: the program asks before each command; `people`: also a person, and waits.
     """
 
     git: bool
     stream: bool
     asks: bool
+    people: bool
     isolation: Isolation
 
 
@@ -132,6 +138,9 @@ def _of_rules(
         after = Enforcement.CHECKED if where.stream else Enforcement.TOLD_ONLY
         how = Enforcement.ASKED if where.asks else after
         yield Enforced(rule=f"command rules{whose}", how=how)
+        if any(rule.ask for rule in commands) and not where.people:
+            no = f"command rules{whose} that ask: as a no, as it cannot wait for a person"
+            yield Enforced(rule=no, how=how)
 
 
 def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ CAPABILITIES = Capabilities(
     prompted=True,
     asks_first=True,
     hears=True,
+    asks_people=True,
     reasoning=frozenset(LEVELS),
     narrows=True,
     tells_turns=True,
@@ -124,4 +125,5 @@ def spec_of(
         output_bytes=limits.output_bytes,
         thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",
+        desk=request.desk,
     )

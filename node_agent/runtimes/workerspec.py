@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.wire.calls import CallDesk
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
 from node_agent.wire.sampling import Sampling
@@ -51,3 +52,5 @@ class WorkerSpec(WireModel):
     thinks: str = ""
     """The reasoning effort, in the words of OpenAI's chat wire."""
     resume: str = ""
+    desk: CallDesk | None = None
+    """Where a person is asked about a command."""

@@ -19,6 +19,7 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
+from node_agent.native.asking import asker_of
 from node_agent.native.children import CHILDREN
 from node_agent.native.secrecy import hide, wipe
 
@@ -58,8 +59,8 @@ def main(argv: list[str]) -> int:
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     first = _first(spec, tools, system, guard.answer_tokens)
     env = dict(os.environ)  # the key is out of it by now
-    tree, judge = Tree(spec.top, spec.folder), Judge(spec, os.path.expanduser("~"))
-    deeds = Deeds(Box(tree, judge, clock, env, guard.most_chars), voice)
+    judge = Judge(spec, os.path.expanduser("~"), asker_of(spec, voice, clock))
+    deeds = Deeds(Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars), voice)
     limits = ChatLimits(
         until_ms=clock.mono_ms() + spec.wall_ms,
         turns=spec.turns or MOST_TURNS,

@@ -30,8 +30,9 @@ _THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
 class StepLimits:
     """Decides when a step has to end, and why. None = no such limit."""
 
-    def __init__(self, plan: dict[str, Any], wall_deadline: int | None) -> None:
-        self.wall_deadline = wall_deadline
+    def __init__(self, plan: dict[str, Any], wall_deadline: int | None, patience: str = "") -> None:
+        """`patience`: while this file is there, a person is asked, and silence breaks no limit."""
+        self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]
         self._size, self._grown = 0, 0
@@ -47,8 +48,11 @@ class StepLimits:
             return "wall"
         if self.output_bytes is not None and size > self.output_bytes:
             return "output"
-        if self.idle_ms is not None and now - self._grown >= self.idle_ms:
-            return "idle"
+        if self.idle_ms is not None and now - self._grown >= min(self.idle_ms, LOOK_MS):
+            if self._patience and os.path.exists(self._patience):
+                self._grown = now
+            elif now - self._grown >= self.idle_ms:
+                return "idle"
         return ""
 
     def at_the_end(self, size: int) -> str:

@@ -31,6 +31,8 @@ else:
 
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
+PATIENCE = "patience"
+"""While this file is there, the idle limit waits for a person."""
 LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
 EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
@@ -92,7 +94,8 @@ class Phase:
 
     def _steps(self) -> tuple[str, str]:
         wall = self.plan["limits"]["wall_ms"]
-        allowed = limits.StepLimits(self.plan["limits"], None if wall is None else self.began[1] + wall)
+        until = None if wall is None else self.began[1] + wall
+        allowed = limits.StepLimits(self.plan["limits"], until, f"{self.folder}/{PATIENCE}")
         ended, reason = "done", ""
         for index, spec in enumerate(self.plan["steps"]):
             if self.keeper.stop_asked():

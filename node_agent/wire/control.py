@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from node_agent.wire.calls import MOST_NO, CallAsked
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
@@ -116,6 +117,17 @@ class PersonSays(WireModel):
     text: str = Field(min_length=1, max_length=20_000)
 
 
+class PersonAnswers(WireModel):
+    """A person's yes or no to a call that waits. `whole`: to every call that the same rule asks about."""
+
+    kind: Literal["person_answers"] = "person_answers"
+    identity: AttemptId
+    asked: CallAsked
+    allow: bool
+    whole: bool = False
+    words: str = Field(default="", max_length=MOST_NO)
+
+
 ControlBody = Annotated[
     StopControl
     | Tombstone
@@ -127,7 +139,8 @@ ControlBody = Annotated[
     | Reject
     | Resend
     | Examine
-    | PersonSays,
+    | PersonSays
+    | PersonAnswers,
     Field(discriminator="kind"),
 ]
 

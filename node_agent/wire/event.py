@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from node_agent.wire.bounded import Lasted, Tokens, Usd, WallMillis, Words
+from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
@@ -81,8 +82,17 @@ class PersonHeard(WireModel):
     numbers: tuple[Number, ...] = Field(min_length=1, max_length=100)
 
 
+class PersonAsked(WireModel):
+    """A call of the agent waits for a person's yes. `why`: the rule, as a person knows it."""
+
+    kind: Literal["person_asked"] = "person_asked"
+    asked: CallAsked
+    why: Words
+
+
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard, Field(discriminator="kind")
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard | PersonAsked,
+    Field(discriminator="kind"),
 ]
 
 

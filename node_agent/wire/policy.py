@@ -124,16 +124,20 @@ class PathRule(WireModel):
 
 
 class CommandRule(WireModel):
-    """A shell command that fits this regular expression (RE2) is not to be run."""
+    """A shell command that fits this regular expression (RE2) is not to be run.
+
+    `ask`: a person is asked while the run waits; where its program cannot wait, the rule denies.
+    """
 
     pattern: Pattern
     reason: Reason = ""
     origin: Reason = ""
+    ask: bool = False
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
     """The rule as a person knows it: its pattern, where it is written, why it is there."""
-    kind = f"{rule.access}: " if isinstance(rule, PathRule) else "command: "
+    kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from node_agent.attempt.calls import CallsPort, NoCalls
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
@@ -72,6 +73,7 @@ class Context:
     session: str
     ceiling: Callable[[], Ceiling] = Ceiling
     """The limits of the node's owner, as the files say now."""
+    calls: CallsPort = field(default_factory=NoCalls)
     boot: str = ""
     """The id of this start of the machine."""
 

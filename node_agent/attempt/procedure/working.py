@@ -12,6 +12,7 @@ from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
+from node_agent.attempt.procedure.asking import tell_asked
 from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.procedure.taking import taken
 from node_agent.attempt.records import Note, StopKind, StopNote
@@ -73,6 +74,8 @@ def watch_of(case: Case) -> OutputWatch:
         bounds = Bounds(_place(case), case.context.ceiling().rules)
         reader = case.context.runtimes.reader(case.order, bounds)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
+        rules = (*case.order.policy.commands, *bounds.rules.commands)
+        case.watch.rules = tuple(rule for rule in rules if rule.ask)
     return case.watch
 
 
@@ -97,6 +100,7 @@ def _running(case: Case) -> Turn:
     entry = case.entry
     _tell_offences(case, watch)
     _tell_heard(case, watch)
+    tell_asked(case, watch)
     if entry.stop is None:
         stop = (
             _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)

@@ -55,7 +55,8 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     if not hooks.has_hook(request, place):
         return {}
     asked = hooks.tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
-    settings = {"hooks": {"PreToolUse": hooks.entry(asked, hooks.command(request, place))}}
+    entry = hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))
+    settings = {"hooks": {"PreToolUse": entry}}
     return {**hooks.files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
 
 

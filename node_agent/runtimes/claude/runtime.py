@@ -22,6 +22,7 @@ RUNTIME = Runtime(
         budget_limit=True,
         prompted=True,
         asks_first=True,
+        asks_people=True,
         reasoning=frozenset(LEVELS),
         narrows=True,
         tells_turns=True,

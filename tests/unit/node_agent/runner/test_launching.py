@@ -13,7 +13,8 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import ProcessEnd, StepFailed
-from node_agent.runner.launching import NAME_CHARS, LaunchSurroundings, NodeRuntimes, network_of
+from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes, network_of
+from node_agent.runner.streams import NAME_CHARS
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network

@@ -1,0 +1,36 @@
+"""Tells the coordinator which calls of a running agent wait for a person, and lets the idle limit wait."""
+
+from __future__ import annotations
+
+import contextlib
+
+from node_agent.attempt.calls import TOO_MANY, signed_answer, sort_calls
+from node_agent.attempt.ports import DiskFull, StepFailed
+from node_agent.attempt.procedure.context import Case
+from node_agent.attempt.records import Note
+from node_agent.attempt.watch import OutputWatch
+from node_agent.wire.calls import CallAsked
+from node_agent.wire.control import PersonAnswers
+
+
+def tell_asked(case: Case, watch: OutputWatch) -> None:
+    """After a restart all open ones are told again: the coordinator takes each once."""
+    calls = case.context.calls
+    if not watch.rules:
+        return
+    found = sort_calls(calls.open(case.identity), frozenset(watch.told_calls), watch.rules)
+    for event in found.tell:
+        with contextlib.suppress(DiskFull):  # it is told with the next look
+            case.context.journal.write(case.identity, Note(say=(event,)))
+            watch.told_calls += (event.asked.call,)
+    for one in found.deny:
+        _deny(case, one)
+    if found.waits is not watch.waits:
+        calls.patience(case.work, found.waits)
+        watch.waits = found.waits
+
+
+def _deny(case: Case, asked: CallAsked) -> None:
+    said = PersonAnswers(identity=case.identity, asked=asked, allow=False, words=TOO_MANY)
+    with contextlib.suppress(StepFailed, DiskFull):
+        case.context.calls.answer(case.identity, asked.call, signed_answer(said, case.context.key))

@@ -1,0 +1,99 @@
+"""Asks a person about one command, through files of the run's home, and waits for the node's signed answer.
+
+Every program of the run may write there. An answer counts only with the node's signature, and only for the
+command and the rule that the person has seen. Whatever goes wrong, the command is not let through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from node_agent.wire.calls import (
+    ANSWERED,
+    ASKED,
+    MOST_COMMAND,
+    MOST_FILE,
+    CallAnswer,
+    CallAsked,
+    CallDesk,
+    calls_in,
+)
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.policy import CommandRule, rule_words
+from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
+
+FIRST_S, LAST_S = 0.1, 1.0
+"""Between two looks: the wait doubles up to the second."""
+MOST_ANSWERS = 500
+"""Files that are looked through for a yes to the whole rule."""
+TOO_LONG = f"a person is asked about commands of at most {MOST_COMMAND} characters: make it shorter"
+NOBODY = "nobody answered before the time limit of the run"
+
+
+class Asker:
+    """Of one attempt. `wait`: sleeps so many seconds."""
+
+    def __init__(self, desk: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
+        self._desk, self._clock, self._ids, self._wait = desk, clock, ids, wait
+        self._folder = os.path.join(desk.home, calls_in(str(desk.identity)))
+        key = PublicKey.parse(desk.key)
+        self._keys = {key.keyid: key}
+
+    def refusal(self, command: str, rules: Sequence[CommandRule]) -> str:
+        """The reason why a person does not want the command; empty: yes to each of these rules."""
+        if len(command) > MOST_COMMAND or not command.strip():
+            return TOO_LONG
+        until = self._clock.mono_ms() + self._desk.wait_ms
+        return next((no for rule in rules if (no := self._asked(command, rule, until))), "")
+
+    def _asked(self, command: str, rule: CommandRule, until: int) -> str:
+        if self._has_whole_yes(rule.pattern):
+            return ""
+        asked = CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
+        self._lay(asked)
+        answer = self._awaited(asked, until)
+        if answer is None:
+            return f"{NOBODY}: {rule_words(rule)}"
+        said = f": {answer.words}" if answer.words else ""
+        return "" if answer.allow else f"a person says no{said}"
+
+    def _lay(self, asked: CallAsked) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o755)
+        path = os.path.join(self._folder, asked.call)
+        with open(f"{path}.new", "xb") as file:
+            file.write(asked.model_dump_json().encode())
+        os.rename(f"{path}.new", f"{path}{ASKED}")
+
+    def _awaited(self, asked: CallAsked, until: int) -> CallAnswer | None:
+        pause = FIRST_S
+        while (left := until - self._clock.mono_ms()) > 0:
+            answer = self._read(f"{asked.call}{ANSWERED}")
+            if answer is not None and answer.asked == asked:
+                return answer
+            self._wait(min(pause, left / 1000))
+            pause = min(pause * 2, LAST_S)
+        return None
+
+    def _has_whole_yes(self, pattern: str) -> bool:
+        try:
+            names = [name for name in os.listdir(self._folder) if name.endswith(ANSWERED)]
+        except OSError:
+            return False
+        answers = map(self._read, names[:MOST_ANSWERS])
+        return any(
+            answer is not None and answer.allow and answer.whole and answer.asked.pattern == pattern
+            for answer in answers
+        )
+
+    def _read(self, name: str) -> CallAnswer | None:
+        """What the node has signed for this attempt; None for anything else."""
+        try:
+            handle = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                answer = open_as(CallAnswer, parse_envelope(file.read(MOST_FILE)), self._keys)
+        except (OSError, WireRefusal):
+            return None
+        return answer if answer.identity == self._desk.identity else None
