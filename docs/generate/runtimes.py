@@ -24,6 +24,7 @@ TOLD = {
     "narrows": "Holds an agent's own list of tools",
     "tells_turns": "Tells its turns",
     "hears": "Hears words while it works",
+    "asks_people": "Asks a person while it works",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))

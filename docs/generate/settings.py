@@ -215,12 +215,14 @@ def _safety() -> list[str]:
     lists = [(code(key), code(f"{access}"), "paths, as texts") for key, access in rulefile.LISTS.items()]
     lists.append((code(rulefile.COMMANDS), "not run", "commands, each with `pattern` and perhaps `reason`"))
     actions = [(code("path"), code(action), code(f"{left}")) for action, left in rulefile.ACTIONS.items()]
+    asked = "run after a person's yes, while the run waits"
+    bash = [(code("bash"), code("deny"), "not run"), (code("bash"), code(rulefile.ASK), asked)]
     return [
         "## Safety rules",
         words(SAFETY),
         table(("List", "What it leaves", "Holds"), lists),
         f"And `{rulefile.RULES}`, a list in which each has `pattern`, `type`, `action` and perhaps `reason`:",
-        table(("`type`", "`action`", "What it leaves"), [*actions, (code("bash"), code("deny"), "not run")]),
+        table(("`type`", "`action`", "What it leaves"), [*actions, *bash]),
         words(PATTERNS),
         block(shipped_text(FILES[0]), "yaml"),
     ]

@@ -66,8 +66,9 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, `answer`
-    a call that waits."""
+    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words,
+    `answer` a call that waits.
+    """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]

@@ -140,19 +140,6 @@ class ActBody(Body):
     by: By = "api"
 
 
-class ApproveBody(ActBody):
-    """`with_commands`, `with_secret`: the flags that the inbox has shown (`yes`), neither more nor fewer."""
-
-    with_commands: bool = False
-    with_secret: bool = False
-    scope: Literal["once", "run"] = "once"
-    """`run`: also to the same kind for the rest of the run."""
-
-    def yes(self) -> tuple[str, ...]:
-        flags = (("--with-commands", self.with_commands), ("--with-secret", self.with_secret))
-        return tuple(flag for flag, said in flags if said)
-
-
 class PresetBody(ActBody):
     name: str
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ActBody, AnswerBody, ApproveBody, ContinueBody
+from pancode.api.bodies import AnswerBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
+from pancode.api.people_bodies import ApproveBody, DenyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.domain.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
 from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import LANDED
+from pancode.domain.life.signals import CallDecided
 from pancode.domain.people.inbox import ItemKind, kind_of
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Run, RunState
@@ -46,6 +48,9 @@ def _approve(context: ApiContext, call: ApiCall) -> Any:
     body: ApproveBody = call.body
     runs, people, whole = context.plane.runs, context.plane.people, body.scope == "run"
     run = runs.find(call.path["run"])
+    if body.call is not None or people.waits_for_call(run):
+        people.decide_call(run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
+        return {**runs.brief(run.id), "approved": body.scope}
     if people.may_start(run):
         people.start(run.id, body.by, whole)
         return {**runs.brief(run.id), "approved": body.scope}
@@ -73,10 +78,15 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
 
 def _deny(context: ApiContext, call: ApiCall) -> Any:
     runs = context.plane.runs
+    body: DenyBody = call.body
     run = runs.find(call.path["run"])
+    if body.call is not None or body.text or context.plane.people.waits_for_call(run):
+        said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
+        context.plane.people.decide_call(run.id, said)
+        return runs.brief(run.id)
     if kind_of(run) is ItemKind.LANDING and context.plane.people.still_waits(run):
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
-    context.plane.people.deny(run.id, call.body.by)
+    context.plane.people.deny(run.id, body.by)
     return runs.brief(run.id)
 
 
@@ -126,6 +136,6 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         answers=Object,
         starts=True,
     ),
-    Verb("POST", "/v1/runs/{run}/deny", _deny, ActBody, right=DECIDES, for_item=True, answers=RunShape),
+    Verb("POST", "/v1/runs/{run}/deny", _deny, DenyBody, right=DECIDES, for_item=True, answers=RunShape),
     Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody, right=TELLS, answers=ToldAnswer),
 )

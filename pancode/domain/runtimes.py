@@ -42,6 +42,8 @@ class RuntimeKind:
     """The reasoning efforts that its model takes (measured)."""
     hears: bool = False
     """While it works, its agent is given the words of a person, with its next turn."""
+    asks_people: bool = False
+    """While it works, a command waits for a person's yes."""
 
     @property
     def resumes(self) -> bool:
@@ -57,7 +59,11 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("shell", own=True),
         RuntimeKind("scripted", own=True, holds=frozenset({READ_ONLY})),
         RuntimeKind(
-            "claude", holds=_ALL_BUT_OPEN, provider="anthropic", reasons=_EVERY - {Reasoning.MINIMAL}
+            "claude",
+            holds=_ALL_BUT_OPEN,
+            provider="anthropic",
+            reasons=_EVERY - {Reasoning.MINIMAL},
+            asks_people=True,
         ),
         RuntimeKind(
             "claude-sdk",
@@ -65,6 +71,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             provider="anthropic",
             reasons=_EVERY - {Reasoning.MINIMAL},
             hears=True,
+            asks_people=True,
         ),
         RuntimeKind(
             "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
@@ -79,9 +86,23 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
         RuntimeKind(
-            "openai-agents", holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY, hears=True
+            "openai-agents",
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reaches=True,
+            reasons=_EVERY,
+            hears=True,
+            asks_people=True,
         ),
-        RuntimeKind(OUR_OWN, holds=_ALL_BUT_OPEN, needs_model=True, reaches=True, reasons=_EVERY, hears=True),
+        RuntimeKind(
+            OUR_OWN,
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reaches=True,
+            reasons=_EVERY,
+            hears=True,
+            asks_people=True,
+        ),
     )
 }
 ALIASES: dict[str, str] = {

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.deciding import ALWAYS
 from node_agent.policy.judging import Judgement, Where, judge_command, judge_path
-from node_agent.wire.policy import BUILT_IN, Policy, Safety, compile_policy
+from node_agent.wire.policy import BUILT_IN, CommandRule, Policy, Safety, compile_policy
 from pancode.config.surroundings import FileSurroundings
 from pancode.domain.names import nearest
 from pancode.errors import UsageError
@@ -35,7 +35,7 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
     around = FileSurroundings(home, environ)
     loaded = around.loaded_rules(around.project_of(str(cwd)))
     paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
-    commands = [{"kind": "command", "leaves": "nothing", **_row(r)} for r in loaded.rules.commands]
+    commands = [{"kind": "command", "leaves": _left(r), **_row(r)} for r in loaded.rules.commands]
     asked = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
     told = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
     return {"rules": [*paths, *commands, *asked], **told}
@@ -79,6 +79,10 @@ def _level(text: str) -> Safety:
         near = nearest(text, levels)
         fix = f"did you mean --safety {near}?" if near else f"known are {', '.join(levels)}"
         raise UsageError(f"there is no safety level {text!r}", fix=fix) from None
+
+
+def _left(rule: CommandRule) -> str:
+    return "what a person approves" if rule.ask else "nothing"
 
 
 def _row(rule: Any) -> dict[str, Any]:

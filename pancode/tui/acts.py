@@ -17,6 +17,7 @@ _WORDS = 200
 _APPROVES = {
     "landing": "lands it, gates first",
     "permission": "continues it with that permission, this once",
+    "call": "lets this one command through",
     "dispatch": "starts it",
     "budget": "starts it, beyond its budget",
     "policy": "starts it, beyond a rule",
@@ -116,17 +117,22 @@ def _retry_workflow(told: Json, words: str) -> Act:
 def _approve(run: Json, words: str) -> Act:
     """`run` is the item of the inbox."""
     name = run["run"]
-    flags = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
+    flags: Json = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
+    flags |= {"call": run["call"]} if run.get("call") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it go on")
-    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
+    most = len(run["words"]) if run.get("call") else _WORDS  # a yes to a command is to all of it
+    question = f"Approve {name}: {clip(safe(run['words']), most)}. This {does}{also}?"
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
 
 
 def _deny(run: Json, words: str) -> Act:
     name = run["run"]
     question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
-    return Act(question, path_of("runs", name, "deny"), {}, f"{name} is denied")
+    if run.get("call"):
+        question = f"Deny this command of {name}: its agent goes on without it?"
+    body = {"call": run["call"]} if run.get("call") else {}
+    return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
 
 
 def _answer(run: Json, words: str) -> Act:

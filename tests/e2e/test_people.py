@@ -9,7 +9,7 @@ import pytest
 
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
-from tests.e2e.owner import Owner, script
+from tests.e2e.owner import Owner, script, until
 from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
 from tests.e2e.test_programs import K, secrets
 from tests.lab import Lab
@@ -237,3 +237,35 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
     assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
     late = fleet.run("answer", first["run"], "1")
     assert late.code == 5 and second["run"] in late.err, "somebody was faster"
+
+
+ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"
+
+
+@pytest.mark.parametrize("runtime", ["native", "claude"])
+def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: Lab, runtime: str) -> None:
+    """The real program: one command after a yes, one not after a no, and the model is told the words."""
+    cli = next(cli for cli in EVERY if cli.runtime == runtime)
+    top, shell = project(fleet, f"calls-{runtime}"), HANDS[runtime].shell
+    (top / "pansafety.yaml").write_text(ASKING)
+    turns = [shell("printf asked-%s 1 > yes.txt"), shell("printf asked-%s 2 > no.txt")]
+    turns.append({"text": "Done.", "usage": {"input": 1200, "output": 34}})
+    given = cli.env(f"http://127.0.0.1:{PORT}")
+    words = ("--runtime", runtime, "--model", cli.model, "--node", f"node{K}", "--budget", "0.50")
+    with installed(lab, runtime, [K]), model_on(lab, K, {"turns": turns}) as log:
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, runtime, "ok")
+        run = fleet.dispatch(*words, "--safety", "full-auto", "write two files", cwd=top)
+        assert until(lambda: [one["call"] for one in waiting(fleet, run)] == [1], 90)
+        assert "printf asked-%s 1" in fleet.run("inbox").ok().out
+        fleet.run("approve", "--call", "1", run).ok()
+        assert until(lambda: [one["call"] for one in waiting(fleet, run)] == [2], 60)
+        late = fleet.run("approve", "--call", "1", run)
+        assert late.code != 0 and "call 2 waits" in late.err
+        fleet.run("deny", "--call", "2", run, "one file is enough").ok()
+        ended = fleet.ended(run, 90)
+        asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert ended["outcome"] == "done", ended
+    assert "yes.txt" in ended["files_changed"] and "no.txt" not in ended["files_changed"]
+    assert "one file is enough" in asked and waiting(fleet, run) == []
+    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"

@@ -25,6 +25,7 @@ from tests.fakes.bus import MemoryRedis, NodeShapes
 from tests.fakes.node import (
     CountingIds,
     Crash,
+    MemoryCalls,
     MemoryClock,
     MemoryDepot,
     MemoryDepotLink,
@@ -128,6 +129,7 @@ class Machine:
             ids=self.ids,
             tempo=self.tempo,
             slots=self.slots,
+            calls=behind(MemoryCalls(self.host), "calls"),
         )
         try:
             self.agent = NodeAgent(world)

@@ -19,6 +19,7 @@ from pancode.errors import ExitCode
 app = Commands()
 _SHORT = 80
 """Words of so many characters stand in the line of their item, longer ones below."""
+_CALL = "The number of the call, as the inbox shows it: another one is refused."
 
 
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
@@ -41,7 +42,10 @@ def _item(item: dict[str, Any]) -> str:
     choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
     choices += _plan(item["plan"]) if item.get("plan") else ""
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
-    return f"{head}{choices}  {item['command']}   no: pancode deny {item['run']}{look}\n"
+    no = (
+        f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
+    )
+    return f"{head}{choices}  {item['command']}   no: {no}{look}\n"
 
 
 def _plan(plan: dict[str, Any]) -> str:
@@ -91,6 +95,7 @@ def approve(
     with_secret: Annotated[
         bool, option("Also a file that holds a secret of the run.", "--with-secret")
     ] = False,
+    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
     """Approve what a run waits for: it starts, or goes on, or its change is landed after its gates.
@@ -101,7 +106,7 @@ def approve(
     """
     client = face.client()
     said: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
-    said |= {"with_commands": with_commands, "with_secret": with_secret}
+    said |= {"with_commands": with_commands, "with_secret": with_secret, "call": call}
     try:
         done = client.post(path_of("runs", run, "approve"), said, LAND_S)
     except KeyboardInterrupt:
@@ -116,10 +121,19 @@ def _approved(done: dict[str, Any]) -> str:
     return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
 
 
-@app.verb("deny", "pancode deny r-zd43pq")
-def deny(run: Run, face: Json) -> None:
-    """Say no to what a run waits for: nothing is started, landed or continued, and it leaves the inbox."""
-    told = face.client().post(path_of("runs", run, "deny"), {"by": who()})
+@app.verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
+def deny(
+    run: Run,
+    text: Annotated[str, Argument(help="Words for the agent of a call that waits.")] = "",
+    *,
+    call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    face: Json,
+) -> None:
+    """Say no to what a run waits for: nothing is started, landed or continued, and it leaves the inbox.
+
+    A call of a working agent is not let through: the agent goes on without it, with your words.
+    """
+    told = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
     face.show(told, lambda: f"{told['run']}  denied\n")
 
 

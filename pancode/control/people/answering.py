@@ -11,7 +11,7 @@ from pancode.control.query.shapes import InboxShape
 from pancode.control.query.workflows import inbox_shape
 from pancode.control.runs.dispatch import Dispatched
 from pancode.control.work import unit_of_work
-from pancode.domain.life.signals import Approved, Declined, ToldByPerson
+from pancode.domain.life.signals import Approved, CallDecided, Declined, ToldByPerson
 from pancode.domain.people.continuing import must_be_free
 from pancode.domain.people.inbox import (
     answer_of,
@@ -96,6 +96,19 @@ def deny(core: Core, run_id: str, by: str) -> Run:
         run = work.tx.get(Run, run_id)
         assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
         return work.signal(run, Declined(by))
+
+
+def waits_for_call(core: Core, run: Run) -> bool:
+    """Whether a call of its working agent waits for a person."""
+    return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
+
+
+def decide_call(core: Core, run_id: str, said: CallDecided) -> Run:
+    """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # as above
+        return work.signal(run, said)
 
 
 def tell(core: Core, run_id: str, text: str, by: str) -> Run:

@@ -11,7 +11,7 @@ class InboxShape(TypedDict):
     """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
 
     `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
-    estimate, and the `objections` of gates that a yes lifts.
+    estimate, and the `objections` of gates that a yes lifts. `call`: the number of the call that waits.
     """
 
     id: str
@@ -22,6 +22,7 @@ class InboxShape(TypedDict):
     choices: list[str]
     command: str
     yes: list[str]
+    call: int | None
     plan: dict[str, Any] | None
 
 

@@ -62,6 +62,7 @@ def inbox_shape(item: InboxItem) -> InboxShape:
         "command": item.command,
         "yes": list(item.yes),
         "plan": None if item.plan is None else dict(item.plan),
+        "call": item.call,
     }
 
 

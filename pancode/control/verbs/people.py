@@ -10,6 +10,7 @@ from pancode.control.people import answering
 from pancode.control.people.continuing import continue_run
 from pancode.control.query.shapes import InboxShape
 from pancode.control.runs.dispatch import Dispatched
+from pancode.domain.life.signals import CallDecided
 from pancode.domain.records import Run
 
 
@@ -52,6 +53,14 @@ class PeopleVerbs:
     def deny(self, run: str, by: str) -> Run:
         """Say no to what a run waits for. UsageError where nothing waits."""
         return answering.deny(self._core, run, by)
+
+    def waits_for_call(self, run: Run) -> bool:
+        """Whether a call of its working agent waits for a person."""
+        return answering.waits_for_call(self._core, run)
+
+    def decide_call(self, run: str, said: CallDecided) -> Run:
+        """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
+        return answering.decide_call(self._core, run, said)
 
     def tell(self, run: str, text: str, by: str) -> Run:
         """Give a run words, with its task or when it is continued. UsageError for one that takes none."""

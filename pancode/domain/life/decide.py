@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.domain.life import asking, binding, ends, events, landing, people, receipts, verifying
+from pancode.domain.life import asking, binding, calls, ends, events, landing, people, receipts, verifying
 from pancode.domain.life.case import Case
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
@@ -14,6 +14,7 @@ from pancode.domain.life.signals import (
     AskedFirst,
     Believed,
     Bound,
+    CallDecided,
     CalledOff,
     Continued,
     Declined,
@@ -143,6 +144,8 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return asking.denied(made, signal)
         case Approved():
             return asking.approved(made, signal)
+        case CallDecided():
+            return calls.decided(made, signal)
         case ToldByPerson():
             return people.told(made, signal)
         case Unasked():

@@ -10,6 +10,7 @@ from node_agent.wire.event import (
     Finding,
     Interrupting,
     Marked,
+    PersonAsked,
     PersonHeard,
     Progress,
     Refused,
@@ -20,7 +21,7 @@ from node_agent.wire.logs import STAGES, OrderStage
 from node_agent.wire.marks import ORDER as MARKS
 from node_agent.wire.marks import Mark
 from pancode.domain import books
-from pancode.domain.life import people
+from pancode.domain.life import calls, people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
@@ -71,10 +72,14 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
             return made.put(replace(made.attempt, usage=usage))
         case Finding():
             return _told(made, body.level, body.text)
-        case PersonHeard():
-            return people.heard(made, body.numbers)
+        case PersonHeard() | PersonAsked():
+            return _of_people(made, body)
         case _:
             assert_never(body)
+
+
+def _of_people(made: Changes, body: PersonHeard | PersonAsked) -> Changes:
+    return calls.asked(made, body) if isinstance(body, PersonAsked) else people.heard(made, body.numbers)
 
 
 def _told(made: Changes, verdict: str, story: str) -> Changes:
@@ -104,6 +109,7 @@ def _marked(made: Changes, body: Marked, at_ms: int) -> Changes:
     if not made.case.newest or made.run.state not in _MOVING:
         return made
     made = made.put(_advance(made.run, fence, body.mark, at_ms))
+    made = calls.over(made) if body.mark in _COLLECTING else made
     return people.say(made) if body.mark is Mark.SPAWNED and "told" in made.run.terms else made
 
 
@@ -121,6 +127,7 @@ def _interrupting(made: Changes, body: Interrupting) -> Changes:
     made = _told(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
+    made = calls.over(made)
     return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
 
 

@@ -50,7 +50,9 @@ def events_of(made: Changes) -> Iterator[Happened]:
 def _inbox(made: Changes) -> Iterator[Happened]:
     """What begins to wait for a person, and what does so no more."""
     asks, was = made.case.action(ActionKind.PERSON), made.before.action(ActionKind.PERSON)
-    if asks is not None and was is None:
+    if was is not None and asks != was:
+        yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
+    if asks is not None and asks != was:
         item = item_of(made.run, asks)
         told: dict[str, object] = {
             "kind": item.kind.value,
@@ -58,8 +60,6 @@ def _inbox(made: Changes) -> Iterator[Happened]:
             "command": item.command,
         }
         yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), told)
-    if was is not None and asks is None:
-        yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
 
 
 def _by_state(made: Changes) -> Iterator[Happened]:

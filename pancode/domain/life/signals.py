@@ -213,6 +213,17 @@ class Approved:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDecided:
+    """A person answers a call that waits. `whole`: for all that its rule asks about; `number`: as shown."""
+
+    by: str
+    allow: bool
+    whole: bool = False
+    number: int | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToldByPerson:
     """A person has words for the run."""
 
@@ -307,7 +318,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Steered = Approved | AskedAgain | Continued | Declined | ToldByPerson | Unasked
+Steered = Approved | AskedAgain | CallDecided | Continued | Declined | ToldByPerson | Unasked
 Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing | Verifying

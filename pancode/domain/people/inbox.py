@@ -9,6 +9,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
 from pancode.domain.people.asking import plan_of, words_of
+from pancode.domain.people.calls import open_calls, words_of_call
 from pancode.domain.people.kinds import BEFORE_START
 from pancode.domain.people.kinds import ItemKind as ItemKind
 from pancode.domain.records import Action, ActionKind, Run, RunState
@@ -37,6 +38,8 @@ class InboxItem:
     yes: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
     """Of a run that has not begun."""
+    call: int | None = None
+    """The number of the call that waits, with which an answer names it."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -45,12 +48,21 @@ def item_of(run: Run, action: Action) -> InboxItem:
     words = str(question.get("question") or run.reason)
     if kind is ItemKind.LANDING:
         words = _landing(run)
+    if kind is ItemKind.CALL:
+        return _call_of(run, action)
     asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION)
     command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
     plan = plan_of(run) if kind in BEFORE_START else None
     words = words if plan is None else words_of(run)
     choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
     return InboxItem(action.id, run.id, at, kind, _cut(run, words), choices, command, yes_of(run), plan)
+
+
+def _call_of(run: Run, action: Action) -> InboxItem:
+    """The oldest that waits. Its words are whole: a yes is for exactly this command."""
+    number, row = next(iter(open_calls(run).items()))
+    command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
+    return InboxItem(action.id, run.id, row["at_ms"], ItemKind.CALL, words, (), command, call=number)
 
 
 def _cut(run: Run, words: str) -> str:
@@ -88,6 +100,8 @@ def kind_of(run: Run) -> ItemKind:
     """Why this run waits for a person, given that it does."""
     if run.state is RunState.PENDING:
         return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
+    if run.state is not RunState.ENDED and open_calls(run):
+        return ItemKind.CALL
     if run.outcome is not Outcome.BLOCKED:
         return ItemKind.LANDING
     return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION

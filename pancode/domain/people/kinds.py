@@ -6,11 +6,12 @@ from enum import StrEnum
 
 
 class ItemKind(StrEnum):
-    """`dispatch`, `budget` and `policy`: before the run begins; the others: when it has ended."""
+    """`dispatch`, `budget`, `policy`: before a run begins; `call`: while it works; the others: at its end."""
 
     QUESTION = "question"
     PERMISSION = "permission"
     LANDING = "landing"
+    CALL = "call"
     DISPATCH = "dispatch"
     BUDGET = "budget"
     POLICY = "policy"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from node_agent.wire.policy import BUILT_IN, NO_RULES, Mode, PathAccess, Rules, Safety
 from pancode.domain.agents.agents import WRITE_TOOLS, Agent
 from pancode.domain.prompts import fragments
-from pancode.domain.runtimes import READ_ONLY, rule_of
+from pancode.domain.runtimes import READ_ONLY, RUNTIMES, rule_of
 
 
 class Category(StrEnum):
@@ -68,7 +68,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
         Category.CONSTITUTION: _constitution(agent, rule),
         Category.MODE: _mode(agent, situation.mode),
         Category.SAFETY: fragments.RULES[rule],
-        Category.RULES: "\n".join(_rules(situation.rules)),
+        Category.RULES: "\n".join(_rules(situation.rules, _can_ask(situation.runtime))),
         Category.TOOLS: _tools(agent, rule, situation.runtime),
         Category.REPORT: fragments.REPORTS[agent.role],
     }
@@ -110,13 +110,20 @@ def _called(tools: Sequence[str], runtime: str) -> str:
     return fragments.CALLED_HEAD.format(names=", ".join(called)) if names else ""
 
 
-def _rules(rules: Rules) -> Iterator[str]:
+def _can_ask(runtime: str) -> bool:
+    return runtime in RUNTIMES and RUNTIMES[runtime].asks_people
+
+
+def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:
     """Patterns only, and in quotes: a repository may have written them, and they speak to nobody."""
     written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
     told = {
         fragments.OF_PATHS[access]: [r.pattern for r in written if r.access is access]
         for access in PathAccess
-    } | {fragments.OF_COMMANDS: [rule.pattern for rule in rules.commands]}
+    } | {
+        fragments.OF_COMMANDS: [rule.pattern for rule in rules.commands if not (rule.ask and can_ask)],
+        fragments.OF_ASKED: [rule.pattern for rule in rules.commands if rule.ask and can_ask],
+    }
     lines = [f"{words}: {', '.join(map(json.dumps, said))}." for words, said in told.items() if said]
     if lines:
         yield fragments.BROKEN

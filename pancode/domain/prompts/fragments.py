@@ -117,4 +117,5 @@ OF_PATHS: dict[PathAccess, str] = {
     PathAccess.READ: "Do not change what these patterns cover",
     PathAccess.NO_DELETE: "Do not delete or move what these patterns cover",
 }
+OF_ASKED = "A person is asked before a command that fits one of these regular expressions runs; wait for it"
 OF_COMMANDS = "Run no command that fits one of these regular expressions"

@@ -52,6 +52,10 @@ class RunTerms(TypedDict, total=False):
     """Words of people, oldest first; each has by, at_ms, text, delivered. A number is a place, from 1 on."""
     reports: list[str]
     """Files that its gates write about themselves."""
+    calls: list[dict[str, Any]]
+    """Calls of its agents that a person was asked about, oldest first; a number is a place, from 1 on."""
+    permits: list[str]
+    """The patterns of rules to which a person has said yes for the rest of the run."""
     score: list[str]
     """The command that gives its result a number."""
     other: dict[str, Any]

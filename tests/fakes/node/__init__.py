@@ -5,6 +5,7 @@ For simulation and tests; they pass the same contract suites as the real ones.
 
 from __future__ import annotations
 
+from tests.fakes.node.calls import MemoryCalls
 from tests.fakes.node.clock import CountingIds, MemoryClock
 from tests.fakes.node.host import MemoryHost, Script
 from tests.fakes.node.places import MemoryDepot, MemoryDepotLink, MemoryWorkspaces
@@ -18,6 +19,7 @@ __all__ = [
     "CountingIds",
     "Crash",
     "LineReader",
+    "MemoryCalls",
     "MemoryClock",
     "MemoryDepot",
     "MemoryDepotLink",

@@ -9,6 +9,7 @@ from node_agent.shim.spool import (
     ExitRecord,
     PhasePlan,
 )
+from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 
@@ -75,6 +76,11 @@ class MemoryHost:
     """The board that was laid for an attempt."""
     words: dict[str, dict[int, str]] = field(default_factory=dict)
     """What a person has said to it while it works, by attempt and number."""
+    calls: dict[str, list[CallAsked]] = field(default_factory=dict)
+    """The questions that programs of an attempt have written."""
+    answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    patient: set[str] = field(default_factory=set)
+    """Phases whose idle limit waits for a person."""
     set_up: set[str] = field(default_factory=set)
     """Attempts whose checkout has what set-up leaves."""
     lockfile: str | None = "1"

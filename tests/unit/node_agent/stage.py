@@ -33,6 +33,7 @@ from node_agent.wire.signing import PublicKey, SigningKey, open_as, parse_envelo
 from tests.fakes.node import (
     CountingIds,
     Crash,
+    MemoryCalls,
     MemoryClock,
     MemoryDepot,
     MemoryDepotLink,
@@ -250,6 +251,7 @@ class Stage(Coordinator):
                 tempo=Tempo(),
                 slots=self.slots,
                 exams=self.exams,
+                calls=behind(MemoryCalls(self.host), "calls"),
             )
         )
 

@@ -54,7 +54,7 @@ function Item({ item, diff, close }) {
 }
 
 const asks = (item) => item.kind === "question" || item.kind === "permission";
-const wide = (item) => ["permission", "budget", "policy", "dispatch"].includes(item.kind);
+const wide = (item) => ["call", "permission", "budget", "policy", "dispatch"].includes(item.kind);
 const back = (item) => item.kind === "landing" || item.kind === "review";
 
 async function tried(act, words) {
@@ -74,12 +74,17 @@ async function approve(item, scope = "once") {
   if (item.kind === "question") return;
   const lands = item.kind === "landing" ? `Its change is landed, gates first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
   if (!(await agreed(`Approve ${item.run}? ${lands}`, "Approve"))) return;
-  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret") };
+  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), call: item.call };
   await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);
 }
 
 async function deny(item, close) {
   if (item.kind === "review") { close((old) => [...old, item.run]); return; }
+  if (item.kind === "call") {
+    const text = await asked(`Deny this call of ${item.run}? Its agent goes on without it, with your words, if you have any.`, "Deny");
+    if (text !== null) await tried(() => post(at("runs", item.run, "deny"), { text, call: item.call }), () => `${item.run}: denied`);
+    return;
+  }
   if (await agreed(`Deny ${item.run}? It is not asked about again.`, "Deny")) await tried(() => post(at("runs", item.run, "deny"), {}), () => `${item.run}: denied`);
 }
 

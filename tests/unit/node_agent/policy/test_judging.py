@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.policy.commands.programs import Use
-from node_agent.policy.judging import Where, judge_action, judge_command, judge_path
+from node_agent.policy.judging import Where, judge_action, judge_command, judge_path, refused, to_ask
 from node_agent.wire.policy import (
     ActionClass,
     CommandRule,
@@ -64,6 +64,30 @@ def test_relative_paths_begin_where_the_run_began() -> None:
 def test_what_is_said_to_a_command(command: str, ends: bool | None) -> None:
     offences = judge_command(POLICY, command, HERE).offences
     assert (max(one.ends for one in offences) if offences else None) is ends
+
+
+@pytest.mark.parametrize(
+    ("level", "command", "asks", "denies"),
+    [
+        (Safety.FULL_AUTO, "git push origin x", ["push"], True),
+        (Safety.FULL_AUTO, "make && git push | tee log", ["push"], True),
+        (Safety.FULL_AUTO, "npm publish; git push", ["push", "publish"], True),
+        (Safety.FULL_AUTO, "make", [], False),
+        (Safety.FULL_AUTO, "git push --dry-run > .env", [], True),  # a rule that denies is not asked about
+        (Safety.FULL_AUTO, "git push && rm -rf x", [], True),
+        (Safety.AUTO_EDIT, "git push origin x", [], True),  # a yes would be against the level
+        (Safety.AUTO_EDIT, "npm publish", ["publish"], True),
+    ],
+)
+def test_a_person_is_asked_only_where_a_yes_would_help(
+    level: Safety, command: str, asks: list[str], denies: bool
+) -> None:
+    rules = [CommandRule(pattern=word, ask=True) for word in ("push", "publish")]
+    more = RULES.model_copy(update={"commands": (*RULES.commands, *rules)})
+    policy = compile_policy(level, False, rules=more)
+    said = judge_command(policy, command, HERE)
+    assert [rule.pattern for rule in to_ask(policy, said)] == asks
+    assert bool(refused(policy, said)) is denies
 
 
 def test_the_words_name_rule_origin_and_reason() -> None:

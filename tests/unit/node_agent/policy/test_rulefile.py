@@ -42,6 +42,8 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         pattern=".env", access=PathAccess.NONE, reason="keys", origin="f:rules.0"
     )
     assert [rule.pattern for rule in said.commands] == ["mkfs"]
+    (asks,) = rules(rules=[{**command, "action": "ask"}]).commands
+    assert asks.ask and not said.commands[0].ask
 
 
 @pytest.mark.parametrize(
@@ -54,8 +56,9 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         ({"rules": [{**RULE, "patern": "x"}]}, "rules.0.patern", "did you mean pattern?"),
         ({"rules": [{**RULE, "action": "no-acces"}]}, "rules.0.action", "did you mean no-access?"),
         ({"rules": [{**RULE, "action": ["deny"]}]}, "rules.0.action", "none of"),
+        ({"rules": [{**RULE, "action": "ask"}]}, "rules.0.action", "action ask on a path"),
         ({"rules": [{**RULE, "type": "file"}]}, "rules.0.type", "none of path, bash"),
-        ({"rules": [{**RULE, "type": "bash"}]}, "rules.0.action", "a command runs or it does not"),
+        ({"rules": [{**RULE, "type": "bash"}]}, "rules.0.action", "a command runs, or a person is asked"),
         ({"rules": [{"pattern": "x", "type": "path"}]}, "rules.0", "a rule without action"),
         ({"rules": [{**RULE, "pattern": "../x"}]}, "rules.0.pattern", "leads out"),
         ({"rules": [{**RULE, "pattern": 7}]}, "rules.0.pattern", "no text"),

@@ -30,6 +30,19 @@ def held(read_only: bool = False, policy: Policy | None = None) -> Violations:
     )
 
 
+def test_a_command_after_a_question_is_told_and_ends_nothing() -> None:
+    rules = Rules(commands=(CommandRule(pattern="push", ask=True), CommandRule(pattern="terraform")))
+    policy = compile_policy(Safety.FULL_AUTO, False, rules=rules)
+    for asks, command, ends in (
+        (True, "git push", False),
+        (True, "terraform apply && git push", True),
+        (False, "git push", True),
+    ):
+        one = Violations(policy, Where("/w/tree", "/home/run"), asks)
+        one.take(shell_call("Bash", command), ran=True)
+        assert (one.violation is not None) is ends and one.words()
+
+
 def tool(action: ActionClass, *paths: str) -> ToolCall:
     return ToolCall("Tool", action, " ".join(paths), paths=paths)
 

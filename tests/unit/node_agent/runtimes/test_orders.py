@@ -58,6 +58,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "sampling": None,
         "policy": ORDER.policy,
         "context": None,
+        "desk": None,
     }
 
 

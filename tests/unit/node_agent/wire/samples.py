@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from node_agent.wire.calls import CallAnswer, CallAsked
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, Control, Examine, PersonSays, StopControl
+from node_agent.wire.control import Beat, Control, Examine, PersonAnswers, PersonSays, StopControl
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.event import Event, Events, PersonHeard, Progress
+from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
 from node_agent.wire.hello import Hello
@@ -278,6 +279,9 @@ def facts() -> NodeFacts:
     )
 
 
+ASKED = CallAsked(call="a1" * 8, command="git push origin main", pattern=r"\bgit\s+push\b")
+
+
 def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
     stop = StopControl(identity=WHO, reason="enough")
@@ -302,6 +306,21 @@ def samples() -> dict[str, Signed]:
             seq=8,
             at=AT,
             body=PersonSays(identity=WHO, number=1, text="the tests are in spec/"),
+        ),
+        "person_answers": Control(
+            fleet=FLEET,
+            node=TAG,
+            seq=9,
+            at=AT,
+            body=PersonAnswers(identity=WHO, asked=ASKED, allow=False, words="to a branch of your own"),
+        ),
+        "call_answer": CallAnswer(identity=WHO, asked=ASKED, allow=True, whole=True),
+        "person_asked": Events(
+            fleet=FLEET,
+            node=TAG,
+            events=(
+                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
+            ),
         ),
         "person_heard": Events(
             fleet=FLEET,

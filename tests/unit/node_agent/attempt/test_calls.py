@@ -1,0 +1,75 @@
+"""Questions of a running attempt are told once, answers are signed; meanwhile the idle limit waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from node_agent.attempt.calls import MOST_TOLD, sort_calls
+from node_agent.wire.calls import CallAnswer, CallAsked
+from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import PersonAsked
+from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.signing import open_as, parse_envelope
+from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, order_of
+
+ASKS, DENIES = CommandRule(pattern="push", ask=True), CommandRule(pattern="rm")
+
+
+def call(number: int, pattern: str = "push") -> CallAsked:
+    return CallAsked(call=f"{number:016x}", command=f"git push {number}", pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "tell", "deny", "waits"),
+    [
+        ([], (), [], [], False),
+        ([1], (), [1], [], True),
+        ([1, 2], (1,), [2], [], True),
+        ([1], (1,), [], [], True),
+        ([900, 901], range(MOST_TOLD), [], [900, 901], False),
+        ([900, 901], range(MOST_TOLD - 1), [900], [901], True),
+        ([5, 900], range(MOST_TOLD), [], [900], True),
+    ],
+)
+def test_what_is_told(
+    found: list[int], told: range | tuple[int, ...], tell: list[int], deny: list[int], waits: bool
+) -> None:
+    done = sort_calls([call(n) for n in found], frozenset(call(n).call for n in told), [ASKS, DENIES])
+    assert [one.asked for one in done.tell] == [call(n) for n in tell]
+    assert list(done.deny) == [call(n) for n in deny] and done.waits is waits
+    assert all(one.why == "rule ask: push" for one in done.tell)
+
+
+def test_a_question_about_no_rule_that_asks_is_none() -> None:
+    done = sort_calls([call(1, "rm"), call(2, "made up")], frozenset(), [ASKS, DENIES])
+    assert (done.tell, done.deny, done.waits) == ((), (), False)
+
+
+def asking(rules: Rules) -> Stage:
+    stage = Stage(script=lambda _: LONG)
+    stage.push(order_of(policy=compile_policy(Safety.AUTO_EDIT, False, rules=rules)))
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    stage.host.calls[str(identity())] = [call(1)]
+    return stage
+
+
+def told(stage: Stage) -> list[PersonAsked]:
+    return [e.body for _, e in sorted(stage.events.items()) if isinstance(e.body, PersonAsked)]
+
+
+def test_it_is_asked_once_and_answered_with_the_nodes_signature() -> None:
+    stage = asking(Rules(commands=(ASKS,)))
+    assert stage.go(20_000, lambda: bool(told(stage)))
+    assert told(stage)[0].asked == call(1) and len(stage.host.patient) == 1
+    stage.tell(PersonAnswers(identity=identity(), asked=call(1), allow=True, words=""))
+    key = (str(identity()), call(1).call)
+    assert stage.go(20_000, lambda: key in stage.host.answers and not stage.host.patient)
+    said = open_as(CallAnswer, parse_envelope(stage.host.answers[key]), {NODE.public.keyid: NODE.public})
+    assert (said.identity, said.asked, said.allow, said.whole) == (identity(), call(1), True, False)
+    assert len(told(stage)) == 1
+
+
+def test_without_a_rule_that_asks_nobody_looks() -> None:
+    stage = asking(Rules(commands=(DENIES,)))
+    stage.go(5_000, lambda: False)
+    assert not told(stage) and not stage.host.patient

@@ -1,0 +1,140 @@
+"""A call of a working agent waits in the inbox; a person's answer goes down to the node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.wire.calls import CallAsked
+from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import Interrupting, Marked, PersonAsked
+from node_agent.wire.marks import Mark
+from node_agent.wire.order import Order
+from pancode.control.people.answering import answer, decide_call, items
+from pancode.domain.life.signals import CallDecided
+from pancode.domain.records import Audit, Decision, Run
+from pancode.domain.values import replace
+from pancode.errors import PancodeError
+from tests.unit.pancode.control.people.test_telling import working
+from tests.unit.pancode.control.world import Desk, Puppet, facts
+
+RUN = "r-0001"
+
+
+def call(number: int, pattern: str = "push") -> PersonAsked:
+    asked = CallAsked(call=f"{number:016x}", command=f"git push {number}", pattern=pattern)
+    return PersonAsked(asked=asked, why=f"rule ask: {pattern}")
+
+
+class Asked:
+    """A run at work on a node, which has asked these."""
+
+    def __init__(self, *asked: PersonAsked) -> None:
+        self.desk = Desk()
+        self.node = Puppet(self.desk)
+        self.node.facts = facts()
+        self.node.breathe()
+        self.order: Order = working(self.desk, self.node)
+        self.node.start(self.order)
+        self.desk.turn()
+        self.ask(*asked)
+
+    def ask(self, *asked: PersonAsked) -> None:
+        for one in asked:
+            self.node.say(self.order.identity, one)
+        self.desk.turn()
+
+    def decide(self, allow: bool, **more: Any) -> None:
+        decide_call(self.desk.plane.core, RUN, CallDecided("ana", allow, **more))
+        self.desk.turn()
+
+    @property
+    def waits(self) -> list[tuple[str, int | None, str]]:
+        return [(one["kind"], one["call"], one["words"]) for one in items(self.desk.plane.core)]
+
+    @property
+    def answers(self) -> list[tuple[str, bool, bool, str]]:
+        bodies = [one.body for one in self.node.controls() if isinstance(one.body, PersonAnswers)]
+        return [(one.asked.command, one.allow, one.whole, one.words) for one in bodies]
+
+    @property
+    def run(self) -> Run:
+        run: Run = self.desk.row(Run, RUN)
+        return run
+
+
+def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
+    world = Asked(call(1), call(1))
+    assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
+    assert items(world.desk.plane.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
+    assert world.run.reason.startswith("waits for a person's yes: git push 1")
+    world.decide(True)
+    assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
+    assert world.run.reason == "spawned on n1"
+    (row,) = world.desk.rows(Audit, domain="people")
+    assert (row.detail["by"], row.detail["kind"], row.detail["scope"]) == ("ana", "call", "once")
+    story = [d.verdict for d in world.desk.rows(Decision, run=RUN) if d.kind == "person"]
+    assert story == ["asked", "approved"]
+
+
+def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
+    world = Asked(call(1), call(2, "publish"))
+    first = items(world.desk.plane.core)[0]["id"]
+    world.decide(True, number=1)
+    assert [one[1] for one in world.waits] == [2] and items(world.desk.plane.core)[0]["id"] != first
+    with pytest.raises(PancodeError) as caught:
+        world.decide(True, number=1)
+    assert caught.value.code == "changed" and len(world.answers) == 1
+    world.decide(False, number=2, words="to a branch of your own")
+    assert world.answers[1] == ("git push 2", False, False, "to a branch of your own")
+    with pytest.raises(PancodeError) as caught:
+        world.decide(True)
+    assert caught.value.code == "nothing_asked"
+
+
+def test_a_yes_for_the_run_answers_all_of_this_rule_now_and_later() -> None:
+    world = Asked(call(1), call(2, "publish"), call(3))
+    world.decide(True, whole=True)
+    assert [said[:3] for said in world.answers] == [("git push 1", True, True), ("git push 3", True, True)]
+    world.ask(call(4))
+    assert world.answers[2][:3] == ("git push 4", True, True)
+    assert [one[1] for one in world.waits] == [2]
+    world.decide(False, whole=True)
+    assert world.answers[3][1:3] == (False, False), "a no is never for more than this one"
+
+
+@pytest.mark.parametrize(
+    "end", [Marked(mark=Mark.EXITED), Interrupting(reason="enough")], ids=["exited", "stopped"]
+)
+def test_nothing_waits_once_its_agent_works_no_more(end: Any) -> None:
+    world = Asked(call(1))
+    world.node.say(world.order.identity, end)
+    world.desk.turn()
+    assert world.waits == [] and world.run.terms["calls"][0]["answer"] == "over"
+    world.ask(call(2))
+    assert world.waits == []
+    with pytest.raises(PancodeError):
+        world.decide(True)
+    assert world.answers == []
+
+
+def test_a_program_that_cannot_wait_has_no_say_and_words_are_no_answer() -> None:
+    world = Asked()
+    with world.desk.ledger.transaction() as tx:
+        run = tx.get(Run, RUN)
+        assert run is not None
+        tx.put(replace(run, runtime="shell"))
+    world.ask(call(1))
+    assert world.waits == []
+    other = Asked(call(1))
+    with pytest.raises(PancodeError) as caught:
+        answer(other.desk.plane.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
+    assert caught.value.code == "other_kind" and "approve --call 1" in str(caught.value.fix)
+
+
+def test_a_receipt_takes_the_question_away() -> None:
+    world = Asked(call(1))
+    world.node.deliver(world.order)
+    world.desk.turn()
+    assert world.waits == [] and world.run.outcome is not None
