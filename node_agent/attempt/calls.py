@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from node_agent.wire.calls import CallAnswer, CallAsked
+from node_agent.wire.answers import CallAnswer
+from node_agent.wire.calls import CallAsked
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.identity import AttemptId

@@ -10,12 +10,12 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
+from node_agent.wire.answers import CallAnswer
 from node_agent.wire.calls import (
     ANSWERED,
     ASKED,
     MOST_COMMAND,
     MOST_FILE,
-    CallAnswer,
     CallAsked,
     CallDesk,
     calls_in,

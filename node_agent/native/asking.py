@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from node_agent.hooks.asking import Asker
 from node_agent.native.judge import Ask
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import WorkerSpec
@@ -19,9 +18,12 @@ def asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
     """None where nobody is asked in this run."""
     if spec.desk is None:
         return None
-    asker = Asker(spec.desk, clock, SystemIds(), _wait)
+    desk = spec.desk
 
     def ask(command: str, rules: Sequence[CommandRule]) -> str:
+        from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
+
+        asker = Asker(desk, clock, SystemIds(), _wait)
         voice.tell("noted", text=WAITS.format(command))
         no = asker.refusal(command, rules)
         voice.tell("noted", text=GOES_ON.format(no or "yes"))

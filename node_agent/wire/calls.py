@@ -1,4 +1,4 @@
-"""A tool call that waits for a person's yes: the file with the question, and the node's signed answer."""
+"""A tool call that waits for a person's yes: the file with the question, and where it lies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Millis, WireModel
 from node_agent.wire.policy import MOST_PATTERN
-from node_agent.wire.signing import Message
 
 CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MOST_COMMAND = 2_000
@@ -30,16 +29,6 @@ class CallAsked(WireModel):
     call: CallId
     command: Command
     pattern: Annotated[str, Field(min_length=1, max_length=MOST_PATTERN)]
-
-
-class CallAnswer(Message):
-    """A person's answer, signed by the node. `whole`: a yes for every call that the rule asks about."""
-
-    identity: AttemptId
-    asked: CallAsked
-    allow: bool
-    whole: bool = False
-    words: str = Field(default="", max_length=MOST_NO)
 
 
 class CallDesk(WireModel):

@@ -63,16 +63,23 @@ class HomeCalls:
 
 
 def _read(at: int, stem: str) -> CallAsked | None:
+    data = _bytes(at, f"{stem}{ASKED}")
     try:
-        handle = os.open(f"{stem}{ASKED}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        data = file.read(MOST_FILE + 1)
-    try:
-        asked = CallAsked.model_validate_json(data[:MOST_FILE])
+        asked = CallAsked.model_validate_json(data)
     except ValidationError:
         return None
     return asked if asked.call == stem else None
+
+
+def _bytes(at: int, name: str) -> bytes:
+    """Of a regular file, without waiting for anybody; empty for anything else."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+    except OSError:
+        return b""
+    try:
+        return os.read(handle, MOST_FILE) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)

@@ -256,10 +256,10 @@ def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: L
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, runtime, "ok")
         run = fleet.dispatch(*words, "--safety", "full-auto", "write two files", cwd=top)
-        assert until(lambda: [one["call"] for one in waiting(fleet, run)] == [1], 90)
+        until(lambda: [one["call"] for one in waiting(fleet, run)] == [1], "call 1 waits", 90)
         assert "printf asked-%s 1" in fleet.run("inbox").ok().out
         fleet.run("approve", "--call", "1", run).ok()
-        assert until(lambda: [one["call"] for one in waiting(fleet, run)] == [2], 60)
+        until(lambda: [one["call"] for one in waiting(fleet, run)] == [2], "call 2 waits", 60)
         late = fleet.run("approve", "--call", "1", run)
         assert late.code != 0 and "call 2 waits" in late.err
         fleet.run("deny", "--call", "2", run, "one file is enough").ok()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from node_agent.attempt.calls import MOST_TOLD, sort_calls
-from node_agent.wire.calls import CallAnswer, CallAsked
+from node_agent.wire.answers import CallAnswer
+from node_agent.wire.calls import CallAsked
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from node_agent.wire.calls import CallAnswer, CallAsked
+from node_agent.wire.answers import CallAnswer
+from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control, Examine, PersonAnswers, PersonSays, StopControl
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
