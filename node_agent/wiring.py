@@ -45,18 +45,17 @@ from node_agent.sandbox.wall import Sandbox
 from node_agent.shim import shim
 from node_agent.tempo import Tempo
 from node_agent.vault.vault import Vault
-from node_agent.wire.calls import CallDesk
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import WORDS_KEY, AttemptId, words_in
 from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import CallDesk, Isolation
 from node_agent.wire.signing import SigningKey
-from node_agent.workspace.calls import HomeCalls
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import Address, DepotAccess
+from node_agent.workspace.homes import HomeCalls
 from node_agent.workspace.recipe import machine as machine_name
 from node_agent.workspace.sessions import KeptSessions
 from node_agent.workspace.workspaces import Workspaces

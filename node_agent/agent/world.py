@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
-from node_agent.attempt.calls import CallsPort, NoCalls
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.ports import (
@@ -18,7 +17,7 @@ from node_agent.attempt.ports import (
     Runtimes,
     WorkspacesPort,
 )
-from node_agent.attempt.sessions import NoSessions, Sessions
+from node_agent.attempt.sessions import CallsPort, NoCalls, NoSessions, Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids

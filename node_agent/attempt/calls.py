@@ -4,46 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from node_agent.wire.answers import CallAnswer
-from node_agent.wire.calls import CallAsked
-from node_agent.wire.control import PersonAnswers
+from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.policy import CommandRule, rule_words
+from node_agent.wire.policy import CallAsked, CommandRule, rule_words
 from node_agent.wire.signing import SigningKey
 
 MOST_TOLD = 200
 """Of one attempt. A question beyond them gets a no at once."""
 TOO_MANY = f"this run has asked {MOST_TOLD} times: no more questions are taken"
-
-
-class CallsPort(Protocol):
-    """The questions that lie in a run's home, and the answers beside them."""
-
-    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """Questions without an answer, as any program of the run may have written them. Raises nothing."""
-
-    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        """Lay the answer; the same once more has no effect. StepFailed, DiskFull."""
-
-    def patience(self, phase: Path, waits: bool) -> None:
-        """Whether the phase's idle limit waits for a person. Idempotent. Raises nothing."""
-
-
-class NoCalls:
-    """Of a node without homes: nobody asks."""
-
-    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        return ()
-
-    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        return
-
-    def patience(self, phase: Path, waits: bool) -> None:
-        return
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from node_agent.attempt.calls import signed_answer
-from node_agent.attempt.plans import GATES
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.procedure.closing import commit
 from node_agent.attempt.procedure.context import Case, Context, Finished, Progressed, Turn, Wait
@@ -133,7 +132,7 @@ class Job:
     def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
         runner = self._context.runner
         for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
-            if mark is not Mark.ACCEPTED and (phase.name != GATES or mark is Mark.COMMITTED):
+            if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                 runner.stop(phase, fault.reason)
         runner.sweep(str(case.identity))
         left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}

@@ -1,12 +1,15 @@
-"""The port for agent sessions: saved when a run ends, resumed by a later run on this node."""
+"""The ports for what an agent has besides its code: its kept session, and its questions to people."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
+from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import Usage
 
 
@@ -51,3 +54,29 @@ class NoSessions:
 
     def trim(self, now_ms: int) -> None:
         """There is none."""
+
+
+class CallsPort(Protocol):
+    """The questions that lie in a run's home, and the answers beside them."""
+
+    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
+        """Questions without an answer, as any program of the run may have written them. Raises nothing."""
+
+    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
+        """Lay the answer; the same once more has no effect. StepFailed, DiskFull."""
+
+    def patience(self, phase: Path, waits: bool) -> None:
+        """Whether the phase's idle limit waits for a person. Idempotent. Raises nothing."""
+
+
+class NoCalls:
+    """Of a node without homes: nobody asks."""
+
+    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
+        return ()
+
+    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
+        return
+
+    def patience(self, phase: Path, waits: bool) -> None:
+        return

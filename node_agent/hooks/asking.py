@@ -10,18 +10,19 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
-from node_agent.wire.answers import CallAnswer
-from node_agent.wire.calls import (
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.control import CallAnswer
+from node_agent.wire.policy import (
     ANSWERED,
     ASKED,
     MOST_COMMAND,
     MOST_FILE,
     CallAsked,
     CallDesk,
+    CommandRule,
     calls_in,
+    rule_words,
 )
-from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.policy import CommandRule, rule_words
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 
 FIRST_S, LAST_S = 0.1, 1.0

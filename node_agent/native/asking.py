@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from node_agent.native.judge import Ask
+from node_agent.native.judge import Ask, Judge
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.clock import Clock, SystemIds
@@ -14,7 +14,12 @@ from node_agent.wire.policy import CommandRule
 WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
 
 
-def asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
+def judge_of(spec: WorkerSpec, home: str, voice: Voice, clock: Clock) -> Judge:
+    """The judge of this run, who may ask a person. `home`: as for the judge."""
+    return Judge(spec, home, _asker_of(spec, voice, clock))
+
+
+def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
     """None where nobody is asked in this run."""
     if spec.desk is None:
         return None

@@ -31,10 +31,9 @@ from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard  # noqa: E402
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
-from node_agent.native.asking import asker_of  # noqa: E402
+from node_agent.native.asking import judge_of  # noqa: E402
 from node_agent.native.brief import system_of, tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
-from node_agent.native.judge import Judge  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.places import Tree  # noqa: E402
 from node_agent.native.tools.box import Box  # noqa: E402
@@ -66,7 +65,7 @@ def main(argv: list[str]) -> int:
 
 def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> Loop:
     began, words = clock.mono_ms(), PersonWords.of(spec.home, voice)
-    judge = Judge(spec, os.path.expanduser("~"), asker_of(spec, voice, clock))
+    judge = judge_of(spec, os.path.expanduser("~"), voice, clock)
     tree = Tree(spec.top, spec.folder)
     tools = forms(spec.tools)
     system = system_of(spec, [one.name for one in tools])

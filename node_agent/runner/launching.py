@@ -13,8 +13,7 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.repository_code import brought_in
-from node_agent.runner.streams import StreamReader
-from node_agent.runner.violations import Violations
+from node_agent.runner.streams import StreamReader, reader_of
 from node_agent.runtimes.base import (
     LaunchRequest,
     Place,
@@ -31,13 +30,13 @@ from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name
-from node_agent.wire.calls import CallDesk
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,
     ActionClass,
+    CallDesk,
     Enforcement,
     Isolation,
     NetworkAccess,
@@ -217,10 +216,9 @@ class NodeRuntimes:
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> StreamReader:
         runtime = _must_find(order.runtime)
-        policy = with_rules(order.policy, bounds.rules)
-        held = Violations(policy, bounds.where, runtime.capabilities.asks_people)
         parser = runtime.parser(self._request(order, "/", "/"))
-        return StreamReader(parser, held, runtime.capabilities.tells_ran, self.hidden(order))
+        policy = with_rules(order.policy, bounds.rules)
+        return reader_of(parser, policy, bounds.where, runtime.capabilities, self.hidden(order))
 
     def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
         if order.resume is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage
-from node_agent.policy.judging import Offences
+from node_agent.policy.judging import Offences, Where
 from node_agent.runner.violations import Violations
-from node_agent.runtimes.base import EndedBy, ExitInfo, Parser, Ran, ToolCall, WordsTaken, clip
+from node_agent.runtimes.base import Capabilities, EndedBy, ExitInfo, Parser, Ran, ToolCall, WordsTaken, clip
 from node_agent.runtimes.orders import findings
 from node_agent.vault.redact import redacted
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.policy import Policy
 
 NAME_CHARS = 200
 """The greatest length of a program's name of a session or model."""
@@ -62,3 +63,10 @@ class StreamReader:
 def _name(text: str | None) -> str | None:
     """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
     return None if text is None else clip(text, NAME_CHARS)
+
+
+def reader_of(
+    parser: Parser, policy: Policy, where: Where, able: Capabilities, hidden: Mapping[str, str]
+) -> StreamReader:
+    """The reader of one attempt. `hidden`: as for the reader itself."""
+    return StreamReader(parser, Violations(policy, where, able.asks_people), able.tells_ran, hidden)

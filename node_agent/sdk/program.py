@@ -19,7 +19,7 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.asking import asker_of
+from node_agent.native.asking import judge_of
 from node_agent.native.children import CHILDREN
 from node_agent.native.secrecy import hide, wipe
 
@@ -32,7 +32,6 @@ from node_agent.chat.messages import ToolForm
 from node_agent.machine.environments import found_environment
 from node_agent.native.brief import system_of, tell_end
 from node_agent.native.deeds import Deeds
-from node_agent.native.judge import Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.box import Box
 from node_agent.native.tools.offer import forms
@@ -59,7 +58,7 @@ def main(argv: list[str]) -> int:
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     first = _first(spec, tools, system, guard.answer_tokens)
     env = dict(os.environ)  # the key is out of it by now
-    judge = Judge(spec, os.path.expanduser("~"), asker_of(spec, voice, clock))
+    judge = judge_of(spec, os.path.expanduser("~"), voice, clock)
     deeds = Deeds(Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars), voice)
     limits = ChatLimits(
         until_ms=clock.mono_ms() + spec.wall_ms,

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.calls import MOST_NO, CallAsked
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
 from node_agent.wire.passport import AskId
+from node_agent.wire.policy import MOST_NO, CallAsked
 from node_agent.wire.signing import Message, Signature
 
 
@@ -121,6 +121,16 @@ class PersonAnswers(WireModel):
     """A person's yes or no to a call that waits. `whole`: to every call that the same rule asks about."""
 
     kind: Literal["person_answers"] = "person_answers"
+    identity: AttemptId
+    asked: CallAsked
+    allow: bool
+    whole: bool = False
+    words: str = Field(default="", max_length=MOST_NO)
+
+
+class CallAnswer(Message):
+    """The same, as the node signs it for the program that waits."""
+
     identity: AttemptId
     asked: CallAsked
     allow: bool

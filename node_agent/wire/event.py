@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from node_agent.wire.bounded import Lasted, Tokens, Usd, WallMillis, Words
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
@@ -22,6 +21,7 @@ from node_agent.wire.model import (
     WireModel,
     canonical_json,
 )
+from node_agent.wire.policy import CallAsked
 from node_agent.wire.signing import Message
 
 

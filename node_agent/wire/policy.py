@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from node_agent.wire.model import WireModel
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import Millis, WireModel
 
 MOST_RULES = 200
 """Path rules, and command rules, of one policy."""
@@ -134,6 +135,12 @@ class CommandRule(WireModel):
     origin: Reason = ""
     ask: bool = False
 
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `ask` where nobody is asked: a node agent of before knows no such field."""
+        told: dict[str, Any] = write(self)
+        return told if self.ask else {name: value for name, value in told.items() if name != "ask"}
+
 
 def rule_words(rule: PathRule | CommandRule) -> str:
     """The rule as a person knows it: its pattern, where it is written, why it is there."""
@@ -214,3 +221,38 @@ def compile_policy(
         walled=walled,
         network=narrowest(rules.network),
     )
+
+
+CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+MOST_COMMAND = 2_000
+"""A person reads all of a command before the yes: a longer one is not asked about."""
+MOST_NO = 2_000
+"""Characters of a person's words with a no."""
+MOST_FILE = 64 << 10
+ASKED, ANSWERED = ".json", ".answer"
+Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
+
+
+class CallAsked(WireModel):
+    """The question: a command, and the pattern of the rule that asks. Every program of the run may write one.
+
+    It is material: an answer names the command and the pattern that the person has seen.
+    """
+
+    call: CallId
+    command: Command
+    pattern: Pattern
+
+
+class CallDesk(WireModel):
+    """The place of questions of one attempt. `key`: the node's public key, with which answers are signed."""
+
+    home: str
+    identity: AttemptId
+    key: str
+    wait_ms: Millis
+
+
+def calls_in(attempt: str) -> str:
+    """The folder below a run's home that has the questions of this attempt, and the answers."""
+    return f"calls-{attempt}"

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.calls import MOST_NO
 from node_agent.wire.model import MOST
+from node_agent.wire.policy import MOST_NO
 from pancode.api.bodies import ActBody
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.deciding import ALWAYS
-from node_agent.policy.judging import Judgement, Where, judge_command, judge_path
+from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, to_ask
 from node_agent.wire.policy import BUILT_IN, CommandRule, Policy, Safety, compile_policy
 from pancode.config.surroundings import FileSurroundings
 from pancode.domain.names import nearest
@@ -51,6 +51,7 @@ def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -
     because = [{"words": one.words, "ends_the_run": one.ends} for one in found.offences]
     return {
         "allowed": not found.offences,
+        "asks": bool(to_ask(policy, found)),
         "action": found.action.value,
         "safety": f"{level.value}, read-only" if deed.read_only else level.value,
         "because": because,

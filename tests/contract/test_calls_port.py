@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.calls import CallsPort
+from node_agent.attempt.sessions import CallsPort
 from node_agent.shim.shim import PATIENCE
-from node_agent.wire.calls import CallAsked, calls_in
 from node_agent.wire.identity import AttemptId
-from node_agent.workspace.calls import HomeCalls
+from node_agent.wire.policy import CallAsked, calls_in
 from node_agent.workspace.folders import WorkspaceFolders
+from node_agent.workspace.homes import HomeCalls
 from tests.fakes.node import MemoryCalls, MemoryClock, MemoryHost
 
 WHO, OTHER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from node_agent.attempt.calls import CallsPort, NoCalls
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
 from node_agent.attempt.ports import CommitStamp, DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
 from node_agent.attempt.records import Data, JournalRecord, Note
-from node_agent.attempt.sessions import Sessions
+from node_agent.attempt.sessions import CallsPort, NoCalls, Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch

@@ -12,9 +12,9 @@ from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
-from node_agent.attempt.procedure.asking import tell_asked
 from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.procedure.taking import taken
+from node_agent.attempt.procedure.watching import tell_asked, watch_of
 from node_agent.attempt.records import Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -29,7 +29,6 @@ from node_agent.attempt.verdict import (
     work_fault,
 )
 from node_agent.attempt.watch import OutputWatch
-from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -66,23 +65,6 @@ def follow(case: Case) -> Turn:
             return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
         case _:
             assert_never(seen)
-
-
-def watch_of(case: Case) -> OutputWatch:
-    """The reader of this attempt's output; made anew after a restart."""
-    if case.watch is None:
-        bounds = Bounds(_place(case), case.context.ceiling().rules)
-        reader = case.context.runtimes.reader(case.order, bounds)
-        case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
-        rules = (*case.order.policy.commands, *bounds.rules.commands)
-        case.watch.rules = tuple(rule for rule in rules if rule.ask)
-    return case.watch
-
-
-def _place(case: Case) -> Where:
-    """The agent's folder in its plan; without a plan, paths are judged as they are written."""
-    plan = case.context.runner.planned(case.work)
-    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:

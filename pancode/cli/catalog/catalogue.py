@@ -188,7 +188,7 @@ def check_deed(
             named(said)
     deed = Deed(command, path, use or "write", level, read_only)
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
-    verdict = "allowed" if answer["allowed"] else "not allowed"
+    verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"
     lines = [f"{verdict}: {answer['action']} at {answer['safety']}", *(o["words"] for o in answer["because"])]
     face.show(answer, lambda: "".join(f"{safe(line)}\n" for line in lines))
     return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION

@@ -48,11 +48,12 @@ def decided(made: Changes, signal: CallDecided) -> Changes:
     made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
     if calls.open_calls(made.run):
         return people.ask(made)
-    return made.put(replace(made.run, reason=f"{made.fence.mark} on {made.fence.node}"))
+    fence = made.case.fences[made.run.fence]
+    return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
 
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
-    row, fence = calls.rows(made.run)[number - 1], made.fence
+    row, fence = calls.rows(made.run)[number - 1], made.case.fences[made.run.fence]
     body = PersonAnswers(
         identity=identity_of(fence),
         asked=calls.asked_of(row),
@@ -64,10 +65,3 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     made = made.put(calls.answered(made.run, number, answer, signal.by)).send(fence.node, body)
     said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
     return made.tell("person", f"call {number}", "approved" if signal.allow else people.DENIED, said)
-
-
-def over(made: Changes) -> Changes:
-    """Its agent works no more: nobody is asked about its calls. Idempotent."""
-    if not calls.open_calls(made.run):
-        return made
-    return people.over(made.put(calls.over(made.run)))

@@ -9,11 +9,10 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from pancode.domain import books
-from pancode.domain.life.calls import over
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.people import given, undelivered
+from pancode.domain.life.people import calls_over, given, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.life.verifying import told
@@ -40,7 +39,7 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 
 def end_run(made: Changes, **result: object) -> Changes:
     """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
-    made = over(made)
+    made = calls_over(made)
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
     made = undelivered(made) if "told" in made.run.terms else made
@@ -76,7 +75,7 @@ def next_attempt(made: Changes, retry: Retry, why: str, told_ms: int = 0) -> Cha
 
     The binder takes the hold of that attempt. `told_ms`: so long its provider has asked to wait.
     """
-    made = over(made)
+    made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
     if made.case.spent_up(number):
         return None
@@ -129,7 +128,7 @@ def stop(made: Changes, signal: Stop) -> Changes:
             )
     if made.run.state is RunState.ENDED:
         return called_off(made, CalledOff(signal.reason))
-    made = made.tell("stop", "stop", "asked", signal.reason)
+    made = calls_over(made.tell("stop", "stop", "asked", signal.reason))
     if not made.case.open_fences:
         made = made.put(replace(made.run, stop_asked=signal.reason))
         return end_unstarted(made, FailureKind.STOPPED, signal.reason, "stopped")

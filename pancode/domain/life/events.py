@@ -109,7 +109,7 @@ def _marked(made: Changes, body: Marked, at_ms: int) -> Changes:
     if not made.case.newest or made.run.state not in _MOVING:
         return made
     made = made.put(_advance(made.run, fence, body.mark, at_ms))
-    made = calls.over(made) if body.mark in _COLLECTING else made
+    made = people.calls_over(made) if body.mark in _COLLECTING else made
     return people.say(made) if body.mark is Mark.SPAWNED and "told" in made.run.terms else made
 
 
@@ -127,7 +127,7 @@ def _interrupting(made: Changes, body: Interrupting) -> Changes:
     made = _told(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
-    made = calls.over(made)
+    made = people.calls_over(made)
     return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
 
 

@@ -8,7 +8,7 @@ from pancode.counted import counted
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import ToldByPerson
 from pancode.domain.orders import identity_of
-from pancode.domain.people import telling
+from pancode.domain.people import calls, telling
 from pancode.domain.people.asking import FIRST
 from pancode.domain.people.continuing import is_blocked
 from pancode.domain.people.telling import unheard, with_words
@@ -37,6 +37,13 @@ def over(made: Changes) -> Changes:
     asked = made.case.action(ActionKind.PERSON)
     over = made.done(asked)
     return over if asked is None or not is_blocked(made.run) else over.advance()
+
+
+def calls_over(made: Changes) -> Changes:
+    """Its agent works no more: nobody is asked about its calls. Idempotent."""
+    if not calls.open_calls(made.run):
+        return made
+    return over(made.put(calls.over(made.run)))
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.event import PersonAsked
+from node_agent.wire.policy import CallAsked
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 from pancode.errors import RefusedError, UsageError
 
+KEPT_CHARS = 200
+"""Of a command that is answered: a run may have asked about many."""
 YES, NO, OVER = "yes", "no", "over"
 """Answers; the last one: the agent did not wait until somebody answered."""
 
@@ -44,7 +46,7 @@ def asked(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 def answered(run: Run, number: int, answer: str, by: str) -> Run:
     """The run once this call has its answer."""
-    told = [{**row, "answer": answer, "by": by} if n == number else row for n, row in _numbered(run)]
+    told = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
     return replace(run, terms={**run.terms, "calls": told})
 
 
@@ -60,7 +62,7 @@ def permits(run: Run) -> list[str]:
 
 def over(run: Run) -> Run:
     """The run once nothing of it can wait any more."""
-    told = [{**row, "answer": row["answer"] or OVER} for row in rows(run)]
+    told = [row if row["answer"] else _closed(row, OVER, "") for row in rows(run)]
     return replace(run, terms={**run.terms, "calls": told})
 
 
@@ -89,6 +91,10 @@ def asked_of(row: Mapping[str, Any]) -> CallAsked:
 def words_of_call(row: Mapping[str, Any]) -> str:
     """The whole command and the rule, for the person who decides."""
     return f"{row['command']}   ({row['why']})"
+
+
+def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
+    return {**row, "command": str(row["command"])[:KEPT_CHARS], "answer": answer, "by": by}
 
 
 def _numbered(run: Run) -> list[tuple[int, dict[str, Any]]]:

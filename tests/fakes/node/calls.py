@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from node_agent.attempt.ports import DiskFull
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.policy import CallAsked
 from tests.fakes.node.host import MemoryHost
 
 

@@ -9,9 +9,9 @@ from node_agent.shim.spool import (
     ExitRecord,
     PhasePlan,
 )
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.policy import CallAsked
 
 
 @dataclass(frozen=True, slots=True)

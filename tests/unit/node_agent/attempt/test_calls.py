@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from node_agent.attempt.calls import MOST_TOLD, sort_calls
-from node_agent.wire.answers import CallAnswer
-from node_agent.wire.calls import CallAsked
-from node_agent.wire.control import PersonAnswers
+from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
-from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import open_as, parse_envelope
 from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, order_of
 

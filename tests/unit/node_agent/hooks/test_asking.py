@@ -14,10 +14,18 @@ from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
 from node_agent.hooks.program import answer
 from node_agent.native.judge import Denied, Judge
 from node_agent.runtimes.hooks import HookRules
-from node_agent.wire.calls import MOST_COMMAND, CallAsked, CallDesk, calls_in
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.policy import (
+    MOST_COMMAND,
+    CallAsked,
+    CallDesk,
+    CommandRule,
+    Rules,
+    Safety,
+    calls_in,
+    compile_policy,
+)
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import CountingIds, MemoryClock
 from tests.unit.node_agent.native.tree_of import spec_of

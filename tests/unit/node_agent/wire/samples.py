@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from node_agent.wire.answers import CallAnswer
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, Control, Examine, PersonAnswers, PersonSays, StopControl
+from node_agent.wire.control import Beat, CallAnswer, Control, Examine, PersonAnswers, PersonSays, StopControl
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind, Outcome
@@ -20,6 +18,7 @@ from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, NodeProblem
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
 from node_agent.wire.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.policy import (
+    CallAsked,
     CommandRule,
     Enforcement,
     Isolation,

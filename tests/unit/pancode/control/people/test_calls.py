@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.calls import CallAsked
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Interrupting, Marked, PersonAsked
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
+from node_agent.wire.policy import CallAsked
 from pancode.control.people.answering import answer, decide_call, items
 from pancode.domain.life.signals import CallDecided
 from pancode.domain.records import Audit, Decision, Run

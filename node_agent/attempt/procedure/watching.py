@@ -1,16 +1,35 @@
-"""Tells the coordinator which calls of a running agent wait for a person, and lets the idle limit wait."""
+"""Makes the reader of a running agent's output, and tells which of its calls wait for a person."""
 
 from __future__ import annotations
 
 import contextlib
 
 from node_agent.attempt.calls import TOO_MANY, signed_answer, sort_calls
+from node_agent.attempt.plans import ERR, OUT
 from node_agent.attempt.ports import DiskFull, StepFailed
 from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.records import Note
 from node_agent.attempt.watch import OutputWatch
-from node_agent.wire.calls import CallAsked
+from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.wire.control import PersonAnswers
+from node_agent.wire.policy import CallAsked
+
+
+def watch_of(case: Case) -> OutputWatch:
+    """The reader of this attempt's output; made anew after a restart."""
+    if case.watch is None:
+        bounds = Bounds(_place(case), case.context.ceiling().rules)
+        reader = case.context.runtimes.reader(case.order, bounds)
+        case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
+        rules = (*case.order.policy.commands, *bounds.rules.commands)
+        case.watch.rules = tuple(rule for rule in rules if rule.ask)
+    return case.watch
+
+
+def _place(case: Case) -> Where:
+    """The agent's folder in its plan; without a plan, paths are judged as they are written."""
+    plan = case.context.runner.planned(case.work)
+    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
 def tell_asked(case: Case, watch: OutputWatch) -> None:
