@@ -38,7 +38,8 @@ class Now:
 
 def may_follow(run: Run) -> bool:
     """Whether something may be to follow from it, or a person to answer it: only then that is looked up."""
-    return run.state is RunState.ENDED or run.waits is WaitReason.PERSON
+    asked = run.waits is WaitReason.PERSON or "calls" in run.terms
+    return run.state is RunState.ENDED or asked
 
 
 @dataclass(frozen=True, slots=True)
