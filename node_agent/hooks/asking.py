@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import CallAnswer
+from node_agent.wire.identity import CallDesk, calls_in
 from node_agent.wire.policy import (
     ANSWERED,
     ASKED,
     MOST_COMMAND,
     MOST_FILE,
     CallAsked,
-    CallDesk,
     CommandRule,
-    calls_in,
     rule_words,
 )
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope

@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     may_write,
 )
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.orders import asks_people, enforced, request_of, with_guide
+from node_agent.runtimes.orders import DeskOf, asks_people, enforced, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
@@ -36,7 +36,6 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,
     ActionClass,
-    CallDesk,
     Enforcement,
     Isolation,
     NetworkAccess,
@@ -72,7 +71,7 @@ class LaunchSurroundings:
     """The earlier usage of the session that the order resumes."""
     proof: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
     """Files of the run's home, with which its program knows a person's words; it takes them away at once."""
-    desk: Callable[[Order, str], CallDesk | None] = lambda order, home: None
+    desk: DeskOf = lambda order, home: None
     """Where, in the run's home, its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from node_agent.runtimes.base import LaunchRequest, Place
+from node_agent.wire.identity import CallDesk
 from node_agent.wire.model import WireModel
-from node_agent.wire.policy import CallDesk, Policy
+from node_agent.wire.policy import Policy
 
 FOLDER = "hooks"
 """Of the run's home."""

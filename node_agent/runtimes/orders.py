@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from node_agent.runtimes.base import (
@@ -15,6 +15,7 @@ from node_agent.runtimes.base import (
     RuntimeVerdict,
     may_write,
 )
+from node_agent.wire.identity import CallDesk
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,
@@ -93,6 +94,10 @@ def enforced(
     mine = _of_rules(order.policy.paths, order.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
     return (held, *_of_tools(order, runtime), *mine, *theirs)
+
+
+DeskOf = Callable[[Order, str], CallDesk | None]
+"""Where people are asked, by an order and its run's home."""
 
 
 def asks_people(policy: Policy, runtime: Runtime) -> bool:

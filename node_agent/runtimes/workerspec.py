@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from node_agent.wire.identity import CallDesk
 from node_agent.wire.model import WireModel
-from node_agent.wire.policy import CallDesk, Policy, Safety
+from node_agent.wire.policy import Policy, Safety
 from node_agent.wire.sampling import Sampling
 
 VERSION = "1"

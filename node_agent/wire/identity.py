@@ -8,7 +8,7 @@ import re
 
 from pydantic import Field
 
-from node_agent.wire.model import Number, RunId, WireModel
+from node_agent.wire.model import Millis, Number, RunId, WireModel
 
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
@@ -66,3 +66,17 @@ class AttemptId(WireModel):
     def ref(self) -> str:
         """The only git ref that this fence may push to."""
         return f"refs/pancode/{self.run}/{self.attempt}.{self.fence}"
+
+
+class CallDesk(WireModel):
+    """The place of questions of one attempt. `key`: the node's public key, with which answers are signed."""
+
+    home: str
+    identity: AttemptId
+    key: str
+    wait_ms: Millis
+
+
+def calls_in(attempt: str) -> str:
+    """The folder below a run's home that has the questions of this attempt, and the answers."""
+    return f"calls-{attempt}"

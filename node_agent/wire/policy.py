@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Millis, WireModel
+from node_agent.wire.model import WireModel
 
 MOST_RULES = 200
 """Path rules, and command rules, of one policy."""
@@ -242,17 +241,3 @@ class CallAsked(WireModel):
     call: CallId
     command: Command
     pattern: Pattern
-
-
-class CallDesk(WireModel):
-    """The place of questions of one attempt. `key`: the node's public key, with which answers are signed."""
-
-    home: str
-    identity: AttemptId
-    key: str
-    wait_ms: Millis
-
-
-def calls_in(attempt: str) -> str:
-    """The folder below a run's home that has the questions of this attempt, and the answers."""
-    return f"calls-{attempt}"

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from node_agent.shim.shim import PATIENCE
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked, calls_in
+from node_agent.wire.identity import AttemptId, calls_in
+from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked
 from node_agent.workspace.errors import translated
 from node_agent.workspace.folders import (
     AttemptFolders,

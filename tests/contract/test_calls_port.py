@@ -10,8 +10,8 @@ import pytest
 
 from node_agent.attempt.sessions import CallsPort
 from node_agent.shim.shim import PATIENCE
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.policy import CallAsked, calls_in
+from node_agent.wire.identity import AttemptId, calls_in
+from node_agent.wire.policy import CallAsked
 from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.homes import HomeCalls
 from tests.fakes.node import MemoryCalls, MemoryClock, MemoryHost

@@ -15,17 +15,8 @@ from node_agent.hooks.program import answer
 from node_agent.native.judge import Denied, Judge
 from node_agent.runtimes.hooks import HookRules
 from node_agent.wire.control import PersonAnswers
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.policy import (
-    MOST_COMMAND,
-    CallAsked,
-    CallDesk,
-    CommandRule,
-    Rules,
-    Safety,
-    calls_in,
-    compile_policy,
-)
+from node_agent.wire.identity import AttemptId, CallDesk, calls_in
+from node_agent.wire.policy import MOST_COMMAND, CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import CountingIds, MemoryClock
 from tests.unit.node_agent.native.tree_of import spec_of
