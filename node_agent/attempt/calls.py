@@ -12,6 +12,7 @@ from node_agent.wire.signing import SigningKey
 
 MOST_TOLD = 200
 """Of one attempt. A question beyond them gets a no at once."""
+SECRET = "the command holds a secret of this run, so nobody is shown it: name a variable or a file instead"
 TOO_MANY = f"this run has asked {MOST_TOLD} times: no more questions are taken"
 
 

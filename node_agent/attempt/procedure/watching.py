@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from node_agent.attempt.calls import TOO_MANY, signed_answer, sort_calls
+from node_agent.attempt.calls import SECRET, TOO_MANY, signed_answer, sort_calls
 from node_agent.attempt.plans import ERR, OUT
 from node_agent.attempt.ports import DiskFull, StepFailed
 from node_agent.attempt.procedure.context import Case
@@ -12,6 +12,7 @@ from node_agent.attempt.records import Note
 from node_agent.attempt.watch import OutputWatch
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked
 
 
@@ -38,18 +39,27 @@ def tell_asked(case: Case, watch: OutputWatch) -> None:
     if not watch.rules:
         return
     found = sort_calls(calls.open(case.identity), frozenset(watch.told_calls), watch.rules)
-    for event in found.tell:
-        with contextlib.suppress(DiskFull):  # it is told with the next look
-            case.context.journal.write(case.identity, Note(say=(event,)))
-            watch.told_calls += (event.asked.call,)
+    if found.tell:
+        _tell(case, watch, found.tell)
     for one in found.deny:
-        _deny(case, one)
+        _deny(case, one, TOO_MANY)
     if found.waits is not watch.waits:
         calls.patience(case.work, found.waits)
         watch.waits = found.waits
 
 
-def _deny(case: Case, asked: CallAsked) -> None:
-    said = PersonAnswers(identity=case.identity, asked=asked, allow=False, words=TOO_MANY)
+def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> None:
+    clean = case.cleaner()
+    for event in asked:
+        if clean(event.asked.command) != event.asked.command:
+            _deny(case, event.asked, SECRET)
+            continue
+        with contextlib.suppress(DiskFull):  # it is told with the next look
+            case.context.journal.write(case.identity, Note(say=(event,)))
+            watch.told_calls += (event.asked.call,)
+
+
+def _deny(case: Case, asked: CallAsked, words: str) -> None:
+    said = PersonAnswers(identity=case.identity, asked=asked, allow=False, words=words)
     with contextlib.suppress(StepFailed, DiskFull):
         case.context.calls.answer(case.identity, asked.call, signed_answer(said, case.context.key))

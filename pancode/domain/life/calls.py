@@ -16,6 +16,9 @@ from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
 
 _SHORT = 200
+MOST_KEPT = 400
+"""Of one run: a node can say as much as it likes, and the ledger is for all."""
+TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
 def asked(made: Changes, body: PersonAsked) -> Changes:
@@ -24,6 +27,9 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks_people or calls.is_known(run, question.call):
         return made
+    if len(calls.rows(run)) >= MOST_KEPT:
+        no = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=TOO_MANY)
+        return made.send(made.fence.node, no)
     made = made.put(calls.asked(run, body, made.now.ms))
     number = len(calls.rows(made.run))
     if question.pattern in calls.permits(run):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.calls import MOST_TOLD, sort_calls
+from node_agent.attempt.calls import MOST_TOLD, SECRET, sort_calls
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
@@ -44,8 +44,8 @@ def test_a_question_about_no_rule_that_asks_is_none() -> None:
     assert (done.tell, done.deny, done.waits) == ((), (), False)
 
 
-def asking(rules: Rules) -> Stage:
-    stage = Stage(script=lambda _: LONG)
+def asking(rules: Rules, secrets: dict[str, str] | None = None) -> Stage:
+    stage = Stage(script=lambda _: LONG, secrets=secrets or {})
     stage.push(order_of(policy=compile_policy(Safety.AUTO_EDIT, False, rules=rules)))
     assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
     stage.host.calls[str(identity())] = [call(1)]
@@ -66,6 +66,14 @@ def test_it_is_asked_once_and_answered_with_the_nodes_signature() -> None:
     said = open_as(CallAnswer, parse_envelope(stage.host.answers[key]), {NODE.public.keyid: NODE.public})
     assert (said.identity, said.asked, said.allow, said.whole) == (identity(), call(1), True, False)
     assert len(told(stage)) == 1
+
+
+def test_a_command_with_a_secret_in_it_is_shown_to_nobody() -> None:
+    stage = asking(Rules(commands=(ASKS,)), {"TOKEN": "git push 1"})
+    key = (str(identity()), call(1).call)
+    assert stage.go(20_000, lambda: key in stage.host.answers)
+    said = open_as(CallAnswer, parse_envelope(stage.host.answers[key]), {NODE.public.keyid: NODE.public})
+    assert (said.allow, said.words, told(stage)) == (False, SECRET, [])
 
 
 def test_without_a_rule_that_asks_nobody_looks() -> None:

@@ -282,6 +282,26 @@ def facts() -> NodeFacts:
 ASKED = CallAsked(call="a1" * 8, command="git push origin main", pattern=r"\bgit\s+push\b")
 
 
+def _of_calls() -> dict[str, Signed]:
+    return {
+        "person_answers": Control(
+            fleet=FLEET,
+            node=TAG,
+            seq=9,
+            at=AT,
+            body=PersonAnswers(identity=WHO, asked=ASKED, allow=False, words="to a branch of your own"),
+        ),
+        "call_answer": CallAnswer(identity=WHO, asked=ASKED, allow=True, whole=True),
+        "person_asked": Events(
+            fleet=FLEET,
+            node=TAG,
+            events=(
+                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
+            ),
+        ),
+    }
+
+
 def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
     stop = StopControl(identity=WHO, reason="enough")
@@ -306,21 +326,6 @@ def samples() -> dict[str, Signed]:
             seq=8,
             at=AT,
             body=PersonSays(identity=WHO, number=1, text="the tests are in spec/"),
-        ),
-        "person_answers": Control(
-            fleet=FLEET,
-            node=TAG,
-            seq=9,
-            at=AT,
-            body=PersonAnswers(identity=WHO, asked=ASKED, allow=False, words="to a branch of your own"),
-        ),
-        "call_answer": CallAnswer(identity=WHO, asked=ASKED, allow=True, whole=True),
-        "person_asked": Events(
-            fleet=FLEET,
-            node=TAG,
-            events=(
-                Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
-            ),
         ),
         "person_heard": Events(
             fleet=FLEET,
@@ -352,5 +357,6 @@ def samples() -> dict[str, Signed]:
         "inventory": Inventory(
             fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)
         ),
+        **_of_calls(),
         "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
     }

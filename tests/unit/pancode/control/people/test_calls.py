@@ -38,6 +38,7 @@ class Asked:
         self.order: Order = working(self.desk, self.node)
         self.node.start(self.order)
         self.desk.turn()
+        self.sent: list[tuple[str, bool, bool, str]] = []
         self.ask(*asked)
 
     def ask(self, *asked: PersonAsked) -> None:
@@ -55,8 +56,10 @@ class Asked:
 
     @property
     def answers(self) -> list[tuple[str, bool, bool, str]]:
-        bodies = [one.body for one in self.node.controls() if isinstance(one.body, PersonAnswers)]
-        return [(one.asked.command, one.allow, one.whole, one.words) for one in bodies]
+        """All so far: the puppet reads each once."""
+        new = [one.body for one in self.node.controls() if isinstance(one.body, PersonAnswers)]
+        self.sent += [(one.asked.command, one.allow, one.whole, one.words) for one in new]
+        return self.sent
 
     @property
     def run(self) -> Run:
@@ -131,6 +134,13 @@ def test_a_program_that_cannot_wait_has_no_say_and_words_are_no_answer() -> None
     with pytest.raises(PancodeError) as caught:
         answer(other.desk.plane.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
     assert caught.value.code == "other_kind" and "approve --call 1" in str(caught.value.fix)
+
+
+def test_a_flood_of_questions_is_denied_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pancode.domain.life.calls.MOST_KEPT", 2)
+    world = Asked(call(1), call(2), call(3))
+    assert [said[:2] for said in world.answers] == [("git push 3", False)]
+    assert len(world.run.terms["calls"]) == 2 and len(world.waits) == 1
 
 
 def test_a_receipt_takes_the_question_away() -> None:
