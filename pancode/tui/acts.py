@@ -117,7 +117,7 @@ def _retry_workflow(told: Json, words: str) -> Act:
 def _approve(run: Json, words: str) -> Act:
     """`run` is the item of the inbox."""
     name = run["run"]
-    flags: Json = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
+    flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
     flags |= {"call": run["call"]} if run.get("call") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it go on")

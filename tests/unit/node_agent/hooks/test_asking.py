@@ -16,7 +16,15 @@ from node_agent.native.judge import Denied, Judge
 from node_agent.runtimes.hooks import HookRules
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.identity import AttemptId, CallDesk, calls_in
-from node_agent.wire.policy import MOST_COMMAND, CallAsked, CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.policy import (
+    MOST_COMMAND,
+    ActionClass,
+    CallAsked,
+    CommandRule,
+    Rules,
+    Safety,
+    compile_policy,
+)
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import CountingIds, MemoryClock
 from tests.unit.node_agent.native.tree_of import spec_of
@@ -137,6 +145,7 @@ def test_the_native_worker_asks_and_without_a_desk_it_denies() -> None:
     spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO, rules, walled=True)
     with pytest.raises(Denied, match="rule ask: push"):
         Judge(spec, "/home/u").command("git push")
-    assert Judge(spec, "/home/u", lambda command, rules: "").command("git push")
+    said = Judge(spec, "/home/u", lambda command, rules: "").command("git push")
+    assert said.action is ActionClass.GIT_PUSH
     with pytest.raises(Denied, match="not today"):
         Judge(spec, "/home/u", lambda command, rules: "not today").command("git push")
