@@ -95,7 +95,7 @@ def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
 
 
 def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Its lost run is taken where that has been heard of, its question asked again; else a new run replaces it.
+    """Its lost run is taken where that has been heard of, its question asked again; else it has a new run.
 
     It goes on in its round, and the verdict that has begun this round stands; `anew`: in the first round.
     """
