@@ -249,7 +249,7 @@ def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: L
     top, shell = project(fleet, f"calls-{runtime}"), HANDS[runtime].shell
     (top / "pansafety.yaml").write_text(ASKING)
     turns = [shell("printf asked-%s 1 > yes.txt"), shell("printf asked-%s 2 > no.txt")]
-    turns.append({"text": "Done.", "usage": {"input": 1200, "output": 34}})
+    turns += [shell("echo rest > rest.txt"), {"text": "Done.", "usage": {"input": 1200, "output": 34}}]
     given = cli.env(f"http://127.0.0.1:{PORT}")
     words = ("--runtime", runtime, "--model", cli.model, "--node", f"node{K}", "--budget", "0.50")
     with installed(lab, runtime, [K]), model_on(lab, K, {"turns": turns}) as log:
