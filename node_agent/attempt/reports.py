@@ -57,7 +57,13 @@ def _report(name: str, source: _Source, clean: Callable[[str], str], left: int) 
             break
         results.append(result)
     tool = clean(read.tool)
-    return GateReport(file=name, form=form, tool=tool, counts=dict(counts), results=tuple(results))
+    return GateReport(
+        file=name,
+        form=form,
+        tool=tool,
+        counts={str(level): number for level, number in counts.items()},
+        results=tuple(results),
+    )
 
 
 def _read(source: _Source) -> tuple[ReportForm, ReadReport]:

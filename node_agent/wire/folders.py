@@ -66,6 +66,5 @@ Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
 """Folders that do not lie in one another."""
-ReportFile = Annotated[str, AfterValidator(checked_report)]
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
 """Files that the gates write about themselves."""

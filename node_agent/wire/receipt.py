@@ -10,7 +10,7 @@ from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.folders import MAX_REPORTS, ReportFile
+from node_agent.wire.folders import MAX_REPORTS
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
@@ -114,10 +114,10 @@ class ReportResult(WireModel):
 class GateReport(WireModel):
     """A file that the gates write about themselves. `unread`: why it tells nothing; empty: it was read."""
 
-    file: ReportFile
+    file: Name
     form: ReportForm
     tool: Name = ""
-    counts: Annotated[dict[ReportLevel, Count], Field(max_length=7)]
+    counts: Annotated[dict[Name, Count], Field(max_length=7)]
     """Of all results in the file."""
     results: Annotated[tuple[ReportResult, ...], Few(MOST_RESULTS)] = ()
     """The worst ones first. Tests that passed or were skipped are only counted."""

@@ -15,7 +15,7 @@ def report_lines(run: dict[str, Any], most: int) -> list[str]:
 def _lines(report: dict[str, Any], most: int) -> list[str]:
     if report["unread"]:
         return [f"  report     {safe(report['file'])}: unreadable: {safe(report['unread'])}"]
-    counts = ", ".join(f"{number} {level}" for level, number in report["counts"].items()) or "no result"
+    counts = ", ".join(f"{number} {safe(level)}" for level, number in report["counts"].items()) or "no result"
     tool = f" ({safe(report['tool'])})" if report["tool"] else ""
     shown = report["results"][:most]
     lines = [f"  report     {safe(report['file'])}{tool}: {counts}"]

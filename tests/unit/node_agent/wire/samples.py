@@ -39,7 +39,6 @@ from node_agent.wire.receipt import (
     GateResult,
     ModelCalls,
     PersonQuestion,
-    ReportLevel,
     ReportResult,
     Served,
     Usage,
@@ -125,9 +124,8 @@ def _calls() -> ModelCalls:
 
 def _report() -> GateReport:
     result = ReportResult(level="error", rule="F401", file="a.py", line=3, text="unused")
-    counts: dict[ReportLevel, int] = {"error": 1}
     return GateReport(
-        file="out/results.sarif", form="sarif", tool="ruff 0.8", counts=counts, results=(result,)
+        file="out/results.sarif", form="sarif", tool="ruff 0.8", counts={"error": 1}, results=(result,)
     )
 
 
