@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tests.bench.commands import commands
 from tests.bench.engines import engines
-from tests.bench.faces import faces
 from tests.bench.figures import Row, page, table
 from tests.bench.flows import flows
 from tests.bench.gateway import gateway
@@ -19,7 +18,6 @@ from tests.bench.idle import idle
 from tests.bench.landing import landing
 from tests.bench.load import throughput_and_start
 from tests.bench.models import models
-from tests.bench.overhead import overhead
 from tests.bench.parsing import parsing
 from tests.bench.playing import playing
 from tests.bench.probing import probing
@@ -27,7 +25,7 @@ from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqr"
+ROWS = "abcdefghijklmnor"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -57,8 +55,6 @@ def main(argv: list[str]) -> int:
         ("m", lambda: engines(_tell, 40 if quick else 200)),
         ("n", lambda: playing(_tell, 2 if quick else 7)),
         ("o", lambda: flows(_tell, *((2, 60) if quick else (5, 200)))),
-        ("p", lambda: overhead(_tell, 3 if quick else 15)),
-        ("q", lambda: faces(_tell, *((3, 4) if quick else (11, 20)))),
         ("r", lambda: landing(_tell, 10 if quick else 50)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
