@@ -11,6 +11,7 @@ ITEM: dict[str, Any] = {
     "kind": "landing",
     "since": "2026-11-22T10:00:00.000Z",
     "choices": [],
+    "call": None,
     "command": "pancode approve --with-commands r-0001",
 }
 
