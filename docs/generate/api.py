@@ -14,11 +14,11 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from pancode.api import bodies, token_bodies, workflow_bodies
 from pancode.api.app import VERBS, openapi
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
+from pancode.api.request import bodies, token_bodies, workflow_bodies
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
 from pancode.api.signed import SignedBody
 from pancode.control.feed import MOST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.widening import widen
 
 LEAST_CONTEXT = 16_384

@@ -15,11 +15,11 @@ from typing import Protocol
 from node_agent.runtimes.probing import Program
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import CallDesk
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
 from node_agent.wire.receipt import Usage
-from node_agent.wire.sampling import Sampling
 
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")

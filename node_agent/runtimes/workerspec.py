@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node_agent.wire.identity import CallDesk
 from node_agent.wire.model import WireModel
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.policy import Policy, Safety
-from node_agent.wire.sampling import Sampling
 
 VERSION = "1"
 """Of the worker's stream and of this file."""

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from node_agent.wire.bounded import Few, Line, Name, Real, WallMillis
-from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.model import Count, RepoId, WireModel
-from node_agent.wire.passport import AskFact
+from node_agent.wire.models.endpoint import EndpointFact
+from node_agent.wire.models.passport import AskFact
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 
 

@@ -22,8 +22,8 @@ from node_agent.wire.model import (
     SecretName,
     WireModel,
 )
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.policy import Mode, Policy, Safety
-from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Message
 
 MAX_TASK_BYTES = 1_000_000

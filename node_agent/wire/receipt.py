@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.folders import MAX_REPORTS
 from node_agent.wire.identity import AttemptId
@@ -22,6 +21,7 @@ from node_agent.wire.model import (
     Status,
     WireModel,
 )
+from node_agent.wire.models.endpoint import Dialect, Word
 from node_agent.wire.order import MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed

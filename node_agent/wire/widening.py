@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
 
 SETTINGS = {
     Dialect.OLLAMA: "OLLAMA_CONTEXT_LENGTH={tokens}",

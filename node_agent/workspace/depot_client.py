@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.gitsafe import GitCall, GitDone, git_env
+from node_agent.wire.git.gitsafe import GitCall, GitDone, git_env
 from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Blob

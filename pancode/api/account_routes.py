@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     BriefShape,
@@ -16,6 +15,7 @@ from pancode.api.document.answers import (
     TrackRecordsAnswer,
     WorkersAnswer,
 )
+from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
 from pancode.domain.access.rights import BUDGETS, NOTES, SETTLES

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
-from pancode.api.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import AgentsAnswer, AppliedAnswer, EventStream, PresetsAnswer, PromptAnswer
+from pancode.api.request.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Progress

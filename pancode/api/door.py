@@ -14,9 +14,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pancode.api.bodies import Body, CallerBody, says
 from pancode.api.context import ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
+from pancode.api.request.bodies import Body, CallerBody, says
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
 from pancode.domain.access.door import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
 from pancode.domain.access.tokens import (

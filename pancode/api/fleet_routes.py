@@ -5,18 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pancode.api.bodies import (
-    CallerBody,
-    DrainBody,
-    HandedBody,
-    LoginBody,
-    NodesBody,
-    SetBody,
-    ShutdownBody,
-    SpecBody,
-    TrustBody,
-    UpBody,
-)
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChecksAnswer,
@@ -30,6 +18,18 @@ from pancode.api.document.answers import (
     Object,
     ProbeAnswer,
     StoppingAnswer,
+)
+from pancode.api.request.bodies import (
+    CallerBody,
+    DrainBody,
+    HandedBody,
+    LoginBody,
+    NodesBody,
+    SetBody,
+    ShutdownBody,
+    SpecBody,
+    TrustBody,
+    UpBody,
 )
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from node_agent.wire.failure import Outcome
-from pancode.api.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     CalledOffAnswer,
@@ -18,6 +17,7 @@ from pancode.api.document.answers import (
     QueuedAnswer,
     RunShape,
 )
+from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.forge import ForgeKind

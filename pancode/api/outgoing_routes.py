@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pancode.api.bodies import ActBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChannelsAnswer,
@@ -16,6 +15,7 @@ from pancode.api.document.answers import (
     WebhooksAnswer,
     WebhookShape,
 )
+from pancode.api.request.bodies import ActBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.domain.access.scopes import AccessScope, allows

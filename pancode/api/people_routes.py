@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import AnswerBody, ContinueBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
-from pancode.api.people_bodies import ApproveBody, DenyBody
+from pancode.api.request.bodies import AnswerBody, ContinueBody
+from pancode.api.request.people_bodies import ApproveBody, DenyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.domain.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS

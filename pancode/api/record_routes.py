@@ -7,7 +7,6 @@ from typing import Any
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.api.asking.pages import PAGED, Cursors
-from pancode.api.bodies import QueueBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     AuditAnswer,
@@ -28,6 +27,7 @@ from pancode.api.document.answers import (
     SettingsAnswer,
     VerdictShape,
 )
+from pancode.api.request.bodies import QueueBody, ReasonBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
 from pancode.domain.access.rights import OPERATES, REMOVES

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pancode.api.asking.once import mark_of, once
-from pancode.api.bodies import Body, Empty, parse
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
+from pancode.api.request.bodies import Body, Empty, parse
 from pancode.api.signed import SignedBody, bytes_of
 from pancode.domain.access.once import key_of
 from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right

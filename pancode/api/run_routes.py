@@ -7,7 +7,6 @@ from typing import Any
 from starlette.responses import Response
 
 from pancode.api.asking.pages import PAGED, Cursors
-from pancode.api.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     DryRunAnswer,
@@ -23,6 +22,7 @@ from pancode.api.document.answers import (
     WhyShape,
 )
 from pancode.api.land_routes import LAND_VERBS
+from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS

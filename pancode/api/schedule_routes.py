@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pancode.api.bodies import ActBody, Body, By, DispatchBody, ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import RemovedAnswer, SchedulesAnswer, ScheduleShape
 from pancode.api.hook_routes import forget_secret, placed, with_secret
+from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody
+from pancode.api.request.workflow_bodies import WorkflowBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.api.workflow_bodies import WorkflowBody
 from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.domain.schedule.asked import AskedSchedule
 from pancode.domain.schedule.work import PlannedWork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from pancode.api.bodies import Body
+from pancode.api.request.bodies import Body
 from pancode.domain.notices.incoming import HEADERS, MOST_BYTES, HookCall
 from pancode.errors import UsageError
 

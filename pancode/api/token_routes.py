@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.api.bodies import ActBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     EndedAnswer,
@@ -14,8 +13,9 @@ from pancode.api.document.answers import (
     TokenShape,
     WebCodeAnswer,
 )
+from pancode.api.request.bodies import ActBody
+from pancode.api.request.token_bodies import TokenBody, WebCodeBody, WebSessionBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
-from pancode.api.token_bodies import TokenBody, WebCodeBody, WebSessionBody
 from pancode.domain.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
 from pancode.domain.access.tokens import CODE_MS
 from pancode.domain.records import ApiToken

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.api.asking.pages import PAGED, Cursors
-from pancode.api.bodies import ReasonBody
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
+from pancode.api.request.bodies import ReasonBody
+from pancode.api.request.workflow_bodies import AgainBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.api.workflow_bodies import AgainBody, WorkflowBody
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
 from pancode.domain.access.rights import DISPATCHES, DROPS
 

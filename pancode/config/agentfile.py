@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.policy import NetworkAccess
-from node_agent.wire.sampling import Sampling
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts
 from pancode.domain.agents.agentrules import Flaw

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.endpoint import (
+from node_agent.wire.models.endpoint import (
     RUNTIME_WIRES,
     Dialect,
     EndpointFact,

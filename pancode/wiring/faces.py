@@ -25,7 +25,6 @@ from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.config.presets import NO_PRESET
 from pancode.config.schema import Settings
 from pancode.config.surroundings import FileSurroundings
-from pancode.control.config_watch import ConfigWatch
 from pancode.control.core import ControlSettings
 from pancode.control.faces import (
     Caller,
@@ -36,6 +35,7 @@ from pancode.control.faces import (
     Probed,
     Progress,
 )
+from pancode.control.fleet.config_watch import ConfigWatch
 from pancode.control.fleet.ports import unwatched
 from pancode.control.landing.forges import open_pull_request
 from pancode.control.landing.verifying import Verifications

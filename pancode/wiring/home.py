@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.files import write_durable
-from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
+from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.config.presets import APPLIED, applied
 from pancode.connection import KEY_LOST
 from pancode.errors import ConfigError

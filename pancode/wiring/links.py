@@ -15,7 +15,7 @@ from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.connect import Session, SshTiming, open_session
 from pancode.adapters.ssh.errors import LinkFault
 from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
-from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
+from pancode.adapters.ssh.loopback.loopback import LoopbackNode, LoopbackServer
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.proving import prove

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pancode.adapters.git.compose import conflict_state, unsettled
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import land
-from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.landing.land import land
+from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.adapters.git.merge import commit_of, offer
 from pancode.domain.landing.values import (
     CalledOff,

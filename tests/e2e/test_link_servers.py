@@ -19,7 +19,7 @@ from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, TransferFailed
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback import make_key
+from pancode.adapters.ssh.loopback.loopback import make_key
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import probe
 from pancode.adapters.ssh.remote import Remote

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node_agent.wire.gitrefs import checked_object
-from node_agent.wire.gitsafe import shown
+from node_agent.wire.git.gitrefs import checked_object
+from node_agent.wire.git.gitsafe import shown
 from pancode.adapters.git.depot import Depot
 
 # Programs that a repository names for diffs are never run.

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from pancode import __version__
-from pancode.api.bodies import Body, Empty
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
+from pancode.api.request.bodies import Body, Empty
 from pancode.api.routing import AtDoor, Verb
 from pancode.api.signed import SignedBody
 from pancode.domain.access.once import MOST_CHARS

@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.gitsafe import shown
+from node_agent.wire.git.gitsafe import shown
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.runs.dispatch import Dispatched, dispatch

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.land import land
+from pancode.adapters.git.landing.land import land
 from pancode.domain.landing.values import LandReport, LandRequest
 from tests.integration.git.repos import Repo, fingerprint, snap
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.gitsafe import stamp_env
+from node_agent.wire.git.gitsafe import stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import land
+from pancode.adapters.git.landing.land import land
 from pancode.adapters.git.merge import commit_of, offer
 from pancode.domain.landing.values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything

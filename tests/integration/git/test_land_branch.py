@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.gitsafe import GitCall, GitDone
+from node_agent.wire.git.gitsafe import GitCall, GitDone
 from pancode.adapters.git import project, safe
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.adapters.git.safe import run_git
 from pancode.domain.landing.values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything

@@ -9,7 +9,7 @@ import pytest
 
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land import recover
+from pancode.adapters.git.landing.land import recover
 from pancode.domain.landing.values import LandRequest, LandStatus
 from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.domain.landing.values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from pancode.domain.values import replace
 from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pancode.adapters.git import safe
-from pancode.adapters.git.land_branch import land_on_branch
+from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.domain.landing.values import How, LandRequest, LandStatus, OnBranch
 from pancode.domain.values import replace
 from tests.integration.git.coordinator import LINES, Desk

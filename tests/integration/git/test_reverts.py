@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pancode.adapters.git.land import land
+from pancode.adapters.git.landing.land import land
 from pancode.adapters.git.reverts import LandedChange, find_reverts
 from pancode.domain.landing.values import LandRequest
 from tests.integration.git.coordinator import Desk, edit_c

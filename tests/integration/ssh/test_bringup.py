@@ -19,7 +19,7 @@ from pancode.adapters.ssh import bringup, steps
 from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, NodeRemoval, StepState, bring_up
 from pancode.adapters.ssh.errors import RemoteFailed
 from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.loopback import LoopbackNode, LoopbackServer
+from pancode.adapters.ssh.loopback.loopback import LoopbackNode, LoopbackServer
 from pancode.adapters.ssh.perform import perform
 from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.readiness import platforms

@@ -10,7 +10,7 @@ import pytest
 
 from pancode.adapters.ssh.credentials import SshLogin, encrypted, keys
 from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.loopback import make_key
+from pancode.adapters.ssh.loopback.loopback import make_key
 from pancode.adapters.ssh.target import Target
 
 

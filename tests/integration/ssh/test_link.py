@@ -17,7 +17,7 @@ import pytest
 from pancode.adapters.ssh.connect import Session
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.adapters.ssh.link import LinkKind
-from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
+from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.tunnel import Generation
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world
@@ -177,7 +177,7 @@ def test_without_unix_forwarding_loopback_is_used(tmp_path: Path, monkeypatch: p
     async def go() -> None:
         async with world(tmp_path) as it:
             monkeypatch.setattr(
-                "pancode.adapters.ssh.loopback._Server.unix_server_requested", lambda s, p: False
+                "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
             )
             link = it.link()
             link.start()
@@ -195,9 +195,11 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
         async with world(tmp_path) as it:
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    "pancode.adapters.ssh.loopback._Server.unix_server_requested", lambda s, p: False
+                    "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
                 )
-                patch.setattr("pancode.adapters.ssh.loopback._Server.server_requested", lambda s, h, p: False)
+                patch.setattr(
+                    "pancode.adapters.ssh.loopback.loopback._Server.server_requested", lambda s, h, p: False
+                )
                 link = it.link()
                 link.start()
                 state = await link.wait([LinkKind.DOWN], 5 * crowded())
@@ -327,7 +329,7 @@ def test_without_unix_forwarding_a_lost_pointer_is_put_back(
     async def go() -> None:
         async with world(tmp_path) as it:
             monkeypatch.setattr(
-                "pancode.adapters.ssh.loopback._Server.unix_server_requested", lambda s, p: False
+                "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
             )
             link = it.link()
             link.start()

@@ -12,7 +12,7 @@ from pancode.adapters.ssh.connect import open_session, presented_key
 from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback import LoopbackKeys, make_key
+from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.probe import probe
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, TIMING, remote, world

@@ -11,7 +11,7 @@ from pathlib import Path
 from pancode.adapters.ssh.connect import Session, SshTiming, open_session
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.link import Backoff, Link, LinkState
-from pancode.adapters.ssh.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
+from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.tunnel import Folders, TunnelTargets, folders
 

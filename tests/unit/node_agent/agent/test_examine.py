@@ -8,7 +8,7 @@ from node_agent.agent.exams import NoExams
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Drain, Examine, Revoke
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.passport import AskFact, AskState
+from node_agent.wire.models.passport import AskFact, AskState
 from tests.unit.node_agent.stage import STRANGER, Stage
 
 

@@ -16,8 +16,8 @@ from node_agent.passport.cache import (
     StoredPassport,
     stamped,
 )
-from node_agent.wire.endpoint import EndpointFact, Residence
-from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.models.endpoint import EndpointFact, Residence
+from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
 from tests.unit.node_agent.passport.sittings import FACT, MODEL, with_model
 
 AT = 1_000

@@ -12,10 +12,10 @@ from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.providers import PROVIDERS, split_model
 from node_agent.runtimes.vendors import way_of
 from node_agent.runtimes.workerspec import WorkerSpec
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
-from node_agent.wire.sampling import Sampling
 from tests.unit.node_agent.runtimes.asked import LIMITS, ask, place
 
 KEYS = {one.key: f"key-of-{one.name}" for one in PROVIDERS.values()}

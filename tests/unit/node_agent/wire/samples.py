@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, CallAnswer, Control, Examine, PersonAnswers, PersonSays, StopControl
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.heartbeat import Ask, Heartbeat
@@ -14,9 +13,11 @@ from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.inventory import Inventory, JournalEntry
 from node_agent.wire.marks import Mark
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
+from node_agent.wire.models.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
-from node_agent.wire.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.policy import (
     CallAsked,
     CommandRule,
@@ -44,7 +45,6 @@ from node_agent.wire.receipt import (
     Usage,
     receipt_of,
 )
-from node_agent.wire.sampling import Sampling
 from node_agent.wire.signing import Signed, SigningKey
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")

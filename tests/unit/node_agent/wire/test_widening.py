@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.widening import widen
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.responses import StreamingResponse
 
-from pancode.api.bodies import Empty
 from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
+from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
 from pancode.errors import NotFoundError, UsageError
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator

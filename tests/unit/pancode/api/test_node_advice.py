@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact
+from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
-from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.api.app import VERBS
 from pancode.cli.output.render import advice
 from tests.unit.pancode.api.world import Http, World, app_of

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NetworkAccess
-from node_agent.wire.sampling import Sampling
 from pancode.config.agentfile import AgentEntry
 from pancode.config.agents import LoadedAgents, check_agents, load_agents
 from pancode.config.documents import parse_document

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
+from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
+from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
 from node_agent.wire.node import NodeProblem
-from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.domain.endpoints import OWN_TOKENS
 from pancode.domain.nodes.fleet import NodeView

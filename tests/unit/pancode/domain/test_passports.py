@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.endpoint import Health, ModelFact
-from node_agent.wire.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.models.endpoint import Health, ModelFact
+from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.passports import (

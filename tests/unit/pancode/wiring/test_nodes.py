@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback import make_key
+from pancode.adapters.ssh.loopback.loopback import make_key
 from pancode.adapters.ssh.target import Target
 from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancode.api.bodies import DispatchBody, parse
+from pancode.api.request.bodies import DispatchBody, parse
 from pancode.config.workflows.entries import DispatchEntry
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 

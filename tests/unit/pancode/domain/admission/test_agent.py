@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.endpoint import ModelFact
+from node_agent.wire.models.endpoint import ModelFact
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.wire.sampling import Sampling
 from pancode.domain.admission import NAMES, judge, refusal
 from pancode.domain.agents.agents import Autonomy, Tier, Walls
 from pancode.domain.dispatch.request import Defaults

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.policy import Mode, Safety
-from node_agent.wire.sampling import Sampling
 from pancode.domain.agents.agentrules import flaws
 from pancode.domain.agents.agents import Agent, Role, Speed, find_agent
 from pancode.domain.models import model_ref

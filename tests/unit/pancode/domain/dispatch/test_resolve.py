@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
-from node_agent.wire.sampling import Sampling
 from pancode.domain.agents.agents import AgentLimits, Speed, Walls
 from pancode.domain.dispatch.request import Defaults, Project
 from pancode.domain.dispatch.resolve import Unresolved, resolve

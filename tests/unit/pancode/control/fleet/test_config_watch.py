@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pancode.control.config_watch import ConfigWatch
+from pancode.control.fleet.config_watch import ConfigWatch
 from pancode.domain.records import Audit
 from tests.unit.pancode.control.world import Desk
 

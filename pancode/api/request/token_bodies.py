@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pancode.api.bodies import ActBody, Body
+from pancode.api.request.bodies import ActBody, Body
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.access.tokens import NewToken
 

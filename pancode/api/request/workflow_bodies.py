@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pancode.api.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
+from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
 from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import WorkflowKind
 from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node_agent.wire.gitrefs import (
+from node_agent.wire.git.gitrefs import (
     base_ref,
     checked_object,
     checked_repo,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from node_agent.wire.gitrefs import checked_object
-from node_agent.wire.gitsafe import shown
+from node_agent.wire.git.gitrefs import checked_object
+from node_agent.wire.git.gitsafe import shown
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.merge import merge_trees, tree_of
 from pancode.adapters.git.safe import Git

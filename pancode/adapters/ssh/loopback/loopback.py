@@ -15,7 +15,7 @@ import asyncssh
 from pancode.adapters.ssh.connect import as_host_key
 from pancode.adapters.ssh.credentials import SshLogin
 from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback_process import PATH, LoopbackPlace, serve
+from pancode.adapters.ssh.loopback.loopback_process import PATH, LoopbackPlace, serve
 from pancode.adapters.ssh.target import Target
 
 LOOPBACK = "127.0.0.1"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.land_steps import FileIdentity, FileStep, missing_folders
+from pancode.adapters.git.landing.land_steps import FileIdentity, FileStep, missing_folders
 
 Checkpoint = Callable[[str], None]
 """Called between any two effects, with the name of the next one; a test ends the world there."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.gitsafe import (
+from node_agent.wire.git.gitsafe import (
     SAFE_CONFIG,
     Change,
     filter_names,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from node_agent.wire.bounded import Few, Lasted, Line, Text
 from node_agent.wire.model import Count, WireModel
-from node_agent.wire.passport import PassportFact
+from node_agent.wire.models.passport import PassportFact
 
 Word = Annotated[str, Text(200, least=1)]
 """Of a server's own telling: clipped by whoever read it."""

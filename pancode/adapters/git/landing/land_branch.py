@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.gitsafe import shown, split_nul, stamp_env
+from node_agent.wire.git.gitsafe import shown, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
-from pancode.adapters.git.land import CalledOffError, merge_result, not_passed, unless_called_off
-from pancode.adapters.git.land_commits import commits_of, explained
-from pancode.adapters.git.land_state import free_branch, unless_worked_on
+from pancode.adapters.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off
+from pancode.adapters.git.landing.land_commits import commits_of, explained
+from pancode.adapters.git.landing.land_state import free_branch, unless_worked_on
 from pancode.adapters.git.merge import tree_of
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, asked_of_user, open_project

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.wire.gitsafe import Change, shown, split_nul
+from node_agent.wire.git.gitsafe import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
-from pancode.adapters.git.land_commits import explained
-from pancode.adapters.git.land_journal import Checkpoint, LandingJournal, TreeChanged
-from pancode.adapters.git.land_state import unless_in_progress
-from pancode.adapters.git.land_steps import forbidden, steps_of
+from pancode.adapters.git.landing.land_commits import explained
+from pancode.adapters.git.landing.land_journal import Checkpoint, LandingJournal, TreeChanged
+from pancode.adapters.git.landing.land_state import unless_in_progress
+from pancode.adapters.git.landing.land_steps import forbidden, steps_of
 from pancode.adapters.git.listing import ListingLimits, hidden_names
 from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, trees_of
 from pancode.adapters.git.objects import import_base

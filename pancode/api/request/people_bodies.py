@@ -8,7 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
-from pancode.api.bodies import ActBody
+from pancode.api.request.bodies import ActBody
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
