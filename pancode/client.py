@@ -138,9 +138,11 @@ class Client:
             _check(response, data)
         finally:
             connection.close()
-        told = response.headers
-        next_ = int(told.get("Pancode-Next") or offset)
-        return LogPart(data, told.get("Pancode-Attempt") or "", next_, told.get("Pancode-State") or "end")
+        headers = response.headers
+        next_ = int(headers.get("Pancode-Next") or offset)
+        return LogPart(
+            data, headers.get("Pancode-Attempt") or "", next_, headers.get("Pancode-State") or "end"
+        )
 
     def events(
         self, method: str, path: str, body: Json | None = None, query: Mapping[str, object] | None = None
@@ -160,9 +162,9 @@ class Client:
         path: str,
         body: Json | None,
         wait_s: float = ANSWER_S,
-        told: Callable[[Json], None] | None = None,
+        progress: Callable[[Json], None] | None = None,
     ) -> Any:
-        connection, response = self._send(method, path, body, wait_s, told)
+        connection, response = self._send(method, path, body, wait_s, progress)
         try:
             data = _reading(response.read)
         finally:
@@ -176,14 +178,14 @@ class Client:
         path: str,
         body: Json | None,
         timeout_s: float,
-        told: Callable[[Json], None] | None = None,
+        progress: Callable[[Json], None] | None = None,
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         connection = self.connected(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-            until_answered(connection, timeout_s, told, self.note)
+            until_answered(connection, timeout_s, progress, self.note)
             response = _reading(connection.getresponse)
         except BaseException as error:
             pid = pid_of(connection)
@@ -218,11 +220,11 @@ class Client:
 
 def _unless_down(home: Path, none: NotRunningError) -> None:
     """FleetDownError where somebody has taken the fleet down."""
-    told = down.read(home)
-    if told is not None:
+    record = down.read(home)
+    if record is not None:
         raise FleetDownError(
             f"the fleet on {home} is down",
-            why=f"{told.by or 'somebody'} took it down on {told.at}",
+            why=f"{record.by or 'somebody'} took it down on {record.at}",
             fix="pancode fleet up",
         ) from none
 
@@ -302,10 +304,10 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
     for line in reversed(lines):
         try:
-            told = json.loads(line)["error"]
+            problem = json.loads(line)["error"]
         except (ValueError, KeyError, TypeError):
             continue
-        return ApiError(told)
+        return ApiError(problem)
     if not lines and not os.statvfs(log.parent).f_bavail:  # its last word went to the same disk
         return unusable(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
@@ -327,10 +329,10 @@ def _events(response: http.client.HTTPResponse) -> Iterator[ServerEvent]:
         elif text.startswith("data:"):
             data += text[5:].strip()
         elif not text and data:
-            told = json.loads(data)
+            parsed = json.loads(data)
             if kind == "problem":
-                raise ApiError(told)
-            yield ServerEvent(kind, told)
+                raise ApiError(parsed)
+            yield ServerEvent(kind, parsed)
             kind, data = "message", ""
 
 
@@ -365,13 +367,13 @@ def _check(response: http.client.HTTPResponse, data: bytes) -> None:
         problem = json.loads(data)
     except ValueError:
         problem = {}
-    told = problem if isinstance(problem, dict) else {}
-    raise ApiError({"message": f"the coordinator answered {response.status}", **told})
+    details = problem if isinstance(problem, dict) else {}
+    raise ApiError({"message": f"the coordinator answered {response.status}", **details})
 
 
 def _with(path: str, query: Mapping[str, object]) -> str:
-    said = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
-    return f"{path}?{urlencode(said)}" if said else path
+    params = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 def _word(value: object) -> str:

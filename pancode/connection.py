@@ -225,8 +225,8 @@ def ask(place: Place, path: str, timeout_s: float) -> Json | None:
     connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
-        told = json.loads(connection.getresponse().read())
-        return told if isinstance(told, dict) else None
+        answer = json.loads(connection.getresponse().read())
+        return answer if isinstance(answer, dict) else None
     except (OSError, http.client.HTTPException, UnavailableError, ApiError, ValueError):
         return None
     finally:

@@ -311,7 +311,7 @@ class DepotPort(Protocol):
         So does one whose folder is not below the top. The progress is told between, if at all.
         """
 
-    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+    def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
         """Make a commit of the depot the snapshot of a run. WorkspaceError where it is gone. Idempotent."""
 
     def compose(self, wanted: Composition) -> Composed:

@@ -83,8 +83,8 @@ class NodeAgent:
 
     def slots(self) -> int:
         """The number of attempts that may run at once."""
-        told = self.world.journal.node().slots
-        return self.world.slots if told is None else told
+        wanted = self.world.journal.node().slots
+        return self.world.slots if wanted is None else wanted
 
     def free_slots(self) -> int:
         return self.slots() - len(holding(self.world.journal.live()))
@@ -153,25 +153,25 @@ class NodeAgent:
         except WireRefusal as refusal:
             self._note(f"a beat was not believed: {refusal.code}", ProblemCode.FORGED_BEAT)
             return
-        heard = self._fleet.hear(beat, self.world.clock.boot_ms())
-        if heard.answered:
+        result = self._fleet.hear(beat, self.world.clock.boot_ms())
+        if result.answered:
             self._next_beat = 0  # echo it now: until then nobody may give us work
-        if heard.newer:
+        if result.newer:
             self._controls.settle(beat.control_floor)
             self.outbox.hear(beat.cursors)
 
     def _obey(self, sent: list[Sent]) -> None:
         if not sent:
             return
-        heard = self._controls.take(sent)
-        for words in heard.forged:
+        result = self._controls.take(sent)
+        for words in result.forged:
             self._note(words, ProblemCode.FORGED_CONTROL)
-        for words in heard.unfit:
+        for words in result.unfit:
             self._note(words)
-        for identity in heard.touched:
+        for identity in result.touched:
             self.outbox.note(identity)
             self.drive.wake(identity)
-        self._after = heard.last or self._after
+        self._after = result.last or self._after
 
     def _examine(self, ask: Examine) -> None:
         """The caller has gone when a request is too late: no model is loaded then."""
@@ -184,10 +184,10 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        told = inventory_of(
+        inventory = inventory_of(
             w.node, self.session, self._fleet.nonce, now, self._fleet.epoch_seen, w.journal.entries()
         )
-        w.uplink.send(told.signed(w.key).model_dump_json())
+        w.uplink.send(inventory.signed(w.key).model_dump_json())
         self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())
 
     def _beat(self) -> None:
@@ -220,8 +220,8 @@ class NodeAgent:
 
     def _own_problems(self) -> list[NodeProblem]:
         counted = sorted(self.counts.items(), key=lambda one: one[0].what)
-        told = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
-        return told + [NodeProblem(what=words[:500]) for words in self.world.journal.troubles()]
+        problems = [p.model_copy(update={"what": f"{p.what} ({times} times)"}) for p, times in counted]
+        return problems + [NodeProblem(what=words[:500]) for words in self.world.journal.troubles()]
 
     def _prune(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()

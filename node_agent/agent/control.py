@@ -162,8 +162,8 @@ class Controls:
         if entry is not None:
             self._end(entry, StopNote(StopKind.STOP, body.reason))
             return state
-        held = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
-        return replace(state, stops={**state.stops, str(body.identity): held})
+        pending = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
+        return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _bury(self, control: Control, body: Tombstone, state: JournalState) -> JournalState:
         for entry in self._journal.live():
@@ -172,8 +172,8 @@ class Controls:
         known = state.tombstones.get(body.run)
         if known is not None and known.fence >= body.up_to_fence:
             return state
-        held = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
-        return replace(state, tombstones={**state.tombstones, body.run: held})
+        pending = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: JournalRecord, stop: StopNote) -> None:
         if entry.stop is not None or entry.mark not in HOLDS_SLOT:

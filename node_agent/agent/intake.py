@@ -60,7 +60,7 @@ class Intake:
         self._note = note
         self._unwritten: set[str] = set()
         """Digests of orders that were refused while not even that fitted on the disk."""
-        self._say = Speaker(world.node, world.key, world.clock, world.fleet)
+        self._speaker = Speaker(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
         """Check whether an order should be claimed: there is a slot; while draining, also to refuse it."""
@@ -69,13 +69,13 @@ class Intake:
 
     def take(self, claimed: Claimed | None, asked: bool) -> None:
         """Receives the claimed orders, and claims more while there are free slots. LinkDown."""
-        taken = 0
+        received = 0
         if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()
         while claimed is not None:
             self._receive(claimed)
-            taken += 1
-            more = taken < MOST_CLAIMS and self.wants_one()
+            received += 1
+            more = received < MOST_CLAIMS and self.wants_one()
             claimed = self._world.uplink.claim() if more else None
 
     def _receive(self, claimed: Claimed) -> None:
@@ -137,7 +137,7 @@ class Intake:
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
         """Not even the refusal fits on the disk. Said once; if it is lost, the next inventory says it."""
         w = self._world
-        w.uplink.send(self._say.seal([self._say(identity, 1, word)]))
+        w.uplink.send(self._speaker.seal([self._speaker(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:

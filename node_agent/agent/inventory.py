@@ -19,10 +19,10 @@ def inventory_of(
 ) -> Inventory:
     """All that is not final, and what is final of this epoch."""
     final = [entry for entry in entries if entry.final and entry.epoch >= at.epoch][-MOST_FINAL:]
-    told = [entry for entry in entries if not entry.final] + final
+    listed = [entry for entry in entries if not entry.final] + final
     named = tuple(
         JournalEntry(identity=one.identity, order=one.digest, mark=one.mark, last_event=one.last_event)
-        for one in told
+        for one in listed
     )
     return Inventory(
         fleet=node.fleet,
@@ -40,15 +40,15 @@ class InventoryDuty:
 
     def __init__(self, every_ms: int) -> None:
         self._every_ms = every_ms
-        self._told: tuple[str, int] | None = None
+        self._last_sent: tuple[str, int] | None = None
         self._when = 0
 
     def is_due(self, fleet: FleetClock, now: FleetTime | None, mono_ms: int) -> bool:
         """Never without fleet time: its moment is what makes the inventory mean something."""
         if now is None or not fleet.is_answered:
             return False
-        return self._told != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
+        return self._last_sent != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
 
     def done(self, nonce: str, epoch: int, mono_ms: int) -> None:
         """It was sent."""
-        self._told, self._when = (nonce, epoch), mono_ms
+        self._last_sent, self._when = (nonce, epoch), mono_ms

@@ -43,8 +43,8 @@ class Speaker:
         return event.canonical().decode()
 
     def seal(self, texts: Sequence[str]) -> str:
-        told = events_of(self._node.fleet, self._node.tag, texts)
-        return self._key.sign(Events.payload_type(), told).model_dump_json()
+        batch = events_of(self._node.fleet, self._node.tag, texts)
+        return self._key.sign(Events.payload_type(), batch).model_dump_json()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -29,22 +29,22 @@ class Crew:
             waiting.put(work)
 
     def _go(self, work: Work) -> None:
-        told: SimpleQueue[Work] = SimpleQueue()
+        queue: SimpleQueue[Work] = SimpleQueue()
         while True:
             work()
             with self._lock:
-                self._idle.append(told)
+                self._idle.append(queue)
             try:
-                work = told.get(timeout=self._idle_s)
+                work = queue.get(timeout=self._idle_s)
             except Empty:
-                if self._left(told):
+                if self._left(queue):
                     return
-                work = told.get()  # it was asked in the moment in which it would have ended
+                work = queue.get()  # it was asked in the moment in which it would have ended
 
-    def _left(self, told: SimpleQueue[Work]) -> bool:
+    def _left(self, queue: SimpleQueue[Work]) -> bool:
         """Check whether it may end: nobody has asked it, and nobody will."""
         with self._lock:
-            if told not in self._idle:
+            if queue not in self._idle:
                 return False
-            self._idle.remove(told)
+            self._idle.remove(queue)
             return True

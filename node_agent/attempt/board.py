@@ -28,20 +28,20 @@ def written(
     `clean`: takes secrets out of a text.
     """
     before = {f"{one.namespace}/{one.key}": one.value for one in laid}
-    taken: list[dict[str, Any]] = []
-    told, size = list[str](), 0
+    accepted: list[dict[str, Any]] = []
+    findings, size = list[str](), 0
     for name, data in sorted(found.items()):
         entry, why = _entry(name, data, clean)
         if entry is not None and entry.value == before.get(name):
             continue
         size += len(data)
-        if entry is not None and (len(taken) == MOST_WRITTEN or size > MOST_TOGETHER):
+        if entry is not None and (len(accepted) == MOST_WRITTEN or size > MOST_TOGETHER):
             entry, why = None, f"an attempt writes {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together"
         if entry is None:
-            told.append(f"not on the board: {clean(name)[:140]}: {why}")
+            findings.append(f"not on the board: {clean(name)[:140]}: {why}")
         else:
-            taken.append(entry.model_dump(mode="json"))
-    return taken, told[:20]
+            accepted.append(entry.model_dump(mode="json"))
+    return accepted, findings[:20]
 
 
 def _entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[BoardEntry | None, str]:

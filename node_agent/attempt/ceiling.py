@@ -53,8 +53,8 @@ NO_CEILING = Ceiling()
 def read_ceiling(path: Path) -> Ceiling:
     """The owner's file. No file: no ceiling. One that cannot be read closes the node: it meant something."""
     try:
-        said = CeilingFile.model_validate_json(path.read_bytes())
-        return Ceiling(**dict(said))
+        parsed = CeilingFile.model_validate_json(path.read_bytes())
+        return Ceiling(**dict(parsed))
     except FileNotFoundError:
         return Ceiling()
     except (OSError, ValidationError) as exc:
@@ -64,7 +64,7 @@ def read_ceiling(path: Path) -> Ceiling:
 
 def limits_told(allowed: Allowed) -> str:
     """A ceiling that leaves something out, in words for people."""
-    said = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
+    parts = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
     for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):
-        said += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []
-    return f"its owner allows at most {'; '.join(said)}"[:500]
+        parts += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []
+    return f"its owner allows at most {'; '.join(parts)}"[:500]

@@ -80,7 +80,7 @@ class ModelCount:
         if self.calls.subscription:
             return ()
         counted, calls = _words(self.usage), self.calls
-        told = [
+        notes = [
             (bool(self.wrapped), self.wrapped),
             (
                 not calls.requests and (bool(claim.cost_usd) or _words(claim) != _words(Usage())),
@@ -107,7 +107,7 @@ class ModelCount:
                 f"the runtime tells of {_words(claim)} tokens, the model gateway counted {counted}",
             ),
         ]
-        return tuple(text for holds, text in told if holds)
+        return tuple(text for holds, text in notes if holds)
 
 
 def _words(usage: Usage) -> str:

@@ -94,14 +94,14 @@ class Job:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
 
-    def tell(self, said: PersonSays) -> None:
+    def tell(self, message: PersonSays) -> None:
         """Give a running attempt words of a person; what it never reads, the coordinator hears nothing of."""
-        entry = self._context.journal.get(said.identity)
+        entry = self._context.journal.get(message.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
-            secret = self._context.key.secret(words_in(str(said.identity)))
+            secret = self._context.key.secret(words_in(str(message.identity)))
             with contextlib.suppress(StepFailed):
                 self._context.workspaces.tell(
-                    said.identity, said.number, sealed(secret, said.number, said.text)
+                    message.identity, message.number, sealed(secret, message.number, message.text)
                 )
 
     def answer(self, said: PersonAnswers) -> None:

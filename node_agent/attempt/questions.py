@@ -27,11 +27,11 @@ def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tupl
     except ValueError as wrong:
         words = f"it asks a person, and {FILE} is not of the form that is known: {wrong}"
         return Fault(FailureKind.NEEDS_PERSON, clean(words)[:1_000]), {}
-    told = PersonQuestion(
+    cleaned = PersonQuestion(
         question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
     )
-    return Fault(FailureKind.NEEDS_PERSON, f"it asks: {told.question[:500]}"), {
-        "question": told.model_dump(mode="json")
+    return Fault(FailureKind.NEEDS_PERSON, f"it asks: {cleaned.question[:500]}"), {
+        "question": cleaned.model_dump(mode="json")
     }
 
 

@@ -287,8 +287,8 @@ def without_the_old(state: JournalState, wall_ms: int) -> JournalState:
 K = TypeVar("K")
 
 
-def _kept(held: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, PendingStop]:
-    return {key: one for key, one in held.items() if not is_over(one.epoch, one.wall_ms, epoch, wall_ms)}
+def _kept(pending: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, PendingStop]:
+    return {key: one for key, one in pending.items() if not is_over(one.epoch, one.wall_ms, epoch, wall_ms)}
 
 
 def state_to_json(state: JournalState) -> dict[str, Any]:
@@ -300,8 +300,8 @@ def state_to_json(state: JournalState) -> dict[str, Any]:
         "slots": state.slots,
         "draining": state.draining,
         "revoked": state.revoked,
-        "stops": {key: _held(one) for key, one in state.stops.items()},
-        "tombstones": {key: _held(one) for key, one in state.tombstones.items()},
+        "stops": {key: _pending_json(one) for key, one in state.stops.items()},
+        "tombstones": {key: _pending_json(one) for key, one in state.tombstones.items()},
         "chain": state.chain,
         "last_receipt": state.last_receipt,
     }
@@ -309,7 +309,7 @@ def state_to_json(state: JournalState) -> dict[str, Any]:
 
 def state_from_json(raw: Data) -> JournalState:
     """From `state_to_json`; KeyError, TypeError or ValueError for anything else."""
-    held = {
+    pending = {
         kind: {key: PendingStop(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")
     }
     return JournalState(
@@ -319,14 +319,14 @@ def state_from_json(raw: Data) -> JournalState:
         slots=None if raw["slots"] is None else int(raw["slots"]),
         draining=bool(raw["draining"]),
         revoked=bool(raw["revoked"]),
-        stops=held["stops"],
-        tombstones=held["tombstones"],
+        stops=pending["stops"],
+        tombstones=pending["tombstones"],
         chain=int(raw["chain"]),
         last_receipt=raw["last_receipt"],
     )
 
 
-def _held(one: PendingStop) -> list[Any]:
+def _pending_json(one: PendingStop) -> list[Any]:
     return [one.reason, one.epoch, one.wall_ms, one.fence]
 
 

@@ -142,11 +142,13 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
     return StopNote(StopKind.TURNS, f"the model was asked for its turn {turns}, the limit is {limit}")
 
 
-def gateway_fault(fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None) -> Fault | None:
+def gateway_fault(
+    fault: Fault | None, reported: ReportedEnd | None, count: ModelCount | None
+) -> Fault | None:
     """The cause when an agent failed without its model: a limit of ours, or our gateway."""
     if fault is None and count is not None and count.wrapped:
         return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
-    if told is None or told.failure is None or fault != Fault(told.failure, told.reason):
+    if reported is None or reported.failure is None or fault != Fault(reported.failure, reported.reason):
         return fault
     if count is not None and count.limit in _REFUSED:
         return Fault(_REFUSED[count.limit], count.wrapped or count.words)
@@ -166,7 +168,7 @@ def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
 
 
 def work_fault(
-    record: ExitRecord, told: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
+    record: ExitRecord, reported: ReportedEnd | None, stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
     """The failure of the work phase: limits, stop, the agent. None: the agent did its work."""
     last = record.steps[-1] if record.steps else None
@@ -178,9 +180,9 @@ def work_fault(
         return _ended_by_us(record, last, stop, limits)
     if last.exec_error is not None:
         return _exec_fault(last)
-    if told is None or told.failure is None:
+    if reported is None or reported.failure is None:
         return None
-    return Fault(told.failure, told.reason)
+    return Fault(reported.failure, reported.reason)
 
 
 def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:

@@ -34,7 +34,7 @@ class OutputWatch:
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None
-        self._told: tuple[ReportedUsage, int] | None = None
+        self._last_reported: tuple[ReportedUsage, int] | None = None
 
     def pull(self, runner: RunnerPort, chunks: int = TURN) -> bool:
         """Read on; False when there may be more."""
@@ -48,17 +48,17 @@ class OutputWatch:
 
     @property
     def spent(self) -> ReportedUsage:
-        told = self._reader.spent()
-        return told if self.count is None else replace(told, usage=self.count.over(told.usage))
+        reported = self._reader.spent()
+        return reported if self.count is None else replace(reported, usage=self.count.over(reported.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
         """Check whether progress should be told now; if so it counts as told."""
         seen = (self.spent, self.offset)
         if self.told_ms is None:  # that it runs was told a moment ago
             self.told_ms = now_ms
-        if seen in (self._told, (ReportedUsage(), 0)) or now_ms - self.told_ms < every_ms:
+        if seen in (self._last_reported, (ReportedUsage(), 0)) or now_ms - self.told_ms < every_ms:
             return False
-        self._told, self.told_ms = seen, now_ms
+        self._last_reported, self.told_ms = seen, now_ms
         return True
 
     def finish(self, runner: RunnerPort, end: ProcessEnd) -> ReportedEnd:

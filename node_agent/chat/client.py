@@ -48,7 +48,7 @@ class Model:
     """One model on one server. Not for threads; `said` gets each piece of text as it comes."""
 
     def __init__(self, name: str, server: Server, said: Callable[[str], None], ids: Ids) -> None:
-        self._name, self._server, self._said, self._ids = name, server, said, ids
+        self._name, self._server, self._on_text, self._ids = name, server, said, ids
         self.sampling: Sampling | None = None
         """Its sampling settings; None: the server's own."""
         self.newest = False
@@ -61,7 +61,7 @@ class Model:
         return replace(answer, calls=calls)
 
     async def _ask(self, question: Question) -> Answer:
-        body, heard = request_of(question, self._name, self.sampling, self.newest), Stream()
+        body, stream = request_of(question, self._name, self.sampling, self.newest), Stream()
         try:
             async with (
                 asyncio.timeout(max(question.until_s, 1.0)),
@@ -70,16 +70,16 @@ class Model:
             ):
                 async for event in coming:
                     waiting.reschedule(asyncio.get_running_loop().time() + BETWEEN_S)
-                    if piece := heard.take(event):
-                        self._said(piece)
+                    if piece := stream.take(event):
+                        self._on_text(piece)
         except TimeoutError as exc:
             raise Trouble("no answer in time", passing=True) from exc
-        if heard.error:
-            raise broken_off(heard.error)
-        if heard.garbled or not heard.finish:
-            what = "it is not all JSON" if heard.garbled else "its stream ended before it"
+        if stream.error:
+            raise broken_off(stream.error)
+        if stream.garbled or not stream.finish:
+            what = "it is not all JSON" if stream.garbled else "its stream ended before it"
             raise Trouble(f"the answer could not be read: {what}", passing=True)
-        return heard.answer()
+        return stream.answer()
 
 
 async def events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:

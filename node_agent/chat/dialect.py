@@ -81,8 +81,8 @@ def _messages(turns: Sequence[Turn]) -> list[Fields]:
             case Asked(text):
                 out.append({"role": "user", "content": text})
             case Answered(text, calls):
-                said: Fields = {"role": "assistant", "content": text or None}
-                out.append({**said, "tool_calls": [_call(one) for one in calls]} if calls else said)
+                message: Fields = {"role": "assistant", "content": text or None}
+                out.append({**message, "tool_calls": [_call(one) for one in calls]} if calls else message)
             case Told(results):
                 out += [{"role": "tool", "tool_call_id": one.id, "content": one.text} for one in results]
             case _:
@@ -112,9 +112,9 @@ def broken_off(words: str) -> Trouble:
     return made
 
 
-def _measure(trouble: Trouble, said: str) -> None:
-    trouble.too_long = any(mark in said for mark in _TOO_LONG)
-    if trouble.too_long and (found := _ROOM.search(said)):
+def _measure(trouble: Trouble, text: str) -> None:
+    trouble.too_long = any(mark in text for mark in _TOO_LONG)
+    if trouble.too_long and (found := _ROOM.search(text)):
         trouble.room = int(found[1] or found[2])
 
 

@@ -60,16 +60,16 @@ class Guard:
         """Of a prompt with them; rather too many than too few."""
         return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
 
-    def learn(self, turns: Sequence[Turn], told: int) -> None:
+    def learn(self, turns: Sequence[Turn], counted: int) -> None:
         """The server's count for a prompt that was just sent."""
         size = self._always + sum(map(_size, turns))
-        if told > 0:
-            self._rate = min(max(size / told * 0.95, FEWEST), MOST)
+        if counted > 0:
+            self._rate = min(max(size / counted * 0.95, FEWEST), MOST)
 
-    def looks_cut(self, turns: Sequence[Turn], told: int) -> bool:
+    def looks_cut(self, turns: Sequence[Turn], counted: int) -> bool:
         """Check whether the server counted so few tokens that it cannot have read the whole prompt."""
         size = self._always + sum(map(_size, turns))
-        return 0 < told < size / (MOST * 2) and told > self.context // 3
+        return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
         """Shortened as far as needed for a prompt and an answer of so many tokens."""
@@ -183,11 +183,11 @@ def too_small(fitted: Fitted, context: int, known: bool) -> str:
     """The reason why a run cannot begin or go on, and the fix."""
     from node_agent.wire.widening import widen_any  # for a run that ends here alone
 
-    told = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
+    hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(_rounded(fitted.tokens))
     return (
         f"the prompt needs about {fitted.tokens} tokens with room for an answer, "
-        f"and the model can use {context}{told}; start its server with more: {more}"
+        f"and the model can use {context}{hint}; start its server with more: {more}"
     )
 
 

@@ -19,9 +19,9 @@ def set_secret(path: Path, name: str, given: bytes) -> str:
     The line end that `echo` and editors put behind a value is dropped; the other values stay as they are.
     """
     value, path = _value_of(name, given), Path(os.path.realpath(path))
-    said = read_secrets(path) if path.exists() else {}
-    before = said.get(name)
-    text = json.dumps({**said, name: value}, indent=2, ensure_ascii=False)
+    stored = read_secrets(path) if path.exists() else {}
+    before = stored.get(name)
+    text = json.dumps({**stored, name: value}, indent=2, ensure_ascii=False)
     write_atomic(path, f"{text}\n".encode())
     path.chmod(0o600)
     if read_secrets(path).get(name) != value:

@@ -49,12 +49,12 @@ def look(home: NodeHome) -> HomeReport:
     """Reads only; the journal may be in use."""
     entries, unreadable = [], []
     if home.journal.is_dir():
-        shelf = FileShelf(home.journal)
-        for name in shelf.names():
+        storage = FileShelf(home.journal)
+        for name in storage.names():
             try:
-                entries.append(_entry(shelf, name))
+                entries.append(_entry(storage, name))
             except (ValueError, KeyError, IndexError, TypeError):
-                if shelf.folder(name).exists():  # else it serves another attempt meanwhile
+                if storage.folder(name).exists():  # else it serves another attempt meanwhile
                     unreadable.append(name)
     running = is_held(home.lock)
     return HomeReport(
@@ -81,8 +81,8 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _entry(shelf: FileShelf, name: str) -> JournalRecord:
-    records = [from_json(raw) for raw in shelf.read(name)]
+def _entry(storage: FileShelf, name: str) -> JournalRecord:
+    records = [from_json(raw) for raw in storage.read(name)]
     entry = opened(records[0])
     for record in records[1:]:
         entry = folded(entry, record)

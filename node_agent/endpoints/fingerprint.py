@@ -33,14 +33,14 @@ def identify(ask: ServerClient, port: int, known: bool = False) -> ServerKind | 
     last = None
     for path in order:
         last = ask.get(path)
-        dialect = _told(path, last)
+        dialect = _dialect_of(path, last)
         if dialect is not None:
             return ServerKind(dialect, last.status == 401)
     is_locked = last is not None and last.status in (401, 403) and (known or last.error is not None)
     return ServerKind(Dialect.OPENAI, True) if is_locked else None
 
 
-def _told(path: str, answer: ServerReply) -> Dialect | None:
+def _dialect_of(path: str, answer: ServerReply) -> Dialect | None:
     if answer.server.lower() == "llama.cpp":
         return Dialect.LLAMACPP
     if isinstance(answer.error, str) and answer.error.startswith(_UNEXPECTED):

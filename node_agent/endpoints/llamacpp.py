@@ -46,8 +46,8 @@ def read(ask: ServerClient, memory: Memory) -> ServerReading:
 def _single(
     ask: ServerClient, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
 ) -> ServerReading:
-    said, asleep = props.fields, flag(props.fields, "is_sleeping") is True
-    total = number(said, "total_slots")
+    fields, asleep = props.fields, flag(props.fields, "is_sleeping") is True
+    total = number(fields, "total_slots")
     if total is None:
         raise Mismatch("no slots")
     seen = _slots(ask, "/slots", total) if memory.asks_slots and not asleep else None
@@ -55,8 +55,8 @@ def _single(
         memory.wires = _wires(ask)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
     return ServerReading(
-        version=word(said, "build_info"),
-        models=tuple(_model(one, said, residence) for one in models if word(one, "id")),
+        version=word(fields, "build_info"),
+        models=tuple(_model(one, fields, residence) for one in models if word(one, "id")),
         wires=memory.wires or (ModelWire.CHAT,),
         slots=total,
         slots_free=None if seen is None or seen.silent else max(total - len(seen.busy), 0),
@@ -70,11 +70,11 @@ def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading
     for one in models:
         name, status = word(one, "id"), inner(one, "status").get("value")
         residence = _RESIDENCES.get(str(status), Residence.NOT_LOADED)
-        said: Mapping[str, Any] = {}
+        fields: Mapping[str, Any] = {}
         if residence is Residence.LOADED and name:
-            said = ask.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
+            fields = ask.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
         if name:
-            found.append(_model(one, said, residence))
+            found.append(_model(one, fields, residence))
     return ServerReading(models=tuple(found))
 
 

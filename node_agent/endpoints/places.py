@@ -96,5 +96,5 @@ def machine_places(text: str) -> tuple[EndpointAddress, ...]:
     """The places that a machine's name stands for. ValueError says the form."""
     machine = machine_of(text)
     ports = PORTS if machine.port is None else (machine.port,)
-    told = machine.port is not None
-    return tuple(EndpointAddress(machine.host, port, listed=told, prefix=machine.name) for port in ports)
+    listed = machine.port is not None
+    return tuple(EndpointAddress(machine.host, port, listed=listed, prefix=machine.name) for port in ports)

@@ -29,8 +29,8 @@ class DecodeProgress:
             return DecodeProgress()
         if seen.silent:
             since = now_ms if self.silent_since is None else self.silent_since
-            told = f"it has not answered for {(now_ms - since) // 1000} s, or its slots have not"
-            return replace(self, silent_since=since, words=told if now_ms - since >= SILENCE_MS else "")
+            words = f"it has not answered for {(now_ms - since) // 1000} s, or its slots have not"
+            return replace(self, silent_since=since, words=words if now_ms - since >= SILENCE_MS else "")
         known = dict(self.moved)
         moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
         return DecodeProgress(

@@ -58,20 +58,20 @@ def named(
     places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
 ) -> dict[EndpointAddress, str]:
     """A name for each place with a server; one that was given stays."""
-    taken = {*given.values(), *(place.name for place, _ in places if place.name)}
+    used = {*given.values(), *(place.name for place, _ in places if place.name)}
     names = dict(given)
     for place, dialect in places:
         if place in names or dialect is None:
             continue
-        names[place] = place.name or _new_name(place, dialect, taken)
-        taken.add(names[place])
+        names[place] = place.name or _new_name(place, dialect, used)
+        used.add(names[place])
     return names
 
 
-def _new_name(place: EndpointAddress, dialect: Dialect, taken: set[str]) -> str:
+def _new_name(place: EndpointAddress, dialect: Dialect, used: set[str]) -> str:
     stem = f"{place.prefix}-{dialect}" if place.prefix else str(dialect)
     stem = stem if place.prefix or place.is_here else f"{dialect}-{place.host}"
-    return stem if stem not in taken else f"{stem}-{place.port}"
+    return stem if stem not in used else f"{stem}-{place.port}"
 
 
 def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
@@ -86,21 +86,23 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 
 
 def problems(
-    said: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
+    servers: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
 ) -> tuple[NodeProblem, ...]:
     """For `fleet status`: what is listed and not there, and what is there and not well, or not used."""
-    told = []
-    for name, place, known, found in said:
+    reported = []
+    for name, place, known, found in servers:
         if found is None and place.listed:
             what = troubled(name, place.at, known.trouble or "was not looked at yet")
             fix = known.fix or f"start it, or take it out of {_where(place)}"
-            told.append(NodeProblem(what=what[:500], fix=fix))
+            reported.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
             what = f"a model server at {place.at} is there and not used: {known.unused}"
-            told.append(NodeProblem(what=what[:500], fix=TRUST))
+            reported.append(NodeProblem(what=what[:500], fix=TRUST))
         elif found is not None and found.health is not Health.OK:
-            told.append(NodeProblem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix))
-    return tuple(told)
+            reported.append(
+                NodeProblem(what=f"endpoint {name} ({place.at}): {found.words}"[:500], fix=found.fix)
+            )
+    return tuple(reported)
 
 
 def _where(place: EndpointAddress) -> str:

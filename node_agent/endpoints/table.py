@@ -68,19 +68,19 @@ class EndpointTable:
     def facts(self) -> tuple[EndpointFact, ...]:
         """For a heartbeat: as fresh as can be had without a wait."""
         self._freshen()
-        return capped([found for _, _, _, found in self._said() if found is not None])
+        return capped([found for _, _, _, found in self._rows() if found is not None])
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """For `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
             own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)
-        return (*own, *problems(self._said()))
+        return (*own, *problems(self._rows()))
 
     def server(self, name: str) -> EndpointServer | None:
         """The endpoint of that name; None when there is none now."""
         self._freshen()
-        for given, place, known, found in self._said():
+        for given, place, known, found in self._rows():
             if given == name and found is not None and not self._stranger(place):
                 return EndpointServer(found, place.url, known.key, place.ca)
         return None
@@ -151,12 +151,12 @@ class EndpointTable:
         """The reason why its owner has to allow it first. Empty: it may be used."""
         return "" if place.listed or not place.is_here else stranger(place.port, self._users)
 
-    def _said(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
+    def _rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
         now = self._clock.mono_ms()
         with self._lock:
             known, names = dict(self._known), dict(self._names)
-        told = []
+        rows = []
         for place, one in known.items():
             name = names.get(place) or place.name or place.at
-            told.append((name, place, one, fact(name, place, one, now)))
-        return told
+            rows.append((name, place, one, fact(name, place, one, now)))
+        return rows

@@ -221,8 +221,8 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        told = _told(os.pread(fd, HEADER, offset))
-        return None if told is None else _whole(os.pread(fd, told[0], offset + HEADER), told)
+        header = _parse_header(os.pread(fd, HEADER, offset))
+        return None if header is None else _whole(os.pread(fd, header[0], offset + HEADER), header)
     finally:
         os.close(fd)
 
@@ -230,11 +230,11 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
 def frame_in(data: bytes, offset: int) -> bytes | None:
     """`read_framed` over bytes that were read at once."""
     begin = offset + HEADER
-    told = _told(data[offset:begin])
-    return None if told is None else _whole(data[begin : begin + told[0]], told)
+    header = _parse_header(data[offset:begin])
+    return None if header is None else _whole(data[begin : begin + header[0]], header)
 
 
-def _told(head: bytes) -> tuple[int, int] | None:
+def _parse_header(head: bytes) -> tuple[int, int] | None:
     """The length and the checksum that stand before a payload; None for what is no head of a frame."""
     if len(head) != HEADER or head[8:9] + head[17:] != b" \n":
         return None
@@ -245,8 +245,8 @@ def _told(head: bytes) -> tuple[int, int] | None:
     return (length, checksum) if 0 <= length <= MOST else None
 
 
-def _whole(payload: bytes, told: tuple[int, int]) -> bytes | None:
-    return payload if (len(payload), crc32(payload)) == told else None
+def _whole(payload: bytes, header: tuple[int, int]) -> bytes | None:
+    return payload if (len(payload), crc32(payload)) == header else None
 
 
 def _temporary(path: str) -> str:

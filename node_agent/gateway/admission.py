@@ -112,7 +112,7 @@ def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenCon
     """A unix socket tells whose it is; of TCP the kernel's table does, which is looked at when it matters."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
-        told = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        return OpenConnection(task, (0, 0), _UCRED.unpack(told)[1])
+        credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        return OpenConnection(task, (0, 0), _UCRED.unpack(credentials)[1])
     near, far = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
     return OpenConnection(task, (far[1] if far else 0, near[1]))

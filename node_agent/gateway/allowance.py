@@ -31,20 +31,20 @@ def estimate(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
     """The most tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [asked.get(name) for name in inside] if inside else [asked]
-    told = [_largest(place, names) for place in places if isinstance(place, dict)]
+    limits = [_largest(place, names) for place in places if isinstance(place, dict)]
     many = max([_largest(place, _ANSWERS) for place in places if isinstance(place, dict)], default=0)
-    output = max(told, default=0) or ASSUMED_OUTPUT
+    output = max(limits, default=0) or ASSUMED_OUTPUT
     return TokenCount(input=size // BYTES_PER_TOKEN, output=min(output * max(many, 1), MOST))
 
 
 def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
     """The usage of an answer of `passed` bytes: as it reported, else as must be assumed."""
-    told = reading.tokens
+    tokens = reading.tokens
     if reading.whole:
-        return told
-    heard = told.input or told.cached or told.written
-    output = max(told.output, min(passed // BYTES_PER_TOKEN, MOST) or expected.output)
-    return TokenCount(told.input if heard else expected.input, told.cached, told.written, output)
+        return tokens
+    has_input = tokens.input or tokens.cached or tokens.written
+    output = max(tokens.output, min(passed // BYTES_PER_TOKEN, MOST) or expected.output)
+    return TokenCount(tokens.input if has_input else expected.input, tokens.cached, tokens.written, output)
 
 
 def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:

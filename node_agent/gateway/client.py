@@ -37,18 +37,18 @@ class ResponseBody:
 
     def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
         self._writer, self._chunked = writer, chunked
-        self._held = b""
+        self._pending = b""
 
     async def send(self, piece: bytes) -> None:
         if self._chunked:
             self._writer.write(chunk(piece))
         else:
-            self._writer.write(self._held)
-            self._held = piece
+            self._writer.write(self._pending)
+            self._pending = piece
         await self._writer.drain()
 
     async def end(self) -> None:
-        self._writer.write(LAST_CHUNK if self._chunked else self._held)
+        self._writer.write(LAST_CHUNK if self._chunked else self._pending)
         await self._writer.drain()
 
 

@@ -102,8 +102,8 @@ class Count:
             raise ValueError("not a count")
         try:
             usd = None if raw["usd"] is None else Decimal(raw["usd"])
-            held = raw.get("bound") or {"tokens": 0, "usd": "0"}
-            bound = UsageBound(held["tokens"], Decimal(held["usd"]))
+            raw_bound = raw.get("bound") or {"tokens": 0, "usd": "0"}
+            bound = UsageBound(raw_bound["tokens"], Decimal(raw_bound["usd"]))
             return cls(**{**raw, "tokens": TokenCount(**raw["tokens"]), "usd": usd, "bound": bound})
         except (KeyError, TypeError, ArithmeticError) as exc:
             raise ValueError(str(exc)) from exc

@@ -96,13 +96,13 @@ async def _ask(
         head = await read_head(reader)
     except BadMessage as exc:
         raise DialError(f"{at}, the proxy of gateway.json, is no HTTP proxy: {exc}", sent=False) from exc
-    said = head.start.split(" ", 1)[1] if head is not None else "it hung up"
-    if said[:3] == "407":
+    status = head.start.split(" ", 1)[1] if head is not None else "it hung up"
+    if status[:3] == "407":
         words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
         raise DialError(f"{words} (proxy_login)", sent=False)
-    if said[:1] != "2":
+    if status[:1] != "2":
         raise DialError(
-            f"the proxy {at} of gateway.json refuses a connection to {name}: {said[:200]}", sent=False
+            f"the proxy {at} of gateway.json refuses a connection to {name}: {status[:200]}", sent=False
         )
 
 

@@ -48,9 +48,9 @@ def _with_items(asked: dict[str, Any], strips: bool) -> dict[str, Any]:
     items = asked.get("input")
     if not isinstance(items, list):
         return asked
-    held = [_with_tools(Wire.RESPONSES, one, strips) if isinstance(one, dict) else one for one in items]
-    same = all(one is before for one, before in zip(held, items, strict=True))
-    return asked if same else {**asked, "input": held}
+    filtered = [_with_tools(Wire.RESPONSES, one, strips) if isinstance(one, dict) else one for one in items]
+    same = all(one is before for one, before in zip(filtered, items, strict=True))
+    return asked if same else {**asked, "input": filtered}
 
 
 def _with_tools(wire: Wire, asked: dict[str, Any], strips: bool) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class Head:
     @property
     def closes(self) -> bool:
         """Check whether the connection is over after this message."""
-        said = self.joined("connection")
-        return "close" in said or (self.is_old and "keep-alive" not in said)
+        options = self.joined("connection")
+        return "close" in options or (self.is_old and "keep-alive" not in options)
 
 
 class Framing(Enum):

@@ -143,7 +143,7 @@ class GatewayProcesses:
 
     def count(self, folder: Path) -> ModelCount | None:
         found = places.read_count(folder)
-        return None if found is None else _told(found)
+        return None if found is None else _model_count(found)
 
     def close(self, folder: Path) -> None:
         found = self._running(folder)
@@ -173,14 +173,14 @@ class GatewayProcesses:
             places.write_door(folder, door.port, door.token)
             spec = self._owners(_spec(order, folder, door, led), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
-            told, pipe = os.pipe()
+            stdin, pipe = os.pipe()
             try:
-                child = self._spawn(env, (told, log.fileno(), tcp.fileno(), unix.fileno()))
+                child = self._spawn(env, (stdin, log.fileno(), tcp.fileno(), unix.fileno()))
             except OSError:
                 os.close(pipe)
                 raise
             finally:
-                os.close(told)
+                os.close(stdin)
         with self._lock:
             self._mine[folder] = child
         with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # one that died is found out
@@ -209,10 +209,10 @@ class GatewayProcesses:
     def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
         """The sockets listen already: whoever calls before it is up waits, and we need not."""
         self._reap()
-        told, log, *sockets = files
+        stdin, log, *sockets = files
         at = range(FIRST_FD, FIRST_FD + len(sockets))
         argv = [self._python, "-I", "-S", PROGRAM, *map(str, at)]
-        pairs = [(told, 0), (log, 1), (log, 2), *zip(sockets, at, strict=True)]
+        pairs = [(stdin, 0), (log, 1), (log, 2), *zip(sockets, at, strict=True)]
         return os.posix_spawn(
             argv[0], argv, env, file_actions=_moves(pairs), setsigmask=(), setsigdef=_DEFAULTS
         )
@@ -265,7 +265,7 @@ def _reaped(pid: int) -> bool:
         return True
 
 
-def _told(count: Count) -> ModelCount:
+def _model_count(count: Count) -> ModelCount:
     tokens = count.tokens
     return ModelCount(
         Usage(

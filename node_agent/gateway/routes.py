@@ -117,7 +117,7 @@ def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
         value = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict) or _twins(value):
+    if not isinstance(value, dict) or _has_duplicates(value):
         if body or route.counted:  # what we cannot judge, the server may be able to read
             raise NotAllowed("the body is not a JSON object, or names something twice")
         return route.model, {}
@@ -131,7 +131,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Some servers take names in any case; what a tool is given may well have `http_proxy` and `HTTP_PROXY`.
     """
     named = dict(pairs)
-    if len(named) != len(pairs) or _twins(named, _JUDGED):
+    if len(named) != len(pairs) or _has_duplicates(named, _JUDGED):
         raise ValueError("a name twice in one object")
     return named
 
@@ -143,7 +143,7 @@ _JUDGED = frozenset(
 """Names below the top of a request, in small letters, by which we judge it."""
 
 
-def _twins(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
+def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
     folded = [name.casefold() for name in named]
     return len(set(folded)) != len(folded) and (of is None or any(folded.count(name) > 1 for name in of))
 
@@ -167,14 +167,14 @@ def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
 
 def error_body(wire: Wire, status: int, words: str) -> bytes:
     """A refusal as a client of that wire reads it."""
-    told = f"PanCode: {words}"
+    message = f"PanCode: {words}"
     kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
-    shape: dict[str, Any] = {"message": told, "type": "pancode_gateway", "param": None, "code": status}
+    shape: dict[str, Any] = {"message": message, "type": "pancode_gateway", "param": None, "code": status}
     if wire is Wire.ANTHROPIC:
-        return json.dumps({"type": "error", "error": {"type": kind, "message": told}}).encode()
+        return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
     if wire is Wire.GEMINI:
-        shape = {"code": status, "message": told, "status": gemini}
-    return json.dumps({"error": told if wire is Wire.OLLAMA else shape}).encode()
+        shape = {"code": status, "message": message, "status": gemini}
+    return json.dumps({"error": message if wire is Wire.OLLAMA else shape}).encode()
 
 
 _KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}

@@ -174,19 +174,19 @@ class Gateway:
         model, asked = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
             check_model(model, self._spec.models)
-            held = self._held(route.wire, asked)
-            asked, body = held, body if held is asked else json.dumps(held).encode()
+            filtered = self._filtered(route.wire, asked)
+            asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
         return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected)
 
-    def _held(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+    def _filtered(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
         """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
         for name in _NESTED & asked.keys():
             inner = asked[name] if isinstance(asked[name], dict) else {}
             if "model" in inner:
                 check_model(str(inner["model"]).removeprefix("models/"), self._spec.models)
-            held = self._held(wire, inner)
-            asked = asked if held is inner else {**asked, name: held}
+            filtered = self._filtered(wire, inner)
+            asked = asked if filtered is inner else {**asked, name: filtered}
         if self._spec.fetched != "allow":
             check_fetched(wire, asked)
         if self._spec.hosted == "allow":
@@ -241,16 +241,16 @@ class Gateway:
     async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
         asked = _now()
-        answer = await self._heard(ask, asked)
+        answer = await self._answer_of(ask, asked)
         if answer.status >= 300:
             self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
             return await self._failed(client, answer)
         try:
-            heard = await self._metered(client, ask, answer)
+            readable = await self._metered(client, ask, answer)
         except BrokenAnswer as broken:
             self._failed_to(asked, answer.status, str(broken))
             raise
-        if not heard:
+        if not readable:
             return self._failed_to(asked, answer.status, "its answers cannot be read")
         self._storm = Storm()
         if self.count.failing:
@@ -259,15 +259,15 @@ class Gateway:
     def _failed_to(self, asked: float, status: int, words: str, retry_s: int = 0) -> None:
         """A call that the server made nothing of."""
         self._storm = self._storm.after(False, asked, _now())
-        told = {
+        state = {
             "failing": self._storm.tries,
             "failing_s": self._storm.lasted,
             "status": status,
             "retry_s": retry_s,
         }
-        self._note(failed=self.count.failed + 1, **told, trouble=words[:500])
+        self._note(failed=self.count.failed + 1, **state, trouble=words[:500])
 
-    async def _heard(self, ask: ModelRequest, asked: float) -> UpstreamResponse:
+    async def _answer_of(self, ask: ModelRequest, asked: float) -> UpstreamResponse:
         """The server's answer, or a note that there was none."""
         try:
             return await self._ask(ask)

@@ -88,15 +88,15 @@ class ProxyTunnels:
                     raise NotAllowed(f"this run has {MOST_OPEN} connections open: close some")
                 await self._to(host, near)
         except Stranger as stranger:
-            await _say(writer, STRANGE, str(stranger))
+            await _respond(writer, STRANGE, str(stranger))
         except NotAllowed as refusal:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
-            await _say(writer, REFUSED, str(refusal))
+            await _respond(writer, REFUSED, str(refusal))
         except DialError as failed:
             self._note(failed=self.count.failed + 1)
-            await _say(writer, NO_WAY, str(failed))
+            await _respond(writer, NO_WAY, str(failed))
         except (BadMessage, TimeoutError) as bad:
-            await _say(writer, BAD, str(bad) or "no word came")
+            await _respond(writer, BAD, str(bad) or "no word came")
 
     def _note(self, **changes: Any) -> None:
         self.count = replace(self.count, **changes)
@@ -177,7 +177,7 @@ async def _silence(alive: asyncio.Event) -> None:
                 await alive.wait()
 
 
-async def _say(writer: asyncio.StreamWriter, status: str, words: str) -> None:
+async def _respond(writer: asyncio.StreamWriter, status: str, words: str) -> None:
     body = f"PanCode: {words}\n".encode()
     headers = [("content-type", "text/plain"), ("content-length", str(len(body))), ("connection", "close")]
     if status == STRANGE:

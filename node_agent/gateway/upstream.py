@@ -106,17 +106,17 @@ class Upstream:
         data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
         line = await self._line()
         try:
-            return await self._say(line, data)
+            return await self._exchange(line, data)
         except (OSError, BadMessage, EOFError) as exc:
             if not (line.is_used and isinstance(exc, OSError | EOFError)):
                 raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
         line = await self._new()
         try:
-            return await self._say(line, data)
+            return await self._exchange(line, data)
         except (OSError, BadMessage, EOFError) as exc:
             raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
 
-    async def _say(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
+    async def _exchange(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
         """EOFError when the server hangs up without a word."""
         try:
             line.writer.write(data)
@@ -158,8 +158,8 @@ class Upstream:
 
 def wait_asked(head: Head) -> int:
     """Whole seconds that the server asks its caller to wait; 0 where it does not, or names a date."""
-    said = head.get("retry-after").strip().partition(".")[0]
-    return min(int(said), LONGEST_WAIT_S) if said.isascii() and said.isdigit() and len(said) < 10 else 0
+    text = head.get("retry-after").strip().partition(".")[0]
+    return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _status(head: Head) -> int:

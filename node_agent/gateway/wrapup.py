@@ -70,8 +70,8 @@ def _gemini(asked: dict[str, Any]) -> dict[str, Any]:
         made[at] = _one_answer({**config, **{name: _least(config.get(name)) for name in names}})
     made["contents"] = _behind(asked.get("contents"), "parts", {"text": WORDS})
     if asked.get("tools"):
-        for held in _spelled(asked, "toolConfig", "tool_config"):
-            made[held] = {"functionCallingConfig": {"mode": "NONE"}}
+        for key in _spelled(asked, "toolConfig", "tool_config"):
+            made[key] = {"functionCallingConfig": {"mode": "NONE"}}
     return made
 
 

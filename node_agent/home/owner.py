@@ -52,8 +52,8 @@ class OwnersFiles:
         try:
             return ceiling.model_copy(update={"rules": rules_of(path)})
         except RuleError as wrong:
-            said = "; ".join(part for part in (str(wrong), wrong.why, f"fix: {wrong.fix}") if part)
-            return ceiling.model_copy(update={"closed": f"the owner's rules: {wrong.path}: {said}"})
+            words = "; ".join(part for part in (str(wrong), wrong.why, f"fix: {wrong.fix}") if part)
+            return ceiling.model_copy(update={"closed": f"the owner's rules: {wrong.path}: {words}"})
 
 
 def bounded(ceiling: Ceiling) -> Ceiling:

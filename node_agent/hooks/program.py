@@ -102,11 +102,11 @@ def _pause(seconds: float) -> None:
 
 def _tell(runtime: str, words: str) -> int:
     """One program shows its model nothing of standard error."""
-    said = f"{REFUSED}: {words}"
+    message = f"{REFUSED}: {words}"
     if runtime == "copilot":
-        sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": said}))
+        sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": message}))
         return 0
-    sys.stderr.write(said)
+    sys.stderr.write(message)
     return DENIED
 
 

@@ -104,8 +104,8 @@ class JournalStorage(Protocol):
 class Journal:
     """The Journal port over a shelf. One process at a time; its threads may share it."""
 
-    def __init__(self, shelf: JournalStorage, say: Say, clock: Clock) -> None:
-        self._shelf, self._say, self._clock = shelf, say, clock
+    def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
+        self._storage, self._say, self._clock = storage, say, clock
         self._lock = (
             threading.RLock()
         )  # the index and the node's state; no attempt's disk is waited for in it
@@ -123,9 +123,9 @@ class Journal:
         self._lost: list[str] = []
         self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
         self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
-        self._said: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
+        self._cache: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
         self._orders: dict[str, Order] = {}  # of these attempts, until they are over
-        names = shelf.names()
+        names = storage.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
         if self._state.chain >= self._last[0]:
@@ -141,8 +141,8 @@ class Journal:
             head = {"identity": name, "digest": digest, "epoch": order.epoch, "order": envelope}
             events = self._numbered(order.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
-            self._shelf.create(name, to_json(record))
-            self._said[name], self._orders[name] = _spoken(events), order
+            self._storage.create(name, to_json(record))
+            self._cache[name], self._orders[name] = _spoken(events), order
             self._remember(entry := opened(record))
             return entry
 
@@ -164,7 +164,7 @@ class Journal:
         name = self._known(identity)
         order = self._orders.get(name)
         if order is None:
-            envelope = str(from_json(self._shelf.read(name)[0])["head"]["order"])
+            envelope = str(from_json(self._storage.read(name)[0])["head"]["order"])
             order = parse_message(Order, parse_envelope(envelope).body())
         return order
 
@@ -181,19 +181,19 @@ class Journal:
             events = self._numbered(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
-            self._note_said(name, events)
+            self._cache_events(name, events)
             return self._remember(folded(entry, record))
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
         if note.lossy:
             self._make_durable(name)  # events in another file, none of which may have a gap before it
-            self._shelf.append_lossy(name, record)
+            self._storage.append_lossy(name, record)
             return
-        self._shelf.append(name, record, sync=not note.lazy)
+        self._storage.append(name, record, sync=not note.lazy)
         (self._loose.add if note.lazy else self._loose.discard)(name)
         if note.cleaned:
-            self._shelf.close(name)
-            for kept in (self._sealed, self._said, self._orders):
+            self._storage.close(name)
+            for kept in (self._sealed, self._cache, self._orders):
                 kept.pop(name, None)
 
     def settle(self, identity: AttemptId | None = None) -> None:
@@ -205,7 +205,7 @@ class Journal:
 
     def _make_durable(self, name: str) -> None:
         if name in self._loose:
-            self._shelf.sync(name)
+            self._storage.sync(name)
             self._loose.discard(name)
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
@@ -219,7 +219,7 @@ class Journal:
                 raise JournalError(f"{name}: a receipt cannot follow {entry.mark}")
             record: dict[str, Any] = {"w": self._clock.wall_ms(), "m": Mark.RECEIPTED.value, "d": {}}
             record |= {"r": digest, "n": number + 1}
-            self._shelf.seal(name, envelope.encode(), to_json(record))
+            self._storage.seal(name, envelope.encode(), to_json(record))
             self._loose.discard(name)
             self._sealed[name] = envelope
             self._remember(folded(entry, record))
@@ -232,7 +232,7 @@ class Journal:
     def receipt(self, identity: AttemptId) -> str | None:
         name = self._known(identity)
         kept = self._sealed.get(name)
-        if kept is None and (read := self._shelf.receipt(name)) is not None:
+        if kept is None and (read := self._storage.receipt(name)) is not None:
             kept = read.decode()
         return kept
 
@@ -240,18 +240,18 @@ class Journal:
         name = self._known(identity)
         with self._locks[name]:
             self._make_durable(name)  # a number that was told once must not be given again
-            said = self._said.get(name)
-            if said is not None:
-                return [event for event in said if event.seq > above]
-        records = self._shelf.read(name) + self._shelf.read_lossy(name)
+            cached = self._cache.get(name)
+            if cached is not None:
+                return [event for event in cached if event.seq > above]
+        records = self._storage.read(name) + self._storage.read_lossy(name)
         found = {int(seq): str(text) for raw in records for seq, text in from_json(raw).get("e", ())}
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        self._shelf.drop(self._known(identity), files)
+        self._storage.drop(self._known(identity), files)
 
     def folder(self, identity: AttemptId) -> Path:
-        return self._shelf.folder(self._known(identity))
+        return self._storage.folder(self._known(identity))
 
     def node(self) -> JournalState:
         return self._state
@@ -270,7 +270,7 @@ class Journal:
             return self._kept
 
     def _keep(self, state: JournalState) -> None:
-        self._shelf.put_node(to_json(state_to_json(state)))
+        self._storage.put_node(to_json(state_to_json(state)))
         self._kept = state
 
     def forget(self, identity: AttemptId) -> None:
@@ -279,9 +279,9 @@ class Journal:
             entry = self._entries.get(name)
             if entry is not None and entry.chain > self._state.chain:
                 self.set_node(replace(self._state, chain=entry.chain, last_receipt=entry.receipt))
-            self._shelf.remove(name)
+            self._storage.remove(name)
             self._loose.discard(name)
-            for index in (self._entries, self._live, self._locks, self._sealed, self._said, self._orders):
+            for index in (self._entries, self._live, self._locks, self._sealed, self._cache, self._orders):
                 index.pop(name, None)
 
     def lost(self) -> tuple[str, ...]:
@@ -312,13 +312,13 @@ class Journal:
                 self._last = entry.chain, entry.receipt
         return entry
 
-    def _note_said(self, name: str, events: list[tuple[int, str]]) -> None:
+    def _cache_events(self, name: str, events: list[tuple[int, str]]) -> None:
         """Events of a long run are read from the disk when they are needed."""
-        said = self._said.get(name)
-        if said is not None:
-            said += _spoken(events)
-            if len(said) > MOST_SAID:
-                self._said.pop(name, None)
+        cached = self._cache.get(name)
+        if cached is not None:
+            cached += _spoken(events)
+            if len(cached) > MOST_SAID:
+                self._cache.pop(name, None)
 
     def _numbered(
         self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]
@@ -329,9 +329,9 @@ class Journal:
         """The entry again when part of it is damaged."""
         try:
             AttemptId.parse(name)
-            records, damaged = self._shelf.read(name), self._shelf.is_damaged(name)
+            records, damaged = self._storage.read(name), self._storage.is_damaged(name)
             if not records and not damaged:
-                self._shelf.remove(name)  # a crash before it was accepted: nothing of it was ever told
+                self._storage.remove(name)  # a crash before it was accepted: nothing of it was ever told
                 return None
             entry = self._read_entry(name, records)
         except (ValueError, KeyError, TypeError, IndexError) as exc:
@@ -349,31 +349,31 @@ class Journal:
         for raw in records[1:]:
             entry = folded(entry, from_json(raw))
         last = max(
-            (int(e[0]) for raw in self._shelf.read_lossy(name) for e in from_json(raw)["e"]), default=0
+            (int(e[0]) for raw in self._storage.read_lossy(name) for e in from_json(raw)["e"]), default=0
         )
         return replace(entry, last_event=max(entry.last_event, last))
 
     def _mend(self, entry: JournalRecord) -> None:
         """Part of an entry is lost: the job ends what runs and reports the rest; a sealed receipt stands."""
         name = str(entry.identity)
-        place = self._shelf.mend(name)
+        place = self._storage.mend(name)
         kept = f"kept as {place}" if place else "not kept: the disk is full"
         self._troubles.append(f"the journal of {name} was damaged, its readable part is used; {kept}")
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
-        sealed = self._shelf.receipt(name)
+        sealed = self._storage.receipt(name)
         if sealed is not None and may_follow(entry, Mark.RECEIPTED):
             digest = parse_envelope(sealed).digest()
             record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._last[0] + 1}
-        self._shelf.append(name, to_json(record))
+        self._storage.append(name, to_json(record))
         self._remember(folded(entry, record))
 
     def _set_aside(self, name: str, why: str) -> None:
-        place = self._shelf.set_aside(name)
+        place = self._storage.set_aside(name)
         self._troubles.append(f"the journal of {name} is damaged ({why}); kept as {place}")
         self._lost.append(name)
 
     def _load_state(self) -> JournalState:
-        raw = self._shelf.node()
+        raw = self._storage.node()
         floor = max((entry.epoch for entry in self._entries.values()), default=0)
         if raw is None:
             return JournalState(epoch=floor)

@@ -15,8 +15,8 @@ from node_agent.wire.order import Order
 class LoggedJournal(Journal):
     """As `Journal`; a stage is logged once it is in the journal, so never twice."""
 
-    def __init__(self, node: str, shelf: JournalStorage, say: Say, clock: Clock) -> None:
-        super().__init__(shelf, say, clock)
+    def __init__(self, node: str, storage: JournalStorage, say: Say, clock: Clock) -> None:
+        super().__init__(storage, say, clock)
         self._node = node
 
     def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:

@@ -149,7 +149,7 @@ class _Pump:
     def __init__(self, near: socket.socket, tls: ssl.SSLSocket) -> None:
         self._near, self._tls = near, tls
         self._out = self._in = b""
-        self._said_all = self._heard_all = self._left = False
+        self._near_ended = self._tls_ended = self._left = False
 
     def run(self) -> None:
         try:
@@ -170,14 +170,14 @@ class _Pump:
             self._tls.close()
 
     def _is_over(self) -> bool:
-        if self._heard_all and not self._in:
+        if self._tls_ended and not self._in:
             return True
-        return self._left and self._said_all and not self._out
+        return self._left and self._near_ended and not self._out
 
     def _wait(self) -> None:
         """A side that has hung up is always ready: it is looked at only for what can be done with it then."""
         poll = select.poll()
-        near = (0 if self._out or self._said_all else select.POLLIN) | (select.POLLOUT if self._in else 0)
+        near = (0 if self._out or self._near_ended else select.POLLIN) | (select.POLLOUT if self._in else 0)
         tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)
         if near or not self._left:
             poll.register(self._near, near)
@@ -187,11 +187,11 @@ class _Pump:
         self._left = self._left or bool(ready.get(self._near.fileno(), 0) & select.POLLHUP)
 
     def _take_near(self) -> None:
-        if self._out or self._said_all:
+        if self._out or self._near_ended:
             return
         with contextlib.suppress(BlockingIOError):
             self._out = self._near.recv(_PIECE)
-            self._said_all = not self._out
+            self._near_ended = not self._out
 
     def _give_tls(self) -> None:
         import ssl
@@ -203,11 +203,11 @@ class _Pump:
     def _take_tls(self) -> None:
         import ssl
 
-        if self._in or self._heard_all:
+        if self._in or self._tls_ended:
             return
         with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._in = self._tls.recv(_PIECE)
-            self._heard_all = not self._in
+            self._tls_ended = not self._in
 
     def _give_near(self) -> None:
         if self._in:

@@ -96,12 +96,12 @@ class NodeWorker(BaseWorker):
             if not ids:
                 return None
             try:
-                taken = self._take(ids[0])
+                claimed = self._take(ids[0])
             except WatchError:  # another took it, or the connection was lost in between
                 continue
-            if taken is not None:
+            if claimed is not None:
                 self._unanswered = None
-                return taken.job, taken.envelope
+                return claimed.job, claimed.envelope
 
     def _take(self, job_id: str) -> _Claim | None:
         """That job out of the queue in one step; None when it is none of ours, or no order."""

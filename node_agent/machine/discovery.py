@@ -118,16 +118,16 @@ class MachineProbe:
         return seen.f_bavail * seen.f_frsize
 
     def _problems(self) -> list[NodeProblem]:
-        told: list[NodeProblem] = []
+        problems: list[NodeProblem] = []
         shut, ceiling = self._shut(), self.ceiling()
         if shut is not None:
-            told.append(shut)
+            problems.append(shut)
         if ceiling.closed:
-            told.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
+            problems.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            told.append(NodeProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
-        return told
+            problems.append(NodeProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
+        return problems
 
     def _shut(self) -> NodeProblem | None:
         if self.disk_ok():

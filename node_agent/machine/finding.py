@@ -100,7 +100,7 @@ class Finder:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1", **logins}
-                fact = runtime.probe.read([self._said(runtime, argv, env) for argv in runtime.probe.argvs])
+                fact = runtime.probe.read([self._output(runtime, argv, env) for argv in runtime.probe.argvs])
                 can = () if fact.state == "missing" else runtime.capabilities.flags
                 return fact.model_copy(update={"can": can, "login": how_logged_in(runtime.name, logins)})
         except _Silent as silent:
@@ -110,7 +110,7 @@ class Finder:
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
             )
 
-    def _said(
+    def _output(
         self, runtime: Runtime, argv: tuple[str, ...], env: Mapping[str, str]
     ) -> tuple[int | None, str]:
         """Its version is read where it is written, if that can be; else it is asked."""
@@ -142,7 +142,7 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
         return None, ""
     with process:
         try:
-            said, _ = process.communicate(timeout=limit_s)
+            output, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired as late:
             with suppress(ProcessLookupError):
                 os.killpg(
@@ -150,4 +150,4 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
                 )  # with what it started, which would hold its output open
             asked = " ".join(argv)
             raise _Silent(f"`{asked}` did not end within {limit_s:g} s; try it there: {asked}") from late
-        return process.returncode, said.decode("utf-8", "replace")
+        return process.returncode, output.decode("utf-8", "replace")

@@ -57,9 +57,9 @@ def _version(real: Path, package: str) -> str | None:
     for folder in list(real.parents)[:FOLDERS]:
         manifest = folder / "package.json"
         if manifest.is_file() and manifest.stat().st_size <= MOST:
-            told = json.loads(manifest.read_bytes())
-            if isinstance(told, dict) and told.get("name") == package:
-                version = told.get("version")
+            parsed = json.loads(manifest.read_bytes())
+            if isinstance(parsed, dict) and parsed.get("name") == package:
+                version = parsed.get("version")
                 return version if isinstance(version, str) else None
     return None
 

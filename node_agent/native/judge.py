@@ -40,9 +40,9 @@ class Judge:
         """A real path from the checkout's top. Raises Denied."""
         if use is not Use.READ and not self._spec.writes:
             raise Denied(f"{use} {name}: this run changes no files")
-        said = judge_path(self._spec.policy, name, use, self._where)
-        if said.offences:
-            raise Denied(said.offences[0].words)
+        judgement = judge_path(self._spec.policy, name, use, self._where)
+        if judgement.offences:
+            raise Denied(judgement.offences[0].words)
 
     def hides(self, name: str) -> bool:
         """Check whether a search leaves it out."""
@@ -53,13 +53,13 @@ class Judge:
         spec = self._spec
         if spec.safety is not Safety.FULL_AUTO and not spec.walled:
             raise Denied(_BARE)
-        said = judge_command(spec.policy, text, self._begins)
-        if not spec.writes and not said.only_looks:
+        judgement = judge_command(spec.policy, text, self._begins)
+        if not spec.writes and not judgement.only_looks:
             raise Denied(_LOOKS)
-        words = refused(spec.policy, said)
-        rules = to_ask(spec.policy, said)
+        words = refused(spec.policy, judgement)
+        rules = to_ask(spec.policy, judgement)
         if self._ask is not None and rules:
             words = list(filter(None, [self._ask(text, rules)]))
         if words:
             raise Denied(words[0])
-        return said
+        return judgement

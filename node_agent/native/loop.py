@@ -86,11 +86,11 @@ class Loop:
             self.talk.append(Answered(answer.text, answer.calls))
             if answer.calls:
                 self.talk.append(Told(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls))))
-            said = self.words()
-            if said:
-                self.talk.append(Asked(said))
+            words = self.words()
+            if words:
+                self.talk.append(Asked(words))
             self.saved(self.talk)
-            if not answer.calls and not said:
+            if not answer.calls and not words:
                 return answer.text
 
     def _last_words(self) -> str:
@@ -194,14 +194,14 @@ class Loop:
             self.used[name] += getattr(tokens, name)
         self.voice.tell("usage", **self.used, turns=self.turns, told=tokens.told, model=answer.model)
         if tokens.told:
-            told = tokens.input + tokens.cached
-            if self.guard.looks_cut(sent, told):
+            read = tokens.input + tokens.cached
+            if self.guard.looks_cut(sent, read):
                 words = (
-                    f"the server counted {told} tokens for a longer prompt: it may have cut off the beginning"
+                    f"the server counted {read} tokens for a longer prompt: it may have cut off the beginning"
                 )
                 self.voice.tell("noted", text=words)
             else:
-                self.guard.learn(sent, told)
+                self.guard.learn(sent, read)
                 self.box.most_chars = self.guard.most_chars
 
     def _check_limits(self) -> None:

@@ -58,8 +58,8 @@ def main(argv: list[str]) -> int:
     session, talk = _before(spec)
     loop = _loop(spec, clock, voice, session)
     loop.talk += talk
-    told = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
-    voice.tell("session", **told, context_known=loop.known, tools=[one.name for one in loop.tools])
+    details = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
+    voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
     return _run(loop, spec)
 
 

@@ -78,12 +78,12 @@ class PersonWords:
 
     def new(self) -> str:
         """All that was said since the last look, oldest first; empty: nothing. It counts as heard."""
-        told = []
+        messages = []
         for number, text in self._found():
             self._seen.add(number)
-            told.append(SAYS.format(text))
+            messages.append(SAYS.format(text))
             self._voice.tell("heard", number=number)
-        return "\n\n".join(told)
+        return "\n\n".join(messages)
 
     def _found(self) -> list[tuple[int, str]]:
         """What cannot be read, or is not sealed, is looked at again: the node may lay words of that name."""

@@ -127,13 +127,13 @@ def _read(path: Path) -> tuple[StoredPassport, ...]:
         return ()
 
 
-def stamped(shelf: PassportCache, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
+def stamped(cache: PassportCache, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
     """Each model with its passport, if it has one as it is now."""
-    return tuple(_stamped(shelf, one, now_ms) for one in endpoints)
+    return tuple(_stamped(cache, one, now_ms) for one in endpoints)
 
 
-def _stamped(shelf: PassportCache, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
-    found = {model.id: shelf.find(endpoint, model, now_ms) for model in endpoint.models}
+def _stamped(cache: PassportCache, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
+    found = {model.id: cache.find(endpoint, model, now_ms) for model in endpoint.models}
     if not any(found.values()):
         return endpoint
     models = tuple(one.model_copy(update={"passport": found[one.id]}) for one in endpoint.models)

@@ -27,23 +27,23 @@ class HttpChat:
         self._server, self._clock = server, clock
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
-        heard = Timed()
+        timed = Timed()
         try:
-            asyncio.run(self._asked(body, ms, heard))
-            return heard.reply()
+            asyncio.run(self._asked(body, ms, timed))
+            return timed.reply()
         except TimeoutError:
-            return heard.reply(late=True)
+            return timed.reply(late=True)
         except Trouble as trouble:
             if not trouble.reached:
                 raise ServerUnreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
-            return heard.reply(trouble=trouble)
+            return timed.reply(trouble=trouble)
         except OSError as exc:
             raise ServerUnreachable(f"{self._server.ca} is no file of an authority: {exc}") from exc
 
-    async def _asked(self, body: Mapping[str, Any], ms: int, heard: Timed) -> None:
+    async def _asked(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server
         tls = believing(server.ca) if server.url.startswith("https:") else None
         address = Address(f"{server.url.rstrip('/')}/v1", server.key, tls, CONNECT_S)
         async with asyncio.timeout(ms / 1000), aclosing(events(address, body, MOST_BYTES)) as coming:
             async for event in coming:
-                heard.take(event, self._clock.mono_ms() - began)
+                timed.take(event, self._clock.mono_ms() - began)

@@ -74,9 +74,9 @@ class Exam:
         """The passport, and the model as it was then. Raises NotNow."""
         self.began = self.tools.clock.mono_ms()
         with self._slot() as (server, model):
-            return self._taken(server, model)
+            return self._examined(server, model)
 
-    def _taken(self, server: ExamServer, model: ModelFact) -> tuple[EndpointFact, ModelFact, PassportFact]:
+    def _examined(self, server: ExamServer, model: ModelFact) -> tuple[EndpointFact, ModelFact, PassportFact]:
         self.tell(AskState.TESTING, self._loading(model))
         checks = [self._answers(server, model)]
         if checks[0].grade is Grade.PASSED:
@@ -151,9 +151,9 @@ class Exam:
         """Numbers first: a server that says too little is believed."""
         self.tell(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
-        told = judge.told_context(server.fact, model)
-        if told is not None:
-            return told
+        stated = judge.told_context(server.fact, model)
+        if stated is not None:
+            return stated
         ms = min(self.tools.patience.context, self._left())
         if ms <= 0:
             return judge.unknown(ExamCheck.CONTEXT, "there was no time left")
@@ -165,14 +165,14 @@ class Exam:
             judge.read_context(server.fact, model, reply, questions.NEEDLE_WORDS, secret), reply
         )
 
-    def _beyond(self, server: ExamServer, model: ModelFact, told: int, ms: int) -> CheckFact:
+    def _beyond(self, server: ExamServer, model: ModelFact, stated: int, ms: int) -> CheckFact:
         """A prompt beyond its number, which costs no more than counting the prompt's tokens."""
-        reply = self._ask(server, questions.too_long(model.id, told), ms)
+        reply = self._ask(server, questions.too_long(model.id, stated), ms)
         exact = judge.refused_context(server.fact, model, reply)
         if exact is not None:
             self.ctx = reply.ctx
             return exact
-        return self._ctx_of(judge.read_context(server.fact, model, reply, told, None), reply)
+        return self._ctx_of(judge.read_context(server.fact, model, reply, stated, None), reply)
 
     def _ctx_of(self, fact: CheckFact, reply: Reply) -> CheckFact:
         if fact.grade is Grade.FAILED:

@@ -22,8 +22,8 @@ _log = logging.getLogger("pancode.node")
 class ExamDesk:
     """Thread-safe."""
 
-    def __init__(self, tools: ExamTools, shelf: PassportCache) -> None:
-        self._tools, self._shelf = tools, shelf
+    def __init__(self, tools: ExamTools, cache: PassportCache) -> None:
+        self._tools, self._cache = tools, cache
         self._lock = threading.Lock()
         self._asks: dict[str, AskFact] = {}
         self._over: dict[str, int] = {}
@@ -55,7 +55,7 @@ class ExamDesk:
 
     def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
         with self._lock:
-            return stamped(self._shelf, endpoints, self._tools.clock.wall_ms())
+            return stamped(self._cache, endpoints, self._tools.clock.wall_ms())
 
     def news(self) -> bool:
         with self._lock:
@@ -86,7 +86,7 @@ class ExamDesk:
         exam = Exam(self._tools, ask.endpoint, ask.model, lambda state, words: self._tell(ask, state, words))
         endpoint, model, fact = exam.take()
         with self._lock:
-            self._shelf.put(StoredPassport.of(endpoint, model, fact))
+            self._cache.put(StoredPassport.of(endpoint, model, fact))
         self._tell(ask, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
 
     def _known(self, ask: Examine) -> bool:
@@ -97,7 +97,7 @@ class ExamDesk:
             return (
                 server is not None
                 and model is not None
-                and self._shelf.find(server.fact, model, now) is not None
+                and self._cache.find(server.fact, model, now) is not None
             )
 
     def _tell(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:

@@ -68,10 +68,10 @@ def read_context(
         return failed(ExamCheck.CONTEXT, cut, fixes.for_context(endpoint, model))
     if reply.prompt_tokens is None and (secret is None or secret not in reply.text):
         return unknown(ExamCheck.CONTEXT, "the server does not count prompts, and the number was not found")
-    told = model.ctx_usable
-    if told is None:
+    stated = model.ctx_usable
+    if stated is None:
         return unknown(ExamCheck.CONTEXT, f"over {words} tokens were read; how many fit it does not say")
-    return passed(ExamCheck.CONTEXT, f"{told} tokens as it says; over {words} were read whole")
+    return passed(ExamCheck.CONTEXT, f"{stated} tokens as it says; over {words} were read whole")
 
 
 def tools(endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:

@@ -73,10 +73,10 @@ class Timed:
 
     def _speed(self) -> float | None:
         """The server's own figure; else from the first token to the last."""
-        tokens, told = self._stream.tokens, self._stream.told_speed
+        tokens, stated = self._stream.tokens, self._stream.told_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None
-        if told is not None and 0 < told < 1e7:
-            return round(told, 1)
+        if stated is not None and 0 < stated < 1e7:
+            return round(stated, 1)
         ms = self._last_ms - (self._first_ms or 0)
         return round((tokens - 1) * 1000 / ms, 1) if self._first_ms is not None and ms > 0 else None

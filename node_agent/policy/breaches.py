@@ -41,8 +41,8 @@ def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[
     """The broken rules in words, each once; the first of them, and how many more."""
     if not rules:
         return ()
-    told = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)
-    words = list(told)
+    found = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)
+    words = list(found)
     more = [f"and {len(words) - SHOWN} more paths that rules cover"] if len(words) > SHOWN else []
     return (*words[:SHOWN], *more)
 

@@ -112,13 +112,13 @@ def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
     """(whether the path or a folder above it fits, whether something below the path still could)."""
     there = _opened(steps, {0})
     for part in parts:
-        there = _opened(steps, {after for at in there for after in _taken(steps, at, part)})
+        there = _opened(steps, {after for at in there for after in _advanced(steps, at, part)})
         if len(steps) in there:
             return True, True
     return False, bool(there)
 
 
-def _taken(steps: list[str], at: int, part: str) -> tuple[int, ...]:
+def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
     if at == len(steps):
         return ()
     if steps[at] == ANY_DEPTH:

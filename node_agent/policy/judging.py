@@ -123,13 +123,13 @@ def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
-def refused(policy: Policy, said: Judgement) -> list[str]:
+def refused(policy: Policy, judgement: Judgement) -> list[str]:
     """The reason why a call is forbidden, in words; empty: it is allowed.
 
     What only the level forbids is let through where it only looks, and where a level that allows destructive
     commands meets one that nobody can see into.
     """
-    return [one.words for one in _held(policy, said)]
+    return [one.words for one in _held(policy, judgement)]
 
 
 def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:

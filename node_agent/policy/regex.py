@@ -21,8 +21,8 @@ def regex_fault(pattern: str) -> str | None:
     except UnicodeEncodeError:
         return "it is no UTF-8"
     except re2.error as wrong:
-        said = wrong.args[0] if wrong.args else wrong
-        return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        reason = wrong.args[0] if wrong.args else wrong
+        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
     return None
 
 

@@ -67,8 +67,8 @@ def read_rules(data: object, origin: Origin) -> Rules:
             commands.append(rule)
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="take some out")
-    said = top.get(NETWORK)
-    network = None if said is None else NetworkAccess(_one_of(said, NETWORK, tuple(NetworkAccess)))
+    value = top.get(NETWORK)
+    network = None if value is None else NetworkAccess(_one_of(value, NETWORK, tuple(NetworkAccess)))
     return Rules(paths=tuple(paths), commands=tuple(commands), network=network)
 
 
@@ -79,8 +79,8 @@ def together(*several: Rules) -> Rules:
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
         raise RuleError("", "too many rules in all files together", f"there may be {most}", "take some out")
-    said = [rules.network for rules in several if rules.network is not None]
-    return Rules(paths=paths, commands=commands, network=narrowest(*said) if said else None)
+    networks = [rules.network for rules in several if rules.network is not None]
+    return Rules(paths=paths, commands=commands, network=narrowest(*networks) if networks else None)
 
 
 def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:

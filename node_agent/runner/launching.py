@@ -139,7 +139,7 @@ class NodeRuntimes:
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,
-                *_network_held(policy, runtime, isolation, door),
+                *_network_enforced(policy, runtime, isolation, door),
             ),
             version=around.version(order.runtime),
             served=_served(around.server(order), order),
@@ -236,8 +236,8 @@ class NodeRuntimes:
         values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in order.secrets if name not in values]
         if missing:
-            told = [f"{name} ({why})" if (why := why_of(name)) else name for name in missing]
-            words = f"secrets that are not on {self._around.node}: {', '.join(told)}"
+            listed = [f"{name} ({why})" if (why := why_of(name)) else name for name in missing]
+            words = f"secrets that are not on {self._around.node}: {', '.join(listed)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
 
@@ -306,7 +306,7 @@ def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> 
     )
 
 
-def _network_held(
+def _network_enforced(
     policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> tuple[Enforced, ...]:
     """The network in a receipt: nothing holds a network that is the node's own."""
@@ -315,10 +315,10 @@ def _network_held(
     network = network_of(policy, runtime, agent=True, door=door)
     how = Enforcement.TOLD_ONLY if network is Network.FULL else Enforcement.SANDBOX
     rest = network_of(policy, runtime, agent=False)
-    held = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
+    rest_how = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
     return (
         Enforced(rule=f"network {network}", how=how),
-        Enforced(rule=f"network of set-up and gates {rest}", how=held),
+        Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
     )
 
 

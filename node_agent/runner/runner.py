@@ -105,7 +105,7 @@ class Runner:
 
     def discard(self, folder: Path) -> None:
         """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
-        if _is_taken(folder):
+        if _is_claimed(folder):
             raise RunnerError(f"{folder} was started")
         self._plans.pop(f"{folder}/{PLAN}", None)
         try:
@@ -139,15 +139,15 @@ class Runner:
     def start(self, folder: Path, plan: PhasePlan) -> None:
         """Returns once a shim has taken the folder, now or earlier. Raises RunnerError when none could."""
         self.reap()
-        if _is_taken(folder):
+        if _is_claimed(folder):
             return
         if self.planned(folder) != plan:
             self.prepare(folder, plan)
         if self._in_scope(folder, plan):
             return
-        said = self._begin(folder, lambda at: _with_pipe(at, self._cold))
-        if not _is_taken(folder):
-            raise _failed(folder, said or "it said nothing")
+        report = self._begin(folder, lambda at: _with_pipe(at, self._cold))
+        if not _is_claimed(folder):
+            raise _failed(folder, report or "it said nothing")
 
     def look(self, folder: Path) -> Look:
         """The state by the folder and the process table. Raises RunnerError for an unreadable record."""
@@ -216,7 +216,7 @@ class Runner:
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Milliseconds from the start to the last sign of life, as far as it is known; 0 without a start."""
-        began = _written(folder / SPAWNED) if _is_taken(folder) else None
+        began = _written(folder / SPAWNED) if _is_claimed(folder) else None
         if began is None:
             return 0
         return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
@@ -238,14 +238,16 @@ class Runner:
         if self._scopes is None or scope is None:
             return False
         try:
-            said = self._begin(folder, lambda at: _with_pipe(at, partial(self._cold, scope=scope)), SCOPE_MS)
+            report = self._begin(
+                folder, lambda at: _with_pipe(at, partial(self._cold, scope=scope)), SCOPE_MS
+            )
         except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
             self._scopes.failed(str(exc))
             return False
-        if _is_taken(folder):
+        if _is_claimed(folder):
             self._scopes.made()
             return True
-        if not said:  # else it was the shim that spoke: it will say the same again
+        if not report:  # else it was the shim that spoke: it will say the same again
             self._scopes.failed(_log(folder) or "systemd-run printed nothing")
         return False
 
@@ -258,12 +260,12 @@ class Runner:
         except OSError as exc:
             raise _translated("cannot start a shim", exc) from exc
         try:
-            said = heard(ready, patience_ms)
+            report = heard(ready, patience_ms)
         finally:
             os.close(ready)
-        if not said:
+        if not report:
             self._put_down(proc)  # it must not come to life after we have said that it did not start
-        return said
+        return report
 
     def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
         argv = [*scope.words, self._python, "-I", "-S", str(self._shim), folder]
@@ -309,9 +311,9 @@ def _with_pipe(
             os.close(fd)
 
 
-def _failed(folder: Path, said: str) -> RunnerError:
-    why = f"{said.strip()} {_log(folder)}".strip()
-    return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in said)
+def _failed(folder: Path, report: str) -> RunnerError:
+    why = f"{report.strip()} {_log(folder)}".strip()
+    return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in report)
 
 
 def _log(folder: Path) -> str:
@@ -326,7 +328,7 @@ def _reaped(pid: int) -> bool:
         return True
 
 
-def _is_taken(folder: Path) -> bool:
+def _is_claimed(folder: Path) -> bool:
     """By a shim, now or earlier."""
     return os.path.lexists(f"{folder}/{SPAWNED}")
 

@@ -68,7 +68,7 @@ class Scopes:
             if self._clock.mono_ms() < self._not_before or not self._tried():
                 return None
         name = f"{self._stem(marker)}{_plain(phase)}.scope"
-        words = self._words(name, (*(self._properties or ()), *_held(limits)))
+        words = self._words(name, (*(self._properties or ()), *_limit_properties(limits)))
         return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
@@ -108,14 +108,14 @@ class Scopes:
         if self._program is None:
             self.failed("systemd-run is not there")
             return False
-        said = ""
+        stderr = ""
         for properties in PROPERTIES:
             name = f"{self._stem('trial')}{os.getpid()}.scope"
-            here, said = _told((*self._words(name, properties), "cat", "/proc/self/cgroup"), self._env)
+            here, stderr = _output_of((*self._words(name, properties), "cat", "/proc/self/cgroup"), self._env)
             if process.folder_of(here) == str(self._siblings / name):
                 self._properties = properties
                 return True
-        self.failed(said or "it is not made beside the node agent's own unit")
+        self.failed(stderr or "it is not made beside the node agent's own unit")
         return False
 
 
@@ -128,14 +128,14 @@ def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     return Scopes(fleet, Path(own).parent, environ, clock)
 
 
-def _held(limits: PhaseLimits) -> list[str]:
+def _limit_properties(limits: PhaseLimits) -> list[str]:
     """The limits as properties for systemd; empty without limits."""
-    told = []
+    properties = []
     if limits.memory_bytes is not None:
-        told += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
+        properties += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
     if limits.processes is not None:
-        told.append(f"--property=TasksMax={limits.processes}")
-    return told
+        properties.append(f"--property=TasksMax={limits.processes}")
+    return properties
 
 
 def _plain(text: str) -> str:
@@ -143,7 +143,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
-def _told(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[bytes, str]:
+def _output_of(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[bytes, str]:
     """(what it said, what it complained about)."""
     try:
         done = subprocess.run(

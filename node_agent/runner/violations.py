@@ -34,9 +34,9 @@ class Violations:
 
     def take(self, call: ToolCall, ran: bool) -> None:
         """A call that went through; `ran` False: nobody said so, it was asked for and not denied."""
-        for said in judged(self._policy, self._where, call):
-            for offence in said.offences:
-                self._note(said, offence, "let through" if ran else "asked for")
+        for judgement in judged(self._policy, self._where, call):
+            for offence in judgement.offences:
+                self._note(judgement, offence, "let through" if ran else "asked for")
                 if offence.ends and ran and not (self._asks and offence.asks):
                     self.violation = self.violation or offence.words
 
@@ -50,12 +50,12 @@ class Violations:
         more += [f"and {self._more} more calls that rules forbid"] if self._more else []
         return (*self._words, *more)
 
-    def _note(self, said: Judgement, offence: Offence, verb: str) -> None:
+    def _note(self, judgement: Judgement, offence: Offence, verb: str) -> None:
         if offence.of_level:
-            if said.only_looks:
+            if judgement.only_looks:
                 return  # a program's own way to read files
-            self._by_level[said.action] += 1
-            if self._by_level[said.action] > 1:
+            self._by_level[judgement.action] += 1
+            if self._by_level[judgement.action] > 1:
                 return
         words = f"{verb}: {offence.words}"
         if words in self._words:

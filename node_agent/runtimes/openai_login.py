@@ -28,16 +28,16 @@ def for_run(text: str) -> bytes | None:
     if not (text_of(tokens.get("access_token")) and text_of(tokens.get("id_token"))):
         return None
     given = {name: whole[name] for name in ("auth_mode", "last_refresh") if name in whole}
-    held = {name: tokens[name] for name in _GIVEN if name in tokens}
-    return json.dumps({**given, "OPENAI_API_KEY": None, "tokens": {**held, _REFRESH: ""}}).encode()
+    kept = {name: tokens[name] for name in _GIVEN if name in tokens}
+    return json.dumps({**given, "OPENAI_API_KEY": None, "tokens": {**kept, _REFRESH: ""}}).encode()
 
 
 def for_opencode(text: str) -> bytes | None:
     """The same of OpenCode's file, which may hold logins at other vendors: those stay with the node."""
-    held = dict_of(_read(text).get("openai"))
-    if held.get("type") != "oauth" or not text_of(held.get("access")):
+    login = dict_of(_read(text).get("openai"))
+    if login.get("type") != "oauth" or not text_of(login.get("access")):
         return None
-    given: dict[str, Any] = {name: held[name] for name in ("type", "access", "accountId") if name in held}
+    given: dict[str, Any] = {name: login[name] for name in ("type", "access", "accountId") if name in login}
     # It asks for a new token when its time is over, and has nothing to ask with: so its vendor is to say it.
     given |= {"refresh": "", "expires": _FAR_MS}
     return json.dumps({"openai": given}).encode()

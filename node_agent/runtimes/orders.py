@@ -88,12 +88,12 @@ def enforced(
     """
     asked = (order.mode, order.safety, order.agent.read_only)
     rule = order.safety.value if may_write(*asked) else READ_ONLY
-    held = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
+    level = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
     able = runtime.capabilities
     where = _Where(order.workspace.kind == "git", able.stream, able.asks_first, able.asks_people, isolation)
     mine = _of_rules(order.policy.paths, order.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
-    return (held, *_of_tools(order, runtime), *mine, *theirs)
+    return (level, *_of_tools(order, runtime), *mine, *theirs)
 
 
 DeskOf = Callable[[Order, str], CallDesk | None]
@@ -150,6 +150,6 @@ def _of_rules(
 
 def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:
     """Warnings beside the outcome: the calls that were denied."""
-    told = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
+    denials = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
-    return tuple([*told, f"and {more} more denied calls"] if more > 0 else told)
+    return tuple([*denials, f"and {more} more denied calls"] if more > 0 else denials)

@@ -42,9 +42,9 @@ def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tupl
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
     if not known:
-        said = first_complaint(end)
+        complaint = first_complaint(end)
         words = f"{how_it_ended(end)} without one readable event"
-        return FailureKind.RUNTIME_UNREADABLE, f"{words}: {said}" if said else words
+        return FailureKind.RUNTIME_UNREADABLE, f"{words}: {complaint}" if complaint else words
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
 
 

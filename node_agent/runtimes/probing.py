@@ -49,9 +49,9 @@ class Program:
         """The argument list to which it answers with its version."""
         return self.name, "--version"
 
-    def fact(self, said: Said, logged_in: bool) -> RuntimeFact:
+    def fact(self, output: Said, logged_in: bool) -> RuntimeFact:
         """From `--version` and the login. A version that nobody measured runs, with a warning."""
-        status, text = said
+        status, text = output
         if status != 0:
             return RuntimeFact(name=self.name, state="missing", fix=self.install)
         found = re.match(self.version, text.strip())

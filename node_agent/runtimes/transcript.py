@@ -36,7 +36,7 @@ class Transcript:
         """`in_pieces`: the program says a text in several events."""
         self._parser, self._in_pieces = parser, in_pieces
         self._open: list[ToolCall] = []
-        self._told = Usage()
+        self._last_usage = Usage()
         self._in_text = False
 
     def feed(self, data: bytes) -> str:
@@ -100,9 +100,9 @@ class Transcript:
     def _cost(self) -> str:
         """So far, where it has grown since it was said last."""
         usage = self._parser.usage
-        if not _consumed(usage) or usage == self._told:
+        if not _consumed(usage) or usage == self._last_usage:
             return ""
-        self._told = usage
+        self._last_usage = usage
         return f"  [{in_words(usage)}]"
 
 

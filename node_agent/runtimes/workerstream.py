@@ -42,7 +42,7 @@ class WorkerParser(EventParser):
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__(request.model)
         self._usage = Usage()
-        self._known = self._told = False
+        self._known = self._has_usage = False
         self._open: dict[str, ToolCall] = {}
         self._final: dict[str, Any] | None = None
 
@@ -73,7 +73,7 @@ class WorkerParser(EventParser):
                 yield from self._call(event)
             case "usage":
                 self._usage = _usage(event)
-                self._told = event.get("told") is True
+                self._has_usage = event.get("told") is True
                 yield UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
                 yield WordsTaken(count_of(event.get("number")))
@@ -112,7 +112,7 @@ class WorkerParser(EventParser):
             return kind, text_of(self._final.get("reason")) or "an error without words"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event of done"
-        if not self._told:
+        if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
         return self._worth(text_of(self._final.get("result")))
 

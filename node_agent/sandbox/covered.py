@@ -31,23 +31,23 @@ class Known:
 def read(folder: Path) -> tuple[Known, ...]:
     """The files that earlier phases of this attempt had covered."""
     try:
-        held = json.loads((folder / FILE).read_bytes())
+        entries = json.loads((folder / FILE).read_bytes())
     except FileNotFoundError:
         return ()
-    return tuple(Known(path, PathAccess(access), (device, inode)) for path, access, device, inode in held)
+    return tuple(Known(path, PathAccess(access), (device, inode)) for path, access, device, inode in entries)
 
 
 def write(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> None:
     """For the next phase: what this one has covered of the checkout, and `before`."""
-    held = {one.at: (one.path, one.access) for one in before}
+    entries = {one.at: (one.path, one.access) for one in before}
     every = [*((path, PathAccess.NONE) for path in (*covers.folders, *covers.files))]
     every += [(path, PathAccess.READ) for path in covers.kept]
     for path, access in every:
         if path.startswith(f"{tree}/"):
             seen = os.lstat(path)
-            held[seen.st_dev, seen.st_ino] = (path, access)
-    if held:
-        lines = [[path, access.value, *at] for at, (path, access) in held.items()]
+            entries[seen.st_dev, seen.st_ino] = (path, access)
+    if entries:
+        lines = [[path, access.value, *at] for at, (path, access) in entries.items()]
         write_atomic(str(folder / FILE), json.dumps(lines).encode(), sync=False)
 
 

@@ -57,11 +57,11 @@ def covers_of(
 
     `before`: what was covered once is again, and comes first, whatever a program has put beside it since.
     """
-    held = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
-    counting = [rule for rule in rules if rule.access in held]
+    kinds = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
+    counting = [rule for rule in rules if rule.access in kinds]
     inside = [rule for rule in counting if not rule.pattern.startswith(("/", "~/"))]
     found = _Found()
-    again, is_all = found_again(ground.tree, [one for one in before if one.access in held], MOST_SEEN)
+    again, is_all = found_again(ground.tree, [one for one in before if one.access in kinds], MOST_SEEN)
     for one in again:
         found.add(one.path, one.access)
     _plain(found, ground, [rule for rule in inside if is_plain(rule.pattern)])
@@ -134,8 +134,8 @@ def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None
 def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
     """Elsewhere on the machine all is read-only as it is: only what must not be read is covered."""
     for rule in rules:
-        told = rule.pattern.rstrip("/")
-        path = os.path.realpath(f"{ground.home}{told[1:]}" if told.startswith("~") else told)
+        pattern = rule.pattern.rstrip("/")
+        path = os.path.realpath(f"{ground.home}{pattern[1:]}" if pattern.startswith("~") else pattern)
         seen = any(is_within(path, above) for above in ground.shown)
         if seen and os.path.exists(path) and not any(is_within(one, path) for one in ground.needed):
             found.add(path, rule.access)

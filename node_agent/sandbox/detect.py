@@ -107,13 +107,13 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
         write_etc(folder)
         if counting != tools and not _tried(counting, folder, system, tuple(shown)):
             return WallTools(counting)
-        said = _tried(tools, folder, system, tuple(shown))
+        message = _tried(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
         found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
-    return WallTools(tools) if not said else explained(said)
+    return WallTools(tools) if not message else explained(message)
 
 
 def _prlimit(path: str, is_root: bool) -> str:
@@ -123,9 +123,9 @@ def _prlimit(path: str, is_root: bool) -> str:
     return (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
 
 
-def explained(said: str) -> WallTools:
+def explained(message: str) -> WallTools:
     """Explains an error message of bubblewrap."""
-    last = said.strip().splitlines()[-1]
+    last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _none(f"{why}: {last}"[:500], fix)
 
@@ -162,8 +162,8 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
                 stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
                 start_new_session=True,
             )  # fmt: skip
-    said = done.stderr.decode("utf-8", "replace").strip()
-    return "" if done.returncode == 0 else said or f"exit {done.returncode}"
+    message = done.stderr.decode("utf-8", "replace").strip()
+    return "" if done.returncode == 0 else message or f"exit {done.returncode}"
 
 
 def _none(why: str, fix: str) -> WallTools:

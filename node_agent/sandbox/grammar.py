@@ -62,14 +62,14 @@ class Grammar:
             if mark in self._deadly:
                 return UNREADABLE
             try:
-                said = self._asked(raw)
+                parsed = self._asked(raw)
             except OSError:  # no process can be started now: that says nothing of the script
                 return UNREADABLE
-            if said is None:
+            if parsed is None:
                 if len(self._deadly) >= MOST_REMEMBERED:
                     del self._deadly[next(iter(self._deadly))]
                 self._deadly[mark] = None
-            return said or UNREADABLE
+            return parsed or UNREADABLE
 
     def close(self) -> None:
         with self._lock:
@@ -79,8 +79,8 @@ class Grammar:
         """None: the process did not survive it. One that has just left by itself is no sign of that."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
-        said = self._exchanged(raw)
-        return self._exchanged(raw) if said is None and self._end() == 0 else said
+        parsed = self._exchanged(raw)
+        return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed
 
     def _exchanged(self, raw: bytes) -> ParsedScript | None:
         child = self._child = self._child or self._started()
@@ -190,7 +190,7 @@ def main(argv: list[str]) -> int:
         signal.setitimer(signal.ITIMER_PROF, cpu_s)  # whose signal ends this process, also amid C
         data = json.dumps(to_plain(tree.take_apart(raw)), separators=(",", ":")).encode("ascii")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _say(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+        _write_all(len(data).to_bytes(LENGTH_BYTES, "big") + data)
     return 0
 
 
@@ -202,7 +202,7 @@ def _enclose() -> None:
         landlock.restrict([], [], [])
 
 
-def _say(data: bytes) -> None:
+def _write_all(data: bytes) -> None:
     while data:
         data = data[os.write(1, data) :]
 

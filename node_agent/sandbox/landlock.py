@@ -28,8 +28,8 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 def abi() -> int:
     """Of this kernel; 0 where it has none, or it is switched off."""
-    told: int = _libc().syscall(CREATE, None, 0, 1)
-    return max(told, 0)
+    version: int = _libc().syscall(CREATE, None, 0, 1)
+    return max(version, 0)
 
 
 def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None:
@@ -56,8 +56,8 @@ def hold_calls(program: bytes) -> None:
     if not program:
         return
     text = ctypes.create_string_buffer(program, len(program))
-    told = struct.pack("@HP", len(program) // LINE_BYTES, ctypes.addressof(text))
-    if _libc().prctl(SET_SECCOMP, BY_FILTER, told, 0, 0) != 0:
+    fprog = struct.pack("@HP", len(program) // LINE_BYTES, ctypes.addressof(text))
+    if _libc().prctl(SET_SECCOMP, BY_FILTER, fprog, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
@@ -86,17 +86,17 @@ def _libc() -> ctypes.CDLL:
 
 def main(argv: list[str]) -> int:
     """Returns only when nothing was started."""
-    told: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
+    options: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
     words = argv[1:]
-    while len(words) > 1 and words[0] in told:
-        told[words[0]].append(words[1])
+    while len(words) > 1 and words[0] in options:
+        options[words[0]].append(words[1])
         words = words[2:]
-    if len(words) < 2 or words[0] != "--" or not all(port.isdigit() for port in told["--tcp"]):
+    if len(words) < 2 or words[0] != "--" or not all(port.isdigit() for port in options["--tcp"]):
         return _fail(BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]")
     places = _places(words[1])  # found out before: this interpreter may be out of its own reach then
     try:
-        filters = list(map(_content, told["--calls"]))
-        restrict(told["--read"], told["--write"], list(map(int, told["--tcp"])) or None)
+        filters = list(map(_content, options["--calls"]))
+        restrict(options["--read"], options["--write"], list(map(int, options["--tcp"])) or None)
         for one in filters:
             hold_calls(one)
     except OSError as exc:

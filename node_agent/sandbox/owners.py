@@ -40,23 +40,23 @@ class UserIdPool:
         """The same one whenever it is asked for. OSError when none is free or none can be kept."""
         with self._lock:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            held = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
-            for uid, place in held.items():
+            assigned = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
+            for uid, place in assigned.items():
                 if place.read_bytes() == attempt.encode():
                     os.utime(place)
                     return uid
-            return self._taken(attempt, held)
+            return self._assign(attempt, assigned)
 
-    def _taken(self, attempt: str, held: dict[int, Path]) -> int:
+    def _assign(self, attempt: str, assigned: dict[int, Path]) -> int:
         busy = self._living()  # other fleets' attempts on this machine, too
         first = zlib.crc32(attempt.encode()) % self._count
         every = [UID + (first + step) % self._count for step in range(self._count)]
         free = [uid for uid in every if uid not in busy]
         # When all have been given once, the one goes first that nobody has asked for the longest.
-        free.sort(key=lambda uid: held[uid].stat().st_mtime_ns if uid in held else 0)
+        free.sort(key=lambda uid: assigned[uid].stat().st_mtime_ns if uid in assigned else 0)
         if not free:
             raise OSError("no user id is free for this attempt: all have processes")
-        if free[0] in held:
-            held[free[0]].unlink()
+        if free[0] in assigned:
+            assigned[free[0]].unlink()
         create_exclusive(self._folder / str(free[0]), attempt.encode())
         return free[0]

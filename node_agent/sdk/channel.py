@@ -31,8 +31,8 @@ class Channel:
 
     def first(self) -> dict[str, Any]:
         """The subject of the run: the first line that comes."""
-        told: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-        return told
+        spec: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+        return spec
 
     def tell(self, kind: str, **fields: object) -> None:
         """Say it, and wait for nothing."""
@@ -58,7 +58,7 @@ class Channel:
             loop.call_soon_threadsafe(self._answered, json.loads(line))
         os._exit(1)
 
-    def _answered(self, told: dict[str, Any]) -> None:
-        waiting = self._waiting.pop(told["number"], None)
+    def _answered(self, answer: dict[str, Any]) -> None:
+        waiting = self._waiting.pop(answer["number"], None)
         if waiting is not None and not waiting.done():
-            waiting.set_result(told["text"])
+            waiting.set_result(answer["text"])

@@ -61,19 +61,23 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
         if asked.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
             return {}
         why = f"{asked.get('tool_name')} is no tool of this run"
-        said = {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": why}
-        return {"hookSpecificOutput": said}
+        output = {
+            "hookEventName": "PreToolUse",
+            "permissionDecision": "deny",
+            "permissionDecisionReason": why,
+        }
+        return {"hookSpecificOutput": output}
 
     return decide
 
 
-def options(line: Channel, told: dict[str, Any]) -> ClaudeAgentOptions:
+def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
     """None of its own tools, nothing of the repository's or the user's, nobody who is asked."""
-    names, numbers = {form["name"] for form in told["tools"]}, count(1)
-    server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in told["tools"]])
-    prompt = f"{told['file']}.prompt"
+    names, numbers = {form["name"] for form in spec["tools"]}, count(1)
+    server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in spec["tools"]])
+    prompt = f"{spec['file']}.prompt"
     with open(prompt, "w", encoding="utf-8") as file:
-        file.write(told["system"])
+        file.write(spec["system"])
     return ClaudeAgentOptions(
         tools=[],
         allowed_tools=[f"{PREFIX}{name}" for name in names],
@@ -81,14 +85,14 @@ def options(line: Channel, told: dict[str, Any]) -> ClaudeAgentOptions:
         mcp_servers={SERVER: server} if names else {},
         strict_mcp_config=True,
         permission_mode="dontAsk",
-        resume=told["resume"] or None,
-        max_turns=told["turns"] or None,
-        model=told["model"] or None,
-        cwd=told["folder"],
-        env={**ENV, **told["env"]},
+        resume=spec["resume"] or None,
+        max_turns=spec["turns"] or None,
+        model=spec["model"] or None,
+        cwd=spec["folder"],
+        env={**ENV, **spec["env"]},
         setting_sources=[],
         hooks={"PreToolUse": [HookMatcher(hooks=[guard(names)])]},
-        effort=told["thinks"] or None,
+        effort=spec["thinks"] or None,
     )
 
 
@@ -108,13 +112,13 @@ async def take(line: Channel, message: Any, names: set[str]) -> None:
             await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
-async def run(line: Channel, told: dict[str, Any]) -> ResultMessage | None:
+async def run(line: Channel, spec: dict[str, Any]) -> ResultMessage | None:
     """Its last word."""
     line.listen()
-    names = {form["name"] for form in told["tools"]}
+    names = {form["name"] for form in spec["tools"]}
     last = None
     try:
-        async for message in query(prompt=told["task"], options=options(line, told)):
+        async for message in query(prompt=spec["task"], options=options(line, spec)):
             await take(line, message, names)
             last = message if isinstance(message, ResultMessage) else last
     except ResultError:  # of a result that was given before, and says more

@@ -54,8 +54,8 @@ class Host:
     def _take(self, event: dict[str, Any]) -> None:
         match event.get("kind"):
             case "session":
-                told = {name: text_of(event.get(name)) for name in ("session", "version")}
-                self.voice.tell("session", model=self.model, **told)
+                fields = {name: text_of(event.get(name)) for name in ("session", "version")}
+                self.voice.tell("session", model=self.model, **fields)
             case "said":
                 self.voice.say(text_of(event.get("text")))
             case "asks":
@@ -76,8 +76,8 @@ class Host:
         self.turns += count_of(event.get("turns")) or 1
         for name in self.used:
             self.used[name] += count_of(event.get(name))
-        told = count_of(event.get("input")) + count_of(event.get("cached")) > 0
-        self.voice.tell("usage", **self.used, turns=self.turns, told=told, model=self.model)
+        counted = count_of(event.get("input")) + count_of(event.get("cached")) > 0
+        self.voice.tell("usage", **self.used, turns=self.turns, told=counted, model=self.model)
 
     def _answer(self, event: dict[str, Any], text: str) -> None:
         self._send({"number": count_of(event.get("number")), "text": text})

@@ -152,46 +152,46 @@ def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
     return FunctionTool(form["name"], form["words"], form["schema"], done, strict_json_schema=False)
 
 
-def model(line: Channel, told: dict[str, Any]) -> Model:
+def model(line: Channel, spec: dict[str, Any]) -> Model:
     """OpenAI's own servers on the Responses wire, all others on the chat wire."""
     client = AsyncOpenAI(
-        base_url=told["url"], api_key=told["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
+        base_url=spec["url"], api_key=spec["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
     )
-    if told["newest"]:
-        return OpenAIResponsesModel(told["model"], client)
+    if spec["newest"]:
+        return OpenAIResponsesModel(spec["model"], client)
     plain = client.chat.completions.create
 
     async def create(**asked: Any) -> Any:
         return Whole(await plain(**asked), line)
 
     client.chat.completions.create = create  # type: ignore[method-assign, assignment]
-    return OpenAIChatCompletionsModel(told["model"], client)
+    return OpenAIChatCompletionsModel(spec["model"], client)
 
 
-def settings(told: dict[str, Any]) -> ModelSettings:
+def settings(spec: dict[str, Any]) -> ModelSettings:
     """Nothing is stored with the vendor, and what a model thought is sent back to it by us."""
-    thinks = Reasoning(effort=told["thinks"]) if told["thinks"] else None
-    if told["newest"]:
+    thinks = Reasoning(effort=spec["thinks"]) if spec["thinks"] else None
+    if spec["newest"]:
         kept = ["reasoning.encrypted_content"]
         return ModelSettings(
-            max_tokens=told["max_tokens"], reasoning=thinks, store=False, response_include=kept
+            max_tokens=spec["max_tokens"], reasoning=thinks, store=False, response_include=kept
         )
-    return ModelSettings(max_tokens=told["max_tokens"], reasoning=thinks, include_usage=True)
+    return ModelSettings(max_tokens=spec["max_tokens"], reasoning=thinks, include_usage=True)
 
 
-async def run(line: Channel, told: dict[str, Any]) -> str:
+async def run(line: Channel, spec: dict[str, Any]) -> str:
     """The final answer."""
     line.listen()
     set_tracing_disabled(True)
-    talk = Talk(told["file"], told["resume"], told["fresh"])
+    talk = Talk(spec["file"], spec["resume"], spec["fresh"])
     line.tell("session", session=talk.session_id, version=version("openai-agents"))
-    names = {form["name"] for form in told["tools"]}
+    names = {form["name"] for form in spec["tools"]}
     agent = Agent(
         name="agent",
-        instructions=told["system"],
-        model=model(line, told),
-        model_settings=settings(told),
-        tools=[tool(line, form) for form in told["tools"]],
+        instructions=spec["system"],
+        model=model(line, spec),
+        model_settings=settings(spec),
+        tools=[tool(line, form) for form in spec["tools"]],
     )
     config = RunConfig(
         tracing_disabled=True,
@@ -200,7 +200,7 @@ async def run(line: Channel, told: dict[str, Any]) -> str:
     )
     hooks = ModelHooks(line, names)
     result = Runner.run_streamed(
-        agent, told["task"], max_turns=None, hooks=hooks, run_config=config, session=talk
+        agent, spec["task"], max_turns=None, hooks=hooks, run_config=config, session=talk
     )
     async for event in result.stream_events():
         if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":

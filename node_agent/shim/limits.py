@@ -75,7 +75,7 @@ class Taking:
         self._next = self._next_nameless = 0
         self._nameless = 0
         self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
-        self._before = {what: self._told(what) for what in self._by_kernel}
+        self._before = {what: self._counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
         """The step runs: what the kernel has refused it since this was made counts, its first moment too."""
@@ -83,9 +83,9 @@ class Taking:
 
     def over(self, now: int) -> str:
         """`memory`, `processes`, or the empty string."""
-        told = self.refused()
-        if told or now < self._next:
-            return told
+        refusal = self.refused()
+        if refusal or now < self._next:
+            return refusal
         memory = None if self._by_kernel[MEMORY] else self._memory
         processes = None if self._by_kernel[PROCESSES] else self._processes
         self._next = now + LOOK_MS
@@ -112,13 +112,13 @@ class Taking:
 
     def refused(self) -> str:
         """The kernel's refusals since it began, where the kernel enforces the limit."""
-        for what, held in self._by_kernel.items():
-            told = zip(self._told(what), self._before[what], strict=True)
-            if held and all(now > before for now, before in told) and (what == MEMORY or self._full()):
+        for what, enforced in self._by_kernel.items():
+            counts = zip(self._counters(what), self._before[what], strict=True)
+            if enforced and all(now > before for now, before in counts) and (what == MEMORY or self._full()):
                 return what
         return ""
 
-    def _told(self, what: str) -> tuple[int, ...]:
+    def _counters(self, what: str) -> tuple[int, ...]:
         """All of them rise when this group's own limit is met.
 
         The kernel counts as `oom_kill` also who was ended as the machine, or a group above, had no memory.
@@ -186,9 +186,11 @@ def _apportioned(pids: Iterable[int], files: int) -> int:
     """
     total = mapped = 0
     for pid in pids:
-        told = {line.split()[0]: line.split()[1] for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()}
-        total += int(told[b"Pss:"]) * 1024 if b"Pss:" in told else _own(pid)
-        mapped += int(told.get(b"Pss_Shmem:", 0)) * 1024
+        fields = {
+            line.split()[0]: line.split()[1] for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()
+        }
+        total += int(fields[b"Pss:"]) * 1024 if b"Pss:" in fields else _own(pid)
+        mapped += int(fields.get(b"Pss_Shmem:", 0)) * 1024
     return total + max(0, files - mapped)
 
 

@@ -37,7 +37,7 @@ def in_folders(pids: Iterable[int]) -> int:
         for device, folder in _mounts(pid):
             if folder in FOLDERS and device not in counted:
                 counted.add(device)
-                total += _held(f"/proc/{pid}/root{folder}")
+                total += _used_bytes(f"/proc/{pid}/root{folder}")
     return total
 
 
@@ -78,9 +78,9 @@ def _mounts(pid: int | str) -> list[tuple[str, str]]:
     return [(words[2], words[4]) for words in lines if words[words.index("-") + 1] == _IN_MEMORY]
 
 
-def _held(folder: str) -> int:
+def _used_bytes(folder: str) -> int:
     try:
-        told = os.statvfs(folder)
+        stats = os.statvfs(folder)
     except OSError:
         return 0
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    return (stats.f_blocks - stats.f_bfree) * stats.f_frsize

@@ -254,8 +254,8 @@ class StepRun:
             return None
         if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
             return None
-        said = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
-        words = said.decode("utf-8", "replace").strip()
+        stderr = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
+        words = stderr.decode("utf-8", "replace").strip()
         begin = words.rfind("bwrap: ")  # a program's name may have line ends of its own
         words = words[begin:] if begin >= 0 else words.rpartition("\n")[2]
         return {"what": "wall", "errno": "EPERM", "path": words[:200]}
@@ -340,7 +340,7 @@ def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[
 
 
 def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
-    heard, failed = os.pipe()
+    reader, failed = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
@@ -356,8 +356,8 @@ def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: l
         finally:
             os._exit(127)
     os.close(failed)
-    number_text = os.read(heard, 16)  # empty once exec has closed the other end
-    os.close(heard)
+    number_text = os.read(reader, 16)  # empty once exec has closed the other end
+    os.close(reader)
     if number_text:
         os.waitpid(pid, 0)
         raise OSError(int(number_text), "exec")

@@ -77,10 +77,10 @@ class Vault:
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems of the file or its sources."""
         found = self._look()
-        told = [found.trouble] if found.trouble else []
-        told += [f"secret {name}: {why}" for name, why in found.missing.items()]
+        lines = [found.trouble] if found.trouble else []
+        lines += [f"secret {name}: {why}" for name, why in found.missing.items()]
         fix = FIX.replace("secrets.json of this node", str(self._path))
-        return tuple(NodeProblem(what=what[:500], fix=fix) for what in told)
+        return tuple(NodeProblem(what=what[:500], fix=fix) for what in lines)
 
     def _look(self) -> VaultValues:
         with self._lock:

@@ -63,9 +63,9 @@ class OrderLine:
 
     def write(self) -> None:
         """Into the log of this process."""
-        told = f": {self.detail}" if self.detail else ""
+        detail = f": {self.detail}" if self.detail else ""
         words = ("%s.%d.%d %s on %s after %d ms%s", self.run, self.attempt, self.fence, self.stage, self.node)
-        _ORDERS.info(*words, self.duration_ms, told, extra={"order": asdict(self)})
+        _ORDERS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
 
 
 def _utc(record: logging.LogRecord) -> str:

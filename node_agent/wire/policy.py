@@ -163,10 +163,10 @@ class NetworkAccess(StrEnum):
 _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
-def narrowest(*said: NetworkAccess | None) -> NetworkAccess:
+def narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
     """The strictest of what was said; where nobody says anything, the machine's."""
     return min(
-        (one for one in said if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
+        (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
     )
 
 

@@ -25,8 +25,8 @@ _SERVERS = {
 
 def widen_any(tokens: int) -> str:
     """The same where nobody knows which server it is: the setting of each."""
-    said = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
-    return "; ".join(said)
+    settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
+    return "; ".join(settings)
 
 
 def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:

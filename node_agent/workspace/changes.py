@@ -88,9 +88,9 @@ def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
     return found
 
 
-def _place(tree: Path, path: str, said: bytes) -> str:
+def _place(tree: Path, path: str, target: bytes) -> str:
     """The target of the link, `..` folded by name alone: from the top of the tree, or absolute."""
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), shown(said)))
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), shown(target)))
     if not place.startswith("/"):
         return place
     inside = os.path.relpath(place, tree)

@@ -76,19 +76,19 @@ class WorkspaceFolders:
 
     def places(self, identity: AttemptId) -> AttemptFolders:
         """An attempt that goes on with a session has the place of the one before it."""
-        return AttemptFolders(self.root / "work" / self._taken().get(str(identity), str(identity)))
+        return AttemptFolders(self.root / "work" / self._claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
         """Have the files where an earlier attempt had them. False while files lie there. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with locked(self._given / ".lock"):
-            taken = self._taken()
-            others = [one for one, of in taken.items() if of == name and one != mine]
+            claims = self._claims()
+            others = [one for one, of in claims.items() if of == name and one != mine]
             if os.path.lexists(place):
-                return taken.get(mine) == name and not others
+                return claims.get(mine) == name and not others
             for one in others:  # theirs are gone
                 (self._given / one).unlink()
-            if taken.get(mine) != name:
+            if claims.get(mine) != name:
                 os.symlink(name, self._given / mine)
             place.mkdir(mode=0o700)
             return True
@@ -102,7 +102,7 @@ class WorkspaceFolders:
         """A link for each attempt that has the place of another: its text is that one's name."""
         return self.root / "work" / ".given"
 
-    def _taken(self) -> dict[str, str]:
+    def _claims(self) -> dict[str, str]:
         try:
             names = [name for name in os.listdir(self._given) if not name.startswith(".")]
         except FileNotFoundError:
@@ -127,7 +127,7 @@ class WorkspaceFolders:
 
     def attempts(self) -> tuple[AttemptId, ...]:
         """Every attempt that has a folder, in the order of its name."""
-        found, has = [], {place: name for name, place in self._taken().items()}
+        found, has = [], {place: name for name, place in self._claims().items()}
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.root / "work")):
                 with suppress(ValueError):

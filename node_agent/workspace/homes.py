@@ -36,8 +36,8 @@ MOST_NAMES = 2_000
 
 def keep(places: AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
     """Idempotent."""
-    held = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
-    write_below(places.folder, name, json.dumps(held).encode("ascii"))
+    encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
+    write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
 
 
 def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
@@ -54,7 +54,7 @@ def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> Non
 
 def take_back(places: AttemptFolders) -> None:
     """With the folders around it, where its program may have put more of it. Idempotent."""
-    for top in {Path(name).parts[0] for name in _held(places, LENT)}:
+    for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
         must_be_folder(places.home)
         erase(places.home / top)
     (places.folder / LENT).unlink(missing_ok=True)
@@ -66,22 +66,22 @@ def renew(places: AttemptFolders) -> None:
     Links that were left are taken away, never followed. Nothing was kept by a node agent of before: then all
     stays as it is.
     """
-    held = {**_held(places, KEPT), **_held(places, LENT)}
-    if not held:
+    stored = {**_stored(places, KEPT), **_stored(places, LENT)}
+    if not stored:
         return
     must_be_folder(places.home)
     owner = os.lstat(places.home).st_uid
-    tops = {Path(name).parts[0] for name in held}
+    tops = {Path(name).parts[0] for name in stored}
     for top in tops:
         erase(places.home / top)
-    for name, data in held.items():
+    for name, data in stored.items():
         write_below(places.home, name, base64.b64decode(data))
     for top in tops if owner != os.geteuid() else ():
         give(places.home / top, owner)
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
-def _held(places: AttemptFolders, name: str) -> dict[str, str]:
+def _stored(places: AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))
     except FileNotFoundError:

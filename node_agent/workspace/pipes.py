@@ -17,13 +17,13 @@ _POINTER, _MOST = b"gitdir:", 4096
 
 def without_pipes(tree: Path) -> tuple[str, ...]:
     """Words on what was taken out. Closed folders are opened: git, too, will look into them later."""
-    taken: list[str] = []
+    removed: list[str] = []
     for one in walk(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
-            taken += _removed(one, one.name)
+            removed += _removed(one, one.name)
         elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
-            taken += _repository(one)
-    return tuple(taken)
+            removed += _repository(one)
+    return tuple(removed)
 
 
 def has_pipe(repository: Path) -> bool:
@@ -47,8 +47,8 @@ def _leads_to(one: WalkedName) -> str:
     except OSError:  # a link: looked through as git does
         return one.name
     with os.fdopen(handle, "rb") as file:
-        said = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
-    return os.fsdecode(said[len(_POINTER) :].strip()) if said.startswith(_POINTER) else one.name
+        content = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    return os.fsdecode(content[len(_POINTER) :].strip()) if content.startswith(_POINTER) else one.name
 
 
 def _waits(path: str, at: int) -> bool:

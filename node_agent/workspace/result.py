@@ -72,7 +72,7 @@ def build(
     index, piped = fresh_index(places, history.tip, places.out / "result.index")
     left = _leftovers(places, index)
     odd = _stage(places, index, left)
-    refused = _never_taken(places.tree, index, left)
+    refused = _omitted_by_git(places.tree, index, left)
     blocked = _without_set_up(index, before) if before is not None else None
     tree = index.must("write-tree").text()
     commit = history.tip
@@ -84,7 +84,7 @@ def build(
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
-    said = (history.warning, odd, blocked, *_clipped(piped), *_told(left), refused, *unseen)
+    warnings = (history.warning, odd, blocked, *_clipped(piped), *_leftover_warnings(left), refused, *unseen)
     return ResultCommit(
         kind=kind,
         commit=None if commit == snapshot else commit,
@@ -92,7 +92,7 @@ def build(
         changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
         ignored=tuple(map(shown, ignored[:MAX_LISTED])),
         nested=tuple(map(shown, left.nested)),
-        warnings=tuple(text for text in said if text),
+        warnings=tuple(text for text in warnings if text),
     )
 
 
@@ -143,13 +143,13 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
 
     And words on what was taken out of the tree, as git would have waited for it.
     """
-    taken = without_pipes(places.tree)
+    removed = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
     git = NodeGit(places.out, places.tree, {"GIT_INDEX_FILE": str(index)}, PATIENCE_S)
     git.must("read-tree", commit)
     git.ask("update-index", "-q", "--refresh")
-    return git, taken
+    return git, removed
 
 
 def touched(index: NodeGit) -> tuple[bytes, ...]:
@@ -191,7 +191,7 @@ def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     )
 
 
-def _never_taken(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
+def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers) -> str | None:
     """Names that git leaves out silently: another system takes them for git's own folder."""
     root = os.fsencode(tree)
     like = [
@@ -265,7 +265,7 @@ def _message(stamp: CommitStamp) -> bytes:
     return (stamp.message.replace("\0", "").strip() or "PanCode result").encode("utf-8", "replace") + b"\n"
 
 
-def _told(left: _Leftovers) -> tuple[str | None, ...]:
+def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:
     cases = (
         (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
         (left.nested, "a repository of its own, not in the result"),

@@ -98,8 +98,8 @@ class KeptSessions:
 
     def used_before(self, order: Order) -> Usage:
         """By all runs of the session that the order goes on with: some programs tell the sum."""
-        told = self._facts(self._home.places(order.identity).folder / _BEFORE) if order.resume else {}
-        return Usage.model_validate(told, strict=False) if told else Usage()
+        stored = self._facts(self._home.places(order.identity).folder / _BEFORE) if order.resume else {}
+        return Usage.model_validate(stored, strict=False) if stored else Usage()
 
     def trim(self, now_ms: int) -> None:
         """Let go of what nobody has asked for in a long time, and of what crashes left. Idempotent."""

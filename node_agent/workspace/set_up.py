@@ -53,7 +53,7 @@ class SetUps:
             return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
         if kept is None:
             return PutBack(key, told=MISS)
-        log.write_text(_told(kept, key))
+        log.write_text(_log_text(kept, key))
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
@@ -117,8 +117,8 @@ def _looked_over(tree: Path, name: str, mark: bytes) -> tuple[Path, Contents]:
 
 def _is_by_reference(path: Path) -> bool:
     try:
-        told = json.loads(path.read_bytes())
-        return bool(told["dir_info"]["editable"])
+        parsed = json.loads(path.read_bytes())
+        return bool(parsed["dir_info"]["editable"])
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -133,6 +133,6 @@ def _must_lie_inside(tree: Path, name: str) -> None:
     raise WorkspaceFailure(f"{name} does not lie in the checkout")
 
 
-def _told(kept: CachedFolder, key: str) -> str:
+def _log_text(kept: CachedFolder, key: str) -> str:
     names = ", ".join(kept.folders)
     return f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"

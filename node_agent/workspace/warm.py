@@ -266,12 +266,12 @@ def _folders(index: Index) -> set[bytes]:
 
 def _seen(tree: Path, index: Index) -> str:
     """A digest that changes when a name is added to a folder or removed, or its mode is changed."""
-    top, told = os.fsencode(tree), hashlib.sha256()
+    top, digest = os.fsencode(tree), hashlib.sha256()
     for folder in (b"", *sorted(_folders(index))):
         with suppress(FileNotFoundError):  # all in it was removed, and then it itself
             seen = os.lstat(top + b"/" + folder)
-            told.update(b"%s\0%d %d %d\0" % (folder, seen.st_ino, seen.st_ctime_ns, seen.st_mode))
-    return told.hexdigest()
+            digest.update(b"%s\0%d %d %d\0" % (folder, seen.st_ino, seen.st_ctime_ns, seen.st_mode))
+    return digest.hexdigest()
 
 
 def _must_be_plain(folder: str, mode: int, owner: int) -> None:

@@ -210,7 +210,7 @@ class Workspaces:
         must_be_commit(self._fresh_out(places, workspace), snapshot)
         return kept(survey(places, snapshot), places.baseline)
 
-    def _taken_down(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
+    def _baseline_of(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
         return None if baseline is None else taken_down(self._home.places(identity).baseline, baseline)
 
     @translated("commit of the workspace")
@@ -224,7 +224,7 @@ class Workspaces:
         must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
         must_be_commit(out, snapshot)
-        before = self._taken_down(identity, baseline)
+        before = self._baseline_of(identity, baseline)
         history = adopt(places, out, snapshot, before.head if before is not None else None)
         made = build(places, out, snapshot, history, stamp, before)
         out.must("update-ref", identity.ref, made.commit or snapshot)
@@ -251,7 +251,7 @@ class Workspaces:
         places = self._home.places(identity)
         must_be_folder(places.tree)
         index, _ = fresh_index(places, commit, places.out / "gates.index")
-        names = changed_after(index, self._taken_down(identity, baseline))
+        names = changed_after(index, self._baseline_of(identity, baseline))
         return tuple(shown(name) for name in names if not is_left_out(places, name))
 
     @translated("push of the workspace")

@@ -50,15 +50,15 @@ def _walk(pid: int) -> list[str] | None:
 
 def _marks(pid: int) -> list[str]:
     """Its environment and standard error. Nothing of another user's process can be read."""
-    said: list[str] = []
+    marks: list[str] = []
     with suppress(OSError):
         whole = _read(f"/proc/{pid}/environ")
         words = whole.split(b"\0") if MARKER in whole else ()
-        said += [word[len(MARKER) :].decode("utf-8", "replace") for word in words if word.startswith(MARKER)]
+        marks += [word[len(MARKER) :].decode("utf-8", "replace") for word in words if word.startswith(MARKER)]
     with suppress(OSError):
         log = _SHIM.search(os.readlink(f"/proc/{pid}/fd/2"))
-        said += [log[1]] if log is not None else []
-    return said
+        marks += [log[1]] if log is not None else []
+    return marks
 
 
 def _scopes(pid: int) -> list[str]:

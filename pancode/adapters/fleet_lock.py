@@ -52,7 +52,7 @@ class Alone:
         end = self._clock.mono_ms() + self._patience_ms
         while (holder := self._try()) is not None:
             if self._clock.mono_ms() >= end:
-                raise self._taken(holder)
+                raise self._in_use(holder)
             time.sleep(_STEP_S)
 
     def leave(self) -> None:
@@ -81,8 +81,8 @@ class Alone:
                 asking.connect(self._address)
             except OSError:
                 return None
-            told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, uid = int.from_bytes(told[:4], sys.byteorder), int.from_bytes(told[4:8], sys.byteorder)
+            peer = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, uid = int.from_bytes(peer[:4], sys.byteorder), int.from_bytes(peer[4:8], sys.byteorder)
         if uid != os.getuid() or pid == os.getpid():
             return None
         if not _can_be_coordinator(pid):
@@ -90,7 +90,7 @@ class Alone:
             return None
         return pid
 
-    def _taken(self, pid: int) -> CopyAtWorkError:
+    def _in_use(self, pid: int) -> CopyAtWorkError:
         return CopyAtWorkError(
             f"the fleet of {self._home} has a coordinator already, pid {pid}",
             why="it works on another copy of this home; two would take nodes and runs from each other",

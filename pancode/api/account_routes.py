@@ -31,13 +31,13 @@ def _budget(context: ApiContext, call: ApiCall) -> Any:
 
 def _ceiling(context: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
-    said, (kind, name) = body.ceilings(), _budget_scope(body.scope)
+    ceilings, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
         context.plane.nodes.must_exist((name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
     scope = repo_scope(_repository(context, name)) if kind == "repo" else body.scope
-    context.plane.money.set_ceilings(scope, said, body.by)
+    context.plane.money.set_ceilings(scope, ceilings, body.by)
     return _budget(context, call)
 
 

@@ -33,12 +33,12 @@ def _agents(context: ApiContext, call: ApiCall) -> Any:
 
 def _plain(agent: Agent) -> dict[str, Any]:
     """By the names of panagents.yaml, where those are not ours."""
-    said = asdict(agent)
+    fields = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
-    del said["said_role"], said["walls"]
+    del fields["said_role"], fields["walls"]
     return {
-        **said,
-        "limits": {**said["limits"], "usd": None if usd is None else f"{usd:f}"},
+        **fields,
+        "limits": {**fields["limits"], "usd": None if usd is None else f"{usd:f}"},
         "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
         "role": agent.role.value,
         "isolation": agent.walls.value,

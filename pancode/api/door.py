@@ -150,14 +150,14 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
 
 def _signed(body: Any, visitor: Visitor) -> Any:
     """Who asks is whose token it is, whatever the request says; its environment is the coordinator's own."""
-    said: dict[str, Any] = {
+    changes: dict[str, Any] = {
         name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
     }
     if "by" in type(body).model_fields:
-        said["by"] = visitor.name
+        changes["by"] = visitor.name
     if isinstance(body, CallerBody):
-        said["environ"] = _own(os.environ)
-    return body.model_copy(update=said)
+        changes["environ"] = _own(os.environ)
+    return body.model_copy(update=changes)
 
 
 def _own(environ: Mapping[str, str]) -> dict[str, str]:

@@ -38,8 +38,8 @@ def _reset(context: ApiContext, call: ApiCall) -> Any:
 
 def _figures(context: ApiContext, call: ApiCall) -> Any:
     samples = _samples(context)
-    told = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
-    return {"figures": told, "text": context.plane.nodes.exposition(samples)}
+    figures = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
+    return {"figures": figures, "text": context.plane.nodes.exposition(samples)}
 
 
 FIGURE_VERBS = (

@@ -150,11 +150,11 @@ def _set(context: ApiContext, call: ApiCall) -> Any:
 
 def _login(context: ApiContext, call: ApiCall) -> Any:
     body: LoginBody = call.body
-    told = context.plane.nodes.show(call.path["node"])
+    node = context.plane.nodes.show(call.path["node"])
     if body.outcome is None:
-        check_login(told, body.runtime)
-    context.plane.nodes.note_login(told["name"], body.runtime, body.by, body.outcome)
-    return {"node": told["name"], "runtime": body.runtime, "target": told["target"]}
+        check_login(node, body.runtime)
+    context.plane.nodes.note_login(node["name"], body.runtime, body.by, body.outcome)
+    return {"node": node["name"], "runtime": body.runtime, "target": node["target"]}
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:

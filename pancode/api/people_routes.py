@@ -94,8 +94,8 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
     people, run = context.plane.people, context.plane.runs.find(call.path["run"])
     run = people.tell(run.id, body.text, body.by)
-    told = rows(run)[-1]
-    delivered = told["delivered"] or None
+    row = rows(run)[-1]
+    delivered = row["delivered"] or None
     hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)
     sent = hears and delivered is None
     return {"run": run.id, "state": run.state.value, "delivered": delivered, "sent": sent}

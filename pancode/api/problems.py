@@ -87,13 +87,13 @@ async def on_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """A path or method that is not there."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    told = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
+    failure = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
         f"{request.method} {request.url.path} is not there",
         why="this coordinator may be of another version",
         fix="pancode fleet status",
         code="no_such_route",
     )
-    return AsciiJson(body_of(told.problem(), status), status, media_type="application/problem+json")
+    return AsciiJson(body_of(failure.problem(), status), status, media_type="application/problem+json")
 
 
 def _slashed(raw_path: bytes) -> NotFoundError | None:

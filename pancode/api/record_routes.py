@@ -173,11 +173,11 @@ def _safety(context: ApiContext, call: ApiCall) -> Any:
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
         for s in Safety
     ]
-    held = [
+    rows = [
         {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
         for runtime, rule, walled, bare in matrix()
     ]
-    return {"safety": levels, "matrix": held}
+    return {"safety": levels, "matrix": rows}
 
 
 def _config(context: ApiContext, call: ApiCall) -> Any:

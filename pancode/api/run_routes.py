@@ -39,9 +39,9 @@ def _dispatch(context: ApiContext, call: ApiCall) -> Any:
     if body.dry_run:
         judged = context.plane.runs.dry_run(around, body.request(), body.parent)
         project = judged.resolution.project
-        told = (judged.resolution.request.folder, judged.resolution.allowed_files)
-        taken = context.coordinator.code.preview(project, *told) if project else None
-        return {**context.plane.runs.report(judged), "snapshot": taken}
+        args = (judged.resolution.request.folder, judged.resolution.allowed_files)
+        preview = context.coordinator.code.preview(project, *args) if project else None
+        return {**context.plane.runs.report(judged), "snapshot": preview}
     runs = context.plane.runs
     return runs.queued(runs.dispatch(around, body.request(), body.parent))
 
@@ -88,9 +88,9 @@ def _log(context: ApiContext, call: ApiCall) -> Any:
     piece = logs.read(context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
         return sse(log_events(context, call))
-    told = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
-    told["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
-    return Response(piece.data, media_type="application/octet-stream", headers=told)
+    headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
+    headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
+    return Response(piece.data, media_type="application/octet-stream", headers=headers)
 
 
 def _streams(context: ApiContext, call: ApiCall) -> Any:

@@ -66,17 +66,17 @@ class ScheduleBody(Body):
         return self.model_copy(update=kept)
 
     def _work(self) -> PlannedWork:
-        said = self.dispatch if self.dispatch is not None else self.workflow
-        if said is None or (self.dispatch is not None and self.workflow is not None):
+        work = self.dispatch if self.dispatch is not None else self.workflow
+        if work is None or (self.dispatch is not None and self.workflow is not None):
             raise UsageError(
                 "a schedule begins one dispatch or one workflow",
                 fix="give dispatch or workflow, and not both",
                 code="bad_value",
             )
-        caller = {"settings": dict(said.settings), "preset": said.preset}
-        if isinstance(said, WorkflowBody):
-            return PlannedWork(plan=said.plan(), caller=caller)
-        return PlannedWork(request=said.request(), caller=caller)
+        caller = {"settings": dict(work.settings), "preset": work.preset}
+        if isinstance(work, WorkflowBody):
+            return PlannedWork(plan=work.plan(), caller=caller)
+        return PlannedWork(request=work.request(), caller=caller)
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:

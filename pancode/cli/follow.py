@@ -96,9 +96,9 @@ def resumed(face: Face, run: str, begin: Any) -> Iterator[ServerEvent]:
         time.sleep(AGAIN_S)
 
 
-def _went_down(told: FleetDownError, run: str) -> FleetDownError:
-    why = f"{told.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
-    return FleetDownError(str(told), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
+def _went_down(down: FleetDownError, run: str) -> FleetDownError:
+    why = f"{down.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
+    return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 
 def _last(event: ServerEvent) -> bool:
@@ -151,18 +151,18 @@ def summary(shape: dict[str, Any]) -> str:
 
 def _verified(seen: dict[str, Any]) -> str:
     before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
-    told = f" (disputed before by {', '.join(before)})" if before else ""
-    return f"{'being verified' if seen['waits'] else seen['state']}: {safe(seen['why'])}{told}"
+    disputed = f" (disputed before by {', '.join(before)})" if before else ""
+    return f"{'being verified' if seen['waits'] else seen['state']}: {safe(seen['why'])}{disputed}"
 
 
-def _landing(told: dict[str, Any]) -> str:
+def _landing(landing: dict[str, Any]) -> str:
     where = (
-        f" in {safe(told['tree'])}, {counted(len(told['files']), 'file')}, not committed"
-        if told.get("tree")
+        f" in {safe(landing['tree'])}, {counted(len(landing['files']), 'file')}, not committed"
+        if landing.get("tree")
         else ""
     )
-    why = f": {safe(told['why'])}" if told.get("why") else ""
-    return f"{safe(told['status'])}{where}{why}"
+    why = f": {safe(landing['why'])}" if landing.get("why") else ""
+    return f"{safe(landing['status'])}{where}{why}"
 
 
 def _cost(shape: dict[str, Any]) -> str:

@@ -203,13 +203,13 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
     if exc.errno not in FULL:
         return _unforeseen(exc, as_json)
     say_no_more()
-    told = PancodeError(
+    error = PancodeError(
         "there is no room on the disk for the output",  # mostly `pancode ... > file` on a full disk
         why=str(exc),
         fix="make room where the output goes, and in PANCODE_HOME; look before you repeat: pancode runs",
         code="no_room",
     )
-    return tell_error(told, as_json=as_json)
+    return tell_error(error, as_json=as_json)
 
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:

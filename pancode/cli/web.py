@@ -39,8 +39,8 @@ def web(
     opened = there is None and not (only_print or no_open or face.as_json) and _opened(face, url)
     if not opened:
         face.note(f"the link can be used once, within {seconds} s")
-    said = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"
-    face.show({**made, "opened": opened}, lambda: said)
+    message = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"
+    face.show({**made, "opened": opened}, lambda: message)
 
 
 def _opened(face: Face, url: str) -> bool:

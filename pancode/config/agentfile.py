@@ -61,8 +61,8 @@ class SamplingEntry(Part):
 
     def wire(self) -> Sampling | None:
         """None where nothing is said."""
-        said = self.model_dump(exclude_none=True)
-        return Sampling(**said) if said else None
+        values = self.model_dump(exclude_none=True)
+        return Sampling(**values) if values else None
 
 
 class LimitsEntry(Part):
@@ -157,8 +157,8 @@ def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
         ("max_turns", entry.max_turns, "limits.turns", entry.limits.turns),
         ("retry_on_failure", retried, "max_attempts", entry.max_attempts and entry.max_attempts > 1),
     )
-    for field, one, other, said in pairs:
-        if one is not None and said is not None and one != said:
+    for field, one, other, second in pairs:
+        if one is not None and second is not None and one != second:
             what = f"agent {name}: {field} and {other} contradict each other"
             yield Flaw(field, what, fix="keep one of them", beside=(other.partition(".")[0],))
 

@@ -108,9 +108,9 @@ class _Reading:
         if entry is None:
             return
         agent, unread = self._agent(name, entry)
-        told = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *flaws(agent))
+        all_flaws = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *flaws(agent))
         fit = len(self.wrong) == before
-        known = [one for one in told if not {one.field, *one.beside} & {*dropped, *unread}]
+        known = [one for one in all_flaws if not {one.field, *one.beside} & {*dropped, *unread}]
         self.wrong += self._placed(name, known)
         self.odd += self._placed(name, remarks(name, entry))
         if fit:
@@ -143,7 +143,7 @@ class _Reading:
             for flaw in found
         ]
 
-    def _told(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
+    def _try_read(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
         """None, and one problem more, for what the field names and is not there."""
         try:
             return read()
@@ -157,11 +157,11 @@ class _Reading:
         own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
         origin, unread = self._folded.origin, list[str]()
         where = origin(f"agents.{name}.model")
-        model = self._told(lambda: _expanded(entry.model, self._models, where), unread, "model")
+        model = self._try_read(lambda: _expanded(entry.model, self._models, where), unread, "model")
         prompt: str | None = entry.system_prompt
         if entry.prompt != DEFAULT_PROMPT:
             place = origin(f"agents.{name}.prompt")
-            prompt = self._told(lambda: prompt_text(self._home, entry.prompt, place), unread, "prompt")
+            prompt = self._try_read(lambda: prompt_text(self._home, entry.prompt, place), unread, "prompt")
         return self._made(name, entry, (model, prompt or "", own)), unread
 
     def _made(self, name: str, entry: AgentEntry, read: tuple[str | None, str, bool]) -> Agent:

@@ -23,7 +23,7 @@ def checked(kind: type[M], data: Mapping[str, object], origin: Callable[[str], s
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         others = f"; {len(errors) - 1} more problems after this one" if len(errors) > 1 else ""
-        raise _told(kind, errors[0], origin, others) from exc
+        raise _config_error(kind, errors[0], origin, others) from exc
 
 
 def problems(
@@ -33,10 +33,10 @@ def problems(
     try:
         return kind.model_validate(data), []
     except ValidationError as exc:
-        return None, [_told(kind, error, origin) for error in exc.errors(include_url=False)]
+        return None, [_config_error(kind, error, origin) for error in exc.errors(include_url=False)]
 
 
-def _told(
+def _config_error(
     kind: type[BaseModel], error: ErrorDetails, origin: Callable[[str], str], others: str = ""
 ) -> ConfigError:
     path = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
@@ -52,8 +52,8 @@ def _told(
         )
     hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
     shown = "" if hidden else f" {_plain(error['input'])!r}"
-    said, fix = told(error, path, _keys(kind, (*error["loc"], "")))
-    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{said}{others}", fix=fix)
+    reason, fix = told(error, path, _keys(kind, (*error["loc"], "")))
+    return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)
 
 
 def _below(kind: type[BaseModel], key: str) -> str:

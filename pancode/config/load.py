@@ -131,27 +131,29 @@ def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, 
 
 def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[str]:
     """A sentence for each variable that a preset outranks."""
-    said = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
-    return list(_outranked({key: value for key, value in said.items() if value}, preset).values())
+    values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
+    return list(_outranked({key: value for key, value in values.items() if value}, preset).values())
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
     """A sentence for each file that goes with the address of a server, where no address is set."""
-    told = []
+    sentences = []
     for key in _URLS:
         group = getattr(settings, key.partition(".")[0])
         if group.url is None:
             beside = [path for path, value in _leaves(group, key.partition(".")[0]) if value is not None]
-            told += [f"{folded.origin(path)}: {path} is not used, since {key} is not set" for path in beside]
-    return told
+            sentences += [
+                f"{folded.origin(path)}: {path} is not used, since {key} is not set" for path in beside
+            ]
+    return sentences
 
 
-def _outranked(said: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
+def _outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
     """A sentence for each key that a variable sets and a preset sets otherwise."""
     sets = preset.settings() if preset is not None else {}
     return {
         key: f"{_VARIABLE_OF[key]} is set, and preset {preset.name} counts more: it says {sets[key]}"
-        for key, value in said.items()
+        for key, value in values.items()
         if preset is not None and key in sets and key in _VARIABLE_OF and value != sets[key]
     }
 

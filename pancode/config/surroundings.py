@@ -101,8 +101,8 @@ class FileSurroundings:
 
     def project(self, project: str | None) -> Project:
         """The repository's own pancode.yaml."""
-        said = self.loaded(project).settings.project()
-        return said if project is None else replace(said, guide_chars=_guide_chars(Path(project)))
+        loaded = self.loaded(project).settings.project()
+        return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
         """The safety rules in force for a project, or outside of one, and where they were read."""

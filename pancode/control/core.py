@@ -152,13 +152,13 @@ class Core:
 
     def view_of(self, node: Node) -> NodeView:
         """The node as decisions see it now."""
-        heard = self.live.contacts.heard.get(node.tag) if node.tag else None
-        if heard is not None and node.tag is not None:
-            told = self.live.journals.inventories.get(node.tag)
+        last = self.live.contacts.heard.get(node.tag) if node.tag else None
+        if last is not None and node.tag is not None:
+            inventory = self.live.journals.inventories.get(node.tag)
             echoed = self.live.contacts.echoed_ms.get(node.tag)
-            heard = replace(heard, inventoried=told[1] if told else "", echo_ms=echoed)
+            last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
         watch, limits = self.live.beats.watch, self.rules.deadlines
-        return view(node, heard, self.now(), watch, limits, self.reaching(node.name))
+        return view(node, last, self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
         """Whether we try to reach that node."""
@@ -199,8 +199,8 @@ class Core:
             return books.Ceilings(workflow.budget)
         usd = self.ceiling(tx, scope)
         work = self.ceiling_set(tx, scope, WORK_CEILING)
-        said = work.value if work is not None and isinstance(work.value, dict) else {}
-        return books.Ceilings(usd, said.get("tokens"), said.get("ms"))
+        limits = work.value if work is not None and isinstance(work.value, dict) else {}
+        return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
         """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""

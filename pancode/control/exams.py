@@ -78,14 +78,14 @@ def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[
     NotTested where the node does not take it up, was started anew in the midst of it, or is not heard of
     again; UnavailableError at our own end.
     """
-    place, told, begun_in = asked.place, "", ""
+    place, reported, begun_in = asked.place, "", ""
     while True:
         (fact, session), silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
         if fact is not None and fact.state in _OVER:
             return _shape(core, asked, fact)
-        if fact is not None and fact.words != told:
-            told = fact.words
-            progress(ProgressLine(place.node, place.model, "note", told))
+        if fact is not None and fact.words != reported:
+            reported = fact.words
+            progress(ProgressLine(place.node, place.model, "note", reported))
         if fact is not None:
             begun_in = session
         elif begun_in and session not in ("", begun_in):
@@ -103,7 +103,7 @@ def _lost(place: ModelPlace, words: str) -> NotTested:
 
 def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
     """The result for a node that reports that it could not test the model."""
-    return _told(place, AskState.GIVEN_UP, (str(why), why.fix), None)
+    return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
 def begun(core: Core, place: ModelPlace) -> str:
@@ -126,10 +126,10 @@ def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
     """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, asked.place.node)
-        heard = core.view_of(node).heard if node is not None else None
-    if heard is None:
+        last = core.view_of(node).heard if node is not None else None
+    if last is None:
         return None, ""
-    asks, session = heard.heartbeat.facts.asks, heard.heartbeat.session
+    asks, session = last.heartbeat.facts.asks, last.heartbeat.session
     return next((one for one in asks if one.ask == asked.ask), None), session
 
 
@@ -140,10 +140,10 @@ def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
         found = fact_of(place, _views(core))
     passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
     earlier = passport is not None and passport.taken_ms == asked.before_ms
-    return _told(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
+    return _exam_shape(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
 
 
-def _told(
+def _exam_shape(
     place: ModelPlace,
     state: AskState,
     words: tuple[str, str],

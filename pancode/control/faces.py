@@ -132,8 +132,8 @@ class NodeResult:
 
     def news(self) -> NodeResult:
         """A note that nobody can act on is told with the first bring-up and not again."""
-        told = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
-        return replace(self, problems=told)
+        problems = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
+        return replace(self, problems=problems)
 
 
 class Streams(Protocol):

@@ -28,17 +28,17 @@ class Feed:
         with self._lock:
             self._events = tx.find(FeedEvent, order="number")
 
-    def listen(self, told: Callable[[], None]) -> None:
+    def listen(self, listener: Callable[[], None]) -> None:
         """Call this whenever something new is there; it may not wait."""
-        self._listeners.append(told)
+        self._listeners.append(listener)
 
     def publish(self, events: Iterable[FeedEvent]) -> None:
         """These are durable now, and newer than all others."""
         with self._lock:
             self._events.extend(events)
             del self._events[: max(0, len(self._events) - MOST)]
-        for told in self._listeners:
-            told()
+        for listener in self._listeners:
+            listener()
 
     @property
     def last(self) -> int:

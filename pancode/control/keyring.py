@@ -75,8 +75,8 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
                 work.tx.put(replace(node, obeys=old.public.keyid))
         work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
         begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
-        told = {"by": by, "old": old.public.tag, "new": fresh.public.tag}
-        work.audit("trust", "warning", "coordinator key rotated", **told)
+        detail = {"by": by, "old": old.public.tag, "new": fresh.public.tag}
+        work.audit("trust", "warning", "coordinator key rotated", **detail)
     core.former[old.public.keyid] = old
     core.key = fresh
 

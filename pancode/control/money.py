@@ -13,26 +13,26 @@ from pancode.domain.records import Run, Setting
 from pancode.errors import NotFoundError, UsageError
 
 
-def set_ceilings(core: Core, scope: str, said: books.Ceilings, by: str) -> None:
+def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
     """The ceilings of a scope in each currency that is said; the others stay.
 
     The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME` or `repo:PATH`.
     What is spent already stays spent.
     """
-    if any(amount is not None and amount < 0 for amount in (said.usd, said.tokens, said.ms)):
+    if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
     with unit_of_work(core) as work:
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
-        if said.usd is not None:
-            work.tx.put(Setting(f"{CEILING}{scope}", f"{said.usd:f}", core.wall_ms(), by))
-        agents = {"tokens": said.tokens, "ms": said.ms}
+        if ceilings.usd is not None:
+            work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
+        agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
         if any(amount is not None for amount in agents.values()):
             known = work.tx.get(Setting, f"{WORK_CEILING}{scope}")
             so_far = known.value if known is not None and isinstance(known.value, dict) else {}
             now = {**so_far, **{name: amount for name, amount in agents.items() if amount is not None}}
             work.tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
-        told = {"scope": scope, "old": _text(old, said), "new": _text(said, said), "by": by}
-        work.audit("budget", "info", "ceiling set", **told)
+        detail = {"scope": scope, "old": _text(old, ceilings), "new": _text(ceilings, ceilings), "by": by}
+        work.audit("budget", "info", "ceiling set", **detail)
 
 
 def unset_ceiling(core: Core, scope: str, by: str) -> None:

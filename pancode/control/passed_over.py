@@ -75,8 +75,8 @@ def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
     """By run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
-    held, turned = breakers.held(core, tx, waiting, views), shunned(core)
-    return {run: {**held.get(run, {}), **turned.get(run, {})} for run in {*held, *turned}}
+    by_breaker, by_refusal = breakers.held(core, tx, waiting, views), shunned(core)
+    return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
@@ -87,13 +87,13 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 def of_node(core: Core, name: str) -> list[Shun]:
     """The reasons against a node now, each once."""
     _forget(core)
-    told = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
-    told += [
+    shuns = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
+    shuns += [
         Shun(f"could not take {run}: {nodes[name].why}", nodes[name].fix, nodes[name].until_ms)
         for run, nodes in core.live.passed_over.shunned.items()
         if name in nodes
     ]
-    return told[:3]
+    return shuns[:3]
 
 
 def _until(shun: Shun, ms: int) -> Shun:

@@ -38,6 +38,6 @@ def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
         return []
     kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
     due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
-    told = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
-    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *told])
+    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
     return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]

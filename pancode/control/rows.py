@@ -23,7 +23,7 @@ def take_controls(
 ) -> list[ControlMessage]:
     """Remove the control messages that fit, of one node or (None) of all; returns them."""
     where = None if tag is None else {"tag": tag}
-    taken = [message for message in tx.find(ControlMessage, where) if fits(message)]
-    for message in taken:
+    removed = [message for message in tx.find(ControlMessage, where) if fits(message)]
+    for message in removed:
         tx.delete(ControlMessage, message.tag, message.seq)
-    return taken
+    return removed

@@ -53,7 +53,7 @@ class Work:
     def __init__(self, core: Core, tx: Transaction) -> None:
         self.core, self.tx = core, tx
         self._after: list[Callable[[], object]] = []
-        self._said: set[str] = set()
+        self._seen_keys: set[str] = set()
         self._events: list[FeedEvent] = []
 
     # -- load ------------------------------------------------------------------------------------
@@ -153,9 +153,9 @@ class Work:
         if known is not None and known.value == alert.ceiling:
             return
         self.tx.put(Setting(name, alert.ceiling, self.core.wall_ms(), "coordinator"))
-        told = {"scope": alert.scope, "used": alert.used, "ceiling": alert.ceiling}
-        self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **told)
-        self.happened(Happened(EventKind.BUDGET_ALERT, data={**told, "percent": alert.percent}))
+        detail = {"scope": alert.scope, "used": alert.used, "ceiling": alert.ceiling}
+        self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **detail)
+        self.happened(Happened(EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""
@@ -175,8 +175,8 @@ class Work:
             signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
             self.tx.put(AuditAnchor(number, signed.model_dump_json()))
         node = detail.get("node")
-        told: dict[str, object] = {"domain": domain, "level": level, "what": what}
-        self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, told))
+        data: dict[str, object] = {"domain": domain, "level": level, "what": what}
+        self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, data))
 
     def happened(self, event: Happened) -> None:
         """Add to the feed; its oldest goes when it is full. No number is used twice, as those of controls."""
@@ -213,17 +213,17 @@ class Work:
     def once(self, key: str, within_ms: int) -> bool:
         """Whether this is said now: it was not within that time, nor before in this transaction."""
         boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
-        if key in self._said or (key in sent and boot - sent[key] < within_ms):
+        if key in self._seen_keys or (key in sent and boot - sent[key] < within_ms):
             return False
-        self._said.add(key)
+        self._seen_keys.add(key)
         self.after(partial(sent.__setitem__, key, boot))
         return True
 
     def first(self, key: str) -> bool:
         """Whether this refusal is the first one of its kind; all are counted."""
         refusals = self.core.live.tally.refusals
-        is_first = key not in refusals and key not in self._said
-        self._said.add(key)
+        is_first = key not in refusals and key not in self._seen_keys
+        self._seen_keys.add(key)
         self.after(lambda: refusals.__setitem__(key, refusals.get(key, 0) + 1))
         return is_first
 

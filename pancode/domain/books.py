@@ -206,8 +206,8 @@ def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: St
 def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
     """Of one scope's entries: the runs whose cost nobody could tell yet, in the order of their first line."""
     known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
-    told = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
-    return tuple(dict.fromkeys(e.run for e in told))
+    unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
+    return tuple(dict.fromkeys(e.run for e in unknown))
 
 
 def settle_unknown(

@@ -151,5 +151,5 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
     if shut is None:
         return "", ""
-    said = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
-    return f"takes no work: {said}", f"pancode node show {name}"
+    words = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
+    return f"takes no work: {words}", f"pancode node show {name}"

@@ -225,8 +225,8 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
 
 
 def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
-    if told := next((one for one in _troubles(asked) if one[1] == endpoint), None):
-        node, _, problem = told
+    if trouble := next((one for one in _troubles(asked) if one[1] == endpoint), None):
+        node, _, problem = trouble
         return NotFoundError(
             f"no endpoint {endpoint!r} can be used",
             why=with_words(f"{node}: {problem.what}", problem.fix),
@@ -249,8 +249,8 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
 def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
     """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
     for view in nodes:
-        told = view.heard.heartbeat.facts.problems if view.heard is not None else ()
-        for problem in told if view.node.removed is None else ():
+        problems = view.heard.heartbeat.facts.problems if view.heard is not None else ()
+        for problem in problems if view.node.removed is None else ():
             if (name := troubled_name(problem.what)) is not None:
                 yield view.node.name, name, problem
 

@@ -42,10 +42,10 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
 
 
 def _test(run: Run, passport: PassportFact | None, wall_ms: int) -> dict[str, Any]:
-    told = judged(passport, run.read_only)
-    verdict = _VERDICTS[told.trust]
+    judgement = judged(passport, run.read_only)
+    verdict = _VERDICTS[judgement.trust]
     age = None if passport is None else max(0, wall_ms - passport.taken_ms)
-    return {"verdict": verdict, "asked": not run.untested, "words": told.words, "age_ms": age}
+    return {"verdict": verdict, "asked": not run.untested, "words": judgement.words, "age_ms": age}
 
 
 def _in_words(about: Mapping[str, Any]) -> str:

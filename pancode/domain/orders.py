@@ -100,8 +100,8 @@ def with_board(run: Run, workflow: Workflow) -> Run:
 
 
 def _board(run: Run) -> tuple[BoardEntry, ...] | None:
-    said = run.terms.get("board")
-    return None if said is None else tuple(BoardEntry.model_validate(one) for one in said)
+    board = run.terms.get("board")
+    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
 
 
 def task_of(run: Run) -> str:
@@ -110,26 +110,26 @@ def task_of(run: Run) -> str:
 
 
 def _resumed(run: Run) -> Resumed | None:
-    said = run.terms.get("resume")
-    return None if said is None else Resumed.model_validate(said, strict=False)
+    resume = run.terms.get("resume")
+    return None if resume is None else Resumed.model_validate(resume, strict=False)
 
 
 def _spec(run: Run) -> AgentSpec:
-    said = run.terms.get("sampling")
+    sampling = run.terms.get("sampling")
     return AgentSpec(
         name=run.agent,
         prompt=run.prompt,
         tools=tuple(run.tools),
         read_only=run.read_only,
-        sampling=None if said is None else Sampling.model_validate(said, strict=False),
+        sampling=None if sampling is None else Sampling.model_validate(sampling, strict=False),
     )
 
 
 def may_exceed(run: Run, size: int) -> bool:
     """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
-    said = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
+    parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
     texts = str(
-        (said, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
+        (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
     )
     return _FRAME + _WIDEST * len(texts) > size
 

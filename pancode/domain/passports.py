@@ -90,15 +90,15 @@ def tier_at(
     found: Sequence[Candidate],
     views: Sequence[NodeView],
     needs: Needs,
-    said: Mapping[str, ModelTier],
+    overrides: Mapping[str, ModelTier],
 ) -> Tiered:
     """The model's tier by its servers' facts: the lowest among those that could take the run."""
     fitting = {one.name for one in found if one.fits}
     facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
     models = [fact[1] for fact in facts if fact is not None]
-    told = [tier_of(ref, *_size_of(model), dict(said), served=True) for model in models]
-    nothing = tier_of(ref, overrides=dict(said), served=True)
-    return min(told, key=lambda one: -1 if one.tier is None else RANK[one.tier], default=nothing)
+    tiers = [tier_of(ref, *_size_of(model), dict(overrides), served=True) for model in models]
+    nothing = tier_of(ref, overrides=dict(overrides), served=True)
+    return min(tiers, key=lambda one: -1 if one.tier is None else RANK[one.tier], default=nothing)
 
 
 def _size_of(model: ModelFact) -> tuple[float | None, int | None]:
@@ -112,8 +112,8 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
     """The nodes on which the model has passed."""
     if needs is None:
         return ()
-    told = ((view.node.name, trust_of(view, needs)) for view in views)
-    return tuple(name for name, one in told if _is(one, Trust.GOOD))
+    trust = ((view.node.name, trust_of(view, needs)) for view in views)
+    return tuple(name for name, one in trust if _is(one, Trust.GOOD))
 
 
 def sifted(
@@ -124,11 +124,11 @@ def sifted(
     A model that has failed takes its node out. While one has passed, those that were not tested get nothing.
     """
     by_node = {view.node.name: trust_of(view, needs) for view in views}
-    told = {one.name: by_node.get(one.name) for one in found if one.fits}
-    is_proven = any(one is not None and one.trust is Trust.GOOD for one in told.values())
-    shown = tuple(_shown(one, told.get(one.name), needs, is_proven) for one in found)
+    trust = {one.name: by_node.get(one.name) for one in found if one.fits}
+    is_proven = any(one is not None and one.trust is Trust.GOOD for one in trust.values())
+    shown = tuple(_shown(one, trust.get(one.name), needs, is_proven) for one in found)
     open_ = [one for one in shown if one.fits and not is_proven]
-    untested = [one for one in open_ if _is(told.get(one.name), Trust.UNTESTED)]
+    untested = [one for one in open_ if _is(trust.get(one.name), Trust.UNTESTED)]
     untested.sort(key=lambda one: not one.ready)
     return shown, tuple(needs.at(one.name) for one in untested)
 
@@ -136,10 +136,10 @@ def sifted(
 def unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
     """The facts that no test could find out, on the nodes that could take the run."""
     fitting = {one.name for one in found if one.fits}
-    told = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
+    trust = ((view.node.name, trust_of(view, needs)) for view in views if view.node.name in fitting)
     return tuple(
         f"{needs.model} on {name}: {one.words}"
-        for name, one in told
+        for name, one in trust
         if one is not None and one.trust is Trust.GOOD and one.words
     )
 
@@ -148,22 +148,22 @@ def _is(one: Trusted | None, what: Trust) -> bool:
     return one is not None and one.trust is what
 
 
-def _shown(one: Candidate, told: Trusted | None, needs: Needs, is_proven: bool) -> Candidate:
-    if told is None:
+def _shown(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: bool) -> Candidate:
+    if trusted is None:
         return one
     test = f"pancode models test {needs.at(one.name).text}"
-    if told.trust is Trust.FAILED:
-        why = with_words(failure(needs.model, told), told.fix)
+    if trusted.trust is Trust.FAILED:
+        why = with_words(failure(needs.model, trusted), trusted.fix)
         return replace(one, fits=False, ready=False, why=why, fix=f"{test} --again")
-    if told.trust is Trust.GOOD:
+    if trusted.trust is Trust.GOOD:
         return one
     if is_proven:
         return replace(one, fits=False, ready=False, why=f"{needs.model} {NOT_TESTED} there", fix=test)
     return replace(one, why=f"{one.why}; {needs.model} {NOT_TESTED}", fix=one.fix or test)
 
 
-def failure(model: str, told: Trusted) -> str:
-    return f"model {model} did not pass its test: {told.words}"
+def failure(model: str, trusted: Trusted) -> str:
+    return f"model {model} did not pass its test: {trusted.words}"
 
 
 def untested(place: ModelPlace, costs: bool) -> RefusedError:

@@ -99,7 +99,7 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
 
     Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
     """
-    free, taken = dict(standing.free), dict[str, Amount]()
+    free, claimed = dict(standing.free), dict[str, Amount]()
     decided: list[Placed | Unplaced] = []
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
@@ -108,11 +108,11 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
             break
         wish = _wish(run, standing)
         why = in_vain.get(wish)
-        decision = _place(run, standing, free, taken) if why is None else Unplaced(run, *why)
+        decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
         if isinstance(decision, Placed):
             name = decision.node.node.name
             free[name] -= 1
-            taken[name] = taken.get(name, Amount()) + standing.holds(run)
+            claimed[name] = claimed.get(name, Amount()) + standing.holds(run)
         else:
             in_vain[wish] = decision.why, decision.kind
         decided.append(decision)
@@ -201,11 +201,11 @@ def _untrusted(run: Run, view: NodeView) -> str:
 
     One that lost its passport since then holds nobody up: that is so when a server loads it anew.
     """
-    told, trusted = _tested(run, view), run.terms.get("trusted")
-    if told is None or told.trust is Trust.GOOD:
+    result, trusted = _tested(run, view), run.terms.get("trusted")
+    if result is None or result.trust is Trust.GOOD:
         return ""
-    if told.trust is Trust.FAILED:
-        return failure(run.model or "", told)
+    if result.trust is Trust.FAILED:
+        return failure(run.model or "", result)
     if trusted is None or view.node.name in trusted:
         return ""
     place = f"{view.node.name}/{run.endpoint}/{run.model}"
@@ -221,8 +221,8 @@ def _tested(run: Run, view: NodeView) -> Trusted | None:
 
 def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
     """Those where its model has passed, if there is one; else all."""
-    told = {view.node.name: _tested(run, view) for view in fitting}
-    good = [name for name, one in told.items() if one is not None and one.trust is Trust.GOOD]
+    results = {view.node.name: _tested(run, view) for view in fitting}
+    good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
     return [view for view in fitting if not good or view.node.name in good]
 
 
@@ -239,7 +239,7 @@ def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
     return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
-def _turned(run: Run, standing: Standing) -> list[str]:
+def _refused(run: Run, standing: Standing) -> list[str]:
     """The nodes that would fit, but have said that they could not take it."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
@@ -284,7 +284,7 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
 
 
 def _place(
-    run: Run, standing: Standing, free: Mapping[str, int], taken: Mapping[str, Amount]
+    run: Run, standing: Standing, free: Mapping[str, int], claimed: Mapping[str, Amount]
 ) -> Placed | Unplaced:
     if standing.paused is not None:
         return Unplaced(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
@@ -296,9 +296,9 @@ def _place(
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
-        said = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
-        return Unplaced(run, "; ".join([*said, *_turned(run, standing)[:3]]), _kept_by(fitting, standing))
-    short = {v.node.name: _short(run, v.node.name, standing, taken) for v in ready}
+        reasons = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
+        return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), _kept_by(fitting, standing))
+    short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
         return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
@@ -325,12 +325,12 @@ def _with_model(run: Run, view: NodeView) -> str:
     return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
 
 
-def _short(run: Run, name: str, standing: Standing, taken: Mapping[str, Amount]) -> str:
+def _short(run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount]) -> str:
     """The reason why the node's own ceiling has no room, counting this round; empty when it has."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
-    due, more = standing.holds(run), taken.get(name, Amount())
+    due, more = standing.holds(run), claimed.get(name, Amount())
     balance = replace(
         balance,
         held_usd=balance.held_usd + more.usd,
@@ -351,10 +351,10 @@ def _resting(view: NodeView, standing: Standing) -> str:
     if not view.asks:
         return ""
     shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
-    told = standing.resting.get(view.node.name)
-    why, fix = (shut.what, shut.fix) if shut is not None else (told.why, told.fix) if told else ("", "")
-    said = with_words(in_a_sentence(why), in_a_sentence(fix))
-    return f"{view.node.name} takes no work: {said}" if why else ""
+    shun = standing.resting.get(view.node.name)
+    why, fix = (shut.what, shut.fix) if shut is not None else (shun.why, shun.fix) if shun else ("", "")
+    words = with_words(in_a_sentence(why), in_a_sentence(fix))
+    return f"{view.node.name} takes no work: {words}" if why else ""
 
 
 def _pinned_by(run: Run) -> str:

@@ -27,14 +27,14 @@ class Preset:
 
     def settings(self) -> dict[str, str]:
         """By dotted key, as they would be written."""
-        said = {
+        values = {
             "models.orchestrator": self.model,
             "models.worker": self.worker_model,
             "models.scout": self.scout_model,
             "dispatch.reasoning": self.reasoning,
             "dispatch.safety": self.safety,
         }
-        return {key: str(value) for key, value in said.items() if value is not None}
+        return {key: str(value) for key, value in values.items() if value is not None}
 
 
 Presets = Mapping[str, Preset]

@@ -21,8 +21,8 @@ else:
         kind = type(value)
         get, puts, by_name = _parts(kind)
         copy = kind.__new__(kind)
-        for put, held in zip(puts, get(value), strict=True):
-            put(copy, held)
+        for put, current in zip(puts, get(value), strict=True):
+            put(copy, current)
         for name, new in changes.items():
             if name not in by_name:
                 raise TypeError(f"{kind.__name__} has no field {name}")
@@ -34,8 +34,8 @@ def made(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
     """A value whose fields, in their order, are these: all of them."""
     fresh: Any = kind
     out: T = fresh.__new__(kind)
-    for put, held in zip(_parts(fresh)[1], values, strict=True):
-        put(out, held)
+    for put, content in zip(_parts(fresh)[1], values, strict=True):
+        put(out, content)
     return out
 
 

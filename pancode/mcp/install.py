@@ -46,14 +46,14 @@ class ClientProgram:
     def entry(self, argv: Sequence[str], variables: Mapping[str, str]) -> Json:
         """The program's entry for a server on standard input and output."""
         if self.name == "opencode":
-            told: Json = {"type": "local", "command": list(argv), "enabled": True}
-            return {**told, "environment": dict(variables)} if variables else told
-        told = {"command": argv[0], "args": list(argv[1:])}
+            entry: Json = {"type": "local", "command": list(argv), "enabled": True}
+            return {**entry, "environment": dict(variables)} if variables else entry
+        entry = {"command": argv[0], "args": list(argv[1:])}
         if variables:
-            told["env"] = dict(variables)
+            entry["env"] = dict(variables)
         if self.name == "claude":
-            return {"type": "stdio", **told}
-        return {"type": "local", **told, "tools": ["*"]} if self.name == "copilot" else told
+            return {"type": "stdio", **entry}
+        return {"type": "local", **entry, "tools": ["*"]} if self.name == "copilot" else entry
 
 
 PROGRAMS = {

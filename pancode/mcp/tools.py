@@ -46,15 +46,15 @@ _DISPATCH: Json = {
 
 
 def _fleet(call: McpToolCall) -> Any:
-    told = call.client.get("/v1/fleet")
+    answer = call.client.get("/v1/fleet")
     kept = ("name", "state", "why", "slots", "running", "labels", "runtimes", "draining", "paused")
-    return {"nodes": [{key: node[key] for key in kept if key in node} for node in told["nodes"]]}
+    return {"nodes": [{key: node[key] for key in kept if key in node} for node in answer["nodes"]]}
 
 
 def _agents(call: McpToolCall) -> Any:
-    told = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
+    agents = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
     kept = ("name", "description", "read_only", "runtime", "model", "tier", "tools")
-    return {"agents": [{key: one[key] for key in kept if key in one} for one in told]}
+    return {"agents": [{key: one[key] for key in kept if key in one} for one in agents]}
 
 
 def _models(call: McpToolCall) -> Any:
@@ -88,8 +88,8 @@ def _runs(call: McpToolCall) -> Any:
     wanted = {key: value for key, value in call.given.items() if key != "limit"}
     limit = min(int(call.given.get("limit", 20)), ROWS)
     kept = ("run", "state", "outcome", "agent", "runtime", "model", "node", "task", "reason", "created_at")
-    told = call.client.get("/v1/runs", limit=limit, **wanted)["runs"]
-    return {"runs": [{key: run[key] for key in kept} for run in told]}
+    runs = call.client.get("/v1/runs", limit=limit, **wanted)["runs"]
+    return {"runs": [{key: run[key] for key in kept} for run in runs]}
 
 
 def _run(call: McpToolCall) -> Any:
@@ -259,8 +259,8 @@ def call(client: Callable[[bool], Client], name: str, given: Json, by: str, prog
     try:
         return _result(tool.do(McpToolCall(client(tool.begins), given, by, progress)))
     except PancodeError as refused:
-        told = {"code": refused.code, "message": str(refused), "why": refused.why, "fix": refused.fix}
-        return {**_result(told), "isError": True}
+        problem = {"code": refused.code, "message": str(refused), "why": refused.why, "fix": refused.fix}
+        return {**_result(problem), "isError": True}
 
 
 def _result(answer: Any) -> Json:

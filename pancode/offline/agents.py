@@ -60,14 +60,14 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
             raise _no_file(file)
         found = agents_file.check(document)
     except ConfigError as wrong:
-        return {"file": str(file), "agents": [], "disabled": [], "problems": [_told(wrong)], "remarks": []}
+        return {"file": str(file), "agents": [], "disabled": [], "problems": [_as_json(wrong)], "remarks": []}
     agents = found.loaded.agents
     return {
         "file": str(file) if document is not None else None,
         "agents": sorted(agents),
         "disabled": sorted(name for name, agent in agents.items() if not agent.enabled),
-        "problems": [_told(one) for one in found.problems],
-        "remarks": [_told(one) for one in found.remarks],
+        "problems": [_as_json(one) for one in found.problems],
+        "remarks": [_as_json(one) for one in found.remarks],
     }
 
 
@@ -211,5 +211,5 @@ def _words(problem: PancodeError) -> str:
     return str(problem).partition(": ")[2]
 
 
-def _told(problem: PancodeError) -> Json:
+def _as_json(problem: PancodeError) -> Json:
     return {"message": str(problem), "why": problem.why, "fix": problem.fix}

@@ -28,8 +28,8 @@ def read(sources: Sequence[str], group: str | None, environ: Mapping[str, str]) 
     listed = _listed(sources, environ)
     if group is not None and group not in listed:
         raise ConfigError(f"the inventory has no group {group}", why=", ".join(sources))
-    told = listed.get("_meta", {}).get("hostvars", {})
-    found = [entry(host, told.get(host, {}), _is_file) for host in hosts_of(listed, group)]
+    hostvars = listed.get("_meta", {}).get("hostvars", {})
+    found = [entry(host, hostvars.get(host, {}), _is_file) for host in hosts_of(listed, group)]
     if wrong := [misfit for one in found if not isinstance(one, InventoryHost) for misfit in one]:
         raise _misfit(sources, wrong)
     entries = [one for one in found if isinstance(one, InventoryHost)]
@@ -68,16 +68,16 @@ def _listed(sources: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any
     except subprocess.TimeoutExpired as error:
         raise ConfigError(f"{PROGRAM} did not answer within {READ_S} s") from error
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()
+        stderr = done.stderr.decode("utf-8", "replace").strip()
         fix = f"look at it with: {PROGRAM} -i {sources[0]} --list"
-        raise ConfigError("Ansible cannot read the inventory", why=said[-800:], fix=fix)
+        raise ConfigError("Ansible cannot read the inventory", why=stderr[-800:], fix=fix)
     listed: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)
     return listed
 
 
-def _plain(told: dict[str, Any]) -> Any:
+def _plain(value: dict[str, Any]) -> Any:
     """A value of an inventory plugin, as `{"__ansible_unsafe": value}`: no template, a value."""
-    return told[UNSAFE] if told.keys() == {UNSAFE} else told
+    return value[UNSAFE] if value.keys() == {UNSAFE} else value
 
 
 def _program(environ: Mapping[str, str]) -> str:
@@ -92,9 +92,9 @@ def _program(environ: Mapping[str, str]) -> str:
 def _misfit(sources: Sequence[str], wrong: Sequence[Misfit]) -> ConfigError:
     lines = [f"{_file_of(sources, m)}: host {m.host}: {m.variable} {m.what}" for m in wrong]
     more = "".join(f"\n  {line}; fix: {m.fix}" for line, m in zip(lines[1:], wrong[1:], strict=True))
-    told = f" and {len(wrong) - 1} more" if more else ""
+    others = f" and {len(wrong) - 1} more" if more else ""
     return ConfigError(
-        f"a host of the inventory cannot be a node{told}", why=lines[0] + more, fix=wrong[0].fix
+        f"a host of the inventory cannot be a node{others}", why=lines[0] + more, fix=wrong[0].fix
     )
 
 

@@ -137,8 +137,8 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     if runtime is not None and runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode safety matrix")
     rows = [_row(found, *row) for row in matrix() if runtime in (None, row[0])]
-    told: dict[str, Any] = {"matrix": rows, "measured": found.measured}
-    return told if runtime is None else {**told, "acts": _acts(found, runtime)}
+    answer: dict[str, Any] = {"matrix": rows, "measured": found.measured}
+    return answer if runtime is None else {**answer, "acts": _acts(found, runtime)}
 
 
 def _row(

@@ -76,15 +76,15 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
     found = propose({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
     if not found:
         return None
-    told = {"path": str(path), "text": found.text(), "written": False}
+    proposal = {"path": str(path), "text": found.text(), "written": False}
     if not write(str(path), found.text()):
-        return told
+        return proposal
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(found.text())
     except OSError as exc:
         raise WorkspaceError(f"{path} cannot be written", why=str(exc), fix="write it by hand") from exc
-    return {**told, "written": True}
+    return {**proposal, "written": True}
 
 
 def _content(path: Path) -> str:

@@ -25,9 +25,9 @@ def move_ledger(
     from pancode.adapters.store.postgres import database_of
 
     loaded, path = load(ConfigPlaces(home), environ, preset=NO_PRESET), home / "ledger.db"
-    told = loaded.settings.ledger
+    settings = loaded.settings.ledger
     origin = loaded.origin("ledger.url")
-    target = database_of(told.url, origin, told.password_file) if told.url is not None else path
+    target = database_of(settings.url, origin, settings.password_file) if settings.url is not None else path
     begun = path if source == FILE else database_of(source, FLAG, password_file)
     if place_of(begun) == place_of(target):
         raise UsageError(
@@ -35,12 +35,12 @@ def move_ledger(
             why="the settings say where it is to be, --from where it was",
             fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for the file)",
         )
-    sole = Sole(home)
-    sole.take()
+    lock = Sole(home)
+    lock.take()
     try:
         moved = move(begun, target, SystemClock().wall_ms())
     finally:
-        sole.leave()
+        lock.leave()
     tables = [{"table": m.table, "rows": m.rows, "digest": m.digest} for m in moved]
     old = str(kept_as(path)) if begun == path else place_of(begun)
     return {"from": place_of(begun), "to": place_of(target), "kept": old, "tables": tables}

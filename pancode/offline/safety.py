@@ -37,8 +37,8 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
     paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
     commands = [{"kind": "command", "leaves": _left(r), **_row(r)} for r in loaded.rules.commands]
     asked = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
-    told = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
-    return {"rules": [*paths, *commands, *asked], **told}
+    extra = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
+    return {"rules": [*paths, *commands, *asked], **extra}
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:

@@ -76,19 +76,19 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
     if system is None:
         service = service_of(root, (None, None), environ)
         before = service.seen()
-        told = service.install()
-        if not told.startswith("restarted"):
+        status = service.install()
+        if not status.startswith("restarted"):
             raise UnavailableError(
-                f"no service of yours can start it: {told}",
+                f"no service of yours can start it: {status}",
                 fix="where no user manager is: sudo pancode service install --system",
                 code="no_systemd",
             )
         changed = service.seen() != before
-        return {"told": told, "name": unit_of(root, environ).name, "system": False, "changed": changed}
+        return {"told": status, "name": unit_of(root, environ).name, "system": False, "changed": changed}
     unit = unit_of(root, environ, (system.name, system.uid))
     changed = SystemService(unit).install()
-    told = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
-    return {"told": told, "name": unit.name, "system": True, "changed": changed}
+    status = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
+    return {"told": status, "name": unit.name, "system": True, "changed": changed}
 
 
 def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def _workflow(workflow: str) -> ApiAsk:
 
 
 def spent(run: Json) -> str:
-    said = run["usage"]["cost_usd"]
-    return "cost not known yet" if said is None else f"{usd(said)} so far"
+    amount = run["usage"]["cost_usd"]
+    return "cost not known yet" if amount is None else f"{usd(amount)} so far"
 
 
 def _stop(run: Json, words: str) -> Act:
@@ -101,16 +101,16 @@ def _drain(node: Json, words: str) -> Act:
     return Act(question, "/v1/fleet/drain", {"nodes": [node["name"]]}, f"{name} drains")
 
 
-def _stop_workflow(told: Json, words: str) -> Act:
-    name = told["workflow"]
-    left = sum(step["finished_at"] is None for step in told["steps"])
-    question = f"Stop workflow {name}: {counted(left, 'step')} not ended, {usd(told['cost']['usd'])} so far?"
+def _stop_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    left = sum(step["finished_at"] is None for step in shape["steps"])
+    question = f"Stop workflow {name}: {counted(left, 'step')} not ended, {usd(shape['cost']['usd'])} so far?"
     return Act(question, path_of("workflows", name, "stop"), {"reason": ""}, f"{name} is stopped")
 
 
-def _retry_workflow(told: Json, words: str) -> Act:
-    name = told["workflow"]
-    question = f"Retry workflow {name} {safe(told['name'])!r}: all of it anew, as a new workflow?"
+def _retry_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    question = f"Retry workflow {name} {safe(shape['name'])!r}: all of it anew, as a new workflow?"
     return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
 
 
@@ -163,7 +163,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
 def choices(shape: Json) -> str:
     """What a person reads above the field for the answer."""
     asked = safe(shape.get("words", ""))
-    told = "".join(
+    listed = "".join(
         f"\n  {number}: {safe(one)}" for number, one in enumerate(shape.get("choices", ()), start=1)
     )
-    return f"{asked}{told}"
+    return f"{asked}{listed}"

@@ -113,10 +113,10 @@ class Console(NotingApp):
                 self.crash = error
                 self.exit(1)
 
-    def _answered(self, told: AnswersRead) -> None:
-        if told.turn == self._turn:
+    def _answered(self, news: AnswersRead) -> None:
+        if news.turn == self._turn:
             moment = PageMoment.of(self._clock.wall_ms())
-            self._known = KnownAnswers(told.answers, moment, self._clock.boot_ms(), None, told.refused)
+            self._known = KnownAnswers(news.answers, moment, self._clock.boot_ms(), None, news.refused)
             self._draw()
 
     # -- drawing ---------------------------------------------------------------------------------------

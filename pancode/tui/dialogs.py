@@ -18,8 +18,8 @@ def drawn(lines: list[Line]) -> Text:
     text = Text(no_wrap=True)
     for at, one in enumerate(lines):
         text.append("\n" if at else "")
-        for said, style in one:
-            text.append(said, style)
+        for words, style in one:
+            text.append(words, style)
     return text
 
 

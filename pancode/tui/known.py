@@ -44,5 +44,5 @@ class KnownAnswers:
 
     def keep(self, names: Collection[str]) -> None:
         """Forget the answers of other names: they were about another place."""
-        self.answers = {name: told for name, told in self.answers.items() if name in names}
+        self.answers = {name: answer for name, answer in self.answers.items() if name in names}
         self.refused = None

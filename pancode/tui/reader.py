@@ -157,7 +157,7 @@ class Reader:
                 return True
         with self._lock:
             if turn == self._turn:
-                self._fixed = {name: told for name, told in answers.items() if asks[name].once}
+                self._fixed = {name: answer for name, answer in answers.items() if asks[name].once}
         self._say(AnswersRead(turn, answers, refused))
         return False
 

@@ -32,10 +32,10 @@ def _parts(one: Line, columns: int) -> list[Line]:
 
 def _end(text: str, begin: int, room: int) -> int:
     """Where this part ends: behind the last blank for which there is room, else in the middle of a word."""
-    taken, blank = 0, 0
+    used, blank = 0, 0
     for at in range(begin, len(text)):
-        taken += width(text[at])
-        if taken > room:
+        used += width(text[at])
+        if used > room:
             return blank or max(at, begin + 1)
         if text[at] == " ":
             blank = at + 1

@@ -114,12 +114,12 @@ class BringUp:
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         """Install, start and hear it; its link is kept from then on."""
         loop = asyncio.get_running_loop()
-        began, said = loop.time(), _for_node(progress, node.name)
-        said(StepReport(StepName.CONNECT, StepState.RUNNING, "connect"))
+        began, report = loop.time(), _for_node(progress, node.name)
+        report(StepReport(StepName.CONNECT, StepState.RUNNING, "connect"))
 
         async def work(remote: Remote) -> BroughtUp:
             await asyncio.to_thread(self.note_reached, node)
-            out = await bring_up(remote, self._plan(node), said)
+            out = await bring_up(remote, self._plan(node), report)
             if out.ok and Reach.of(node).fleet_key:
                 await self._install_key(remote, out)
             return out
@@ -127,7 +127,7 @@ class BringUp:
         try:
             out = await self._with_remote(node.name, agent_path, work)
         except PancodeError as error:
-            said(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
+            report(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
             return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
         problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
         again = Reach.of(node).installed_home is not None
@@ -137,10 +137,10 @@ class BringUp:
         """End its node agent; attempts go on."""
         loop = asyncio.get_running_loop()
         began, home = loop.time(), Reach.of(node).node_home
-        said = _for_node(progress, node.name)
+        report = _for_node(progress, node.name)
         try:
             ended = await self._with_remote(
-                node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, said, home)
+                node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, report, home)
             )
         except PancodeError as error:
             return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
@@ -166,10 +166,10 @@ class BringUp:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
             try:
-                said, remote = _for_node(progress, node.name), Remote(session)
+                report, remote = _for_node(progress, node.name), Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
                     return await self._forgotten(node, began)
-                removed = await take_out(remote, self.parts.fleet, said, reach.node_home)
+                removed = await take_out(remote, self.parts.fleet, report, reach.node_home)
             finally:
                 await session.close()
         except Exception as error:
@@ -240,7 +240,7 @@ class BringUp:
             store=self.bundles,
             files=lambda key, found: asyncio.to_thread(self.enrol, node.name, key, found),
             link=lambda found: self._link(node.name, found),
-            heartbeat=lambda fresh: self._heard(node.name, fresh),
+            heartbeat=lambda fresh: self._await_echo(node.name, fresh),
             wall_ms=self.parts.clock.wall_ms,
             node_home=Reach.of(node).node_home,
         )
@@ -314,20 +314,20 @@ class BringUp:
         """Keeps the tunnel of a node whose direct way is closed."""
         self.parts.plane.nodes.change(name, partial(changed, direct=False))
 
-    async def _heard(self, name: str, fresh: bool) -> None:
+    async def _await_echo(self, name: str, fresh: bool) -> None:
         """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
         core = self.parts.plane.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HEARD_S
         while loop.time() < deadline:
-            if await asyncio.to_thread(self._is_heard, name, after):
+            if await asyncio.to_thread(self._has_echoed, name, after):
                 return
             await asyncio.sleep(0.1)
         why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
         raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
 
-    def _is_heard(self, name: str, after_ms: int) -> bool:
+    def _has_echoed(self, name: str, after_ms: int) -> bool:
         view = self.parts.plane.nodes.view(name)
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.heard is None:
             return False

@@ -35,8 +35,8 @@ class DepotCode:
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview(Path(project), options)
-        told = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
-        return {**told, "changed": list(seen.changed), "untracked": list(seen.untracked)}
+        summary = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
+        return {**summary, "changed": list(seen.changed), "untracked": list(seen.untracked)}
 
     def diff(self, run: Run, stat: bool) -> bytes:
         repo, snapshot, commit = commits_of(self._core, run)

@@ -131,8 +131,8 @@ class Coordinator:
         self.plane.core.former.update(self.home.former_keys())
         self.plane.start()
         if self._own.instead_of:
-            told = {"old": self._own.instead_of, "new": self.key.public.tag}
-            self.plane.records.record_trust("error", "coordinator key given up as lost", **told)
+            detail = {"old": self._own.instead_of, "new": self.key.public.tag}
+            self.plane.records.record_trust("error", "coordinator key given up as lost", **detail)
         self.retire_keys()
         if self._alone.squatter is not None:
             self.plane.records.record_trust("error", SQUATTER, pid=self._alone.squatter)

@@ -197,10 +197,10 @@ class FaceFleet:
             return Probed({"name": spec.name, "local": True}, ())
         found = self._look(spec, caller)
         target = found.target
-        told = {"name": spec.name, "host": target.host, "port": target.port, "user": target.user}
+        fields = {"name": spec.name, "host": target.host, "port": target.port, "user": target.user}
         hops = [hop.endpoint for hop in target.hops]
         asked = () if found.known else (_question(found),)
-        return Probed({**told, "hops": hops, "fingerprint": found.fingerprint}, asked, target.warnings)
+        return Probed({**fields, "hops": hops, "fingerprint": found.fingerprint}, asked, target.warnings)
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         if spec.local:
@@ -247,13 +247,13 @@ class FaceFleet:
     def doctor(self, names: Sequence[str], caller: Caller) -> list[dict[str, Any]]:
         """A second `up` changes nothing that is right, and names all that is wrong; a note is not a fault."""
         results = self._fleet.up(names, unwatched, caller.environ.get("SSH_AUTH_SOCK"))
-        told = [
+        problems = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
             for r in results
             for p in r.problems
         ]
         fine = [{"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok]
-        return told + fine
+        return problems + fine
 
     def _look(self, spec: NodeSpec, caller: Caller) -> HostKeyOffer:
         given = Overrides(spec.host, spec.user, spec.port, spec.identity)

@@ -48,9 +48,9 @@ class SshHands:
     def check_direct(self, names: list[str]) -> None:
         self._bringup.parts.direct.allowed(names)
 
-    def this_machine(self, taken: frozenset[str]) -> Node:
+    def this_machine(self, used: frozenset[str]) -> Node:
         name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
-        name = name if name not in taken else "desk" if "desk" not in taken else "this-machine"
+        name = name if name not in used else "desk" if "desk" not in used else "this-machine"
         return self._bringup.parts.this_machine(name)
 
     def do(self, act: MachineAct, names: Sequence[str], asked: ActRequest) -> list[NodeResult]:

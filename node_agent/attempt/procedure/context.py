@@ -176,10 +176,10 @@ class Case:
         """
         left = [(mark, data or {}), *self._onward(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
-        told = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
+        detail = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
         new = [each for each, _ in left if each not in self.entry.data]
-        words = (*say, *(Marked(mark=each, detail=told) for each in new))
-        note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _TAKEN_AGAIN)
+        words = (*say, *(Marked(mark=each, detail=detail) for each in new))
+        note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _REPLAYABLE)
         self.context.journal.write(self.identity, note)
         return Progressed()
 
@@ -220,7 +220,7 @@ class Case:
         return digest_of(self.order.agent.prompt) if given is None else given
 
 
-_TAKEN_AGAIN = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
+_REPLAYABLE = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
 """A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
 same follows from them. What acts on the world outside makes them durable first."""
 

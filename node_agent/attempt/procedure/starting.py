@@ -105,9 +105,9 @@ def spawn(case: Case) -> Turn:
     """prepared → spawned. The shim's own exclusive record is what keeps a phase from starting twice."""
     runner, first = case.context.runner, case.before_gates[0]
     if isinstance(runner.look(first), NotStarted):
-        held = unstarted(case)
-        if held is not None:
-            return held
+        turn = unstarted(case)
+        if turn is not None:
+            return turn
         if case.was_prepared_before:  # none of it was synced
             return _prepare(case, anew=True)
         plan = runner.planned(first)
@@ -173,7 +173,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     context.sessions.put_back(order)
     guide = context.workspaces.guide(case.identity, order.workspace) or Guide("")
     door = context.gateways.open(order, case.folder)
-    told = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
+    findings = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
     launch = context.runtimes.launch(order, work, home, guide.text, door)
     context.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
     planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
@@ -182,7 +182,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
     if planned is None and launch.inside:
         fresh = case.put_inside(fresh, door)
-    return fresh, launch, told, door
+    return fresh, launch, findings, door
 
 
 def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...]:

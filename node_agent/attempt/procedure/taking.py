@@ -34,5 +34,5 @@ def _board(case: Case) -> ExitedData:
         found = case.context.workspaces.take_board(case.identity, case.order.workspace)
     except StepFailed as failed:
         return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
-    entries, told = written(found, case.order.board or (), case.cleaner())
-    return {"board": entries, "findings": told}
+    entries, findings = written(found, case.order.board or (), case.cleaner())
+    return {"board": entries, "findings": findings}

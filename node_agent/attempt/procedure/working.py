@@ -81,7 +81,7 @@ def _running(case: Case) -> Turn:
     done = watch.pull(context.runner)
     entry = case.entry
     _tell_offences(case, watch)
-    _tell_heard(case, watch)
+    _note_delivered(case, watch)
     tell_asked(case, watch)
     if entry.stop is None:
         stop = (
@@ -147,7 +147,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
         watch.told_wrap_up = True
 
 
-def _tell_heard(case: Case, watch: OutputWatch) -> None:
+def _note_delivered(case: Case, watch: OutputWatch) -> None:
     """Return the words of a person that the agent was given. After a restart it gets all of them again."""
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
@@ -193,12 +193,14 @@ def _lived_ms(case: Case) -> int:
 def _ended(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
-    told = watch_of(case).finish(case.context.runner, _end_of(agent)) if agent is not None and ran else None
-    told = None if told is None else _with_session_kept(case, told)
-    _tell_heard(case, watch_of(case))
+    reported = (
+        watch_of(case).finish(case.context.runner, _end_of(agent)) if agent is not None and ran else None
+    )
+    reported = None if reported is None else _with_session_kept(case, reported)
+    _note_delivered(case, watch_of(case))
     count = _last_count(case)
-    fault = gateway_fault(work_fault(record, told, case.entry.stop, case.limits), told, count)
-    return _mark_ended(case, record, fault, told, count)
+    fault = gateway_fault(work_fault(record, reported, case.entry.stop, case.limits), reported, count)
+    return _mark_ended(case, record, fault, reported, count)
 
 
 def _cut_off(case: Case, record: ExitRecord) -> Turn:
@@ -208,15 +210,19 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
-    told = watch_of(case).finish(case.context.runner, _UNKNOWN_END) if ran else None
+    reported = watch_of(case).finish(case.context.runner, _UNKNOWN_END) if ran else None
     fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
-    return _mark_ended(case, record, fault, told, _last_count(case))
+    return _mark_ended(case, record, fault, reported, _last_count(case))
 
 
 def _mark_ended(
-    case: Case, record: ExitRecord, fault: Fault | None, told: ReportedEnd | None, count: ModelCount | None
+    case: Case,
+    record: ExitRecord,
+    fault: Fault | None,
+    reported: ReportedEnd | None,
+    count: ModelCount | None,
 ) -> Turn:
     agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
@@ -231,13 +237,15 @@ def _mark_ended(
     if swept:
         data["findings"] = [*data.get("findings", ()), f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
-    return case.mark(Mark.EXITED, fault, _with_told(_with_answer(case, data, told), told, ms, count))
+    return case.mark(
+        Mark.EXITED, fault, _with_reported(_with_answer(case, data, reported), reported, ms, count)
+    )
 
 
-def _with_session_kept(case: Case, told: ReportedEnd) -> ReportedEnd:
+def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
     """Before what its login brought is taken away, and folders with it."""
-    why = case.context.sessions.keep(case.order, told.session, told.spent.usage)
-    return replace(told, findings=(*told.findings, why)) if why else told
+    why = case.context.sessions.keep(case.order, reported.session, reported.spent.usage)
+    return replace(reported, findings=(*reported.findings, why)) if why else reported
 
 
 def _path_of(case: Case) -> str:
@@ -250,32 +258,34 @@ def _end_of(agent: StepRecord) -> ProcessEnd:
     return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
 
 
-def _with_told(data: ExitedData, told: ReportedEnd | None, ms: int, count: ModelCount | None) -> ExitedData:
-    if told is None:  # the agent never ran, so its cost is known
+def _with_reported(
+    data: ExitedData, reported: ReportedEnd | None, ms: int, count: ModelCount | None
+) -> ExitedData:
+    if reported is None:  # the agent never ran, so its cost is known
         return {**data, **NEVER_RAN}
-    claim = told.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
+    claim = reported.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
-    findings, _ = clipped([*data.get("findings", ()), *told.findings, *noted])
+    findings, _ = clipped([*data.get("findings", ()), *reported.findings, *noted])
     if count is not None:
         data = {**data, "calls": count.calls.model_dump(mode="json")}
         data = data if count.calls.subscription else {**data, "claimed": usage_to_json(claim)}
     return {
         **data,
-        "answer": clipped_answer(told.answer),
-        "session": told.session,
-        "model": told.model,
+        "answer": clipped_answer(reported.answer),
+        "session": reported.session,
+        "model": reported.model,
         "usage": usage_to_json(usage),
-        "tools": dict(told.spent.tool_calls),
+        "tools": dict(reported.spent.tool_calls),
         "findings": findings,
     }
 
 
-def _with_answer(case: Case, data: ExitedData, told: ReportedEnd | None) -> ExitedData:
+def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> ExitedData:
     """An answer that a receipt cannot hold becomes an output of its own."""
-    if told is None or len(told.answer) <= ANSWER_CHARS:
+    if reported is None or len(reported.answer) <= ANSWER_CHARS:
         return data
     try:
-        case.context.runner.keep(case.folder / ANSWER, told.answer.encode("utf-8", "replace"))
+        case.context.runner.keep(case.folder / ANSWER, reported.answer.encode("utf-8", "replace"))
     except RunnerError as failed:
         why = f"only the end of its answer is kept: {failed}"
         return {**data, "findings": [*data.get("findings", ()), why]}
@@ -290,11 +300,11 @@ def clipped_answer(answer: str) -> str:
 def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
-    told = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
+    reported = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
     _, data = taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
-    return case.mark(Mark.EXITED, fault, _with_told(data, told, _lived_ms(case), _last_count(case)))
+    return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), _last_count(case)))
 
 
 def _abandon(case: Case) -> Turn:

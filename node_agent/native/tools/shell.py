@@ -25,8 +25,8 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     """Standard output and error as they come, and how it ended."""
     command = text_arg(given, "command")
     wait_s = count_arg(given, "timeout_s", USUAL_S, MOST_S)
-    said = box.judge.command(command)
-    box.commands += 0 if said.only_looks else 1
+    judgement = box.judge.command(command)
+    box.commands += 0 if judgement.only_looks else 1
     cwd = os.path.join(box.tree.top, box.tree.folder)
     argv = [shutil.which("bash", path=box.env.get("PATH")) or "/bin/sh", "-c", command]
     process = CHILDREN.start(

@@ -72,27 +72,27 @@ def _starts(setting: str | None) -> bool:
 
 
 def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
-    said = [word.text for word in words if word.text is not None]
+    args = [word.text for word in words if word.text is not None]
     if verb == "push":
-        return _push(said, len(said) == len(words))
-    if verb in _REWRITES or _is_rewrite(verb, said):
+        return _push(args, len(args) == len(words))
+    if verb in _REWRITES or _is_rewrite(verb, args):
         return A.GIT_DESTRUCTIVE
-    if _throws_away(verb, said):
+    if _throws_away(verb, args):
         return A.SHELL_DESTRUCTIVE
     if verb == "rm":
-        return A.FILE_DELETE if "--cached" not in said else A.SHELL
+        return A.FILE_DELETE if "--cached" not in args else A.SHELL
     if verb == "config":
-        return _config(said)
-    hidden = (verb, said[0] if said else "") in _LATER_SCRIPT or any(
-        word.startswith("--exec") for word in said
+        return _config(args)
+    hidden = (verb, args[0] if args else "") in _LATER_SCRIPT or any(
+        word.startswith("--exec") for word in args
     )
     return A.SHELL if verb in _PLAIN and not hidden else A.UNKNOWN
 
 
-def _push(said: Sequence[str], known: bool) -> ActionClass:
+def _push(args: Sequence[str], known: bool) -> ActionClass:
     """An unknown argument could be `--force`."""
     gone = ("--force", "--mirror", "--delete", "--prune")
-    for word in said:
+    for word in args:
         if word.startswith(gone) or word[:1] == "+" or (word[:1] == ":" and len(word) > 1):
             return A.GIT_DESTRUCTIVE
         if word[:1] == "-" and word[:2] != "--" and set("fd").intersection(word[1:]):
@@ -100,30 +100,30 @@ def _push(said: Sequence[str], known: bool) -> ActionClass:
     return A.GIT_PUSH if known else A.UNKNOWN
 
 
-def _is_rewrite(verb: str, said: Sequence[str]) -> bool:
+def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
     """Check whether commits, or the only names by which they are found, go."""
     letters, words = _REWRITING.get(verb, ("", ()))
-    if verb == "branch" and "--delete" in said and "--force" in said:
+    if verb == "branch" and "--delete" in args and "--force" in args:
         return True
-    return (bool(letters) and _letter(said, letters)) or any(w.split("=")[0] in words for w in said)
+    return (bool(letters) and _letter(args, letters)) or any(w.split("=")[0] in words for w in args)
 
 
-def _throws_away(verb: str, said: Sequence[str]) -> bool:
+def _throws_away(verb: str, args: Sequence[str]) -> bool:
     """Check whether what is not committed goes."""
     if verb == "checkout":
-        return "--" in said or "--force" in said or _letter(said, "f") or "." in said
+        return "--" in args or "--force" in args or _letter(args, "f") or "." in args
     if verb == "switch":
-        return "--force" in said or "--discard-changes" in said or _letter(said, "f")
-    return verb == "restore" and ("--staged" not in said or "--worktree" in said)
+        return "--force" in args or "--discard-changes" in args or _letter(args, "f")
+    return verb == "restore" and ("--staged" not in args or "--worktree" in args)
 
 
-def _config(said: Sequence[str]) -> ActionClass:
-    if any(word in ("--global", "--system") for word in said):
-        words = [word for word in said if not word.startswith("-")]
-        return A.SYSTEM if len(words) > 1 or _letter(said, "e") else A.SHELL
-    keys = [word for word in said if "." in word]
-    return A.UNKNOWN if any(_starts(key) for key in keys) and len(said) > 1 else A.SHELL
+def _config(args: Sequence[str]) -> ActionClass:
+    if any(word in ("--global", "--system") for word in args):
+        words = [word for word in args if not word.startswith("-")]
+        return A.SYSTEM if len(words) > 1 or _letter(args, "e") else A.SHELL
+    keys = [word for word in args if "." in word]
+    return A.UNKNOWN if any(_starts(key) for key in keys) and len(args) > 1 else A.SHELL
 
 
-def _letter(said: Sequence[str], letters: str) -> bool:
-    return any(w[:1] == "-" and w[:2] != "--" and bool(set(letters).intersection(w[1:])) for w in said)
+def _letter(args: Sequence[str], letters: str) -> bool:
+    return any(w[:1] == "-" and w[:2] != "--" and bool(set(letters).intersection(w[1:])) for w in args)

@@ -79,34 +79,34 @@ _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
     """The class of a call of a program that starts no other one by its words."""
-    said = [word.text for word in words if word.text is not None]
+    args = [word.text for word in words if word.text is not None]
     if program in _SYSTEM or program.startswith("mkfs"):
         return A.SYSTEM
     if program == "rm":
-        return A.SHELL_DESTRUCTIVE if _has(said, "rRf", ("--recursive", "--force")) else A.FILE_DELETE
+        return A.SHELL_DESTRUCTIVE if _has(args, "rRf", ("--recursive", "--force")) else A.FILE_DELETE
     if program in _DELETES:
         return A.FILE_DELETE
-    if program in _DESTRUCTIVE or (program == "chmod" and _is_loose(said)):
+    if program in _DESTRUCTIVE or (program == "chmod" and _is_loose(args)):
         return A.SHELL_DESTRUCTIVE
-    if program == "rsync" and any(word.startswith("--del") for word in said):
+    if program == "rsync" and any(word.startswith("--del") for word in args):
         return A.SHELL_DESTRUCTIVE
-    return A.UNKNOWN if _is_hidden(program, said, words, fed) else A.SHELL
+    return A.UNKNOWN if _is_hidden(program, args, words, fed) else A.SHELL
 
 
-def _is_hidden(program: str, said: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
+def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
     """Check whether what is done stands in another language, comes from elsewhere, or happens elsewhere."""
     if program in _ELSEWHERE:
         return True
     starters = _STARTERS.get(program, ())
-    if any(word == one or (one[:2] == "--" and word.startswith(one)) for word in said for one in starters):
+    if any(word == one or (one[:2] == "--" and word.startswith(one)) for word in args for one in starters):
         return True
     if program in _AWKS:
-        return any("system" in word or "|" in word for word in said if not word.startswith("-"))
+        return any("system" in word or "|" in word for word in args if not word.startswith("-"))
     code = _INTERPRETERS.get(program.rstrip("0123456789."))
     if code is None:
         return False
-    inline = any(_tells(word, code) for word in said)
-    return inline or "-" in said or (fed and not any(_is_operand(word) for word in words))
+    inline = any(_tells(word, code) for word in args)
+    return inline or "-" in args or (fed and not any(_is_operand(word) for word in words))
 
 
 def _tells(word: str, options: Sequence[str]) -> bool:
@@ -121,9 +121,9 @@ def _is_operand(word: ShellWord) -> bool:
     return word.text is None or not word.text.startswith("-")
 
 
-def _has(said: Sequence[str], letters: str, long: Sequence[str]) -> bool:
+def _has(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
     """One of these letters in a bundle, or the beginning of one of these long options."""
-    for word in said:
+    for word in args:
         if word == "--":
             return False
         if word.startswith("--") and any(one.startswith(word.partition("=")[0]) for one in long):
@@ -133,11 +133,11 @@ def _has(said: Sequence[str], letters: str, long: Sequence[str]) -> bool:
     return False
 
 
-def _is_loose(said: Sequence[str]) -> bool:
+def _is_loose(args: Sequence[str]) -> bool:
     """Opened to everybody, or a whole tree at once, or run as somebody else."""
-    modes = [word for word in said if not word.startswith("--")]
+    modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
-    return _has(said, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
+    return _has(args, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
 
 
 def touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:

@@ -95,10 +95,10 @@ def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     if any(_may_be_option(word) for word in words[:ends]):
         return False
-    said = [word.text or "" for word in words[:ends]]
-    files = [word for word in said if word[:1] != "-" and not word.isdigit()] + [""] * (len(words) - ends)
+    args = [word.text or "" for word in words[:ends]]
+    files = [word for word in args if word[:1] != "-" and not word.isdigit()] + [""] * (len(words) - ends)
     too_many = but.most is not None and len(files) > but.most
-    return not too_many and not any(_is_of(but, word) for word in said)
+    return not too_many and not any(_is_of(but, word) for word in args)
 
 
 def _may_be_option(word: ShellWord) -> bool:

@@ -281,10 +281,10 @@ def _parts(node: Node) -> Iterator[ShellWord]:
 
 
 def _ansi(match: re.Match[str]) -> str:
-    said = match[1]
-    if said[0] in "xuU" and len(said) > 1:
-        code = int(said[1:], 16)
+    escape = match[1]
+    if escape[0] in "xuU" and len(escape) > 1:
+        code = int(escape[1:], 16)
         return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "?"
-    if said[0] in "01234567":
-        return chr(int(said, 8) & 0xFF)
-    return _ESCAPES.get(said, said[-1])
+    if escape[0] in "01234567":
+        return chr(int(escape, 8) & 0xFF)
+    return _ESCAPES.get(escape, escape[-1])

@@ -131,8 +131,8 @@ def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | 
 
 def _split(words: Words) -> Inside:
     """`env -S 'CMD ARG'`."""
-    said = [word.text or "" for word in words]
-    for number, text in enumerate(said):
+    args = [word.text or "" for word in words]
+    for number, text in enumerate(args):
         if text in ("-S", "--split-string"):
             return _script(words[number + 1 : number + 2])
         if text.startswith(("-S", "--split-string=")):
@@ -143,15 +143,15 @@ def _split(words: Words) -> Inside:
 def _find(words: Words) -> Inside:
     """`-exec CMD ... ;`, once or more; `-delete` is its own deed."""
     calls, at = [], 0
-    said = [word.text for word in words]
+    args = [word.text for word in words]
     while at < len(words):
-        if said[at] in ("-exec", "-execdir", "-ok", "-okdir"):
-            ends = [n for n in range(at + 1, len(words)) if said[n] in (";", "+")]
+        if args[at] in ("-exec", "-execdir", "-ok", "-okdir"):
+            ends = [n for n in range(at + 1, len(words)) if args[n] in (";", "+")]
             end = ends[0] if ends else len(words)
             calls.append(tuple(words[at + 1 : end]))
             at = end
         at += 1
-    own = A.SHELL_DESTRUCTIVE if "-delete" in said else A.SHELL
+    own = A.SHELL_DESTRUCTIVE if "-delete" in args else A.SHELL
     return Inside(calls=tuple(call for call in calls if call), own=own)
 
 
@@ -164,14 +164,16 @@ def _fd(words: Words) -> Inside:
 
 
 def _eval(words: Words) -> Inside:
-    said = [word.text for word in words]
-    return _UNKNOWN if None in said else Inside(scripts=(" ".join(text or "" for text in said),))
+    args = [word.text for word in words]
+    return _UNKNOWN if None in args else Inside(scripts=(" ".join(text or "" for text in args),))
 
 
 def _trap(words: Words) -> Inside:
-    told = [word for word in words if word.text not in ("--", "-")]
+    operands = [word for word in words if word.text not in ("--", "-")]
     return (
-        Inside() if len(told) < 2 or (told[0].text or "-").startswith("-") and told[0].text else _script(told)
+        Inside()
+        if len(operands) < 2 or (operands[0].text or "-").startswith("-") and operands[0].text
+        else _script(operands)
     )
 
 
@@ -184,7 +186,7 @@ def _source(words: Words) -> Inside:
     return _UNKNOWN if not words or words[0].text is None else Inside()
 
 
-def _told(words: Words) -> Inside:
+def _unreadable(words: Words) -> Inside:
     """`watch`, `parallel`, `entr`, `script -c`: their forms are too many to be read."""
     return _UNKNOWN
 
@@ -198,5 +200,5 @@ _SPECIAL: dict[str, Callable[[Words], Inside]] = {
     "alias": _alias,
     "source": _source,
     ".": _source,
-    **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _told),
+    **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _unreadable),
 }

@@ -145,8 +145,8 @@ def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
 
 
 def _words(result: dict[str, Any]) -> str:
-    said = text_of(result.get("result"))
-    return said or "; ".join(text_of(e) for e in list_of(result.get("errors")))
+    text = text_of(result.get("result"))
+    return text or "; ".join(text_of(e) for e in list_of(result.get("errors")))
 
 
 def _uncached(tokens: dict[str, Any]) -> int:

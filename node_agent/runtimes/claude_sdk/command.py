@@ -19,8 +19,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     env = quiet_env(request, base_env(request, place))
     limits = request.limits
     most = [number for number in (limits.turns, limits.requests) if number is not None]
-    told = spec_of(request, place, (PROVIDERS["anthropic"], request.model or ""), env, True)
-    spec = told.model_copy(
+    base = spec_of(request, place, (PROVIDERS["anthropic"], request.model or ""), env, True)
+    spec = base.model_copy(
         update={
             "is_hosted": True,
             "hidden": CREDENTIALS,

@@ -78,9 +78,9 @@ class CodexParser(EventParser):
         if kind == "item.started":
             self._known = True
             return self._started(dict_of(event.get("item")))
-        told = self._turn(event, kind)
-        self._known = self._known or told is not None
-        return told or ()
+        activities = self._turn(event, kind)
+        self._known = self._known or activities is not None
+        return activities or ()
 
     def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[Activity] | None:
         """The events between the items; None for an event of a kind that is not known."""
@@ -144,8 +144,8 @@ class CodexParser(EventParser):
         """Detects a sandbox that cannot start: nothing runs, whatever the model says."""
         if status == "completed":
             self._ran = True
-        elif status == "failed" and (said := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
-            self._no_sandbox = said.strip()
+        elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
+            self._no_sandbox = output.strip()
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

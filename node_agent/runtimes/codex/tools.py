@@ -38,8 +38,8 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
     """The tool call that the item is; None for messages, reasoning, lists and warnings."""
     kind = item.get("type")
     if kind == "command_execution":
-        told = text_of(item.get("command"))
-        return _command(told) if len(told) <= MOST_BYTES else shell_call(kind, _inner(told))
+        command = text_of(item.get("command"))
+        return _command(command) if len(command) <= MOST_BYTES else shell_call(kind, _inner(command))
     if kind == "file_change":
         changes = item.get("changes")
         if type(changes) is list and len(changes) == 1:  # as nearly always
@@ -55,9 +55,9 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 
 @lru_cache(maxsize=64)
-def _command(told: str) -> ToolCall:
+def _command(command: str) -> ToolCall:
     """Each is told of twice: begun, and over."""
-    return shell_call("command_execution", _inner(told))
+    return shell_call("command_execution", _inner(command))
 
 
 @lru_cache(maxsize=64)

@@ -126,8 +126,8 @@ class CopilotParser(EventParser):
             why = clip(text_of(error.get("message")), DETAIL_CHARS)
             yield self._denied(Denial(call.tool, call.action, why))
         else:
-            told = dict_of(data.get("result")).get("content") or error.get("message")
-            yield Ran(call, data.get("success") is not False, answer_of(told))
+            output = dict_of(data.get("result")).get("content") or error.get("message")
+            yield Ran(call, data.get("success") is not False, answer_of(output))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -162,13 +162,13 @@ def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
 def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
     """The numbers are of the whole session; their input includes what came from the cache."""
     spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
-    asked, cached, said = (
+    asked, cached, output = (
         total_of(*(count_of(one.get(name)) for one in spent_on))
         for name in ("inputTokens", "cacheReadTokens", "outputTokens")
     )
     return Usage(
         input_tokens=max(asked - cached - before.input_tokens, 0),
         cached_tokens=max(cached - before.cached_tokens, 0),
-        output_tokens=max(said - before.output_tokens, 0),
+        output_tokens=max(output - before.output_tokens, 0),
         turns=turns,
     )

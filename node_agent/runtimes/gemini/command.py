@@ -50,9 +50,9 @@ _OURS = {
 }
 """Its tools, and which of ours each stands for."""
 # Out of its plan mode a model lets itself, and is then under no rule at all.
-_DOORS = ("exit_plan_mode", "enter_plan_mode")
+_MODE_SWITCHES = ("exit_plan_mode", "enter_plan_mode")
 _RULES = {
-    Safety.SUGGEST: ("plan", ("run_shell_command", *_EDIT, *_DOORS, *_NETWORK)),
+    Safety.SUGGEST: ("plan", ("run_shell_command", *_EDIT, *_MODE_SWITCHES, *_NETWORK)),
     Safety.AUTO_EDIT: ("auto_edit", ("run_shell_command", *_NETWORK)),
     Safety.FULL_AUTO: ("yolo", ()),
 }

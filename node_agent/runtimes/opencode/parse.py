@@ -53,7 +53,7 @@ class OpencodeParser(EventParser):
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__(request.model)
         self._answer = ""
-        self._answered = self._told = False
+        self._answered = self._has_usage = False
         self._usage = Usage()
         self._end: dict[str, Any] | None = None
 
@@ -85,7 +85,7 @@ class OpencodeParser(EventParser):
                 yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
             case "step_finish":
                 self._end = event
-                self._told = self._add(dict_of(part.get("tokens")), usd_of(part.get("cost")))
+                self._has_usage = self._add(dict_of(part.get("tokens")), usd_of(part.get("cost")))
                 yield UsageGrew(self._usage)
             case "error":
                 self._end = event
@@ -106,12 +106,12 @@ class OpencodeParser(EventParser):
         """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
         cache, was = dict_of(tokens.get("cache")), self._usage
         fresh, wrote = count_of(tokens.get("input")), count_of(cache.get("write"))
-        said, thought = count_of(tokens.get("output")), count_of(tokens.get("reasoning"))
+        output, thought = count_of(tokens.get("output")), count_of(tokens.get("reasoning"))
         usd = (was.cost_usd or Decimal(0)) + (cost or Decimal(0))
         self._usage = Usage(
             input_tokens=total_of(was.input_tokens, fresh, wrote),
             cached_tokens=total_of(was.cached_tokens, count_of(cache.get("read"))),
-            output_tokens=total_of(was.output_tokens, said, thought),
+            output_tokens=total_of(was.output_tokens, output, thought),
             cost_usd=usd or None,
             cost_source="reported" if usd else "unknown",
             turns=was.turns + 1,
@@ -132,7 +132,7 @@ class OpencodeParser(EventParser):
             return _BY_REASON.get(reason, FailureKind.NO_ANSWER), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a last step that was finished"
-        if not self._told:
+        if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._worth(self._answer)
 

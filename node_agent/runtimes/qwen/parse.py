@@ -155,21 +155,21 @@ def _split(tokens: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def _added(usage: Usage, tokens: dict[str, Any]) -> Usage:
-    fresh, cached, said = _split(tokens)
+    fresh, cached, output = _split(tokens)
     return Usage(
         input_tokens=total_of(usage.input_tokens, fresh),
         cached_tokens=total_of(usage.cached_tokens, cached),
-        output_tokens=total_of(usage.output_tokens, said),
+        output_tokens=total_of(usage.output_tokens, output),
         turns=usage.turns + 1,
     )
 
 
 def _total(tokens: dict[str, Any], before: Usage, turns: int) -> Usage:
     """The numbers are of the whole session."""
-    fresh, cached, said = _split(tokens)
+    fresh, cached, output = _split(tokens)
     return Usage(
         input_tokens=max(fresh - before.input_tokens, 0),
         cached_tokens=max(cached - before.cached_tokens, 0),
-        output_tokens=max(said - before.output_tokens, 0),
+        output_tokens=max(output - before.output_tokens, 0),
         turns=turns,
     )

@@ -71,7 +71,7 @@ class Entrance:
         self._authority, self._rooms, self._judge = authority, rooms, judge
         self._inside: dict[asyncio.Task[None], PublicKey] = {}
         self._count: Counter[str] = Counter()
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._blind = ""
         """The error of the last check of the connected nodes, if it failed."""
 
@@ -82,7 +82,7 @@ class Entrance:
                 try:
                     ca = self._authority.ca
                     context = self._context(ca)
-                    async with Port(self.place, context, self._entered, self._turned_away):
+                    async with Port(self.place, context, self._entered, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
                 except Exception as exc:  # of whatever kind: nobody else would tell that the door is shut
@@ -130,7 +130,7 @@ class Entrance:
         for task in [task for task, whose in self._inside.items() if whose == key]:
             task.cancel()
 
-    def _turned_away(self, why: str) -> None:
+    def _note_refusals(self, why: str) -> None:
         if why and not self.short:
             log.warning("direct links: nodes are turned away: %s", why)
         self.short = why
@@ -196,7 +196,7 @@ class Entrance:
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
             return
-        self._told.pop(key.tag, None)
+        self._logged.pop(key.tag, None)
         try:
             await _say(to_near, {"ok": True})
             seen = None
@@ -217,8 +217,8 @@ class Entrance:
 
     def _tell_once(self, who: str, why: str) -> None:
         """A node tries again every few seconds: the log is told what is new."""
-        if self._told.get(who) != why:
-            self._told[who] = why
+        if self._logged.get(who) != why:
+            self._logged[who] = why
             log.warning("direct links: %s is refused: %s", who, why)
 
     async def _judged(self, key: PublicKey) -> Guest:
@@ -255,12 +255,12 @@ async def _as_itself(
     """A node's first word to Redis is its own login: with another's it is not let through."""
     begins = f"*3\r\n$4\r\nAUTH\r\n${len(guest.user)}\r\n{guest.user}\r\n".encode()
     async with asyncio.timeout(HELLO_S):
-        said = await near.readexactly(len(begins))
-    if said != begins:
+        login = await near.readexactly(len(begins))
+    if login != begins:
         to_near.write(f"-WRONGPASS this certificate is that of {guest.user}\r\n".encode())
         await to_near.drain()
         raise ConnectionError("the login of another node")
-    to_far.write(said)
+    to_far.write(login)
 
 
 async def _say(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:

@@ -63,14 +63,14 @@ class ForgeClient:
         status, headers, data = self._answered(method, path, params, body)
         good = 200 <= status < 300
         try:
-            told = json.loads(data)
+            parsed = json.loads(data)
         except ValueError as exc:
             if good:
                 raise self._unreachable("its answer is not JSON") from exc
-            told = None
+            parsed = None
         if not good:
-            raise self._error(status, headers, told)
-        return told
+            raise self._error(status, headers, parsed)
+        return parsed
 
     def _answered(
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
@@ -98,9 +98,9 @@ class ForgeClient:
         what = f"{self._place.repository.host} does not answer"
         return UnavailableError(what, why=self._clean(why), fix=fix, code="forge_unreachable")
 
-    def _error(self, status: int, headers: Mapping[str, str], told: Any) -> PancodeError:
+    def _error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
-        why = self._clean(f"HTTP {status}: {words_of(told)}")
+        why = self._clean(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode notify secret {name}"
         if is_rate_limit(status, headers):
             wait = safe(headers.get("retry-after", "") or "some")[:20]
@@ -138,11 +138,11 @@ def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
     return status == 429 or (status == 403 and spent)
 
 
-def words_of(told: Any) -> str:
+def words_of(body: Any) -> str:
     """The reason in an error's body: `message` is a text, a list or a mapping, as forges go."""
-    if not isinstance(told, dict):
+    if not isinstance(body, dict):
         return "without a reason"
-    parts = [told.get("message"), told.get("error"), told.get("error_description"), told.get("errors")]
+    parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]
     return "; ".join(_plain(part) for part in parts if part) or "without a reason"
 
 

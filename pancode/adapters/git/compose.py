@@ -185,7 +185,7 @@ def unsettled(
 def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
     """Mode and object of each file, by its name as faces show it."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
-    return {shown(name): (said.split()[0], said.split()[2].decode()) for said, _, name in rows}
+    return {shown(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 
 
 def _text(git: Git, entry: tuple[bytes, str] | None) -> bytes:

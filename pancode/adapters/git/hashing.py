@@ -21,7 +21,7 @@ _PACKED = ("-c", "core.bigFileThreshold=0")
 _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
 
 
-def hash_files(git: Git, listing: Listing, told: Progress = unwatched) -> None:
+def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> None:
     """Bring the index of `git` to what was listed, the objects into its store. GitRefusal: one is unreadable.
 
     Not `git add -A`: it dies on a nested repository without commits, and runs programs of submodules.
@@ -31,10 +31,10 @@ def hash_files(git: Git, listing: Listing, told: Progress = unwatched) -> None:
     try:
         git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
         for done, names in _batches(listing.names):
-            told(done, len(listing.names))
+            progress(done, len(listing.names))
             options = ("-z", "--add", "--remove", "--replace", "--stdin")
             git.must(*packed, "update-index", *options, stdin=join_nul(names))
-        told(len(listing.names), len(listing.names))
+        progress(len(listing.names), len(listing.names))
     except GitFailure as exc:
         raise GitRefusal(
             "a file of the working tree cannot be read",

@@ -69,9 +69,9 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     filtered = _refuse_filters(project, index, names)
     dirty = tuple(sorted(changed & entries.links))
     secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
-    told = [f"{named(names)}: {text}" for names, text in secret if names]
-    told += [*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err)]
-    return Listing(names, tuple(sorted(gone)), untracked, tuple(told))
+    warnings = [f"{named(names)}: {text}" for names, text in secret if names]
+    warnings += [*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err)]
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
 
 
 def _entries(raw: bytes) -> _Entries:

@@ -104,8 +104,8 @@ def _missing(git: Git, tree: str, head: str | None) -> list[str]:
     `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
     """
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
-    told = git.must(*seen).out.decode("utf-8", "replace").splitlines()
-    named = [line[1:] for line in told if line.startswith("?")]
+    lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
+    named = [line[1:] for line in lines if line.startswith("?")]
     if not named:
         return []
     answers = git.must(

@@ -39,20 +39,20 @@ class GitDepot:
         self._must_have_room()
         limits = replace(self.limits, allowed=wanted.allowed)
         options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)
-        taken = take_snapshot(Path(wanted.project), self.depot, wanted.run, options)
+        snapshot = take_snapshot(Path(wanted.project), self.depot, wanted.run, options)
         return SnapshotTaken(
-            repo=taken.repo_id,
-            base=taken.base_commit,
-            snapshot=taken.snapshot_commit,
-            object_format=taken.object_format,
-            untracked=taken.untracked,
-            warnings=taken.warnings,
+            repo=snapshot.repo_id,
+            base=snapshot.base_commit,
+            snapshot=snapshot.snapshot_commit,
+            object_format=snapshot.object_format,
+            untracked=snapshot.untracked,
+            warnings=snapshot.warnings,
         )
 
-    def begin_at(self, run: str, taken: SnapshotTaken) -> None:
+    def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
         """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
         self._must_have_room()
-        offer(self.depot, taken.repo, run, taken.snapshot, taken.base)
+        offer(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
 
     def compose(self, wanted: Composition) -> Composed:
         """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""

@@ -109,9 +109,9 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
         listing = list_tree(seen, git, options.limits)
         known = split_nul(git.must("ls-files", "-z", "-c").out) if options.folder else ()
     below = os.fsencode(f"{options.folder}/")
-    held = {name for name in (*known, *listing.names) if name.startswith(below)} - set(listing.gone)
+    inside = {name for name in (*known, *listing.names) if name.startswith(below)} - set(listing.gone)
     if options.folder and not any(
-        os.path.lexists(os.path.join(os.fsencode(seen.top), name)) for name in held
+        os.path.lexists(os.path.join(os.fsencode(seen.top), name)) for name in inside
     ):
         raise _no_folder(seen, options.folder)
     untracked = set(listing.untracked)
@@ -141,12 +141,12 @@ def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[
 
 
 def capture(
-    project: GitProject, depot: Depot, index: Path, limits: ListingLimits, told: Progress = unwatched
+    project: GitProject, depot: Depot, index: Path, limits: ListingLimits, progress: Progress = unwatched
 ) -> tuple[str, Listing]:
     """Write the working tree into the depot through `index`; gives the tree and what was listed."""
     git = writing(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
-    hash_files(git, listing, told)
+    hash_files(git, listing, progress)
     tree = git.must("write-tree", "--missing-ok").text()
     import_missing(project, depot, tree)
     return tree, listing

@@ -19,7 +19,7 @@ _MARKS = ",;\"'"
 _TOKEN = re.compile(r"pct_\w+")
 
 
-class _Heard(logging.Handler):
+class _LogCollector(logging.Handler):
     """Keeps what Apprise complains of."""
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class _Heard(logging.Handler):
 
 
 def main() -> int:
-    told = json.load(sys.stdin)
-    sys.stdout.write(json.dumps(send(str(told["address"]), told["notice"])))
+    request = json.load(sys.stdin)
+    sys.stdout.write(json.dumps(send(str(request["address"]), request["notice"])))
     return 0
 
 
@@ -40,9 +40,9 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     """`ok`, and `why` not, in which nothing of the address stands."""
     import apprise
 
-    heard = _Heard()
+    collector = _LogCollector()
     log = logging.getLogger("apprise")
-    log.handlers, log.propagate = [heard], False
+    log.handlers, log.propagate = [collector], False
     service = apprise.Apprise()
     if not service.add(with_extras(address, notice)):
         return {"ok": False, "final": True, "why": "Apprise knows no service for this address"}
@@ -50,7 +50,7 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     if notice.get("link"):
         body = f"{body}\n{notice['link']}"
     done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
-    why = "" if done else without(address, "; ".join(heard.words) or "the service did not take it")
+    why = "" if done else without(address, "; ".join(collector.words) or "the service did not take it")
     return {"ok": done, "final": False, "why": why[:_LONGEST]}
 
 

@@ -29,13 +29,13 @@ class Deadline:
         """What `work` gives or raises; TimeoutError. By a thread, as a resolver cannot be ended."""
         threading.Thread(target=self._go, args=(work,), name="post", daemon=True).start()
         try:
-            told, error = self._ends.get(timeout=seconds)
+            result, error = self._ends.get(timeout=seconds)
         except Empty:
             self._cut()
             raise TimeoutError(f"no whole answer within {seconds:g} s") from None
         if error is not None:
             raise error
-        return told
+        return result
 
     def _go(self, work: Callable[[], str]) -> None:
         try:

@@ -83,11 +83,11 @@ class Sender:
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        told = json.dumps({"address": address, "notice": dict(notice)})
+        request = json.dumps({"address": address, "notice": dict(notice)})
         try:
             done = subprocess.run(
                 [sys.executable, *CHILD],
-                input=told.encode(),
+                input=request.encode(),
                 capture_output=True,
                 timeout=CHILD_S,
                 env=environ,

@@ -127,7 +127,7 @@ class RedisBus:
                 for one in chunk:
                     self._close(args=self._closing(one), client=pipe)
                 answers = pipe.execute()
-            odd |= {one.tag: ODD[said] for one, said in zip(chunk, answers, strict=True) if said in ODD}
+            odd |= {one.tag: ODD[answer] for one, answer in zip(chunk, answers, strict=True) if answer in ODD}
         return odd
 
     def _closing(self, over: JobToClose) -> list[Any]:

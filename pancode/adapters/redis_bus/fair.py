@@ -9,9 +9,9 @@ from pancode.ports import UpMessage
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
     """At most `limit`, each stream in its own order, one of each in turn: no node crowds out the others."""
-    taken: list[UpMessage] = []
+    batch: list[UpMessage] = []
     for position in range(max((len(stream) for stream in streams), default=0)):
-        if len(taken) >= limit:
+        if len(batch) >= limit:
             break
-        taken += [stream[position] for stream in streams if position < len(stream)]
-    return taken[:limit]
+        batch += [stream[position] for stream in streams if position < len(stream)]
+    return batch[:limit]

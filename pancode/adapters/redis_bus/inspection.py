@@ -58,8 +58,8 @@ def _queue(client: Any, name: str) -> dict[str, Any]:
 
 def _worker(client: Any, key: str) -> dict[str, Any]:
     asked = ("hostname", "state", "last_heartbeat")
-    told = client.hmget(key, list(asked))
-    words = [None if one is None else one[:WORD_CAP].decode("utf-8", "replace") for one in told]
+    values = client.hmget(key, list(asked))
+    words = [None if one is None else one[:WORD_CAP].decode("utf-8", "replace") for one in values]
     return {"name": key.removeprefix(WORKER), **dict(zip(asked, words, strict=True))}
 
 

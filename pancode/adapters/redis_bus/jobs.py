@@ -62,7 +62,7 @@ CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encod
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
     """An entry of RQ's result stream: 1 is success, 2 is failure with a text."""
     if ok:
-        said = b64encode(json.dumps(reason or "done").encode()).decode()
-        return {"type": "1", "worker_name": "", "return_value": said}
+        encoded = b64encode(json.dumps(reason or "done").encode()).decode()
+        return {"type": "1", "worker_name": "", "return_value": encoded}
     text = b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
     return {"type": "2", "worker_name": "", "exc_string": text}

@@ -86,8 +86,8 @@ def _add(found: dict[str, RedisUsage], tag: str, more: RedisUsage) -> None:
 
 def _connected(client: Any) -> list[tuple[str, int]]:
     """(tag, bytes) of each connection of a node's user: its buffers, and the name that it gave itself."""
-    told = client.client_list()
-    mine = [one for one in told if str(one.get("user", "")).startswith(USER_PREFIX)]
+    clients = client.client_list()
+    mine = [one for one in clients if str(one.get("user", "")).startswith(USER_PREFIX)]
     return [
         (one["user"].removeprefix(USER_PREFIX), int(one.get("tot-mem", 0)) + len(one.get("name", "")))
         for one in mine

@@ -30,7 +30,7 @@ class StepDone:
 
 async def perform(remote: Remote, step: BringUpStep) -> StepDone:
     """Do it. Idempotent: a second call changes nothing. SshError with the node's own words when it fails."""
-    said: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     output, changed = b"", False
     wanted = await _differing(remote, step.acts)
     for act in step.acts:
@@ -41,12 +41,12 @@ async def perform(remote: Remote, step: BringUpStep) -> StepDone:
                     changed = True
             case RemoteScript():
                 lines = await _script(remote, step.name, act)
-                said += lines
+                reported += lines
                 changed = changed or ("changed", "yes") in lines
             case Command():
                 done = await remote.run(act.argv, act.timeout_s)
                 output += done.check(f"the step {step.name}").stdout
-    return StepDone(step.name, changed, tuple(said), output)
+    return StepDone(step.name, changed, tuple(reported), output)
 
 
 async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:

@@ -168,12 +168,12 @@ def _pythons(lines: list[str]) -> tuple[Python, ...]:
 
 
 def _home_state(writes: list[str], runs: str) -> tuple[HomeState, str]:
-    said = writes[-1] if writes else "no answer"
-    if said == "full":
+    answer = writes[-1] if writes else "no answer"
+    if answer == "full":
         return HomeState.FULL, "a file could not be written"
-    if said != "ok":
-        full = "no space" in said.lower()
-        return (HomeState.FULL if full else HomeState.READ_ONLY), said.removeprefix("no ").strip()
+    if answer != "ok":
+        full = "no space" in answer.lower()
+        return (HomeState.FULL if full else HomeState.READ_ONLY), answer.removeprefix("no ").strip()
     return (HomeState.NOEXEC, "mounted noexec") if runs == "no" else (HomeState.OK, "")
 
 

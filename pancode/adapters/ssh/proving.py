@@ -36,12 +36,12 @@ def check(done: Completed, by: Pass) -> None:
     if done.status == _UNKNOWN_VERB:
         raise _wrong(by, "its node agent is of an older version", f"pancode fleet up {by.node}")
     try:
-        told = json.loads(done.text)
-        redis, depot, wall_ms = str(told["redis"]), str(told["depot"]), int(told["wall_ms"])
+        result = json.loads(done.text)
+        redis, depot, wall_ms = str(result["redis"]), str(result["depot"]), int(result["wall_ms"])
     except (ValueError, KeyError, TypeError):
-        said = done.stderr.decode("utf-8", "replace").strip()[-400:]
+        stderr = done.stderr.decode("utf-8", "replace").strip()[-400:]
         raise _wrong(
-            by, said or f"the trial ended with {done.status}", f"pancode fleet up {by.node}"
+            by, stderr or f"the trial ended with {done.status}", f"pancode fleet up {by.node}"
         ) from None
     name, words = ("Redis", redis) if redis else ("the depot", depot)
     raise _wrong(by, f"{name}: {words}", _fix(words, wall_ms, by))

@@ -66,7 +66,7 @@ class ProxyCommand:
         self.socket = ours
         self._process = process
         self._name = name
-        self._said = b""
+        self._stderr = b""
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -96,15 +96,15 @@ class ProxyCommand:
     async def _read(self) -> None:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(4096):
-            self._said = (self._said + data)[-_KEPT:]
+            self._stderr = (self._stderr + data)[-_KEPT:]
 
     async def why(self) -> str:
         """The command's output, for a connection that failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await asyncio.shield(self._reading)
-        said = " ".join(self._said.decode(errors="replace").split())
-        return f"the ProxyCommand {self._name} " + (f"said: {said}" if said else "said nothing")
+        output = " ".join(self._stderr.decode(errors="replace").split())
+        return f"the ProxyCommand {self._name} " + (f"said: {output}" if output else "said nothing")
 
     def end(self) -> None:
         """End the command and what it has started; idempotent."""

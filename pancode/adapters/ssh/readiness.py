@@ -87,8 +87,8 @@ def _system(probe: NodeProbe) -> list[NotReady]:
         out.append(NotReady("machine", f"its processor is {probe.arch}", f"use one of {', '.join(MACHINES)}"))
     libc = probe.libc
     if libc.kind is not LibcKind.GLIBC or libc.version[:2] < OLDEST_GLIBC:
-        said = f"{libc.kind} {'.'.join(map(str, libc.version))}".strip()
-        out.append(NotReady("libc", f"its C library is {said}", "use a system with glibc 2.17 or newer"))
+        found = f"{libc.kind} {'.'.join(map(str, libc.version))}".strip()
+        out.append(NotReady("libc", f"its C library is {found}", "use a system with glibc 2.17 or newer"))
     return out
 
 

@@ -52,13 +52,13 @@ class Completed:
         """Itself, or RemoteFailed with the last of what the command said, and the fix if it named one."""
         if self.status == 0 and not self.timed_out:
             return self
-        said = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
-        said, _, fixed = said.partition(FIX)
+        output = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
+        output, _, fixed = output.partition(FIX)
         how = "timed out" if self.timed_out else f"exit {self.status}{self.signal}"
         raise RemoteFailed(
             f"{what} failed on the node",
             status=self.status,
-            why=f"{how}: {said[-800:]}",
+            why=f"{how}: {output[-800:]}",
             fix=fixed.partition("\n")[0].strip() or fix,
         )
 

@@ -14,27 +14,27 @@ Json = dict[str, Any]
 def told(step: BringUpStep, again: BringUpStep | None = None) -> Json:
     """`again`: what is done instead when a step before has changed what a running node agent has read."""
     acts = [told_act(act) for act in step.acts]
-    said: Json = {"name": step.name.value, "says": step.says, "acts": acts}
+    entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
     if again is None:
-        return said
-    return {**said, "again": [told_act(act) for act in again.acts], "again_after": sorted(RESTARTING)}
+        return entry
+    return {**entry, "again": [told_act(act) for act in again.acts], "again_after": sorted(RESTARTING)}
 
 
 def told_act(act: Act) -> Json:
     match act:
         case Put():
-            return _told_put(act)
+            return _put_json(act)
         case RemoteScript():
-            said = {"kind": "script", "text": act.text, "args": list(act.args), "timeout_s": act.timeout_s}
-            return {**said, "look": act.look}
+            entry = {"kind": "script", "text": act.text, "args": list(act.args), "timeout_s": act.timeout_s}
+            return {**entry, "look": act.look}
         case Command():
             return {"kind": "command", "argv": list(act.argv), "timeout_s": act.timeout_s}
         case _:
             assert_never(act)
 
 
-def _told_put(act: Put) -> Json:
-    said: Json = {
+def _put_json(act: Put) -> Json:
+    entry: Json = {
         "kind": "put",
         "path": act.path,
         "sha256": act.sha256,
@@ -43,8 +43,8 @@ def _told_put(act: Put) -> Json:
         "secret": _is_secret(act.path),
     }
     if isinstance(act.source, Path):
-        return {**said, "source": str(act.source)}
-    return {**said, "content": base64.b64encode(act.source).decode("ascii")}
+        return {**entry, "source": str(act.source)}
+    return {**entry, "content": base64.b64encode(act.source).decode("ascii")}
 
 
 def _is_secret(path: str) -> bool:

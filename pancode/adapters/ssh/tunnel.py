@@ -137,7 +137,7 @@ class Tunnels:
     def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
         # One of each for all generations: what is open through an older one still counts.
-        self._doors = {name: LimitedForward(ends.of(name)) for name in _NAMES}
+        self._forwards = {name: LimitedForward(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
@@ -182,19 +182,19 @@ class Tunnels:
         """Makes `path` on the node lead to a service: by a forward, or by a link where both are here."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
-            return await self._forward(path, self._doors[name])
+            return await self._forward(path, self._forwards[name])
         with translated():
             os.symlink(end, path)
         return f"unix:{path}"
 
-    async def _forward(self, path: str, door: LimitedForward) -> str:
+    async def _forward(self, path: str, forward: LimitedForward) -> str:
         """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
         conn = self._remote.conn
         with translated():
             try:
-                listener = await conn.create_unix_server(lambda: _entered(door), path)
+                listener = await conn.create_unix_server(lambda: _entered(forward), path)
             except asyncssh.ChannelListenError:
-                listener = await conn.create_server(lambda _host, _port: _entered(door), "127.0.0.1", 0)
+                listener = await conn.create_server(lambda _host, _port: _entered(forward), "127.0.0.1", 0)
                 self._listeners.append(listener)
                 return f"tcp:127.0.0.1:{listener.get_port()}"
         self._listeners.append(listener)
@@ -205,6 +205,6 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
     return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
-def _entered(door: LimitedForward) -> Any:
+def _entered(forward: LimitedForward) -> Any:
     """asyncssh accepts any forwarder as a session, but its types do not say so."""
-    return door.enter()
+    return forward.enter()

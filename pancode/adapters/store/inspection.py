@@ -30,9 +30,9 @@ class LedgerReport:
 def look_at(path: Path) -> LedgerReport:
     """sqlite3.Error for a file that is no ledger or cannot be read."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as ledger:
-        (said,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
-        if said != "ok":
-            return LedgerReport("", 0, path.stat().st_size, str(said))
+        (verdict,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            return LedgerReport("", 0, path.stat().st_size, str(verdict))
         (revision,) = ledger.execute("SELECT version_num FROM alembic_version").fetchone()
         (runs,) = ledger.execute("SELECT count(*) FROM runs").fetchone()
         return LedgerReport(str(revision), int(runs), path.stat().st_size)

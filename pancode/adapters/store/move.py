@@ -108,10 +108,10 @@ def _check_source(old: Connection, source: str) -> None:
 def _check_target(new: Connection, target: str) -> None:
     full = {table.name: count for table in TABLES.values() if (count := _count(new, table))}
     if full:
-        told = ", ".join(f"{count} rows in {name}" for name, count in sorted(full.items())[:3])
+        why = ", ".join(f"{count} rows in {name}" for name, count in sorted(full.items())[:3])
         raise ConfigError(
             f"there is a ledger at {target} already",
-            why=told,
+            why=why,
             fix="name an empty database, or take that one away first; nothing was changed",
             code="ledger_not_empty",
         )

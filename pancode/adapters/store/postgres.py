@@ -189,10 +189,10 @@ def _take(database: Database, cursor: Any) -> None:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
     except psycopg.errors.LockNotAvailable as exc:
         cursor.execute(_HOLDER, LOCK)
-        raise _held(database, cursor.fetchone()) from exc
+        raise _locked(database, cursor.fetchone()) from exc
 
 
-def _held(database: Database, holder: tuple[int, str | None, str | None] | None) -> UnavailableError:
+def _locked(database: Database, holder: tuple[int, str | None, str | None] | None) -> UnavailableError:
     pid, name, address = holder or (0, None, None)
     who = f"{name or 'a session of another user'}{f' ({address})' if address else ''}"
     command = database.probe(f"select pg_terminate_backend({pid})")

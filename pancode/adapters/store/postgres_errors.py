@@ -132,10 +132,10 @@ _LOCKS = "select pid, application_name, query from pg_stat_activity where datnam
 def meaning(database: Database, error: BaseException | None) -> PancodeError:
     """The error that the owner sees; what the server said is its `why`, without a password."""
     state = str(getattr(error, "sqlstate", None) or "")
-    said = database.without_secret(str(error))
-    verdict = _judge(state, said, type(error).__name__)
-    if "certificate verify failed" in said:
-        said = f"{said}: {why_not_believed(database)}".rstrip(": ")
+    message = database.without_secret(str(error))
+    verdict = _judge(state, message, type(error).__name__)
+    if "certificate verify failed" in message:
+        message = f"{message}: {why_not_believed(database)}".rstrip(": ")
     name = str(database.url.database).replace('"', '""')
     user = str(database.url.username or "USER").replace('"', '""')
     known = {
@@ -150,15 +150,15 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
     }
     return verdict.kind(
         verdict.message.format(**known),
-        why=f"{state}: {said}" if state else said,
+        why=f"{state}: {message}" if state else message,
         fix=verdict.fix.format(**known),
         code=verdict.code,
     )
 
 
-def _judge(state: str, said: str, kind: str) -> _Verdict:
+def _judge(state: str, message: str, kind: str) -> _Verdict:
     """By SQLSTATE where there is one: words may be in the server's own language."""
     for verdict in _VERDICTS:
-        if state.startswith(verdict.states) if state else any(word in said for word in verdict.words):
+        if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
             return verdict
     return _AWAY if not state and kind in ("OperationalError", "ConnectionTimeout") else _OTHER

@@ -17,7 +17,7 @@ _PORT = 5432
 def why_not_believed(database: Database) -> str:
     """In OpenSSL's words, as `certificate has expired`; empty when that does not come out."""
     host, port = _place(database)
-    root = _said(database, "sslrootcert") or str(Path("~/.postgresql/root.crt").expanduser())
+    root = _parameter(database, "sslrootcert") or str(Path("~/.postgresql/root.crt").expanduser())
     try:
         context = believing(None if root == "system" else root)
         context.check_hostname = False  # whose it is the library says itself
@@ -40,11 +40,11 @@ def look(database: Database) -> str:
 
 
 def _place(database: Database) -> tuple[str, int]:
-    host = database.url.host or _said(database, "host") or "localhost"
-    return host, database.url.port or int(_said(database, "port") or _PORT)
+    host = database.url.host or _parameter(database, "host") or "localhost"
+    return host, database.url.port or int(_parameter(database, "port") or _PORT)
 
 
-def _said(database: Database, name: str) -> str:
+def _parameter(database: Database, name: str) -> str:
     """One parameter after the question mark."""
     value = database.url.query.get(name, "")
     return value if isinstance(value, str) else value[0]

@@ -107,6 +107,6 @@ NOT_BY_A_USER = (
 """Settings that a user's manager may not apply, or only where any user may make namespaces."""
 
 
-def lines(*taken: dict[str, str]) -> str:
+def lines(*settings: dict[str, str]) -> str:
     """The settings as lines of a unit."""
-    return "".join(f"{name}={value}\n" for one in taken for name, value in one.items())
+    return "".join(f"{name}={value}\n" for one in settings for name, value in one.items())

@@ -29,7 +29,7 @@ class Watched:
         self._tell, self._every_ms, self._clock, self._parts = tell, every_ms, clock, parts
         self._lock = threading.Lock()
         self._seen: set[str] = set()
-        self._told_ms: int | None = None
+        self._notified_ms: int | None = None
 
     def ready(self) -> None:
         self._tell("READY=1")
@@ -44,11 +44,11 @@ class Watched:
         with self._lock:
             self._seen.add(part)
             now = self._clock.mono_ms()
-            early = self._told_ms is not None and now - self._told_ms < self._every_ms
+            early = self._notified_ms is not None and now - self._notified_ms < self._every_ms
             if early or not self._parts <= self._seen:
                 return
             self._seen.clear()
-            self._told_ms = now
+            self._notified_ms = now
         self._tell("WATCHDOG=1")
 
 

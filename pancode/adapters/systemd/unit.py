@@ -31,13 +31,13 @@ class CoordinatorUnit:
 
     def text(self) -> str:
         """The text that systemd reads."""
-        told = {**self.environ, "PANCODE_HOME": str(self.home)}
+        environ = {**self.environ, "PANCODE_HOME": str(self.home)}
         system = self.user is not None
         return UNIT.format(
             home=literal(str(self.home)),
             beside="Wants=network-online.target\nAfter=network-online.target\n" if system else "",
             user=f"User={literal(self.user)}\n" if self.user is not None else "",
-            environ="\n".join(f"Environment={assigned(name, told[name])}" for name in sorted(told)),
+            environ="\n".join(f"Environment={assigned(name, environ[name])}" for name in sorted(environ)),
             command=" ".join(quoted(word) for word in self.argv),
             hardened=lines(COORDINATOR, SYSTEM_COORDINATOR if system else {}),
             target="multi-user.target" if system else "default.target",

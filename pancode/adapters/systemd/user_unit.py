@@ -38,13 +38,13 @@ class UserService:
         self._environ = {**environ, "XDG_RUNTIME_DIR": _runtime_folder(environ)}
         self._never = never or _volatile(unit.home, environ)
         self._by_system = by_system
-        self._told: str | None = None
+        self._status: str | None = None
 
     def told(self) -> str:
         """How the coordinator starts after a reboot; looked up once, and after each change."""
-        if self._told is None:
-            self._told = self._look()
-        return self._told
+        if self._status is None:
+            self._status = self._look()
+        return self._status
 
     def seen(self) -> tuple[str | None, str]:
         """Its file and what the manager says of it: two looks tell whether something has changed."""
@@ -58,12 +58,12 @@ class UserService:
 
     def install(self) -> str:
         """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""
-        self._told = self._install()
-        return self._told
+        self._status = self._install()
+        return self._status
 
     def remove(self) -> None:
         """It starts nothing any more. What it runs now is left to end by itself. Idempotent."""
-        self._told = None
+        self._status = None
         if not self._path.exists():
             return
         self._systemctl("disable", self._unit.name)
@@ -91,9 +91,9 @@ class UserService:
         if self._enabled():
             return self._look()
         for words in (("daemon-reload",), ("enable", self._unit.name)):
-            status, said = self._systemctl(*words)
+            status, output = self._systemctl(*words)
             if status != 0:
-                return f"{NOT_RESTARTED}: systemctl --user {' '.join(words)} failed: {said or status}"
+                return f"{NOT_RESTARTED}: systemctl --user {' '.join(words)} failed: {output or status}"
         return self._look()
 
     def _write(self) -> None:
@@ -136,8 +136,8 @@ class UserService:
             done = ask(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:
             return 127, str(error)
-        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-        return done.returncode, said[0] if said else ""
+        lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        return done.returncode, lines[0] if lines else ""
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> str:

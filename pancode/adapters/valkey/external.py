@@ -118,7 +118,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
     """Asks the server what it would allow us; changes nothing."""
     with translated(access, "ACL"):
         try:
-            refused = [(words, said) for words, said in _dry_run(client) if said != "OK"]
+            refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
         except (raised.NoPermissionError, raised.ResponseError) as exc:
             raise UnavailableError(
                 "This Redis does not let us create users for nodes.",
@@ -126,10 +126,10 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
                 fix=f"{access.rights()}; without {access.origin} we run our own server",
             ) from exc
     if refused:
-        words, said = refused[0]
+        words, text = refused[0]
         raise UnavailableError(
             "Redis refuses rights that we need.",
-            why=f"{access.place} refuses {' '.join(words)}: {said} ({len(refused)} of {len(NEEDED)} refused)",
+            why=f"{access.place} refuses {' '.join(words)}: {text} ({len(refused)} of {len(NEEDED)} refused)",
             fix=access.rights(),
         )
 
@@ -141,5 +141,5 @@ def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
     return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]
 
 
-def _text(said: object) -> str:
-    return said.decode() if isinstance(said, bytes) else str(said)
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

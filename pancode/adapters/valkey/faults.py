@@ -34,7 +34,7 @@ def unavailable(access: RedisAccess, operation: str, exc: Exception) -> Unavaila
     }
     known = {"origin": access.origin, "probe": access.probe(), "rights": access.rights()}
     fix = verdict.fix.format(**known, **named, look=_look(access))
-    return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_said(exc)}", fix=fix)
+    return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_message(exc)}", fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
 
 
 def _judge_tls(error: ssl.SSLError) -> _Verdict:
-    said = str(error)
+    text = str(error)
     for words, message, fix in _TLS:
-        if any(word in said for word in ((words,) if isinstance(words, str) else words)):
+        if any(word in text for word in ((words,) if isinstance(words, str) else words)):
             return _Verdict((), (), message, fix)
     return _Verdict((), (), *_TLS_OTHER)
 
@@ -176,9 +176,9 @@ def _judge(exc: Exception) -> _Verdict:
     of_tls = _of_tls(exc)
     if of_tls is not None:
         return _judge_tls(of_tls)
-    said = _IN_PIPELINE.sub("", str(exc), count=1)
-    return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or said.startswith(v.words)), _OTHER)
+    text = _IN_PIPELINE.sub("", str(exc), count=1)
+    return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or text.startswith(v.words)), _OTHER)
 
 
-def _said(exc: Exception) -> str:
+def _message(exc: Exception) -> str:
     return " ".join(str(exc).split())[:300] or type(exc).__name__

@@ -22,8 +22,8 @@ log = logging.getLogger("pancode.api")
 
 def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
     """By what the caller said, without what was left out: a later version knows more keys."""
-    said = body.model_dump(mode="json", exclude_unset=True)
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    sent = body.model_dump(mode="json", exclude_unset=True)
+    digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
     return RequestMark(who, key, route, digest)
 
 
@@ -32,8 +32,8 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
     requests = context.plane.requests
     kept = requests.begin(mark)
     if kept is not None:
-        told = {REPLAYED: "true"}
-        return Response(kept.answer, kept.status or status, told, media_type="application/json")
+        headers = {REPLAYED: "true"}
+        return Response(kept.answer, kept.status or status, headers, media_type="application/json")
     try:
         answer = act()
         text = bytes(AsciiJson(_kept(answer), status).body).decode()

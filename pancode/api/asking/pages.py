@@ -22,8 +22,8 @@ class Cursors:
 
     def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
         filters = {word: value for word, value in query.items() if word not in PAGED}
-        said = json.dumps([name, filters], sort_keys=True)
-        self._of = hashlib.sha256(said.encode()).hexdigest()[:12]
+        text = json.dumps([name, filters], sort_keys=True)
+        self._of = hashlib.sha256(text.encode()).hexdigest()[:12]
         self._kinds = (int, key)
         self._text = query.get("cursor")
 
@@ -31,19 +31,19 @@ class Cursors:
         """Where the page that is asked for begins; None: at the newest row. UsageError for a bad cursor."""
         if self._text is None:
             return None
-        told = _read(self._text)
-        if not isinstance(told, list) or len(told) != 3 or not _is_place(told[1:], self._kinds):
+        cursor = _read(self._text)
+        if not isinstance(cursor, list) or len(cursor) != 3 or not _is_place(cursor[1:], self._kinds):
             raise _bad("it is not one that a list has given as its next")
-        if told[0] != self._of:
+        if cursor[0] != self._of:
             raise _bad("it belongs to another list, or to other filters")
-        return told[1], told[2]
+        return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
         """For the answer; None: the list has ended."""
         if last is None:
             return None
-        said = json.dumps([self._of, *last], separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(said).decode().rstrip("=")
+        cursor = json.dumps([self._of, *last], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(cursor).decode().rstrip("=")
 
 
 def _read(text: str) -> Any:
@@ -57,9 +57,9 @@ def _read(text: str) -> Any:
         return None
 
 
-def _is_place(told: list[Any], kinds: tuple[type, ...]) -> bool:
+def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
     """By their exact types: no bool for a number, and nothing that no row has."""
-    return all(type(value) is kind and _is_plain(value) for value, kind in zip(told, kinds, strict=True))
+    return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 
 def _is_plain(value: object) -> bool:

@@ -85,10 +85,10 @@ def _is_json(verb: Verb) -> bool:
 
 
 def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
-    told = ROUTES[verb.name]
+    route = ROUTES[verb.name]
     made: Json = {
         "operationId": _id_of(verb),
-        "summary": told.what,
+        "summary": route.what,
         "tags": [verb.path.split("/")[2]],
         "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb), *_signing(verb)],
         "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},

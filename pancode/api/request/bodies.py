@@ -49,11 +49,11 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def says(said: Any, word: str) -> bool:
+def says(body: Any, word: str) -> bool:
     """Whether this field is true in a body, or in any that stands inside of it."""
-    if isinstance(said, Body):
-        return any((name == word and value is True) or says(value, word) for name, value in iter(said))
-    return isinstance(said, tuple) and any(says(one, word) for one in said)
+    if isinstance(body, Body):
+        return any((name == word and value is True) or says(value, word) for name, value in iter(body))
+    return isinstance(body, tuple) and any(says(one, word) for one in body)
 
 
 class Empty(Body):

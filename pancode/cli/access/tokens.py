@@ -19,15 +19,15 @@ SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
 NEVER = "never"
 
 
-def lasting(said: str) -> int | str:
+def lasting(text: str) -> int | str:
     """Milliseconds, or `never`."""
-    return NEVER if said.strip() == NEVER else duration(said)
+    return NEVER if text.strip() == NEVER else duration(text)
 
 
-def scope(said: str) -> str:
-    if said not in SCOPES:
-        raise typer.BadParameter(f"there is no scope {said!r}; there are {', '.join(SCOPES)}")
-    return said
+def scope(name: str) -> str:
+    if name not in SCOPES:
+        raise typer.BadParameter(f"there is no scope {name!r}; there are {', '.join(SCOPES)}")
+    return name
 
 
 @app.group("token", "pancode token ls", default="ls")
@@ -62,10 +62,10 @@ def create(
 ) -> None:
     """Make a token. Its secret is shown now and never again; send it as `Authorization: Bearer SECRET`."""
     lasts = lasting(expires) if isinstance(expires, str) else expires
-    said = {"by": who(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
+    body = {"by": who(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
-        said["scopes"] = scopes
-    made = face.client().post("/v1/tokens", said)
+        body["scopes"] = scopes
+    made = face.client().post("/v1/tokens", body)
     face.show(made, lambda: _made(made))
 
 
@@ -106,5 +106,5 @@ def revoke(name: Annotated[str, Argument(help="As `pancode token ls` shows it.")
 
 
 def _revoked(name: str, paused: list[str]) -> str:
-    told = f"paused, as it made them: {', '.join(map(safe, paused))}\n" if paused else ""
-    return f"{safe(name)} is revoked\n{told}"
+    note = f"paused, as it made them: {', '.join(map(safe, paused))}\n" if paused else ""
+    return f"{safe(name)} is revoked\n{note}"

@@ -95,6 +95,6 @@ def _costs(title: str, rows: list[dict[str, Any]], markdown: bool) -> list[str]:
     for row in rows:
         unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
         key = safe(row["key"] or "none")
-        told = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
-        lines.append(f"- {_plain(key)}: {told}" if markdown else f"  {key}  {told}")
+        spent = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
+        lines.append(f"- {_plain(key)}: {spent}" if markdown else f"  {key}  {spent}")
     return lines

@@ -90,8 +90,8 @@ def set_(
 
     Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is.
     """
-    said = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
-    body = {name: value for name, value in said.items() if value is not None}
+    ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in ceilings.items() if value is not None}
     answer = face.client().post("/v1/budget/ceiling", {"by": who(), "scope": _absolute(scope), **body})
     face.show(answer, lambda: _books(answer))
 

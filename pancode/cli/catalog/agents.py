@@ -114,8 +114,8 @@ def _says(key: str, value: object) -> bool:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        said = {key: one for key, one in value.items() if one is not None}
-        return safe(", ".join(f"{key} {one}" for key, one in said.items()) or "-")
+        fields = {key: one for key, one in value.items() if one is not None}
+        return safe(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
     return safe(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 

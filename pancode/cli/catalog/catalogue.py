@@ -183,9 +183,9 @@ def check_deed(
 
     if (command is None) == (path is None):
         raise UsageError("give a command or --path, one of them", fix="pancode safety check 'rm -rf build'")
-    for said in (command, path, level):
-        if said is not None:
-            named(said)
+    for value in (command, path, level):
+        if value is not None:
+            named(value)
     deed = Deed(command, path, use or "write", level, read_only)
     answer = judged_here(home_of(os.environ), Path(folder_here()), os.environ, deed)
     verdict = "asks a person" if answer["asks"] else "allowed" if answer["allowed"] else "not allowed"

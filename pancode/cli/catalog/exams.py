@@ -109,7 +109,7 @@ def _shown(one: dict[str, Any]) -> str:
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
     rows = [(check["check"], check["grade"], check["words"]) for check in one["checks"]]
-    fixes = [f"  {told}\n" for check in one["checks"] if (told := advice(check))]
+    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := advice(check))]
     verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
     return head + verdict + table(("CHECK", "GRADE", "WORDS"), rows, toned=("GRADE",)) + "".join(fixes)
 

@@ -72,8 +72,8 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, 
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
-            if told := fact.get("says") or fact["fix"]:
-                needs.setdefault((_need(fact), told), []).append(fact["node"])
+            if hint := fact.get("says") or fact["fix"]:
+                needs.setdefault((_need(fact), hint), []).append(fact["node"])
         for (word, fix), nodes in needs.items():
             yield runtime["name"], ", ".join(nodes), word, fix
 
@@ -87,14 +87,14 @@ def _need(fact: dict[str, Any]) -> str:
 def evidence_of(answer: dict[str, Any]) -> str:
     """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
-    parts = [table(heads, list(map(_held, answer["matrix"])))]
+    parts = [table(heads, list(map(_evidence_row, answer["matrix"])))]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
         rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
         parts.append(table(("ACT", *rules), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
 
 
-def _held(row: dict[str, Any]) -> tuple[str, ...]:
+def _evidence_row(row: dict[str, Any]) -> tuple[str, ...]:
     counts = [
         f"{len(row[key])} of {row['tried']}" if row["tried"] else "-"
         for key in ("happened_with", "happened_without")

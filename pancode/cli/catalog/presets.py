@@ -36,8 +36,8 @@ _HEAD = ("PRESET", "", "WORKERS", "SCOUTS", "REASONING", "SAFETY", "WHAT FOR")
 
 def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
     mark = "applied" if preset["applied"] else ""
-    said = (preset["worker_model"], preset["scout_model"], preset["reasoning"], preset["safety"])
-    return (preset["name"], mark, *said, preset["description"])
+    values = (preset["worker_model"], preset["scout_model"], preset["reasoning"], preset["safety"])
+    return (preset["name"], mark, *values, preset["description"])
 
 
 @presets.verb("show", "pancode presets show hybrid")

@@ -111,21 +111,21 @@ def _whole(answer: dict[str, Any]) -> str:
     return _coordinator(answer["coordinator"]) + _status(answer)
 
 
-def _coordinator(told: dict[str, Any]) -> str:
-    said = f"coordinator  pid {told['pid']}  {told['version']}  fleet {told['fleet']}  home {told['home']}\n"
-    said += f"             {told['after_reboot']}\n" if told.get("after_reboot") else ""
-    said += f"             api at {told['api']}\n" if told.get("api") else ""
-    if told["version"] != __version__:
-        said += (
+def _coordinator(info: dict[str, Any]) -> str:
+    text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
+    text += f"             {info['after_reboot']}\n" if info.get("after_reboot") else ""
+    text += f"             api at {info['api']}\n" if info.get("api") else ""
+    if info["version"] != __version__:
+        text += (
             f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
         )
-    for trouble in [told["trouble"]] * bool(told.get("trouble")) + told.get("closed", []):
-        said += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
-        said += f"             fix: {safe(trouble['fix'])}\n"
+    for trouble in [info["trouble"]] * bool(info.get("trouble")) + info.get("closed", []):
+        text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
+        text += f"             fix: {safe(trouble['fix'])}\n"
     for word in ("paused", "draining"):
-        if told[word]:
-            said += f"             {word}: {safe(told[word])}\n"
-    return said
+        if info[word]:
+            text += f"             {word}: {safe(info[word])}\n"
+    return text
 
 
 def _status(answer: dict[str, Any]) -> str:
@@ -141,8 +141,8 @@ def _status(answer: dict[str, Any]) -> str:
 def _problems(node: dict[str, Any]) -> Iterator[str]:
     for problem in node["problems"]:
         yield f"        {safe(problem['what'])}"
-        if told := advice(problem):
-            yield f"        {told}"
+        if hint := advice(problem):
+            yield f"        {hint}"
 
 
 def _row(node: dict[str, Any]) -> tuple[object, ...]:

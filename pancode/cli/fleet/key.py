@@ -66,8 +66,8 @@ def rotate(
     The fleet up after that takes the old key off the nodes.
     """
     answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": who()})
-    said = "the coordinator has a new key; next: pancode fleet up\n"
-    face.show(answer, lambda: said + _listed(answer["keys"]))
+    message = "the coordinator has a new key; next: pancode fleet up\n"
+    face.show(answer, lambda: message + _listed(answer["keys"]))
 
 
 def _begun_anew(face: Face) -> dict[str, Any]:

@@ -34,12 +34,12 @@ def move(
     from pancode.offline.moving import move_ledger
 
     answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
-    face.show(answer, lambda: _told(answer))
+    face.show(answer, lambda: _summary(answer))
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _summary(answer: dict[str, Any]) -> str:
     rows = [(t["table"], str(t["rows"]), t["digest"][:12]) for t in answer["tables"] if t["rows"]]
     count = sum(t["rows"] for t in answer["tables"])
-    said = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
+    moved = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
     kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
-    return table(("TABLE", "ROWS", "DIGEST"), rows) + said + kept
+    return table(("TABLE", "ROWS", "DIGEST"), rows) + moved + kept

@@ -35,7 +35,7 @@ def node() -> None:
     """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
 
 
-_SAID = ("host", "user", "port", "identity", "slots", "local", "local_home", "link")
+_SPEC_FIELDS = ("host", "user", "port", "identity", "slots", "local", "local_home", "link")
 
 
 @node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
@@ -66,7 +66,7 @@ def add(
 ) -> None:
     """Put a machine into the inventory; shows its host key and asks once."""
     client = face.client(works=True)
-    spec = {k: v for k, v in ctx.params.items() if k in _SAID and v not in (None, False)}
+    spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
     spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
     try:
         _agree(face, client, spec, (accept_fingerprint, fleet_key))
@@ -81,9 +81,9 @@ def add(
     face.show(answer, lambda: f"added {name}; bring it up: pancode fleet up {name}\n")
 
 
-def _agree(face: Face, client: Client, spec: dict[str, Any], said: tuple[str | None, bool | None]) -> None:
+def _agree(face: Face, client: Client, spec: dict[str, Any], given: tuple[str | None, bool | None]) -> None:
     """All that is asked before anything is changed; the answers go into `spec`."""
-    accept_fingerprint, fleet_key = said
+    accept_fingerprint, fleet_key = given
     probed = client.post("/v1/nodes/probe", spec)
     for warning in probed["warnings"]:
         face.note(f"warning: {safe(warning)}")
@@ -135,8 +135,8 @@ def ls(face: Json) -> None:
     )
 
 
-def _labels(told: dict[str, Any]) -> str:
-    return ",".join(f"{k}={v}" for k, v in sorted(told["labels"].items()))
+def _labels(shape: dict[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in sorted(shape["labels"].items()))
 
 
 @node.verb("show", "pancode node show gpubox")
@@ -250,10 +250,10 @@ def login(
 
     home_of(os.environ)  # it is this machine's SSH that goes there
     verb, asked = path_of("nodes", name, "login"), {"by": who(), "runtime": runtime}
-    told = face.client().post(verb, asked)
+    answer = face.client().post(verb, asked)
     outcome = "not seen to its end"
     try:
-        status = log_in(name, told["target"], runtime, os.environ)
+        status = log_in(name, answer["target"], runtime, os.environ)
         outcome = f"exit {status}"
     except PancodeError as error:
         outcome = str(error)[:500]

@@ -34,21 +34,21 @@ def steps(
     With --remove, `changed` is what was there: the tool says it once it has looked that nothing is left. A
     machine that was removed and not cleaned is then out of the fleet.
     """
-    told = _Talk(face.client(works=not check), name)
-    told.say(told.ask(remove=remove))
-    probe = told.heard("output")["output"]
-    plan = told.ask(probe=probe, remove=remove)
-    told.say(plan)
-    done = told.heard("changed")
+    talk = _Talk(face.client(works=not check), name)
+    talk.say(talk.ask(remove=remove))
+    probe = talk.heard("output")["output"]
+    plan = talk.ask(probe=probe, remove=remove)
+    talk.say(plan)
+    done = talk.heard("changed")
     if remove and not check and done["changed"]:
-        told.cleaned()
+        talk.cleaned()
     if check or remove:
         return ExitCode.DONE
     if done.get("key") and done["key"] != plan["key"]:
-        told.say(told.ask(probe=probe, key=done["key"]))
-        told.heard("changed")
-    result = told.joined()
-    told.say({"result": result})
+        talk.say(talk.ask(probe=probe, key=done["key"]))
+        talk.heard("changed")
+    result = talk.joined()
+    talk.say({"result": result})
     return ExitCode.DONE if result["ok"] else ExitCode.UNAVAILABLE
 
 

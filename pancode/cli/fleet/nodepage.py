@@ -14,24 +14,24 @@ WIDTH = 13
 Row = tuple[str, str]
 
 
-def page(told: dict[str, Any]) -> str:
+def page(node: dict[str, Any]) -> str:
     """A line for each thing that is known; what was not heard is left out."""
-    rows = [*_state(told), *_reached(told["target"]), *_machine(told), *_offers(told)]
+    rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
-    return "\n".join([*lines, *_problems(told["problems"])]) + "\n"
+    return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
 
 
-def _state(told: dict[str, Any]) -> Iterator[Row]:
-    yield "Name", safe(told["name"])
-    yield "State", f"{tone(told['state'])} since {short_time(told['since'])}{zone()}"
+def _state(node: dict[str, Any]) -> Iterator[Row]:
+    yield "Name", safe(node["name"])
+    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}{zone()}"
     for name in ("draining", "paused", "quarantined"):
-        if told[name]:
-            yield name.capitalize(), _why(told[name])
-    yield "Slots", f"{told['slots']['used']} of {told['slots']['total']} in use"
-    yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(told["labels"].items())) or "-"
-    yield "Added", f"{short_time(told['added_at'])}{zone()}"
-    yield "Tag", f"{told['tag'] or '-'} (its name in Redis)"
-    yield "Key", told["public_key"] or "none yet: pancode fleet up"
+        if node[name]:
+            yield name.capitalize(), _why(node[name])
+    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use"
+    yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
+    yield "Added", f"{short_time(node['added_at'])}{zone()}"
+    yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
+    yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
 
 def _why(given: Any) -> str:
@@ -66,8 +66,8 @@ def _fingerprint(line: str) -> str:
     return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
 
 
-def _machine(told: dict[str, Any]) -> Iterator[Row]:
-    facts = told["facts"]
+def _machine(node: dict[str, Any]) -> Iterator[Row]:
+    facts = node["facts"]
     if facts is None:
         yield "Machine", "not heard yet"
         return
@@ -75,9 +75,9 @@ def _machine(told: dict[str, Any]) -> Iterator[Row]:
     yield "System", safe(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
     load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
     yield "Machine", f"{load}, {size(facts['memory'])} memory, {size(facts['disk_free'])} of disk free"
-    skew = told["clock_skew_s"]
+    skew = node["clock_skew_s"]
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
-    yield "Node agent", safe(told["version"] or "-")
+    yield "Node agent", safe(node["version"] or "-")
     yield "Isolation", safe(facts["isolation"])
     yield "Allows", _allowed(facts["allows"])
 
@@ -90,14 +90,14 @@ def _allowed(allows: dict[str, Any]) -> str:
     return safe("; ".join(parts))
 
 
-def _offers(told: dict[str, Any]) -> Iterator[Row]:
-    there = [one for one in told["runtimes"] if one["state"] != "missing"]
+def _offers(node: dict[str, Any]) -> Iterator[Row]:
+    there = [one for one in node["runtimes"] if one["state"] != "missing"]
     for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
         yield name, safe(runtime_words(one))
-    missing = [one["name"] for one in told["runtimes"] if one["state"] == "missing"]
+    missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
     if missing:
         yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
-    for one in told["endpoints"]:
+    for one in node["endpoints"]:
         yield "Endpoint", safe(endpoint_words(one))
 
 
@@ -106,5 +106,5 @@ def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
         yield "Problems:"
     for one in problems:
         yield f"  {safe(one['what'])}"
-        if told := advice(one):
-            yield f"    {told}"
+        if hint := advice(one):
+            yield f"    {hint}"

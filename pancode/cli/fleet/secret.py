@@ -36,9 +36,9 @@ def set_(node: Node, name: str, face: Json) -> None:
     from pancode.offline.login import set_secret
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    told = face.client().get(path_of("nodes", node))
-    words = set_secret(told["name"], told["target"], name, _value(face, node, name), os.environ)
-    face.show({"node": told["name"], "name": name, "said": words}, lambda: f"{told['name']}: {words}\n")
+    answer = face.client().get(path_of("nodes", node))
+    words = set_secret(answer["name"], answer["target"], name, _value(face, node, name), os.environ)
+    face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
 
 
 def _value(face: Face, node: str, name: str) -> bytes:

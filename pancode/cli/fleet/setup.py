@@ -87,9 +87,9 @@ def demo(
         count = offline.remove(os.environ, write=_narrator(face))
         face.show({"removed": count}, lambda: "" if count else "no demo is left here\n")
         return ExitCode.DONE
-    told = offline.play(os.environ, keep=keep, write=_narrator(face))
-    face.show(told, lambda: "")
-    return ExitCode.DONE if told["ok"] else ExitCode.INTERNAL
+    report = offline.play(os.environ, keep=keep, write=_narrator(face))
+    face.show(report, lambda: "")
+    return ExitCode.DONE if report["ok"] else ExitCode.INTERNAL
 
 
 def _narrator(face: Face) -> Callable[[str], None]:

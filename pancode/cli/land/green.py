@@ -44,7 +44,7 @@ def _row(row: dict[str, Any]) -> str:
 
 def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
     ends: list[dict[str, Any]] = []
-    refused = {run: told for run in runs if (told := _queued(client, run, body)) is not None}
+    refused = {run: refusal for run in runs if (refusal := _queued(client, run, body)) is not None}
     left = list(runs)
     try:
         while left:
@@ -73,7 +73,7 @@ def _queued(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | 
 def _end(client: Client, run: str) -> dict[str, Any]:
     while True:
         shape = client.get(path_of("runs", run, "brief"))
-        told: dict[str, Any] = shape["landing"] or {}
-        if told.get("status") != "waiting":
-            return told
+        landing: dict[str, Any] = shape["landing"] or {}
+        if landing.get("status") != "waiting":
+            return landing
         time.sleep(LOOK_S)

@@ -24,16 +24,16 @@ def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
     None: detached meanwhile.
     """
-    told = False
+    noted = False
     try:
         while True:
             shape: dict[str, Any] = client.get(path_of("runs", run))
             verifies = (shape["verification"] or {}).get("waits", False)
             if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
                 return shape
-            if not told:
+            if not noted:
                 face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
-            told = True
+            noted = True
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
         face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
@@ -56,8 +56,8 @@ def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str
         yes = str(refused.details.get("yes", ""))
         if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
             raise
-        said = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
-        return _land(client, run, {**body, **said})
+        flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+        return _land(client, run, {**body, **flags})
     except KeyboardInterrupt:
         call_off(face, run)
         raise
@@ -112,11 +112,11 @@ def call_off(face: Face, run: str) -> None:
     goes_on = f"not called off: it may still write into your tree.  look: pancode why {run}"
     client = Client(face.client().place, starts=False)
     try:
-        told = _asked(client, run)
+        landings = _asked(client, run)
     except (KeyboardInterrupt, PancodeError):
         face.note(goes_on)
         return
-    for one in told or [{"status": "called off"}]:
+    for one in landings or [{"status": "called off"}]:
         face.note(_called_off(one, goes_on))
 
 
@@ -125,12 +125,12 @@ def _asked(client: Client, run: str) -> list[dict[str, Any]]:
     for _ in range(
         BEHIND
     ):  # the question that was cut off may be a moment behind, also behind one that waited
-        told: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
+        landings: list[dict[str, Any]] = client.post(path_of("runs", run, "land", "cancel"), {"by": who()})[
             "landings"
         ]
-        if any(not one.get("queued") for one in told):
-            return told
-        waited = told or waited
+        if any(not one.get("queued") for one in landings):
+            return landings
+        waited = landings or waited
         time.sleep(0.2)
     return waited
 

@@ -52,8 +52,8 @@ def review(face: Json) -> int:
         if answer == "quit":
             break
         done.append(answer)
-    told = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
-    sys.stdout.write(f"reviewed {counted(len(done), 'result')} of {len(rows)}: {told}\n")
+    counts = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
+    sys.stdout.write(f"reviewed {counted(len(done), 'result')} of {len(rows)}: {counts}\n")
     return ExitCode.DONE
 
 
@@ -70,10 +70,10 @@ def _looked_up(client: Client, run: str) -> dict[str, Any]:
 def _page(shape: dict[str, Any]) -> str:
     """Without colours and without the change itself: for a pipe."""
     files = "".join(f"  file       {safe(name)}\n" for name in shape["files_changed"])
-    return f"{summary(shape)}{_told(shape)}{files}  pancode land {shape['run']}\n\n"
+    return f"{summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
-def _told(shape: dict[str, Any]) -> str:
+def _details(shape: dict[str, Any]) -> str:
     gates = shape.get("gates") or []
     lines = [f"  task       {safe(shape['task'])}"]
     lines += [f"  gate       {safe(one['name'])}: {_verdict(one)}" for one in gates]
@@ -90,7 +90,7 @@ def _verdict(gate: dict[str, Any]) -> str:
 def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:
     answer = safe_block(str(shape.get("answer") or "")[:MOST_ANSWER])
     head = paint(f"--- {place} ---", "bold", sys.stdout)
-    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_told(shape)}"
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{summary(shape)}{_details(shape)}"
 
 
 def _change(client: Client, run: str) -> str:
@@ -118,12 +118,12 @@ def _asked(face: Face, client: Client, run: str) -> str:
         if key in ("\x03", "\x04"):
             return "quit"
         try:
-            told = acts[key.lower()]() if key.lower() in acts else ""
+            outcome = acts[key.lower()]() if key.lower() in acts else ""
         except PancodeError as error:
             tell_error(error, as_json=False)
             continue
-        if told:
-            return told
+        if outcome:
+            return outcome
 
 
 def _key(question: str) -> str:

@@ -79,9 +79,9 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     from pancode.offline.login import keep_here
 
     keep_here(home_of(os.environ), name, _value(face, name))
-    told: dict[str, Any] = {"secret": name}
+    answer: dict[str, Any] = {"secret": name}
     such = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
-    face.show(told, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
+    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
 
 
 def _value(face: Face, name: str) -> str:

@@ -38,9 +38,9 @@ def console(stream: TextIO) -> Console:
 
 def drawn(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> str:
     drawing = console(stream)
-    with drawing.capture() as taken:
+    with drawing.capture() as capture:
         drawing.print(what, end="", soft_wrap=not wraps)
-    return taken.get()
+    return capture.get()
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:

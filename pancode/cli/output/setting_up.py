@@ -58,7 +58,7 @@ class SetUpTimer:
         for looks in count(1):
             if self._over.wait(LOOK_S):
                 return
-            said = ""
+            text = ""
             with suppress(PancodeError, NotRunningError, OSError, ValueError, KeyError):
-                said = self._line.look()
-            self._show(f"  {took(looks * LOOK_S)}{f'  set-up: {said}' if said else ''}")
+                text = self._line.look()
+            self._show(f"  {took(looks * LOOK_S)}{f'  set-up: {text}' if text else ''}")

@@ -14,14 +14,14 @@ class Snapshots:
     def __init__(self, face: Face, cwd: str) -> None:
         self._face = face
         self._mine = {str(folder) for folder in (Path(cwd), *Path(cwd).parents)} if cwd else set()
-        self._said = ""
+        self._last = ""
 
-    def show(self, told: dict[str, Any]) -> None:
-        for one in told.get("snapshots", []):
+    def show(self, answer: dict[str, Any]) -> None:
+        for one in answer.get("snapshots", []):
             words = taking(one["done"], one["of"])
-            if one["project"] in self._mine and words != self._said:
+            if one["project"] in self._mine and words != self._last:
                 self._face.note(words)
-                self._said = words
+                self._last = words
 
 
 def taking(done: int, of: int) -> str:

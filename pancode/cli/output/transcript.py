@@ -26,27 +26,27 @@ class TranscriptWriter:
     def __init__(self, runtime: str, show: Callable[[str], None]) -> None:
         self._runtime, self._show = runtime, show
         self._attempt: str | None = None
-        self._told: Transcript | None = None
+        self._transcript: Transcript | None = None
         self._bytes, self._shown = 0, False
         self._plain = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(self, attempt: str, data: bytes) -> None:
         if attempt != self._attempt:
             self.end()
-            self._attempt, self._told = attempt, transcript_of(self._runtime)
+            self._attempt, self._transcript = attempt, transcript_of(self._runtime)
         self._bytes += len(data)
-        told = self._told
-        self._hand_on(self._plain.decode(data) if told is None else told.feed(data))
+        transcript = self._transcript
+        self._hand_on(self._plain.decode(data) if transcript is None else transcript.feed(data))
 
     def end(self) -> None:
         """Prints the number of hidden events; where nothing could be read, the place of the raw bytes."""
-        if self._told is not None:
-            self._hand_on(self._told.end())
+        if self._transcript is not None:
+            self._hand_on(self._transcript.end())
             if self._bytes and not self._shown:
                 self._show(
                     "nothing in its output can be read as events; as it is: pancode runs logs --raw RUN\n"
                 )
-        self._told, self._bytes, self._shown = None, 0, False
+        self._transcript, self._bytes, self._shown = None, 0, False
 
     def _hand_on(self, text: str) -> None:
         if text:

@@ -27,8 +27,8 @@ def _names(
             if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
                 return []
             asked = {**query, "cwd": folder_here()} if here else query
-            told = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
-            return [str(one[key]) for one in told.get(what, [])]
+            answer = ask(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
+            return [str(one[key]) for one in answer.get(what, [])]
         except (PancodeError, KeyError, TypeError):
             return []
 

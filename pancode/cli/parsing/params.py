@@ -24,28 +24,28 @@ _LONGEST = 40
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
-def duration(said: str) -> int:
+def duration(value: str) -> int:
     """Milliseconds."""
-    text = said.strip().replace(" ", "")
+    text = value.strip().replace(" ", "")
     parts = _PART.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
-        raise typer.BadParameter(f"{said!r} is not a duration; write 90s, 15m or 1h30m")
+        raise typer.BadParameter(f"{value!r} is not a duration; write 90s, 15m or 1h30m")
     return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
 
-def money(said: str) -> str:
+def money(value: str) -> str:
     """USD as a decimal string."""
-    match = _MONEY.fullmatch(said.strip())
+    match = _MONEY.fullmatch(value.strip())
     if match is None:
-        raise typer.BadParameter(f"{said!r} is not an amount of USD; write 0.75 or 10")
+        raise typer.BadParameter(f"{value!r} is not an amount of USD; write 0.75 or 10")
     return match[1]
 
 
-def size_of(said: str) -> int:
+def size_of(value: str) -> int:
     """Bytes."""
-    match = _SIZE.fullmatch(said.strip())
+    match = _SIZE.fullmatch(value.strip())
     if match is None or len(match[0]) > _LONGEST:
-        raise typer.BadParameter(f"{said!r} is not a size; write 64MiB, 2GiB or 500KB")
+        raise typer.BadParameter(f"{value!r} is not a size; write 64MiB, 2GiB or 500KB")
     return round(float(match[1]) * _UNITS_BYTES[match[2]])
 
 
@@ -56,10 +56,10 @@ class Label(NamedTuple):
     value: str
 
 
-def label(said: str) -> Label:
-    key, equals, rest = said.partition("=")
+def label(value: str) -> Label:
+    key, equals, rest = value.partition("=")
     if not equals or not key or not rest:
-        raise typer.BadParameter(f"{said!r} is not KEY=VALUE, as in gpu=24g")
+        raise typer.BadParameter(f"{value!r} is not KEY=VALUE, as in gpu=24g")
     return Label(key, rest)
 
 
@@ -84,10 +84,10 @@ def inherits(other: Callable[..., Any], names: Collection[str], *, after: str) -
     def made(command: F) -> F:
         own = inspect.signature(command, eval_str=True)
         theirs = inspect.signature(other, eval_str=True).parameters
-        taken = [theirs[name] for name in theirs if name in names]
+        inherited = [theirs[name] for name in theirs if name in names]
         kept = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
         at = list(own.parameters).index(after) + 1
-        parameters = [*kept[:at], *taken, *kept[at:]]
+        parameters = [*kept[:at], *inherited, *kept[at:]]
         vars(command)["__signature__"] = own.replace(parameters=parameters)
         command.__annotations__ = {one.name: one.annotation for one in parameters}
         return command

@@ -105,10 +105,10 @@ def approve(
     later attempts exceed, or a permission of its agent). The audit records the approval.
     """
     client = face.client()
-    said: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
-    said |= {"with_commands": with_commands, "with_secret": with_secret, "call": call}
+    body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
+    body |= {"with_commands": with_commands, "with_secret": with_secret, "call": call}
     try:
-        done = client.post(path_of("runs", run, "approve"), said, LAND_S)
+        done = client.post(path_of("runs", run, "approve"), body, LAND_S)
     except KeyboardInterrupt:
         landings.call_off(face, run)
         raise
@@ -133,8 +133,8 @@ def deny(
 
     A call of a working agent is not let through: the agent goes on without it, with your words.
     """
-    told = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
-    face.show(told, lambda: f"{told['run']}  denied\n")
+    done = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
+    face.show(done, lambda: f"{done['run']}  denied\n")
 
 
 @app.verb(
@@ -156,22 +156,22 @@ def tell(
     no turn left, the words are kept until the run is continued, which --resume does. `pancode runs show` says
     what was delivered.
     """
-    told = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
-    if resume and not told["delivered"]:
+    done = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
+    if resume and not done["delivered"]:
         from pancode.cli.people import resuming
 
-        status = resuming.resume(face, told["run"])
+        status = resuming.resume(face, done["run"])
         if status is not None:
             return status
-        told = {**told, "state": "ended", "sent": False, "delivered": resuming.AT_A_TURN}
-    face.show(told, lambda: _told(told))
+        done = {**done, "state": "ended", "sent": False, "delivered": resuming.AT_A_TURN}
+    face.show(done, lambda: _delivery(done))
     return ExitCode.DONE
 
 
-def _told(told: dict[str, Any]) -> str:
-    if told["delivered"]:
-        return f"{told['run']}  told {told['delivered']}\n"
-    if told["sent"]:
-        return f"{told['run']}  sent: its agent gets it at its next turn\n"
-    kept = f"kept for: pancode runs continue {told['run']}"
-    return f"{told['run']}  not delivered, it is {told['state']}; {kept}\n"
+def _delivery(done: dict[str, Any]) -> str:
+    if done["delivered"]:
+        return f"{done['run']}  told {done['delivered']}\n"
+    if done["sent"]:
+        return f"{done['run']}  sent: its agent gets it at its next turn\n"
+    kept = f"kept for: pancode runs continue {done['run']}"
+    return f"{done['run']}  not delivered, it is {done['state']}; {kept}\n"

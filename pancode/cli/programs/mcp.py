@@ -55,9 +55,9 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
 
 
 def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> int:
-    told = {"file": str(change.file), "changed": change.needed and not dry_run, "diff": change.diff()}
+    answer = {"file": str(change.file), "changed": change.needed and not dry_run, "diff": change.diff()}
     if not change.needed:
-        face.show(told, lambda: f"{change.file} is as it should be\n")
+        face.show(answer, lambda: f"{change.file} is as it should be\n")
         return ExitCode.DONE
     face.note(safe_block(change.diff()))
     if not dry_run:
@@ -65,5 +65,5 @@ def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> i
             return ExitCode.REFUSED
         change.write()
     words = "would be changed" if dry_run else "changed; start the program anew"
-    face.show(told, lambda: f"{change.file} {words}\n")
+    face.show(answer, lambda: f"{change.file} {words}\n")
     return ExitCode.DONE

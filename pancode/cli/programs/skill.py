@@ -63,9 +63,9 @@ def _changed(face: Face, top: Path, install: bool, asked: tuple[bool, bool]) -> 
     dry_run, yes = asked
     needed = [one for one in changes(top, install=install) if one.needed]
     listed: list[dict[str, Any]] = [{"file": str(one.file), "diff": one.diff()} for one in needed]
-    told = {"changes": listed, "changed": bool(needed) and not dry_run}
+    answer = {"changes": listed, "changed": bool(needed) and not dry_run}
     if not needed:
-        face.show(told, lambda: "all is as it should be\n")
+        face.show(answer, lambda: "all is as it should be\n")
         return ExitCode.DONE
     for one in needed:
         face.note(
@@ -77,7 +77,7 @@ def _changed(face: Face, top: Path, install: bool, asked: tuple[bool, bool]) -> 
         for one in needed:
             one.make()
     done = "would be changed" if dry_run else "changed"
-    face.show(told, lambda: "".join(f"{one.file} {done}\n" for one in needed))
+    face.show(answer, lambda: "".join(f"{one.file} {done}\n" for one in needed))
     return ExitCode.DONE
 
 

@@ -28,13 +28,13 @@ from pancode.errors import ExitCode, UsageError
 
 app = Commands()
 
-_SAID = (
+_OPTIONS = (
     *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
     *("budget", "on_lost", "attempts", "verify_retries", "verify_on", "wrap_up", "network"),
     *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
     "max_disk",
 )
-_MEANT = ("priority", "told_only", "untested", "secret_files", "land", "ask")
+_TRUTHY = ("priority", "told_only", "untested", "secret_files", "land", "ask")
 """Of these, what is not said and what is false is the same."""
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
@@ -232,8 +232,8 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
 
 def said(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a dispatch as the API's body; `given` may have fewer of them."""
-    body = {name: given[name] for name in _SAID if given.get(name) is not None}
-    body |= {name: given[name] for name in _MEANT if given.get(name)}
+    body = {name: given[name] for name in _OPTIONS if given.get(name) is not None}
+    body |= {name: given[name] for name in _TRUTHY if given.get(name)}
     preset = _preset(given.get("preset"))
     if preset is not None:
         body["preset"] = preset
@@ -296,15 +296,15 @@ def _travels(report: dict[str, Any]) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
     lines += [f"tokens of the first call, about: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
-    taken = report["snapshot"]
-    if taken is not None:
-        lines.append(f"snapshot of {report['project']}: {len(taken['changed'])} changed files")
+    preview = report["snapshot"]
+    if preview is not None:
+        lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {safe(report['folder'])}"] if report["folder"] else []
-        lines += [f"untracked, would travel: {safe(name)}" for name in taken["untracked"][:20]]
+        lines += [f"untracked, would travel: {safe(name)}" for name in preview["untracked"][:20]]
         lines += (
-            [f"and {len(taken['untracked']) - 20} more untracked"] if len(taken["untracked"]) > 20 else []
+            [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
         )
-        lines += [f"warning: {safe(text)}" for text in taken["warnings"]]
+        lines += [f"warning: {safe(text)}" for text in preview["warnings"]]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -38,9 +38,9 @@ def events(
     """The newest events of the fleet, oldest first. With --json each is one object on one line."""
     wanted = {"run": run, "node": node, "kind": kind}
     client = face.client()
-    query = {name: said for name, said in wanted.items() if said is not None}
+    query = {name: value for name, value in wanted.items() if value is not None}
     try:
-        for event in _told(face, client, {**query, "tail": number}, follow):
+        for event in _stream(face, client, {**query, "tail": number}, follow):
             if event.kind == "reset":
                 face.note("some events are missing here: they are not kept any more")
             else:
@@ -50,7 +50,7 @@ def events(
     return ExitCode.DONE
 
 
-def _told(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
+def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
     """Events; while they are followed, over restarts of the coordinator, without a gap that is not told."""
     if not follow:
         yield from client.events("GET", "/v1/events", query={**query, "end": 1})
@@ -98,8 +98,8 @@ def changes(
 
 
 def _line(one: dict[str, Any]) -> str:
-    told = "  ".join(
-        f"{name}={safe(str(said))}" for name, said in one["data"].items() if said not in (None, "")
+    fields = "  ".join(
+        f"{name}={safe(str(value))}" for name, value in one["data"].items() if value not in (None, "")
     )
     about = " ".join(safe(name) for name in (one["run"], one["node"]) if name)
-    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {told}\n"
+    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {fields}\n"

@@ -44,15 +44,15 @@ def logs(
             "--offset counts in one stream", fix=f"pancode runs logs {run} --stream out --offset {offset}"
         )
     client = face.client()
-    told = client.get(path_of("runs", run, "brief"))
+    brief = client.get(path_of("runs", run, "brief"))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | TranscriptWriter] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json):
-        sinks["out"] = story_for(told["runtime"], Sink(sys.stdout, dim=MARK)) or sinks["out"]
+        sinks["out"] = story_for(brief["runtime"], Sink(sys.stdout, dim=MARK)) or sinks["out"]
     if follow:
-        return _follow(face, client, (told["run"], attempt, offset), sinks)
+        return _follow(face, client, (brief["run"], attempt, offset), sinks)
     for one, sink in sinks.items():
-        _copy(face, client, (told["run"], one, attempt), offset, sink)
+        _copy(face, client, (brief["run"], one, attempt), offset, sink)
     return ExitCode.DONE
 
 

@@ -108,8 +108,8 @@ def info(face: Json) -> None:
 def _counts(answer: dict[str, Any]) -> str:
     numbers = ("waiting", "started", "finished", "failed")
     queues = [(safe(q["name"]), *(q[number] for number in numbers)) for q in answer["queues"]]
-    said = ("hostname", "state", "last_heartbeat")
-    workers = [(safe(w["name"]), *(safe(w[word] or "-") for word in said)) for w in answer["workers"]]
+    fields = ("hostname", "state", "last_heartbeat")
+    workers = [(safe(w["name"]), *(safe(w[word] or "-") for word in fields)) for w in answer["workers"]]
     text = table(("QUEUE", "WAITING", "STARTED", "FINISHED", "FAILED"), queues)
     return text + "\n" + table(("WORKER", "HOST", "STATE", "LAST HEARTBEAT"), workers)
 

@@ -64,9 +64,9 @@ def _verify(face: Face) -> int:
     answer = face.client().get("/v1/audit/verify")
     passed = answer["verdict"] == "PASS"
     words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
-    held = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
+    signed = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
     newest = f", the newest is {answer['head'][:16]}"
-    more = f"{held}{newest}" if passed else f"; entry {answer['entry']}: {answer['why']}"
+    more = f"{signed}{newest}" if passed else f"; entry {answer['entry']}: {answer['why']}"
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 

@@ -148,11 +148,11 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
     """The runs that it goes on from, and those that go on from it."""
-    told = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
     for one in run["told"]:
         how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
-        told.append(("told", f"{one['text']} ({one['by']}; {how})"))
-    return [*told, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
+        rows.append(("told", f"{one['text']} ({one['by']}; {how})"))
+    return [*rows, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 
 def _calls(run: dict[str, Any]) -> str:
@@ -163,11 +163,11 @@ def _calls(run: dict[str, Any]) -> str:
         return f"subscription, not metered: {counted(calls['requests'], 'connection')}, {went}"
     notes = [f"{calls[name]} {name}" for name in ("failed", "refused", "unread") if calls[name]]
     notes += ["the last one to wrap up"] if calls.get("wrap_up") else []
-    told = f" ({', '.join(notes)})" if notes else ""
-    through = f"{calls['requests']} through the model gateway{told}"
-    said = f"; the runtime says {_tokens(claimed)}" if claimed else ""
+    details = f" ({', '.join(notes)})" if notes else ""
+    through = f"{calls['requests']} through the model gateway{details}"
+    reported = f"; the runtime says {_tokens(claimed)}" if claimed else ""
     waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls.get("waited_ms") else ""
-    return f"{through}: {_tokens(run['usage'])}{said}{waited}"
+    return f"{through}: {_tokens(run['usage'])}{reported}{waited}"
 
 
 def _tokens(usage: dict[str, Any]) -> str:

@@ -83,7 +83,7 @@ def add(
     if on_push is not None:
         body["on_push"] = [_repo(on_push[0]), on_push[1]]
     answer = face.client(works=not given["dry_run"]).post("/v1/schedules", body)
-    _told(face, answer)
+    _show(face, answer)
 
 
 def _zone() -> str:
@@ -129,7 +129,7 @@ def ls(face: Json) -> None:
 @schedule.verb("show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """One schedule with its next five times and its last firings."""
-    _told(face, face.client().get(path_of("schedules", name)))
+    _show(face, face.client().get(path_of("schedules", name)))
 
 
 @schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
@@ -137,19 +137,19 @@ def pause(
     name: Name, *, reason: Annotated[str, option("In words, for others.", "WORDS")] = "", face: Json
 ) -> None:
     """Fire no more until it is resumed; what runs goes on."""
-    _told(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
+    _show(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
 
 
 @schedule.verb("resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Let a paused schedule fire again; times that passed during the pause are left out."""
-    _told(face, face.client().post(path_of("schedules", name, "resume"), {"by": who()}))
+    _show(face, face.client().post(path_of("schedules", name, "resume"), {"by": who()}))
 
 
 @schedule.verb("run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, also when it is paused; its times stay as they are."""
-    _told(face, face.client(works=True).post(path_of("schedules", name, "run"), {"by": who()}))
+    _show(face, face.client(works=True).post(path_of("schedules", name, "run"), {"by": who()}))
 
 
 @schedule.verb("rm", "pancode schedule rm nightly")
@@ -159,7 +159,7 @@ def rm(name: Name, face: Json) -> None:
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 
 
-def _told(face: Face, answer: dict[str, Any]) -> None:
+def _show(face: Face, answer: dict[str, Any]) -> None:
     for line in warned(answer):
         face.note(line)
     face.show(answer, lambda: shown(answer))

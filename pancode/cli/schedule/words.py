@@ -42,8 +42,8 @@ def shown(one: dict[str, Any]) -> str:
         for f in one["firings"]
     ]
     head = (at_head(), "STATE", "BEGAN", "ON", "WHY")
-    told = table(head, rows, toned=("STATE",)) if rows else ""
-    return "".join(f"{line}\n" for line in lines) + told
+    firings = table(head, rows, toned=("STATE",)) if rows else ""
+    return "".join(f"{line}\n" for line in lines) + firings
 
 
 def warned(one: dict[str, Any]) -> list[str]:

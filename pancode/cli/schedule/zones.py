@@ -15,8 +15,8 @@ _FOLDER = "zoneinfo/"
 
 def local_zone(environ: Mapping[str, str]) -> str:
     """A name such as Europe/Berlin; UTC where the machine does not say one that is known."""
-    said = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2]
-    return next((name for name in (said, _linked(), _written()) if name and _is_known(name)), "UTC")
+    given = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2]
+    return next((name for name in (given, _linked(), _written()) if name and _is_known(name)), "UTC")
 
 
 def _linked() -> str:

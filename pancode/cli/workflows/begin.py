@@ -50,8 +50,8 @@ def awaited(face: Face, answer: dict[str, Any], *, detach: bool, land_last: bool
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """The options that are about the whole workflow."""
     named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
-    said = {key: given[name] for name, key in named.items() if given.get(name) is not None}
-    return said | {name: True for name in ("fail_fast", "partial") if given.get(name)}
+    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
+    return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
 
 
 def planned(answer: dict[str, Any]) -> str:

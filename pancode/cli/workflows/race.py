@@ -70,9 +70,9 @@ def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By name of their step, what each of those who race has for itself. UsageError."""
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:
-        said_so = "nobody is named who could race" if not lists else "a race is between one kind of thing"
+        problem = "nobody is named who could race" if not lists else "a race is between one kind of thing"
         raise UsageError(
-            said_so, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+            problem, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
         )
     if not lists:
         return {str(number): {} for number in range(1, given["best_of"] + 1)}

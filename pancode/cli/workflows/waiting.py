@@ -85,7 +85,7 @@ class Results:
 
     def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
         self._face, self._client, self._row = face, client, row
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def tell(self, shape: dict[str, Any]) -> None:
         if self._face.as_json:
@@ -93,11 +93,11 @@ class Results:
         wide = max(len(step["name"]) for step in shape["steps"])
         for step in shape["steps"]:
             for run in ended_runs(step):
-                if run not in self._told:
-                    self._told.add(run)
+                if run not in self._reported:
+                    self._reported.add(run)
                     self._say(self._of_run(step["name"].ljust(wide), run))
-            if step["state"] in OVER and not step["run"] and step["name"] not in self._told:
-                self._told.add(step["name"])
+            if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
+                self._reported.add(step["name"])
                 self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
 
     def _of_run(self, name: str, run: str) -> str:

@@ -119,10 +119,10 @@ class DispatchEntry(KebabPart):
     def dispatch(self) -> dict[str, Any]:
         """The API's body: only the fields that the file sets."""
         names = DispatchEntry.model_fields.keys() - {"no_verify"}
-        said = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
+        fields = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
         if self.no_verify:
-            said["verify"] = []
-        return {_OF_API.get(name, name): value for name, value in said.items()}
+            fields["verify"] = []
+        return {_OF_API.get(name, name): value for name, value in fields.items()}
 
 
 _OF_API = {
@@ -141,10 +141,10 @@ class TaskEntry(DispatchEntry):
     files: Paths = ()
 
     def dispatch(self) -> dict[str, Any]:
-        said = super().dispatch()
+        fields = super().dispatch()
         if self.argv is not None:
-            said["argv"] = list(self.argv)
-        return {"task": self.task, **said}
+            fields["argv"] = list(self.argv)
+        return {"task": self.task, **fields}
 
 
 class VerdictEntry(Part):

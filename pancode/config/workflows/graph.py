@@ -74,12 +74,12 @@ class StepGraph:
 
     def _check_cycles(self) -> None:
         """Each ring of steps is one problem, at the step that is written first."""
-        told: set[str] = set()
+        reported: set[str] = set()
         for name, step in self._steps.items():
-            if name in told or name not in self.ancestors(name):
+            if name in reported or name not in self.ancestors(name):
                 continue
             ring = {one for one in self._steps if one in self.ancestors(name) and name in self.ancestors(one)}
-            told |= ring
+            reported |= ring
             self._problems.add(
                 f"{step.key}.needs",
                 f"steps wait for each other: {' -> '.join(_path(name, self._steps))}",
@@ -111,22 +111,22 @@ class StepGraph:
             self._problems.add(f"{key}.back-to", f"step {step.name} cannot go back to {back}", why, fix)
 
     def _check_until(self, step: PlacedStep, text: str) -> None:
-        key, verdict, said = f"{step.key}.until", step.entry.verdict, until_of(text)
-        if said is None:
+        key, verdict, condition = f"{step.key}.until", step.entry.verdict, until_of(text)
+        if condition is None:
             self._problems.add(
                 key, f"step {step.name}: until cannot be read: {text!r}", "no code is run here", _WRITE_UNTIL
             )
         elif verdict is None:
-            fix = f"verdict: {{schema: {{{said[0]}: [{said[1]}, ...]}}}}"
+            fix = f"verdict: {{schema: {{{condition[0]}: [{condition[1]}, ...]}}}}"
             why = "a verdict is a file that the step must write, checked against its schema"
             self._problems.add(key, f"step {step.name} has until and no verdict", why, fix)
-        elif said[0] not in verdict.fields:
-            near = nearest(said[0], verdict.fields) or ", ".join(verdict.fields)
-            what = f"step {step.name}: the verdict has no field {said[0]!r}"
+        elif condition[0] not in verdict.fields:
+            near = nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
+            what = f"step {step.name}: the verdict has no field {condition[0]!r}"
             self._problems.add(key, what, fix=f"its schema has {near}")
-        elif said[1] not in verdict.fields[said[0]]:
-            what = f"step {step.name}: {said[0]} is never {said[1]!r}"
-            self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[said[0]])}")
+        elif condition[1] not in verdict.fields[condition[0]]:
+            what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
+            self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
 
     def _check_templates(self, step: PlacedStep) -> None:
         key = f"{step.key}.task"

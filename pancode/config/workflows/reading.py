@@ -53,9 +53,9 @@ def check_workflow(
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
-    told = FileProblems(document)
-    told.found += wrong
-    return _FileReading(document, told, flags or {}).checked(name)
+    file_problems = FileProblems(document)
+    file_problems.found += wrong
+    return _FileReading(document, file_problems, flags or {}).checked(name)
 
 
 def _unless_unencodable(text: str, place: str) -> None:
@@ -74,10 +74,10 @@ class _FileReading:
         self._flags = dict(flags)
 
     def checked(self, name: str) -> CheckedWorkflow:
-        steps_said = self._data.get("steps")
-        kind = "batch" if steps_said is None else "chain" if isinstance(steps_said, list) else "graph"
+        declared = self._data.get("steps")
+        kind = "batch" if declared is None else "chain" if isinstance(declared, list) else "graph"
         head = self._head()
-        steps = self._batch(head) if kind == "batch" else self._graph(head, steps_said)
+        steps = self._batch(head) if kind == "batch" else self._graph(head, declared)
         if not steps and not self._problems.found:
             what = "no step is written here" if kind != "batch" else "no task is written here"
             self._problems.add("", what, fix="tasks: [...] for a batch, steps: [...] for a chain")
@@ -102,9 +102,9 @@ class _FileReading:
         return head
 
     def _body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
-        said = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
+        settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
         stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
-        return {"kind": kind, "name": name, "steps": steps, **said, **stagger}
+        return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
     def _written(self, key: str) -> Mapping[str, object]:
         """The value below a key, by name or number."""
@@ -201,7 +201,7 @@ class _FileReading:
         entry = step.entry
         until = until_of(entry.until) if entry.until is not None else None
         verdict = entry.verdict
-        said = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
+        verdict_json = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
         return _step(
             step.name,
             _over(defaults, entry.dispatch()),
@@ -209,7 +209,7 @@ class _FileReading:
             files=list(entry.files),
             until=None if until is None else {"field": until[0], "equals": until[1]},
             max=entry.max or 1,
-            verdict=said,
+            verdict=verdict_json,
             back_to=entry.back_to,
         )
 
@@ -227,10 +227,10 @@ def _step(name: str, dispatch: Json, **more: Any) -> Json:
     return {"name": name, "dispatch": dispatch, **plain, **more}
 
 
-def _over(below: Json, said: Json) -> Json:
+def _over(below: Json, above: Json) -> Json:
     """The upper fields replace the lower ones; labels of both are kept."""
-    require = {**below.get("require", {}), **said.get("require", {})}
-    return {**below, **said, **({"require": require} if require else {})}
+    require = {**below.get("require", {}), **above.get("require", {})}
+    return {**below, **above, **({"require": require} if require else {})}
 
 
 def _texts(dispatch: Json) -> list[str]:

@@ -43,8 +43,8 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
         known = rows.known(work)
         must_be_free(known, made.name, now)
         rows.keep(work, made, stale(known, now))
-        told = {"scopes": list(scopes), "expires": iso(expires), "item": item, "by": by}
-        work.audit("trust", "info", "token made", run, token=made.name, **told)
+        detail = {"scopes": list(scopes), "expires": iso(expires), "item": item, "by": by}
+        work.audit("trust", "info", "token made", run, token=made.name, **detail)
     return {**shape(made), "token": secret}
 
 
@@ -75,8 +75,8 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
             raise not_found("token", name, known, "pancode token ls")
         rows.forget(work, name)
         paused = pause_of_token(work, name)
-        told: dict[str, object] = {"paused": paused} if paused else {}
-        work.audit("trust", "info", "token revoked", None, token=name, by=by, **told)
+        detail: dict[str, object] = {"paused": paused} if paused else {}
+        work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
         return paused
 
 

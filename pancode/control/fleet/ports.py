@@ -99,7 +99,7 @@ class Hands(Protocol):
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
 
-    def this_machine(self, taken: frozenset[str]) -> Node:
+    def this_machine(self, used: frozenset[str]) -> Node:
         """This machine, ready for the inventory, under a name that is not taken."""
 
     def check_direct(self, names: list[str]) -> None:

@@ -151,11 +151,11 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
         provider=provider_of(run, node),
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
-        retry_ms=_told(run, attempt),
+        retry_ms=_asked_wait_ms(run, attempt),
     )
 
 
-def _told(run: Run, attempt: Attempt | None) -> int:
+def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
     """The wait that the provider's rate limit asks for, in milliseconds; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0

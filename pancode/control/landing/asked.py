@@ -105,14 +105,14 @@ def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: 
         old = tx.get(Run, settled)
     if old is None or old.landed is not None:
         return
-    told = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
-    _signal(core, settled, landed(told, way), LandingOver(told, by=way.by))
+    updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
+    _signal(core, settled, landed(updated, way), LandingOver(updated, by=way.by))
 
 
 def _refused(error: PancodeError) -> dict[str, Any]:
     report = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
-    told = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
-    return {**report, **told, "held": int(error.details.get("held", "0"))}
+    detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
+    return {**report, **detail, "held": int(error.details.get("held", "0"))}
 
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:

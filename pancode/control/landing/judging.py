@@ -49,8 +49,8 @@ class LandingJudge:
     def _deciding(self, merged: Merged) -> list[Conflict]:
         commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
         asked = () if self.asked.with_commands else merged.files
-        told = ((name, why_it_decides(name, commands)) for name in asked)
-        return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in told if why]
+        reasons = ((name, why_it_decides(name, commands)) for name in asked)
+        return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in reasons if why]
 
     def _secrets(self) -> list[Conflict]:
         found = self.run.result.get("exposed")
@@ -84,10 +84,10 @@ class LandingJudge:
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
             return LandingGates(False, f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}")
-        told = run.result
+        data = run.result
         return LandingGates(
             True,
-            f"passed on the merged tree: {gate_id} on {told.get('node')}, isolation {told.get('isolation')}",
+            f"passed on the merged tree: {gate_id} on {data.get('node')}, isolation {data.get('isolation')}",
         )
 
 

@@ -167,11 +167,11 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
         LandStatus.GATE_FAILED: f"{look}; without its gates: pancode land --no-gates {run.id}",
         LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",
     }
-    held = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}
+    details = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}
     return WorkspaceError(
         f"{run.id} was not landed: {status}",
         why=why or (report.gate.detail if report.gate else ""),
         fix=fixes.get(status, f"{look}; or let an agent settle it: pancode land {run.id} --resolve"),
         code=status.value.replace(" ", "_"),
-        details=held if status is LandStatus.HELD else None,
+        details=details if status is LandStatus.HELD else None,
     )

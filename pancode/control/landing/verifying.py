@@ -99,10 +99,10 @@ class Verifications:
             other = replace(other, terms=terms)
             unfit = {v.node.name: misfit(other, v) for v in core.views(work.tx) if v.node.removed is None}
             if all(unfit.values()):
-                told = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
-                why = f"its gates passed on {own}; no other node can run them: {told or 'there is none'}"
+                reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
+                why = f"its gates passed on {own}; no other node can run them: {reasons or 'there is none'}"
                 return VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
-            core.ports.depot.begin_at(other.id, _taken(run, commit))
+            core.ports.depot.begin_at(other.id, _snapshot_of(run, commit))
             admit(work, other)
             work.signal(run, VerificationBegun(other.id, on))
         rounds.act(core)
@@ -115,7 +115,7 @@ class Verifications:
                 work.signal(found, signal)
 
 
-def _taken(run: Run, commit: str) -> SnapshotTaken:
+def _snapshot_of(run: Run, commit: str) -> SnapshotTaken:
     base, where = run.workspace.get("base"), run.workspace
     return SnapshotTaken(
         repo=str(where["repo"]),

@@ -59,8 +59,8 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     if beat.fleet != core.fleet or beat.node != node.tag:
         return
     if not _possible(core, beat):
-        said = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
-        raise_alarm(core, node, "heartbeat", "impossible", said)
+        claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
+        raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
     if clones.look(core, node, beat):
         return
@@ -150,7 +150,7 @@ def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
         edit(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or beat.control_seen > node.control_seq:
-                _say_anew(work, other)
+                _renumber(work, other)
     if behind:
         core.live.contacts.raised[beat.node] = core.live.contacts.raised.get(beat.node, 0) + 1
         core.enter(epoch)
@@ -162,7 +162,7 @@ def _caught_up(node: Node, beat: Heartbeat) -> Node:
     return replace(node, epoch_seen=seen, control_seq=number)
 
 
-def _say_anew(work: Work, node: Node) -> None:
+def _renumber(work: Work, node: Node) -> None:
     """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return

@@ -128,18 +128,18 @@ def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Enve
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
-def _events(work: Work, node: Node, told: Events) -> None:
-    if told.fleet != work.core.fleet or told.node != node.tag:
+def _events(work: Work, node: Node, batch: Events) -> None:
+    if batch.fleet != work.core.fleet or batch.node != node.tag:
         return
-    for identity, events in groupby(told.events, lambda event: event.identity):
+    for identity, events in groupby(batch.events, lambda event: event.identity):
         case = work.case_of(identity)
         if case is None:
             continue
         if not _is_its_own(node, case.fence):
             _alarm(work, node, case.fence)
             continue
-        said = (NodeSaid(event.seq, event.body, event.wall_ms) for event in events)
-        work.apply(decide(case, *said))
+        signals = (NodeSaid(event.seq, event.body, event.wall_ms) for event in events)
+        work.apply(decide(case, *signals))
 
 
 def _alarm(work: Work, node: Node, fence: Fence) -> None:

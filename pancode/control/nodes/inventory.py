@@ -43,7 +43,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         node = _known(work.tx, name)
         if node.public_key == key.text():
             return node
-        _refuse_twin(work.tx, node, key)
+        _refuse_duplicate(work.tx, node, key)
         if node.tag is not None:
             work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
             keyring.end(work.tx, name, node.public_key, core.wall_ms())
@@ -56,7 +56,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         return enrolled
 
 
-def _refuse_twin(tx: Transaction, node: Node, key: PublicKey) -> None:
+def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
     """One machine has one name: under two, removing the one would end the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
@@ -97,10 +97,10 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
 def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None) -> None:
     """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
     what = "login opened" if outcome is None else "login ended"
-    told = {} if outcome is None else {"outcome": outcome}
+    detail = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
-        work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **told)
+        work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **detail)
 
 
 def _changed(work: Work, node: Node, changed: Node) -> Node:

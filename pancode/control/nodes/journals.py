@@ -31,8 +31,8 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
                 _compare(work, fence, named.get(str(identity_of(fence))), inventory.at)
         for entry in inventory.entries:
             _strange(work, node, entry, strays)
-    told = core.live.journals.inventories.get(inventory.node)
-    if told is None or not inventory.at.is_past(told[0]):
+    last = core.live.journals.inventories.get(inventory.node)
+    if last is None or not inventory.at.is_past(last[0]):
         core.live.journals.inventories[inventory.node] = (inventory.at, inventory.nonce)
         _keep_strays(core, inventory.node, strays)
 

@@ -47,13 +47,13 @@ def beat(core: Core) -> None:
 
 def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
     """`now`: the time, and the number up to which every control message is dealt with."""
-    heard = core.live.contacts.heard.get(node.tag or "")
+    last = core.live.contacts.heard.get(node.tag or "")
     message = Beat(
         fleet=core.fleet,
         node=node.tag or "",
         seq=core.live.beats.seq,
         time=now[0],
-        answers=heard.heartbeat.nonce if heard else None,
+        answers=last.heartbeat.nonce if last else None,
         cursors=cursors,
         control_floor=now[1],
     )
@@ -67,7 +67,7 @@ def flush_controls(core: Core) -> None:
     is new: in a busy fleet hundreds wait for the next heartbeat.
     """
     boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
-    seen = {tag: heard.heartbeat.control_seen for tag, heard in core.live.contacts.heard.items()}
+    seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.heard.items()}
     if seen == outbox.seen and boot < outbox.due_ms:
         waiting = _new_controls(core)
     else:
@@ -88,9 +88,9 @@ def _new_controls(core: Core) -> list[ControlMessage]:
 
 def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
     with core.ports.ledger.transaction() as tx:
-        taken = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
+        removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
         waiting = tx.find(ControlMessage)
-    for message in taken:
+    for message in removed:
         core.live.outbox.sent_ms.pop(_sent_key(message), None)
     return waiting
 

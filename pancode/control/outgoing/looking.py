@@ -37,9 +37,9 @@ def deliveries(core: Core, target: str, limit: int) -> list[DeliveryShape]:
 
 def troubles(core: Core, rules: NotifyRules) -> list[str]:
     """Channels and webhooks whose last message did not arrive, in words."""
-    told = [f"notices to {c['channel']}: {c['trouble']}" for c in channels(core, rules) if c["trouble"]]
-    told += [f"webhook {w['webhook']}: {w['trouble']}" for w in webhooks(core) if w["trouble"]]
-    return told + [f"a rule of notices names the channel {one}, which is none" for one in rules.strangers()]
+    lines = [f"notices to {c['channel']}: {c['trouble']}" for c in channels(core, rules) if c["trouble"]]
+    lines += [f"webhook {w['webhook']}: {w['trouble']}" for w in webhooks(core) if w["trouble"]]
+    return lines + [f"a rule of notices names the channel {one}, which is none" for one in rules.strangers()]
 
 
 def delivery(one: Delivery) -> DeliveryShape:

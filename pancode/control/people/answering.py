@@ -39,15 +39,15 @@ def items(core: Core) -> list[InboxShape]:
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
-    told = [item_of(run, action) for run, action in found if run is not None]
-    return [inbox_shape(item) for item in sorted(told, key=lambda item: (item.since_ms, item.id))]
+    inbox = [item_of(run, action) for run, action in found if run is not None]
+    return [inbox_shape(item) for item in sorted(inbox, key=lambda item: (item.since_ms, item.id))]
 
 
-def answer(core: Core, around: Surroundings, run: Run, said: str, by: str) -> Dispatched:
+def answer(core: Core, around: Surroundings, run: Run, reply: str, by: str) -> Dispatched:
     """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster."""
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
-    words = answer_of(run, said)
+    words = answer_of(run, reply)
     return continue_run(core, around, run, answered(run, words), by, answers=words)
 
 

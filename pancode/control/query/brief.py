@@ -146,8 +146,8 @@ def _unknown(runs: int) -> Iterator[BriefLine]:
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
     """Landings that the feed has, each run once."""
-    told = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
-    for name in dict.fromkeys(event.run for event in reversed(told) if event.data.get("commit")):
+    landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
+    for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None
         if run is not None and run.landed:
             yield _line(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")

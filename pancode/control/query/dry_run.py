@@ -18,13 +18,13 @@ def report(judged: JudgedDispatch) -> Json:
     admitted = all(v.passed or (asks and v.lifts) for v in judged.verdicts)
     places = [place.text for place in judged.untested]
     notes = [*judged.outranked, *judged.notes]
-    told = {"untested": places, "costly_test": judged.costly, "notes": notes}
+    remarks = {"untested": places, "costly_test": judged.costly, "notes": notes}
     return {
         "dry_run": True,
         "admitted": admitted,
         "asks": asks,
         "gates": gates,
-        **told,
+        **remarks,
         **_plan(judged.resolution),
     }
 

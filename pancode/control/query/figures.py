@@ -96,8 +96,8 @@ def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, f
         _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
         *(_one(name, value) for name, value in process.items()),
     ]
-    told = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
-    return [*own, *told, *mine]
+    rest = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
+    return [*own, *rest, *mine]
 
 
 def _one(name: str, value: float, **labels: str) -> Sample:
@@ -109,9 +109,9 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
         if state is not NodeState.REMOVED:
             yield _one("pancode_nodes", sum(node["state"] == state for node in nodes), state=state)
     for node in nodes:
-        name, told = node["name"], {"version": node["version"] or "", "isolation": node["isolation"] or ""}
+        name, labels = node["name"], {"version": node["version"] or "", "isolation": node["isolation"] or ""}
         yield _one("pancode_node_up", node["state"] in HEARD, node=name)
-        yield _one("pancode_node_info", 1, node=name, state=node["state"], **told)
+        yield _one("pancode_node_info", 1, node=name, state=node["state"], **labels)
         yield _one("pancode_node_slots", node["slots"]["total"], node=name)
         yield _one("pancode_node_slots_used", node["slots"]["used"], node=name)
         yield _one("pancode_node_problems", len(node["problems"]), node=name)

@@ -47,8 +47,8 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         nodes = [_node(core, tx, view, since) for view in views]
-        told = {name: tx.get(Setting, name) for name in ("paused", "draining")}
-    own = {name: str(setting.value) if setting is not None else None for name, setting in told.items()}
+        settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
+    own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
         "fleet": core.fleet,
         "epoch": core.epoch,
@@ -85,15 +85,17 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
-    heard = [(node.name, core.view_of(node).heard) for node in nodes]
-    return [line for name, one in heard if one is not None for line in _wall_lines(name, one.heartbeat.facts)]
+    heartbeats = [(node.name, core.view_of(node).heard) for node in nodes]
+    return [
+        line for name, one in heartbeats if one is not None for line in _wall_lines(name, one.heartbeat.facts)
+    ]
 
 
 def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
     wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
-    told = apart([one.model_dump() for one in (wall, *problems)])
-    return [{"node": name, "ok": True, **one} for one in told]
+    lines = apart([one.model_dump() for one in (wall, *problems)])
+    return [{"node": name, "ok": True, **one} for one in lines]
 
 
 def known_node(tx: Transaction, name: str) -> Node:
@@ -153,12 +155,12 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
     what cannot be so any more.
     """
     probed = view.node.facts.get("clock_skew_ms")
-    told = round(probed / 1000, 1) if isinstance(probed, int) else None
+    measured = round(probed / 1000, 1) if isinstance(probed, int) else None
     if beat is None or beat.echo is None or beat.echo.epoch != core.epoch:
-        return told
+        return measured
     then_ms = core.wall_ms() - (core.now().ms - beat.echo.ms)
     seen = (beat.facts.wall_ms - then_ms) / 1000
-    return skew_within(told, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
+    return skew_within(measured, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
 
 
 def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:

@@ -71,7 +71,7 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     ref = ModelRef(node, endpoint.name, model.id)
     billions = None if model.parameters is None else model.parameters / 10**9
     tiered = tier_of(ref, billions, model.ctx_usable, tiers)
-    told = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
+    place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    return cast(ModelShape, {**told, **tier, **apart(model.model_dump(mode="json")), **passport})
+    return cast(ModelShape, {**place, **tier, **apart(model.model_dump(mode="json")), **passport})

@@ -52,12 +52,12 @@ def usd(amount: Decimal) -> str:
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     """A ceiling of a file that is not the one in force must not look as if it were."""
-    told = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
+    note = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling
-        return [] if same else [f"{told}; it counts after: pancode budget unset"]
+        return [] if same else [f"{note}; it counts after: pancode budget unset"]
     if configured.ceiling != core.rules.ceiling_usd:
-        return [f"{told}; it counts after: pancode fleet down, pancode fleet up"]
+        return [f"{note}; it counts after: pancode fleet down, pancode fleet up"]
     return []
 
 

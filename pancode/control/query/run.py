@@ -80,9 +80,9 @@ def _running(tx: Transaction) -> Run:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
     others = (RunState.INTERRUPTING, RunState.COLLECTING, RunState.PENDING)
     there = [run for state in others for run in tx.find(Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
-    said = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
+    why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
     fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
-    raise NotFoundError("no run is running", why=said, fix=fix, code="run_not_found")
+    raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
 
 
 def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
@@ -136,9 +136,9 @@ def newest_fence(tx: Transaction, run: Run) -> Fence | None:
 
 def node_of(tx: Transaction, run: Run) -> str | None:
     """The node of the run; before placement the pinned one."""
-    told = run.result.get("node")
-    if told:
-        return str(told)
+    node = run.result.get("node")
+    if node:
+        return str(node)
     fence = newest_fence(tx, run)
     return fence.node if fence is not None else run.node
 
@@ -264,11 +264,9 @@ def _is_lost(fence: Fence) -> bool:
 def _named_since(core: Core, fence: Fence) -> bool:
     """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
     contacts, identity = core.live.contacts, identity_of(fence)
-    heard, echoed = contacts.heard.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+    last, echoed = contacts.heard.get(fence.tag), contacts.echoed_ms.get(fence.tag)
     since = core.live.answers.given_up_ms.get(str(identity), 0)
-    return (
-        heard is not None and echoed is not None and echoed > since and identity in heard.heartbeat.ask.open
-    )
+    return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
 
 
 def _details(run: Run) -> Json:

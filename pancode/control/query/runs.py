@@ -39,13 +39,13 @@ class Filter:
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
         """From the words of a request. NotFoundError, UsageError."""
-        said = query.get("outcome")
-        if said is not None and said not in _WORDS:
-            raise not_found("outcome", said, _WORDS, f"one of {', '.join(_WORDS)}")
+        outcome = query.get("outcome")
+        if outcome is not None and outcome not in _WORDS:
+            raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
         since = query.get("since")
         since_ms = 0 if since is None else moment_ms(since, wall_ms)
         text, workflow = query.get("text"), query.get("workflow")
-        return cls(query.get("node"), query.get("agent"), said, text, since_ms, workflow)
+        return cls(query.get("node"), query.get("agent"), outcome, text, since_ms, workflow)
 
     def fits(self, tx: Transaction, run: Run) -> bool:
         if self.workflow not in (None, run.workflow):

@@ -32,8 +32,12 @@ def why(core: Core, text: str) -> WhyShape:
     """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        told = tx.find(Decision, {"run": run.id}, order="number")
-    return {"run": run.id, "now": f"{_now(run)}{_waited(run)}", "decisions": [_decision(d) for d in told]}
+        decisions = tx.find(Decision, {"run": run.id}, order="number")
+    return {
+        "run": run.id,
+        "now": f"{_now(run)}{_waited(run)}",
+        "decisions": [_decision(d) for d in decisions],
+    }
 
 
 def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
@@ -50,9 +54,9 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
         keys = {name: known.key for name, known in keyring.trusted(tx).coordinators.items()}
         anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
         verdict = judge_audit(tx.find(Audit, order="number"), anchors)
-    said = "PASS" if verdict.misfit is None else "FAIL"
+    result = "PASS" if verdict.misfit is None else "FAIL"
     misfit = {"entry": verdict.misfit, "why": verdict.why, "anchored": verdict.anchored}
-    return {"verdict": said, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
+    return {"verdict": result, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
@@ -60,13 +64,13 @@ def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) ->
     try:
         envelope = parse_envelope(row.envelope)
         verify(envelope, keys)
-        told = json.loads(envelope.body())
+        anchor = json.loads(envelope.body())
     except (WireRefusal, ValueError):
         return None
-    if envelope.payloadType != ANCHOR_TYPE or not isinstance(told, dict):
+    if envelope.payloadType != ANCHOR_TYPE or not isinstance(anchor, dict):
         return None
-    mine = told.get("fleet") == core.fleet and told.get("entry") == row.number
-    return str(told.get("head")) if mine else None
+    mine = anchor.get("fleet") == core.fleet and anchor.get("entry") == row.number
+    return str(anchor.get("head")) if mine else None
 
 
 def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
@@ -85,10 +89,10 @@ def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
     return where
 
 
-def _known(kind: str, said: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
-    if said not in (known or shown):
-        raise not_found(kind, said, shown, "pancode audit -h; of one run: run:RUN")
-    return said
+def _known(kind: str, word: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
+    if word not in (known or shown):
+        raise not_found(kind, word, shown, "pancode audit -h; of one run: run:RUN")
+    return word
 
 
 def _now(run: Run) -> str:

@@ -50,8 +50,8 @@ def _in(tx: Transaction, state: RunState) -> list[Run]:
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
     """A run that waits for a machine belongs to a worker of no node yet."""
     shape = run_shape(core, tx, run)
-    said = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
-    _tally(found, run, shape["node"]).now.append(WorkerNow(**said))  # type: ignore[typeddict-item]
+    fields = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
+    _tally(found, run, shape["node"]).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]
 
 
 def _ended(found: dict[_Key, _Tally], row: EndedRun) -> None:

@@ -52,13 +52,13 @@ def bind(core: Core) -> int:
 def bind_in(work: Work) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
-    views, taken = core.views(tx), open_fences(tx)
+    views, fences = core.views(tx), open_fences(tx)
     free = {
-        v.node.name: _free(v, taken, core.live.contacts.freed.get(v.node.tag or "", set())) for v in views
+        v.node.name: _free(v, fences, core.live.contacts.freed.get(v.node.tag or "", set())) for v in views
     }
-    if _is_told(core, core.live.binding.waiting) and not any(slots > 0 for slots in free.values()):
+    if _is_explained(core, core.live.binding.waiting) and not any(slots > 0 for slots in free.values()):
         return 0
-    waiting = [run for run in _waiting(work, taken) if _granted(work, run)]
+    waiting = [run for run in _waiting(work, fences) if _granted(work, run)]
     work.after(partial(setattr, core.live.binding, "waiting", len(waiting)))
     if not waiting:
         return 0
@@ -79,13 +79,13 @@ def bind_in(work: Work) -> int:
 def _is_whole(work: Work, many: int) -> bool:
     """Whether this round decides of all that wait, and not only of those for whom there is room now."""
     core = work.core
-    if _is_told(core, many):
+    if _is_explained(core, many):
         return False
     work.after(partial(setattr, core.live.binding, "explained_ms", core.ports.clock.boot_ms()))
     return True
 
 
-def _is_told(core: Core, many: int) -> bool:
+def _is_explained(core: Core, many: int) -> bool:
     """Whether so many wait that it was taken down often enough why each does."""
     return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.binding.explained_ms < SHOW_MS
 
@@ -123,9 +123,9 @@ def show_tickets(core: Core) -> None:
         core.live.binding.tickets, core.live.binding.shown_ms = tickets, boot
 
 
-def _waiting(work: Work, taken: list[Fence]) -> list[Run]:
+def _waiting(work: Work, fences: list[Fence]) -> list[Run]:
     """Pending runs without an open fence whose time has come, in serving order."""
-    bound = {f.run for f in taken}
+    bound = {f.run for f in fences}
     runs = work.tx.find(Run, {"state": RunState.PENDING})
     due = [r for r in runs if r.id not in bound and _is_due(work, r) and not _may_still_run(work, r)]
     return in_order(due)
@@ -207,7 +207,7 @@ def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
+def _free(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
     """Slots of the node less the fences that may occupy one, by our count and by the node's own.
 
     A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
@@ -215,7 +215,7 @@ def _free(view: NodeView, taken: list[Fence], freed: set[str]) -> int:
     if view.heard is None:
         return 0
     ask = view.heard.heartbeat.ask
-    ours = {str(identity_of(f)) for f in taken if f.node == view.node.name and holds_slot(f)}
+    ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open} - freed
     return min(ask.slots, view.node.slots) - len(ours | theirs)
 

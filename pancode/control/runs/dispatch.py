@@ -104,11 +104,13 @@ def dispatch(
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
-    taken = snapshots.take(core, judged.resolution, run_id)
-    if taken is not None:
-        asked = replace(asked, request=replace(asked.request, repo=taken.repo))
+    snapshot = snapshots.take(core, judged.resolution, run_id)
+    if snapshot is not None:
+        asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
     # judged again: a snapshot may take long
-    return decided(core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, taken))
+    return decided(
+        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot)
+    )
 
 
 def _begun(
@@ -120,19 +122,19 @@ def _begun(
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
-def _queued(core: Core, judged: JudgedDispatch, run_id: str, taken: SnapshotTaken | None) -> Dispatched:
+def _queued(core: Core, judged: JudgedDispatch, run_id: str, snapshot: SnapshotTaken | None) -> Dispatched:
     """Committed under the lock under which the gates were asked."""
-    run = run_of(core, judged.resolution, run_id, taken)
+    run = run_of(core, judged.resolution, run_id, snapshot)
     run = _commit(core, run, judged.verdicts)
-    return Dispatched(run, warnings_of(judged, taken), judged.resolution.chosen)
+    return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
 
 
-def warnings_of(judged: JudgedDispatch, taken: SnapshotTaken | None) -> tuple[str, ...]:
+def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple[str, ...]:
     """The warnings for the person who dispatched it."""
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
-    return (*judged.outranked, *warned, *judged.notes, *(taken.warnings if taken is not None else ()))
+    return (*judged.outranked, *warned, *judged.notes, *(snapshot.warnings if snapshot is not None else ()))
 
 
 def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
@@ -199,9 +201,11 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
     """Nothing of a program of one's own, nor of what the agent itself says."""
-    agent, said = resolved.agent, resolved.request
-    said = replace(said, model=said.model or agent.model, reasoning=said.reasoning or agent.reasoning)
-    return () if resolved.runtime.own else outranked_for(said, catalogue.defaults)
+    agent, request = resolved.agent, resolved.request
+    request = replace(
+        request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
+    )
+    return () if resolved.runtime.own else outranked_for(request, catalogue.defaults)
 
 
 def _trusted(
@@ -296,16 +300,16 @@ def new_id_in(core: Core, tx: Transaction) -> str:
             return fresh
 
 
-def run_of(core: Core, resolution: Resolution, run_id: str, taken: SnapshotTaken | None) -> Run:
+def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTaken | None) -> Run:
     """The run that is to be queued."""
     workspace: dict[str, object] = {"kind": "none"}
-    if taken is not None:
+    if snapshot is not None:
         workspace = {
             "kind": "git",
-            "repo": taken.repo,
-            "base": taken.base,
-            "snapshot": taken.snapshot,
-            "object_format": taken.object_format,
+            "repo": snapshot.repo,
+            "base": snapshot.base,
+            "snapshot": snapshot.snapshot,
+            "object_format": snapshot.object_format,
             "folder": resolution.request.folder,
         }
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)

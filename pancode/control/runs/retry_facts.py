@@ -22,11 +22,11 @@ def with_facts(work: Work, signal: Believed) -> Believed:
         signal,
         nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
         passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
-        output=_gates_said(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
+        output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
     )
 
 
-def _gates_said(work: Work, claims: Claims) -> str:
+def _gates_output(work: Work, claims: Claims) -> str:
     """The end of the output of all gates; empty where they wrote none."""
     size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
     at = max(0, size - MOST_OUTPUT)

@@ -18,16 +18,16 @@ def left(tx: Transaction, run: Run) -> Decimal | None:
     limit = _limit(run)
     if limit is None:
         return None
-    taken = _taken(tx, run)
-    room = limit - taken
+    committed = _committed(tx, run)
+    room = limit - committed
     above = tx.get(Run, run.parent) if run.parent is not None else None
     beyond = left(tx, above) if above is not None else None
     if beyond is not None:
-        room = min(room, beyond + _claim(run, taken) - taken)
+        room = min(room, beyond + _claim(run, committed) - committed)
     return max(room, books.ZERO)
 
 
-def _taken(tx: Transaction, run: Run) -> Decimal:
+def _committed(tx: Transaction, run: Run) -> Decimal:
     """Its cost so far, with the budgets of its children.
 
     The hold of an attempt that runs is not spent: it is what the children are paid from.
@@ -36,23 +36,23 @@ def _taken(tx: Transaction, run: Run) -> Decimal:
     if run.state is RunState.ENDED:
         spent = books.used(entries, run.attempt + 1)
     else:
-        spent = books.used(entries, run.attempt) + _told(tx, run)
+        spent = books.used(entries, run.attempt) + _reported(tx, run)
     children = tx.find(Run, {"parent": run.id})
-    return sum((_claim(child, _taken(tx, child)) for child in children), spent)
+    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
 
 
-def _claim(run: Run, taken: Decimal) -> Decimal:
+def _claim(run: Run, committed: Decimal) -> Decimal:
     """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
 
     The user's own programs cost nothing unless the user says what they may cost.
     """
     if run.state is RunState.ENDED:
-        return taken
+        return committed
     limit = None if RUNTIMES[run.runtime].own else _limit(run)
-    return max(run.estimate_usd if limit is None else limit, taken)
+    return max(run.estimate_usd if limit is None else limit, committed)
 
 
-def _told(tx: Transaction, run: Run) -> Decimal:
+def _reported(tx: Transaction, run: Run) -> Decimal:
     """The node's latest figures of the running attempt."""
     attempt = tx.get(Attempt, run.id, run.attempt)
     return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO

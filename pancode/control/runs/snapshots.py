@@ -20,7 +20,7 @@ class UnderWay(TypedDict):
 
 def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
     """None where the run has no project. WorkspaceError."""
-    project, taking = resolution.project, core.live.taking
+    project, progress = resolution.project, core.live.taking
     if project is None:
         return None
 
@@ -31,7 +31,7 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
         return known
 
     def told(done: int, of: int) -> None:
-        taking[run] = (project, done, of)
+        progress[run] = (project, done, of)
 
     told(0, 0)
     try:
@@ -39,7 +39,7 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
             SnapshotRequest(project, run, resolution.request.folder, resolution.allowed_files, told)
         )
     finally:
-        del taking[run]
+        del progress[run]
 
 
 def under_way(core: Core) -> list[UnderWay]:

@@ -96,11 +96,11 @@ def tell(work: Work, firing: Firing) -> None:
     """Into the feed; what a person should hear of into the audit, too. A begin is told when it is there."""
     if firing.state in _UNDER_WAY:
         return
-    told: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
-    told |= {"workflow": firing.workflow, "reason": firing.reason[:500], "fix": firing.fix[:500]}
-    told |= {"key": firing.key, "depth": firing.depth}
+    data: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
+    data |= {"workflow": firing.workflow, "reason": firing.reason[:500], "fix": firing.fix[:500]}
+    data |= {"key": firing.key, "depth": firing.depth}
     run = firing.run if firing.state is FiringState.BEGUN else None
-    work.happened(Happened(EventKind.SCHEDULE_FIRED, run, None, told))
+    work.happened(Happened(EventKind.SCHEDULE_FIRED, run, None, data))
     if firing.state in TOLD:
         about = {"schedule": firing.schedule, "words": firing.reason[:500], "key": firing.key}
         work.audit("schedule", "warning", f"firing {firing.state}", None, **about)

@@ -31,14 +31,14 @@ def look(core: Core, node: Node, beat: Heartbeat) -> bool:
 
 
 def _is_proof(core: Core, beat: Heartbeat) -> bool:
-    echo, heard = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
+    echo, sessions = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
     if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats.sent:
         return False
-    since = heard.get(beat.session)
+    since = sessions.get(beat.session)
     if since is not None:
-        return any(other > since and echo.ms > other for other in heard.values())
-    if all(echo.ms > other for other in heard.values()):
-        heard[beat.session] = core.ports.clock.boot_ms()
-        while len(heard) > MOST_SESSIONS:
-            heard.pop(next(iter(heard)))
+        return any(other > since and echo.ms > other for other in sessions.values())
+    if all(echo.ms > other for other in sessions.values()):
+        sessions[beat.session] = core.ports.clock.boot_ms()
+        while len(sessions) > MOST_SESSIONS:
+            sessions.pop(next(iter(sessions)))
     return False

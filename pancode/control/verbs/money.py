@@ -34,10 +34,10 @@ class MoneyVerbs:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def set_ceilings(self, scope: str, said: books.Ceilings, by: str) -> None:
+    def set_ceilings(self, scope: str, ceilings: books.Ceilings, by: str) -> None:
         """Change the ceilings that are given: USD, tokens, time of agents."""
         with self._core.lock:
-            money.set_ceilings(self._core, scope, said, by)
+            money.set_ceilings(self._core, scope, ceilings, by)
 
     def unset_ceiling(self, scope: str, by: str) -> None:
         """The configured ceiling counts again; NotFoundError when none was set."""
@@ -80,8 +80,8 @@ class MoneyVerbs:
         """A brief of a longer time, with what each day and each repository has cost."""
         since_ms = self._moment(since)
         days, repositories = (cost(self._core, one, since_ms, MOST_SHOWN) for one in ("day", "repository"))
-        told = brief(self._core, items(self._core), by, since_ms)
-        return {"brief": told, "by_day": days["rows"], "by_repository": repositories["rows"]}
+        summary = brief(self._core, items(self._core), by, since_ms)
+        return {"brief": summary, "by_day": days["rows"], "by_repository": repositories["rows"]}
 
-    def _moment(self, said: str) -> int:
-        return max(0, moment_ms(said, self._core.wall_ms()))
+    def _moment(self, text: str) -> int:
+        return max(0, moment_ms(text, self._core.wall_ms()))

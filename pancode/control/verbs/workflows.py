@@ -30,10 +30,10 @@ class WorkflowVerbs:
         """The reports of all steps; those that need others are judged again when they begin."""
         steps, total = [], Decimal(0)
         for step, judged in plan_dry(self._core, around, plan):
-            told: Json = {"name": step.name, "needs": list(step.needs), **report(judged)}
+            row: Json = {"name": step.name, "needs": list(step.needs), **report(judged)}
             if step.needs:
-                told["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
-            steps.append(told)
+                row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+            steps.append(row)
             total += judged.resolution.due.usd
         admitted = all(step["admitted"] for step in steps)
         return {"dry_run": True, "admitted": admitted, "steps": steps, "estimate_usd": f"{total:f}"}

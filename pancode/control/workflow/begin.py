@@ -61,25 +61,25 @@ def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
             continue
         run, resolution = _fresh(core, ids), one.judged.resolution
         try:
-            taken = _taken(core, resolution, run, known)
+            snapshot = _snapshot(core, resolution, run, known)
         except PancodeError as error:
             done.append(refused(plan, one.step, error))
             continue
-        done.append(replace(one, run=run, taken=taken))
+        done.append(replace(one, run=run, taken=snapshot))
     return done
 
 
-def _taken(
+def _snapshot(
     core: Core, resolution: Resolution, run: str, known: dict[object, SnapshotTaken]
 ) -> SnapshotTaken | None:
     same = (resolution.project, resolution.request.folder, resolution.allowed_files)
     if same in known:
         core.ports.depot.begin_at(run, known[same])
         return known[same]
-    taken = snapshots.take(core, resolution, run)
-    if taken is not None:
-        known[same] = taken
-    return taken
+    snapshot = snapshots.take(core, resolution, run)
+    if snapshot is not None:
+        known[same] = snapshot
+    return snapshot
 
 
 def _fresh(core: Core, ids: set[str]) -> str:

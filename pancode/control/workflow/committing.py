@@ -112,5 +112,5 @@ def _refused_row(work: Work, row: WorkflowStep, error: PancodeError | None) -> W
 
 def _warnings(ready: Sequence[ReadyStep]) -> tuple[str, ...]:
     """Each once, however many steps it is about."""
-    told = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
-    return tuple(dict.fromkeys(word for words in told for word in words))
+    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    return tuple(dict.fromkeys(word for words in warnings for word in words))

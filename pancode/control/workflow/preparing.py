@@ -75,24 +75,24 @@ class StepPreparer:
         return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
 
     def furnished(
-        self, step: WorkflowStep, prepared: PreparedWork, taken: SnapshotTaken | None
+        self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
     ) -> tuple[SnapshotTaken | None, RunTerms]:
         """The snapshot of a step that goes on from no result, with what it is handed; and the run's terms."""
-        if taken is None or not prepared.files:
-            return taken, prepared.terms
+        if snapshot is None or not prepared.files:
+            return snapshot, prepared.terms
         depot = self._core.ports.depot
         wanted = Composition(
-            repo=taken.repo,
+            repo=snapshot.repo,
             run=str(step.run),
-            base=taken.base,
-            origin=taken.snapshot,
+            base=snapshot.base,
+            origin=snapshot.snapshot,
             results={},
             files=prepared.files,
             folder=FOLDER,
             without=_without(step),
         )
         made = depot.compose(wanted)
-        with_files = replace(taken, snapshot=made.snapshot)
+        with_files = replace(snapshot, snapshot=made.snapshot)
         depot.begin_at(str(step.run), with_files)
         return with_files, {**prepared.terms, "origin": made.origin}
 

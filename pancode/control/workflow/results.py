@@ -80,16 +80,20 @@ class StepResults:
         found = run.result.get("score")
         if isinstance(found, str):
             return found
-        told = run.result.get("findings")
-        said = [str(one) for one in told if "score" in str(one)] if isinstance(told, list | tuple) else []
+        findings = run.result.get("findings")
+        lines = (
+            [str(one) for one in findings if "score" in str(one)]
+            if isinstance(findings, list | tuple)
+            else []
+        )
         fix = f"look: pancode runs logs --stream score {run.id}"
-        raise WorkspaceError("no score", why="; ".join(said), fix=fix, code="no_score")
+        raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
 
     def _answer(self, run: Run) -> str:
         """As its receipt has it; in full where that was cut: the output of a script, or a file of its own."""
-        told = str(run.result.get("answer") or "")
-        if len(told) < CLIPPED:
-            return told
+        answer = str(run.result.get("answer") or "")
+        if len(answer) < CLIPPED:
+            return answer
         with self._core.ports.ledger.transaction() as tx:
             fences = tx.find(Fence, {"run": run.id})
         won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
@@ -98,7 +102,7 @@ class StepResults:
             whole = self._core.ports.depot.whole_answer(identity, run.runtime == SHELL)
             if whole is not None:
                 return whole.decode(errors="replace").strip()
-        return told
+        return answer
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
         commit = result_commit(run)

@@ -104,9 +104,9 @@ def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
 
 
 def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
-    told: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
-    told |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
-    return Happened(kind, None, None, told)
+    data: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
+    data |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
+    return Happened(kind, None, None, data)
 
 
 def is_starting(step: WorkflowStep | None, run: str) -> bool:

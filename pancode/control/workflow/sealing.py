@@ -18,6 +18,6 @@ def sealed(work: Work, made: Advance) -> Advance:
     runs = {run.id: run for run in work.tx.find(Run, {"workflow": workflow.id})}
     scope = books.workflow_scope(workflow.id)
     balance = work.tx.get(Balance, scope) or Balance(scope)
-    said = statement(core.fleet, workflow, made.steps, runs, balance)
-    envelope = core.key.sign(PAYLOAD_TYPE, payload(said))
+    summary = statement(core.fleet, workflow, made.steps, runs, balance)
+    envelope = core.key.sign(PAYLOAD_TYPE, payload(summary))
     return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))

@@ -60,19 +60,19 @@ class StepStarter:
         prepared = self._preparer.prepare(workflow, step, steps, request, runtime)
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
-        taken = snapshots.take(core, judged.resolution, run)
-        taken, terms = self._preparer.furnished(step, prepared, taken)
+        snapshot = snapshots.take(core, judged.resolution, run)
+        snapshot, terms = self._preparer.furnished(step, prepared, snapshot)
         prepared = replace(prepared, terms=terms)
-        if taken is not None:
-            asked = replace(asked, request=replace(asked.request, repo=taken.repo))
-        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, taken))
+        if snapshot is not None:
+            asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
+        decided(core.lists, core.lock, lambda: self._written(step, (asked, around), prepared, snapshot))
 
     def _written(
         self,
         step: WorkflowStep,
         what: tuple[AskedDispatch, Surroundings],
         prepared: PreparedWork,
-        taken: SnapshotTaken | None,
+        snapshot: SnapshotTaken | None,
     ) -> None:
         """The run and the step's new state in one transaction, judged as things are now."""
         core, (asked, around) = self._core, what
@@ -86,7 +86,7 @@ class StepStarter:
                 return  # stopped meanwhile
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
-            run = run_in(core, judged.resolution, now, (str(step.run), taken), False)
+            run = run_in(core, judged.resolution, now, (str(step.run), snapshot), False)
             run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
             put_in_queue(work, run, judged.verdicts)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())

@@ -29,9 +29,9 @@ class RequestMark:
         return self.who, self.key
 
 
-def key_of(told: Iterable[str]) -> str:
+def key_of(values: Iterable[str]) -> str:
     """The key of a request by its headers; empty: it has none. UsageError for one that is no key."""
-    keys = list(told)
+    keys = list(values)
     if not keys:
         return ""
     plain = keys[0].isascii() and keys[0].isprintable()

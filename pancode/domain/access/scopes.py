@@ -28,7 +28,7 @@ class Risk(StrEnum):
 
 def allows(scopes: Iterable[str], needed: AccessScope) -> bool:
     """Whether a token with these scopes may ask for what needs that one."""
-    held = set(scopes)
+    granted = set(scopes)
     if needed is AccessScope.READ:
-        return bool(held)
-    return needed in held or AccessScope.ADMIN in held
+        return bool(granted)
+    return needed in granted or AccessScope.ADMIN in granted

@@ -44,6 +44,6 @@ def _shares(balance: Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, st
         )
     if ceilings.ms:
         ms = balance.agent_ms + balance.held_ms
-        told, most = (f"{minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
-        shares.append((Decimal(ms) / ceilings.ms, told, most))
+        reached, most = (f"{minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
+        shares.append((Decimal(ms) / ceilings.ms, reached, most))
     return shares

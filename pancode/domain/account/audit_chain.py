@@ -28,8 +28,8 @@ class AuditVerdict:
 
 def digest_of(entry: Audit) -> str:
     """The digest of all fields of an entry, which include the digest of the entry before."""
-    told = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
-    text = json.dumps([*told, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
+    fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
+    text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -44,8 +44,8 @@ def is_anchored(number: int) -> bool:
 
 def anchor_payload(fleet: str, entry: Audit) -> bytes:
     """What is signed of an entry."""
-    told = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
-    return canonical_json(told)
+    anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
+    return canonical_json(anchor)
 
 
 def judge_audit(entries: Iterable[Audit], anchors: Mapping[int, str | None] | None = None) -> AuditVerdict:

@@ -46,11 +46,11 @@ def _room(view: AdmissionView) -> str:
     """The rest in each currency, of the first scope that has a ceiling in it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
-        free, said = _free(scope), {currency for currency, _ in left}
+        free, listed = _free(scope), {currency for currency, _ in left}
         left += [
             (currency, f"{words} free ({scope.balance.scope})")
             for currency, words in free.items()
-            if currency not in said
+            if currency not in listed
         ]
     return ", ".join(words for _, words in left) or "no ceiling"
 

@@ -77,9 +77,9 @@ def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
 def _nowhere(candidates: tuple[Candidate, ...]) -> GateVerdict:
     if not candidates:
         return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
-    told = [c for c in candidates if not c.other]
-    fix = next((c.fix for c in told if c.fix), "pancode fleet status")
-    return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(told)}", fix)
+    shown = [c for c in candidates if not c.other]
+    fix = next((c.fix for c in shown if c.fix), "pancode fleet status")
+    return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
 
 
 def _listed(candidates: list[Candidate]) -> str:

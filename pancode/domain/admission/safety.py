@@ -44,7 +44,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         fix = f"mend the cause; or add --yes, or: pancode breakers reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
         return replace(refused(NAME, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
-    verdict = _held(resolution, parent is None or parent.unheld)
+    verdict = _holder(resolution, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return warned(NAME, f"{verdict.words}; {looping.words}", f"pancode breakers reset {looping.name}")
     if not (resolution.raised and verdict.passed):
@@ -71,7 +71,7 @@ def accepted(resolution: Resolution, parent: Parent | None) -> bool:
     return asked.told_only or (childs and _needs(resolution, may_allow=True).enough(Isolation.NONE))
 
 
-def _held(resolution: Resolution, may_allow: bool) -> GateVerdict:
+def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
     """The holder of the run's rule on each node that could take it: a wall, the runtime, or nobody.
 
     `may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.

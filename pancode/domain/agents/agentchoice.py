@@ -127,9 +127,9 @@ def beginning_of(task: str) -> str | None:
 
 
 def _after_politeness(task: str) -> str:
-    said = task.strip()
-    polite = _POLITE.match(said)
-    return said[polite.end() :] if polite else said
+    stripped = task.strip()
+    polite = _POLITE.match(stripped)
+    return stripped[polite.end() :] if polite else stripped
 
 
 def _by_beginning(agents: Agents, task: str) -> Choice | None:

@@ -145,29 +145,31 @@ def reasoning_for(
 
     UsageError for a level that the request or its agent names and the runtime cannot be asked for.
     """
-    said = request.reasoning or agent.reasoning
+    asked = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
-    if said is None and wished is None:
+    if asked is None and wished is None:
         usual = BY_SPEED.get(agent.speed)
         return (usual if usual in kind.reasons else None), None
-    if said is None:
+    if asked is None:
         return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
-    if said in kind.reasons:
-        return said, None
+    if asked in kind.reasons:
+        return asked, None
     if request.reasoning is None and kind.own:
         return None, None
     takes = [level.value for level in Reasoning if level in kind.reasons]
     raise UsageError(
-        f"runtime {kind.name} cannot be asked for reasoning {said}",
+        f"runtime {kind.name} cannot be asked for reasoning {asked}",
         why=f"it takes {', '.join(takes)}" if takes else "no model of it can be asked for a level",
-        fix=f"--reasoning {_closest(said, kind)}, or another --runtime" if takes else "leave --reasoning out",
+        fix=f"--reasoning {_closest(asked, kind)}, or another --runtime"
+        if takes
+        else "leave --reasoning out",
         code="reasoning_not_taken",
     )
 
 
-def _closest(said: Reasoning, kind: RuntimeKind) -> Reasoning:
+def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
     levels = list(Reasoning)
-    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(said)), level))
+    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(asked)), level))
 
 
 def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:

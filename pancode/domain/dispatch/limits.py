@@ -54,7 +54,7 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
         tokens=request.max_tokens or own.tokens or defaults.tokens,
         usd=usd,
         requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
-        wrap_up=not runtime.own and _first_said(request.wrap_up, own.wrap_up, defaults.wrap_up),
+        wrap_up=not runtime.own and _first_set(request.wrap_up, own.wrap_up, defaults.wrap_up),
         memory_bytes=_of_the_machine(request, request.max_memory, defaults.memory_bytes),
         processes=_of_the_machine(request, request.max_processes, defaults.processes),
         disk_bytes=_of_the_machine(request, request.max_disk, defaults.disk_bytes),
@@ -82,5 +82,5 @@ def paced(defaults: Defaults, speed: Speed) -> tuple[int, int]:
             return defaults.wall_ms, defaults.idle_ms
 
 
-def _first_said(*words: bool | None) -> bool:
+def _first_set(*words: bool | None) -> bool:
     return next((word for word in words if word is not None), False)

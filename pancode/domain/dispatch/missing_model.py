@@ -84,14 +84,14 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
         return "; ".join([f"did you mean {names[near]}?", *_unseen(nodes)])
     if listed:
         more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-        told = f"there are {', '.join(listed[:_SHOWN])}{more}"
+        words = f"there are {', '.join(listed[:_SHOWN])}{more}"
     else:
-        told = "no model server with a model was found"
+        words = "no model server with a model was found"
     if not _is_there(kind, nodes):
-        told += f"; {kind.name}, which asks for a model without a provider, is ready on no machine"
+        words += f"; {kind.name}, which asks for a model without a provider, is ready on no machine"
     elif kind.provider is not None:
-        told += f"; nor is it on the list of {kind.provider}'s"
-    return "; ".join([told, *_unseen(nodes)])
+        words += f"; nor is it on the list of {kind.provider}'s"
+    return "; ".join([words, *_unseen(nodes)])
 
 
 def _unseen(nodes: Sequence[NodeView]) -> list[str]:

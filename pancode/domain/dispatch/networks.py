@@ -12,12 +12,12 @@ def networks(resolution: Resolution) -> dict[str, str]:
     """By phase; a phase that the run does not have is not named."""
     access = narrowest(resolution.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
-    told = {"the agent": rest if resolution.runtime.own else _agent(resolution, access)}
+    by_phase = {"the agent": rest if resolution.runtime.own else _agent(resolution, access)}
     if resolution.setup:
-        told["set-up"] = rest
+        by_phase["set-up"] = rest
     if resolution.gates:
-        told["gates"] = rest
-    return told
+        by_phase["gates"] = rest
+    return by_phase
 
 
 def _agent(resolution: Resolution, access: NetworkAccess) -> str:

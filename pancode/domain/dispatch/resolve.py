@@ -162,7 +162,7 @@ class Resolution:
     def _terms(self) -> RunTerms:
         """Facts that no other field of a run holds: of its agent, and of its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
-        said = RunTerms(
+        all_terms = RunTerms(
             walled=self.walled,
             free=self.free,
             model_from=self.model_from,
@@ -185,7 +185,7 @@ class Resolution:
             verify_on=self.verify_on or "",
             land_verified=self.land_verified,
         )
-        terms = cast("RunTerms", {name: value for name, value in said.items() if value})
+        terms = cast("RunTerms", {name: value for name, value in all_terms.items() if value})
         terms["verify_retries"] = self.verify_retries
         if self.explore != EXPLORE:
             terms["explore"] = self.explore
@@ -261,8 +261,8 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
-    told = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
-    prompt = "" if runtime.own else told.text
+    compiled = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
+    prompt = "" if runtime.own else compiled.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free = is_free(wanted, catalogue)
@@ -308,7 +308,7 @@ def _put_together(
         tiered=_tiered(ref, able, catalogue, needs),
         allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        tokens={} if runtime.own else tokens_of(told, request.task, _guide(project, workspace)),
+        tokens={} if runtime.own else tokens_of(compiled, request.task, _guide(project, workspace)),
     )
 
 
@@ -318,8 +318,8 @@ def _settled(
     """What follows from the settings: the share that explores, who verifies, what may be landed."""
     defaults = catalogue.defaults
     on = requested.verify_on(request, catalogue, gates, workspace)
-    told = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
-    return {**told, "land_verified": defaults.land_verified and workspace == "git"}
+    settings = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
+    return {**settings, "land_verified": defaults.land_verified and workspace == "git"}
 
 
 def _guide(project: Project, workspace: str) -> int:
@@ -338,10 +338,10 @@ def _tiered(
     """A model of the fleet's by what its server tells, one of a vendor's by its name."""
     if ref is None:
         return None
-    said = catalogue.defaults.tiers
+    overrides = catalogue.defaults.tiers
     if needs is None:
-        return tier_of(ref, overrides=dict(said))
-    return tier_at(ref, able, catalogue.nodes, needs, said)
+        return tier_of(ref, overrides=dict(overrides))
+    return tier_at(ref, able, catalogue.nodes, needs, overrides)
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:

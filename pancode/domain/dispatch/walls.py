@@ -13,7 +13,7 @@ def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
     return request.walled or agent.walls is Walls.CONTAINER or closed
 
 
-def narrowed(rules: Rules, *said: NetworkAccess | None) -> Rules:
+def narrowed(rules: Rules, *networks: NetworkAccess | None) -> Rules:
     """The rules with the narrowest of these networks."""
-    every = [one for one in said if one is not None]
+    every = [one for one in networks if one is not None]
     return rules.model_copy(update={"network": narrowest(*every)}) if every else rules

@@ -140,7 +140,7 @@ class _Replay:
     def see(self, one: EndedTry) -> None:
         if self._rule.fails(one):
             self._failure(one)
-        elif one.failure is None or FAILURES[one.failure].outcome not in _SAYS_NOTHING:
+        elif one.failure is None or FAILURES[one.failure].outcome not in _INCONCLUSIVE:
             self._failed = self._failed[-(len(self._failed) // 2) :] if self._halves else []
             self._opened, self._until = 0, None
 
@@ -168,7 +168,7 @@ class _Replay:
         return Breaker(self._name, state, len(self._failed), self._until, self._why)
 
 
-_SAYS_NOTHING = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
+_INCONCLUSIVE = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
 """Ends that are no success of anything."""
 
 

@@ -31,6 +31,6 @@ def is_open(run: Run, project: str) -> bool:
 
 def gates_passed(run: Run) -> bool:
     """Whether its accepted receipt says that each of its gates has passed."""
-    told = run.result.get("gates")
-    results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
+    gates = run.result.get("gates")
+    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)

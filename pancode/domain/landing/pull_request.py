@@ -89,21 +89,21 @@ def _text(run: Run, cost: str) -> str:
         *_proof(run.id, has=bool(result.get("receipt"))),
     ]
     answer = str(result.get("answer") or "").strip()
-    said = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
-    return "\n".join([*lines, *said]) + "\n"
+    quote = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
+    return "\n".join([*lines, *quote]) + "\n"
 
 
 def _gates(run: Run) -> list[str]:
     rows = run.result.get("gates")
-    told = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
-    if not told:
+    gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
+    if not gates:
         return ["- Gates: none, nothing has tested it"]
     lines = [
         f"- Gate {code(str(one.get('name')))}: "
         + ("passed" if one.get("passed") else f"failed, exit {code(str(one.get('exit_code')))}")
-        for one in told[:_GATES]
+        for one in gates[:_GATES]
     ]
-    more = len(told) - _GATES
+    more = len(gates) - _GATES
     return [*lines, f"- and {more} more gates"] if more > 0 else lines
 
 

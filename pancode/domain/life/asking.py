@@ -37,8 +37,8 @@ def approved(made: Changes, signal: Approved) -> Changes:
             fix="pancode budget show; raise it with pancode budget set, then approve again",
             code="budget",
         )
-    said = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
-    asked = replace(made.run, terms={**made.run.terms, "approved": said})
+    approval = Approval(by=signal.by, at_ms=made.now.ms, whole=signal.whole)
+    asked = replace(made.run, terms={**made.run.terms, "approved": approval})
     made = begin(people.over(made.put(asked)))
     scope = "run" if signal.whole else "once"
     made = made.tell("person", kind, "approved", f"by {signal.by}, {scope}")

@@ -104,10 +104,10 @@ def begin(made: Changes) -> Changes:
 def bound(made: Changes, signal: Bound) -> Changes:
     """The fence, and the hold of its node's own scope; what was given up as lost must end."""
     fence, run = signal.fence, made.run
-    held = made.case.attempts.get(run.attempt)
-    if held is not None:
+    attempt = made.case.attempts.get(run.attempt)
+    if attempt is not None:
         account = books.Account(run.id, run.attempt, fence.fence)
-        amount = replace(books.estimate_of(run), usd=held.held_usd)
+        amount = replace(books.estimate_of(run), usd=attempt.held_usd)
         made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
     made = bury(made, f"replaced on {fence.node}")
     terms = {**run.terms, "served": signal.served} if signal.served else run.terms

@@ -71,7 +71,7 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             return made.put(replace(made.attempt, usage=usage))
         case Finding():
-            return _told(made, body.level, body.text)
+            return _noted(made, body.level, body.text)
         case PersonHeard() | PersonAsked():
             return _of_people(made, body)
         case _:
@@ -82,7 +82,7 @@ def _of_people(made: Changes, body: PersonHeard | PersonAsked) -> Changes:
     return calls.asked(made, body) if isinstance(body, PersonAsked) else people.heard(made, body.numbers)
 
 
-def _told(made: Changes, verdict: str, story: str) -> Changes:
+def _noted(made: Changes, verdict: str, story: str) -> Changes:
     return made.tell("node", made.fence.node, verdict, story) if story else made
 
 
@@ -124,7 +124,7 @@ def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
 
 def _interrupting(made: Changes, body: Interrupting) -> Changes:
     why = body.reason or f"{made.fence.node} ends it"
-    made = _told(made, "interrupting", why)
+    made = _noted(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
     made = people.calls_over(made)
@@ -169,7 +169,7 @@ def not_taken(made: Changes) -> Changes:
 
 def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
     made = made.put(close_fence(made.fence, how, made.now.ms)).stage(OrderStage.CLOSED, str(how))
-    return _told(made, verdict, story)
+    return _noted(made, verdict, story)
 
 
 def _is_moot(made: Changes) -> bool:

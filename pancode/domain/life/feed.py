@@ -30,8 +30,8 @@ def events_of(made: Changes) -> Iterator[Happened]:
     for fence in made.placed:
         yield _of(run, EventKind.RUN_PLACED, fence.node, fence=fence.fence)
     for staged in made.stages:
-        told = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
-        yield _of(run, EventKind.RUN_STAGE, staged.fence.node, **told)
+        data = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
+        yield _of(run, EventKind.RUN_STAGE, staged.fence.node, **data)
     if run.attempt > was.attempt:
         yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
@@ -54,22 +54,22 @@ def _inbox(made: Changes) -> Iterator[Happened]:
         yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
     if asks is not None and asks != was:
         item = item_of(made.run, asks)
-        told: dict[str, object] = {
+        data: dict[str, object] = {
             "kind": item.kind.value,
             "words": item.words[:200],
             "command": item.command,
         }
-        yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), told)
+        yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
 
 
 def _by_state(made: Changes) -> Iterator[Happened]:
     run, was = made.run, made.before.run
     if made.ended:
         usage = books.used_by(run.result.get("usage"))
-        told: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        data: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
         if run.judges is not None:
-            told["judges"] = run.judges
-        yield _of(run, EventKind.RUN_ENDED, _node(run), **told, reason=run.reason)
+            data["judges"] = run.judges
+        yield _of(run, EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
         return
     if run.state is RunState.INTERRUPTING and was.state is not RunState.INTERRUPTING:
         yield _of(run, EventKind.RUN_STOPPING, reason=run.reason)

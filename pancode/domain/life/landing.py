@@ -126,7 +126,7 @@ def over(made: Changes, signal: LandingOver) -> Changes:
     """How the one that was asked for has ended; one that was called off before has had its end."""
     waits, report = made.case.action(ActionKind.LAND), signal.report
     if signal.action and waits is not None and waits.id != signal.action:
-        return _told(made, report, signal.by)  # another way was asked for meanwhile, and waits
+        return _recorded(made, report, signal.by)  # another way was asked for meanwhile, and waits
     if waits is None and report["status"] == CALLED_OFF:
         return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
     made = made.done(waits)
@@ -138,10 +138,10 @@ def landed(made: Changes, signal: Landed) -> Changes:
     """It is in its owner's tree, by whoever asked for it; also where it was taken back before."""
     commit, files = signal.commit, signal.files
     made = people.over(made)
-    told = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
+    change = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
     result = {name: value for name, value in made.run.result.items() if name != REVERTED}
     made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
-    made = made.tell("land", commit[:12], "landed", f"{told}; gates: {signal.gates}")
+    made = made.tell("land", commit[:12], "landed", f"{change}; gates: {signal.gates}")
     detail = {"by": signal.by, "yes": list(signal.yes), "gates": signal.gates, "branch": signal.branch}
     return made.record("land", "info", "landed", commit=commit, files=files, **detail)
 
@@ -163,10 +163,10 @@ def _off(made: Changes, why: str) -> dict[str, Any]:
 def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
-    return _told(made.put(replace(made.run, landing=kept)), report, by)
+    return _recorded(made.put(replace(made.run, landing=kept)), report, by)
 
 
-def _told(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
+def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
     status, why = str(report["status"]), _why(report)
     if status == LANDED:  # that has been told where it was done
         return made

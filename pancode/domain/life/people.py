@@ -84,8 +84,8 @@ def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
     was = made.run
     made = made.put(telling.heard(was, numbers, made.fence.attempt))
     new = [number for number in numbers if number in unheard(was)]
-    told = ", ".join(map(str, new))
-    return made.tell("person", f"words {told}", "delivered", "at a turn of its agent") if new else made
+    shown = ", ".join(map(str, new))
+    return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
 
 def undelivered(made: Changes) -> Changes:

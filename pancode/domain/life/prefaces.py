@@ -24,8 +24,8 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
     text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
-    told = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
-    return told if _is_carried(told) else run
+    prefaced = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
+    return prefaced if _is_carried(prefaced) else run
 
 
 def _verification(claims: Claims, output: str) -> str:
@@ -43,8 +43,8 @@ def _verification(claims: Claims, output: str) -> str:
 
 
 def _task(claims: Claims) -> str:
-    said = claims.answer.strip()[-MOST_ANSWER:]
-    shown = f"\nIts last words:\n\n```\n{said}\n```\n" if said else ""
+    answer = claims.answer.strip()[-MOST_ANSWER:]
+    shown = f"\nIts last words:\n\n```\n{answer}\n```\n" if answer else ""
     return f"An earlier attempt at the task below failed: {claims.reason}\n{shown}{_changed(claims)}\n"
 
 

@@ -44,8 +44,8 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims]:
     beyond, node = excess(claims.usage, made.run.limits), made.fence.node
     if not beyond:
         return made, claims
-    told = (f"{field} {getattr(claims.usage, field)} counted as {most}" for field, most in beyond.items())
-    why = f"beyond any sense of its order's limits: {', '.join(told)}"
+    cuts = (f"{field} {getattr(claims.usage, field)} counted as {most}" for field, most in beyond.items())
+    why = f"beyond any sense of its order's limits: {', '.join(cuts)}"
     made = made.record("trust", "error", "claim cut", node=node, why=why)
     made = made.tell("settle", node, "claim cut", why)
     return made, claims.model_copy(update={"usage": claims.usage.model_copy(update=beyond)})

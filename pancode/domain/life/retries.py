@@ -125,9 +125,9 @@ def after_failure(
 def most_retries(run: Run, cause: RetryCause) -> int:
     """How often the run may be tried again for this cause alone; `--attempts` says more, and bounds all."""
     asked = 0 if run.max_attempts is None else run.max_attempts - 1
-    said = run.terms.get("verify_retries")
-    if cause is RetryCause.VERIFICATION and said is not None:
-        return said
+    limit = run.terms.get("verify_retries")
+    if cause is RetryCause.VERIFICATION and limit is not None:
+        return limit
     return max(RULES[cause].most, asked)
 
 

@@ -134,11 +134,11 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 
 
 def silence(
-    heard: LastHeartbeat | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]
+    newest: LastHeartbeat | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
     """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
-    echo = heard.heartbeat.echo if heard else None
-    last = heard.echo_ms if heard else None
+    echo = newest.heartbeat.echo if newest else None
+    last = newest.echo_ms if newest else None
     if last is None and echo is not None and echo.epoch == now.epoch:
         last = echo.ms
     if last is None:
@@ -188,7 +188,7 @@ class Listening:
 
 def view(
     node: Node,
-    heard: LastHeartbeat | None,
+    newest: LastHeartbeat | None,
     now: FleetTime,
     watch: Listening,
     limits: Deadlines,
@@ -196,21 +196,21 @@ def view(
 ) -> NodeView:
     """Everything that is decided about one node from one moment's facts."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
-    silent_ms, ever = silence(heard, now, began_ms, watch.gaps)
+    silent_ms, ever = silence(newest, now, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
-    missed_ms, _ = silence(heard, now, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
-    busy = bool(heard and heard.heartbeat.ask.open)
+    missed_ms, _ = silence(newest, now, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
+    busy = bool(newest and newest.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
     if state not in _SETTLED:
         state = NodeState.LOST if missed_ms >= limits.lost_ms else state
         state = NodeState.HALTED if reaching.halted else state
         state = NodeState.QUARANTINED if node.quarantined is not None else state
-    echo = heard.heartbeat.echo if heard else None
+    echo = newest.heartbeat.echo if newest else None
     fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
-    inventoried = heard is not None and heard.inventoried == heard.heartbeat.nonce
+    inventoried = newest is not None and newest.inventoried == newest.heartbeat.nonce
     asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
     given_up = node.tag is not None and missed_ms >= limits.lost_ms
-    return NodeView(node, state, silent_ms if ever else None, heard, asks, given_up)
+    return NodeView(node, state, silent_ms if ever else None, newest, asks, given_up)
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
@@ -221,8 +221,8 @@ def skew_ms(theirs: int, before: int, after: int) -> int:
     return min(max(0, theirs - after), theirs - before)
 
 
-def skew_within(told: float | None, low: float, high: float) -> float | None:
+def skew_within(known: float | None, low: float, high: float) -> float | None:
     """An old clock error, corrected by newer facts; None while neither shows an error."""
-    if told is None and low <= 0 <= high:
+    if known is None and low <= 0 <= high:
         return None
-    return round(min(max(told or 0.0, low), high), 1)
+    return round(min(max(known or 0.0, low), high), 1)

@@ -58,57 +58,57 @@ def _gather(listed: Mapping[str, Any], name: str, found: dict[str, None]) -> Non
 
 
 def entry(
-    host: str, told: Mapping[str, Any], exists: Callable[[str], bool]
+    host: str, hostvars: Mapping[str, Any], exists: Callable[[str], bool]
 ) -> InventoryHost | tuple[Misfit, ...]:
     """`exists`: whether a file is there, for the private key."""
-    wrong = [*_connection(host, told), *_values(host, told, exists), *_own(host, told)]
+    wrong = [*_connection(host, hostvars), *_values(host, hostvars, exists), *_own(host, hostvars)]
     if wrong:
         return tuple(wrong)
-    port = told.get("ansible_port")
+    port = hostvars.get("ansible_port")
     return InventoryHost(
-        name=str(told.get("node_name", host)),
-        host=_text(told, "ansible_host"),
-        user=_text(told, "node_user") or _text(told, "ansible_user"),
+        name=str(hostvars.get("node_name", host)),
+        host=_text(hostvars, "ansible_host"),
+        user=_text(hostvars, "node_user") or _text(hostvars, "ansible_user"),
         port=int(port) if port is not None else None,
-        identity=_text(told, "ansible_ssh_private_key_file"),
-        fleet_key=told.get("pancode_fleet_key", True) is not False,
-        labels={str(k): str(v) for k, v in told.get("pancode_labels", {}).items()},
-        slots=int(told["pancode_slots"]) if "pancode_slots" in told else None,
+        identity=_text(hostvars, "ansible_ssh_private_key_file"),
+        fleet_key=hostvars.get("pancode_fleet_key", True) is not False,
+        labels={str(k): str(v) for k, v in hostvars.get("pancode_labels", {}).items()},
+        slots=int(hostvars["pancode_slots"]) if "pancode_slots" in hostvars else None,
     )
 
 
-def _text(told: Mapping[str, Any], name: str) -> str | None:
-    return str(told[name]) if told.get(name) else None
+def _text(hostvars: Mapping[str, Any], name: str) -> str | None:
+    return str(hostvars[name]) if hostvars.get(name) else None
 
 
-def _connection(host: str, told: Mapping[str, Any]) -> list[Misfit]:
+def _connection(host: str, hostvars: Mapping[str, Any]) -> list[Misfit]:
     """The ways that a link of ours could not go."""
     out = []
-    way = str(told.get("ansible_connection", "ssh"))
+    way = str(hostvars.get("ansible_connection", "ssh"))
     if way not in _SSH:
         fix = f"take it out of the group {GROUP}; for this machine: pancode node add {host} --local"
         out.append(Misfit(host, "ansible_connection", f"is {way}; nodes are reached by SSH", fix))
     for name in _PASSWORDS:
-        if told.get(name):
+        if hostvars.get(name):
             fix = "put your public key there (ssh-copy-id) and take the variable away"
             out.append(Misfit(host, name, "is a password; links log in with keys alone", fix))
     for name in _JUMPS:
-        if re.search(r"(^|\s)-J|ProxyJump|ProxyCommand", str(told.get(name, ""))):
+        if re.search(r"(^|\s)-J|ProxyJump|ProxyCommand", str(hostvars.get(name, ""))):
             fix = f"write ProxyJump under `Host {host}` in ~/.ssh/config: Ansible and PanCode both read it"
             out.append(Misfit(host, name, "has a jump host, which PanCode does not read here", fix))
     return out
 
 
-def _values(host: str, told: Mapping[str, Any], exists: Callable[[str], bool]) -> list[Misfit]:
+def _values(host: str, hostvars: Mapping[str, Any], exists: Callable[[str], bool]) -> list[Misfit]:
     out = []
     for name in ("ansible_host", "ansible_user", "ansible_port", "node_user"):
-        if "{{" in str(told.get(name, "")):
-            out.append(Misfit(host, name, f"is a template: {told[name]}", "write the value itself"))
-    port = told.get("ansible_port")
+        if "{{" in str(hostvars.get(name, "")):
+            out.append(Misfit(host, name, f"is a template: {hostvars[name]}", "write the value itself"))
+    port = hostvars.get("ansible_port")
     if port is not None and "{{" not in str(port) and not _whole(port, _MOST_PORT):
         fix = f"a number from 1 to {_MOST_PORT}, or no such variable for 22"
         out.append(Misfit(host, "ansible_port", f"is no port: {port!r}", fix))
-    key = told.get("ansible_ssh_private_key_file")
+    key = hostvars.get("ansible_ssh_private_key_file")
     if key and not exists(str(key)):
         out.append(
             Misfit(host, "ansible_ssh_private_key_file", f"names no file: {key}", "name the private key")
@@ -116,19 +116,19 @@ def _values(host: str, told: Mapping[str, Any], exists: Callable[[str], bool]) -
     return out
 
 
-def _own(host: str, told: Mapping[str, Any]) -> list[Misfit]:
+def _own(host: str, hostvars: Mapping[str, Any]) -> list[Misfit]:
     """Our own variables."""
-    out, name = [], told.get("node_name", host)
+    out, name = [], hostvars.get("node_name", host)
     try:
         node_name(str(name))
     except ValueError as error:
-        what = "node_name" if "node_name" in told else "inventory_hostname"
+        what = "node_name" if "node_name" in hostvars else "inventory_hostname"
         out.append(Misfit(host, what, str(error), "give it a name by node_name"))
-    labels = told.get("pancode_labels", {})
+    labels = hostvars.get("pancode_labels", {})
     if not _are_labels(labels):
         out.append(Misfit(host, "pancode_labels", f"is no map of words: {labels!r}", "such as {gpu: 24g}"))
-    if "pancode_slots" in told and not _whole(told["pancode_slots"], _MOST_SLOTS):
-        what = f"is no number of slots: {told['pancode_slots']!r}"
+    if "pancode_slots" in hostvars and not _whole(hostvars["pancode_slots"], _MOST_SLOTS):
+        what = f"is no number of slots: {hostvars['pancode_slots']!r}"
         out.append(Misfit(host, "pancode_slots", what, f"a number from 1 to {_MOST_SLOTS}"))
     return out
 

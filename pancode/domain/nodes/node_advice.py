@@ -14,15 +14,15 @@ MOST_CHARS = 300
 """Of a node's words inside a sentence of ours."""
 
 
-def quoted(told: M, node: str) -> M:
+def quoted(facts: M, node: str) -> M:
     """A node's facts, with each advice in them as `NODE says: ...`, at any depth."""
     changed: dict[str, Any] = {}
-    for name in type(told).model_fields:
-        value = getattr(told, name)
+    for name in type(facts).model_fields:
+        value = getattr(facts, name)
         new = f"{node} says: {value}" if name == "fix" and value else _quoted(value, node)
         if new is not value:
             changed[name] = new
-    return told.model_copy(update=changed) if changed else told
+    return facts.model_copy(update=changed) if changed else facts
 
 
 def _quoted(value: Any, node: str) -> Any:
@@ -44,11 +44,11 @@ def with_words(why: str, says: str) -> str:
     return f"{why} ({says})" if says else why
 
 
-def apart(told: Any) -> Any:
+def apart(data: Any) -> Any:
     """Plain JSON of what a node has told: its advice is `says`, and `fix` is empty."""
-    if isinstance(told, list):
-        return [apart(one) for one in told]
-    if not isinstance(told, dict):
-        return told
-    made = {name: apart(value) for name, value in told.items()}
+    if isinstance(data, list):
+        return [apart(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    made = {name: apart(value) for name, value in data.items()}
     return {**made, "fix": "", "says": made["fix"]} if "fix" in made else made

@@ -39,9 +39,9 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """In words what is too much; empty when it is not."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
-    told = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
+    excess = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
     may = f"may send {share.receipts} of {_mib(share.size)}"
-    return f"{told}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+    return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
 
 
 MOST_NAMED = 1_000

@@ -49,6 +49,6 @@ class Reach:
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
-def changed(node: Node, **said: Any) -> Node:
+def changed(node: Node, **changes: Any) -> Node:
     """The same machine, with these fields of the way to it."""
-    return replace(node, target=replace(Reach.of(node), **said).data())
+    return replace(node, target=replace(Reach.of(node), **changes).data())

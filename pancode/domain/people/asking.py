@@ -20,8 +20,8 @@ def is_unapproved(run: Run) -> bool:
 
 def is_lifted_for_good(run: Run) -> bool:
     """Whether a person has lifted the budget for later attempts of this run, too."""
-    said = run.terms.get("approved")
-    return said is not None and said["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
+    approval = run.terms.get("approved")
+    return approval is not None and approval["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
 
 
 def plan_of(run: Run) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def continued(
 def _task(old: Run, remark: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
-    told = [f"A person adds: {text}" for text in kept(old)]
-    words = "\n\n".join((remark.strip() or GO_ON, *told))
+    added = [f"A person adds: {text}" for text in kept(old)]
+    words = "\n\n".join((remark.strip() or GO_ON, *added))
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
     return "\n\n".join((words, _NEW_SESSION.format(run=old.id), *_story(old)))

@@ -74,8 +74,8 @@ def _cut(run: Run, words: str) -> str:
 
 def yes_of(run: Run) -> tuple[str, ...]:
     """The flags with which its held change can be landed; empty where it is held for none."""
-    held = run.landing.get("yes")
-    return tuple(map(str, held)) if isinstance(held, list | tuple) else ()
+    flags = run.landing.get("yes")
+    return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
 
 
 def approval_of(run: Run) -> str:
@@ -85,9 +85,9 @@ def approval_of(run: Run) -> str:
 
 def must_be_shown(run: Run, yes: Iterable[str]) -> None:
     """RefusedError where the person has not said yes to exactly what the change needs now."""
-    said, needed = sorted(set(yes)), sorted(set(yes_of(run)))
-    if said != needed:
-        now, yours = " ".join(needed) or "no flag", " ".join(said) or "no flag"
+    given, needed = sorted(set(yes)), sorted(set(yes_of(run)))
+    if given != needed:
+        now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
         raise RefusedError(
             f"the change of {run.id} needs another yes than yours",
             why=f"it needs now: {now}; you said: {yours}",
@@ -146,16 +146,19 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     return action
 
 
-def answer_of(run: Run, said: str) -> str:
+def answer_of(run: Run, reply: str) -> str:
     """The answer in full: a choice may be named by its number or in its own words. UsageError."""
-    text, choices = said.strip(), [str(one) for one in question_of(run).get("choices") or ()]
+    text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
         raise UsageError("an answer has words", fix=f'pancode answer {run.id} "..."', code="no_answer")
     if text.isdecimal() and choices and text not in choices:
         if not 1 <= int(text[:6]) <= len(choices):
-            told = "; ".join(f"{number}: {one}" for number, one in enumerate(choices, start=1))
+            options = "; ".join(f"{number}: {one}" for number, one in enumerate(choices, start=1))
             raise UsageError(
-                f"there is no choice {text[:6]}", why=told, fix=f"pancode answer {run.id} 1", code="no_choice"
+                f"there is no choice {text[:6]}",
+                why=options,
+                fix=f"pancode answer {run.id} 1",
+                code="no_choice",
             )
         return choices[int(text) - 1]
     return next((one for one in choices if one.casefold() == text.casefold()), text)

@@ -61,11 +61,11 @@ def unheard(run: Run) -> dict[int, str]:
 
 def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
     """The run once the agent of this attempt was given these words."""
-    told = [
+    updated = [
         {**row, "delivered": f"{AT_A_TURN}{attempt}"} if number in numbers and _open(row) else row
         for number, row in enumerate(rows(run), start=1)
     ]
-    return replace(run, terms={**run.terms, "told": told}) if told else run
+    return replace(run, terms={**run.terms, "told": updated}) if updated else run
 
 
 def _open(row: Mapping[str, Any]) -> bool:
@@ -77,5 +77,5 @@ def delivered(run: Run, by: str) -> Run:
     """The run once another one, `by`, was given all that was kept."""
     if not kept(run):
         return run
-    told = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]
-    return replace(run, terms={**run.terms, "told": told})
+    updated = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]
+    return replace(run, terms={**run.terms, "told": updated})

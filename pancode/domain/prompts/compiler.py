@@ -117,14 +117,16 @@ def _can_ask(runtime: str) -> bool:
 def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:
     """Patterns only, and in quotes: a repository may have written them, and they speak to nobody."""
     written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
-    told = {
+    by_kind = {
         fragments.OF_PATHS[access]: [r.pattern for r in written if r.access is access]
         for access in PathAccess
     } | {
         fragments.OF_COMMANDS: [rule.pattern for rule in rules.commands if not (rule.ask and can_ask)],
         fragments.OF_ASKED: [rule.pattern for rule in rules.commands if rule.ask and can_ask],
     }
-    lines = [f"{words}: {', '.join(map(json.dumps, said))}." for words, said in told.items() if said]
+    lines = [
+        f"{words}: {', '.join(map(json.dumps, patterns))}." for words, patterns in by_kind.items() if patterns
+    ]
     if lines:
         yield fragments.BROKEN
         yield from lines

@@ -52,11 +52,11 @@ class Judged:
     missing: tuple[str, ...] = ()
 
 
-def excess(said: Usage | Progress, limits: Mapping[str, object]) -> dict[str, Any]:
+def excess(usage: Usage | Progress, limits: Mapping[str, object]) -> dict[str, Any]:
     """The claims beyond any sense of their order, by field, with the amount that counts."""
     found: dict[str, Any] = {}
     for name, most in _most_believed(limits).items():
-        claimed = getattr(said, name)
+        claimed = getattr(usage, name)
         if claimed is not None and most is not None and claimed > most:
             found[name] = most
     return found

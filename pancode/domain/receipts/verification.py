@@ -164,9 +164,11 @@ def _consistency(
         named = str(claims.identity)
         checks.append(VerificationCheck("is of this run", claims.identity.run == run, named))
     failed = [gate.name for gate in claims.gates if not gate.passed]
-    told = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was asked for"
+    results = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was asked for"
     checks.append(
-        VerificationCheck("gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, told)
+        VerificationCheck(
+            "gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, results
+        )
     )
     return checks
 

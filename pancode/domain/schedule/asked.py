@@ -33,9 +33,9 @@ class AskedSchedule:
 
 def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
     """UsageError where it says not once when it fires, and for what can never fire."""
-    said = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
-    if len(said) != 1:
-        what = "says nothing of when it fires" if not said else "says in several ways when it fires"
+    given = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
+    if len(given) != 1:
+        what = "says nothing of when it fires" if not given else "says in several ways when it fires"
         raise UsageError(
             f"the schedule {what}",
             fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
@@ -54,8 +54,8 @@ def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
     return on_event(asked.on, asked.where) if asked.on is not None else _on_push(asked.push or ("", ""))
 
 
-def _on_push(said: tuple[str, str]) -> OnPush:
-    repo, branch = said
+def _on_push(push: tuple[str, str]) -> OnPush:
+    repo, branch = push
     if not (repo.startswith("https://") or PurePath(repo).is_absolute()) or "@" in repo.partition("//")[2]:
         raise UsageError(
             f"{repo[:200]!r} cannot be watched",

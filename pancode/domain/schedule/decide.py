@@ -108,8 +108,8 @@ def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firin
     """One row tells of all of them."""
     if not missed:
         return []
-    told = f"missed {counted(len(missed), 'time')} while nobody was there to fire; {why}"
-    return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, told, view.now_ms)]
+    reason = f"missed {counted(len(missed), 'time')} while nobody was there to fire; {why}"
+    return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
 
 
 def _begun(view: ScheduleView, due: Sequence[Firing]) -> list[Firing]:

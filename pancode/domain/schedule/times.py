@@ -52,20 +52,20 @@ class CronTimes:
     @staticmethod
     def read(words: str, zone: str, now_ms: int) -> CronTimes:
         """UsageError for what is no cron expression, and for one that no time ever fits."""
-        said = " ".join(words.split())
-        fields = WORDS.get(said.lower(), said)
-        if said.startswith("@") and fields == said:
-            raise _wrong(said, f"it may be {', '.join(WORDS)}")
+        text = " ".join(words.split())
+        fields = WORDS.get(text.lower(), text)
+        if text.startswith("@") and fields == text:
+            raise _wrong(text, f"it may be {', '.join(WORDS)}")
         if len(fields.split()) != FIELDS or len(fields) > _LONGEST:
-            raise _wrong(said, f"it has {len(fields.split())} fields and not {FIELDS}")
+            raise _wrong(text, f"it has {len(fields.split())} fields and not {FIELDS}")
         made = CronTimes(fields, zone)
         try:
             CronSim(fields, _local(now_ms, zone_of(zone)))
         except CronSimError as exc:
-            raise _wrong(said, str(exc)) from exc
+            raise _wrong(text, str(exc)) from exc
         if made.after(now_ms) is None:
             raise UsageError(
-                f"{said!r} never fires",
+                f"{text!r} never fires",
                 why="no day of the next fifty years fits it",
                 fix="look at its day, month and day of the week",
                 code="never_fires",
@@ -99,22 +99,22 @@ class CronTimes:
         return str(CronSim(self.fields, start).explain())
 
 
-def read_at(said: str, zone: str, now_ms: int) -> int:
+def read_at(words: str, zone: str, now_ms: int) -> int:
     """A moment: `2026-12-24 08:00` or `08:00` in the zone, or with an offset of its own. UsageError.
 
     A time that the clocks skip does not exist; of one that they repeat it is the first.
     """
-    text, tz = said.strip(), zone_of(zone)
+    text, tz = words.strip(), zone_of(zone)
     now = _local(now_ms, tz)
     if _TODAY.fullmatch(text):
         day = now.date()
-        found = _in_zone(f"{day:%Y-%m-%d} {text}", tz, said)
+        found = _in_zone(f"{day:%Y-%m-%d} {text}", tz, words)
         ms = _ms(found)
-        return ms if ms > now_ms else _ms(_in_zone(f"{day + timedelta(days=1):%Y-%m-%d} {text}", tz, said))
-    ms = _ms(_in_zone(text, tz, said) if _LOCAL.fullmatch(text) else _with_offset(text, said))
+        return ms if ms > now_ms else _ms(_in_zone(f"{day + timedelta(days=1):%Y-%m-%d} {text}", tz, words))
+    ms = _ms(_in_zone(text, tz, words) if _LOCAL.fullmatch(text) else _with_offset(text, words))
     if ms <= now_ms:
         raise UsageError(
-            f"{said!r} never fires: it is past",
+            f"{words!r} never fires: it is past",
             why=f"it is {shown(now_ms, zone)} now",
             fix="give a time to come, as in 2026-12-24 08:00",
             code="never_fires",
@@ -134,17 +134,17 @@ def minute(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 
 
-def _in_zone(text: str, tz: tzinfo, said: str) -> datetime:
+def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
     try:
         naive = datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=tz)
     except ValueError as exc:
         found = _LOCAL.fullmatch(text)
         if found is None or len(found[2]) > 4:  # 8:00 is what people write
-            raise _no_time(said, str(exc)) from exc
-        return _in_zone(f"{found[1]} 0{found[2]}", tz, said)
+            raise _no_time(words, str(exc)) from exc
+        return _in_zone(f"{found[1]} 0{found[2]}", tz, words)
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
         raise UsageError(
-            f"{said!r} does not exist in {tz}",
+            f"{words!r} does not exist in {tz}",
             why="the clocks are put forward over it",
             fix="give a time before or after that hour",
             code="never_fires",
@@ -152,13 +152,13 @@ def _in_zone(text: str, tz: tzinfo, said: str) -> datetime:
     return naive
 
 
-def _with_offset(text: str, said: str) -> datetime:
+def _with_offset(text: str, words: str) -> datetime:
     try:
         made = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise _no_time(said, str(exc)) from exc
+        raise _no_time(words, str(exc)) from exc
     if made.tzinfo is None:
-        raise _no_time(said, "it has no hour")
+        raise _no_time(words, "it has no hour")
     return made
 
 
@@ -170,10 +170,10 @@ def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _wrong(said: str, why: str) -> UsageError:
-    return UsageError(f"{said[:80]!r} is no cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
+def _wrong(words: str, why: str) -> UsageError:
+    return UsageError(f"{words[:80]!r} is no cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
 
 
-def _no_time(said: str, why: str) -> UsageError:
+def _no_time(words: str, why: str) -> UsageError:
     fix = "2026-12-24 08:00, 08:00, or 2026-12-24T08:00+01:00"
-    return UsageError(f"{said[:80]!r} is no time", why=why, fix=fix, code="bad_time")
+    return UsageError(f"{words[:80]!r} is no time", why=why, fix=fix, code="bad_time")

@@ -64,20 +64,20 @@ def plain(trigger: Trigger) -> dict[str, object]:
     assert_never(trigger)
 
 
-def trigger_of(said: Mapping[str, object]) -> Trigger:
+def trigger_of(data: Mapping[str, object]) -> Trigger:
     """What `plain` has written down."""
-    zone = str(said.get("zone"))
-    match said["kind"]:
+    zone = str(data.get("zone"))
+    match data["kind"]:
         case "cron":
-            return CronTimes(str(said["cron"]), zone)
+            return CronTimes(str(data["cron"]), zone)
         case "at":
-            return AtTime(int(str(said["at_ms"])), zone)
+            return AtTime(int(str(data["at_ms"])), zone)
         case "event":
-            where = said["where"]
-            return OnEvent(str(said["on"]), dict(where) if isinstance(where, Mapping) else {})
+            where = data["where"]
+            return OnEvent(str(data["on"]), dict(where) if isinstance(where, Mapping) else {})
         case "webhook":
             return OnWebhook()
-    return OnPush(str(said["repo"]), str(said["branch"]))
+    return OnPush(str(data["repo"]), str(data["branch"]))
 
 
 def words_of(trigger: Trigger) -> str:

@@ -56,7 +56,7 @@ def landing_span(run: Run, began_ms: int, at_ms: int) -> RunSpan:
 
 
 def _root(run: Run, end: int, with_task: bool) -> RunSpan:
-    said: dict[str, Value | None] = {
+    attributes: dict[str, Value | None] = {
         names.OPERATION: names.INVOKE_AGENT,
         names.AGENT: run.agent,
         names.CONVERSATION: run.id,
@@ -73,7 +73,7 @@ def _root(run: Run, end: int, with_task: bool) -> RunSpan:
         **_usage(run.result.get("usage")),
     }
     bad = None if str(run.outcome) == "done" else str(run.failure or run.outcome)
-    known = {key: value for key, value in said.items() if value is not None}
+    known = {key: value for key, value in attributes.items() if value is not None}
     known |= {} if bad is None else {names.ERROR: bad}
     name = f"{names.INVOKE_AGENT} {run.agent}"
     return RunSpan(
@@ -84,21 +84,21 @@ def _root(run: Run, end: int, with_task: bool) -> RunSpan:
 def _attempt(run: Run, attempt: Attempt, end: int) -> RunSpan:
     times = (attempt.created_ms, attempt.finished_ms or end)
     bad = None if str(attempt.outcome) == "done" else str(attempt.failure or attempt.outcome)
-    said = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
+    attributes = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
     part = f"attempt {attempt.attempt}"
-    return _part(run, (part, "run"), part, times, said, bad)
+    return _part(run, (part, "run"), part, times, attributes, bad)
 
 
 def _stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:
     """Each stage lasts until the next one begins."""
-    told = [e for e in events if e.kind is EventKind.RUN_STAGE and e.data.get("stage") != "ended"]
+    stages = [e for e in events if e.kind is EventKind.RUN_STAGE and e.data.get("stage") != "ended"]
     last = attempt.finished_ms or end
-    for number, event in enumerate(told):
-        until = told[number + 1].at_ms if number + 1 < len(told) else max(last, event.at_ms)
+    for number, event in enumerate(stages):
+        until = stages[number + 1].at_ms if number + 1 < len(stages) else max(last, event.at_ms)
         stage = str(event.data.get("stage"))
-        said: dict[str, Value] = {names.STAGE: stage, names.NODE: event.node or ""}
+        attributes: dict[str, Value] = {names.STAGE: stage, names.NODE: event.node or ""}
         ids = (f"stage {event.number}", f"attempt {attempt.attempt}")
-        yield _part(run, ids, stage, (event.at_ms, until), said, None)
+        yield _part(run, ids, stage, (event.at_ms, until), attributes, None)
 
 
 def _part(
@@ -106,11 +106,11 @@ def _part(
     part: tuple[str, str],
     name: str,
     times: tuple[int, int],
-    said: Mapping[str, Value],
+    attributes: Mapping[str, Value],
     bad: str | None,
 ) -> RunSpan:
     """`part`: what it is about, and what is above it."""
-    known = {**said, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
+    known = {**attributes, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
     ids = (span_id_of(run.id, part[0]), span_id_of(run.id, part[1]))
     return RunSpan(name, trace_id_of(run.id), *ids, times[0], max(times), known, bad)
 

@@ -104,10 +104,10 @@ def expected(records: Sums, agent: str, runtime: str, model: str | None, task: s
     usd = (record.usd / record.paid).quantize(Decimal("0.0001")) if record.paid else None
     amount = Amount(tokens=record.tokens // record.runs, ms=record.agent_ms // record.runs)
     cost = "at unknown cost" if usd is None else f"${usd:.4f} each"
-    told = (
+    basis = (
         f"{counted(record.runs, 'run')} of {agent} {about}: {cost}, {minutes(amount.ms)} agent-minutes each"
     )
-    return ExpectedWork(usd, amount, told)
+    return ExpectedWork(usd, amount, basis)
 
 
 def _enough(record: TrackRecord | None) -> bool:

@@ -67,14 +67,14 @@ class VerifiedResult:
         return {**self._row(), "earlier": [one._row() for one in self.earlier]}
 
     def _row(self) -> dict[str, object]:
-        told: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
-        return told | {"run": self.run, "node": self.node, "receipt": self.receipt}
+        row: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
+        return row | {"run": self.run, "node": self.node, "receipt": self.receipt}
 
 
 def passed_on(run: Run) -> str:
     """The node that has sworn that every gate of the run passed on its result; empty: none has."""
-    told = run.result.get("gates")
-    results = [one for one in told if isinstance(one, dict)] if isinstance(told, list | tuple) else []
+    gates = run.result.get("gates")
+    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
     asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
     whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
@@ -94,16 +94,16 @@ def verified(run: Run) -> VerifiedResult | None:
     node = passed_on(run)
     if not node:
         return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates")
-    told = run.result.get(KEPT)
-    if not isinstance(told, Mapping):
+    row = run.result.get(KEPT)
+    if not isinstance(row, Mapping):
         return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}, no other node ran them")
-    return _kept(told)
+    return _kept(row)
 
 
-def _kept(told: Mapping[str, Any]) -> VerifiedResult:
-    names = {name: told.get(name) for name in ("run", "node", "receipt")}
-    earlier = tuple(map(_kept, told.get("earlier") or ()))
-    state, why, waits = ResultTrust(told["state"]), str(told["why"]), bool(told.get("waits"))
+def _kept(row: Mapping[str, Any]) -> VerifiedResult:
+    names = {name: row.get(name) for name in ("run", "node", "receipt")}
+    earlier = tuple(map(_kept, row.get("earlier") or ()))
+    state, why, waits = ResultTrust(row["state"]), str(row["why"]), bool(row.get("waits"))
     return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
 
 

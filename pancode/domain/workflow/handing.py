@@ -36,7 +36,7 @@ class HandedWork:
 
 
 def handed(
-    step: WorkflowStep, said: str, results: Mapping[str, StepResult], front: str, has_files: bool
+    step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
 ) -> HandedWork:
     """The step's task with everything in its place. `front`: what comes before it.
 
@@ -46,7 +46,7 @@ def handed(
 
     def value(place: TemplatePlace) -> str:
         if place.what == ORIGINAL or (place.what == INPUT and not step.needs):
-            return said
+            return original
         if place.what == INPUT:
             return "\n\n".join(told(name, results[name].answer) for name in step.needs)
         result = results[place.step]

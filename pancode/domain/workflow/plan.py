@@ -137,13 +137,13 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
 
 def plain(request: DispatchRequest) -> dict[str, object]:
     """What it says, as plain JSON; `created_by` is left out."""
-    said = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
-    return {name: _plain(value) for name, value in said.items() if value != _DEFAULTS[name]}
+    values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
+    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
 
-def request_from(said: Mapping[str, object], by: str) -> DispatchRequest:
+def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
     """The request that `plain` has written down."""
-    values: dict[str, Any] = {name: _typed(name, value) for name, value in said.items()}
+    values: dict[str, Any] = {name: _typed(name, value) for name, value in data.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
 
 

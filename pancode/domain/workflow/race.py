@@ -34,8 +34,8 @@ def decided(
 
 def score(step: WorkflowStep) -> Decimal | None:
     """The number that its result was given; None: none could be."""
-    told = step.outputs.get("score")
-    return None if told is None else Decimal(str(told))
+    number = step.outputs.get("score")
+    return None if number is None else Decimal(str(number))
 
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:

@@ -17,10 +17,10 @@ def statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
     """What the coordinator signs at the end. Its subjects are the receipts of the runs, by digest."""
-    told = [_step(step, runs) for step in steps]
+    step_rows = [_step(step, runs) for step in steps]
     subjects = [
         {"name": run["run"], "digest": {"sha256": run["receipt"]}}
-        for step in told
+        for step in step_rows
         for run in step["runs"]
         if run["receipt"] is not None
     ]
@@ -39,7 +39,7 @@ def statement(
             "state": workflow.state.value,
             "reason": workflow.reason,
             "winner": workflow.winner,
-            "steps": told,
+            "steps": step_rows,
             "cost_usd": f"{balance.spent_usd:f}",
             "unknown_costs": balance.unknown_runs,
             "tokens": balance.tokens,
@@ -47,9 +47,9 @@ def statement(
     }
 
 
-def payload(said: Mapping[str, Any]) -> bytes:
+def payload(document: Mapping[str, Any]) -> bytes:
     """The one encoding that is signed."""
-    return canonical_json(said)
+    return canonical_json(document)
 
 
 def _step(step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def places(text: str) -> Iterator[TemplatePlace]:
     return map(_place, _PLACE.finditer(text))
 
 
-def first_task(text: str, said: str) -> str:
+def first_task(text: str, task: str) -> str:
     """The task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's own."""
-    return fill(text, lambda place: said)
+    return fill(text, lambda place: task)
 
 
 def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:

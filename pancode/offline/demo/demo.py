@@ -81,20 +81,20 @@ def _take_away(stage: Stage, story: DemoReport, whole: bool) -> None:
     try:
         with suppress(OSError):
             story.act("The end: everything is taken away" if whole else "Taking everything away")
-        said = stage.take_down() if whole else []
-        polite = not said and not stage.processes()
+        problems = stage.take_down() if whole else []
+        polite = not problems and not stage.processes()
         ended = stage.sweep()
         with suppress(OSError):
-            _prove_gone(stage, story, (whole, polite), said + ended)
+            _prove_gone(stage, story, (whole, polite), problems + ended)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _prove_gone(stage: Stage, story: DemoReport, how: tuple[bool, bool], said: list[str]) -> None:
+def _prove_gone(stage: Stage, story: DemoReport, how: tuple[bool, bool], problems: list[str]) -> None:
     whole, polite = how
     if whole:
         words = "each node was removed as pancode node rm does it, and nothing of ours was left there"
-        story.check(words, polite, "; ".join(said))
+        story.check(words, polite, "; ".join(problems))
     story.check("no process of the demo is left", not stage.processes(), stage.processes())
     story.check(f"{stage.root} is gone", not stage.root.exists())
 
@@ -124,10 +124,10 @@ def _kept(stage: Stage, story: DemoReport) -> None:
 
 
 def _verdict(story: DemoReport) -> str:
-    held = sum(check.ok for check in story.checks)
+    passed = sum(check.ok for check in story.checks)
     count = len(story.checks)
-    words = "all of them" if held == count else "NOT all"
-    return f"\n{held} of {count} checks held, {words}; {story.seconds:.0f} s"
+    words = "all of them" if passed == count else "NOT all"
+    return f"\n{passed} of {count} checks held, {words}; {story.seconds:.0f} s"
 
 
 @contextmanager

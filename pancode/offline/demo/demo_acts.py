@@ -156,8 +156,8 @@ def _catch_a_liar(play: Play) -> None:
     shown = f"--runtime scripted --node {CALM} --budget 0.50 \\\n      --verify '{gate}' 'translate ...'"
     done = play.dispatch("liar", shown, *words, work.LIAR)
     run = play.show("liar")
-    told = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
-    story.check("its claim was not believed: verify_failed, exit code 11", told, f"{done.code} {done.both}")
+    caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
+    story.check("its claim was not believed: verify_failed, exit code 11", caught, f"{done.code} {done.both}")
 
 
 def _survived(play: Play, killed: tuple[int, int]) -> None:

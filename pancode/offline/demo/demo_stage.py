@@ -153,10 +153,10 @@ class Stage:
 
     def take_down(self) -> list[str]:
         """Remove each node as `pancode node rm` does, and end the coordinator; what could not be done."""
-        said: list[str] = []
+        problems: list[str] = []
         if holder_of(self.home) is None:
-            return said
-        threads = [Thread(target=self._remove, args=(node, said)) for node in NODES]
+            return problems
+        threads = [Thread(target=self._remove, args=(node, problems)) for node in NODES]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -164,18 +164,18 @@ class Stage:
         try:
             self.client.post(path_of("shutdown"), {"by": "demo"})
         except PancodeError as error:
-            said.append(f"the coordinator: {error}")
+            problems.append(f"the coordinator: {error}")
         self.until(lambda: not self.processes(), 20)
-        return said
+        return problems
 
-    def _remove(self, node: str, said: list[str]) -> None:
+    def _remove(self, node: str, problems: list[str]) -> None:
         try:
             events = self.client.events("POST", path_of("nodes", node, "remove"), {"by": "demo"})
             results = [event.data for event in events if event.kind == "result"]
         except PancodeError as error:
-            said.append(f"{node}: {error}")
+            problems.append(f"{node}: {error}")
             return
-        said += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
+        problems += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
 
     def sweep(self) -> list[str]:
         """End whatever still runs, and delete the folder. What had to be ended, in words.

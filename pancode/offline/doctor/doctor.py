@@ -125,15 +125,15 @@ def _key(home: Path) -> Check:
 
 def _backup(home: Path) -> Check:
     """Nobody can see a backup; the owner says that there is one, newer than the key."""
-    key, said = home / "key/coordinator.key", home / "key/BACKED-UP"
+    key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
         return good("key backup", "no key yet")
-    if said.exists() and said.stat().st_mtime >= key.stat().st_mtime:
-        return good("key backup", f"confirmed by you: {said}")
+    if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
+        return good("key backup", f"confirmed by you: {marker}")
     lost = (
         "without this key every node must be trusted anew, and old receipts cannot be told from forged ones"
     )
-    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {said}")
+    return bad("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
 def _bundles(home: Path) -> Check:
@@ -174,32 +174,32 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
 
 def _external(found: ExternalRedis, origin: str) -> Check:
     how = " over TLS" if found.access.tls else ""
-    told = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+    summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
     if not found.open_as:
-        return good("Redis", told)
+        return good("Redis", summary)
     whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
     fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
-    return bad("Redis", "warning", f"{told}; {whoever}", fix)
+    return bad("Redis", "warning", f"{summary}; {whoever}", fix)
 
 
 def _coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
         return good("coordinator", "does not run; the first command that needs it starts it")
-    told = ask(home, "/v1/ping", PING_S)
-    if told is None:
+    answer = ask(home, "/v1/ping", PING_S)
+    if answer is None:
         fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
         return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
-    return good("coordinator", f"pid {told['pid']}, version {told['version']}")
+    return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
 
 
 def _outgoing(home: Path) -> Check:
     """What did not arrive last, each in words."""
-    told = ask(home, "/v1/notify", PING_S) if holder_of(home) is not None else None
-    if told is None:
+    answer = ask(home, "/v1/notify", PING_S) if holder_of(home) is not None else None
+    if answer is None:
         return good("notices", "not known: no coordinator runs")
-    if told["troubles"]:
+    if answer["troubles"]:
         fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
-        return bad("notices", "warning", "; ".join(map(str, told["troubles"])), fix)
-    count = len(told["channels"])
+        return bad("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
+    count = len(answer["channels"])
     return good("notices", f"{count} channels, nothing failed" if count else "no channel is set")

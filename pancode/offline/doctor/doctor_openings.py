@@ -70,9 +70,9 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
 
 
 def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
-    told = _told(home, place)
-    if told is not None:
-        return bad(of.what, "error", f"{told['what']}: {told['why']}", told["fix"])
+    problem = _problem(home, place)
+    if problem is not None:
+        return bad(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
     wrong = _refusal(place) if place.port else ""
     if not wrong:
         return good(of.what, f"open at {place} ({place.origin})")
@@ -81,10 +81,10 @@ def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
 
 
-def _told(home: Path, place: ListenAddress) -> dict[str, str] | None:
+def _problem(home: Path, place: ListenAddress) -> dict[str, str] | None:
     """The coordinator's problem with that address, if any: another program may answer at it."""
-    said = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
-    return next((one for one in said if f" at {place}" in one["what"]), None)
+    closed = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
+    return next((one for one in closed if f" at {place}" in one["what"]), None)
 
 
 def _refusal(place: ListenAddress) -> str:

@@ -30,5 +30,5 @@ class Shown(OpenPlace):
                 **QUIET,
             )
 
-        said = ("metrics", "figures are not shown", FIX)
-        super().__init__(context, context.coordinator.figures_at, said, config, again_s)
+        texts = ("metrics", "figures are not shown", FIX)
+        super().__init__(context, context.coordinator.figures_at, texts, config, again_s)

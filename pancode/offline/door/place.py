@@ -28,13 +28,13 @@ class OpenPlace:
         self,
         context: ApiContext,
         place: ListenAddress | None,
-        said: tuple[str, str, str],
+        texts: tuple[str, str, str],
         config: Callable[[int], uvicorn.Config],
         again_s: float = AGAIN_S,
     ) -> None:
         self._context = context
         self._place = place
-        self._name, self._words, self._fix = said
+        self._name, self._words, self._fix = texts
         self._config = config
         self._again_s = again_s
         self._log = logging.getLogger(f"pancode.{self._name}")

@@ -73,12 +73,12 @@ class Rounds:
         self._look_after_redis()
         plane, clock = self._context.coordinator.plane, self._context.plane.core.ports.clock
         began = clock.mono_ms()
-        heard = plane.listen(self._wait_ms)
+        received = plane.listen(self._wait_ms)
         now = clock.mono_ms()
-        pause = pause_ms(heard, now - began, self._wait_ms, now - self._ended_ms)
+        pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
         if pause > 0:
             self._stopping.wait(pause / 1000)
-        if plane.turn() or heard:
+        if plane.turn() or received:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
@@ -120,8 +120,8 @@ class Rounds:
             log.warning("%s", done)
 
 
-def pause_ms(heard: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
+def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
     """The delay of the next round, after a wait of this length and the last round's end."""
-    if heard:  # where one word follows the other, some are taken in at once
+    if received:  # where one word follows the other, some are taken in at once
         return GATHER_MS if ended_ms < BUSY_MS else 0
     return min(ALONE_MS, max(0, wait_ms - listened_ms))  # without nodes there was nobody to listen to

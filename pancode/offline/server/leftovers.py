@@ -19,13 +19,13 @@ def end_left(home: Path) -> int | None:
     valkey = EmbeddedValkey(folder, SystemClock(), SystemIds())
     if not valkey.alive():  # it is the server of a home of which this one is a copy
         return None
-    sole = Sole(home)
+    lock = Sole(home)
     try:
-        sole.take()
+        lock.take()
     except AlreadyRunningError:
         return None
     try:
         valkey.stop()
     finally:
-        sole.leave()
+        lock.leave()
     return record.pid

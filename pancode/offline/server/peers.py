@@ -24,6 +24,6 @@ class PeerProtocol(HttpToolsProtocol):
 
 def caller(connection: Any) -> tuple[str, int]:
     """(start, pid) of the process that has connected. Taken now: later its pid may be another's."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid: int = _CREDENTIALS.unpack(told)[0]
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
     return start_of(pid), pid

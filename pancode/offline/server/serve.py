@@ -58,19 +58,19 @@ class Serving:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
-        sole = Sole(self._root)
-        sole.take()
+        lock = Sole(self._root)
+        lock.take()
         try:
-            self._serve(self._make(), ready, sole.held)
+            self._serve(self._make(), ready, lock.held)
         finally:
             (self._root / SOCKET).unlink(missing_ok=True)
-            sole.leave()
+            lock.leave()
 
     def stop(self, *_: object) -> None:
         """From any thread or signal handler; a second signal ends the process the hard way."""
         self._stop.set()
         if threading.current_thread() is threading.main_thread():
-            for number in _heard(signal.SIGINT):
+            for number in _handled_signals(signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
@@ -81,7 +81,7 @@ class Serving:
         self._stop.set()
 
     def _serve(
-        self, coordinator: CoordinatorApi, ready: Callable[[], None], held: Callable[[], bool]
+        self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
     ) -> None:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
@@ -91,7 +91,7 @@ class Serving:
             sys.setswitchinterval(_SWITCH_S)
             context = ApiContext(coordinator, self._facts(), self.end)
             beat = self._watch.beat
-            rounds = Rounds(context, held, lambda: beat(ROUNDS))
+            rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
             api, shown = _api(context, lambda: beat(API)), open_places(context)
             rounds.start()
             for one in shown:
@@ -163,12 +163,12 @@ def serve(
     def on_signal(number: int, frame: FrameType | None) -> None:
         serving.stop()
 
-    for number in _heard(signal.SIGINT, signal.SIGHUP):
+    for number in _handled_signals(signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     serving.run(ready)
 
 
-def _heard(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
+def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
     """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))

@@ -64,8 +64,8 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
         fact("version", node["version"] or "-"),
         fact("wall", node["isolation"] or "-"),
         fact("disk", f"{size(node['disk_free'])} free"),
-        fact("labels", ", ".join(f"{key}={said}" for key, said in node["labels"].items()) or "-"),
-        fact("reached", ", ".join(f"{key} {said}" for key, said in node["target"].items()) or "-"),
+        fact("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
+        fact("reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"),
     ]
     lines += [
         fact(word, node[word], "yellow") for word in ("draining", "paused", "quarantined") if node[word]
@@ -101,8 +101,8 @@ def models(answers: Json, about: str, moment: PageMoment) -> Page:
     return Page((), head, rows, ("ENDPOINT",), "WHY THIS TIER", "no machine serves a model of its own")
 
 
-def _passport(told: Json) -> str:
-    return {True: "passed", False: "failed", None: "untested"}[told["passed"]]
+def _passport(passport: Json) -> str:
+    return {True: "passed", False: "failed", None: "untested"}[passport["passed"]]
 
 
 def nothing(words: str) -> Page:

@@ -20,10 +20,10 @@ def stage(run: Json) -> str:
 
 def cost(run: Json) -> str:
     """Dollars; `unknown` only of a run that has ended."""
-    said = run["usage"]["cost_usd"]
-    if said is None:
+    amount = run["usage"]["cost_usd"]
+    if amount is None:
         return "unknown" if run["outcome"] else "-"
-    return usd(said)
+    return usd(amount)
 
 
 def used(run: Json) -> str:
@@ -111,63 +111,63 @@ def _inbox(answers: Json, live: list[Json]) -> Line:
 
 def run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
-    told = answers["run"]
-    lines = [*_state(told), *_facts(told, moment), *_results(told)]
+    shape = answers["run"]
+    lines = [*_state(shape), *_facts(shape, moment), *_results(shape)]
     lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
-    return Page(lines=tuple(lines), shape=told)
+    return Page(lines=tuple(lines), shape=shape)
 
 
-def _state(told: Json) -> list[Line]:
-    state = stage(told)
-    notes = f"  ({', '.join(told['notes'])})" if told["notes"] else ""
-    first: Line = ((told["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
-    reason = [line(f"  {told['reason']}")] if told["reason"] else []
+def _state(shape: Json) -> list[Line]:
+    state = stage(shape)
+    notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
+    first: Line = ((shape["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
+    reason = [line(f"  {shape['reason']}")] if shape["reason"] else []
     return [first, *reason, ()]
 
 
-def _facts(told: Json, moment: PageMoment) -> list[Line]:
-    usage = told["usage"]
-    where = f"{told['agent']} ({told['runtime']}) on {told['node'] or 'no machine yet'}"
-    known = "not known yet" if cost(told) == "-" else f"{cost(told)} ({usage['cost_source']})"
+def _facts(shape: Json, moment: PageMoment) -> list[Line]:
+    usage = shape["usage"]
+    where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
+    known = "not known yet" if cost(shape) == "-" else f"{cost(shape)} ({usage['cost_source']})"
     spent = f"{known}, {usage['input_tokens']} tokens in, "
     pairs = [
-        ("task", told["task"]),
+        ("task", shape["task"]),
         ("who", where),
-        ("model", told["model"]),
-        ("attempt", f"{told['attempt']}, fence {told['fence']}" if told["fence"] else told["attempt"]),
-        ("asked", f"{moment.at(told['created_at'])} by {told['created_by']}"),
-        ("took", moment.between(told["started_at"], told["finished_at"])),
-        ("cost", f"{spent}{usage['output_tokens']} out; estimate {usd(told['estimate_usd'])}"),
-        ("context", _context(told)),
-        ("safety", f"{told['mode']}, {told['safety']}, wall {told['isolation'] or '-'}"),
-        ("workflow", f"{told['workflow']} step {told['step']}" if told["workflow"] else ""),
-        ("continues", ", ".join(told["chain"])),
-        ("next", ", ".join(told["continued_by"])),
-        ("commit", told["commit"]),
-        ("landed", told["landed"] or (told["landing"] or {}).get("status")),
-        ("receipt", f"{told['receipt']}  (v verifies it)" if told["receipt"] else ""),
+        ("model", shape["model"]),
+        ("attempt", f"{shape['attempt']}, fence {shape['fence']}" if shape["fence"] else shape["attempt"]),
+        ("asked", f"{moment.at(shape['created_at'])} by {shape['created_by']}"),
+        ("took", moment.between(shape["started_at"], shape["finished_at"])),
+        ("cost", f"{spent}{usage['output_tokens']} out; estimate {usd(shape['estimate_usd'])}"),
+        ("context", _context(shape)),
+        ("safety", f"{shape['mode']}, {shape['safety']}, wall {shape['isolation'] or '-'}"),
+        ("workflow", f"{shape['workflow']} step {shape['step']}" if shape["workflow"] else ""),
+        ("continues", ", ".join(shape["chain"])),
+        ("next", ", ".join(shape["continued_by"])),
+        ("commit", shape["commit"]),
+        ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),
+        ("receipt", f"{shape['receipt']}  (v verifies it)" if shape["receipt"] else ""),
     ]
     return [fact(name, value) for name, value in pairs if value]
 
 
-def _context(told: Json) -> str:
-    served = told["served"] or {}
+def _context(shape: Json) -> str:
+    served = shape["served"] or {}
     return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
 
 
-def _results(told: Json) -> list[Line]:
+def _results(shape: Json) -> list[Line]:
     lines: list[Line] = [
         fact(
             "gate",
             f"{one['name']}: {'passed' if one['passed'] else 'FAILED'}",
             "" if one["passed"] else "red",
         )
-        for one in told["gates"]
+        for one in shape["gates"]
     ]
-    lines += [fact("finding", one, "yellow") for one in told["findings"]]
-    lines += [fact("file", name) for name in told["files_changed"][:50]]
-    if told["answer"]:
-        lines += [(), line("ANSWER", "bold"), *(line(one) for one in told["answer"].splitlines()[:200])]
+    lines += [fact("finding", one, "yellow") for one in shape["findings"]]
+    lines += [fact("file", name) for name in shape["files_changed"][:50]]
+    if shape["answer"]:
+        lines += [(), line("ANSWER", "bold"), *(line(one) for one in shape["answer"].splitlines()[:200])]
     return lines
 
 
@@ -186,7 +186,7 @@ def story(why: Json, moment: PageMoment) -> list[Line]:
 
 def why(answers: Json, about: str, moment: PageMoment) -> Page:
     """Why a run is where it is."""
-    told = answers["why"]
+    shape = answers["why"]
     return Page(
-        lines=(line(f"why {told['run']}", "bold"), (), *story(told, moment)), shape={"run": told["run"]}
+        lines=(line(f"why {shape['run']}", "bold"), (), *story(shape, moment)), shape={"run": shape["run"]}
     )

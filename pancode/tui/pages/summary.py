@@ -26,11 +26,11 @@ def summary(answers: Json) -> Line:
 
 def _fleet(fleet: Json) -> list[tuple[str, str]]:
     nodes, coordinator = fleet["nodes"], fleet["coordinator"]
-    heard = sum(one["state"] in HEARD for one in nodes)
+    reachable = sum(one["state"] in HEARD for one in nodes)
     used = sum(one["slots"]["used"] for one in nodes)
     total = sum(one["slots"]["total"] for one in nodes)
     spans = [
-        (f"  {heard}/{len(nodes)} machines", "" if heard == len(nodes) else "red"),
+        (f"  {reachable}/{len(nodes)} machines", "" if reachable == len(nodes) else "red"),
         (f"  {used}/{total} slots", ""),
     ]
     for word in ("paused", "draining"):
@@ -59,8 +59,8 @@ def _over(budget: Json) -> str:
 
 def troubles(answers: Json) -> tuple[Line, ...]:
     """What the coordinator itself suffers from, with its fix."""
-    told = answers["fleet"]["coordinator"] if "fleet" in answers else {}
-    found = [*([told["trouble"]] if told.get("trouble") else []), *told.get("closed", [])]
+    status = answers["fleet"]["coordinator"] if "fleet" in answers else {}
+    found = [*([status["trouble"]] if status.get("trouble") else []), *status.get("closed", [])]
     lines: list[Line] = []
     for one in found:
         lines.append(((f"{safe(one['what'])}: {safe(one['why'])}", "red"),))

@@ -23,19 +23,19 @@ def shown(text: str) -> str:
 def diff(answers: Json, about: str, moment: PageMoment) -> Page:
     """What a run changed, coloured by the first character of each line."""
     lines = answers["diff"].decode("utf-8", "replace").split("\n")
-    told: list[Line] = [((shown(one), diff_style(one)),) for one in lines[:MOST]]
+    rows: list[Line] = [((shown(one), diff_style(one)),) for one in lines[:MOST]]
     if len(lines) > MOST:
-        told.append(line(f"... {len(lines) - MOST} more lines: pancode runs diff {about}", "yellow"))
+        rows.append(line(f"... {len(lines) - MOST} more lines: pancode runs diff {about}", "yellow"))
     if not answers["diff"].strip():
-        told = [line("it changed nothing")]
-    return Page(lines=tuple(told), shape={"run": about})
+        rows = [line("it changed nothing")]
+    return Page(lines=tuple(rows), shape={"run": about})
 
 
 def receipt(answers: Json, about: str, moment: PageMoment) -> Page:
     """The verdict on a run's receipt, with each check."""
-    told = answers["verify"]
+    shape = answers["verify"]
     lines: list[Line] = [
-        line(f"{told['verdict']}  {told['run']}", "green" if told["verdict"] == "PASS" else "red"),
+        line(f"{shape['verdict']}  {shape['run']}", "green" if shape["verdict"] == "PASS" else "red"),
         (),
     ]
     lines += [
@@ -43,6 +43,6 @@ def receipt(answers: Json, about: str, moment: PageMoment) -> Page:
             ("ok   " if one["ok"] else "NOT  ", "green" if one["ok"] else "red"),
             (safe(f"{one['what']}: {one['detail']}"), ""),
         )
-        for one in told["checks"]
+        for one in shape["checks"]
     ]
-    return Page(lines=tuple(lines), shape={"run": told["run"]})
+    return Page(lines=tuple(lines), shape={"run": shape["run"]})

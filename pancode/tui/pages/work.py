@@ -9,10 +9,10 @@ from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
 
 def queue(answers: Json, about: str, moment: PageMoment) -> Page:
     """What waits where, in order, with the reason."""
-    told = answers["queues"]
-    above = [line(f"the whole fleet is paused: {told['paused']}", "yellow")] if told["paused"] else []
+    shape = answers["queues"]
+    above = [line(f"the whole fleet is paused: {shape['paused']}", "yellow")] if shape["paused"] else []
     rows = []
-    for one in told["queues"]:
+    for one in shape["queues"]:
         if one["paused"]:
             above.append(line(f"{one['name']} is paused: {one['paused']}", "yellow"))
         rows += [_order(one, order) for order in one["orders"]]
@@ -50,20 +50,20 @@ def _done(workflow: Json) -> str:
 
 def workflow(answers: Json, about: str, moment: PageMoment) -> Page:
     """One workflow with its steps; Enter on a step shows its run."""
-    told = answers["workflow"]
-    cost = told["cost"]
+    shape = answers["workflow"]
+    cost = shape["cost"]
     cap = f" of {usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
-    first: Line = ((told["workflow"], "bold"), ("  ", ""), (told["state"], style_of(told["state"])))
+    first: Line = ((shape["workflow"], "bold"), ("  ", ""), (shape["state"], style_of(shape["state"])))
     above = [
-        (*first, (f"  {told['kind']} {safe(told['name'])}  {safe(told['reason'])}", "")),
+        (*first, (f"  {shape['kind']} {safe(shape['name'])}  {safe(shape['reason'])}", "")),
         fact("cost", f"{usd(cost['usd'])}{cap}, {usd(cost['held_usd'])} held, {cost['runs']} runs"),
     ]
-    if told["winner"]:
-        above.append(fact("winner", told["winner"], "green"))
-    rows = tuple(_step(step, moment) for step in told["steps"])
+    if shape["winner"]:
+        above.append(fact("winner", shape["winner"], "green"))
+    rows = tuple(_step(step, moment) for step in shape["steps"])
     head = ("STEP", "STATE", "NEEDS", "ROUND", "RUN", "TOOK", "REASON")
     spare = ("ROUND", "TOOK", "NEEDS")
-    return Page(tuple(above), head, rows, spare, "REASON", "no step", shape=told)
+    return Page(tuple(above), head, rows, spare, "REASON", "no step", shape=shape)
 
 
 def _step(step: Json, moment: PageMoment) -> PageRow:

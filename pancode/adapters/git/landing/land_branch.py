@@ -91,18 +91,18 @@ def _land(
     _bring(seen, depot, made.commit, tip)
     unless_called_off(called_off)
     unless_worked_on(seen, target.name)
-    told = ("-m", f"pancode: landed {request.run}".strip(), ref, made.commit, old or "0" * len(made.commit))
-    if not seen.git.ask("update-ref", *told).ok:
-        _unless_moved(seen, ref, old, told)
+    args = ("-m", f"pancode: landed {request.run}".strip(), ref, made.commit, old or "0" * len(made.commit))
+    if not seen.git.ask("update-ref", *args).ok:
+        _unless_moved(seen, ref, old, args)
         return None
     files = tuple(shown(change.path) for change in changes)
     return LandReport(LandStatus.LANDED, files, gate=gate, commit=made.commit)
 
 
-def _unless_moved(seen: GitProject, ref: str, old: str, told: tuple[str, ...]) -> None:
+def _unless_moved(seen: GitProject, ref: str, old: str, args: tuple[str, ...]) -> None:
     """Nothing where somebody else was faster. GitFailure where git could not move it."""
     if seen.git.ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() == old:
-        seen.git.must("update-ref", *told)
+        seen.git.must("update-ref", *args)
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:

@@ -100,7 +100,7 @@ def explained(git: Git, request: LandRequest, tip: str | None, report: LandRepor
     if tip is None:
         return report
     commit, words = _found(git, request, tip)
-    back = bool(commit) and report.status is LandStatus.CONFLICT and _is_taken_back(git, commit, tip)
+    back = bool(commit) and report.status is LandStatus.CONFLICT and _is_reverted(git, commit, tip)
     if commit and not back:
         return LandReport(LandStatus.NOTHING, already=f"it is landed already, found by {words}", commit="")
     if report.status is LandStatus.NOTHING:
@@ -108,11 +108,11 @@ def explained(git: Git, request: LandRequest, tip: str | None, report: LandRepor
     return report
 
 
-def _is_taken_back(git: Git, commit: str, tip: str) -> bool:
+def _is_reverted(git: Git, commit: str, tip: str) -> bool:
     """Whether a later commit says that it reverts this one, and was not reverted itself."""
     asked = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
     later = git.text("log", *asked, tip, f"^{commit}")
-    return bool(later) and not _is_taken_back(git, later, tip)
+    return bool(later) and not _is_reverted(git, later, tip)
 
 
 def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:

@@ -53,11 +53,11 @@ class LandingJournal:
 
     def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
         """Write down what will be done, durable before anything is; gives the steps as written."""
-        told = tuple(self._stage(step) for step in steps)
-        folders = missing_folders(self.top, told)
-        plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in told]}
+        staged = tuple(self._stage(step) for step in steps)
+        folders = missing_folders(self.top, staged)
+        plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
         self._write("plan.json", json.dumps(plan))
-        return told
+        return staged
 
     def _stage(self, step: FileStep) -> FileStep:
         """Give a staged file the permissions that it will have, and note its identity."""

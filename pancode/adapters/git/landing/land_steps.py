@@ -84,8 +84,8 @@ def _step(top: Path, change: Change) -> FileStep:
 
 def forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
     """Changes that a merge allows and a landing does not. `hidden`: edits that git does not tell."""
-    taken = frozenset(change.path for change in changes if change.new_mode == ABSENT)
-    found = ((change.path, _by_name(change, hidden) or _by_place(top, change, taken)) for change in changes)
+    removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
+    found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
     return tuple(Conflict(shown(path), why) for path, why in found if why)
 
 
@@ -99,29 +99,29 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
     return None
 
 
-def _by_place(top: Path, change: Change, taken: frozenset[bytes]) -> str | None:
+def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | None:
     there = FileIdentity.of(_join(top, change.path))
-    if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, taken):
+    if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, removed):
         return "is there, ignored or new: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
         return "is no longer there"
-    return _parent_problem(top, change.path, taken)
+    return _parent_problem(top, change.path, removed)
 
 
-def _gives_way(top: Path, name: bytes, there: FileIdentity, taken: frozenset[bytes]) -> bool:
+def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
     """Whether a folder lies there of which nothing will be left."""
     root = _join(top, name)
     inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
     return stat.S_ISDIR(there.mode) and all(
-        os.fsencode(os.path.relpath(path, top)) in taken for path in inside
+        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
     )
 
 
-def _parent_problem(top: Path, name: bytes, taken: frozenset[bytes]) -> str | None:
+def _parent_problem(top: Path, name: bytes, removed: frozenset[bytes]) -> str | None:
     for folder in parents(name):
         path = _join(top, folder)
         there = FileIdentity.of(path)
-        if there is None or folder in taken:
+        if there is None or folder in removed:
             return None
         if not stat.S_ISDIR(there.mode):
             return f"lies below {shown(folder)}, which is no folder"
@@ -133,12 +133,12 @@ def _parent_problem(top: Path, name: bytes, taken: frozenset[bytes]) -> str | No
 def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
     """Folders that must be made, outermost first."""
     every = list(steps)
-    taken = {step.path for step in every if step.old is not None}
+    replaced = {step.path for step in every if step.old is not None}
     wanted = [os.fsdecode(folder) for step in every if step.new for folder in parents(os.fsencode(step.path))]
     there = (
         name
         for name in dict.fromkeys(wanted)
-        if name in taken or not os.path.lexists(os.path.join(top, name))
+        if name in replaced or not os.path.lexists(os.path.join(top, name))
     )
     return tuple(there)
 
