@@ -22,6 +22,7 @@ from pancode.adapters.ssh.tunnel import Generation
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world
 
+SERVER = "pancode.adapters.ssh.loopback.loopback._Server"
 UP = [LinkKind.UP]
 
 
@@ -176,9 +177,7 @@ def test_a_refused_login_is_tried_once(tmp_path: Path) -> None:
 def test_without_unix_forwarding_loopback_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            monkeypatch.setattr(
-                "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
-            )
+            monkeypatch.setattr(f"{SERVER}.unix_server_requested", lambda s, p: False)
             link = it.link()
             link.start()
             await link.wait(UP, 5 * crowded())
@@ -194,12 +193,8 @@ def test_without_any_forwarding_it_says_so_and_heals(tmp_path: Path, monkeypatch
     async def go() -> None:
         async with world(tmp_path) as it:
             with monkeypatch.context() as patch:
-                patch.setattr(
-                    "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
-                )
-                patch.setattr(
-                    "pancode.adapters.ssh.loopback.loopback._Server.server_requested", lambda s, h, p: False
-                )
+                patch.setattr(f"{SERVER}.unix_server_requested", lambda s, p: False)
+                patch.setattr(f"{SERVER}.server_requested", lambda s, h, p: False)
                 link = it.link()
                 link.start()
                 state = await link.wait([LinkKind.DOWN], 5 * crowded())
@@ -328,9 +323,7 @@ def test_without_unix_forwarding_a_lost_pointer_is_put_back(
 ) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            monkeypatch.setattr(
-                "pancode.adapters.ssh.loopback.loopback._Server.unix_server_requested", lambda s, p: False
-            )
+            monkeypatch.setattr(f"{SERVER}.unix_server_requested", lambda s, p: False)
             link = it.link()
             link.start()
             first = (await link.wait(UP, 5 * crowded())).generation
