@@ -83,7 +83,7 @@ def home_of(environ: Mapping[str, str]) -> Path:
     there = remote_of(environ)
     if there is not None:
         raise there.refuse(
-            "this command reads or writes files of the coordinator's home, which is not here",
+            "this command reads or writes files in the coordinator's home, which is on another machine",
             f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
         )
     return home_here(environ)

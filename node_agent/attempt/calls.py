@@ -1,4 +1,4 @@
-"""Calls of an agent that wait for a person: which of them are told, and the node's signed answer."""
+"""Decides which calls of an agent a person is asked about, and makes the node's signed answer."""
 
 from __future__ import annotations
 

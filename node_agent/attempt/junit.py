@@ -1,4 +1,4 @@
-"""Reads JUnit XML, which a stranger may have written: piece by piece, without entities. Pure."""
+"""Reads JUnit XML from an unknown author, piece by piece and without entities. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_junit(data: bytes) -> ReadReport:
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as wrong:  # an encoding that nobody knows, too
-        raise UnreadableReportError(f"it is no XML: {str(wrong)[:200]}") from wrong
+        raise UnreadableReportError(f"it is not XML: {str(wrong)[:200]}") from wrong
     return ReadReport(reader.tool, reader.results)
 
 

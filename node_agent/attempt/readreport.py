@@ -1,4 +1,4 @@
-"""What the readers of JUnit and SARIF make of a file: its tool, and each of its results."""
+"""The values that the readers of JUnit and SARIF return: the tool of a file, and its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads SARIF 2.1.0, which a stranger may have written. Pure."""
+"""Reads SARIF 2.1.0 from an unknown author. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_sarif(data: bytes) -> ReadReport:
         whole = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as wrong:
         deep = isinstance(wrong, RecursionError)
-        why = "it is nested too deeply" if deep else f"it is no JSON: {str(wrong)[:200]}"
+        why = "it is nested too deeply" if deep else f"it is not JSON: {str(wrong)[:200]}"
         raise UnreadableReportError(why) from wrong
     runs = whole.get("runs")
     if not isinstance(runs, list):

@@ -1,4 +1,4 @@
-"""Reads what an agent program prints as it grows: its usage, its calls, what it broke, how it ended."""
+"""Reads the growing output of an agent program: its usage, its calls, broken rules, its end."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
     if "run" in path and not context.plane.tokens.item_waits(token):
         why = "it was answered already, or asks something new"
         raise AccessError(
-            f"what the token {token.name} may answer waits no more",
+            f"the question of the token {token.name} no longer waits",
             why=why,
             fix="pancode inbox",
             code="wrong_item",

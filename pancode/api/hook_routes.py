@@ -1,4 +1,4 @@
-"""The route that a webhook from elsewhere calls; and where it is called, for those who look."""
+"""The route that a webhook of another program calls, and the address of that route for a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pancode.errors import ConfigError
 
 KEY_BYTES = 32
 CLOSED = (
-    "no webhook reaches it, as the API is not open over TCP; set api.listen: 127.0.0.1:7433 in pancode.yaml, "
+    "no webhook reaches the schedule: the API is not open over TCP; set "
+    "api.listen: 127.0.0.1:7433 in pancode.yaml, "
     "then: pancode fleet down, pancode fleet up"
 )
 

@@ -1,4 +1,4 @@
-"""The body of a request that its sender signs: its bytes as they came, and the headers that prove them."""
+"""The body of a signed request: the bytes as they came, and the headers with the signature."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Face:
         """This command is about this machine, wherever the coordinator is."""
         there = remote_of(os.environ)
         if there is not None:
-            self.note(f"{what} is about this machine, not about {there}")
+            self.note(f"{what} acts on this machine, not on {there}")
             forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:

@@ -24,7 +24,7 @@ def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
         return []
     remote = remote_of(environ)
     if remote is not None:
-        return [f"{name} does not count: the coordinator on {remote} has its own" for name in named]
+        return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
     from pancode.offline.settings import settings_here
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}

@@ -67,7 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("fleet.setup", "every setting, its value and where that was set"),
     "web": ("web", "the web console in your browser, by a link that can be used once"),
     "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
-    "api-stdio": ("programs.api_stdio", "the coordinator's API for PANCODE_COORDINATOR of another machine"),
+    "api-stdio": ("programs.api_stdio", "for PANCODE_COORDINATOR on another machine: the coordinator's API"),
     "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
     "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
     "service": ("fleet.units", "the coordinator as a service: print its unit, install, remove it"),
@@ -119,7 +119,7 @@ def before(
     ] = False,
     folder: Annotated[
         str | None,
-        Option("-C", metavar="DIR", help="As if begun in DIR, of the machine where the coordinator is."),
+        Option("-C", metavar="DIR", help="Act as if started in DIR, a folder of the coordinator's machine."),
     ] = None,
 ) -> None:
     """Your machines, every coding agent, one policy, proof of what happened."""

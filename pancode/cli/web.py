@@ -35,7 +35,7 @@ def web(
     if there is not None:
         at = urlsplit(url)
         way = f"ssh -L {at.port}:{at.hostname}:{at.port} {there}"
-        face.note(f"{there} serves it; where this machine does not reach it: {way}")
+        face.note(f"{there} serves the console; if this machine cannot reach the address: {way}")
     opened = there is None and not (only_print or no_open or face.as_json) and _opened(face, url)
     if not opened:
         face.note(f"the link can be used once, within {seconds} s")

@@ -65,8 +65,8 @@ class Notify(_Part):
     """Notices to people. Without rules every channel gets all but `ended_well`.
 
     `quiet`: hours in which nothing is sent but what `urgent` names; it is sent afterwards. `console`: the
-    address of the web console, for links. `answers`: the link of a question answers it, where `console` is by
-    HTTPS or of this machine, and `api.listen` is set.
+    address of the web console, for links. `answers`: the notice of a question has a link that answers it, if
+    `console` is an HTTPS address or on this machine, and `api.listen` is set.
     """
 
     channels: dict[str, NotifyChannel] = {}

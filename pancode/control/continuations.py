@@ -1,4 +1,4 @@
-"""Which runs go on from each other: of a person's, and of one step of a workflow."""
+"""Finds the runs that continue other runs: runs of a person, and runs of one step of a workflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a signed webhook: writes down its firing, once however often it comes, and wakes the scheduler."""
+"""Takes a signed webhook: writes its firing down once, even if it comes again, and wakes the scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that goes on from the question of a step takes its place; a step that is resumed asks again."""
+"""Puts the run that answers a step's question into the step's place; a resumed step asks again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a workflow's steps: read, written with their events; a look at their workflow asked for."""
+"""Reads and writes the rows of a workflow's steps, with their events and a look at the workflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signed summary of a workflow, shown and judged with the receipts that it names."""
+"""Shows and checks the signed summary of a workflow, with the receipts that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools of the MCP server about work that begins by itself."""
+"""The tools of the MCP server for schedules: work that begins by itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ON_PUSH: Json = {
     "items": {"type": "string"},
     "minItems": 2,
     "maxItems": 2,
-    "description": "when a branch has another head: folder of the repository, or https, and the branch",
+    "description": "begin when a branch gets a new head: repository (folder or https address), branch",
 }
 _WORK = ("task", "agent", "model", "runtime", "node", "verify", "budget", "workspace")
 _WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
 _ADD: Json = {
     "name": string("a name for it"),
     "task": string("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
-    "cron": string("five fields of cron, or @daily ...; of cron, at, on and on_push give one"),
+    "cron": string("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
     "at": string("once, such as 2026-12-24 08:00"),
     "on": string("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
     "on_push": _ON_PUSH,
@@ -30,7 +30,7 @@ _ADD: Json = {
     "missed": {
         "type": "string",
         "enum": ["once", "none", "all"],
-        "description": "what becomes of times that passed while no coordinator ran; default: once",
+        "description": "for times without a coordinator: begin once, never, or for each; default: once",
     },
     "overlap": {"type": "boolean", "description": "may begin while its last run goes on; default: no"},
     "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
@@ -77,7 +77,7 @@ def _path(call: McpToolCall, verb: str) -> str:
 SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedules",
-        "Schedules: work that begins by itself, with the next times and what came of the last firing.",
+        "Schedules: work that begins by itself, with the next times and the result of the last firing.",
         _list,
         "GET /v1/schedules",
     ),

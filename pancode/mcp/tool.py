@@ -41,7 +41,7 @@ class McpToolCall:
         if named is None or remote_of(os.environ) is None:
             return folder() if named is None else str(Path(named).absolute())
         if not Path(named).is_absolute():
-            raise ParamsError(f"cwd is a folder of the coordinator's machine, absolute; not {named[:100]}")
+            raise ParamsError(f"cwd must be an absolute path on the coordinator's machine, not {named[:100]}")
         return str(named)
 
     def where(self) -> Json:

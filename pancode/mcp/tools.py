@@ -140,7 +140,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "agents",
-        "Agent definitions to dispatch with: what each is for.",
+        "Agent definitions for a dispatch, with the purpose of each.",
         _agents,
         "GET /v1/agents",
         {"cwd": CWD},
@@ -240,7 +240,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "budget",
-        "What may be spent, was spent and is held, in USD, tokens and minutes.",
+        "The budget: ceilings, and what is spent and held, in USD, tokens and minutes.",
         _budget,
         "GET /v1/budget",
     ),

@@ -24,12 +24,12 @@ class RemoteAddress:
     home: str = ""
 
     def words(self) -> list[str]:
-        """What ssh is told of it. The host comes after `--`, so that it can be no option."""
+        """The arguments for ssh. The host comes after `--`, so that ssh never reads it as an option."""
         user = ["-l", self.user] if self.user else []
         return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
 
     def by_hand(self, command: str) -> str:
-        """That command of a person on that machine."""
+        """The command that a person types to run `command` on that machine."""
         port = f"-p {self.port} " if self.port else ""
         return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {command}"
 
@@ -46,12 +46,12 @@ def read_address(text: str) -> RemoteAddress:
     if parts.password is not None:
         _refuse("", "it has a password; ssh asks for that itself")
     if parts.query or parts.fragment:
-        _refuse(text, "it has more than user, host, port and path")
+        _refuse(text, "it has a query or a fragment after the path")
     if not _HOST.fullmatch(host):
-        _refuse(text, f"{host!r} is no name of a host" if host else "it names no host")
+        _refuse(text, f"{host!r} is not a host name" if host else "it names no host")
     user = unquote(parts.username or "")
     if user and not _USER.fullmatch(user):
-        _refuse(text, f"{user!r} is no name of a user")
+        _refuse(text, f"{user!r} is not a user name")
     return RemoteAddress(_as_typed(parts.netloc, host), user, port or None, _home(text, parts.path))
 
 
@@ -65,13 +65,13 @@ def _home(text: str, path: str) -> str:
     """`/~/x` is below the home of the login, as in git's addresses."""
     home = unquote(path).rstrip("/")
     if "\0" in home or "\n" in home:
-        _refuse(text, "its path has a character that no path has")
+        _refuse(text, "its path holds a line break or a zero byte")
     return home.removeprefix("/") if home.startswith("/~") else home
 
 
 def _refuse(text: str, why: str) -> NoReturn:
     raise ConfigError(
-        f"{VARIABLE}{f'={text[:100]}' if text else ''} is no address of a coordinator",
+        f"{VARIABLE}{f'={text[:100]}' if text else ''} is not the address of a coordinator",
         why=why,
         fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
         code="bad_coordinator",

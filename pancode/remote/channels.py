@@ -1,4 +1,4 @@
-"""Carries many connections in frames over one pair of pipes, none waiting for another; for both ends."""
+"""Carries many connections in frames over one pair of pipes; no connection waits for another."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
 
 
 def cut_link() -> str:
-    """Says which link was cut, and why, where one was; else empty."""
+    """Says which link was cut, and why; empty where no link was cut."""
     cut = [one.tunnel for one in _known.values() if one.tunnel is not None and one.tunnel.cut]
     return cut[0].lost().words if cut else ""
 

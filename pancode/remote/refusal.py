@@ -1,4 +1,4 @@
-"""A coordinator's refusal as an error, on whichever machine it was made."""
+"""Turns a coordinator's refusal into an error, on this machine or another."""
 
 from __future__ import annotations
 

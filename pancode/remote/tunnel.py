@@ -47,10 +47,10 @@ class Tunnel:
         self.cut = False
 
     def begin(self) -> LoginFacts:
-        """Log in, and hear what is there. UnavailableError, or what the other end refuses."""
+        """Log in, and read the facts of the other end. UnavailableError, or the refusal of the other end."""
         if shutil.which("ssh") is None:
             raise UnavailableError(
-                "there is no program ssh here", fix="install OpenSSH's client", code="no_ssh"
+                "this machine has no program ssh", fix="apt install openssh-client", code="no_ssh"
             )
         self._ssh = subprocess.Popen(
             [*_DEAF, "ssh", *_OPTIONS, *self.address.words(), f"sh -c '{COMMAND}'"],
@@ -94,7 +94,9 @@ class Tunnel:
     def lost(self) -> UnavailableError:
         """The error for a link that has ended, or on which nothing comes."""
         why = self._last_words() if self.cut else f"nothing came for {OPEN_S:.0f} s"
-        message = f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} is silent"
+        message = (
+            f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} does not answer"
+        )
         return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
 
     def close(self) -> None:
@@ -149,10 +151,10 @@ class Tunnel:
         self._listener.join(ENDS_S)
         host, why = self.address.host, self._last_words() or f"ssh ended with {status}"
         if status == _SSH_FAILED:
-            fix = f"until this works: {self.address.by_hand('true')}"
-            return UnavailableError(f"ssh does not get to {host}", why=why, fix=fix, code="ssh_failed")
+            fix = f"repair the login until this works: {self.address.by_hand('true')}"
+            return UnavailableError(f"ssh cannot log in on {host}", why=why, fix=fix, code="ssh_failed")
         if status in _MISSING:
-            fix = f"install PanCode there, until this works: {self.address.by_hand('pancode --version')}"
+            fix = f"install PanCode there, then check: {self.address.by_hand('pancode --version')}"
             return UnavailableError(
                 f"{host} has no command pancode", why=why, fix=fix, code="pancode_missing"
             )
@@ -160,14 +162,14 @@ class Tunnel:
 
     def _other_version(self, why: str) -> PancodeError:
         return UnavailableError(
-            f"the PanCode of {self.address.host} cannot be driven from here",
+            f"the PanCode of {self.address.host} does not fit the PanCode here",
             why=why,
-            fix=f"the same version on both: pancode --version; {self.address.by_hand('pancode --version')}",
+            fix=f"make both versions one: pancode --version; {self.address.by_hand('pancode --version')}",
             code="other_version",
         )
 
     def _listen_to_ssh(self) -> None:
-        """Its words are kept; a person sees them at once, who may have to do something."""
+        """Keep its words, and show them at once: a person may have to do something."""
         assert self._ssh.stderr is not None
         shown = sys.stderr.isatty()
         for raw in self._ssh.stderr:

@@ -17,7 +17,7 @@ _WORDS = 200
 _APPROVES = {
     "landing": "lands it, gates first",
     "permission": "continues it with that permission, this once",
-    "call": "lets this one command through",
+    "call": "lets this one command run",
     "dispatch": "starts it",
     "budget": "starts it, beyond its budget",
     "policy": "starts it, beyond a rule",
@@ -130,7 +130,7 @@ def _deny(run: Json, words: str) -> Act:
     name = run["run"]
     question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
     if run.get("call"):
-        question = f"Deny this command of {name}: its agent goes on without it?"
+        question = f"Deny this command of {name}? Its agent goes on without the command."
     body = {"call": run["call"]} if run.get("call") else {}
     return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
 

@@ -1,4 +1,4 @@
-"""Reads what the gates have left in the checkout: the files that they changed, and their reports."""
+"""Reads the traces of the gates in the checkout: the files that they changed, and their reports."""
 
 from __future__ import annotations
 

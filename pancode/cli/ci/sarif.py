@@ -1,4 +1,4 @@
-"""Writes SARIF 2.1.0 of what a receipt has of the gates' reports, for a forge that shows it in code."""
+"""Writes the results of the gates in a receipt as SARIF 2.1.0, which a forge shows in the code."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def check_push(push_to: tuple[str, str] | None) -> None:
     there = remote_of(os.environ)
     if push_to is not None and there is not None:
         fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
-        raise there.refuse("--push runs git in the repository, which is not here", fix)
+        raise there.refuse("--push does not work from here: git has to run in the repository", fix)
 
 
 def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[str, Any]:

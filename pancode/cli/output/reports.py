@@ -1,4 +1,4 @@
-"""Draws what the gates wrote about themselves: the tool, how many of each level, the worst results."""
+"""Draws the reports of the gates: the tool, the number of results of each level, the worst results."""
 
 from __future__ import annotations
 

@@ -123,9 +123,10 @@ Link = Annotated[
     option("How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen."),
 ]
 Cursor = Annotated[
-    str | None, option("Go on where a page ended: `next` of its JSON, with the same filters.", "CURSOR")
+    str | None,
+    option("Show the page that follows: `next` of the last JSON, with the same filters.", "CURSOR"),
 ]
-Whole = Annotated[bool, option("All there are, page by page.", "--all")]
+Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
 PAGE = 1_000
 """Rows of each page that `--all` asks for."""
 

@@ -19,7 +19,7 @@ from pancode.errors import ExitCode
 app = Commands()
 _SHORT = 80
 """Words of so many characters stand in the line of their item, longer ones below."""
-_CALL = "The number of the call, as the inbox shows it: another one is refused."
+_CALL = "The number of the call in the inbox; the answer is refused if another call waits now."
 
 
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
@@ -124,14 +124,15 @@ def _approved(done: dict[str, Any]) -> str:
 @app.verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
 def deny(
     run: Run,
-    text: Annotated[str, Argument(help="Words for the agent of a call that waits.")] = "",
+    text: Annotated[str, Argument(help="Words for the agent whose command waits.")] = "",
     *,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
     """Say no to what a run waits for: nothing is started, landed or continued, and it leaves the inbox.
 
-    A call of a working agent is not let through: the agent goes on without it, with your words.
+    If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
+    words and goes on without the command.
     """
     done = face.client().post(path_of("runs", run, "deny"), {"by": who(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
@@ -146,15 +147,15 @@ def tell(
     *,
     resume: Annotated[
         bool,
-        option("Wait for its end; continue it then, if its agent was not given the words.", "--resume"),
+        option("Wait for the run's end; continue the run if its agent was not given the words.", "--resume"),
     ] = False,
     face: Json,
 ) -> int:
     """Words for a run's agent: with its task while it waits, at its next turn while it works.
 
-    Only native, claude-sdk and openai-agents take words while they work; for others, and where the agent has
-    no turn left, the words are kept until the run is continued, which --resume does. `pancode runs show` says
-    what was delivered.
+    Only native, claude-sdk and openai-agents take words while they work. For other programs, and if the agent
+    has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
+    `pancode runs show` says which words were delivered.
     """
     done = face.client().post(path_of("runs", run, "tell"), {"by": who(), "text": text})
     if resume and not done["delivered"]:

@@ -1,4 +1,4 @@
-"""`pancode tell --resume`: words that a run's agent was not given continue the run once it has ended."""
+"""`pancode tell --resume`: continues an ended run with the words that its agent was not given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def resume(face: Face, run: str) -> int | None:
     """
     client = face.client()
     if wait(face, client, run) is None:
-        face.note(f"the words are kept, and nothing continues by itself: pancode runs continue {run}")
+        face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
         return ExitCode.DETACHED
     ended = client.get(path_of("runs", run))
     if all(row["delivered"] for row in ended["told"]):
@@ -33,19 +33,21 @@ def resume(face: Face, run: str) -> int | None:
 
 def why_not(ended: dict[str, Any]) -> RefusedError | None:
     """Why no run goes on from this one by itself; the words are kept then."""
-    run, kept = ended["run"], "its agent was not given the words; they are kept"
+    run, kept = ended["run"], "its agent was not given the words; the words are kept"
     go_on = f"pancode runs continue {run}"
     if ended["outcome"] == "blocked":
-        return _refused(run, "it asks a person first", kept, f'pancode answer {run} "..."')
+        return _refused(run, "it asks a person a question", kept, f'pancode answer {run} "..."')
     if ended["outcome"] == "interrupted":
-        return _refused(run, "somebody has stopped it", kept, go_on)
+        return _refused(run, "somebody stopped it", kept, go_on)
     if ended["workflow"] is not None:
-        return _refused(run, f"it is a step of {ended['workflow']}, which goes on without it", kept, go_on)
+        return _refused(
+            run, f"it is a step of {ended['workflow']}, and the workflow goes on without it", kept, go_on
+        )
     if ended["continued_by"]:
         newest = ended["continued_by"][-1]
-        return _refused(run, f"{newest} goes on from it already", kept, f'pancode tell {newest} "..."')
+        return _refused(run, f"{newest} has continued it already", kept, f'pancode tell {newest} "..."')
     return None
 
 
 def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
-    return RefusedError(f"{run} is not resumed: {what}", why=why, fix=fix, code="not_resumed")
+    return RefusedError(f"{run} is not continued: {what}", why=why, fix=fix, code="not_resumed")

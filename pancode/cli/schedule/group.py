@@ -73,8 +73,8 @@ def add(
 
     It takes the options of pancode dispatch. Files of a workflow are read now; the repository where you
     stand, gates and budget count as they are at each firing. Never two at once, unless --overlap. In TASK,
-    $RUN is the run of the event, and $COMMIT the commit of the push. --on webhook: on a request that is
-    signed with a secret, which is shown now and never again.
+    $RUN is the run of the event, and $COMMIT the commit of the push. With --on webhook a signed request
+    begins the work; its secret is shown now and never again.
     """
     given = ctx.params
     body: dict[str, Any] = {"name": name, "by": who(), "cron": cron, "at": at, "on": on}

@@ -20,7 +20,9 @@ On = Annotated[
 ]
 OnPush = Annotated[
     tuple[str, str] | None,
-    option("When this branch has another head; a folder, or https.", "--on-push", "REPO BRANCH"),
+    option(
+        "When this branch gets a new head; REPO is a folder or an https address.", "--on-push", "REPO BRANCH"
+    ),
 ]
 Where = Annotated[
     list[Label],

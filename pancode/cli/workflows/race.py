@@ -70,7 +70,7 @@ def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By name of their step, what each of those who race has for itself. UsageError."""
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:
-        problem = "nobody is named who could race" if not lists else "a race is between one kind of thing"
+        problem = "the race has no competitors" if not lists else "a race compares one kind of thing only"
         raise UsageError(
             problem, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
         )

@@ -133,7 +133,7 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str
     answer = safe_block(last["answer"]) if last is not None else ""
     text = f"{answer}{headline(shape)}"
     if shape.get("waits_for_person"):
-        follow = f"  it goes on then; follow: pancode workflow show -f {shape['workflow']}\n"
+        follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + questions(shape) + follow
     if landing is not None:
         return text + landings.landing(landing)

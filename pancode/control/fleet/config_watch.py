@@ -1,4 +1,4 @@
-"""Puts on record that the settings which the coordinator reads have changed: the keys and their sources."""
+"""Records in the audit when settings of the coordinator change: the keys and their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives a notice of a question its link: a token that may answer that one question, and dies with it."""
+"""Gives the notice of a question its link: a token that may answer this question, and ends with it."""
 
 from __future__ import annotations
 

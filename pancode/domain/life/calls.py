@@ -1,4 +1,4 @@
-"""Decides how a call of a working agent waits for a person, and what the person's answer brings about."""
+"""Decides how a call of a working agent waits for a person, and what the person's answer changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges a signed webhook that calls a schedule: by Standard Webhooks, or as forges sign theirs. Pure."""
+"""Checks the signature of a webhook for a schedule: Standard Webhooks, or a forge's. Pure."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _standard(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
         raise _wrong()
     if abs(now_ms - int(at) * 1000) > WITHIN_MS:
         raise AccessError(
-            "the webhook is not of now",
-            why=f"its time is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
-            fix="set the clock of the sender, and send it anew",
+            "the time of the webhook is too far from ours",
+            why=f"it is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
+            fix="set the clock of the sender, then send the webhook again",
             code="stale_webhook",
         )
     return ProvenCall(f"webhook:{_digest(message.encode())}", message)
@@ -95,8 +95,8 @@ def too_many() -> AccessError:
 def _wrong() -> AccessError:
     return AccessError(
         "no schedule on a webhook has this name and this signature",
-        why="the name, the secret or the body is another one",
-        fix="look with `pancode schedule ls`, then give the sender its address and its secret",
+        why="the name, the secret or the body does not match",
+        fix="find the name with `pancode schedule ls`, then give the sender the address and the secret",
         code="wrong_signature",
     )
 

@@ -1,4 +1,4 @@
-"""Calls of a working agent that wait for a person: what is kept of them in the run."""
+"""Keeps, in the run, the calls of a working agent that wait for a person."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def chosen(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
     if number not in (None, now):
         raise RefusedError(
             f"call {number} of {run.id} does not wait now",
-            why=f"it was answered, or its agent waits no more; call {now} waits",
+            why=f"it was answered, or its agent no longer waits; call {now} waits",
             fix="pancode inbox",
             code="changed",
         )

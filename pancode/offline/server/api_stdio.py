@@ -78,7 +78,7 @@ def _heard(source: int) -> dict[str, Any]:
     said = read_line(bytes(line))
     if said is None:
         raise UsageError(
-            "a program speaks here, not a person",
+            "this command is for another PanCode, which did not speak",
             fix="on the other machine: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
             code="no_far_end",
         )
@@ -115,7 +115,7 @@ def _folder(named: str) -> str:
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
         raise WorkspaceError(
-            f"there is no folder {found} on the coordinator's machine", fix="give -C another one"
+            f"there is no folder {found} on the coordinator's machine", fix="name another folder: -C DIR"
         )
     return str(found)
 

@@ -4,8 +4,8 @@ import { ask, at } from "./lib/api.js";
 import { visible } from "./lib/words.js";
 
 const KEPT = "pancode-answer";
-const LATE = "It was answered already, or it waits no more.";
-const SURE = "Deny for good: press once more";
+const LATE = "Somebody has answered the question, or the run no longer waits for an answer.";
+const SURE = "Press once more to deny for good";
 const part = (id) => document.getElementById(id);
 
 /** The token leaves the address at once; a reload of this tab has it all the same. */
@@ -36,7 +36,7 @@ function over(words) {
 function failed(problem) {
   if (problem.status === 401) over(`This link cannot be used any more. ${LATE}`);
   else if (problem.code === "wrong_item") over(LATE);
-  else tell([problem.message, problem.why, problem.fix && `What helps: ${problem.fix}`].filter(Boolean).join(". "));
+  else tell([problem.message, problem.why, problem.fix && `To fix it: ${problem.fix}`].filter(Boolean).join(". "));
 }
 
 async function act(item, verb, body, words) {
@@ -72,14 +72,14 @@ function show(item) {
   part("own").onsubmit = (event) => { event.preventDefault(); answer(item, part("text").value); };
   part("allow").onclick = () => act(item, "approve", { scope: "once" }, (done) => `Allowed, this once. ${done.run} goes on.`);
   part("deny").onclick = () => {
-    if (part("deny").textContent === SURE) act(item, "deny", {}, () => `Denied. ${item.run} is not asked about again.`);
+    if (part("deny").textContent === SURE) act(item, "deny", {}, () => `Denied. ${item.run} does not ask this again.`);
     else part("deny").textContent = SURE;
   };
   part("asked").hidden = false;
 }
 
 async function start() {
-  if (!token()) { over("This page opens with the link of a notice."); return; }
+  if (!token()) { over("Open this page with the link in a notice."); return; }
   tell("reading …");
   try {
     const [item] = (await asked("inbox")).items;

@@ -109,7 +109,7 @@ def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
         said = laptop(*words, "--json")
         assert (said.status, said.error["code"]) == (2, "not_from_here"), (words, said.err)
     here = laptop("doctor")
-    assert "pancode doctor is about this machine, not about desk" in here.err
+    assert "pancode doctor acts on this machine, not on desk" in here.err
     assert laptop.logins() <= 1  # only `review` asks for the folder there
 
 

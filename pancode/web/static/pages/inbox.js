@@ -81,7 +81,7 @@ async function approve(item, scope = "once") {
 async function deny(item, close) {
   if (item.kind === "review") { close((old) => [...old, item.run]); return; }
   if (item.kind === "call") {
-    const text = await asked(`Deny this call of ${item.run}? Its agent goes on without it, with your words, if you have any.`, "Deny");
+    const text = await asked(`Deny this command of ${item.run}? Its agent goes on without the command, and is told your words.`, "Deny");
     if (text !== null) await tried(() => post(at("runs", item.run, "deny"), { text, call: item.call }), () => `${item.run}: denied`);
     return;
   }

@@ -55,7 +55,9 @@ def test_where_a_webhook_is_sent_to_and_its_secret_once() -> None:
     assert "nightly  waiting  on a signed webhook" in made and f"webhook  POST {at['url']}\n" in made
     assert made.count("whsec_abc") == 1 and "secret" not in shown({**hook, **at})
     assert f"  POST {at['url']}\n" in listed([{**hook, **at}])
-    assert "set api.listen" in listed([{**hook, "warnings": ["no webhook reaches it: set api.listen"]}])
+    assert "set api.listen" in listed(
+        [{**hook, "warnings": ["no webhook reaches the schedule: set api.listen"]}]
+    )
 
 
 def test_states_in_words() -> None:

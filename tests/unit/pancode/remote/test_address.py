@@ -37,14 +37,14 @@ def test_an_address_is_read_as_its_parts(text: str, address: RemoteAddress, word
         ("desk", "does not begin with ssh://"),
         ("tcp://desk:7433", "does not begin with ssh://"),
         ("ssh://", "names no host"),
-        ("ssh://-oProxyCommand=touch", "no name of a host"),
-        ("ssh://-l@desk", "no name of a user"),
+        ("ssh://-oProxyCommand=touch", "not a host name"),
+        ("ssh://-l@desk", "not a user name"),
         ("ssh://desk:99999", "ort out of range"),
         ("ssh://desk:x", "ort could not be cast"),
         ("ssh://ana:secret@desk", "a password"),
-        ("ssh://desk?x=1", "more than user, host, port and path"),
+        ("ssh://desk?x=1", "a query or a fragment"),
         ("ssh://desk/a%0Ab", "its path"),
-        ("ssh://de%20sk", "no name of a host"),
+        ("ssh://de%20sk", "not a host name"),
     ],
 )
 def test_what_is_no_address_is_refused_with_the_form(text: str, why: str) -> None:

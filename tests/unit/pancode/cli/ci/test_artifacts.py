@@ -34,7 +34,7 @@ TESTS = {
     "counts": {"passed": 9, "failed": 1},
     "unread": "",
 }
-UNREAD = {"file": "x", "form": "unknown", "tool": "", "counts": {}, "results": [], "unread": "it is no XML"}
+UNREAD = {"file": "x", "form": "unknown", "tool": "", "counts": {}, "results": [], "unread": "it is not XML"}
 
 
 class Coordinator:
@@ -137,5 +137,5 @@ def test_they_are_drawn_in_a_few_lines() -> None:
         "    and 1 more in the receipt",
         "  report     j.xml (pytest): 9 passed, 1 failed",
         "    failed  a b.py  t.test_\\x00bad  unused",
-        "  report     x: unreadable: it is no XML",
+        "  report     x: unreadable: it is not XML",
     ]
