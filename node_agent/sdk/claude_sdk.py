@@ -36,10 +36,9 @@ SERVER = "pancode"
 PREFIX = f"mcp__{SERVER}__"
 ENV = {
     "ENABLE_TOOL_SEARCH": "false",  # else the model has to look for our tools first
-    "MCP_TOOL_TIMEOUT": "2000000",
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
-"""Of the program that the SDK starts: a tool of ours takes its time, and is clipped by us."""
+"""Of the program that the SDK starts: an answer of ours is clipped by us."""
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
@@ -89,7 +88,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
         max_turns=spec["turns"] or None,
         model=spec["model"] or None,
         cwd=spec["folder"],
-        env={**ENV, **spec["env"]},
+        env={**ENV, "MCP_TOOL_TIMEOUT": str(spec["patience_ms"]), **spec["env"]},
         setting_sources=[],
         hooks={"PreToolUse": [HookMatcher(hooks=[guard(names)])]},
         effort=spec["thinks"] or None,

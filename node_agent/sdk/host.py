@@ -11,13 +11,24 @@ from typing import Any
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Call
 from node_agent.native.deeds import Deeds
+from node_agent.native.tools.shell import MOST_S
 from node_agent.native.voice import Voice
 from node_agent.runtimes.lines import count_of, text_of
 from node_agent.sdk.pipe import Pipe
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
+from node_agent.wire.identity import CallDesk
 
 LAST_WAIT_S = 5
+SPARE_S = 200
+MOST_PATIENCE_MS = 2_147_483_000
+"""A timer of JavaScript that is longer than 2**31 - 1 ms ends at once."""
+
+
+def patience_ms(desk: CallDesk | None) -> int:
+    """So long an SDK's program must wait for a call: the person's answer, then the longest command."""
+    asking = 0 if desk is None else desk.wait_ms
+    return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
 
 @dataclass

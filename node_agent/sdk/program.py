@@ -39,7 +39,7 @@ from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
-from node_agent.sdk.host import Host
+from node_agent.sdk.host import Host, patience_ms
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
 
@@ -97,6 +97,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
         "key": key,
         "env": env,
         "turns": spec.turns,
+        "patience_ms": patience_ms(spec.desk),
         "newest": spec.newest,
         "thinks": spec.thinks,
         "max_tokens": answer_tokens,

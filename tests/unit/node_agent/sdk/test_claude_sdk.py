@@ -1,0 +1,42 @@
+"""The driver of Claude's Agent SDK, with stand-ins for the SDK's own names."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from node_agent.machine.programs import PACKAGE
+from node_agent.sdk.program import _first
+from node_agent.wire.identity import AttemptId, CallDesk
+from node_agent.wire.policy import Safety
+from tests.unit.node_agent.native.tree_of import spec_of
+
+DAY_MS = 86_400_000
+WHO = AttemptId(run="r-0001", attempt=1, fence=1)
+
+
+class Names(ModuleType):
+    """Every name of the SDK keeps what it is called with."""
+
+    def __getattr__(self, name: str) -> Any:
+        return type(name, (dict,), {"__init__": lambda self, *given, **named: dict.__init__(self, **named)})
+
+
+def test_its_program_waits_for_a_call_as_long_as_a_person_may_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the task")))
+    options = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py")["options"]
+    desk = CallDesk(home="/h", identity=WHO, key="k", wait_ms=3 * DAY_MS)
+    spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO).model_copy(
+        update={"home": str(tmp_path), "desk": desk}
+    )
+    env = options(None, _first(spec, [], "the system", 1_000))["env"]
+    assert int(env["MCP_TOOL_TIMEOUT"]) > 3 * DAY_MS
