@@ -39,6 +39,7 @@ from node_agent.passport.turns import Turns
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
+from node_agent.runtimes.hooks import desk_of
 from node_agent.runtimes.logins import tokens
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.wall import Sandbox
@@ -244,8 +245,7 @@ def _proof(key: SigningKey, order: Order) -> dict[str, bytes]:
 
 
 def _desk(key: SigningKey, order: Order, home: str) -> CallDesk:
-    public = key.public.text()
-    return CallDesk(home=home, identity=order.identity, key=public, wait_ms=order.limits.wall_ms)
+    return desk_of(home, order.identity, key.public.text(), order.limits.wall_ms)
 
 
 def _fact(endpoints: EndpointTable, order: Order) -> EndpointFact | None:

@@ -29,7 +29,7 @@ FIRST_S, LAST_S = 0.1, 1.0
 MOST_ANSWERS = 500
 """Files that are looked through for a yes to the whole rule."""
 TOO_LONG = f"a person is asked about commands of at most {MOST_COMMAND} characters: make the command shorter"
-NOBODY = "nobody answered before the time limit of the run"
+NOBODY = "nobody answered in time"
 
 
 class Asker:

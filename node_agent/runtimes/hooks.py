@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from node_agent.runtimes.base import LaunchRequest, Place
-from node_agent.wire.identity import CallDesk
+from node_agent.wire.identity import AttemptId, CallDesk
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy
 
@@ -35,6 +35,8 @@ TIMEOUT_S = 60
 """Most programs let a call through when their hook takes too long: ours ends itself before that."""
 MOST_TIMEOUT_S = 2_000_000
 """A larger one is more than the timers of some programs hold."""
+MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - 1) * 1000
+"""Of a hook for a person: it says no before its program's patience ends."""
 
 
 class HookRules(WireModel):
@@ -88,8 +90,13 @@ def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) ->
     return (*shell, *(files if paths else ()))
 
 
+def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
+    """Where its calls wait for a person: to its time limit, and less long than its program waits for them."""
+    return CallDesk(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
+
+
 def timeout_s(request: LaunchRequest) -> int:
-    """The patience of the program with its hook: with a person's, it ends after the run does."""
+    """The patience of the program with its hook: it ends after the hook's own wait for a person."""
     asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + 1
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 

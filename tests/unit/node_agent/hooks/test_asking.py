@@ -13,7 +13,9 @@ from node_agent.attempt.calls import signed_answer
 from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
 from node_agent.hooks.program import answer
 from node_agent.native.judge import Denied, Judge
-from node_agent.runtimes.hooks import HookRules
+from node_agent.native.tools.shell import MOST_S
+from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
+from node_agent.sdk.host import patience_ms
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.identity import AttemptId, CallDesk, calls_in
 from node_agent.wire.policy import (
@@ -28,6 +30,7 @@ from node_agent.wire.policy import (
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import CountingIds, MemoryClock
 from tests.unit.node_agent.native.tree_of import spec_of
+from tests.unit.node_agent.runtimes.asked import ask
 
 NODE, OTHER = SigningKey(b"n" * 32), SigningKey(b"o" * 32)
 WHO, LATER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)
@@ -138,6 +141,24 @@ def test_the_hook_asks_and_without_a_desk_it_denies(tmp_path: Path) -> None:
     quiet = World(tmp_path, says(True))
     assert answer(rules, {**event, "tool_input": {"command": "ls"}}, "/h", quiet.asker) == ""
     assert not quiet.asked
+
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize("wall_ms", [1, 60_000, 23 * DAY_MS, 24 * DAY_MS, 365 * DAY_MS])
+def test_whoever_waits_gives_up_before_the_program_that_waits_for_it(wall_ms: int) -> None:
+    desk = desk_of("/h", WHO, NODE.public.text(), wall_ms)
+    waits = desk.wait_ms
+    assert waits == wall_ms or 23 * DAY_MS < waits < wall_ms
+    assert waits + 60_000 <= timeout_s(ask(desk=desk)) * 1000 <= MOST_TIMEOUT_S * 1000
+    assert waits + MOST_S * 1000 < patience_ms(desk) < 2**31, (
+        "of an SDK's program, which waits for the command, too"
+    )
+
+
+def test_an_sdks_program_waits_for_the_longest_command_where_nobody_is_asked() -> None:
+    assert MOST_S * 1000 < patience_ms(None) < 2 * MOST_S * 1000
 
 
 def test_the_native_worker_asks_and_without_a_desk_it_denies() -> None:
