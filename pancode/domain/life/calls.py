@@ -28,8 +28,7 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     if not works or not RUNTIMES[run.runtime].asks_people or calls.is_known(run, question.call):
         return made
     if len(calls.rows(run)) >= MOST_KEPT:
-        no = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=TOO_MANY)
-        return made.send(made.fence.node, no)
+        return people.deny(made, question, TOO_MANY)
     made = made.put(calls.asked(run, body, made.now.ms))
     number = len(calls.rows(made.run))
     if question.pattern in calls.permits(run):

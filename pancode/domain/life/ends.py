@@ -12,7 +12,7 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.people import calls_over, given, undelivered
+from pancode.domain.life.people import calls_lost, calls_over, given, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.life.verifying import told
@@ -104,6 +104,7 @@ def lost(made: Changes, signal: Lost) -> Changes:
     made = made.tell("node", fence.node, "lost", signal.why)
     if not newest or made.run.outcome is not None:
         return made
+    made = calls_lost(made)
     retry = after_failure(made.run, FailureKind.NODE_LOST, made.case.attempts.values(), elsewhere=True)
     again = next_attempt(made, retry, signal.why) if isinstance(retry, Retry) else None
     if again is not None:

@@ -87,8 +87,10 @@ def _noted(made: Changes, verdict: str, story: str) -> Changes:
 
 
 def _late(made: Changes, body: EventBody) -> Changes:
-    """A lost order that, as its node says, never ran: nothing was spent, the standing hold goes back."""
+    """Of a lost order: a call is denied; where it never ran nothing was spent, and its hold goes back."""
     fence, attempt, case = made.fence, made.attempt, made.case
+    if fence.closed is Closed.LOST and isinstance(body, PersonAsked):
+        return people.deny(made, body.asked, people.LOST)
     if fence.closed is not Closed.LOST or not isinstance(body, Refused | Revoked):
         return made
     made = made.put(replace(fence, closed=Closed.REVOKED))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from node_agent.wire.control import PersonSays
+from node_agent.wire.control import PersonAnswers, PersonSays
 from node_agent.wire.marks import Mark
+from node_agent.wire.policy import CallAsked
 from pancode.counted import counted
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import ToldByPerson
@@ -17,6 +18,7 @@ from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.values import replace
 
 DENIED = "denied"
+LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
 def ask(made: Changes) -> Changes:
@@ -44,6 +46,19 @@ def calls_over(made: Changes) -> Changes:
     if not calls.open_calls(made.run):
         return made
     return over(made.put(calls.over(made.run)))
+
+
+def calls_lost(made: Changes) -> Changes:
+    """Its attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
+    for row in calls.open_calls(made.run).values():
+        made = deny(made, calls.asked_of(row), LOST)
+    return calls_over(made)
+
+
+def deny(made: Changes, question: CallAsked, words: str) -> Changes:
+    """Tell the agent of this fence no. No person was asked."""
+    body = PersonAnswers(identity=identity_of(made.fence), asked=question, allow=False, words=words)
+    return made.send(made.fence.node, body)
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:

@@ -8,12 +8,14 @@ import pytest
 
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Interrupting, Marked, PersonAsked
+from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked
 from pancode.control.people.answering import answer, decide_call, items
+from pancode.domain.life.people import LOST
 from pancode.domain.life.signals import CallDecided
-from pancode.domain.records import Audit, Decision, Run
+from pancode.domain.records import Audit, Closed, Decision, Fence, Run
 from pancode.domain.values import replace
 from pancode.errors import PancodeError
 from tests.unit.pancode.control.people.test_telling import working
@@ -49,6 +51,13 @@ class Asked:
     def decide(self, allow: bool, **more: Any) -> None:
         decide_call(self.desk.plane.core, RUN, CallDecided("ana", allow, **more))
         self.desk.turn()
+
+    def lose(self) -> None:
+        """The node is not heard until its fence is given up."""
+        for _ in range(100):
+            self.desk.turn(10_000)
+            if self.desk.row(Fence, RUN, self.order.identity.fence).closed is Closed.LOST:
+                return
 
     @property
     def waits(self) -> list[tuple[str, int | None, str]]:
@@ -141,6 +150,29 @@ def test_a_flood_of_questions_is_denied_and_not_kept(monkeypatch: pytest.MonkeyP
     world = Asked(call(1), call(2), call(3))
     assert [said[:2] for said in world.answers] == [("git push 3", False)]
     assert len(world.run.terms["calls"]) == 2 and len(world.waits) == 1
+
+
+def test_a_run_given_up_as_lost_denies_what_waits_and_what_is_asked_later() -> None:
+    world = Asked(call(1), call(2, "publish"))
+    world.decide(True, number=1)
+    world.lose()
+    assert world.run.outcome is Outcome.LOST and world.waits == []
+    assert world.answers[1:] == [("git push 2", False, False, LOST)]
+    world.ask(call(3))
+    world.node.breathe()
+    assert world.answers[2:] == [("git push 3", False, False, LOST)] and world.waits == []
+    assert len(world.run.terms["calls"]) == 2
+
+
+def test_an_attempt_given_up_as_lost_denies_its_calls_though_another_follows() -> None:
+    world = Asked(call(1))
+    with world.desk.ledger.transaction() as tx:
+        run = tx.get(Run, RUN)
+        assert run is not None
+        tx.put(replace(run, read_only=True, told_only=True))
+    world.lose()
+    assert (world.run.outcome, world.run.attempt) == (None, 2) and world.waits == []
+    assert world.answers == [("git push 1", False, False, LOST)]
 
 
 def test_a_receipt_takes_the_question_away() -> None:
