@@ -91,11 +91,10 @@ def written(owner: Owner, client: Any, known: set[str]) -> Written:
 
 
 def archived(owner: Owner, identity: AttemptId) -> list[bytes]:
-    """The attempt's receipts in the coordinator's archive, as they were countersigned."""
+    """The attempt's receipts in the coordinator's archive, as they were countersigned; no half a line."""
     begin = f'{{"attempt":"{identity}","receipt":'.encode()
-    lines = (
-        line for day in owner.fleet_home.glob("receipts/*.jsonl") for line in day.read_bytes().splitlines()
-    )
+    days = [day.read_bytes() for day in owner.fleet_home.glob("receipts/*.jsonl")]
+    lines = [line for day in days for line in day[: day.rfind(b"\n") + 1].splitlines()]
     return [json.dumps(json.loads(line)["receipt"]).encode() for line in lines if line.startswith(begin)]
 
 

@@ -73,27 +73,27 @@ export const newKey = () => crypto.randomUUID();
 
 // -- what stands over the page -----------------------------------------------------------------------
 
-let open = () => {};
+let open = () => {}, note = () => {};
 /** Words at the foot of the page that go away; a problem stays until it is closed. */
-export function tell(said) { open(said instanceof Error ? { problem: said } : { note: said }); }
+export function tell(said) { said instanceof Error ? open({ problem: said }) : note(said); }
 export function askWhy(what) { open({ why: what }); }
 /** Whether a person says yes. */
 export const agreed = (words, verb) => new Promise((answer) => open({ sure: words, verb, answer }));
 /** Words of a person, or null. */
 export const asked = (words, verb, first = "") => new Promise((answer) => open({ sure: words, verb, answer, text: first }));
 
+/** A note never takes the place of a question that is open. */
 export function Over() {
-  const [shown, set] = useState(null);
+  const [shown, set] = useState(null), [words, setWords] = useState(null);
   const box = useRef(null);
-  open = set;
-  useLayoutEffect(() => { if (shown && !shown.note && !box.current.open) box.current.showModal(); }, [shown]);
+  open = set, note = setWords;
+  useLayoutEffect(() => { if (shown && !box.current.open) box.current.showModal(); }, [shown]);
   useEffect(() => {
-    if (!shown?.note) return undefined;
-    const timer = setTimeout(() => set(null), 6000);
+    if (!words) return undefined;
+    const timer = setTimeout(() => setWords(null), 6000);
     return () => clearTimeout(timer);
-  }, [shown]);
-  if (!shown) return null;
-  if (shown.note) return html`<p class="note" role="status">${shown.note}</p>`;
+  }, [words]);
+  if (!shown) return words && html`<p class="note" role="status">${words}</p>`;
   const end = (value) => { box.current?.close(); set(null); shown.answer?.(value); };
   const no = shown.text === undefined ? false : null;
   return html`<dialog ref=${box} onCancel=${(event) => { event.preventDefault(); end(no); }} aria-labelledby="over">
