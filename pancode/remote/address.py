@@ -40,7 +40,7 @@ def read_address(text: str) -> RemoteAddress:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError as exc:
-        _refuse(text, str(exc))
+        _refuse(text, _why(text, exc))
     if parts.scheme != "ssh":
         _refuse(text, "it does not begin with ssh://")
     if parts.password is not None:
@@ -69,9 +69,22 @@ def _home(text: str, path: str) -> str:
     return home.removeprefix("/") if home.startswith("/~") else home
 
 
+def _why(text: str, problem: ValueError) -> str:
+    """In its own words, unless these may be a piece of a password: one with `#` is read as a port."""
+    return "its host or port cannot be read" if _masked(text) != text else str(problem)
+
+
+def _masked(text: str) -> str:
+    """Without a password: all from the first colon behind `//` to the last `@`, whatever else is wrong."""
+    login, at, rest = text.rpartition("@")
+    scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
+    user, colon, _ = named.partition(":")
+    return f"{scheme}{slashes}{user}:***{at}{rest}" if at and colon else text
+
+
 def _refuse(text: str, why: str) -> NoReturn:
     raise ConfigError(
-        f"{VARIABLE}{f'={text[:100]}' if text else ''} is not the address of a coordinator",
+        f"{VARIABLE}{f'={_masked(text)[:100]}' if text else ''} is not the address of a coordinator",
         why=why,
         fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
         code="bad_coordinator",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from errno import EPIPE
 
 PIECE = 64 * 1024
 WINDOW = 8 * PIECE
@@ -36,6 +37,7 @@ class TunnelChannels:
         self._source, self._sink, self._heard = source, sink, heard
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._open: dict[int, TunnelChannel] = {}
+        self._closed = False
 
     def run(self) -> None:
         """Take in frames until the link ends or says what is none; then every channel ends."""
@@ -55,7 +57,20 @@ class TunnelChannels:
         frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
         with self._writing:
             while frame:
+                if self._closed:
+                    raise BrokenPipeError(EPIPE, "the link was closed")
                 frame = frame[os.write(self._sink, frame) :]
+
+    def close(self, wait_s: float) -> bool:
+        """From now on nothing is sent; False where somebody still writes after so many seconds.
+
+        Only after True may the sink be closed: another file may get its number at once. Idempotent.
+        """
+        self._closed = True
+        if not self._writing.acquire(timeout=wait_s):
+            return False
+        self._writing.release()
+        return True
 
     def carry(self, number: int, connection: socket.socket) -> None:
         """What comes in the channel goes there, and the other way round, until one of them ends."""

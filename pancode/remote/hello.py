@@ -9,7 +9,7 @@ from typing import Any
 
 PROTOCOL = 1
 MARK = b"pancode-api "
-"""Begins the line; whatever a shell's start-up files print before it is skipped."""
+"""Begins what is said; whatever a shell's start-up files print before it is skipped."""
 MOST_LINE = 64 * 1024
 HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 """What bring-up may use of the caller's environment, for that call only."""
@@ -31,11 +31,12 @@ def line_of(said: Mapping[str, Any]) -> bytes:
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """What the other end says; None for a line of somebody else."""
-    if not line.startswith(MARK):
+    """What the other end says; None for a line of somebody else, whose last line may have no end."""
+    _, mark, words = line.partition(MARK)
+    if not mark:
         return None
     try:
-        said = json.loads(line[len(MARK) :])
+        said = json.loads(words)
     except ValueError:
         return None
     return said if isinstance(said, dict) else None

@@ -44,6 +44,7 @@ class Tunnel:
         self._numbers, self._lock = count(1), threading.Lock()
         self._answers: dict[int, tuple[threading.Event, list[tuple[FrameKind, bytes]]]] = {}
         self._words: deque[str] = deque(maxlen=20)
+        self._channels: TunnelChannels | None = None
         self.cut = False
 
     def begin(self) -> LoginFacts:
@@ -69,11 +70,12 @@ class Tunnel:
             self.close()
             raise
         self._channels = TunnelChannels(self._out, self._in, self._heard)
-        threading.Thread(target=self._carry, name="tunnel", daemon=True).start()
+        threading.Thread(target=self._carry, args=(self._channels,), name="tunnel", daemon=True).start()
         return facts
 
     def open(self, starts: bool, works: bool) -> socket.socket:
         """A connection with the coordinator there, as a local one; refused as the other end says."""
+        assert self._channels is not None
         ours, theirs = socket.socketpair()
         number, told = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
         self._answers[number] = told
@@ -100,7 +102,10 @@ class Tunnel:
         return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
 
     def close(self) -> None:
-        """End the login; whoever still reads in it sees its end."""
+        """End the login; whoever still reads in it sees its end, and nobody writes in it any more."""
+        if self._channels is not None and not self._channels.close(ENDS_S):
+            self._ssh.kill()  # it takes nothing: who writes to it hears of its end now
+            self._channels.close(ENDS_S)
         with suppress(OSError):
             if self._ssh.stdin is not None:
                 self._ssh.stdin.close()
@@ -175,14 +180,14 @@ class Tunnel:
         for raw in self._ssh.stderr:
             text = raw.decode("utf-8", "replace").strip()
             self._words.append(text)
-            if shown and not hasattr(self, "_channels"):
+            if shown and self._channels is None:
                 sys.stderr.write(f"{text}\n")
 
     def _last_words(self) -> str:
         return "; ".join([word for word in self._words if word][-3:])
 
-    def _carry(self) -> None:
-        self._channels.run()
+    def _carry(self, channels: TunnelChannels) -> None:
+        channels.run()
         self.cut = True
         for event, _ in list(self._answers.values()):
             event.set()

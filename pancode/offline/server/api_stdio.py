@@ -32,9 +32,9 @@ def answer() -> int:
         said = _heard(source)
         home, facts = _home(str(said.get("home") or "")), _facts(said.get("folder"))
     except PancodeError as error:
-        os.write(sink, line_of({"protocol": PROTOCOL, "version": __version__, "error": _plain(error)}))
+        _say(sink, {"protocol": PROTOCOL, "version": __version__, "error": _plain(error)})
         return int(error.exit_code)
-    os.write(sink, line_of(facts))
+    _say(sink, facts)
     Relay(home, source, sink).run()
     return 0
 
@@ -65,6 +65,11 @@ class Relay:
         connection.settimeout(None)
         self._channels.carry(number, connection)  # first: the far end sends as soon as it hears of it
         self._channels.send(FrameKind.OPENED, number)
+
+
+def _say(sink: int, said: Mapping[str, Any]) -> None:
+    """In a line of its own: what the login's start-up files print may have no line end."""
+    os.write(sink, b"\n" + line_of(said))
 
 
 def _heard(source: int) -> dict[str, Any]:

@@ -54,6 +54,27 @@ def test_what_is_no_address_is_refused_with_the_form(text: str, why: str) -> Non
     assert told.value.code == "bad_coordinator" and "secret" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://ana:hunter2@desk",
+        "ana:hunter2@desk",
+        "http:/ana:hunter2@desk",
+        "tcp://ana:a://hunter2@desk",
+        "tcp://ana:@hunter2@desk",
+        "ssh://ana:hunter2@desk:99999",
+        "ssh://ana:hunter2#@desk",
+        "ssh://ana:hunter2/x@desk",
+        "ssh://ana:hunter2@de sk?x=1",
+        "ssh://[ana:hunter2@desk",
+    ],
+)
+def test_a_password_is_not_shown_whatever_else_is_wrong(text: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        read_address(text)
+    assert "hunter2" not in f"{told.value} {told.value.why} {told.value.fix}"
+
+
 def test_who_needs_the_files_of_a_home_is_refused_where_it_is_on_another_machine() -> None:
     environ = {VARIABLE: "ssh://ana@desk", "HOME": "/h"}
     there = place_of(environ)
@@ -67,3 +88,9 @@ def test_who_needs_the_files_of_a_home_is_refused_where_it_is_on_another_machine
 def test_lines_of_a_noisy_login_are_none_of_ours() -> None:
     assert read_line(line_of({"protocol": 1})) == {"protocol": 1}
     assert [read_line(line) for line in (b"Welcome!\n", b"pancode-api {\n", b"pancode-api 7\n")] == [None] * 3
+
+
+@pytest.mark.parametrize("noise", [b"Welcome! ", b"PS1=$ \x1b[0m", b"\n"])
+def test_start_up_files_may_print_words_without_a_line_end(noise: bytes) -> None:
+    said = {"protocol": 1, "folder": "/srv/pancode-api x"}
+    assert read_line(noise + line_of(said)) == said
