@@ -16,7 +16,7 @@ CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 class ApproveBody(ActBody):
     """`with_commands`, `with_secret`: the flags that the inbox has shown (`yes`), neither more nor fewer.
 
-    `call`: the number of the call that the inbox has shown.
+    `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
     """
 
     call: CallNumber = None

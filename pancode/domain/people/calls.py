@@ -67,13 +67,21 @@ def over(run: Run) -> Run:
 
 
 def chosen(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
-    """The call that is answered: the oldest that waits. RefusedError where a person has seen another one."""
+    """The call that is answered: the oldest that waits. RefusedError where the person has not named it."""
     waiting = open_calls(run)
     if not waiting:
         fix = f"look: pancode inbox, and pancode why {run.id}"
         raise UsageError(f"no call of {run.id} waits for a person", fix=fix, code="nothing_asked")
     now = next(iter(waiting))
-    if number not in (None, now):
+    if number is None:
+        shown = {**waiting[now], "command": repr(waiting[now]["command"])}
+        raise RefusedError(
+            f"{run.id} asks about a command that your answer does not name",
+            why=f"call {now} waits: {words_of_call(shown)}",
+            fix=f"pancode approve --call {now} {run.id}, or: pancode deny --call {now} {run.id}",
+            code="changed",
+        )
+    if number != now:
         raise RefusedError(
             f"call {number} of {run.id} does not wait now",
             why=f"it was answered, or its agent no longer waits; call {now} waits",

@@ -81,7 +81,7 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
     assert items(world.desk.plane.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
     assert world.run.reason.startswith("waits for a person's yes: git push 1")
-    world.decide(True)
+    world.decide(True, number=1)
     assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
     assert world.run.reason == "spawned on n1"
     (row,) = world.desk.rows(Audit, domain="people")
@@ -105,14 +105,26 @@ def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
     assert caught.value.code == "nothing_asked"
 
 
+@pytest.mark.parametrize("allow", [True, False])
+def test_an_answer_without_a_number_decides_nothing_and_is_told_the_command(allow: bool) -> None:
+    asked = CallAsked(call="1".zfill(16), command="git status # looks\ngit push", pattern="push")
+    world = Asked(PersonAsked(asked=asked, why="rule ask: push"))
+    with pytest.raises(PancodeError) as caught:
+        world.decide(allow, whole=True)
+    assert caught.value.code == "changed" and r"# looks\ngit push" in caught.value.why
+    assert f"pancode approve --call 1 {RUN}" in caught.value.fix
+    assert f"pancode deny --call 1 {RUN}" in caught.value.fix
+    assert len(world.waits) == 1 and world.answers == [] and "permits" not in world.run.terms
+
+
 def test_a_yes_for_the_run_answers_all_of_this_rule_now_and_later() -> None:
     world = Asked(call(1), call(2, "publish"), call(3))
-    world.decide(True, whole=True)
+    world.decide(True, whole=True, number=1)
     assert [said[:3] for said in world.answers] == [("git push 1", True, True), ("git push 3", True, True)]
     world.ask(call(4))
     assert world.answers[2][:3] == ("git push 4", True, True)
     assert [one[1] for one in world.waits] == [2]
-    world.decide(False, whole=True)
+    world.decide(False, whole=True, number=2)
     assert world.answers[3][1:3] == (False, False), "a no is never for more than this one"
 
 
