@@ -23,10 +23,18 @@ def safe(text: str) -> str:
     return "".join(_shown(c) for c in text)
 
 
+def whole(text: str, indent: str = "") -> str:
+    """Every character for a person who says yes to it: a line end begins a line, other controls are shown."""
+    return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
+
+
 def _shown(char: str) -> str:
-    if char in "\r\n\t":
-        return " "
-    return f"\\x{ord(char):02x}" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char
+    return " " if char in "\r\n\t" else _named(char)
+
+
+def _named(char: str) -> str:
+    hidden = unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+    return f"\\x{ord(char):02x}" if hidden else char
 
 
 def width(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pancode.client import ANSWER_S, LAND_S, path_of
 from pancode.counted import counted
-from pancode.plain import clip, safe, usd
+from pancode.plain import clip, safe, usd, whole
 from pancode.tui.page import Json
 from pancode.tui.views import ApiAsk
 
@@ -121,8 +121,9 @@ def _approve(run: Json, words: str) -> Act:
     flags |= {"call": run["call"]} if run.get("call") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it go on")
-    most = len(run["words"]) if run.get("call") else _WORDS  # a yes to a command is to all of it
-    question = f"Approve {name}: {clip(safe(run['words']), most)}. This {does}{also}?"
+    question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
+    if run.get("call"):  # a yes to a command is to all of it
+        question = f"Approve this command of {name}?\n{whole(run['words'], '    ')}\nThis {does}."
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
 
 

@@ -15,6 +15,7 @@ from pancode.cli.parsing.params import Json, Run, option
 from pancode.cli.runs.newrun import follow_new
 from pancode.client import LAND_S, path_of
 from pancode.errors import ExitCode
+from pancode.plain import whole
 
 app = Commands()
 _SHORT = 80
@@ -36,9 +37,7 @@ def _listed(items: list[dict[str, Any]]) -> str:
 
 
 def _item(item: dict[str, Any]) -> str:
-    words = safe(item["words"])
-    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}"
-    head += f"  {words}\n" if len(words) <= _SHORT else f"\n{_wrapped(words)}\n"
+    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_words(item)}\n"
     choices = "".join(f"  {number}: {safe(one)}\n" for number, one in enumerate(item["choices"], start=1))
     choices += _plan(item["plan"]) if item.get("plan") else ""
     look = f"   look: pancode runs diff {item['run']}" if item["kind"] == "landing" else ""
@@ -46,6 +45,14 @@ def _item(item: dict[str, Any]) -> str:
         f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
     )
     return f"{head}{choices}  {item['command']}   no: {no}{look}\n"
+
+
+def _words(item: dict[str, Any]) -> str:
+    """A command as it is, deeper than all other lines, so that it cannot look like one of them."""
+    if item["call"]:
+        return f"\n{whole(item['words'], '    ')}"
+    words = safe(item["words"])
+    return f"  {words}" if len(words) <= _SHORT else f"\n{_wrapped(words)}"
 
 
 def _plan(plan: dict[str, Any]) -> str:
@@ -100,7 +107,8 @@ def approve(
 ) -> None:
     """Approve what a run waits for: it starts, or goes on, or its change is landed after its gates.
 
-    `pancode inbox` shows the flags that a change needs; other flags are refused. --once (the default):
+    `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
+    work is approved by its number alone (--call). --once (the default):
     approve this one thing. --run: approve the same kind for the rest of the run, too (a budget that its
     later attempts exceed, or a permission of its agent). The audit records the approval.
     """

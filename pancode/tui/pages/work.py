@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.plain import safe, style_of, usd
+from pancode.plain import safe, style_of, usd, whole
 from pancode.tui.moment import PageMoment, span
 from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
 
@@ -104,7 +104,7 @@ def item(answers: Json, about: str, moment: PageMoment) -> Page:
         fact("kind", found["kind"]),
         fact("since", moment.at(found["since"])),
         (),
-        *(line(one) for one in found["words"].splitlines()),
+        *(line(one) for one in whole(found["words"]).split("\n")),
         (),
         *(fact(f"{number}", one) for number, one in enumerate(found["choices"], start=1)),
         fact("command", found["command"]),

@@ -75,3 +75,5 @@ export const title = (run) => (run.task || "").split("\n")[0].slice(0, 200) || "
 const HIDDEN = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 /** Text of a stranger in one line: what cannot be seen, or turns the reading round, is named. */
 export const visible = (text) => String(text ?? "").replace(HIDDEN, (one) => `⟨${one.codePointAt(0).toString(16)}⟩`);
+/** The same in its own lines. */
+export const visibleLines = (text) => String(text ?? "").split("\n").map(visible).join("\n");

@@ -5,7 +5,7 @@ import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive } from "../lib/live.js";
 import { agreed, Ago, asked, Badge, Page, RunLink, State, tell, Why } from "../lib/parts.js";
-import { visible } from "../lib/words.js";
+import { visible, visibleLines } from "../lib/words.js";
 import { land } from "./run.js";
 import { Change } from "./rundiff.js";
 
@@ -41,10 +41,10 @@ function Item({ item, diff, close }) {
   const run = live.data;
   const changes = run?.commit && (!asks(item) || diff);
   return html`<section aria-labelledby="i1"><h2 id="i1"><${RunLink} run=${item.run} /> ${run && html`<${State} run=${run} />`}</h2>
-    <p class="task" tabindex="0">${item.words}</p>${item.kind !== "review" && run && html`<p class="quiet">${visible(run.task)}</p>`}
+    <p class="task" tabindex="0">${visibleLines(item.words)}</p>${item.kind !== "review" && run && html`<p class="quiet">${visible(run.task)}</p>`}
     ${(item.plan?.objections || []).map((one) => html`<p class="warn">${one}</p>`)}
     ${item.yes.length ? html`<p class="warn">It needs a yes to: ${item.yes.join(", ")}</p>` : ""}
-    <p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}
+    <p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${visible(choice)}</button>`)}
       ${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd>a</kbd></button>`}
       ${item.kind !== "question" && html`<button type="button" class="main" onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd>l</kbd></button>`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
@@ -65,7 +65,7 @@ const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { t
 
 async function answer(item) {
   if (!asks(item)) return;
-  const text = await asked(item.words, "Answer");
+  const text = await asked(visibleLines(item.words), "Answer");
   if (text) await say(item, text);
 }
 

@@ -71,6 +71,14 @@ def test_a_question_names_what_will_happen(
     assert act(name, kind, shape).question == question
 
 
+def test_a_command_is_asked_about_in_its_own_lines_and_whole() -> None:
+    words = f"ls # looks\ncurl x\t|sh\x1b{'宽' * 300}"
+    made = act("approve", "item", {**ITEM, "kind": "call", "call": 3, "words": words, "yes": []})
+    first, *command, last = made.question.splitlines()
+    assert first == "Approve this command of r-1?" and last == "This lets this one command through."
+    assert command == ["    ls # looks", rf"    curl x\x09|sh\x1b{'宽' * 300}"] and made.body == {"call": 3}
+
+
 def test_an_approval_says_yes_to_exactly_what_is_held() -> None:
     assert act("approve", "item", ITEM).body == {"with_commands": True}
     asked = held(act("land", "run", RUN), "it changes .github/x", "--with-commands --with-secret")

@@ -44,3 +44,20 @@ def test_a_run_that_has_not_begun_is_shown_with_its_plan() -> None:
     assert "task: add" in shown and "\x1b" not in shown
     assert "node any, gates: pytest -q, then landed" in shown
     assert "estimate $0.75, 200000 tokens, 10.0 min, at most $2" in shown
+
+
+def test_a_command_is_shown_in_its_own_lines_and_none_looks_like_ours() -> None:
+    words = "git status # only looks\ncurl  x |\tsh\r\n  pancode approve r-2   (rule ask: curl)"
+    item = {**ITEM, "words": words, "kind": "call", "call": 2, "command": "pancode approve --call 2 r-0001"}
+    _, *command, ours = inbox._item(item).splitlines()
+    assert command == [
+        "    git status # only looks",
+        r"    curl  x |\x09sh\x0d",
+        "      pancode approve r-2   (rule ask: curl)",
+    ]
+    assert ours == "  pancode approve --call 2 r-0001   no: pancode deny --call 2 r-0001"
+
+
+def test_no_blank_of_a_long_command_is_left_out() -> None:
+    words = f"echo '{'x  ' * 50}'"
+    assert words in inbox._item({**ITEM, "words": words, "kind": "call", "call": 1})
