@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.event import PersonAsked
+from node_agent.wire.policy import CallAsked
 from pancode.domain.people.asking import is_lifted_for_good, is_unapproved
 from pancode.domain.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
-from tests.unit.pancode.api.test_inbox import items
+from pancode.domain.values import replace
+from tests.unit.pancode.api.test_inbox import items, keep
 from tests.unit.pancode.api.world import World
 
 
@@ -59,6 +62,28 @@ def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     (row_,) = [one for one in world.context.rows(Audit, run=run) if one.what == "approved"]
     assert row_.detail == {"by": "ana", "kind": "dispatch", "scope": "once"}
     assert world.problem("POST", f"/v1/runs/{run}/approve", {})["code"] == "nothing_asked"
+
+
+def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(world: World) -> None:
+    """Two people see the same start; the first one's yes lets it run, and it asks about a command."""
+    run = asked(world)
+    approve(world, run)
+    world.node.breathe()
+    world.context.turn(0)
+    order = world.claim()
+    world.node.start(order)
+    keep(world, replace(world.context.row(Run, run), runtime="native"))
+    call = CallAsked(call="1" * 16, command="git push", pattern="push")
+    world.node.say(order.identity, PersonAsked(asked=call, why="rule ask: push"))
+    world.context.turn(0)
+    late = {"by": "bob", "scope": "run"}
+    told = world.problem("POST", f"/v1/runs/{run}/approve", late)
+    assert told["code"] == "changed" and "git push" in told["why"] and f"--call 1 {run}" in told["fix"]
+    assert world.problem("POST", f"/v1/runs/{run}/deny", {"by": "bob"})["code"] == "changed"
+    assert [item["call"] for item in items(world)] == [1] and "permits" not in world.context.row(
+        Run, run
+    ).terms
+    assert approve(world, run, call=1).status_code == 200 and items(world) == []
 
 
 @pytest.mark.parametrize("verb", ["deny", "stop"])
