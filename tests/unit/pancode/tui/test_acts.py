@@ -75,7 +75,7 @@ def test_a_command_is_asked_about_in_its_own_lines_and_whole() -> None:
     words = f"ls # looks\ncurl x\t|sh\x1b{'宽' * 300}"
     made = act("approve", "item", {**ITEM, "kind": "call", "call": 3, "words": words, "yes": []})
     first, *command, last = made.question.splitlines()
-    assert first == "Approve this command of r-1?" and last == "This lets this one command through."
+    assert first == "Approve this command of r-1?" and last == "This lets this one command run."
     assert command == ["    ls # looks", rf"    curl x\x09|sh\x1b{'宽' * 300}"] and made.body == {"call": 3}
 
 
