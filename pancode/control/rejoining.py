@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control import step_rows as rows
 from pancode.control.work import Work
-from pancode.domain.life.signals import AskedAgain
+from pancode.domain.life.signals import AskedAgain, GivenUp
 from pancode.domain.records import Run, WaitReason, Workflow, WorkflowStep
 from pancode.domain.values import replace
 from pancode.domain.workflow import questions
@@ -36,13 +36,25 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """Its run, where that waits for a person again once the step is resumed."""
+    """The run that waits for a person again once the step is resumed, as it is then.
+
+    It is the step's own, or the one before it, where the run that had the answer came to nothing.
+    """
     run = tx.get(Run, step.run) if step.run is not None else None
-    return run if run is not None and questions.asks_again(step, run, rows.is_asked(tx, run)) else None
+    if run is None:
+        return None
+    if questions.asks_again(step, run, rows.is_asked(tx, run)):
+        return run
+    before = run.terms.get("continues")
+    return questions.unanswered(step, run, tx.get(Run, before) if before is not None else None)
 
 
 def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
-    """The step, which waits; its question is in the inbox again."""
+    """The step, which waits; its question is in the inbox again. What was lost on the way is given up."""
     run = asks_again(work.tx, step)
     assert run is not None  # whoever asks for it has looked
-    return questions.waiting(step, work.signal(run, AskedAgain()))
+    last = work.tx.get(Run, step.run) if step.run is not None else None
+    if last is not None and last.id != run.id:
+        work.signal(last, GivenUp(step.workflow))
+        work.tx.put(run)
+    return replace(questions.waiting(step, work.signal(run, AskedAgain())), run=run.id)

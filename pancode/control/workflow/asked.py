@@ -38,7 +38,8 @@ def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fal
     """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
 
     The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
-    A step whose question nobody has answered waits for that answer again.
+    A step whose question nobody has answered waits for that answer again, and so does one whose run with the
+    answer came to nothing.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from pancode.domain.people.continuing import is_blocked, nexts
-from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from node_agent.wire.failure import Outcome
+from pancode.domain.people.continuing import NEXT, is_blocked, nexts
+from pancode.domain.people.telling import rows
+from pancode.domain.records import Run, RunState, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
 from pancode.errors import RefusedError
 
-_WAITS = 'waits for a person: {reason} (pancode answer {run} "...")'
+ANSWERED = "answered"
+"""In the result of a run: the answer that has come to nothing, so that its question is asked again."""
+MOST_OF_AN_ANSWER = 200
+_WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
 _OVER = frozenset(WorkflowStepState) - {
     WorkflowStepState.WAITING,
     WorkflowStepState.STARTING,
@@ -19,7 +24,10 @@ _OVER = frozenset(WorkflowStepState) - {
 
 def waiting(step: WorkflowStep, run: Run) -> WorkflowStep:
     """The step while a person is asked: it takes no place, and what needs it waits, too."""
-    reason = _WAITS.format(reason=run.reason, run=run.id)
+    said = str(run.result.get(ANSWERED) or "")
+    said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
+    before = f"the answer before was: {said}; " if said else ""
+    reason = _WAITS.format(reason=run.reason, before=before, run=run.id)
     return replace(step, state=WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
 
 
@@ -64,6 +72,29 @@ def asks_again(step: WorkflowStep, run: Run | None, is_open: bool) -> bool:
     if run is None or not is_blocked(run) or nexts(run):
         return False
     return is_open or step.state is not WorkflowStepState.FAILED
+
+
+def unanswered(step: WorkflowStep, run: Run, old: Run | None) -> Run | None:
+    """The run `old` with its question open again, where `run` went on with the answer and came to nothing.
+
+    None: `run` is done or asks itself, or `old` is not a question of this step that `run` alone goes on from.
+    """
+    if run.state is not RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
+        return None
+    if old is None or not is_blocked(old) or nexts(old) != (run.id,):
+        return None
+    if (old.workflow, old.step) != (step.workflow, step.name):
+        return None
+    result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
+    if run.terms.get("answers"):
+        result[ANSWERED] = run.terms["answers"]
+    return replace(_untold(old, run.id), result=result)
+
+
+def _untold(old: Run, by: str) -> Run:
+    """The words that were kept for the next run, which `by` was given, are kept again."""
+    told = [{**row, "delivered": ""} if row["delivered"] == by else row for row in rows(old)]
+    return replace(old, terms={**old.terms, "told": told}) if told else old
 
 
 def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:

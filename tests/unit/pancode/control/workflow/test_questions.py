@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import PersonQuestion
@@ -17,6 +18,7 @@ from pancode.control.people.answering import deny
 from pancode.control.workflow.advancing import Advancing
 from pancode.domain.records import Balance, Run, Workflow, WorkflowStep
 from pancode.domain.values import replace
+from tests.unit.pancode.control.workflow.test_going_on import lost
 from tests.unit.pancode.control.workflow.trees import LOOP, Trees, changed
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 from tests.unit.pancode.control.world import facts, failed
@@ -176,6 +178,79 @@ def test_what_ends_the_workflow_takes_its_question_away_and_resume_asks_again(
     flows.end("b")
     assert flows.show()["state"] == "done"
     flows.check_sums(flows.show()["workflow"])
+
+
+def by_failure_elsewhere(flows: Flows) -> None:
+    """The run with the answer still waits for its place, and never begins."""
+    flows.claim()
+    flows.end("x", **ERROR)
+
+
+def by_its_own_failure(flows: Flows) -> None:
+    flows.claim()
+    flows.end("x")
+    flows.claim()
+    flows.end("a", **ERROR)
+
+
+@pytest.mark.parametrize("end", [by_failure_elsewhere, by_its_own_failure])
+def test_an_answer_that_came_to_nothing_is_asked_for_again_on_resume(
+    flows: Flows, end: Callable[[Flows], None]
+) -> None:
+    first = asking(flows, step("x", runtime="scripted"), concurrency=1)
+    flows.world.http.post(f"/v1/runs/{first}/tell", {"by": "ana", "text": "Be quick."})
+    second = answer(flows, first)
+    end(flows)
+    assert flows.states()["a"] in ("stopped", "failed") and inbox(flows) == []
+    assert flows.world.http.post(RESUME).status_code == 200
+    flows.advance()
+    told = flows.show()["steps"][0]
+    assert (told["state"], told["run"], inbox(flows)) == ("waiting", first, [first])
+    assert "Which port? (the answer before was: 8080; pancode answer" in told["reason"]
+    third = answer(flows, first, "1")
+    run = flows.coordinator.row(Run, third)
+    assert run.terms["continues"] == first and "The answer is: 80\n" in run.task and "Be quick." in run.task
+    assert flows.show()["steps"][0]["runs"] == [first, second, third]
+    assert flows.world.problem("POST", f"/v1/runs/{first}/answer", {"by": "ana", "text": "1"})
+    while flows.show()["state"] == "running":
+        for name in flows.claim():
+            flows.end(name)
+    assert flows.show()["state"] == "done"
+    flows.check_sums(flows.show()["workflow"])
+
+
+def test_a_lost_run_with_the_answer_is_given_up_when_its_question_is_asked_again(flows: Flows) -> None:
+    first = asking(flows)
+    second = answer(flows, first)
+    flows.claim()
+    assert lost(flows, "a") == second and flows.states() == {"a": "failed"}
+    flows.node.controls()
+    assert flows.world.http.post(RESUME).status_code == 200
+    flows.advance()
+    assert inbox(flows) == [first] and flows.states() == {"a": "waiting"}
+    flows.node.breathe()
+    told = [one.body for one in flows.node.controls()]
+    assert [body.run for body in told if isinstance(body, Tombstone)] == [second]
+    flows.end("a")
+    assert flows.states() == {"a": "waiting"}, "the late word of it is evidence only"
+    answer(flows, first)
+    flows.claim()
+    flows.end("a")
+    assert flows.show()["state"] == "done"
+    flows.check_sums(flows.show()["workflow"])
+
+
+def test_after_a_no_to_the_second_question_the_first_is_not_asked_again(flows: Flows) -> None:
+    first = asking(flows)
+    second = answer(flows, first)
+    flows.claim()
+    flows.end("a", **ASKS)
+    deny(flows.coordinator.plane.core, second, "ana")
+    flows.advance()
+    assert flows.states() == {"a": "failed"}
+    assert flows.world.http.post(RESUME, {"yes": True}).status_code == 200
+    flows.advance()
+    assert inbox(flows) == [] and flows.claim() == ["a"], "it begins anew"
 
 
 def test_a_race_is_won_while_one_asks(flows: Flows) -> None:

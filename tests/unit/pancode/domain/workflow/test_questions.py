@@ -19,7 +19,14 @@ from pancode.domain.records import (
 )
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import Advance, WorkflowView, advance
-from pancode.domain.workflow.questions import asks_again, goes_on_in, only_people, went_on
+from pancode.domain.workflow.questions import (
+    asks_again,
+    goes_on_in,
+    only_people,
+    unanswered,
+    waiting,
+    went_on,
+)
 from pancode.errors import RefusedError
 from tests.unit.pancode.domain.workflow.test_advance import run, states, step
 
@@ -128,6 +135,29 @@ def test_a_resumed_step_asks_again_unless_somebody_has_said_something(
     assert asks_again(ended, replace(blocked(), result=result), is_open) is again
     assert not asks_again(ended, None, is_open)
     assert not asks_again(ended, run("a", state=RunState.ENDED, outcome=Outcome.ERROR), is_open)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_question_is_open_again_where_its_answer_came_to_nothing(outcome: Outcome) -> None:
+    ended = replace(works(0, "a"), state=WorkflowStepState.STOPPED, run="r-a2")
+    told = [{"text": "x", "delivered": "r-a2"}, {"text": "y", "delivered": "with its task"}]
+    old = replace(
+        blocked(), workflow="w-1", step="a", result={NEXT: ["r-a2"], "commit": "c"}, terms={"told": told}
+    )
+    next_ = run("a2", state=RunState.ENDED, outcome=outcome, terms={"answers": "y" * 300})
+    found = unanswered(ended, next_, old)
+    if outcome in (Outcome.DONE, Outcome.BLOCKED):
+        assert found is None
+        return
+    assert found is not None and found.result == {"commit": "c", "answered": "y" * 300}
+    assert [one["delivered"] for one in found.terms["told"]] == ["", "with its task"]
+    assert f"(the answer before was: {'y' * 200} ...; pancode" in waiting(ended, found).reason
+    assert unanswered(ended, replace(next_, state=RunState.RUNNING), old) is None
+    assert unanswered(ended, next_, None) is None
+    for other in ({"step": "b"}, {"workflow": None}, {"outcome": Outcome.DONE}):
+        assert unanswered(ended, next_, replace(old, **other)) is None
+    both = replace(old, result={NEXT: ["r-a2", "r-9"]})
+    assert unanswered(ended, next_, both) is None, "somebody goes on from it elsewhere"
 
 
 @pytest.mark.parametrize(
