@@ -26,7 +26,7 @@ from pancode.config.presets import in_force, preset_layer
 from pancode.config.schema import Settings
 from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES, unknown_variables
-from pancode.config.written import written
+from pancode.config.written import whole, written
 from pancode.domain.dispatch.request import Defaults
 from pancode.domain.presets import Preset, raises
 from pancode.domain.values import replace
@@ -77,6 +77,10 @@ class Loaded:
     def rows(self) -> list[tuple[str, str, str]]:
         """(path, value as a file takes it, origin) of every setting; a password in a URL is not shown."""
         return [(path, written(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
+
+    def whole_rows(self) -> list[tuple[str, str, str]]:
+        """The same with the passwords: to find out whether a value has changed, never to show it."""
+        return [(path, whole(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,17 @@ _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 
 
 def written(value: object, field: FieldInfo) -> str:
     """`1h30m`, `64MiB`, `null`, `[a, b]`: a file takes it as it stands. Passwords in it are not shown."""
+    return shown(whole(value, field))
+
+
+def whole(value: object, field: FieldInfo) -> str:
+    """The same with its passwords: for a comparison, never for an output."""
     reads = {mark.func for mark in _marks(field) if isinstance(mark, BeforeValidator)}
     if isinstance(value, int) and duration_ms in reads:
         return duration(value)
     if isinstance(value, int) and size_bytes in reads:
         return size(value)
-    return shown(_yaml(_plain(value)))
+    return _yaml(_plain(value))
 
 
 def duration(ms: int) -> str:

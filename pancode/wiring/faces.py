@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.clock import SystemClock
+from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from pancode.adapters import callers
 from pancode.adapters.git.heads import head_of
@@ -77,7 +77,8 @@ class FaceCoordinator:
         self.code = DepotCode(inner.depot.depot, inner.plane.core)
         self.streams = FaceStreams(inner.depot.streams)
         core = inner.plane.core
-        self._config = ConfigWatch(core, lambda: self._around.loaded().rows())
+        secret = inner.home.audit_secret(SystemIds())
+        self._config = ConfigWatch(core, lambda: self._around.loaded().whole_rows(), secret)
         workflows = Advancing(core, StepStarter(core, self.around))
         self._outgoing = OutgoingParts(self._root, self._environ, core)
         self._forges = forges_of(self._root, self._environ, self._outgoing.secrets)

@@ -149,6 +149,10 @@ class Home:
         folder = f"key/loopback/{name}"
         return LoopbackKeys(self._once(f"{folder}.host", make_key), self._once(f"{folder}.client", make_key))
 
+    def audit_secret(self, ids: Ids) -> str:
+        """With it the values of settings are compared, and never written down; made at its first use."""
+        return self._once("key/audit.secret", lambda: ids.token(32))
+
     def fleet_key(self) -> str:
         """The private SSH key of the fleet, for nodes whose owner agreed to it; made at its first use."""
         return self._once("key/fleet.ssh", make_key)

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from threading import Lock
 
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.domain.records import Setting
 
-ROW = "configuration"
+ROW = "configuration_digests"
 UNSET = "built-in"
 MOST_NAMED = 100
 Rows = Callable[[], Sequence[tuple[str, str, str]]]
-"""(key, value in words, source) of each setting; the source is `FILE:LINE`, or a name."""
+"""(key, value with its passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
 _Seen = dict[str, list[str]]
-"""Of each key that is set: a digest of its value, and its source."""
+"""Of each key that is set: a keyed digest of its value, and its source."""
 
 
 class ConfigWatch:
-    """Compares the settings with those of the last look, also of another start. No value is written down."""
+    """Compares the settings with those of the last look, also of another start. No value is written down.
 
-    def __init__(self, core: Core, rows: Rows) -> None:
-        self._core, self._rows = core, rows
+    `secret`: known to this coordinator alone, so that nobody finds a password by its digest in the ledger.
+    """
+
+    def __init__(self, core: Core, rows: Rows, secret: str) -> None:
+        self._core, self._rows, self._secret = core, rows, secret.encode()
         self._seen: _Seen | None = None
         self._lock = Lock()
 
     def look(self) -> None:
         """ConfigError while they cannot be read; what was changed is told once they can."""
         with self._lock:
-            now = {key: [_digest(value), _source(origin)] for key, value, origin in self._rows()}
+            now = {key: [self._digest(value), _source(origin)] for key, value, origin in self._rows()}
             now = {key: found for key, found in now.items() if found[1] != UNSET}
             before = self._kept() if self._seen is None else self._seen
             if now != before:
                 self._record(before, now)
             self._seen = now
+
+    def _digest(self, value: str) -> str:
+        return hmac.new(self._secret, value.encode("utf-8", "replace"), sha256).hexdigest()[:32]
 
     def _kept(self) -> _Seen | None:
         """As the start before this one has left it; None: never."""
@@ -57,10 +64,6 @@ def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tu
     """The keys that differ, and where each is written now, or was."""
     keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _source(origin: str) -> str:

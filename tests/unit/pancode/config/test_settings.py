@@ -313,6 +313,7 @@ def test_a_password_is_never_in_a_file_and_never_shown(loaded: Load) -> None:
     )
     assert found.settings.redis.url == "redis://:hunter2@h:1"
     assert {row[0]: row[1] for row in found.rows()}["redis.url"] == "redis://:***@h:1"
+    assert {row[0]: row[1] for row in found.whole_rows()}["redis.url"] == "redis://:hunter2@h:1", "to compare"
     assert loaded(user="redis: {url: 'unix:///run/r.sock'}").settings.redis.url == "unix:///run/r.sock"
 
 

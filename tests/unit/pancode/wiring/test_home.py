@@ -58,10 +58,11 @@ def test_keys_are_made_once_and_are_private(home: Home) -> None:
     home.keep_key(KEY)
     kept = home.signing_key()
     assert kept is not None and kept.public == KEY.public
+    assert home.audit_secret(ids) == home.audit_secret(ids)
     assert home.node_password("0" * 10, ids) == home.node_password("0" * 10, ids)
     assert home.loopback_keys("desk") == home.loopback_keys("desk")
     files = [p for p in (home.root / "key").rglob("*") if p.is_file()]
-    assert len(files) == 4
+    assert len(files) == 5
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in files)
 
 
