@@ -18,6 +18,7 @@ from tests.bench.idle import idle
 from tests.bench.landing import landing
 from tests.bench.load import throughput_and_start
 from tests.bench.models import models
+from tests.bench.overhead import overhead
 from tests.bench.parsing import parsing
 from tests.bench.playing import playing
 from tests.bench.probing import probing
@@ -25,7 +26,7 @@ from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnor"
+ROWS = "abcdefghijklmnopr"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> int:
         ("n", lambda: playing(_tell, 2 if quick else 7)),
         ("o", lambda: flows(_tell, *((2, 60) if quick else (5, 200)))),
         ("r", lambda: landing(_tell, 10 if quick else 50)),
+        ("p", lambda: overhead(_tell, 3 if quick else 15)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

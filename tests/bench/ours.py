@@ -64,7 +64,10 @@ class OurFleet:
         config = self.root / "p" / "pancode.yaml"
         config.parent.mkdir(mode=0o700)
         config.write_text(f"nodes:\n  slots: {slots}\n")
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.programs = self.root / "bin"
+        """First on the PATH of coordinator and node agent."""
+        self.programs.mkdir(mode=0o755)
+        path = f"{self.programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.owner = Owner(self.root, 1.0, {"PATH": path, **(environ or {})})
 
     def __enter__(self) -> Self:
