@@ -51,10 +51,16 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
 
 def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
     """The step, which waits; its question is in the inbox again. What was lost on the way is given up."""
-    run = asks_again(work.tx, step)
-    assert run is not None  # whoever asks for it has looked
-    last = work.tx.get(Run, step.run) if step.run is not None else None
-    if last is not None and last.id != run.id:
+    run, last = _asking(work.tx, step)
+    if last is not None:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
     return replace(questions.waiting(step, work.signal(run, AskedAgain())), run=run.id)
+
+
+def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
+    """The run that asks again, and the step's own where that is another one."""
+    run = asks_again(tx, step)
+    assert run is not None  # `resume` has looked
+    last = tx.get(Run, step.run) if step.run is not None else None
+    return run, last if last is not None and last.id != run.id else None
