@@ -83,6 +83,6 @@ def _answered(console: Console, top: Path) -> None:
     assert not [one for one in api(owner, "/v1/inbox")["items"] if one["run"] == run]
     beside = person.new_page()
     beside.goto(link)
-    expect(beside.get_by_role("status")).to_contain_text("answered already")
+    expect(beside.get_by_role("status")).to_contain_text("cannot be used any more")
     person.close()
     console.quiet()
