@@ -27,7 +27,7 @@ from node_agent.home import layout
 from node_agent.home.gatewayfile import problems_of, read_wish
 from node_agent.home.settings import End, LinkFile, NodeHome, NodeSettings, SettingsError, current_link
 from node_agent.journal.orderlog import LoggedJournal
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.discovery import MachineProbe, Others, search_path, told_here
 from node_agent.machine.finding import Finder
@@ -98,9 +98,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     layout.take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
-        raise SettingsError(
-            f"{home.settings} is for node {settings.tag}, the key here is of {key.public.tag}"
-        )
+        raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, tokens(home.root))
     tempo = Tempo().scaled(settings.time_factor)
@@ -129,7 +127,8 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     proven = replace(around, proof=lambda order: _proof(key, order), desk=partial(_desk, key))
     seen = replace(proven, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
     runtimes = NodeRuntimes(seen)
-    journal = LoggedJournal(settings.name, FileShelf(home.journal), Speaker(node, key, clock, fleet), clock)
+    speaker = Speaker(node, key, clock, fleet)
+    journal = LoggedJournal(settings.name, JournalFiles(home.journal), speaker, clock)
     shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,

@@ -62,7 +62,7 @@ def read_ceiling(path: Path) -> Ceiling:
         return Ceiling(closed=f"the owner's file {path} cannot be read: {first}")
 
 
-def limits_told(allowed: Allowed) -> str:
+def limits_text(allowed: Allowed) -> str:
     """A ceiling that leaves something out, in words for people."""
     parts = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
     for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):

@@ -24,7 +24,7 @@ class OutputWatch:
         self.count: ModelCount | None = None
         """Of the model gateway: what it counted goes before what the runtime tells."""
         self.asked_to_stop = False
-        self.told_wrap_up = False
+        self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
         self.rules: tuple[CommandRule, ...] = ()
         """Those that ask a person."""

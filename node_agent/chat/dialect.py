@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from node_agent.chat.messages import Answered, Asked, Call, Told, ToolForm, Turn
+from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 from node_agent.wire.models.sampling import Sampling
 
 _ROOM = re.compile(r"n_ctx\D{1,4}(\d+)|context (?:length|window|size)\D{1,40}?(\d{3,})", re.IGNORECASE)
@@ -83,7 +83,7 @@ def _messages(turns: Sequence[Turn]) -> list[Fields]:
             case Answered(text, calls):
                 message: Fields = {"role": "assistant", "content": text or None}
                 out.append({**message, "tool_calls": [_call(one) for one in calls]} if calls else message)
-            case Told(results):
+            case ToolResults(results):
                 out += [{"role": "tool", "tool_call_id": one.id, "content": one.text} for one in results]
             case _:
                 assert_never(turn)

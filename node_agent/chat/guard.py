@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from node_agent.chat.messages import Answered, Asked, Call, Told, ToolForm, Turn
+from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 
 CAREFUL = 8_192
 """Tokens, where nobody knows what a server of one's own can use: the least that works is better than a task
@@ -77,7 +77,10 @@ class Guard:
         room = self.context - (self.answer_tokens if answer is None else answer)
         old = max(len(now) - KEPT, 0)
         steps: tuple[tuple[str, Callable[[list[Turn]], int]], ...] = (
-            ("{} old tool results shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Told)),
+            (
+                "{} old tool results shortened",
+                lambda all_: _shorten(self, all_, room, old, SHORT, ToolResults),
+            ),
             ("{} old answers shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Answered)),
             ("{} recent turns shortened", lambda all_: _shorten(self, all_, room, len(all_), RECENT)),
             ("{} old turns left out", lambda all_: _leave_out(self, all_, room)),
@@ -99,7 +102,7 @@ def _size(turn: Turn) -> int:
         case Answered(text, calls):
             wrote = sum(len(one.arguments.encode()) + len(one.name) + _PER_CALL for one in calls)
             return len(text.encode()) + wrote + _PER_TURN
-        case Told(results):
+        case ToolResults(results):
             return sum(len(one.text.encode()) + _PER_CALL for one in results) + _PER_TURN
     assert_never(turn)
 
@@ -121,8 +124,8 @@ def _shorten(
 
 def _short(turn: Turn, size: int) -> Turn:
     match turn:
-        case Told(results):
-            return Told(tuple(replace(one, text=_cut(one.text, size)) for one in results))
+        case ToolResults(results):
+            return ToolResults(tuple(replace(one, text=_cut(one.text, size)) for one in results))
         case Answered(text, calls):
             return Answered(_cut(text, size), tuple(_short_call(one, size) for one in calls))
     return turn
@@ -160,7 +163,7 @@ def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
             break
         turn = turns.pop(at)
         names.update((one.name, None) for one in turn.calls) if isinstance(turn, Answered) else None
-        if at < len(turns) and isinstance(turns[at], Told):
+        if at < len(turns) and isinstance(turns[at], ToolResults):
             turns.pop(at)
         out += 1
         _note(turns, at, out, names)

@@ -51,13 +51,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToolResults:
     """The results of all calls of the turn before."""
 
     results: tuple[Result, ...]
 
 
-Turn = Asked | Answered | Told
+Turn = Asked | Answered | ToolResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ToolForm:
     schema: dict[str, Any]
 
 
-_KINDS: dict[str, type[Turn]] = {"asked": Asked, "answered": Answered, "told": Told}
+_KINDS: dict[str, type[Turn]] = {"asked": Asked, "answered": Answered, "told": ToolResults}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
@@ -116,5 +116,5 @@ def _turn(raw: dict[str, Any]) -> Turn:
         case "answered":
             return Answered(str(raw["text"]), tuple(Call(**one) for one in raw["calls"]))
         case "told":
-            return Told(tuple(Result(**one) for one in raw["results"]))
+            return ToolResults(tuple(Result(**one) for one in raw["results"]))
     raise ValueError("a turn of no kind")

@@ -20,7 +20,7 @@ _THINKS, _THOUGHT = "<think>", "</think>"
 class Stream:
     """`error`: the server's words in the middle of its answer; `garbled`: a part of it was no JSON object.
 
-    `thought`: it thinks, of which nothing is kept. `told_speed`: tokens a second, as the server says.
+    `thought`: it thinks, of which nothing is kept. `stated_speed`: tokens a second, as the server says.
     `has_grown`: there was a token in the last event.
     """
 
@@ -32,7 +32,7 @@ class Stream:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     tokens: int | None = None
-    told_speed: float | None = None
+    stated_speed: float | None = None
     has_grown: bool = False
     _text: list[str] = field(default_factory=list)
     _calls: dict[int | str, list[str]] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Stream:
             if isinstance(details, dict):
                 self.cached_tokens = _number(details.get("cached_tokens"), self.cached_tokens)
         if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
-            self.told_speed = float(timings["predicted_per_second"])
+            self.stated_speed = float(timings["predicted_per_second"])
 
 
 def _parts(function: Any) -> tuple[str, str]:

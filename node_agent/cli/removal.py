@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node_agent.attempt.plans import GATES, SETUP
 from node_agent.home.settings import NodeHome
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.runner.runner import Runner
 from node_agent.shim.spool import RunnerError, Running
 
@@ -25,7 +25,7 @@ class Removed:
 
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
-    names = FileShelf(home.journal).names() if home.journal.is_dir() else []
+    names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
     running = [(name, phase) for name in names for phase in _phases(home, name) if _runs(runner, phase)]
     for _, phase in running:
         runner.stop(phase, "the node is removed")

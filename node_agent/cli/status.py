@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.home.settings import NodeHome, current_link
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.wire.marks import HOLDS_SLOT
 
 
@@ -49,7 +49,7 @@ def look(home: NodeHome) -> HomeReport:
     """Reads only; the journal may be in use."""
     entries, unreadable = [], []
     if home.journal.is_dir():
-        storage = FileShelf(home.journal)
+        storage = JournalFiles(home.journal)
         for name in storage.names():
             try:
                 entries.append(_entry(storage, name))
@@ -81,7 +81,7 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _entry(storage: FileShelf, name: str) -> JournalRecord:
+def _entry(storage: JournalFiles, name: str) -> JournalRecord:
     records = [from_json(raw) for raw in storage.read(name)]
     entry = opened(records[0])
     for record in records[1:]:

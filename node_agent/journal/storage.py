@@ -37,7 +37,7 @@ _HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8}\n")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class FileShelf:
+class JournalFiles:
     """The Shelf of a real node, under `<home>/journal`: a folder for each attempt. Follows no links."""
 
     def __init__(self, root: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.attempt.ceiling import Ceiling, limits_told
+from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.home.owner import OwnersFiles
 from node_agent.machine.finding import Finder
 from node_agent.shim import process
@@ -126,7 +126,7 @@ class MachineProbe:
             problems.append(NodeProblem(what=ceiling.closed, fix="mend or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            problems.append(NodeProblem(what=limits_told(ceiling.told()), fix=f"its owner may change {file}"))
+            problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"its owner may change {file}"))
         return problems
 
     def _shut(self) -> NodeProblem | None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard, too_small
 from node_agent.chat.limits import ChatLimits, Over
-from node_agent.chat.messages import Answer, Answered, Asked, Told, ToolForm, Turn
+from node_agent.chat.messages import Answer, Answered, Asked, ToolForm, ToolResults, Turn
 from node_agent.native.deeds import Deeds
 from node_agent.native.tools.box import Box
 from node_agent.native.voice import Voice
@@ -85,7 +85,9 @@ class Loop:
             answer = self._answer()
             self.talk.append(Answered(answer.text, answer.calls))
             if answer.calls:
-                self.talk.append(Told(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls))))
+                self.talk.append(
+                    ToolResults(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls)))
+                )
             words = self.words()
             if words:
                 self.talk.append(Asked(words))

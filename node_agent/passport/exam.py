@@ -151,7 +151,7 @@ class Exam:
         """Numbers first: a server that says too little is believed."""
         self.tell(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
-        stated = judge.told_context(server.fact, model)
+        stated = judge.stated_context(server.fact, model)
         if stated is not None:
             return stated
         ms = min(self.tools.patience.context, self._left())

@@ -41,7 +41,7 @@ def answers(endpoint: EndpointFact, model: ModelFact, reply: Reply, waited_s: in
     return passed(ExamCheck.ANSWERS, f"first token{after}")
 
 
-def told_context(endpoint: EndpointFact, model: ModelFact) -> CheckFact | None:
+def stated_context(endpoint: EndpointFact, model: ModelFact) -> CheckFact | None:
     """By the server's own number, where that is too small already."""
     if model.ctx_usable is None or model.ctx_usable >= LEAST_CONTEXT:
         return None

@@ -73,7 +73,7 @@ class Timed:
 
     def _speed(self) -> float | None:
         """The server's own figure; else from the first token to the last."""
-        tokens, stated = self._stream.tokens, self._stream.told_speed
+        tokens, stated = self._stream.tokens, self._stream.stated_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None
         if stated is not None and 0 < stated < 1e7:

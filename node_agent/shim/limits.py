@@ -60,7 +60,7 @@ class StepLimits:
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 
-class Taking:
+class Consumption:
     """The limits of one step; made before it starts, since earlier refusals belong to another step.
 
     `members`: its processes; `scope`: the folder of its control group, or empty.

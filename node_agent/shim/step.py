@@ -174,7 +174,7 @@ class StepRun:
         self.pid, self.start_ticks = 0, 0
         self._files: list[int] = []
         self._before = [0, 0]
-        self.taking = limits.Taking(plan["limits"], keeper.members, keeper.scope)
+        self.taking = limits.Consumption(plan["limits"], keeper.members, keeper.scope)
         written = [plan["cwd"], *(path for path in (plan["env"].get("HOME"),) if path)]
         self.filling = filling.Filling(plan["limits"], written, keeper.members, keeper.clock.mono_ms)
 

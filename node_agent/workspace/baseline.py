@@ -90,7 +90,7 @@ def kept(baseline: Baseline, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def taken_down(path: Path, name: str) -> Baseline:
+def read_baseline(path: Path, name: str) -> Baseline:
     """The baseline of that name. WorkspaceFailure when other bytes lie there: an agent may share our uid."""
     try:
         data = path.read_bytes()

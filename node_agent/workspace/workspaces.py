@@ -13,7 +13,7 @@ from node_agent.wire.git.gitsafe import shown
 from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import homes
-from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, taken_down
+from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, read_baseline
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts
 from node_agent.workspace.errors import WorkspaceFailure, translated
@@ -211,7 +211,7 @@ class Workspaces:
         return kept(survey(places, snapshot), places.baseline)
 
     def _baseline_of(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
-        return None if baseline is None else taken_down(self._home.places(identity).baseline, baseline)
+        return None if baseline is None else read_baseline(self._home.places(identity).baseline, baseline)
 
     @translated("commit of the workspace")
     def commit(

@@ -152,7 +152,7 @@ class Core:
 
     def view_of(self, node: Node) -> NodeView:
         """The node as decisions see it now."""
-        last = self.live.contacts.heard.get(node.tag) if node.tag else None
+        last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
             inventory = self.live.journals.inventories.get(node.tag)
             echoed = self.live.contacts.echoed_ms.get(node.tag)

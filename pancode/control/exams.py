@@ -126,7 +126,7 @@ def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
     """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, asked.place.node)
-        last = core.view_of(node).heard if node is not None else None
+        last = core.view_of(node).last if node is not None else None
     if last is None:
         return None, ""
     asks, session = last.heartbeat.facts.asks, last.heartbeat.session

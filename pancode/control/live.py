@@ -25,7 +25,7 @@ from pancode.domain.track.recent import RecentRuns
 class Contacts:
     """The last heartbeat of each node, by tag. Owner: `heartbeats`."""
 
-    heard: dict[str, LastHeartbeat] = field(default_factory=dict)
+    last_heartbeats: dict[str, LastHeartbeat] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
     first_epoch: int = 0
@@ -43,7 +43,7 @@ class Contacts:
 
     def forget(self, tag: str) -> None:
         """The node has no place in Redis any more: its last heartbeat counts no longer."""
-        self.heard.pop(tag, None)
+        self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
 
 

@@ -78,9 +78,9 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
     for key, value in wish.require.items():
         if view.node.labels.get(key) != value:
             return Candidate(name, False, False, *_unlabelled(view.node, key, value))
-    if view.heard is None:
+    if view.last is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
-    facts = view.heard.heartbeat.facts
+    facts = view.last.heartbeat.facts
     if is_looking(facts, wish.runtime):
         return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
     lack = (
@@ -148,7 +148,7 @@ def _not_now(view: NodeView) -> tuple[str, str]:
         return f"is {view.state}", f"pancode fleet up {name}"
     if not view.asks:
         return "has not asked for work yet", ""
-    shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
     if shut is None:
         return "", ""
     words = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))

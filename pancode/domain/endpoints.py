@@ -204,7 +204,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     Nor does anybody know what is at an endpoint that wants a key, or is wedged: placement says which it is.
     """
     asked = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
-    if not asked or any(view.heard is None for view in asked):
+    if not asked or any(view.last is None for view in asked):
         return
     there = [(view.node.name, one) for view in asked for one in _facts(view) if one.name == endpoint]
     if not there:
@@ -249,7 +249,7 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
 def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
     """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
     for view in nodes:
-        problems = view.heard.heartbeat.facts.problems if view.heard is not None else ()
+        problems = view.last.heartbeat.facts.problems if view.last is not None else ()
         for problem in problems if view.node.removed is None else ():
             if (name := troubled_name(problem.what)) is not None:
                 yield view.node.name, name, problem
@@ -280,6 +280,4 @@ def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
 
 
 def _facts(view: NodeView) -> tuple[EndpointFact, ...]:
-    return (
-        view.heard.heartbeat.facts.endpoints if view.heard is not None and view.node.removed is None else ()
-    )
+    return view.last.heartbeat.facts.endpoints if view.last is not None and view.node.removed is None else ()

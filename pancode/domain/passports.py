@@ -230,7 +230,7 @@ def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact,
 
 def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
     """None of a node that is not heard."""
-    return view.heard.heartbeat.facts.endpoints if view.heard is not None else ()
+    return view.last.heartbeat.facts.endpoints if view.last is not None else ()
 
 
 def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:

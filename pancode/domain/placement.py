@@ -136,7 +136,7 @@ def _wish(run: Run, standing: Standing) -> object:
 
 def can_be_had(view: NodeView) -> bool:
     """Whether it is there for work, though it may be busy: one that is away may stay away."""
-    return view.heard is not None and view.state is NodeState.ONLINE and view.node.paused is None
+    return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
 def misfit(run: Run, view: NodeView) -> str:
@@ -149,8 +149,8 @@ def misfit(run: Run, view: NodeView) -> str:
             return f"has no label {key}={value}"
     if node.removed is not None:
         return node.removed
-    if view.heard is not None and not _has_runtime(run, view):
-        looking = is_looking(view.heard.heartbeat.facts, run.runtime)
+    if view.last is not None and not _has_runtime(run, view):
+        looking = is_looking(view.last.heartbeat.facts, run.runtime)
         return f"{LOOKING} {run.runtime}" if looking else f"has no runtime {run.runtime}"
     for judge in (_kept_off, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
@@ -166,10 +166,10 @@ def _kept_off(run: Run, view: NodeView) -> str:
 
 def _beyond(run: Run, view: NodeView) -> str:
     """A rule of the node's owner against the run; a run has its repository only in a git workspace."""
-    if view.heard is None:
+    if view.last is None:
         return ""
     repo = run.workspace.get("repo")
-    allows = view.heard.heartbeat.facts.allows
+    allows = view.last.heartbeat.facts.allows
     beyond = allows.beyond(run.safety, run.runtime, str(repo) if repo is not None else None)
     return f"may not take it: {beyond}" if beyond else ""
 
@@ -177,18 +177,18 @@ def _beyond(run: Run, view: NodeView) -> str:
 def _unserved(run: Run, view: NodeView) -> str:
     """The reason why its endpoint does not fit the run, and the fix, which may come any time."""
     wanted = wanted_of(run)
-    if wanted is None or view.heard is None:
+    if wanted is None or view.last is None:
         return ""
-    lack = lack_of(view.heard.heartbeat.facts, wanted, view.node.name)
+    lack = lack_of(view.last.heartbeat.facts, wanted, view.node.name)
     return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
 
 
 def _unpaid(run: Run, view: NodeView) -> str:
     """It was admitted as free, and this endpoint told only later that it is not: nothing is held for it."""
     wanted = wanted_of(run)
-    if wanted is None or view.heard is None or not run.terms.get("free"):
+    if wanted is None or view.last is None or not run.terms.get("free"):
         return ""
-    if not costs_there(view.heard.heartbeat.facts, wanted):
+    if not costs_there(view.last.heartbeat.facts, wanted):
         return ""
     return (
         f"takes money for {wanted.model} at its {wanted.endpoint}, and none is held for this run: at the "
@@ -248,12 +248,12 @@ def _refused(run: Run, standing: Standing) -> list[str]:
 
 def _unheld(run: Run, view: NodeView) -> str:
     """A run that something must hold goes nowhere where nothing would."""
-    if view.heard is None or run.runtime not in RUNTIMES:
+    if view.last is None or run.runtime not in RUNTIMES:
         return ""
-    if is_walled(run) and view.heard.heartbeat.facts.isolation is not Isolation.SANDBOX:
+    if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
         return NOT_WALLED
     needs = needs_of(run)
-    if needs.enough(view.heard.heartbeat.facts.isolation):
+    if needs.enough(view.last.heartbeat.facts.isolation):
         return ""
     return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
 
@@ -277,10 +277,10 @@ def is_unheld(run: Run) -> bool:
 
 
 def _has_runtime(run: Run, view: NodeView) -> bool:
-    if view.heard is None:
+    if view.last is None:
         return False
     states = ("ok",) if run.endpoint is None else ("ok", "not_logged_in")
-    return any(r.name == run.runtime and r.state in states for r in view.heard.heartbeat.facts.runtimes)
+    return any(r.name == run.runtime and r.state in states for r in view.last.heartbeat.facts.runtimes)
 
 
 def _place(
@@ -318,7 +318,7 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
 def _model_rank(run: Run, view: NodeView) -> int:
     """First where its model is loaded already."""
     wanted = wanted_of(run)
-    return 0 if wanted is None or view.heard is None else rank(view.heard.heartbeat.facts, wanted)
+    return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
 
 
 def _with_model(run: Run, view: NodeView) -> str:
@@ -350,7 +350,7 @@ def _resting(view: NodeView, standing: Standing) -> str:
     """The node's own problems, from its report or from a recent refusal."""
     if not view.asks:
         return ""
-    shut = view.heard.heartbeat.facts.shut if view.heard is not None else None
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
     shun = standing.resting.get(view.node.name)
     why, fix = (shut.what, shut.fix) if shut is not None else (shun.why, shun.fix) if shun else ("", "")
     words = with_words(in_a_sentence(why), in_a_sentence(fix))

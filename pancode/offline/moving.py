@@ -10,7 +10,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import UsageError
-from pancode.offline.server.single_instance import Sole
+from pancode.offline.server.single_instance import HomeLock
 
 FILE = "file"
 FLAG = "--from"
@@ -35,7 +35,7 @@ def move_ledger(
             why="the settings say where it is to be, --from where it was",
             fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for the file)",
         )
-    lock = Sole(home)
+    lock = HomeLock(home)
     lock.take()
     try:
         moved = move(begun, target, SystemClock().wall_ms())

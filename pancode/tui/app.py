@@ -46,7 +46,7 @@ class Console(NotingApp):
         Binding("ctrl+c", "leave(0)", show=False, priority=True),
     ]
 
-    class Heard(Message):
+    class FeedRead(Message):
         """News from a thread of the reader."""
 
         def __init__(self, news: News) -> None:
@@ -56,7 +56,7 @@ class Console(NotingApp):
     def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
         super().__init__(ansi_color=True)
         self._clock, self._source = clock, source
-        self._reader = source.reader(lambda news: self.post_message(self.Heard(news)))
+        self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
         self._acting = Acting(self, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
@@ -96,7 +96,7 @@ class Console(NotingApp):
 
     # -- news ------------------------------------------------------------------------------------------
 
-    def on_console_heard(self, message: Heard) -> None:
+    def on_console_feed_read(self, message: FeedRead) -> None:
         match message.news:
             case AnswersRead() as told:
                 self._answered(told)

@@ -329,9 +329,9 @@ class BringUp:
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
         view = self.parts.plane.nodes.view(name)
-        if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.heard is None:
+        if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
             return False
-        beat = view.heard.heartbeat
+        beat = view.last.heartbeat
         return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
 
     def _forget(self, node: Node) -> None:

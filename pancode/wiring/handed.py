@@ -13,7 +13,7 @@ from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
-from pancode.adapters.ssh.steps_json import told, told_act
+from pancode.adapters.ssh.steps_json import act_json, told
 from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError, UsageError
@@ -33,7 +33,7 @@ class Handed:
         """The probe, to be run there as the login that the node agent is to have."""
         home = Reach.of(node).node_home if node is not None else None
         probe = RemoteScript(PROBE, (self._fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
-        return {"look": told_act(probe)}
+        return {"look": act_json(probe)}
 
     def removal(self, probe: str) -> Json:
         """The steps that take everything of this fleet off that login."""

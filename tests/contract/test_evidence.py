@@ -96,5 +96,5 @@ def test_suggest_and_read_only_at_any_level_are_one_and_the_same_launch(name: st
         return RUNTIMES[name].launch(request, place)
 
     cases = product(Mode, Safety, (False, True))
-    held_back = [case for case in cases if case[0] is not Mode.BUILD or case[1] is Safety.SUGGEST or case[2]]
-    assert len({repr(launched(*case)) for case in held_back}) == 1
+    withheld = [case for case in cases if case[0] is not Mode.BUILD or case[1] is Safety.SUGGEST or case[2]]
+    assert len({repr(launched(*case)) for case in withheld}) == 1

@@ -13,7 +13,7 @@ import pytest
 from node_agent.attempt.ports import DiskFull
 from node_agent.attempt.records import JournalError, JournalState, Note, PendingStop, StopKind, StopNote
 from node_agent.journal.journal import Journal, JournalStorage
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.wire.event import EventBody, Finding, Marked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import ORDER, Mark
@@ -31,7 +31,7 @@ def say(one: AttemptId, seq: int, body: EventBody) -> str:
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], JournalStorage]]:
     """Opens the same durable things each time, as a new process would."""
     memory = MemoryShelf()
-    yield (lambda: memory) if request.param == "memory" else (lambda: FileShelf(tmp_path / "journal"))
+    yield ((lambda: memory) if request.param == "memory" else (lambda: JournalFiles(tmp_path / "journal")))
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def disk(tmp_path: Path) -> Path:
 
 
 def on(disk: Path) -> Journal:
-    return Journal(FileShelf(disk), say, MemoryClock())
+    return Journal(JournalFiles(disk), say, MemoryClock())
 
 
 def test_a_last_record_cut_short_anywhere(disk: Path) -> None:

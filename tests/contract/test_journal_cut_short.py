@@ -59,7 +59,7 @@ def _nothing(file: int) -> None:
     return
 
 
-class Told:
+class ToolResults:
     """What has returned, attempt by attempt: how far it came, and its receipt."""
 
     def __init__(self) -> None:
@@ -104,13 +104,13 @@ def _next(mark: Mark) -> tuple[Mark, ...]:
     return order[order.index(mark) + 1 : order.index(mark) + 2]
 
 
-def _runs(journal: Journal, told: Told, count: int, prefix: str) -> None:
+def _runs(journal: Journal, told: ToolResults, count: int, prefix: str) -> None:
     for number in range(count):
         told.run(journal, identity(run=f"{prefix}{number}"))
 
 
-def _begun(disk: Path) -> tuple[Journal, Told]:
-    journal, told = on(disk), Told()
+def _begun(disk: Path) -> tuple[Journal, ToolResults]:
+    journal, told = on(disk), ToolResults()
     _runs(journal, told, BEFORE, "r-before")
     return journal, told
 

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.marks import Mark
 from tests.contract.test_journal import accept, on, say
@@ -34,7 +34,7 @@ def test_what_was_dropped_holds_nothing(tmp_path: Path) -> None:
     assert on(disk).get(one) == journal.get(one)
 
 
-class SlowShelf(FileShelf):
+class SlowShelf(JournalFiles):
     """A disk that takes its time with one entry."""
 
     def __init__(self, root: Path, slow: AttemptId) -> None:

@@ -15,7 +15,7 @@ import redis
 
 from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.runner.phase_state import spawned_in
 from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
@@ -45,7 +45,7 @@ class Ground:
 
     def entries(self, run: str) -> list[JournalRecord]:
         """The journal's entries of a run, by fence."""
-        shelf = FileShelf(self.home / "journal")
+        shelf = JournalFiles(self.home / "journal")
         found = [_entry(shelf, name) for name in shelf.names() if name.startswith(f"{run}.")]
         return sorted((e for e in found if e is not None), key=lambda e: e.identity.fence)
 
@@ -124,10 +124,10 @@ class Ground:
 
     def names(self) -> set[str]:
         """All entries of the journal."""
-        return set(FileShelf(self.home / "journal").names())
+        return set(JournalFiles(self.home / "journal").names())
 
     def fresh(self, known: set[str]) -> list[JournalRecord]:
-        shelf = FileShelf(self.home / "journal")
+        shelf = JournalFiles(self.home / "journal")
         found = [_entry(shelf, name) for name in self.names() - known]
         return [entry for entry in found if entry is not None]
 
@@ -179,7 +179,7 @@ def held(name: str) -> str:
     return f"until [ -e /tmp/{name} ]; do sleep 0.1; done; rm -f /tmp/{name}"
 
 
-def _entry(shelf: FileShelf, name: str) -> JournalRecord | None:
+def _entry(shelf: JournalFiles, name: str) -> JournalRecord | None:
     """As the files say; None while it is being made."""
     records = [from_json(raw) for raw in shelf.read(name)]
     if not records:

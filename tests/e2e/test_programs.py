@@ -113,7 +113,7 @@ def _task(act: str) -> str:
 
 
 @dataclass
-class Told:
+class ToolResults:
     """What the command line said of each act of one program, and which of them its model was asked for."""
 
     cli: Cli
@@ -129,7 +129,7 @@ class Told:
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda cli: cli.runtime)
-def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Told]:
+def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[ToolResults]:
     """Each program in turn on one host, with the owner's key in a file there; all its acts at once."""
     cli: Cli = request.param
     plain = project(fleet, f"acts-{cli.runtime}")
@@ -156,7 +156,7 @@ def told(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[Tol
             for process in begun.values():
                 process.kill()
         asked = {entry.get("rule", "") for entry in requests_in(log)}
-        yield Told(cli, said, asked, plain)
+        yield ToolResults(cli, said, asked, plain)
 
 
 def _wanted(items: Sequence[pytest.Item], cli: Cli) -> list[str]:
@@ -203,7 +203,7 @@ def _ended(process: subprocess.Popen[str]) -> Said:
 
 
 @pytest.mark.parametrize("act", USUAL)
-def test_an_act_comes_to_what_it_should(fleet: Owner, lab: Lab, told: Told, act: str) -> None:
+def test_an_act_comes_to_what_it_should(fleet: Owner, lab: Lab, told: ToolResults, act: str) -> None:
     run, want = told.run(act), expected(told.cli, act)
     receipt = fleet.ask("receipt", "show", run["run"])["statement"]["predicate"]
     assert receipt["failure"] == want.failure, run
@@ -229,7 +229,7 @@ def test_an_act_comes_to_what_it_should(fleet: Owner, lab: Lab, told: Told, act:
 
 
 def test_an_edit_is_verified_signed_and_landed_and_the_key_stays_with_its_owner(
-    fleet: Owner, lab: Lab, told: Told
+    fleet: Owner, lab: Lab, told: ToolResults
 ) -> None:
     run = told.run("edit")
     assert [gate["passed"] for gate in run["gates"]] == [True]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from node_agent.attempt.records import JournalRecord
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
@@ -278,7 +278,7 @@ def test_a_forged_acknowledgement_makes_the_node_forget_nothing(
 
 
 def _sealed(host: Ground, entry: JournalRecord) -> bytes:
-    sealed = FileShelf(host.home / "journal").receipt(str(entry.identity))
+    sealed = JournalFiles(host.home / "journal").receipt(str(entry.identity))
     assert sealed is not None
     return sealed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.shim import limits, memory_files
-from node_agent.shim.limits import MEMORY, PROCESSES, Taking
+from node_agent.shim.limits import MEMORY, PROCESSES, Consumption
 from node_agent.shim.process import Proc
 from node_agent.shim.spool import PhaseEnd, PhaseLimits, StepEndedBy
 from tests.integration.shim_phases import Phases, phases_in, until
@@ -188,12 +188,12 @@ def scope(folder: Path, oom: int, refused: int, *, own_oom: int | None = None, p
 
 
 def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> None:
-    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3))
+    held = Consumption({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3))
     held.start(0)
     assert held.over(10_000) == "" == held.refused()
     scope(tmp_path, 2, 4)
     assert held.over(10_001) == held.refused() == PROCESSES
-    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 4))
+    held = Consumption({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 4))
     scope(tmp_path, 3, 4)
     held.start(20_000)  # it had met its limit before anybody watched
     assert held.over(20_001) == MEMORY
@@ -203,7 +203,7 @@ def test_where_the_kernel_holds_the_limit_its_word_counts(tmp_path: Path) -> Non
 
 
 def test_what_met_the_limit_of_another_group_or_the_machine_is_not_blamed(tmp_path: Path) -> None:
-    held = Taking({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3, own_oom=1))
+    held = Consumption({"memory_bytes": 1, "processes": 1}, nobody, scope(tmp_path, 2, 3, own_oom=1))
     held.start(0)
     scope(tmp_path, 3, 3, own_oom=1)
     assert held.refused() == "", "the machine had no memory left: this group was below its limit"
@@ -221,7 +221,7 @@ def test_a_group_in_which_nothing_is_set_holds_nothing(tmp_path: Path) -> None:
     folder = scope(tmp_path, 0, 0)
     for name in ("memory.max", "pids.max"):
         (tmp_path / name).write_text("max\n")
-    looked = Taking({"memory_bytes": 1, "processes": 1 << 20}, lambda: [(os.getpid(), 0)], folder)
+    looked = Consumption({"memory_bytes": 1, "processes": 1 << 20}, lambda: [(os.getpid(), 0)], folder)
     looked.start(0)
     assert looked.over(50) == "" and looked.over(200) == MEMORY
 
@@ -236,6 +236,6 @@ def test_a_process_that_lets_nobody_look_closely_is_counted_in_full(
     with mmap.mmap(-1, size) as shared:
         for at in range(0, size, mmap.PAGESIZE):
             shared[at] = 1
-        looked = Taking({"memory_bytes": size}, lambda: [(os.getpid(), 0)], "")
+        looked = Consumption({"memory_bytes": size}, lambda: [(os.getpid(), 0)], "")
         looked.start(0)
         assert looked.over(10_000) == MEMORY

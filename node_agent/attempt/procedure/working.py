@@ -139,12 +139,12 @@ def _broken(watch: OutputWatch) -> StopNote | None:
 
 def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
     """Reports the last turn once in the life of this node agent; the receipt has it with the last count."""
-    if watch.count is None or not watch.count.wrapped or watch.told_wrap_up:
+    if watch.count is None or not watch.count.wrapped or watch.wrap_up_sent:
         return
     word = Finding(level="warning", text=watch.count.wrapped)
     with contextlib.suppress(DiskFull):
         case.context.journal.write(case.identity, Note(say=(word,), lossy=True))
-        watch.told_wrap_up = True
+        watch.wrap_up_sent = True
 
 
 def _note_delivered(case: Case, watch: OutputWatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node_agent.wire.git.gitsafe import join_nul, parents, shown, split_nul
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.private_names import held_back, is_private
+from pancode.adapters.git.private_names import is_private, withheld
 from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git
 from pancode.counted import counted
@@ -61,7 +61,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     others = set(split_nul(found.out))
     nested = tuple(sorted(n for n in others if n.endswith(b"/")))
     untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
-    private = held_back(untracked, limits.allowed)
+    private = withheld(untracked, limits.allowed)
     untracked = tuple(name for name in untracked if name not in set(private))
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
     gone = beyond_links(project.top, changed)

@@ -27,7 +27,7 @@ def is_private(name: bytes) -> bool:
     return _fits(own, NAMES) and not _fits(own, HARMLESS)
 
 
-def held_back(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
+def withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
     """Those that are not to travel. `allowed`: patterns of a path from the top, or of a file's own name."""
     patterns = tuple(allowed)
     return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))

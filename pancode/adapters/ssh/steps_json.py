@@ -13,14 +13,14 @@ Json = dict[str, Any]
 
 def told(step: BringUpStep, again: BringUpStep | None = None) -> Json:
     """`again`: what is done instead when a step before has changed what a running node agent has read."""
-    acts = [told_act(act) for act in step.acts]
+    acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
     if again is None:
         return entry
-    return {**entry, "again": [told_act(act) for act in again.acts], "again_after": sorted(RESTARTING)}
+    return {**entry, "again": [act_json(act) for act in again.acts], "again_after": sorted(RESTARTING)}
 
 
-def told_act(act: Act) -> Json:
+def act_json(act: Act) -> Json:
     match act:
         case Put():
             return _put_json(act)

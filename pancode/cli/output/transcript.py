@@ -14,7 +14,7 @@ from pancode.cli.output.render import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
 
-__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for", "story_told"]
+__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for", "transcript_writer"]
 
 JOIN_S = 3.0
 AGAIN_S = 1.0
@@ -56,10 +56,10 @@ class TranscriptWriter:
 
 def story_for(runtime: str, sink: Sink) -> TranscriptWriter | None:
     """For a runtime whose output is events; None where it is plain text."""
-    return story_told(runtime, lambda text: sink.write(text.encode()))
+    return transcript_writer(runtime, lambda text: sink.write(text.encode()))
 
 
-def story_told(runtime: str, show: Callable[[str], None]) -> TranscriptWriter | None:
+def transcript_writer(runtime: str, show: Callable[[str], None]) -> TranscriptWriter | None:
     """As `story_for`, with any taker of its text."""
     return None if transcript_of(runtime) is None else TranscriptWriter(runtime, show)
 

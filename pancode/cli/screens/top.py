@@ -112,6 +112,6 @@ def _client(*, starts: bool) -> Client:
 
 def _story(runtime: str, show: Callable[[str], None]) -> Story | None:
     """The reading of what that program prints; None for plain text."""
-    from pancode.cli.output.transcript import story_told
+    from pancode.cli.output.transcript import transcript_writer
 
-    return story_told(runtime, show)
+    return transcript_writer(runtime, show)

@@ -64,14 +64,14 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         return
     if clones.look(core, node, beat):
         return
-    last = core.live.contacts.heard.get(beat.node)
+    last = core.live.contacts.last_heartbeats.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
     _remind(core, node, beat, last)
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
-    core.live.contacts.heard[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
+    core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     core.live.contacts.freed.pop(beat.node, None)
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)

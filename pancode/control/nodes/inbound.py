@@ -24,12 +24,12 @@ from pancode.control.nodes.heartbeats import raise_alarm
 from pancode.control.runs.settle import Letter, Proofs, Unreadable, identity_in, settle, turn_down
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import NodeSaid
+from pancode.domain.life.signals import NodeReported
 from pancode.domain.records import Fence, Node
 from pancode.errors import ConflictError
 from pancode.ports import UpMessage
 
-Heard = Events | Inventory | Letter | Unreadable
+NodeMessage = Events | Inventory | Letter | Unreadable
 _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 
@@ -38,20 +38,20 @@ class SignedMessage:
     """A message whose signature holds, and its node."""
 
     node: Node
-    said: Heard
+    content: NodeMessage
 
 
 def take_in(core: Core, limit: int) -> int:
     """Read what nodes wrote, apply it durably, then drop it. Returns how many messages there were."""
     nodes = core.enrolled()
-    messages = core.ports.bus.read_up(list(nodes), limit, 0)
-    words = [word for m in messages if (word := _believed(core, nodes[m.tag], m)) is not None]
-    for alone, group in groupby(words, lambda word: isinstance(word.said, Inventory)):
+    received = core.ports.bus.read_up(list(nodes), limit, 0)
+    messages = [message for up in received if (message := _believed(core, nodes[up.tag], up)) is not None]
+    for alone, group in groupby(messages, lambda message: isinstance(message.content, Inventory)):
         take = _each if alone else _together
         take(core, list(group))
-    if messages:
-        core.ports.bus.drop_up(messages)
-    return len(messages)
+    if received:
+        core.ports.bus.drop_up(received)
+    return len(received)
 
 
 def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
@@ -65,7 +65,7 @@ def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | Non
     return None
 
 
-def _opened(core: Core, envelope: Envelope, node: Node) -> Heard:
+def _opened(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
     keys = keyring.keys_of(node)
     if envelope.payloadType == Events.payload_type():
         return open_as(Events, envelope, keys)
@@ -82,41 +82,43 @@ def _opened(core: Core, envelope: Envelope, node: Node) -> Heard:
     return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
 
 
-def _together(core: Core, words: Sequence[SignedMessage]) -> None:
+def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
     """Events and receipts in one commit; when one of them cannot be applied, each by itself."""
     try:
-        proofs = Proofs.of(core, [word.said for word in words if isinstance(word.said, Letter)])
+        proofs = Proofs.of(
+            core, [message.content for message in messages if isinstance(message.content, Letter)]
+        )
         with unit_of_work(core) as work:
-            for word in words:
-                _apply(work, word, proofs)
+            for message in messages:
+                _apply(work, message, proofs)
             if proofs.kept:  # on disk before the commit that says so
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
-        if len(words) == 1:
+        if len(messages) == 1:
             raise
-        _each(core, words)
+        _each(core, messages)
 
 
-def _each(core: Core, words: Sequence[SignedMessage]) -> None:
+def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
     """A message that cannot be applied is recorded and dropped: it must not hold up all others."""
-    for word in words:
+    for message in messages:
         try:
-            if isinstance(word.said, Inventory):
-                journals.take(core, word.node, word.said)
+            if isinstance(message.content, Inventory):
+                journals.take(core, message.node, message.content)
             else:
-                _together(core, [word])
+                _together(core, [message])
         except _UNFIT as exc:
-            raise_alarm(core, word.node, "message", type(exc).__name__, str(exc))
+            raise_alarm(core, message.node, "message", type(exc).__name__, str(exc))
 
 
-def _apply(work: Work, word: SignedMessage, proofs: Proofs) -> None:
-    match word.said:
+def _apply(work: Work, message: SignedMessage, proofs: Proofs) -> None:
+    match message.content:
         case Events():
-            _events(work, word.node, word.said)
+            _events(work, message.node, message.content)
         case Letter():
-            settle(work, word.said, proofs)
+            settle(work, message.content, proofs)
         case Unreadable():
-            turn_down(work, word.said)
+            turn_down(work, message.content)
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
@@ -138,12 +140,12 @@ def _events(work: Work, node: Node, batch: Events) -> None:
         if not _is_its_own(node, case.fence):
             _alarm(work, node, case.fence)
             continue
-        signals = (NodeSaid(event.seq, event.body, event.wall_ms) for event in events)
+        signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *signals))
 
 
 def _alarm(work: Work, node: Node, fence: Fence) -> None:
-    """Another node's; a node with a new key may still have words of what its old key had."""
+    """Another node's; a node with a new key may still have messages of what its old key had."""
     if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
         why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
         work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)

@@ -11,7 +11,7 @@ from pancode.control.core import Core, open_fences
 from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.feed import Happened
-from pancode.domain.life.signals import Lost, Unheard
+from pancode.domain.life.signals import Lost, NodeSilent
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import identity_of
 from pancode.domain.records import ControlMessage, EventKind, Fence, Node
@@ -47,7 +47,7 @@ def beat(core: Core) -> None:
 
 def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
     """`now`: the time, and the number up to which every control message is dealt with."""
-    last = core.live.contacts.heard.get(node.tag or "")
+    last = core.live.contacts.last_heartbeats.get(node.tag or "")
     message = Beat(
         fleet=core.fleet,
         node=node.tag or "",
@@ -67,7 +67,7 @@ def flush_controls(core: Core) -> None:
     is new: in a busy fleet hundreds wait for the next heartbeat.
     """
     boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
-    seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.heard.items()}
+    seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.last_heartbeats.items()}
     if seen == outbox.seen and boot < outbox.due_ms:
         waiting = _new_controls(core)
     else:
@@ -147,10 +147,10 @@ def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, Node
     away = work.core.live.outages.away
     for key, fence in list(away.items()):
         if states.get(fence.node) not in _SILENT:
-            work.signal_fence(fence, Unheard(back=True))
+            work.signal_fence(fence, NodeSilent(back=True))
             work.after(partial(away.pop, key, None))
     for fence in fences:
         key = str(identity_of(fence))
         if states.get(fence.node) in _SILENT and key not in away:
-            work.signal_fence(fence, Unheard())
+            work.signal_fence(fence, NodeSilent())
             work.after(partial(away.__setitem__, key, fence))

@@ -64,7 +64,7 @@ def node(core: Core, since: Since, name: str) -> Json:
         found = known_node(tx, name)
         view = core.view_of(found)
         shape = _node(core, tx, view, since)
-    facts = apart(view.heard.heartbeat.facts.model_dump(mode="json")) if view.heard is not None else None
+    facts = apart(view.last.heartbeat.facts.model_dump(mode="json")) if view.last is not None else None
     return {
         **shape,
         "target": dict(found.target),
@@ -85,7 +85,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
-    heartbeats = [(node.name, core.view_of(node).heard) for node in nodes]
+    heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
     return [
         line for name, one in heartbeats if one is not None for line in _wall_lines(name, one.heartbeat.facts)
     ]
@@ -108,7 +108,7 @@ def known_node(tx: Transaction, name: str) -> Node:
 
 
 def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShape:
-    beat = view.heard.heartbeat if view.heard is not None else None
+    beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
     skew = _skew(core, view, beat)
@@ -164,7 +164,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 
 
 def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:
-    beat = view.heard.heartbeat if view.heard is not None else None
+    beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
         found += _other_version(view.node.name, beat.version)

@@ -62,8 +62,8 @@ def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:
     if node is not None and node not in names:
         raise not_found("node", node, names, "pancode node ls")
     for view in sorted(views, key=lambda one: one.node.name):
-        if view.heard is not None and node in (None, view.node.name):
-            for fact in view.heard.heartbeat.facts.endpoints:
+        if view.last is not None and node in (None, view.node.name):
+            for fact in view.last.heartbeat.facts.endpoints:
                 yield view.node.name, fact
 
 

@@ -264,7 +264,7 @@ def _is_lost(fence: Fence) -> bool:
 def _named_since(core: Core, fence: Fence) -> bool:
     """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
     contacts, identity = core.live.contacts, identity_of(fence)
-    last, echoed = contacts.heard.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+    last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
     since = core.live.answers.given_up_ms.get(str(identity), 0)
     return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
 

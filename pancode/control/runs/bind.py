@@ -212,9 +212,9 @@ def _free(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
 
     A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
     """
-    if view.heard is None:
+    if view.last is None:
         return 0
-    ask = view.heard.heartbeat.ask
+    ask = view.last.heartbeat.ask
     ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open} - freed
     return min(ask.slots, view.node.slots) - len(ours | theirs)

@@ -28,7 +28,7 @@ def check_somewhere(
     `nodes`: those that could be meant. One that was not heard may have it. A word that the runtime might
     know, as `opus`, is let pass where that runtime is.
     """
-    if not nodes or any(view.heard is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
+    if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
     near = nearest(ref.model, _names(nodes))
     word = not any(map(str.isdigit, ref.model))
@@ -57,7 +57,7 @@ def _near(model: str, listed: VendorList) -> bool:
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
     """One that asks any vendor has to have been told of one."""
-    facts = (view.heard.heartbeat.facts for view in nodes if view.heard is not None)
+    facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
     found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
 
@@ -130,4 +130,4 @@ def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
 
 
 def _memory(view: NodeView) -> int:
-    return view.heard.heartbeat.facts.memory if view.heard is not None else 0
+    return view.last.heartbeat.facts.memory if view.last is not None else 0

@@ -116,7 +116,7 @@ def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
     """An agent program without a way to its model has no turn at all."""
-    if narrowest(*networks_said(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
+    if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
         raise UsageError(
             f"network none leaves {runtime.name} no way to its model",
             why="an agent program asks its model through the node's gateway",
@@ -124,7 +124,7 @@ def check_network(
         )
 
 
-def networks_said(
+def requested_networks(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
 ) -> tuple[NetworkAccess | None, ...]:
     """Of rules, mode, agent and dispatch: the narrowest counts."""

@@ -268,7 +268,7 @@ def _put_together(
     free = is_free(wanted, catalogue)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
-    rules = narrowed(catalogue.rules, *requested.networks_said(request, agent, catalogue))
+    rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
     attempts = request.max_attempts or agent.max_attempts or defaults.max_attempts

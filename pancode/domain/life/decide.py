@@ -22,14 +22,15 @@ from pancode.domain.life.signals import (
     Dropped,
     Due,
     Ended,
+    FromNode,
     GivenUp,
-    Heard,
     Landed,
     Landing,
     LandingAsked,
     LandingOver,
     Lost,
-    NodeSaid,
+    NodeReported,
+    NodeSilent,
     NotTaken,
     Priced,
     Quarantined,
@@ -43,7 +44,6 @@ from pancode.domain.life.signals import (
     ToldByPerson,
     Unasked,
     Unbindable,
-    Unheard,
     UnknownFence,
     VerificationAsked,
     VerificationBegun,
@@ -67,8 +67,8 @@ def decide(case: Case, *signals: Signal) -> Changes:
 def _step(made: Changes, signal: Signal) -> Changes:
     if isinstance(signal, Queued):
         return _queued(made, signal)
-    if isinstance(signal, Heard):
-        return _heard(made, signal)
+    if isinstance(signal, FromNode):
+        return _from_node(made, signal)
     if isinstance(signal, Ended):
         return _ended(made, signal)
     if isinstance(signal, Steered):
@@ -102,15 +102,15 @@ def _queued(made: Changes, signal: Queued) -> Changes:
             assert_never(signal)
 
 
-def _heard(made: Changes, signal: Heard) -> Changes:
+def _from_node(made: Changes, signal: FromNode) -> Changes:
     match signal:
-        case NodeSaid():
+        case NodeReported():
             return events.said(made, signal)
         case NotTaken():
             return events.not_taken(made)
         case Doubted():
             return events.doubted(made, signal)
-        case Unheard():
+        case NodeSilent():
             return events.unheard(made, signal)
         case Quarantined():
             return events.quarantined(made, signal)

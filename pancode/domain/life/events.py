@@ -25,7 +25,7 @@ from pancode.domain.life import calls, people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.ends import end_unstarted, give_back
 from pancode.domain.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
-from pancode.domain.life.signals import Doubted, NodeSaid, Quarantined, Unheard, UnknownFence
+from pancode.domain.life.signals import Doubted, NodeReported, NodeSilent, Quarantined, UnknownFence
 from pancode.domain.receipts.settlement import excess
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.domain.values import replace
@@ -38,7 +38,7 @@ _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
-def said(made: Changes, signal: NodeSaid) -> Changes:
+def said(made: Changes, signal: NodeReported) -> Changes:
     """One event, in order and once: of any other number nothing changes."""
     body = signal.body
     if signal.seq != made.fence.cursor + 1:
@@ -193,7 +193,7 @@ def doubted(made: Changes, signal: Doubted) -> Changes:
     return made.tell("node", made.fence.node, "unknown", signal.why)
 
 
-def unheard(made: Changes, signal: Unheard) -> Changes:
+def unheard(made: Changes, signal: NodeSilent) -> Changes:
     """Said in the story of each run that is at work there."""
     if signal.back:
         return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")

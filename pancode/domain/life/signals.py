@@ -81,7 +81,7 @@ class Unbindable:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSaid:
+class NodeReported:
     """An event of the node that has the fence."""
 
     seq: int
@@ -110,7 +110,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
+class NodeSilent:
     """The node that has the fence is not heard (`back`: it is heard again)."""
 
     back: bool = False
@@ -316,9 +316,9 @@ class Reverted:
 
 
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
-Heard = NodeSaid | NotTaken | Doubted | Unheard | Quarantined | UnknownFence
+FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | ToldByPerson | Unasked
 Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
-Signal = Queued | Heard | Believed | Rejected | Ended | Steered | Landing | Verifying
+Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -117,7 +117,7 @@ class NodeView:
     state: NodeState
     silent_ms: int | None
     """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
-    heard: LastHeartbeat | None
+    last: LastHeartbeat | None
     asks: bool
     """Whether its ask is still valid: work may be bound to it."""
     given_up: bool = False

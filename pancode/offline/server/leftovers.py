@@ -7,7 +7,7 @@ from pathlib import Path
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.adapters.valkey.embedded import EmbeddedValkey
 from pancode.adapters.valkey.process import read_record
-from pancode.offline.server.single_instance import AlreadyRunningError, Sole
+from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
 
 
 def end_left(home: Path) -> int | None:
@@ -19,7 +19,7 @@ def end_left(home: Path) -> int | None:
     valkey = EmbeddedValkey(folder, SystemClock(), SystemIds())
     if not valkey.alive():  # it is the server of a home of which this one is a copy
         return None
-    lock = Sole(home)
+    lock = HomeLock(home)
     try:
         lock.take()
     except AlreadyRunningError:

@@ -31,7 +31,7 @@ from pancode.offline.answering import QUIET, Answering
 from pancode.offline.door.open_places import open_places
 from pancode.offline.server.coordinator_thread import Rounds
 from pancode.offline.server.peers import PeerProtocol
-from pancode.offline.server.single_instance import Sole
+from pancode.offline.server.single_instance import HomeLock
 
 log = logging.getLogger("pancode.serve")
 
@@ -58,7 +58,7 @@ class Serving:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called when it serves."""
-        lock = Sole(self._root)
+        lock = HomeLock(self._root)
         lock.take()
         try:
             self._serve(self._make(), ready, lock.held)

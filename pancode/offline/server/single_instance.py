@@ -23,7 +23,7 @@ class AlreadyRunningError(UnavailableError):
     retryable = False
 
 
-class Sole:
+class HomeLock:
     """The right to be the coordinator of a home. The lock is the truth, the pid file only says who."""
 
     def __init__(self, root: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from node_agent.chat import client as module
 from node_agent.chat.client import Model, Server
 from node_agent.chat.dialect import Question, Trouble
-from node_agent.chat.messages import Answered, Asked, Call, Result, Told, Turn
+from node_agent.chat.messages import Answered, Asked, Call, Result, ToolResults, Turn
 from node_agent.native.tools.offer import forms
 from node_agent.wire.clock import SystemIds
 from tests.fakemodel import FakeModel, preset
@@ -78,7 +78,14 @@ def test_how_hard_it_thinks_is_asked_for_only_where_it_is_said(served: Any, tmp_
 def test_a_conversation_goes_as_it_was(served: Any, tmp_path: Path) -> None:
     ask, _ = served(preset("text"))
     call = Call("c1", "read", '{"path": "a"}')
-    ask((Asked("go"), Answered("I look.", (call,)), Told((Result("c1", "read", "words"),)), Asked("more")))
+    ask(
+        (
+            Asked("go"),
+            Answered("I look.", (call,)),
+            ToolResults((Result("c1", "read", "words"),)),
+            Asked("more"),
+        )
+    )
     roles = [message["role"] for message in sent(tmp_path)["messages"]]
     assert roles == ["system", "user", "assistant", "tool", "user"]
     spoken, told = sent(tmp_path)["messages"][2:4]

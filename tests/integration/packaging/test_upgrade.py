@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.journal.storage import FileShelf
+from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
 from pancode.adapters.store.inspection import look_at
 from pancode.adapters.store.ledger import SqlLedger
@@ -173,7 +173,9 @@ def test_a_fleet_goes_on_where_the_older_version_left_it(state: Kept, root: Path
 
 def _attempts(root: Path) -> set[str]:
     """That nodes know of."""
-    return {name for journal in root.glob("*/.pancode-node/*/journal") for name in FileShelf(journal).names()}
+    return {
+        name for journal in root.glob("*/.pancode-node/*/journal") for name in JournalFiles(journal).names()
+    }
 
 
 def assert_kept(said: Any, now: Any, place: str) -> None:

@@ -15,7 +15,7 @@ from pancode.adapters.store.postgres import Database
 from pancode.domain.records import ALL, Audit, Balance, Record, Setting
 from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.offline.moving import move_ledger
-from pancode.offline.server.single_instance import AlreadyRunningError, Sole
+from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
 from pancode.wiring.founding import fleet_id
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import Postgres
@@ -137,7 +137,7 @@ def test_the_settings_say_where_to(tmp_path: Path, postgres: Postgres) -> None:
     environ = {"PANCODE_DATABASE_URL": url}
     with pytest.raises(PancodeError, match="where it comes from"):
         move_ledger(home, {}, "file", None)
-    running = Sole(home)
+    running = HomeLock(home)
     running.take()
     with pytest.raises(AlreadyRunningError, match="running") as caught:
         move_ledger(home, environ, "file", None)

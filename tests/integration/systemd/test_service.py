@@ -18,7 +18,7 @@ import pytest
 from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.adapters.systemd.user_unit import UserService
 from pancode.offline.server.service_check import left_to_service
-from pancode.offline.server.single_instance import Sole
+from pancode.offline.server.single_instance import HomeLock
 from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh
@@ -200,7 +200,7 @@ def test_one_on_its_way_is_waited_for_and_not_overtaken(machine: Machine) -> Non
         if len(slept) == 3:
             sole.take()
 
-    sole = Sole(machine.home)
+    sole = HomeLock(machine.home)
     try:
         assert left_to_service(machine.home, machine.environ(), sleep)
     finally:

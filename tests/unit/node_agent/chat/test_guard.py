@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.chat.guard import Guard, too_small
-from node_agent.chat.messages import Answered, Asked, Call, Result, Told, Turn
+from node_agent.chat.messages import Answered, Asked, Call, Result, ToolResults, Turn
 from node_agent.wire.widening import SETTINGS
 
 TASK = Asked("the task")
@@ -18,7 +18,7 @@ def turns(count: int, size: int = 4_000) -> list[Turn]:
     out: list[Turn] = [TASK]
     for n in range(count):
         out.append(Answered(f"step {n}", (Call(f"c{n}", "read", json.dumps({"path": "p" * 500})),)))
-        out.append(Told((Result(f"c{n}", "read", f"{n}" * size),)))
+        out.append(ToolResults((Result(f"c{n}", "read", f"{n}" * size),)))
     return out
 
 
@@ -37,7 +37,7 @@ def test_the_oldest_results_go_first_and_the_newest_stay_whole() -> None:
     fitted = guard().fit(talk)
     assert fitted.fits and fitted.words.endswith("old tool results shortened")
     first, last = fitted.turns[2], fitted.turns[-1]
-    assert isinstance(first, Told) and "shortened to save room: 3600 more" in first.results[0].text
+    assert isinstance(first, ToolResults) and "shortened to save room: 3600 more" in first.results[0].text
     assert last == talk[-1] and fitted.turns[0] == TASK
 
 
@@ -86,7 +86,7 @@ def talks(draw: st.DrawFn) -> list[Turn]:
         )
         out.append(Answered(draw(st.text(max_size=2_000)), calls))
         if calls:
-            out.append(Told(tuple(Result(c.id, c.name, draw(st.text(max_size=6_000))) for c in calls)))
+            out.append(ToolResults(tuple(Result(c.id, c.name, draw(st.text(max_size=6_000))) for c in calls)))
         else:
             out.append(Asked(draw(st.text(max_size=300))))
     return out
@@ -106,6 +106,6 @@ def test_whatever_the_conversation(talk: list[Turn], context: int) -> None:
     assert fitted.fits is (one.tokens(fitted.turns) <= context - one.answer_tokens)
     open_calls: set[str] = set()
     for turn in fitted.turns:  # each result stands behind its call, or servers refuse the prompt
-        if isinstance(turn, Told):
+        if isinstance(turn, ToolResults):
             assert {r.id for r in turn.results} == open_calls
         open_calls = {c.id for c in turn.calls} if isinstance(turn, Answered) else set()

@@ -11,7 +11,7 @@ from node_agent.endpoints.answers import ServerReply, Silent
 
 
 @dataclass
-class Told:
+class ToolResults:
     """`answers`: by path, a status and a value; None: silence. `server`: the header."""
 
     answers: dict[str, tuple[int, Any] | None]

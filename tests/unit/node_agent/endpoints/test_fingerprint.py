@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.endpoints.fingerprint import LM1, ServerKind, identify
 from node_agent.wire.models.endpoint import Dialect
-from tests.unit.node_agent.endpoints.answering import Told
+from tests.unit.node_agent.endpoints.answering import ToolResults
 
 LISTED = (200, {"object": "list", "data": [{"id": "m", "owned_by": "me"}]})
 LM_MODEL = {"key": "m", "loaded_instances": []}
@@ -35,7 +35,7 @@ UNEXPECTED = (200, {"error": "Unexpected endpoint or method. (GET /api/version)"
 )
 @pytest.mark.parametrize("port", [1234, 8080, 11434])
 def test_by_shape_on_any_port(answers: dict[str, Any], dialect: Dialect, port: int) -> None:
-    assert identify(Told(answers), port) == ServerKind(dialect)
+    assert identify(ToolResults(answers), port) == ServerKind(dialect)
 
 
 @pytest.mark.parametrize(
@@ -51,25 +51,25 @@ def test_by_shape_on_any_port(answers: dict[str, Any], dialect: Dialect, port: i
     ],
 )
 def test_what_is_no_model_server(answers: dict[str, Any]) -> None:
-    assert identify(Told(answers), 8080) is None
+    assert identify(ToolResults(answers), 8080) is None
 
 
 def test_llama_cpp_by_its_header_whatever_it_answers() -> None:
-    locked = Told({}, "llama.cpp", (401, {"error": {"code": 401}}))
+    locked = ToolResults({}, "llama.cpp", (401, {"error": {"code": 401}}))
     assert identify(locked, 8000) == ServerKind(Dialect.LLAMACPP, locked=True)
     assert locked.asked == ["/api/version"]
-    assert identify(Told({}, "llama.cpp"), 8000) == ServerKind(Dialect.LLAMACPP)
+    assert identify(ToolResults({}, "llama.cpp"), 8000) == ServerKind(Dialect.LLAMACPP)
 
 
 def test_a_key_that_is_missing_is_a_finding() -> None:
-    assert identify(Told({"/v1/models": (401, {"error": "Unauthorized"})}), 8000) == ServerKind(
+    assert identify(ToolResults({"/v1/models": (401, {"error": "Unauthorized"})}), 8000) == ServerKind(
         Dialect.OPENAI, locked=True
     )
-    page = Told({"/v1/models": (401, "<html>log in</html>")})
+    page = ToolResults({"/v1/models": (401, "<html>log in</html>")})
     assert identify(page, 8000, known=True) == ServerKind(Dialect.OPENAI, locked=True)
 
 
 def test_lm_studio_is_asked_its_own_question_first_where_it_usually_is() -> None:
-    told = Told({LM1: (200, {"models": [LM_MODEL]})}, other=UNEXPECTED)
+    told = ToolResults({LM1: (200, {"models": [LM_MODEL]})}, other=UNEXPECTED)
     identify(told, 1234)
     assert told.asked == [LM1]  # each other question is an [ERROR] in its owner's log

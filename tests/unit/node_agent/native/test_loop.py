@@ -13,7 +13,17 @@ import pytest
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard
 from node_agent.chat.limits import ChatLimits, Over
-from node_agent.chat.messages import Answer, Answered, Asked, Call, Tokens, Told, Turn, from_json, to_json
+from node_agent.chat.messages import (
+    Answer,
+    Answered,
+    Asked,
+    Call,
+    Tokens,
+    ToolResults,
+    Turn,
+    from_json,
+    to_json,
+)
 from node_agent.native.loop import CUT_TURNS, LARGER, LAST, LAST_TOKENS, WAITS_S, Loop
 from node_agent.native.tools.offer import TABLE, forms
 from node_agent.native.voice import Voice
@@ -117,7 +127,7 @@ def test_what_is_denied_is_told_to_both_and_ends_nothing(folder: Path, call: Ans
     assert stage.loop.run("t") == "So I could not."
     assert len(stage.told("denied")) == stage.loop.deeds.denied == 1 and stage.told("ran") == []
     told = stage.loop.talk[2]
-    assert isinstance(told, Told) and told.results[0].text.startswith("Denied: ")
+    assert isinstance(told, ToolResults) and told.results[0].text.startswith("Denied: ")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +157,7 @@ def test_a_fault_of_ours_in_a_tool_costs_that_call_only(
     stage = Stage(folder, Script(calls("read", path="notes.txt"), says("ok")))
     assert stage.loop.run("t") == "ok"
     told = stage.loop.talk[2]
-    assert isinstance(told, Told) and told.results[0].text == "Error: RuntimeError: a bug"
+    assert isinstance(told, ToolResults) and told.results[0].text == "Error: RuntimeError: a bug"
 
 
 def test_calls_of_an_answer_that_was_cut_off_are_never_done(folder: Path) -> None:

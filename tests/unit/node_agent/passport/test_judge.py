@@ -196,13 +196,13 @@ def test_what_was_read_of_a_long_prompt(reply: Reply, told: int | None, grade: G
 
 def test_a_server_that_says_too_little_is_believed() -> None:
     small = MODEL.model_copy(update={"ctx_usable": 4_096})
-    said = judge.told_context(endpoint(), small)
+    said = judge.stated_context(endpoint(), small)
     assert said is not None and said.grade is Grade.FAILED
     assert said.words == "a call gets 4096 tokens, and a coding agent needs 16384"
     assert said.fix.startswith("start Ollama with OLLAMA_CONTEXT_LENGTH=32768, or make a model of it:")
-    assert judge.told_context(endpoint(), MODEL) is None
+    assert judge.stated_context(endpoint(), MODEL) is None
     unknown = MODEL.model_copy(update={"ctx_usable": None})
-    assert judge.told_context(endpoint(), unknown) is None
+    assert judge.stated_context(endpoint(), unknown) is None
 
 
 def test_the_limit_that_a_refusal_names_is_exact() -> None:

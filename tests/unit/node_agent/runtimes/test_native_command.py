@@ -75,8 +75,8 @@ def test_it_is_told_what_it_may_and_no_more() -> None:
     spec = told()
     assert (spec.tools, spec.writes, spec.walled) == (("read", "bash"), True, False)
     assert ActionClass.SHELL in spec.policy.allowed
-    for held_back in ({"read_only": True}, {"safety": Safety.SUGGEST}, {"mode": Mode.REVIEW}):
-        spec = told(**held_back)
+    for withheld in ({"read_only": True}, {"safety": Safety.SUGGEST}, {"mode": Mode.REVIEW}):
+        spec = told(**withheld)
         assert (spec.writes, spec.safety) == (False, Safety.SUGGEST)
         assert ActionClass.SHELL not in spec.policy.allowed
     assert told(tools=()).tools == (), "none that nobody named"

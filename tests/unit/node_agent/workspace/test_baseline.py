@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.wire.git.gitsafe import parents
-from node_agent.workspace.baseline import Baseline, Entry, Restored, kept, restored, taken_down
+from node_agent.workspace.baseline import Baseline, Entry, Restored, kept, read_baseline, restored
 from node_agent.workspace.errors import WorkspaceFailure
 
 Tree = dict[bytes, Entry]
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_go_back_is_named() -> None:
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     taken = Baseline("c" * 40, {b"caf\xe9\n": (ONE, None), b"new": (None, TWO)}, frozenset({b"vendor/"}))
     name = kept(taken, tmp_path / "b.json")
-    assert taken_down(tmp_path / "b.json", name) == taken
+    assert read_baseline(tmp_path / "b.json", name) == taken
     assert kept(taken, tmp_path / "b.json") == name
 
 
@@ -75,6 +75,6 @@ def test_a_record_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
     other = kept(Baseline("c" * 40), tmp_path / "b.json")
     assert other != name
     with pytest.raises(WorkspaceFailure, match="differ from their record"):
-        taken_down(tmp_path / "b.json", name)
+        read_baseline(tmp_path / "b.json", name)
     with pytest.raises(WorkspaceFailure):
-        taken_down(tmp_path / "absent.json", name)
+        read_baseline(tmp_path / "absent.json", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.adapters.git.private_names import ANY, held_back, is_private
+from pancode.adapters.git.private_names import ANY, is_private, withheld
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_name_of_any_bytes() -> None:
 
 def test_what_a_person_allows() -> None:
     names = (b".env", b"test/.env", b"id_rsa", b"a.py")
-    assert held_back(names, ()) == (b".env", b"test/.env", b"id_rsa")
-    assert held_back(names, ("test/.env", "id_rsa")) == (b".env",)
-    assert held_back(names, (".env",)) == (b"id_rsa",)
-    assert held_back(names, (ANY,)) == ()
+    assert withheld(names, ()) == (b".env", b"test/.env", b"id_rsa")
+    assert withheld(names, ("test/.env", "id_rsa")) == (b".env",)
+    assert withheld(names, (".env",)) == (b"id_rsa",)
+    assert withheld(names, (ANY,)) == ()

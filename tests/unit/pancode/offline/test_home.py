@@ -14,7 +14,7 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.safety import OWN_RULES, load_rules
 from pancode.offline.doctor.doctor import examine
 from pancode.offline.init import write_files
-from pancode.offline.server.single_instance import AlreadyRunningError, Sole, holder_of
+from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock, holder_of
 from pancode.processes import ProcessId
 
 
@@ -77,7 +77,7 @@ def test_the_key_has_a_backup_when_its_owner_says_so(home: Path) -> None:
 
 
 def test_one_holder_and_the_next_one_after_it(home: Path) -> None:
-    first, second = Sole(home), Sole(home)
+    first, second = HomeLock(home), HomeLock(home)
     first.take()
     with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
         second.take()
@@ -95,7 +95,7 @@ def test_what_an_old_pid_file_names_is_nobody(home: Path, change: dict[str, Any]
     (home / "run").mkdir()
     (home / "run/coordinator.pid").write_text(json.dumps(asdict(replace(ProcessId.me(), **change))))
     assert holder_of(home) is None
-    sole = Sole(home)
+    sole = HomeLock(home)
     sole.take()
     assert holder_of(home) == ProcessId.me()
     sole.leave()

@@ -43,7 +43,7 @@ def result(**changes: Any) -> dict[str, Any]:
     }
 
 
-class Told(Client):
+class ToolResults(Client):
     """Answers in order; a test ends as it is told to."""
 
     def __init__(self, *answers: Any, test: dict[str, Any] | None = None) -> None:
@@ -64,19 +64,19 @@ class Told(Client):
 
 
 def test_what_needs_no_test_is_asked_once() -> None:
-    client = Told(DONE)
+    client = ToolResults(DONE)
     assert admitted(FACE, client, "/v1/runs", {}) == DONE and client.tested == []
 
 
 def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str]) -> None:
-    client = Told(untested("a"), DONE)
+    client = ToolResults(untested("a"), DONE)
     assert admitted(FACE, client, "/v1/runs", {}) == DONE
     assert client.tested == [("/v1/models/test", "a/ollama/hf.co/qwen", "a")]
     assert capsys.readouterr().err == "  testing m on a, up to 60 s\n"
 
 
 def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> None:
-    client = Told(untested("a"), untested("b"), untested("a"))
+    client = ToolResults(untested("a"), untested("b"), untested("a"))
     with pytest.raises(ApiError) as no:
         admitted(FACE, client, "/v1/runs", {})
     assert no.value.code == MODEL_UNTESTED and [node for _, _, node in client.tested] == ["a", "b"]
@@ -85,13 +85,13 @@ def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> No
 def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
     given_up = result(state="given up", passed=None, checks=[], words="no slot was free", fix="later")
     with pytest.raises(UnavailableError, match="could not be tested: no slot was free") as no:
-        admitted(FACE, Told(untested("a"), test=given_up), "/v1/runs", {})
+        admitted(FACE, ToolResults(untested("a"), test=given_up), "/v1/runs", {})
     assert no.value.fix == "later"
 
 
 @pytest.mark.parametrize("error", [ApiError({"code": "refused_routing"}), ApiError({"code": MODEL_UNTESTED})])
 def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
-    client = Told(error)
+    client = ToolResults(error)
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", {})
     assert client.tested == []
@@ -99,7 +99,7 @@ def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
 
 def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-1")
-    client = Told(untested("a"))
+    client = ToolResults(untested("a"))
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", {})
     assert client.tested == []

@@ -20,7 +20,7 @@ class Piece:
 
 
 @dataclass
-class Told:
+class ToolResults:
     """Answers as the coordinator does."""
 
     streams: dict[str, list[str]] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Told:
 
 
 def test_its_last_line_until_the_agent_writes() -> None:
-    told = Told()
+    told = ToolResults()
     line = SetUpLine(cast(Client, told), "r-1")
     assert line.look() == ""
     told.streams, told.text = {"1.1": ["setup"]}, b"Collecting a\nCollecting \x1b[31mb\n\n"
@@ -57,7 +57,7 @@ def test_the_clock_runs_beside_and_ends(monkeypatch: pytest.MonkeyPatch) -> None
         said.append(text)
         heard.set()
 
-    told = Told({"1.1": ["setup"]}, b"pip\n")
+    told = ToolResults({"1.1": ["setup"]}, b"pip\n")
     with SetUpTimer(SetUpLine(cast(Client, told), "r-1"), show):
         assert heard.wait(10 * crowded())
     assert said[0] == "  00:00  set-up: pip"

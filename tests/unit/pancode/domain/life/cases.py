@@ -17,7 +17,7 @@ from pancode.domain import books
 from pancode.domain.life.case import Case, Now
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import Admitted, Believed, Bound, NodeSaid, Purse, Signal
+from pancode.domain.life.signals import Admitted, Believed, Bound, NodeReported, Purse, Signal
 from pancode.domain.records import Balance, Fence, StoredReceipt
 from tests.unit.pancode.control.world import a_run
 
@@ -51,7 +51,7 @@ def after(case: Case, *signals: Signal) -> Case:
 def said(case: Case, *bodies: EventBody) -> Changes:
     """These events, in order."""
     first = case.fence.cursor + 1
-    return decide(case, *(NodeSaid(first + n, body, AT + 5) for n, body in enumerate(bodies)))
+    return decide(case, *(NodeReported(first + n, body, AT + 5) for n, body in enumerate(bodies)))
 
 
 def receipt(case: Case, **changes: Any) -> Believed:

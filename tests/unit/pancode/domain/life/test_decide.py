@@ -361,8 +361,8 @@ def test_events_are_applied_once_and_in_order() -> None:
     once = said(case, Marked(mark=Mark.ACCEPTED)).case
     again = decide(
         once,
-        signals.NodeSaid(1, Marked(mark=Mark.SPAWNED), 0),
-        signals.NodeSaid(3, Marked(mark=Mark.SPAWNED), 0),
+        signals.NodeReported(1, Marked(mark=Mark.SPAWNED), 0),
+        signals.NodeReported(3, Marked(mark=Mark.SPAWNED), 0),
     )
     assert again.case == once and not again.changed and not again.new
 
