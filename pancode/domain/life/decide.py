@@ -139,7 +139,7 @@ def _ended(made: Changes, signal: Ended) -> Changes:
 def _steered(made: Changes, signal: Steered) -> Changes:
     match signal:
         case Continued():
-            return ends.continued(made, signal)
+            return people.continued(made, signal)
         case Declined():
             return asking.denied(made, signal)
         case Approved():

@@ -12,13 +12,11 @@ from pancode.domain import books
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.landing import called_off
 from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
-from pancode.domain.life.people import calls_lost, calls_over, given, undelivered
+from pancode.domain.life.people import calls_lost, calls_over, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
-from pancode.domain.life.signals import CalledOff, Continued, GivenUp, Lost, Priced, Stop, Unbindable
+from pancode.domain.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.domain.life.verifying import told
 from pancode.domain.orders import identity_of
-from pancode.domain.people.continuing import NEXT, must_be_free, nexts
-from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
 
@@ -165,24 +163,6 @@ def given_up(made: Changes, signal: GivenUp) -> Changes:
     made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
     made = bury(made, f"given up for {signal.by}")
     return made.tell("retry", signal.by, "given up", f"replaced by {signal.by}")
-
-
-def continued(made: Changes, signal: Continued) -> Changes:
-    """RefusedError or UsageError where it is to be the only one, and somebody has answered or denied it."""
-    if signal.sole:
-        must_be_free(made.run)
-        asked = made.case.action(
-            ActionKind.PERSON
-        )  # somebody may have denied it since the answer was checked
-        must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
-    result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
-    made = given(made.put(replace(made.run, result=result)), signal.run).done(
-        made.case.action(ActionKind.PERSON)
-    )
-    made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
-    return made.record(
-        "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run
-    )
 
 
 def bury(made: Changes, reason: str) -> Changes:

@@ -7,11 +7,12 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.policy import CallAsked
 from pancode.counted import counted
 from pancode.domain.life.changes import Changes
-from pancode.domain.life.signals import ToldByPerson
+from pancode.domain.life.signals import Continued, ToldByPerson
 from pancode.domain.orders import identity_of
 from pancode.domain.people import calls, telling
 from pancode.domain.people.asking import FIRST
-from pancode.domain.people.continuing import is_blocked
+from pancode.domain.people.continuing import NEXT, is_blocked, must_be_free, nexts
+from pancode.domain.people.inbox import ItemKind, must_wait
 from pancode.domain.people.telling import unheard, with_words
 from pancode.domain.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.domain.runtimes import RUNTIMES
@@ -115,3 +116,21 @@ def undelivered(made: Changes) -> Changes:
 def given(made: Changes, run: str) -> Changes:
     """This run, which goes on from it, was given all that was kept."""
     return made.put(telling.delivered(made.run, run))
+
+
+def continued(made: Changes, signal: Continued) -> Changes:
+    """RefusedError or UsageError where it is to be the only one, and somebody has answered or denied it."""
+    if signal.sole:
+        must_be_free(made.run)
+        asked = made.case.action(
+            ActionKind.PERSON
+        )  # somebody may have denied it since the answer was checked
+        must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
+    result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
+    made = given(made.put(replace(made.run, result=result)), signal.run).done(
+        made.case.action(ActionKind.PERSON)
+    )
+    made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
+    return made.record(
+        "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run
+    )
