@@ -16,7 +16,7 @@ from pancode.domain import books
 from pancode.domain.account.alerts import ALERT, Alert, alert_of
 from pancode.domain.account.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
 from pancode.domain.account.ended import ended_run
-from pancode.domain.life.case import Case, Now, may_follow
+from pancode.domain.life.case import Now, RunCase, may_follow
 from pancode.domain.life.changes import Changes, Domain
 from pancode.domain.life.decide import decide
 from pancode.domain.life.feed import Happened, events_of
@@ -58,10 +58,10 @@ class Work:
 
     # -- load ------------------------------------------------------------------------------------
 
-    def case(self, run: Run, about: int = 0) -> Case:
+    def case(self, run: Run, about: int = 0) -> RunCase:
         """All rows of the run as they are now; `about`: the number of a fence."""
         rules, mine = self.core.rules, {"run": run.id}
-        return Case(
+        return RunCase(
             run=run,
             attempts={a.attempt: a for a in self.tx.find(Attempt, mine)},
             fences={f.fence: f for f in self.tx.find(Fence, mine)},
@@ -71,7 +71,7 @@ class Work:
             about=about,
         )
 
-    def case_of(self, identity: AttemptId) -> Case | None:
+    def case_of(self, identity: AttemptId) -> RunCase | None:
         """None unless run, attempt and fence are all here and agree."""
         run = self.tx.get(Run, identity.run)
         case = self.case(run, identity.fence) if run is not None else None

@@ -11,7 +11,8 @@ import pytest
 from node_agent.agent import control, intake
 from node_agent.attempt import accept, job
 from node_agent.attempt.plans import setup_plan
-from node_agent.attempt.procedure import context, delivering, setting_up, starting
+from node_agent.attempt.procedure import delivering, setting_up, starting
+from node_agent.attempt.procedure.case import Case
 from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
@@ -22,7 +23,7 @@ from pancode.control.nodes import heartbeats, inbound, inventory, journals
 from pancode.control.runs import bind, settle
 from pancode.domain import books, placement
 from pancode.domain.life import binding, ends, events, receipts
-from pancode.domain.life.case import Case
+from pancode.domain.life.case import RunCase
 from pancode.domain.life.retries import Retry, RetryCause
 from pancode.domain.nodes import fleet
 from pancode.domain.nodes.fleet import Listening
@@ -198,7 +199,7 @@ BUGS = (
         25,
         50,
     ),
-    Bug("any fence may win", "slow", _to(Case, "newest", property(lambda self: True))),
+    Bug("any fence may win", "slow", _to(RunCase, "newest", property(lambda self: True))),
     Bug("signatures are not checked", "enemy", _believe_everything),
     Bug(
         "claims are not compared with the order",
@@ -265,7 +266,7 @@ BUGS = (
     Bug(
         "what lay ready before a power cut is started",
         "clocks",
-        _to(context.Case, "was_prepared_before", property(lambda case: False)),
+        _to(Case, "was_prepared_before", property(lambda case: False)),
     ),
     Bug(
         "a plan of before a power cut is used",

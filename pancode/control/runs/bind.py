@@ -11,7 +11,7 @@ from pancode.control import passed_over
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.control.work import Work, unit_of_work
 from pancode.domain import books
-from pancode.domain.life.case import Case
+from pancode.domain.life.case import RunCase
 from pancode.domain.life.decide import decide
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
@@ -234,7 +234,7 @@ def _bound(work: Work, placed: Placed) -> bool:
     return True
 
 
-def _order(core: Core, tx: Transaction, case: Case, node: Node) -> Order:
+def _order(core: Core, tx: Transaction, case: RunCase, node: Node) -> Order:
     """One fence: its number was never used before."""
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")

@@ -43,7 +43,7 @@ def may_follow(run: Run) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RunCase:
     """All rows of one run, by number, and the fence that the signal is about."""
 
     run: Run
@@ -108,7 +108,7 @@ class Case:
         """Whether nothing is left for this attempt; a budget of 0 is for what costs nothing."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
-    def with_row(self, row: Run | Attempt | Fence) -> Case:
+    def with_row(self, row: Run | Attempt | Fence) -> RunCase:
         """The same with this row in the place of the old one."""
         if isinstance(row, Run):
             return replace(self, run=row)

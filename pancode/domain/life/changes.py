@@ -9,7 +9,7 @@ from typing import Literal
 from node_agent.wire.control import ControlBody
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.logs import OrderStage
-from pancode.domain.life.case import Case, Now
+from pancode.domain.life.case import Now, RunCase
 from pancode.domain.records import Action, ActionKind, Attempt, BookEntry, Fence, Record, Run
 from pancode.domain.values import replace
 
@@ -70,8 +70,8 @@ class Staged:
 class Changes:
     """What follows from one signal or several. Frozen: each step gives a new value with more in it."""
 
-    before: Case
-    case: Case
+    before: RunCase
+    case: RunCase
     """The run as it is now, for the next step."""
     fresh: bool = False
     """The run itself is new."""
@@ -84,7 +84,7 @@ class Changes:
     stages: tuple[Staged, ...] = ()
 
     @classmethod
-    def of(cls, case: Case) -> Changes:
+    def of(cls, case: RunCase) -> Changes:
         """Nothing yet."""
         return cls(case, case)
 

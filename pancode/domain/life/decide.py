@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from pancode.domain.life import asking, binding, calls, ends, events, landing, people, receipts, verifying
-from pancode.domain.life.case import Case
+from pancode.domain.life.case import RunCase
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import (
     Admitted,
@@ -53,7 +53,7 @@ from pancode.domain.life.signals import (
 )
 
 
-def decide(case: Case, *signals: Signal) -> Changes:
+def decide(case: RunCase, *signals: Signal) -> Changes:
     """All that these signals change, one after the other. Pure: it reads the case, and nothing else.
 
     RefusedError for an admission that a ceiling has no room for, and for a second answer.

@@ -14,7 +14,7 @@ from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import SigningKey
 from pancode.domain import books
-from pancode.domain.life.case import Case, Now
+from pancode.domain.life.case import Now, RunCase
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Admitted, Believed, Bound, NodeReported, Purse, Signal
@@ -30,31 +30,31 @@ def purses(ceiling: str = "10") -> list[Purse]:
     return [Purse(Balance(DAY), books.Ceilings(usd=Decimal(ceiling)))]
 
 
-def admitted(**run: Any) -> Case:
+def admitted(**run: Any) -> RunCase:
     """A run that waits, with its hold."""
     now = Now(AT, lambda: f"e{next(_ids)}")
-    return after(Case(a_run("r-0001", AT, Decimal(1), **run), {}, {}, (), now), Admitted(purses()))
+    return after(RunCase(a_run("r-0001", AT, Decimal(1), **run), {}, {}, (), now), Admitted(purses()))
 
 
-def offered(case: Case) -> Case:
+def offered(case: RunCase) -> RunCase:
     """Bound to n1 under the next fence."""
     number = case.run.fence + 1
     fence = Fence("r-0001", case.run.attempt, number, "n1", TAG, "{}", f"{number:064x}", 1, AT, AT)
     case = after(case, Bound(fence, "free"))
-    return Case(case.run, case.attempts, case.fences, case.entries, case.now, about=number)
+    return RunCase(case.run, case.attempts, case.fences, case.entries, case.now, about=number)
 
 
-def after(case: Case, *signals: Signal) -> Case:
+def after(case: RunCase, *signals: Signal) -> RunCase:
     return decide(case, *signals).case
 
 
-def said(case: Case, *bodies: EventBody) -> Changes:
+def said(case: RunCase, *bodies: EventBody) -> Changes:
     """These events, in order."""
     first = case.fence.cursor + 1
     return decide(case, *(NodeReported(first + n, body, AT + 5) for n, body in enumerate(bodies)))
 
 
-def receipt(case: Case, **changes: Any) -> Believed:
+def receipt(case: RunCase, **changes: Any) -> Believed:
     """A true one of the case's fence."""
     identity = AttemptId(run="r-0001", attempt=case.fence.attempt, fence=case.about)
     fields: dict[str, Any] = {

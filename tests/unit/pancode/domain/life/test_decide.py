@@ -16,7 +16,7 @@ from node_agent.wire.marks import Mark
 from node_agent.wire.receipt import Usage
 from pancode.domain.books import Ceilings
 from pancode.domain.life import signals
-from pancode.domain.life.case import Case
+from pancode.domain.life.case import RunCase
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.decide import decide
 from pancode.domain.life.ends import NOTHING_LEFT
@@ -30,11 +30,11 @@ FAILED = {"outcome": Outcome.ERROR, "failure": FailureKind.AGENT_FAILED, "reason
 UNKNOWN = {"usage": Usage(cost_usd=None, cost_source="unknown")}
 
 
-def _running(**run: object) -> Case:
+def _running(**run: object) -> RunCase:
     return said(offered(admitted(**run)), Marked(mark=Mark.ACCEPTED), Marked(mark=Mark.SPAWNED)).case
 
 
-def _waiting_again(**run: object) -> Case:
+def _waiting_again(**run: object) -> RunCase:
     """Its second attempt waits, as the first one was lost."""
     return after(offered(admitted(read_only=True, **run)), LOST)
 
@@ -288,7 +288,7 @@ def test_every_decision_can_be_told(row: Row) -> None:
     assert (again.run, again.story, again.controls) == (made.run, made.story, made.controls)
 
 
-def held_by(case: Case) -> Decimal:
+def held_by(case: RunCase) -> Decimal:
     """In the scope of the day."""
     mine = [entry for entry in case.entries if entry.scope.startswith("day:")]
     signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
@@ -297,14 +297,14 @@ def held_by(case: Case) -> Decimal:
 
 def test_an_admission_without_room_is_refused_with_the_numbers() -> None:
     case = admitted()
-    fresh = Case(case.run, {}, {}, (), case.now)
+    fresh = RunCase(case.run, {}, {}, (), case.now)
     with pytest.raises(RefusedError, match="estimated next: \\$1.00, ceiling: \\$0.50"):
         decide(fresh, signals.Admitted(purses("0.5")))
 
 
 def test_a_later_attempt_waits_for_the_budget_and_says_so_once() -> None:
     case = _waiting_again()
-    case = Case(case.run, case.attempts, case.fences, case.entries, case.now)
+    case = RunCase(case.run, case.attempts, case.fences, case.entries, case.now)
     made = decide(case, signals.Due(purses("0.5")), signals.Due(purses("0.5")))
     assert made.run.waits is WaitReason.BUDGET and len(made.story) == 1 and not made.booked
 
@@ -344,7 +344,9 @@ def test_what_is_used_up_meanwhile_ends_the_attempt_that_waits() -> None:
     ours["usage"] = Usage(cost_usd=Decimal(2), cost_source="reported")
     late = decide(case, receipt(_running(), **ours)).case  # it had failed: the second try stays
     assert (late.run.attempt, late.run.state) == (2, PENDING)
-    made = decide(Case(late.run, late.attempts, late.fences, late.entries, late.now), signals.Due(purses()))
+    made = decide(
+        RunCase(late.run, late.attempts, late.fences, late.entries, late.now), signals.Due(purses())
+    )
     assert (made.run.outcome, made.run.reason) == (Outcome.BUDGET_EXCEEDED, NOTHING_LEFT)
 
 
