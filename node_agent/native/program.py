@@ -28,20 +28,14 @@ if not __package__:
 gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
 
 from node_agent.chat.client import Model, Server  # noqa: E402
-from node_agent.chat.guard import CAREFUL, VENDORS, Guard  # noqa: E402
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over  # noqa: E402
+from node_agent.chat.limits import Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
-from node_agent.native.asking import judge_of  # noqa: E402
-from node_agent.native.brief import system_of, tell_end  # noqa: E402
+from node_agent.native.brief import tell_end  # noqa: E402
 from node_agent.native.children import CHILDREN  # noqa: E402
+from node_agent.native.equipment import Equipment, equipment_of  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
-from node_agent.native.places import Tree  # noqa: E402
-from node_agent.native.tools.box import Box  # noqa: E402
-from node_agent.native.tools.offer import forms  # noqa: E402
-from node_agent.native.voice import PersonWords, Voice  # noqa: E402
-from node_agent.policy.commands.tree import take_elsewhere  # noqa: E402
+from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
-from node_agent.sandbox.grammar import Grammar  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402
 
 
@@ -53,47 +47,30 @@ def main(argv: list[str]) -> int:
         signal.signal(number, _ended)
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
-    take_elsewhere(Grammar(sys.executable).take_apart)
-    voice = Voice(clock)
+    equipped = equipment_of(spec, clock)
     session, talk = _before(spec)
-    loop = _loop(spec, clock, voice, session)
+    loop = _loop(spec, clock, equipped, session)
     loop.talk += talk
     details = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
-    voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
+    loop.voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
     return _run(loop, spec)
 
 
-def _loop(spec: WorkerSpec, clock: SystemClock, voice: Voice, session: str) -> Loop:
-    began, words = clock.mono_ms(), PersonWords.of(spec.home, voice)
-    judge = judge_of(spec, os.path.expanduser("~"), voice, clock)
-    tree = Tree(spec.top, spec.folder)
-    tools = forms(spec.tools)
-    system = system_of(spec, [one.name for one in tools])
-    guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
-    env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
-    limits = ChatLimits(
-        until_ms=began + spec.wall_ms,
-        turns=spec.turns or MOST_TURNS,
-        calls=MOST_CALLS,
-        tokens=spec.tokens,
-        output_bytes=spec.output_bytes,
-        answers=spec.answers,
-        wrap_up=spec.wrap_up,
-    )
+def _loop(spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str) -> Loop:
     return Loop(
-        model=_model(spec, voice),
-        box=Box(tree, judge, clock, env, guard.most_chars),
-        guard=guard,
-        voice=voice,
+        model=_model(spec, equipped.voice),
+        box=equipped.box,
+        guard=equipped.guard,
+        voice=equipped.voice,
         clock=clock,
-        limits=limits,
-        system=system,
-        tools=tools,
+        limits=equipped.limits,
+        system=equipped.system,
+        tools=equipped.tools,
         wait=_wait,
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
-        words=words.new,
+        words=equipped.words.new,
     )
 
 

@@ -19,26 +19,19 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.asking import judge_of
 from node_agent.native.children import CHILDREN
 from node_agent.native.secrecy import hide, wipe
 
 if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
 
-from node_agent.chat.guard import CAREFUL, VENDORS, Guard
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
+from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.environments import found_environment
-from node_agent.native.brief import system_of, tell_end
+from node_agent.native.brief import tell_end
 from node_agent.native.deeds import Deeds
-from node_agent.native.places import Tree
-from node_agent.native.tools.box import Box
-from node_agent.native.tools.offer import forms
-from node_agent.native.voice import PersonWords, Voice
-from node_agent.policy.commands.tree import take_elsewhere
+from node_agent.native.equipment import equipment_of
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
-from node_agent.sandbox.grammar import Grammar
 from node_agent.sdk.host import Host, patience_ms
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
@@ -50,28 +43,14 @@ def main(argv: list[str]) -> int:
         signal.signal(number, _ended)
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
-    take_elsewhere(Grammar(sys.executable).take_apart)
-    voice = Voice(clock)
-    words = PersonWords.of(spec.home, voice)  # before anything of the run can read its secret
-    tools = forms(spec.tools)
-    system = system_of(spec, [one.name for one in tools])
-    guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
-    first = _first(spec, tools, system, guard.answer_tokens)
-    env = dict(os.environ)  # the key is out of it by now
-    judge = judge_of(spec, os.path.expanduser("~"), voice, clock)
-    deeds = Deeds(Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars), voice)
-    limits = ChatLimits(
-        until_ms=clock.mono_ms() + spec.wall_ms,
-        turns=spec.turns or MOST_TURNS,
-        calls=MOST_CALLS,
-        tokens=spec.tokens,
-        output_bytes=spec.output_bytes,
-        answers=spec.answers,
-    )
+    equipped = equipment_of(spec, clock)
+    first = _first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens)
+    deeds = Deeds(equipped.box, equipped.voice)
     turns, result, over = 0, "", None
     try:
-        host = Host(_driver(argv[4], argv[5], env), deeds, voice, clock, limits, spec.model)
-        host.words = words.new
+        driver = _driver(argv[4], argv[5], equipped.env)
+        host = Host(driver, deeds, equipped.voice, clock, equipped.limits, spec.model)
+        host.words = equipped.words.new
         try:
             result = host.run(first)
         finally:
@@ -79,7 +58,7 @@ def main(argv: list[str]) -> int:
             host.process.kill()
     except Over as ended:
         over = ended
-    return tell_end(voice, spec, deeds, turns, result, over)
+    return tell_end(equipped.voice, spec, deeds, turns, result, over)
 
 
 def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
