@@ -148,7 +148,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/web/*", ""),
     ("pancode/offline/ansible_inventory.py", "ansible"),
     ("pancode/offline/evidence.*", "matrix"),
-    ("pancode/offline/server/serve.py pancode/offline/redis_users.py", "redis images"),
+    ("pancode/offline/server/serve*.py pancode/offline/redis_users.py", "redis images"),
     ("pancode/offline/*", ""),
     ("pancode/start.py pancode/commit.py", "installs images"),
     ("pancode/*.py pancode/py.typed", ""),

@@ -71,7 +71,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
     "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
     "service": ("fleet.units", "the coordinator as a service: print its unit, install, remove it"),
-    "serve": ("fleet.setup", "the coordinator in the foreground"),
+    "serve": ("fleet.serve", "the coordinator in the foreground"),
     "completion": ("completion", "what your shell reads to complete commands and options"),
     "help": ("help", "help on a command, or on exit-codes"),
 }

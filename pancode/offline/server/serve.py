@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import gc
-import getpass
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
-from pancode.adapters.open_files import raise_limit
 from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext
-from pancode.connection import SOCKET, home_of, reachable
+from pancode.connection import SOCKET, reachable
 from pancode.control.coordinator_api import CoordinatorApi
 from pancode.control.query.run import at
 from pancode.offline.answering import QUIET, Answering
@@ -172,44 +169,3 @@ def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
     """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
-
-
-def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
-    """The coordinator as wired for production. ConfigError names file and key."""
-    from pancode.wiring.faces import build_for_faces
-
-    return build_for_faces(root, environ)
-
-
-def prepare_home(environ: Mapping[str, str]) -> Path:
-    """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
-    from pancode.wiring.home import Home
-
-    home_of(environ)  # which says what is wrong with a path that cannot be one
-    home = Home.of(environ)
-    home.prepare()
-    return home.root
-
-
-def name_ourselves() -> None:
-    """A uid that no account has, as in a container, has no name; SSH wants one all the same."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["LOGNAME"] = f"uid{os.getuid()}"
-
-
-def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
-    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
-    root = prepare_home(environ)
-    name_ourselves()
-    logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
-    files = raise_limit()
-
-    def ready() -> None:
-        log.info("serving %s, pid %d, up to %d open files", root, os.getpid(), files)
-        if not quiet:
-            sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
-
-    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
-    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch)
