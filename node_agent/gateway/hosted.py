@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from node_agent.gateway.fetched import check_fetched
 from node_agent.gateway.meter import Wire
-from node_agent.gateway.routes import NotAllowed
+from node_agent.gateway.routes import NotAllowed, check_model
+from node_agent.gateway.spec import GatewaySpec
 
 _OURS: dict[Wire, tuple[str, ...]] = {
     Wire.ANTHROPIC: ("custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"),
@@ -26,6 +28,23 @@ _DROPPED = ("web_search", "image_generation")
 """Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
+_NESTED = frozenset({"generateContentRequest", "generate_content_request"})
+"""The keys under which a request to count Gemini's tokens may hold a whole request."""
+
+
+def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+    """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
+    for name in _NESTED & asked.keys():
+        inner = asked[name] if isinstance(asked[name], dict) else {}
+        if "model" in inner:
+            check_model(str(inner["model"]).removeprefix("models/"), spec.models)
+        filtered = filtered_by(spec, wire, inner)
+        asked = asked if filtered is inner else {**asked, name: filtered}
+    if spec.fetched != "allow":
+        check_fetched(wire, asked)
+    if spec.hosted == "allow":
+        return asked
+    return without_hosted(wire, asked, spec.hosted == "strip")
 
 
 def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from node_agent.gateway.bodies import Room, check_values, largest
 from node_agent.gateway.client import AgentClient, AgentConnection
 from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
 from node_agent.gateway.dialing import DialError
-from node_agent.gateway.fetched import check_fetched
-from node_agent.gateway.hosted import without_hosted
+from node_agent.gateway.hosted import filtered_by
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
@@ -42,8 +41,6 @@ from node_agent.gateway.wrapup import as_last
 KEPT_ERROR = 16 << 10
 MOST_OPEN = 256
 """Connections that have shown the run's key."""
-_NESTED = frozenset({"generateContentRequest", "generate_content_request"})
-"""The keys under which a request to count Gemini's tokens may hold a whole request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +171,10 @@ class Gateway:
         model, asked = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
             check_model(model, self._spec.models)
-            filtered = self._filtered(route.wire, asked)
+            filtered = filtered_by(self._spec, route.wire, asked)
             asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
         expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
         return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected)
-
-    def _filtered(self, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
-        """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
-        for name in _NESTED & asked.keys():
-            inner = asked[name] if isinstance(asked[name], dict) else {}
-            if "model" in inner:
-                check_model(str(inner["model"]).removeprefix("models/"), self._spec.models)
-            filtered = self._filtered(wire, inner)
-            asked = asked if filtered is inner else {**asked, name: filtered}
-        if self._spec.fetched != "allow":
-            check_fetched(wire, asked)
-        if self._spec.hosted == "allow":
-            return asked
-        return without_hosted(wire, asked, self._spec.hosted == "strip")
 
     async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
         if not ask.route.counted:
