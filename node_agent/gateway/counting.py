@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from node_agent.gateway.meter import MeterReading, TokenCount
 from node_agent.gateway.prices import Price
@@ -65,6 +65,13 @@ class Count:
     status: int = 0
     trouble: str = ""
     retry_s: int = 0
+
+    @property
+    def source(self) -> Literal["unknown", "local", "metered"]:
+        """How its cost is known."""
+        if self.usd is None:
+            return "unknown"
+        return "local" if self.local else "metered"
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
         """After an answer that the server gave for money; `used`: as told, or as must be assumed."""

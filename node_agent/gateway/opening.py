@@ -12,13 +12,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import make_folder
 from node_agent.gateway import places
-from node_agent.gateway.counting import Count
 from node_agent.gateway.local_endpoint import Lead, Near
 from node_agent.gateway.prices import Prices, price_of
 from node_agent.gateway.spec import GatewaySpec
@@ -142,8 +140,39 @@ class GatewayProcesses:
         return self._running(folder) is not None
 
     def count(self, folder: Path) -> ModelCount | None:
-        found = places.read_count(folder)
-        return None if found is None else _model_count(found)
+        count = places.read_count(folder)
+        if count is None:
+            return None
+        tokens = count.tokens
+        return ModelCount(
+            Usage(
+                input_tokens=tokens.input + tokens.written,
+                cached_tokens=tokens.cached,
+                output_tokens=tokens.output,
+                cost_usd=count.usd,
+                cost_source=count.source,
+            ),
+            ModelCalls(
+                requests=count.requests,
+                failed=count.failed,
+                refused=count.refused,
+                unread=count.unread,
+                wrap_up=count.wrap_up,
+                subscription=count.tunnelled,
+                sent_bytes=count.sent,
+                received_bytes=count.received,
+                waited_ms=count.waited_ms,
+                retry_ms=1_000 * count.retry_s,
+            ),
+            count.limit,
+            count.words,
+            count.unpriced,
+            count.ended,
+            count.failing,
+            count.failing_s,
+            count.status,
+            count.trouble,
+        )
 
     def close(self, folder: Path) -> None:
         found = self._running(folder)
@@ -263,45 +292,6 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
-
-
-def _model_count(count: Count) -> ModelCount:
-    tokens = count.tokens
-    return ModelCount(
-        Usage(
-            input_tokens=tokens.input + tokens.written,
-            cached_tokens=tokens.cached,
-            output_tokens=tokens.output,
-            cost_usd=count.usd,
-            cost_source=_source(count),
-        ),
-        ModelCalls(
-            requests=count.requests,
-            failed=count.failed,
-            refused=count.refused,
-            unread=count.unread,
-            wrap_up=count.wrap_up,
-            subscription=count.tunnelled,
-            sent_bytes=count.sent,
-            received_bytes=count.received,
-            waited_ms=count.waited_ms,
-            retry_ms=1_000 * count.retry_s,
-        ),
-        count.limit,
-        count.words,
-        count.unpriced,
-        count.ended,
-        count.failing,
-        count.failing_s,
-        count.status,
-        count.trouble,
-    )
-
-
-def _source(count: Count) -> Literal["unknown", "local", "metered"]:
-    if count.usd is None:
-        return "unknown"
-    return "local" if count.local else "metered"
 
 
 def _tcp(port: int) -> socket.socket:
