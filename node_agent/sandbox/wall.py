@@ -6,35 +6,38 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node_agent.attempt.plans import DEPTH
 from node_agent.attempt.ports import StepFailed
-from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.hooks import GUARDED, RULES
-from node_agent.sandbox import covered, relay
+from node_agent.sandbox import covered
 from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
 from node_agent.sandbox.detect import WallTools, detect
 from node_agent.sandbox.fence import fence, holds
 from node_agent.sandbox.owners import FOLDER, UserIdPool
 from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
 from node_agent.sandbox.programs import Programs, this_system
+from node_agent.sandbox.shown import (
+    GATE,
+    RELAY,
+    guarded,
+    is_clean,
+    named_programs,
+    open_own,
+    own_folders,
+    relay_words,
+)
 from node_agent.sandbox.syscalls import FILTER, MACHINES
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import PathRule
-from node_agent.workspace.folders import open_to_readers
 
 AGAIN_MS = 600_000
 SOON_MS = 30_000
 """After a trial that came to no end, as on a machine that is too busy."""
-GATE = "gate"
-"""In an attempt's folder: the folder of the model gateway's socket."""
-SOCKET = "model.sock"
 OWN_FILE = "sandbox.json"
 TOO_MANY = (
     "the sandbox cannot cover all that path rules name: "
@@ -119,12 +122,12 @@ class Sandbox:
             return plan  # of a node agent of before: what builds the wall stands among its words
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
-            _open_own(plan)
+            open_own(plan)
         view = self._view(plan, allowed, shown)
         view = replace(view, covers=self._covers(plan, view, allowed, tools))
         calls = f"{view.etc}/{FILTER}" if os.uname().machine in MACHINES else ""
         words = prefix(view, tools, processes=plan.limits.processes, calls=FILTER_FD if calls else None)
-        before = (*words, *_relay(view, allowed.port))
+        before = (*words, *relay_words(view, allowed.port))
         inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
@@ -135,7 +138,7 @@ class Sandbox:
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
         """The existing paths that rules name. Parts of the wall itself cannot be named. StepFailed."""
         system = (*view.system.folders, *view.system.links)
-        needed = (view.tree, view.home, view.etc, relay.__file__, os.path.realpath(sys.executable), *system)
+        needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
         folder = Path(plan.steps[0].stdout).parent
         before = covered.read(folder)
@@ -157,10 +160,10 @@ class Sandbox:
             system=self._system,
             shown=(
                 *map(str, shown),
-                *self._shown(self._wish(), sys.executable, *_named(plan)),
-                *_own_folders(plan),
+                *self._shown(self._wish(), sys.executable, *named_programs(plan)),
+                *own_folders(plan),
                 *guarded(plan.env["HOME"]),
-                *((relay.__file__,) if allowed.network is Network.MODEL else ()),
+                *((RELAY,) if allowed.network is Network.MODEL else ()),
             ),
             hidden=(str(self._home),),
             gate=str(Path(plan.steps[0].stdout).parent / GATE) if allowed.network is Network.MODEL else "",
@@ -190,7 +193,7 @@ class Sandbox:
             raw = json.loads(file.read_bytes())
             read = tuple(os.path.expanduser(str(one)) for one in raw.get("read", ()))
             wish = OwnersWish(str(raw.get("off", "")), read)
-            if set(raw) - {"off", "read"} or not all(_is_clean(one) for one in read):
+            if set(raw) - {"off", "read"} or not all(is_clean(one) for one in read):
                 raise ValueError("it has `read`, a list of clean absolute paths, and `off`, a reason")
         except FileNotFoundError:
             return OwnersWish()
@@ -204,59 +207,3 @@ class Sandbox:
 
 def _lasts_ms(found: WallTools) -> int:
     return SOON_MS if found.passing else AGAIN_MS
-
-
-def _relay(view: View, port: int) -> tuple[str, ...]:
-    if view.network is not Network.MODEL:
-        return ()
-    python = os.path.realpath(sys.executable)
-    return (python, "-I", "-S", relay.__file__, str(port), f"{view.gate}/{SOCKET}", "--")
-
-
-def _open_own(plan: PhasePlan) -> None:
-    """Our own code that is run inside may be as root unpacked it: for root alone."""
-    for folder in (os.path.dirname(relay.__file__), *_own_folders(plan)):
-        open_to_readers(Path(folder))
-
-
-def _named(plan: PhasePlan) -> Iterator[str]:
-    """The programs that are shown with all that they were installed with: the agent's, and names along PATH.
-
-    A path is believed only of an agent that a person started: a repository that names one as its gate, or a
-    run that dispatches another, would choose what of the machine is seen.
-    """
-    own = plan.env.get(DEPTH, "0") == "0"
-    for step in plan.steps:
-        if "/" not in step.argv[0] or (own and step.kind is StepKind.AGENT):
-            yield step.argv[0]
-
-
-def _own_folders(plan: PhasePlan) -> set[str]:
-    """Of the node agent's own files that an agent is started with: all of them for a worker of ours."""
-    agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
-    folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
-    if _has_hook(plan.env["HOME"]):
-        folders |= {PACKAGE, LIBRARIES}
-    return folders | {os.path.dirname(word) for argv in agents for word in argv if _is_ours(word)}
-
-
-def _has_hook(home: str) -> bool:
-    """Check whether its agent asks the run's policy before a tool call, by a program of ours."""
-    return os.path.isfile(os.path.join(home, RULES))
-
-
-def guarded(home: str) -> Iterator[str]:
-    """Files of the home that tell the agent's program to ask: read-only, as the phase found them."""
-    for name in GUARDED if _has_hook(home) else ():
-        path = os.path.join(home, name)
-        if os.path.exists(path) and os.path.realpath(path) == path:
-            yield path
-
-
-def _is_clean(path: str) -> bool:
-    return os.path.isabs(path) and os.path.normpath(path) == path and path != "/"
-
-
-def _is_ours(word: str) -> bool:
-    """A file of the node agent's own that a step is started with, such as the double's program."""
-    return word.startswith(f"{PACKAGE}/") and _is_clean(word) and os.path.isfile(word)

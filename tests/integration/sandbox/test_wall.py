@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.runtimes.hooks import RULES
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.wall import guarded
+from node_agent.sandbox.shown import guarded
 from node_agent.workspace.folders import give, write_below
 from tests.integration.sandbox.ground import PROCESSES, PYTHON, STRANGER, Ground, ground
 
