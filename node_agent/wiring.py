@@ -12,7 +12,7 @@ from pathlib import Path
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.follow import Follower
-from node_agent.agent.publish import Speaker
+from node_agent.agent.publish import EventSigner
 from node_agent.agent.redacting import RedactingDepot
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
@@ -29,12 +29,12 @@ from node_agent.home.settings import End, LinkFile, NodeHome, NodeSettings, Sett
 from node_agent.journal.orderlog import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
-from node_agent.machine.discovery import MachineProbe, Others, search_path, told_here
+from node_agent.machine.discovery import MachineProbe, OtherFacts, search_path, with_local_fix
 from node_agent.machine.finding import Finder
 from node_agent.passport.cache import PassportCache
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.exam import ExamTools
-from node_agent.passport.examiner import ExamDesk
+from node_agent.passport.examiner import ExamQueue
 from node_agent.passport.turns import Turns
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
@@ -69,7 +69,7 @@ LOOSE_FIX = "Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A node agent that is ready to run, and what must be told to end."""
+    """A node agent that is ready to run, and the parts that end with it."""
 
     world: World
     runner: Runner
@@ -109,27 +109,32 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
     endpoints = _endpoints(home, settings, vault, clock)
 
-    def others() -> Others:
+    def other_facts() -> OtherFacts:
         runner.reap()  # nothing may be started for hours
-        return _others(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
+        return _other_facts(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
 
     machine = MachineProbe(
         home.root,
         Finder(path, clock, vault.values),
         clock,
         settings.disk_reserve,
-        others,
-        lambda fact: told_here(fact, home.root, settings.name, vault.trouble()),
+        other_facts,
+        lambda fact: with_local_fix(fact, home.root, settings.name, vault.trouble()),
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
-    around = replace(_around(path, vault, machine, settings.name), sandbox=sandbox)
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
-    proven = replace(around, proof=lambda order: _proof(key, order), desk=partial(_desk, key))
-    seen = replace(proven, server=lambda order: _fact(endpoints, order), before=sessions.used_before)
-    runtimes = NodeRuntimes(seen)
-    speaker = Speaker(node, key, clock, fleet)
-    journal = LoggedJournal(settings.name, JournalFiles(home.journal), speaker, clock)
-    shown = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
+    surroundings = replace(
+        _surroundings(path, vault, machine, settings.name),
+        sandbox=sandbox,
+        words_key=partial(_words_key, key),
+        desk=partial(_desk, key),
+        server=partial(_fact, endpoints),
+        before=sessions.used_before,
+    )
+    runtimes = NodeRuntimes(surroundings)
+    signer = EventSigner(node, key, clock, fleet)
+    journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
+    redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
     world = World(
         node=node,
         key=key,
@@ -137,7 +142,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         journal=journal,
         runner=runner,
         workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),
-        depot=shown,
+        depot=redacting,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),
         uplink=uplink or _redis(home, settings, clock),
@@ -147,11 +152,11 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         ids=ids,
         tempo=tempo,
         slots=settings.slots,
-        exams=ExamDesk(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
+        exams=ExamQueue(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
         calls=HomeCalls(home.root),
     )
-    return Parts(world, runner, Follower(journal, shown), settings.log)
+    return Parts(world, runner, Follower(journal, redacting), settings.log)
 
 
 def _redis(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:
@@ -183,12 +188,12 @@ class _Sign:
         return hello.signed(self.key).model_dump_json().encode()
 
 
-def _others(
+def _other_facts(
     groups: scopes.Scopes | None,
     sandbox: Sandbox,
     endpoints: EndpointTable,
     files: tuple[NodeProblem, ...],
-) -> Others:
+) -> OtherFacts:
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
     wall = (found.problem,) if found.problem is not None else ()
@@ -197,7 +202,7 @@ def _others(
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
     servers = endpoints.facts()
-    return Others(isolation, (*scope, *wall, *loose, *files, *endpoints.problems()), servers)
+    return OtherFacts(isolation, (*scope, *wall, *loose, *files, *endpoints.problems()), servers)
 
 
 def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
@@ -226,7 +231,7 @@ def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> 
     )
 
 
-def _around(path: str, vault: Vault, machine: MachineProbe, node: str) -> LaunchSurroundings:
+def _surroundings(path: str, vault: Vault, machine: MachineProbe, node: str) -> LaunchSurroundings:
     return LaunchSurroundings(
         path=path,
         python=sys.executable,
@@ -239,7 +244,7 @@ def _around(path: str, vault: Vault, machine: MachineProbe, node: str) -> Launch
     )
 
 
-def _proof(key: SigningKey, order: Order) -> dict[str, bytes]:
+def _words_key(key: SigningKey, order: Order) -> dict[str, bytes]:
     return {WORDS_KEY: key.secret(words_in(str(order.identity))).encode()}
 
 

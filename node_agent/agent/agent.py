@@ -14,7 +14,7 @@ from node_agent.agent.heartbeat import Pulse, holding
 from node_agent.agent.intake import Intake, Moment
 from node_agent.agent.inventory import InventoryDuty, inventory_of
 from node_agent.agent.pruning import prune
-from node_agent.agent.publish import Outbox, Speaker
+from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import World
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, LinkDown
@@ -33,8 +33,8 @@ class NodeAgent:
         self.world, self._fleet = world, world.fleet
         self.session = world.ids.token(8)
         self._fleet.believe(world.journal.node().epoch)
-        speaker = Speaker(world.node, world.key, world.clock, world.fleet)
-        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, speaker.seal)
+        signer = EventSigner(world.node, world.key, world.clock, world.fleet)
+        self.outbox = Outbox(world.journal, world.uplink, world.clock, world.tempo, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._context())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from node_agent.agent.drive import Drive
-from node_agent.agent.publish import Outbox, Speaker
+from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import World
 from node_agent.attempt.accept import (
     Accept,
@@ -60,7 +60,7 @@ class Intake:
         self._note = note
         self._unwritten: set[str] = set()
         """Digests of orders that were refused while not even that fitted on the disk."""
-        self._speaker = Speaker(world.node, world.key, world.clock, world.fleet)
+        self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
         """Check whether an order should be claimed: there is a slot; while draining, also to refuse it."""
@@ -137,7 +137,7 @@ class Intake:
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
         """Not even the refusal fits on the disk. Said once; if it is lost, the next inventory says it."""
         w = self._world
-        w.uplink.send(self._speaker.seal([self._speaker(identity, 1, word)]))
+        w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")
 
     def _answer_known(self, identity: AttemptId, mark: Mark) -> None:

@@ -23,7 +23,7 @@ Seal = Callable[[Sequence[str]], str]
 """Makes one signed envelope of the texts of events."""
 
 
-class Speaker:
+class EventSigner:
     """Makes the text of an event for the journal, and the signed envelope of some that are to be sent.
 
     What is sent twice is signed twice: the coordinator goes by an event's number, never by its envelope.

@@ -38,7 +38,7 @@ def _absolute(parts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part.startswith("/")))
 
 
-def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
+def with_local_fix(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
     """With this node's own name and paths in its fix. `trouble` of the owner's secrets comes first."""
     if fact.state == "not_logged_in" and trouble:
         return fact.model_copy(update={"fix": f"fix that file, none of its values is used: {trouble}"})
@@ -47,8 +47,8 @@ def told_here(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> Ru
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
-    """Facts from other parts of the node agent: the surroundings of an agent here, and problems."""
+class OtherFacts:
+    """Facts from other parts of the node agent: isolation, problems and model servers."""
 
     isolation: Isolation = Isolation.NONE
     problems: tuple[NodeProblem, ...] = ()
@@ -56,7 +56,7 @@ class Others:
 
 
 class MachineProbe:
-    """The Facts port. `finder` knows the runtimes; `others`: what other parts of the node agent found out."""
+    """The Facts port. `finder` knows the runtimes; `others`: the facts of other parts."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class MachineProbe:
         finder: Finder,
         clock: Clock,
         disk_reserve: int,
-        others: Callable[[], Others] = lambda: Others(),
-        here: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
+        others: Callable[[], OtherFacts] = lambda: OtherFacts(),
+        local_fix: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
     ) -> None:
-        """`here` says what is to be done about a runtime with this node's own name and paths."""
-        self._home, self._clock, self._here = home, clock, here
+        """`local_fix` puts this node's own name and paths into the fix of a runtime."""
+        self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
         self._finder = finder
@@ -88,7 +88,7 @@ class MachineProbe:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=tuple(map(self._here, self._finder.look())),
+            runtimes=tuple(map(self._local_fix, self._finder.look())),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),

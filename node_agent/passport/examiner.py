@@ -19,7 +19,7 @@ _OVER = (AskState.DONE, AskState.GIVEN_UP)
 _log = logging.getLogger("pancode.node")
 
 
-class ExamDesk:
+class ExamQueue:
     """Thread-safe."""
 
     def __init__(self, tools: ExamTools, cache: PassportCache) -> None:

@@ -69,10 +69,10 @@ class LaunchSurroundings:
     """The endpoint that the order names, as last seen."""
     before: Callable[[Order], Usage] = lambda order: Usage()
     """The earlier usage of the session that the order resumes."""
-    proof: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
-    """Files of the run's home, with which its program knows a person's words; it takes them away at once."""
+    words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
+    """The key with which its program checks a person's words, as a file that the program removes at once."""
     desk: DeskOf = lambda order, home: None
-    """Where, in the run's home, its program asks people."""
+    """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
 
@@ -135,7 +135,7 @@ class NodeRuntimes:
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
-            login={**made.login, **(around.proof(order) if runtime.capabilities.hears else {})},
+            login={**made.login, **(around.words_key(order) if runtime.capabilities.hears else {})},
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,

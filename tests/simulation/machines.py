@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.fleettime import FleetClock
-from node_agent.agent.publish import Speaker
+from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import World
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
@@ -99,7 +99,7 @@ class Machine:
     def _open_journal(self) -> tuple[Self, FleetClock]:
         me = Self(FLEET, self.name, "0.1.0", self.key.public)
         fleet = FleetClock(0, self.ids.token(8))
-        self.journal = Journal(self.shelf, Speaker(me, self.key, self.clock, fleet), self.clock)
+        self.journal = Journal(self.shelf, EventSigner(me, self.key, self.clock, fleet), self.clock)
         return me, fleet
 
     def start(self, keys: dict[str, PublicKey]) -> None:

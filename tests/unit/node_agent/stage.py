@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
-from node_agent.agent.publish import Speaker
+from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
@@ -224,7 +224,7 @@ class Stage(Coordinator):
         """A node agent over whatever is durable."""
         node = Self(FLEET, "n1", "1.0", NODE.public)
         fleet = FleetClock(0, self.ids.token(8))
-        journal = Journal(self.shelf, Speaker(node, NODE, self.clock, fleet), self.clock)
+        journal = Journal(self.shelf, EventSigner(node, NODE, self.clock, fleet), self.clock)
         runner = MemoryRunner(self.host)
         workspaces = MemoryWorkspaces(self.host, self.depot)
 

@@ -10,7 +10,7 @@ from tests.unit.node_agent.stage import order_of
 
 
 def test_only_who_hears_a_person_gets_what_proves_the_words_and_no_set_up_or_gate_does() -> None:
-    runtimes = NodeRuntimes(replace(AROUND, proof=lambda order: {"words.key": b"proof"}))
+    runtimes = NodeRuntimes(replace(AROUND, words_key=lambda order: {"words.key": b"proof"}))
     orders = (order_of(runtime="native", model="groq/m"), order_of())
     told = [
         one.model_copy(update={"policy": one.policy.model_copy(update={"told_only": True})}) for one in orders

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.machine.discovery import told_here
+from node_agent.machine.discovery import with_local_fix
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.vault.vault import FRESH_MS, LOOK_MS, Vault
@@ -124,7 +124,7 @@ def test_a_runtime_that_nothing_logs_in_is_told_of_a_broken_file_with_its_line(o
     (problem,) = owner.vault.problems()
     assert str(owner.file) in problem.what and str(owner.file) in problem.fix
     fact = RuntimeFact(name="claude", state="not_logged_in", fix="pancode node login NODE claude")
-    told = told_here(fact, owner.file.parent, "vm", owner.vault.trouble())
+    told = with_local_fix(fact, owner.file.parent, "vm", owner.vault.trouble())
     assert told.fix.startswith("fix that file") and "line 3" in told.fix
 
 
@@ -132,6 +132,6 @@ def test_a_runtime_that_nothing_logs_in_is_told_of_a_broken_file_with_its_line(o
 def test_what_logs_a_runtime_in_names_this_node_and_its_file(runtime: Runtime) -> None:
     assert runtime.program is not None
     fact = RuntimeFact(name=runtime.name, state="not_logged_in", fix=runtime.program.login)
-    fix = told_here(fact, Path("/home/ops/.pancode-node/f-1"), "vm").fix
+    fix = with_local_fix(fact, Path("/home/ops/.pancode-node/f-1"), "vm").fix
     assert "NODE" not in fix and "*" not in fix and "/home/ops/.pancode-node/f-1/secrets.json" in fix
     assert "pancode node secret set vm " in fix

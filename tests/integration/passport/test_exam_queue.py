@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.passport.cache import PassportCache
-from node_agent.passport.examiner import MOST_ASKS, TOLD_MS, ExamDesk
+from node_agent.passport.examiner import MOST_ASKS, TOLD_MS, ExamQueue
 from node_agent.passport.replies import Reply
 from node_agent.wire.models.passport import AskState
 from tests.crowd import crowded
@@ -32,8 +32,8 @@ class Held(Box):
         return super().ask(body, ms)
 
 
-def coordinator(box: Box, home: Path) -> ExamDesk:
-    return ExamDesk(box.tools(), PassportCache(home))
+def coordinator(box: Box, home: Path) -> ExamQueue:
+    return ExamQueue(box.tools(), PassportCache(home))
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -43,7 +43,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def states(one: ExamDesk) -> list[AskState]:
+def states(one: ExamQueue) -> list[AskState]:
     return [ask.state for ask in one.asks()]
 
 
