@@ -7,7 +7,7 @@ from typing import Any
 from pancode.caller import above
 from pancode.client import path_of
 from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
-from pancode.mcp.tool import CWD, Json, McpTool, McpToolCall, string
+from pancode.mcp.tool import CWD, WORK, Json, McpTool, McpToolCall, string
 
 _NAME = string("name of the schedule (see schedules)")
 _ON_PUSH: Json = {
@@ -17,7 +17,6 @@ _ON_PUSH: Json = {
     "maxItems": 2,
     "description": "begin when a branch gets a new head: repository (folder or https address), branch",
 }
-_WORK = ("task", "agent", "model", "runtime", "node", "verify", "budget", "workspace")
 _WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
 _ADD: Json = {
     "name": string("a name for it"),
@@ -35,13 +34,7 @@ _ADD: Json = {
     "overlap": {"type": "boolean", "description": "may begin while its last run goes on; default: no"},
     "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
     "cwd": CWD,
-    "agent": string("agent definition (see agents)"),
-    "model": string("model (see models)"),
-    "runtime": string("program: claude, codex, native, shell ..."),
-    "node": string("machine to run on"),
-    "verify": {"type": "array", "items": {"type": "string"}, "description": "commands that must pass"},
-    "budget": string("most that each run may cost, in USD"),
-    "workspace": {"type": "string", "enum": ["git", "none"], "description": "git, or an empty folder"},
+    **WORK,
 }
 
 
@@ -50,7 +43,7 @@ def _list(call: McpToolCall) -> Any:
 
 
 def _add(call: McpToolCall) -> Any:
-    work = {name: call.given[name] for name in _WORK if name in call.given}
+    work = {name: call.given[name] for name in ("task", *WORK) if name in call.given}
     when = {name: call.given[name] for name in _WHEN if name in call.given}
     dispatch = {**work, **call.where(), "by": call.by, **above()}
     return call.client.post(

@@ -124,3 +124,21 @@ def integer(description: str, most: int) -> Json:
 
 RUN = string("id of a run, as dispatch and runs give it (r-abc123), or: last")
 CWD = string("folder of the repository that the agent works on; default: where this server runs")
+WORK: Json = {
+    "agent": string("agent definition: scout, builder, reviewer ... (see agents)"),
+    "model": string("model (see models); default: the agent's"),
+    "runtime": string("program: claude, codex, gemini, opencode, copilot, native, shell ..."),
+    "node": string("machine to run on; default: PanCode chooses"),
+    "verify": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "commands that must pass before a run counts as done, such as: pytest -q",
+    },
+    "budget": string("most that a run may cost, in USD, such as 0.75"),
+    "workspace": {
+        "type": "string",
+        "enum": ["git", "none"],
+        "description": "git: a checkout of the repository, uncommitted changes included; none: an empty folder",
+    },
+}
+"""How one run is to be done."""

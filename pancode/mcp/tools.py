@@ -12,7 +12,7 @@ from pancode.domain.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
-from pancode.mcp.tool import CWD, RUN, McpTool, McpToolCall, integer, string
+from pancode.mcp.tool import CWD, RUN, WORK, McpTool, McpToolCall, integer, string
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 
 Json = dict[str, Any]
@@ -25,21 +25,7 @@ LOG_BYTES, DIFF_CHARS, ROWS = 20_000, 60_000, 50
 _DISPATCH: Json = {
     "task": string("the whole task, in words; the agent sees nothing of your conversation"),
     "cwd": CWD,
-    "agent": string("agent definition: scout, builder, reviewer ... (see agents)"),
-    "model": string("model (see models); default: the agent's"),
-    "runtime": string("program: claude, codex, gemini, opencode, copilot, native, shell ..."),
-    "node": string("machine to run on; default: PanCode chooses"),
-    "verify": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "commands that must pass before the run counts as done, such as: pytest -q",
-    },
-    "budget": string("most that this run may cost, in USD, such as 0.75"),
-    "workspace": {
-        "type": "string",
-        "enum": ["git", "none"],
-        "description": "git: a checkout of the repository as it is now; none: an empty folder",
-    },
+    **WORK,
     "ask": {"type": "boolean", "description": "a person approves it in the inbox before it starts"},
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }

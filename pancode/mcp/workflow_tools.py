@@ -9,20 +9,13 @@ from pancode.caller import above, folder_here
 from pancode.client import path_of
 from pancode.connection import home_here
 from pancode.domain.access.rights import ANSWERS, DISPATCHES, DROPS, TELLS
-from pancode.mcp.tool import CWD, RUN, Json, McpTool, McpToolCall, integer, string
+from pancode.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
 from pancode.remote.place import remote_of
 
 MOST_TASKS = 100
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
-_COMMON: Json = {
-    "cwd": CWD,
-    "agent": string("agent definition for steps that name none (see agents)"),
-    "model": string("model for steps that name none"),
-    "runtime": string("program for steps that name none: claude, codex, native, shell ..."),
-    "workspace": {"type": "string", "enum": ["git", "none"], "description": "git, or an empty folder"},
-    "verify": {"type": "array", "items": {"type": "string"}, "description": "commands that must pass"},
-}
 _OF_STEP = ("agent", "model", "runtime", "workspace", "verify")
+_COMMON: Json = {"cwd": CWD, **{name: WORK[name] for name in _OF_STEP}}
 
 
 def _batch(call: McpToolCall) -> Any:
@@ -105,7 +98,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "run_workflow",
         "Run a workflow file by name: steps that build on each other, such as explore-then-build, "
-        "review-loop, parallel-review, plan-build-verify, fix-the-tests, red-team.",
+        "review-loop, parallel-review, plan-build-verify, fix-the-tests, red-team. agent, model, runtime, "
+        "workspace and verify are for steps that name none.",
         _run_workflow,
         "POST /v1/workflows",
         {
