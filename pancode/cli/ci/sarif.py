@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import quote
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_LEVELS = ("error", "warning", "note", "none")
 
 
 def sarif(reports: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -16,20 +15,19 @@ def sarif(reports: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _run(report: dict[str, Any]) -> dict[str, Any]:
-    found = sum(report["counts"].get(level, 0) for level in _LEVELS)
     return {
         "tool": {"driver": {"name": report["tool"] or "unknown"}},
         "automationDetails": {"id": f"pancode/{report['file']}/"},
-        "properties": {"found": found, "told": len(report["results"])},
+        "properties": {"found": sum(report["counts"].values()), "listed": len(report["results"])},
         "results": [_result(one) for one in report["results"]],
     }
 
 
 def _result(one: dict[str, Any]) -> dict[str, Any]:
-    told = {"level": one["level"], "message": {"text": one["text"] or one["rule"] or "no text"}}
-    told |= {"ruleId": one["rule"]} if one["rule"] else {}
+    result = {"level": one["level"], "message": {"text": one["text"] or one["rule"] or "no text"}}
+    result |= {"ruleId": one["rule"]} if one["rule"] else {}
     if one["file"]:
         place: dict[str, Any] = {"artifactLocation": {"uri": quote(one["file"], safe="/:%")}}
         place |= {"region": {"startLine": one["line"]}} if one["line"] else {}
-        told["locations"] = [{"physicalLocation": place}]
-    return told
+        result["locations"] = [{"physicalLocation": place}]
+    return result

@@ -119,7 +119,7 @@ def reports() -> list[dict[str, Any]]:
 def test_what_the_gates_reported_is_sarif_and_further_tests(tmp_path: Path) -> None:
     assert "results.sarif" in kept(tmp_path, reports=reports())
     (run,) = json.loads((tmp_path / "results.sarif").read_text())["runs"]
-    assert run["tool"]["driver"]["name"] == "ruff 0.8" and run["properties"] == {"found": 7, "told": 2}
+    assert run["tool"]["driver"]["name"] == "ruff 0.8" and run["properties"] == {"found": 7, "listed": 2}
     place = run["results"][0]["locations"][0]["physicalLocation"]
     assert place == {"artifactLocation": {"uri": "a%20b.py"}, "region": {"startLine": 3}}
     root = Xml.parse(tmp_path / "junit.xml").getroot()
