@@ -43,8 +43,8 @@ class DeliveryBody(ActBody):
 
 def _channels(context: ApiContext, call: ApiCall) -> Any:
     rules, verbs = context.coordinator.notify_rules(), context.plane.outgoing
-    strangers = list(rules.strangers())
-    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules), "strangers": strangers}
+    unknown = list(rules.unknown_channels())
+    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules), "unknown_channels": unknown}
 
 
 def _test(context: ApiContext, call: ApiCall) -> Any:

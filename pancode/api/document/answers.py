@@ -361,7 +361,7 @@ class GreenAnswer(TypedDict):
 class ChannelsAnswer(TypedDict):
     channels: list[ChannelShape]
     troubles: list[str]
-    strangers: list[str]
+    unknown_channels: list[str]
     """Channels that a rule names and the settings do not have."""
 
 

@@ -44,10 +44,8 @@ def ls(face: Json) -> None:
     ]
     head = ("CHANNEL", "STATE", "TOLD OF", "WAITING", "LAST SENT", "WHY")
     none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}\n"
-    others = "".join(
-        f"a rule of notices names the channel {safe(name)}, which is none\n" for name in answer["strangers"]
-    )
-    face.show(answer, lambda: (table(head, rows, toned=("STATE",)) if rows else none) + others)
+    unknown = [f"a rule of notices names the unknown channel {safe(n)}\n" for n in answer["unknown_channels"]]
+    face.show(answer, lambda: (table(head, rows, toned=("STATE",)) if rows else none) + "".join(unknown))
 
 
 @notify.verb("test", "pancode notify test phone")

@@ -39,7 +39,7 @@ def troubles(core: Core, rules: NotifyRules) -> list[str]:
     """Channels and webhooks whose last message did not arrive, in words."""
     lines = [f"notices to {c['channel']}: {c['trouble']}" for c in channels(core, rules) if c["trouble"]]
     lines += [f"webhook {w['webhook']}: {w['trouble']}" for w in webhooks(core) if w["trouble"]]
-    return lines + [f"a rule of notices names the channel {one}, which is none" for one in rules.strangers()]
+    return lines + [f"a rule of notices names the unknown channel {one}" for one in rules.unknown_channels()]
 
 
 def delivery(one: Delivery) -> DeliveryShape:

@@ -80,6 +80,6 @@ class NotifyRules:
         until = None if self.quiet is None or kind in self.urgent else self.quiet.until_ms(now_ms)
         return now_ms if until is None else until
 
-    def strangers(self) -> tuple[str, ...]:
+    def unknown_channels(self) -> tuple[str, ...]:
         """Names of channels that a rule has and the settings do not."""
         return tuple(dict.fromkeys(n for route in self.routes for n in route.to if n not in self.channels))

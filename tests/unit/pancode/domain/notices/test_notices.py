@@ -74,7 +74,7 @@ def test_rules_choose_channels_by_kind_agent_node_and_repository() -> None:
     assert rules.channels_for("ended_badly", FACTS) == ("phone", "mail")
     assert rules.channels_for("waits", FACTS) == ("mail", "phone")
     assert rules.channels_for("waits", {**FACTS, "node": "other"}) == ()
-    assert rules.channels_for("ended_well", FACTS) == () and rules.strangers() == ("gone",)
+    assert rules.channels_for("ended_well", FACTS) == () and rules.unknown_channels() == ("gone",)
 
 
 @pytest.mark.parametrize(
