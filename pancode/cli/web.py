@@ -21,7 +21,6 @@ _TEXT_ONLY = ("www-browser", "links", "elinks", "lynx", "w3m")
 def web(
     *,
     only_print: Annotated[bool, option("Show the link, and open no browser.", "--print")] = False,
-    no_open: Annotated[bool, option("The same as --print.", "--no-open")] = False,
     face: Json,
 ) -> None:
     """Open the web console in your browser. The link is good for one use and a short time.
@@ -34,9 +33,9 @@ def web(
     there = remote_of(os.environ)
     if there is not None:
         at = urlsplit(url)
-        way = f"ssh -L {at.port}:{at.hostname}:{at.port} {there}"
+        way = there.address.by_hand(f"-L {at.port}:{at.netloc}")
         face.note(f"{there} serves the console; if this machine cannot reach the address: {way}")
-    opened = there is None and not (only_print or no_open or face.as_json) and _opened(face, url)
+    opened = there is None and not (only_print or face.as_json) and _opened(face, url)
     if not opened:
         face.note(f"the link can be used once, within {seconds} s")
     message = f"the console is open at {url.partition('#')[0]}\n" if opened else f"{url}\n"

@@ -28,10 +28,10 @@ class RemoteAddress:
         user = ["-l", self.user] if self.user else []
         return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
 
-    def by_hand(self, command: str) -> str:
-        """The command that a person types to run `command` on that machine."""
+    def by_hand(self, rest: str) -> str:
+        """The command that a person types. `rest`: a command for that machine, or more options of ssh."""
         port = f"-p {self.port} " if self.port else ""
-        return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {command}"
+        return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {rest}"
 
 
 def read_address(text: str) -> RemoteAddress:

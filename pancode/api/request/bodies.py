@@ -226,7 +226,7 @@ class LandBody(Body):
     with_commands: bool = False
     """Also files that decide what runs next."""
     with_secret: bool = False
-    """Also a file that holds a secret of the run."""
+    """Also a file into which the run wrote one of its secrets."""
     how: How | None = None
     """Of the commits on the branch; None: as `land.how` says."""
     wait: bool = True

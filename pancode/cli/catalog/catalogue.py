@@ -170,7 +170,7 @@ def check_deed(
     path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
     use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
     level: Annotated[
-        str | None, option("The level to judge by; without it, that of your settings.", "--safety")
+        str | None, option("The level to judge by (default: that of your settings).", "--safety", "S")
     ] = None,
     read_only: Annotated[bool, option("As for an agent that may change nothing.", "--read-only")] = False,
     face: Json,

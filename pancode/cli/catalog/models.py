@@ -8,7 +8,7 @@ from pancode.caller import folder
 from pancode.cli.catalog.vendors import show_vendors
 from pancode.cli.output.render import advice, safe, size, tokens
 from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
+from pancode.cli.parsing import completions, options
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.errors import UsageError
@@ -26,7 +26,7 @@ _NONE = """no model server was found
 @app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
 def endpoints(
     *,
-    node: Annotated[str | None, option("Of this node only.", complete=completions.nodes)] = None,
+    node: options.Node = None,
     face: Json,
 ) -> None:
     """The model servers that your machines reach: what they are, how they are, what they speak."""
@@ -48,8 +48,8 @@ def models() -> None:
 @models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
 def list_models(
     *,
-    node: Annotated[str | None, option("Of this node only.", complete=completions.nodes)] = None,
-    tier: Annotated[str | None, option("Of this tier only: frontier, mid or small.")] = None,
+    node: options.Node = None,
+    tier: Annotated[str | None, option("Only this tier: frontier, mid or small.", "T")] = None,
     runtime: Annotated[
         str | None,
         option("Instead: vendors' models for this runtime, with prices.", "R", complete=completions.runtimes),

@@ -169,7 +169,7 @@ def set_(
 
 
 @node.verb("rm", "pancode node rm gpubox")
-def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes")] = False, face: Json) -> int:
+def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
     """Take out every file, process, key and unit that we brought, and prove it.
 
     A machine that is away is revoked at once and cleaned at its next contact.

@@ -100,7 +100,7 @@ def approve(
         bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
     with_secret: Annotated[
-        bool, option("Also a file that holds a secret of the run.", "--with-secret")
+        bool, option("Also a file into which the run wrote one of its secrets.", "--with-secret")
     ] = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
@@ -108,9 +108,9 @@ def approve(
     """Approve what a run waits for: it starts, or goes on, or its change is landed after its gates.
 
     `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
-    work is approved by its number alone (--call). --once (the default):
-    approve this one thing. --run: approve the same kind for the rest of the run, too (a budget that its
-    later attempts exceed, or a permission of its agent). The audit records the approval.
+    work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
+    approve the same kind for the rest of the run, too (a budget that its later attempts exceed, or a
+    permission of its agent). The audit records the approval.
     """
     client = face.client()
     body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}

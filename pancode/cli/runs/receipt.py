@@ -31,7 +31,7 @@ def receipt() -> None:
 @receipt.verb("ls", "pancode receipt ls")
 def ls(
     *,
-    number: Annotated[int, option("Of so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    number: Annotated[int, option("Of at most so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,

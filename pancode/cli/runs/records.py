@@ -41,7 +41,7 @@ def audit(
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Only what this user did.", "USER")] = None,
-    number: Annotated[int, option("How many.", "-n", "--number", min=1, max=10_000)] = 50,
+    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,

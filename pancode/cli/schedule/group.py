@@ -133,9 +133,7 @@ def show(name: Name, face: Json) -> None:
 
 
 @schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
-def pause(
-    name: Name, *, reason: Annotated[str, option("In words, for others.", "WORDS")] = "", face: Json
-) -> None:
+def pause(name: Name, *, reason: Annotated[str, option("Shown with the schedule.")] = "", face: Json) -> None:
     """Fire no more until it is resumed; what runs goes on."""
     _show(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
 
