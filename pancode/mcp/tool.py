@@ -138,7 +138,7 @@ WORK: Json = {
     "workspace": {
         "type": "string",
         "enum": ["git", "none"],
-        "description": "git: a checkout of the repository, uncommitted changes included; none: an empty folder",
+        "description": "git: the repository with its uncommitted changes; none: an empty folder",
     },
 }
 """How one run is to be done."""
