@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pancode.errors import WorkspaceError
-from pancode.remote.hello import HANDED_ON
+from pancode.remote.hello import handed_on
 from pancode.remote.place import remote_of
 
 
@@ -21,8 +21,7 @@ def who() -> str:
 def environment() -> dict[str, str]:
     """What bring-up may use of the caller's environment: of the machine where it happens."""
     there = remote_of(os.environ)
-    known = os.environ if there is None else there.facts().environ
-    return {name: known[name] for name in HANDED_ON if name in known}
+    return handed_on(os.environ if there is None else there.facts().environ)
 
 
 def folder() -> str | None:

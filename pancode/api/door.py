@@ -27,6 +27,7 @@ from pancode.domain.access.tokens import (
     must_be_its_item,
 )
 from pancode.domain.values import replace
+from pancode.remote.hello import handed_on
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0
@@ -37,7 +38,6 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
 
 def door_app(
@@ -156,12 +156,8 @@ def _signed(body: Any, visitor: Visitor) -> Any:
     if "by" in type(body).model_fields:
         changes["by"] = visitor.name
     if isinstance(body, CallerBody):
-        changes["environ"] = _own(os.environ)
+        changes["environ"] = handed_on(os.environ)
     return body.model_copy(update=changes)
-
-
-def _own(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
 async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) -> AsyncIterator[Any]:

@@ -31,16 +31,16 @@ class FrameKind(IntEnum):
 
 
 class TunnelChannels:
-    """All channels of one link. `heard` gets the frames that open channels: kind, channel, payload."""
+    """All channels of one link. `on_open` gets the frames that open channels: kind, channel, payload."""
 
-    def __init__(self, source: int, sink: int, heard: Callable[[FrameKind, int, bytes], None]) -> None:
-        self._source, self._sink, self._heard = source, sink, heard
+    def __init__(self, source: int, sink: int, on_open: Callable[[FrameKind, int, bytes], None]) -> None:
+        self._source, self._sink, self._on_open = source, sink, on_open
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._open: dict[int, TunnelChannel] = {}
         self._closed = False
 
     def run(self) -> None:
-        """Take in frames until the link ends or says what is none; then every channel ends."""
+        """Take in frames until the link ends or sends a bad one; then every channel ends."""
         with suppress(OSError, ValueError):
             while (head := self._read(_HEAD.size)) is not None:
                 kind, number, length = _HEAD.unpack(head)
@@ -85,7 +85,7 @@ class TunnelChannels:
 
     def _take(self, kind: FrameKind, number: int, payload: bytes) -> None:
         if kind in (FrameKind.OPEN, FrameKind.OPENED, FrameKind.REFUSED):
-            self._heard(kind, number, payload)
+            self._on_open(kind, number, payload)
             return
         with self._lock:
             channel = self._open.get(number)

@@ -9,15 +9,14 @@ from typing import Any
 
 PROTOCOL = 1
 MARK = b"pancode-api "
-"""Begins what is said; whatever a shell's start-up files print before it is skipped."""
+"""Begins a message; text that a shell's start-up files print before it is skipped."""
 MOST_LINE = 64 * 1024
-HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
-"""What bring-up may use of the caller's environment, for that call only."""
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """What the machine of the coordinator says of the login there."""
+    """The facts of a login on the machine of the coordinator."""
 
     version: str
     user: str
@@ -26,17 +25,22 @@ class LoginFacts:
     """The folder there in which the caller stands, absolute."""
 
 
-def line_of(said: Mapping[str, Any]) -> bytes:
-    return MARK + json.dumps(said).encode() + b"\n"
+def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the caller that bring-up may use, for that call only."""
+    return {name: environ[name] for name in _HANDED_ON if name in environ}
+
+
+def line_of(message: Mapping[str, Any]) -> bytes:
+    return MARK + json.dumps(message).encode() + b"\n"
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """What the other end says; None for a line of somebody else, whose last line may have no end."""
-    _, mark, words = line.partition(MARK)
+    """The message of the other end; None for a line of another program, whose last line may have no end."""
+    _, mark, text = line.partition(MARK)
     if not mark:
         return None
     try:
-        said = json.loads(words)
+        message = json.loads(text)
     except ValueError:
         return None
-    return said if isinstance(said, dict) else None
+    return message if isinstance(message, dict) else None

@@ -23,10 +23,10 @@ from pancode.remote.hello import MOST_LINE, PROTOCOL, LoginFacts, line_of, read_
 from pancode.remote.refusal import ApiError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""Fixed text for any login shell there: what is particular goes over standard input."""
+"""Fixed text for any login shell there; everything else goes over standard input."""
 _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
-"""Ctrl-C is for the command, which may have something to say to the coordinator because of it."""
+"""Ctrl-C is for the command alone: the command may have to send the coordinator a request because of it."""
 HELLO_S = 180.0
 """A person may have to type a password, or to touch a key."""
 OPEN_S = 90.0
@@ -69,7 +69,7 @@ class Tunnel:
         except BaseException:
             self.close()
             raise
-        self._channels = TunnelChannels(self._out, self._in, self._heard)
+        self._channels = TunnelChannels(self._out, self._in, self._on_frame)
         threading.Thread(target=self._carry, args=(self._channels,), name="tunnel", daemon=True).start()
         return facts
 
@@ -77,21 +77,21 @@ class Tunnel:
         """A connection with the coordinator there, as a local one; refused as the other end says."""
         assert self._channels is not None
         ours, theirs = socket.socketpair()
-        number, told = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
-        self._answers[number] = told
+        number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
+        self._answers[number] = answer
         try:
             wanted = json.dumps({"starts": starts, "works": works}).encode()
             self._channels.carry(number, theirs)
             self._channels.send(FrameKind.OPEN, number, wanted)
-            told[0].wait(OPEN_S)
+            answer[0].wait(OPEN_S)
         except OSError:
             self.cut = True
         finally:
             del self._answers[number]
-        if told[1] and told[1][0][0] is FrameKind.OPENED:
+        if answer[1] and answer[1][0][0] is FrameKind.OPENED:
             return ours
         ours.close()
-        raise _refusal(told[1][0][1]) if told[1] else self.lost()
+        raise _refusal(answer[1][0][1]) if answer[1] else self.lost()
 
     def lost(self) -> UnavailableError:
         """The error for a link that has ended, or on which nothing comes."""
@@ -102,9 +102,9 @@ class Tunnel:
         return UnavailableError(message, why=why, fix="look before you repeat: pancode runs", code="link_cut")
 
     def close(self) -> None:
-        """End the login; whoever still reads in it sees its end, and nobody writes in it any more."""
+        """End the login: its readers see the end, and nothing more is written."""
         if self._channels is not None and not self._channels.close(ENDS_S):
-            self._ssh.kill()  # it takes nothing: who writes to it hears of its end now
+            self._ssh.kill()  # it reads nothing; a blocked writer gets an error now
             self._channels.close(ENDS_S)
         with suppress(OSError):
             if self._ssh.stdin is not None:
@@ -116,17 +116,17 @@ class Tunnel:
             self._ssh.wait()
 
     def _greeted(self) -> LoginFacts:
-        said: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
+        hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
         with suppress(BrokenPipeError):  # then ssh's own words say why
-            os.write(self._in, line_of(said))
-        told = self._first_line()
-        if told is None:
+            os.write(self._in, line_of(hello))
+        answer = self._first_line()
+        if answer is None:
             raise self._no_answer()
-        if "error" in told:
-            raise ApiError(told["error"])
-        if told.get("protocol") != PROTOCOL:
-            raise self._other_version(f"it has PanCode {told.get('version')}")
-        return _facts(told)
+        if "error" in answer:
+            raise ApiError(answer["error"])
+        if answer.get("protocol") != PROTOCOL:
+            raise self._other_version(f"it has PanCode {answer.get('version')}")
+        return _facts(answer)
 
     def _first_line(self) -> dict[str, Any] | None:
         """None where the output ends without it."""
@@ -137,9 +137,9 @@ class Tunnel:
                 return None
             line += byte
             if byte == b"\n" or len(line) > MOST_LINE:
-                told = read_line(bytes(line))
-                if told is not None:
-                    return told
+                message = read_line(bytes(line))
+                if message is not None:
+                    return message
                 line.clear()
         raise UnavailableError(
             f"{self.address.host} did not answer in time",
@@ -192,7 +192,7 @@ class Tunnel:
         for event, _ in list(self._answers.values()):
             event.set()
 
-    def _heard(self, kind: FrameKind, number: int, payload: bytes) -> None:
+    def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
         waiting = self._answers.get(number)
         if waiting is not None:
             waiting[1].append((kind, payload))
@@ -201,18 +201,17 @@ class Tunnel:
 
 def _refusal(payload: bytes) -> PancodeError:
     try:
-        told = json.loads(payload)
+        problem = json.loads(payload)
     except ValueError:
-        told = {}
-    return ApiError(told if isinstance(told, dict) else {})
+        problem = {}
+    return ApiError(problem if isinstance(problem, dict) else {})
 
 
-def _facts(told: Mapping[str, Any]) -> LoginFacts:
-    environ = told.get("environ")
-    folder = told.get("folder")
+def _facts(answer: Mapping[str, Any]) -> LoginFacts:
+    environ, folder = answer.get("environ"), answer.get("folder")
     return LoginFacts(
-        str(told.get("version")),
-        str(told.get("user")),
+        str(answer.get("version")),
+        str(answer.get("user")),
         {str(k): str(v) for k, v in environ.items()} if isinstance(environ, dict) else {},
         None if folder is None else str(folder),
     )

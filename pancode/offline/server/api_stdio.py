@@ -16,7 +16,7 @@ from pancode.client import Client
 from pancode.connection import home_here
 from pancode.errors import PancodeError, UsageError, WorkspaceError
 from pancode.remote.channels import FrameKind, TunnelChannels
-from pancode.remote.hello import HANDED_ON, MOST_LINE, PROTOCOL, line_of, read_line
+from pancode.remote.hello import MOST_LINE, PROTOCOL, handed_on, line_of, read_line
 from pancode.remote.place import forget_remote
 
 QUIET_S = 600.0
@@ -26,15 +26,15 @@ QUIET_S = 600.0
 def answer() -> int:
     """Speak with the far end until it goes; the exit status. Standard output has its frames alone."""
     source, sink = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # what anything else prints
+    os.dup2(2, 1)  # any other output of this process
     forget_remote()
     try:
-        said = _heard(source)
-        home, facts = _home(str(said.get("home") or "")), _facts(said.get("folder"))
+        hello = _read_hello(source)
+        home, facts = _home(str(hello.get("home") or "")), _facts(hello.get("folder"))
     except PancodeError as error:
-        _say(sink, {"protocol": PROTOCOL, "version": __version__, "error": _plain(error)})
+        _send(sink, {"protocol": PROTOCOL, "version": __version__, "error": _plain(error)})
         return int(error.exit_code)
-    _say(sink, facts)
+    _send(sink, facts)
     Relay(home, source, sink).run()
     return 0
 
@@ -44,12 +44,12 @@ class Relay:
 
     def __init__(self, home: Path, source: int, sink: int) -> None:
         self._home = home
-        self._channels = TunnelChannels(source, sink, self._asked)
+        self._channels = TunnelChannels(source, sink, self._on_frame)
 
     def run(self) -> None:
         self._channels.run()
 
-    def _asked(self, kind: FrameKind, number: int, payload: bytes) -> None:
+    def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
         """In a thread of its own: a coordinator that has to be started takes its time."""
         if kind is FrameKind.OPEN:
             threading.Thread(target=self._open, args=(number, payload), daemon=True).start()
@@ -67,27 +67,27 @@ class Relay:
         self._channels.send(FrameKind.OPENED, number)
 
 
-def _say(sink: int, said: Mapping[str, Any]) -> None:
-    """In a line of its own: what the login's start-up files print may have no line end."""
-    os.write(sink, b"\n" + line_of(said))
+def _send(sink: int, message: Mapping[str, Any]) -> None:
+    """In a line of its own: the output of the login's start-up files may have no line end."""
+    os.write(sink, b"\n" + line_of(message))
 
 
-def _heard(source: int) -> dict[str, Any]:
-    """UsageError for what is no far end of ours."""
+def _read_hello(source: int) -> dict[str, Any]:
+    """The first line of the far end. UsageError where another program is there."""
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MOST_LINE:
         byte = os.read(source, 1)
         if not byte:
             break
         line += byte
-    said = read_line(bytes(line))
-    if said is None:
+    hello = read_line(bytes(line))
+    if hello is None:
         raise UsageError(
-            "this command is for another PanCode, which did not speak",
+            "this command is for a PanCode on another machine, and none is at its standard input",
             fix="on the other machine: export PANCODE_COORDINATOR=ssh://THIS-MACHINE",
             code="no_far_end",
         )
-    return said
+    return hello
 
 
 def _home(named: str) -> Path:
@@ -102,7 +102,7 @@ def _facts(folder: object) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "version": __version__,
         "user": _login(),
-        "environ": {name: os.environ[name] for name in HANDED_ON if name in os.environ},
+        "environ": handed_on(os.environ),
         "folder": None if folder is None else _folder(str(folder)),
     }
 
