@@ -23,18 +23,18 @@ def read_junit(data: bytes) -> ReadReport:
     parser.StartDoctypeDeclHandler = _no_type
     try:
         parser.Parse(data, True)
-    except (expat.ExpatError, ValueError, LookupError) as wrong:  # an encoding that nobody knows, too
+    except (expat.ExpatError, ValueError, LookupError) as wrong:  # LookupError: an unknown encoding
         raise UnreadableReportError(f"it is not XML: {str(wrong)[:200]}") from wrong
     return ReadReport(reader.tool, reader.results)
 
 
 def _no_type(*_declared: object) -> None:
-    """Entities are declared there, and grow without an end."""
+    """A document type declares entities, which may grow without an end."""
     raise UnreadableReportError("it declares a document type, which may hold entities")
 
 
 class _Reader:
-    """The tests so far, and the one that is being read."""
+    """The tests so far, and the current one."""
 
     def __init__(self) -> None:
         self.tool = ""
@@ -43,30 +43,30 @@ class _Reader:
         self._case: Mapping[str, str] | None = None
         self._level: ReportLevel = "passed"
         self._words = ""
-        self._listens = False
+        self._reads_text = False
 
-    def begin(self, name: str, about: dict[str, str]) -> None:
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > MOST_DEPTH:
             raise UnreadableReportError("it is nested too deeply")
         if self._depth == 1 and name not in ("testsuites", "testsuite"):
             raise UnreadableReportError("it is XML, and not JUnit: it has no testsuites")
         if name == "testsuite" and not self.tool:
-            self.tool = about.get("name", "")
+            self.tool = attributes.get("name", "")
         if name == "testcase":
-            self._case, self._level, self._words = about, "passed", ""
+            self._case, self._level, self._words = attributes, "passed", ""
         elif self._case is not None and name in _LEVELS and self._level == "passed":
-            self._level, self._words = _LEVELS[name], about.get("message", "")
-            self._listens = not self._words
+            self._level, self._words = _LEVELS[name], attributes.get("message", "")
+            self._reads_text = not self._words
 
     def text(self, words: str) -> None:
-        if self._listens and len(self._words) < _MOST_TEXT:
+        if self._reads_text and len(self._words) < _MOST_TEXT:
             self._words += words
 
     def end(self, name: str) -> None:
         self._depth -= 1
         if name in _LEVELS:
-            self._listens = False
+            self._reads_text = False
         if name == "testcase" and self._case is not None:
             self._take(self._case)
             self._case = None

@@ -9,7 +9,7 @@ from node_agent.wire.receipt import ReportLevel
 
 
 class UnreadableReportError(Exception):
-    """Why a file tells nothing, in words for a person."""
+    """The reason why a report cannot be read, in words for a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Decides what a report of the gates says: JUnit and SARIF become counts and the worst results. Pure."""
+"""Turns the reports of gates, JUnit and SARIF, into counts and the worst results. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 2 << 20
 MOST_CHARS = 48_000
 """Of the results of all files of one attempt."""
 _WORST: tuple[ReportLevel, ...] = ("error", "failed", "warning", "note", "none")
-"""The levels that are told one by one."""
+"""The levels whose results are listed one by one."""
 
 
 def gate_reports(
@@ -27,12 +27,12 @@ def gate_reports(
 
     `trouble`: why none was found.
     """
-    left, told = MOST_CHARS, list[GateReport]()
+    left, reports = MOST_CHARS, list[GateReport]()
     for name in files:
         report = _report(name, _Source(found.get(name), top, trouble), clean, left)
         left -= sum(map(_size, report.results))
-        told.append(report)
-    return told
+        reports.append(report)
+    return reports
 
 
 @dataclass(frozen=True, slots=True)

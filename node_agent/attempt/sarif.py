@@ -10,7 +10,7 @@ from node_agent.attempt.readreport import ReadReport, ReadResult, UnreadableRepo
 from node_agent.wire.receipt import ReportLevel
 
 _LEVELS = ("error", "warning", "note", "none")
-_USUAL: ReportLevel = "warning"
+_DEFAULT: ReportLevel = "warning"
 """Of a result that names no level, by the standard."""
 
 
@@ -38,18 +38,18 @@ def _tool(run: dict[str, Any]) -> str:
 
 
 def _results(run: dict[str, Any]) -> Iterator[ReadResult]:
-    """Those that somebody has suppressed are none."""
+    """A suppressed result does not count."""
     levels = dict(_levels(run))
     for one in map(_object, _list(run.get("results"))):
         if _list(one.get("suppressions")):
             continue
         rule = _text(one.get("ruleId")) or _text(_object(one.get("rule")).get("id"))
         text = _text(_object(one.get("message")).get("text"))
-        yield ReadResult(_level(one, levels.get(rule, _USUAL)), rule, *_place(one), text)
+        yield ReadResult(_level(one, levels.get(rule, _DEFAULT)), rule, *_place(one), text)
 
 
 def _levels(run: dict[str, Any]) -> Iterator[tuple[str, ReportLevel]]:
-    """The usual level of each rule that names one."""
+    """The default level of each rule that names one."""
     driver = _object(_object(run.get("tool")).get("driver"))
     for rule in map(_object, _list(driver.get("rules"))):
         level = _object(rule.get("defaultConfiguration")).get("level")
@@ -57,11 +57,11 @@ def _levels(run: dict[str, Any]) -> Iterator[tuple[str, ReportLevel]]:
             yield _text(rule.get("id")), cast("ReportLevel", level)
 
 
-def _level(one: dict[str, Any], usual: ReportLevel) -> ReportLevel:
+def _level(one: dict[str, Any], default: ReportLevel) -> ReportLevel:
     if one.get("kind", "fail") != "fail":
         return "none"
     level = one.get("level")
-    return cast("ReportLevel", level) if level in _LEVELS else usual
+    return cast("ReportLevel", level) if level in _LEVELS else default
 
 
 def _place(one: dict[str, Any]) -> tuple[str, int | None]:

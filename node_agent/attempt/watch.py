@@ -28,7 +28,7 @@ class OutputWatch:
         self.told_heard: tuple[int, ...] = ()
         self.rules: tuple[CommandRule, ...] = ()
         """Those that ask a person."""
-        self.told_calls: tuple[str, ...] = ()
+        self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
         """Whether a call of it waits for a person; None: not looked yet."""
         self.seen_wall_ms = 0

@@ -112,7 +112,7 @@ class ReportResult(WireModel):
 
 
 class GateReport(WireModel):
-    """A file that the gates write about themselves. `unread`: why it tells nothing; empty: it was read."""
+    """A file that the gates write about themselves. `unread`: why it cannot be read; empty: it was read."""
 
     file: Name
     form: ReportForm

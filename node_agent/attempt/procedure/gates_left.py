@@ -1,4 +1,4 @@
-"""Reads the traces of the gates in the checkout: the files that they changed, and their reports."""
+"""Reads the files of the checkout that gates have changed, and the reports of gates."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def changed_by_gates(case: Case) -> list[str]:
     except StepFailed as failed:
         return [f"the changes of the gates could not be read: {failed}"[:1000]]
     names, more = clipped(name for name in changed if name not in case.order.reports)
-    told = such_as(list(map(case.cleaner(), names)), more)
-    return [f"gates changed uncommitted files: {told}"] if names else []
+    listed = such_as(list(map(case.cleaner(), names)), more)
+    return [f"gates changed uncommitted files: {listed}"] if names else []
 
 
 def reported(case: Case) -> list[dict[str, Any]]:
-    """The words of the gates about themselves. They change no verdict: the exit statuses decide."""
+    """The reports of the gates. They change no verdict: the exit statuses decide."""
     files, top, found, trouble = case.order.reports, "", dict[str, bytes](), ""
     try:
         top, found = case.context.workspaces.read_reports(case.identity, files)
     except StepFailed as failed:
         trouble = f"the files could not be read: {failed}"
-    told = gate_reports(files, found, top, case.cleaner(), trouble)
-    return [one.model_dump(mode="json") for one in told]
+    reports = gate_reports(files, found, top, case.cleaner(), trouble)
+    return [one.model_dump(mode="json") for one in reports]

@@ -38,7 +38,7 @@ def tell_asked(case: Case, watch: OutputWatch) -> None:
     calls = case.context.calls
     if not watch.rules:
         return
-    found = sort_calls(calls.open(case.identity), frozenset(watch.told_calls), watch.rules)
+    found = sort_calls(calls.open(case.identity), frozenset(watch.known_calls), watch.rules)
     if found.tell:
         _tell(case, watch, found.tell)
     for one in found.deny:
@@ -56,7 +56,7 @@ def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> Non
             continue
         with contextlib.suppress(DiskFull):  # it is told with the next look
             case.context.journal.write(case.identity, Note(say=(event,)))
-            watch.told_calls += (event.asked.call,)
+            watch.known_calls += (event.asked.call,)
 
 
 def _deny(case: Case, asked: CallAsked, words: str) -> None:

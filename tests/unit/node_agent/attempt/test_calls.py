@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.calls import MOST_TOLD, SECRET, sort_calls
+from node_agent.attempt.calls import MOST_CALLS, SECRET, sort_calls
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
@@ -25,9 +25,9 @@ def call(number: int, pattern: str = "push") -> CallAsked:
         ([1], (), [1], [], True),
         ([1, 2], (1,), [2], [], True),
         ([1], (1,), [], [], True),
-        ([900, 901], range(MOST_TOLD), [], [900, 901], False),
-        ([900, 901], range(MOST_TOLD - 1), [900], [901], True),
-        ([5, 900], range(MOST_TOLD), [], [900], True),
+        ([900, 901], range(MOST_CALLS), [], [900, 901], False),
+        ([900, 901], range(MOST_CALLS - 1), [900], [901], True),
+        ([5, 900], range(MOST_CALLS), [], [900], True),
     ],
 )
 def test_what_is_told(
