@@ -18,7 +18,7 @@ TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
 @dataclass(frozen=True, slots=True)
 class SortedCalls:
-    """Open questions to `tell` the coordinator, and to `deny` here. `waits`: whether one waits for a person."""
+    """Open calls to `tell` the coordinator of, and to `deny` here. `waits`: one waits for a person."""
 
     tell: tuple[PersonAsked, ...] = ()
     deny: tuple[CallAsked, ...] = ()

@@ -22,15 +22,15 @@ class OutputWatch:
         self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
-        """Of the model gateway: what it counted goes before what the runtime tells."""
+        """Of the model gateway: its count goes before the count of the runtime."""
         self.asked_to_stop = False
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
         self.rules: tuple[CommandRule, ...] = ()
-        """Those that ask a person."""
+        """The rules that ask a person."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
-        """Whether a call of it waits for a person; None: not looked yet."""
+        """Whether one of its calls waits for a person; None: not looked yet."""
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None

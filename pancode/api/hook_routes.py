@@ -23,7 +23,7 @@ CLOSED = (
 
 
 def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
-    """With its address, where it is on a webhook and the API is open."""
+    """The schedule with its address, if it begins on a webhook and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
     base = _base(context)
@@ -33,7 +33,7 @@ def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
 
 
 def with_secret(context: ApiContext, made: ScheduleShape, dry: bool) -> ScheduleShape:
-    """One that was just made; its secret is kept, and told this one time."""
+    """A schedule that was just made; its secret is kept, and is in this answer alone."""
     if dry or made["trigger"]["kind"] != WEBHOOK:
         return made
     secret = secret_of(bytes.fromhex(context.plane.core.ports.ids.token(KEY_BYTES)))

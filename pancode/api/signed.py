@@ -10,7 +10,7 @@ from pancode.errors import UsageError
 
 
 class SignedBody(Body):
-    """Never read as JSON: a signature is of bytes, and what they say is used for nothing."""
+    """Never read as JSON: a signature is of bytes, and their text is used for nothing."""
 
     raw: bytes
     headers: dict[str, str]
@@ -18,8 +18,8 @@ class SignedBody(Body):
     @staticmethod
     async def of(request: Request) -> SignedBody:
         raw = await bytes_of(request, MOST_BYTES)
-        said = {name: request.headers[name] for name in HEADERS if name in request.headers}
-        return SignedBody(raw=raw, headers=said)
+        headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
+        return SignedBody(raw=raw, headers=headers)
 
     def signed(self) -> HookCall:
         return HookCall(self.headers, self.raw)

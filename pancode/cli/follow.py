@@ -83,8 +83,8 @@ def resumed(face: Face, run: str, begin: Any) -> Iterator[ServerEvent]:
                 yield event
             if ended:
                 return
-        except FleetDownError as told:
-            raise _went_down(told, run) from told
+        except FleetDownError as down:
+            raise _went_down(down, run) from down
         except (StreamCutError, NotRunningError) as cut:
             if tries >= TRIES:
                 raise

@@ -206,10 +206,10 @@ def down(
 
 
 def _nobody_there(face: Face, home: Place, whole: bool) -> int:
-    """A coordinator that was killed may have left its Valkey; on another machine that is left to it."""
+    """A coordinator that was killed may have left its Valkey; on another machine nothing is done."""
     if not isinstance(home, Path):
-        told = {"results": [], "stopped": False, "left_behind": None}
-        face.show(told, lambda: f"no coordinator runs on {home}\n")
+        answer = {"results": [], "stopped": False, "left_behind": None}
+        face.show(answer, lambda: f"no coordinator runs on {home}\n")
         return ExitCode.DONE
     from pancode.offline.server.leftovers import end_left
 

@@ -35,7 +35,7 @@ _OPTIONS = (
     "max_disk",
 )
 _TRUTHY = ("priority", "told_only", "untested", "secret_files", "land", "ask")
-"""Of these, what is not said and what is false is the same."""
+"""Options for which false means the same as absent."""
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
 # A variable of this one command counts more than a file and less than a flag.
@@ -223,7 +223,7 @@ def _preset(flag: str | None) -> str | None:
 
 
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-    """The request: only what was said."""
+    """The request, with the options that were given."""
     body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv

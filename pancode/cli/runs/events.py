@@ -51,7 +51,7 @@ def events(
 
 
 def _stream(face: Face, client: Client, query: dict[str, Any], follow: bool) -> Iterator[ServerEvent]:
-    """Events; while they are followed, over restarts of the coordinator, without a gap that is not told."""
+    """Events; while they are followed, also over restarts of the coordinator; each gap is reported."""
     if not follow:
         yield from client.events("GET", "/v1/events", query={**query, "end": 1})
         return
