@@ -192,10 +192,6 @@ def _offered_to_frozen(fleet: Owner, agent: int) -> str:
     raise AssertionError("five orders were not offered")
 
 
-def _is_offered(fleet: Owner, run: str) -> bool:
-    return bool(fleet.look(run)["fence"] == 1)
-
-
 def _receipt(fleet: Owner, run: str, exported: str) -> str:
     """The node's own envelope of the run's receipt, out of the coordinator's archive."""
     last = fleet.show(run)

@@ -54,10 +54,6 @@ def _all_again(steps: Any) -> set[str]:
     return set(steps)
 
 
-def _under_another_id(step: Any, run: str) -> bool:
-    return step is not None
-
-
 def _keeps_no_name(patch: pytest.MonkeyPatch) -> None:
     """What was lost is run again beside the first one, which may still be at work."""
     judged = advance._judged

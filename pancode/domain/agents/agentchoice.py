@@ -81,12 +81,6 @@ def _may(agent: Agent, read_only: bool) -> bool:
     return agent.read_only or not read_only
 
 
-def tied(agents: Agents, task: str, mode: Mode) -> list[str]:
-    """The agents between which their records decide; empty: nobody reads these for this task."""
-    names = sorted(_tagged(_there(agents, mode).values(), task))
-    return names if len(names) > 1 else []
-
-
 def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
     read_only = mode not in MODE_WRITES
     return {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}

@@ -11,12 +11,10 @@ from node_agent.wire.failure import Outcome
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 
-VERIFY_ON, LAND_VERIFIED = "verify_on", "land_verified"
-"""Terms of a run: on which node its result is verified again, and whether it is landed only then."""
+VERIFY_ON = "verify_on"
+"""Term of a run: on which node its result is verified again."""
 VERIFIES = "verifies"
 """Term of the run that verifies, which `judges` the result of another run."""
-NOT_ON = "not_on"
-"""Term of the run that verifies: nodes whose word is not asked for."""
 OTHER = "other"
 """In the place of a node's name: any node but the run's own."""
 KEPT = "verification"

@@ -80,10 +80,6 @@ def _agent_binary(agent: Repo) -> None:
     agent.write("c", os.urandom(500))
 
 
-def _user_links_outside(user: Repo) -> None:
-    (user.path / "out").symlink_to("/tmp")
-
-
 CLASHES = [
     (edit_a_line, _user_edits_the_same_line, "a"),
     (_agent_binary, _user_edits_binary, "c"),

@@ -55,11 +55,6 @@ def _chmod_and_back(tree: Path) -> None:
         (tree / "f1").chmod(mode)
 
 
-def _swapped(tree: Path) -> None:
-    for one, other in (("f1", "x"), ("f2", "f1"), ("x", "f2")):
-        (tree / one).rename(tree / other)
-
-
 def _own_git(tree: Path) -> None:
     agent = Repo(tree, init=False)
     agent.git("config", "core.fsmonitor", "/bin/evil")
