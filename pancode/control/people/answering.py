@@ -11,7 +11,7 @@ from pancode.control.query.shapes import InboxShape
 from pancode.control.query.workflows import inbox_shape
 from pancode.control.runs.dispatch import Dispatched
 from pancode.control.work import unit_of_work
-from pancode.domain.life.signals import Approved, CallDecided, Declined, ToldByPerson
+from pancode.domain.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
 from pancode.domain.people.continuing import must_be_free
 from pancode.domain.people.inbox import (
     answer_of,
@@ -66,7 +66,7 @@ def start(core: Core, run_id: str, by: str, whole: bool) -> Run:
     """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now."""
     with unit_of_work(core) as work:
         run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
-        assert run is not None  # as below
+        assert run is not None  # as in `_signal`
         if draining is not None:
             raise RefusedError(
                 f"{run_id} is not started: the fleet takes no new work: {draining.value}",
@@ -92,10 +92,7 @@ def still_waits(core: Core, run: Run) -> bool:
 
 def deny(core: Core, run_id: str, by: str) -> Run:
     """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
-    with unit_of_work(core) as work:
-        run = work.tx.get(Run, run_id)
-        assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
-        return work.signal(run, Declined(by))
+    return _signal(core, run_id, Declined(by))
 
 
 def waits_for_call(core: Core, run: Run) -> bool:
@@ -103,20 +100,21 @@ def waits_for_call(core: Core, run: Run) -> bool:
     return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
 
 
-def decide_call(core: Core, run_id: str, said: CallDecided) -> Run:
+def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
     """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
-    with unit_of_work(core) as work:
-        run = work.tx.get(Run, run_id)
-        assert run is not None  # as above
-        return work.signal(run, said)
+    return _signal(core, run_id, decision)
 
 
 def tell(core: Core, run_id: str, text: str, by: str) -> Run:
     """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
+    return _signal(core, run_id, ToldByPerson(text, by))
+
+
+def _signal(core: Core, run_id: str, signal: Signal) -> Run:
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
-        assert run is not None  # as above
-        return work.signal(run, ToldByPerson(text, by))
+        assert run is not None  # the caller has looked it up, and no run is ever deleted
+        return work.signal(run, signal)
 
 
 def _item(core: Core, run: Run) -> Action | None:

@@ -58,9 +58,9 @@ class PeopleVerbs:
         """Whether a call of its working agent waits for a person."""
         return answering.waits_for_call(self._core, run)
 
-    def decide_call(self, run: str, said: CallDecided) -> Run:
+    def decide_call(self, run: str, decision: CallDecided) -> Run:
         """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
-        return answering.decide_call(self._core, run, said)
+        return answering.decide_call(self._core, run, decision)
 
     def tell(self, run: str, text: str, by: str) -> Run:
         """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
