@@ -14,7 +14,7 @@ from pancode.errors import NotFoundError, UsageError
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
-    """The ceilings of a scope in each currency that is said; the others stay.
+    """The ceilings of a scope in each currency that is given; the others stay.
 
     The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME` or `repo:PATH`.
     What is spent already stays spent.
@@ -27,7 +27,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
             work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
         agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
         if any(amount is not None for amount in agents.values()):
-            known = work.tx.get(Setting, f"{WORK_CEILING}{scope}")
+            known = core.ceiling_set(work.tx, scope, WORK_CEILING)
             so_far = known.value if known is not None and isinstance(known.value, dict) else {}
             now = {**so_far, **{name: amount for name, amount in agents.items() if amount is not None}}
             work.tx.put(Setting(f"{WORK_CEILING}{scope}", now, core.wall_ms(), by))
@@ -38,7 +38,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
 def unset_ceiling(core: Core, scope: str, by: str) -> None:
     """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError."""
     with unit_of_work(core) as work:
-        found = [work.tx.get(Setting, f"{prefix}{scope}") for prefix in (CEILING, WORK_CEILING)]
+        found = [core.ceiling_set(work.tx, scope, prefix) for prefix in (CEILING, WORK_CEILING)]
         there = [setting for setting in found if setting is not None]
         if not there:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
@@ -63,10 +63,10 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
     return len({entry.attempt for entry in changes.booked})
 
 
-def _text(ceilings: books.Ceilings, said: books.Ceilings) -> str | None:
-    """In the currencies of `said`; None where there was none in any of them."""
-    words = [f"{ceilings.usd:f}"] if said.usd is not None and ceilings.usd is not None else []
-    words += [f"{ceilings.tokens} tokens"] if said.tokens is not None and ceilings.tokens is not None else []
-    if said.ms is not None and ceilings.ms is not None:
+def _text(ceilings: books.Ceilings, given: books.Ceilings) -> str | None:
+    """In the currencies of `given`; None where there was none in any of them."""
+    words = [f"{ceilings.usd:f}"] if given.usd is not None and ceilings.usd is not None else []
+    words += [f"{ceilings.tokens} tokens"] if given.tokens is not None and ceilings.tokens is not None else []
+    if given.ms is not None and ceilings.ms is not None:
         words.append(f"{books.minutes(ceilings.ms)} agent-minutes")
     return ", ".join(words) or None
