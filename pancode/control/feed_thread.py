@@ -16,7 +16,7 @@ class FeedThread(ABC):
     """Started once, stopped once. An error in a turn is logged, and never ends the thread."""
 
     def __init__(self, core: Core, name: str, again_s: float) -> None:
-        """`again_s`: after a turn that broke, the longest time until the next one."""
+        """`again_s`: the time from a turn that broke until the next one."""
         self._core, self._again_s = core, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._go, name=name, daemon=True)
@@ -59,5 +59,5 @@ class FeedThread(ABC):
                 wait_s = self._turn()
             except Exception:
                 log.exception("%s: a turn broke", self._thread.name)
-                wait_s = self._again_s
+                wait_s = self._rest()
             self._woken.wait(wait_s)

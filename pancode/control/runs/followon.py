@@ -57,14 +57,10 @@ class FollowOn(FeedThread):
 
     def _round(self) -> bool:
         """Whether all is done that was to be done by now."""
-        try:
-            due, later = self._split(self._mine())
-            left = [action for action in due if not self._done(action)]
-            if due:
-                later = self._split(self._mine())[1]
-        except Exception:
-            log.exception("what is to follow could not be looked up, or be given up")
-            return False
+        due, later = self._split(self._mine())
+        left = [action for action in due if not self._done(action)]
+        if due:
+            later = self._split(self._mine())[1]
         now = self._core.wall_ms()
         self._next_s = min((max(0, action.at_ms - now) / 1000 for action in later), default=None)
         return not left

@@ -35,12 +35,7 @@ class Tracing(FeedThread):
         self._read: int | None = None
 
     def _turn(self) -> float | None:
-        try:
-            done = self.round()
-        except Exception:
-            log.exception("traces could not be sent")
-            done = False
-        return None if done else self._rest()
+        return None if self.round() else self._rest()
 
     def round(self) -> bool:
         """Whether all that has ended is sent."""
