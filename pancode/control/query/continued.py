@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.control.continuations import before as before
-from pancode.control.continuations import runs_of
+from pancode.control.continuations import before, runs_of
 from pancode.control.core import Core
 from pancode.domain.landing.results import results_of
 from pancode.domain.records import Run, Workflow, WorkflowStep

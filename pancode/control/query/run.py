@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import usage_of_run
+from pancode.control.continuations import before
 from pancode.control.core import Core
-from pancode.control.query.continued import before
 from pancode.control.query.shapes import (
     Json,
     LandingShape,

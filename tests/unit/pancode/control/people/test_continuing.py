@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control.continuations import before
 from pancode.control.people.answering import deny
-from pancode.control.query.continued import before, change_begins
+from pancode.control.query.continued import change_begins
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Landed
 from pancode.domain.records import Audit, Decision, Run
