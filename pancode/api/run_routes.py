@@ -119,7 +119,7 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     body: RetryBody = call.body
     runs, around = context.plane.runs, context.coordinator.around({})
-    return runs.queued(runs.retry(around, _meant(context, call), body.by, body.resume))
+    return runs.queued(runs.retry(around, _meant(context, call), body.by, body.resume, body.alone))
 
 
 def _diff(context: ApiContext, call: ApiCall) -> Any:

@@ -1,4 +1,4 @@
-"""Puts the run that answers a step's question into the step's place; a resumed step asks again."""
+"""Puts the answer to a step's question, and a step's retry, into its place; a resumed step asks again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pancode.control.work import Work
 from pancode.domain.life.signals import AskedAgain, GivenUp
 from pancode.domain.records import Run, WaitReason, Workflow, WorkflowStep
 from pancode.domain.values import replace
-from pancode.domain.workflow import questions
+from pancode.domain.workflow import questions, retrying
 from pancode.ports import Transaction
 
 
@@ -20,18 +20,36 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
     return next((step for step in mine if questions.goes_on_in(workflow, step, old)), None)
 
 
-def placed(run: Run, old: Run) -> Run:
-    """The new run as one of the workflow: held back until there is a place for it."""
-    run = replace(run, workflow=old.workflow, step=old.step, waits=WaitReason.WORKFLOW, reason=rows.HELD)
-    origin = old.terms.get("origin") or old.workspace.get("snapshot")
+def must_take(tx: Transaction, old: Run) -> WorkflowStep:
+    """The step whose place the retry of this run takes. UsageError where it cannot."""
+    workflow = tx.get(Workflow, str(old.workflow))
+    assert workflow is not None  # a workflow is never deleted
+    steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+    step = steps[str(old.step)]
+    retrying.must_take(workflow, steps, old, asks_again(tx, step))
+    return step
+
+
+def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
+    """The new run, after `before`, as one of the workflow: held back until there is a place for it."""
+    run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
+    origin = None if before is None else before.terms.get("origin")
+    if origin is None and before is not None and not run.terms.get("in_step"):
+        origin = before.workspace.get("snapshot")
     return run if origin is None else replace(run, terms={**run.terms, "origin": str(origin)})
 
 
 def taken(work: Work, step: WorkflowStep, run: Run) -> None:
-    """The step goes on with this run, and its workflow is looked at."""
-    rows.put_steps(work, questions.went_on(step, run.id))
+    """The step goes on with this run, and its workflow is looked at; a retry opens it again."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted
+    if run.terms.get("in_step"):
+        steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
+        rows.put_steps(work, *retrying.retaken(steps, step.name, run.id))
+        work.tx.put(retrying.reopened(workflow))
+        work.audit("fleet", "info", "workflow resumed", workflow=workflow.id, by=run.created_by)
+    else:
+        rows.put_steps(work, questions.went_on(step, run.id))
     rows.ask_to_advance(work, workflow)
 
 

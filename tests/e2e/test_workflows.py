@@ -88,7 +88,7 @@ def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner) -> None
     mark = "/tmp/pancode-e2e-resumed"
     steps = [
         {"name": "first", "task": "echo one >> list.txt"},
-        {"name": "second", "task": f"test -e {mark} && echo two >> list.txt"},
+        {"name": "second", "task": f"if mkdir {mark}; then exit 3; fi; echo two >> list.txt"},
         {"name": "third", "task": "echo three >> list.txt"},
     ]
     written(top, "stops", {"defaults": {"runtime": "shell", "node": "node1"}, "steps": steps})
@@ -97,6 +97,16 @@ def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner) -> None
     failed = fleet.ask("workflow", "show", "last")
     assert [step["state"] for step in failed["steps"]] == ["done", "failed", "skipped"]
     assert "third" in said.out and "skipped" in said.out
+    again = fleet.run("runs", "retry", failed["steps"][1]["run"], cwd=top, timeout_s=120).ok()
+    assert f"{failed['workflow']} goes on with" in again.err
+    shown = fleet.run("workflow", "show", "-f", failed["workflow"], "--json", timeout_s=120).ok().json()
+    assert [(step["state"], len(step["runs"])) for step in shown["steps"]] == [
+        ("done", 1),
+        ("done", 2),
+        ("done", 1),
+    ]
+    fleet.run("runs", "land", shown["results"][-1], cwd=top).ok()
+    assert (top / "list.txt").read_text() == "one\ntwo\nthree\n"
 
 
 def test_a_race_has_one_winner_and_stops_the_other(fleet: Owner) -> None:

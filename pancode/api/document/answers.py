@@ -56,6 +56,8 @@ class RunsAnswer(TypedDict):
 
 class QueuedAnswer(Queued):
     warnings: list[str]
+    workflow: NotRequired[str]
+    """The workflow that goes on with it: the run takes the place of one of its runs."""
     answer: NotRequired[str]
     """The words with which a question was answered."""
 

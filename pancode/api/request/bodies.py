@@ -163,9 +163,10 @@ class VerifyBody(ActBody):
 
 
 class RetryBody(ReasonBody):
-    """`resume`: with the session of the run, on its node."""
+    """`resume`: with the session of the run, on its node. `alone`: outside of the run's workflow."""
 
     resume: bool = False
+    alone: bool = False
 
 
 class AnswerBody(ActBody):

@@ -20,6 +20,9 @@ def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int
         face.note(f"warning: {safe(warning)}")
     if "answer" in answer:
         face.note(f"answered: {safe(answer['answer'])}")
+    if "workflow" in answer:
+        flow = answer["workflow"]
+        face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
         return ExitCode.DONE

@@ -230,11 +230,15 @@ def retry(
     run: Run,
     *,
     resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
+    alone: Annotated[bool, option("Outside of the workflow that the run was a step of.", "--alone")] = False,
     detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """The same work as a new run; a lost one is given up for good."""
-    body = {"by": who(), "resume": resume}
+    """The same work as a new run; a lost one is given up for good.
+
+    The retry of a step's run takes its place in the workflow, which has ended, and goes on from there.
+    """
+    body = {"by": who(), "resume": resume, "alone": alone}
     return follow_new(face, path_of("runs", run, "retry"), body, detach)
 
 

@@ -130,7 +130,7 @@ class StepGraph:
 
     def _check_templates(self, step: PlacedStep) -> None:
         key = f"{step.key}.task"
-        for word in misspelt(step.entry.task):
+        for word in misspelt(step.entry.task, self._steps):
             self._problems.add(key, f"step {step.name}: {word} names nothing", fix=f"write {FORMS}")
         for place in outputs(step.entry.task):
             self._check_output(step, place, key)

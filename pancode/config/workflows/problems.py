@@ -32,6 +32,8 @@ class FileProblems:
         return value
 
     def at(self, key: str) -> str:
-        """`file:line` of the key, or of the nearest one above it."""
-        place = self._document.at(key)
+        """`file:line` of the key, however its last word is joined, or of the nearest one above it."""
+        above, dot, word = key.rpartition(".")
+        joined = f"{above}{dot}{word.replace('-', '_')}"
+        place = self._document.at(joined if joined in self._document.lines else key)
         return place if place != self._document.place else f"{place}:1"

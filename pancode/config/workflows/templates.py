@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pancode.domain.names import nearest
 from pancode.domain.workflow.template import INPUT, TemplatePlace, places
 
 FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
-_BRACES = re.compile(r"(?<!\$)\{\{\s*(\w+)[^{}]*\}\}")
+_BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
 
 
-def misspelt(text: str) -> Iterator[str]:
+def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
     """An attempt at a step's output that names none. Other braces are text: a task may be about them."""
     for found in _BRACES.finditer(text):
-        if nearest(found[1], ["steps"]) and not any(place.step for place in places(found[0])):
+        short = found[1] in steps and found[2] is not None
+        if (short or nearest(found[1], ["steps"])) and not any(place.step for place in places(found[0])):
             yield found[0]
 
 

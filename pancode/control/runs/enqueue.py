@@ -24,14 +24,16 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
 def admit(work: Work, run: Run) -> Run:
     """The same inside a transaction, which a refusal rolls back: then nothing was given up either.
 
-    What goes on from the question of a workflow's step is that step's next run.
+    What goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
-    before = run.terms.get("continues")
-    old = work.tx.get(Run, before) if before is not None else None
-    step = rejoining.place_of(work.tx, old) if old is not None else None
-    run = rejoining.placed(run, old) if step is not None and old is not None else run
+    tx, before = work.tx, run.terms.get("continues")
+    old = tx.get(Run, before) if before is not None else None
+    replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
+    step = rejoining.place_of(tx, old) if old is not None else None
+    if replaced is not None and run.terms.get("in_step"):
+        step = rejoining.must_take(tx, replaced)
+    run = rejoining.placed(run, step, old or replaced) if step is not None else run
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
-    replaced = work.tx.get(Run, run.retry_of) if run.retry_of is not None else None
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.git.gitsafe import shown
+from pancode.control import rejoining
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.runs.dispatch import Dispatched, dispatch
@@ -19,13 +20,17 @@ from pancode.domain.placement import is_walled
 from pancode.domain.records import Run, RunState
 from pancode.domain.runtimes import RUNTIMES
 from pancode.domain.track.verified import VERIFY_ON
+from pancode.domain.workflow.retrying import begins_at
 from pancode.errors import UsageError, WorkspaceError
 
 
-def dispatch_again(core: Core, around: Surroundings, old: Run, by: str, resume: bool = False) -> Dispatched:
+def dispatch_again(
+    core: Core, around: Surroundings, old: Run, by: str, resume: bool = False, alone: bool = False
+) -> Dispatched:
     """A new run; a lost one is given up for good. UsageError while the old one has not ended.
 
-    `resume`: it goes on with the old one's session, on its node; UsageError where there can be none.
+    The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
+    it stays outside. `resume`: it goes on with the session, on its node; UsageError where there is none.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -33,6 +38,10 @@ def dispatch_again(core: Core, around: Surroundings, old: Run, by: str, resume: 
         )
     _must_be_no_settling(old)
     request = request_of(old, by)
+    if old.workflow is not None and not alone:
+        with core.ports.ledger.transaction() as tx:
+            rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
+        request = replace(request, in_step=True, begins=begins_at(old))
     request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)

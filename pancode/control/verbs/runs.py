@@ -37,9 +37,12 @@ class RunVerbs:
         """Judge a request by the ten gates, take the snapshot and queue the run. RefusedError."""
         return dispatch(self._core, around, request, parent)
 
-    def retry(self, around: Surroundings, old: Run, by: str, resume: bool) -> Dispatched:
-        """Dispatch the request of an ended run once more; `resume`: in its session. UsageError."""
-        return dispatch_again(self._core, around, old, by, resume)
+    def retry(self, around: Surroundings, old: Run, by: str, resume: bool, alone: bool = False) -> Dispatched:
+        """Dispatch the request of an ended run once more; `resume`: in its session. UsageError.
+
+        The retry of a step's run takes the step, unless it is to be `alone`.
+        """
+        return dispatch_again(self._core, around, old, by, resume, alone)
 
     def verify_elsewhere(self, ended: Run, on: str, by: str, again: bool = False) -> RunShape:
         """Have another node run the gates on a result; `again`: though it is disputed. RefusedError."""
@@ -104,8 +107,9 @@ class RunVerbs:
         listing.drop(self._core, run_id, by)
 
     def queued(self, done: Dispatched) -> Json:
-        """The answer to a dispatch: the new run, and warnings."""
-        return {**run.queued(done.run, done.chosen), "warnings": list(done.warnings)}
+        """The answer to a dispatch: the new run, its workflow, and warnings."""
+        within = {} if done.run.workflow is None else {"workflow": done.run.workflow}
+        return {**run.queued(done.run, done.chosen), **within, "warnings": list(done.warnings)}
 
     def report(self, judged: JudgedDispatch) -> Json:
         """The answer to a dry run: the ten gates, and the run that would be queued."""

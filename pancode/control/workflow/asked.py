@@ -17,7 +17,8 @@ from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, W
 from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import plan_of
-from pancode.domain.workflow.rounds import fresh, loop, ran_out
+from pancode.domain.workflow.retrying import reopened
+from pancode.domain.workflow.rounds import loop, once_more, ran_out
 from pancode.errors import UsageError
 
 
@@ -55,9 +56,7 @@ def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fal
         for name in _to_begin(steps):
             anew = _is_begun_anew(steps, name)
             rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes), anew))
-        again = replace(
-            workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
-        )
+        again = reopened(workflow)
         work.tx.put(again)
         rows.ask_to_advance(work, again)
         work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
@@ -96,17 +95,12 @@ def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
 
 
 def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Its lost run is taken where that has been heard of, its question asked again; else it has a new run.
-
-    It goes on in its round, and the verdict that has begun this round stands; `anew`: in the first round.
-    """
+    """Its lost run is taken where that has been heard of, its question asked again; else it has a new run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
     if rejoining.asks_again(work.tx, step) is not None:
         return rejoining.asked_again(work, step)
-    if anew:
-        return replace(fresh(step, 1), outputs={})
-    return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})
+    return once_more(step, anew)
 
 
 def caller_of(core: Core, text: str) -> dict[str, object]:

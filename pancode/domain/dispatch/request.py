@@ -97,6 +97,8 @@ class DispatchRequest:
     verify_retries: int | None = None
     """The number of new attempts after a failed gate."""
     retry_of: str | None = None
+    in_step: bool = False
+    """It takes the step of the run that it retries."""
     verify_on: str | None = None
     """Another node runs the gates on the result: its name, or `other`; None: as the settings say."""
     parent: str | None = None

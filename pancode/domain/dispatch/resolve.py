@@ -170,6 +170,7 @@ class Resolution:
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             resume=dict(asked.resume),
             continues=asked.continues or "",
+            in_step=asked.in_step,
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
             begins=asked.begins.run if asked.begins is not None else "",

@@ -64,6 +64,8 @@ class RunTerms(TypedDict, total=False):
     """`after` which attempt it has moved to another provider, and its `runtime` and `asked_model` before."""
     judges: str
     """The run whose merged tree its gates judge."""
+    in_step: bool
+    """It retries the run of a workflow's step, and takes that step."""
     continues: str
     """The run that it goes on from."""
     begins: str

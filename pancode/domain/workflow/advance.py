@@ -161,7 +161,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
         state, why = WorkflowStepState.STOPPED, workflow.stop_asked
     elif workflow.winner is not None:
         state, why = WorkflowStepState.STOPPED, f"{workflow.winner} has won the race"
-    elif bad and (workflow.fail_fast or _in_order(workflow)):
+    elif bad and (workflow.fail_fast or is_in_order(workflow)):
         state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
@@ -229,10 +229,11 @@ def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
     """Nothing more begins: a race is won, or a step has failed and that ends the rest."""
     bad = bool(_bad(steps))
-    return workflow.winner is not None or (bad and (workflow.fail_fast or _in_order(workflow)))
+    return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
 
 
-def _in_order(workflow: Workflow) -> bool:
+def is_in_order(workflow: Workflow) -> bool:
+    """Whether its steps build on each other, so that one that fails ends the rest."""
     return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
 
 

@@ -47,6 +47,13 @@ def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
     )
 
 
+def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
+    """It begins again in its round, whose verdict of before stands; `anew`: in the first round."""
+    if anew:
+        return replace(fresh(step, 1), outputs={})
+    return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})
+
+
 def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
     """The steps that a round of this one has: from where it begins again up to itself."""
     first, every = last.back_to or last.name, tuple(steps.values())

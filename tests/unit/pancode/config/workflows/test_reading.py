@@ -226,6 +226,11 @@ WRONG = [
         "{{ steps.NAME.answer }}",
     ),
     (
+        "steps:\n  - a\n  - 'do {{ step-1.answer }} as {{ user.answer }} says'",
+        "3: step step-2: {{ step-1.answer }} names nothing",
+        "{{ steps.NAME.answer }}",
+    ),
+    (
         "steps:\n  - a\n  - '{{ steps.stp-1.answer }}'",
         "3: step step-2: {{ steps.stp-1.answer }} names",
         "step-1?",
@@ -249,6 +254,7 @@ WRONG = [
         "10: step check goes back to 'bild'",
         "did you mean build?",
     ),
+    (LOOP.replace("back-to: build", "back_to: bild"), "10: step check goes back to 'bild'", "mean build?"),
     (LOOP.replace("needs: build", "needs: []"), "10: step check cannot go back to build", "needs: [build]"),
     (
         "steps:\n  - a\n  - {runtime: shell, task: 'echo {{ steps.step-1.answer }}'}",
