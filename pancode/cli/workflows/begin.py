@@ -13,6 +13,8 @@ from pancode.cli.workflows.words import headline
 from pancode.errors import ExitCode, UsageError
 
 STAGGER_MS = 150
+MOST_NAMED = 5
+"""So many steps are named with a warning of theirs."""
 
 
 def begin(face: Face, body: dict[str, Any], given: dict[str, Any], *, land_last: bool = False) -> int:
@@ -55,12 +57,13 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def planned(answer: dict[str, Any]) -> str:
-    """A dry run of all steps; the gates of those that would be refused."""
+    """A dry run of all steps: which gates they pass, each warning, and all gates of those to be refused."""
     rows = [
         (
             step["name"],
             ", ".join(step["needs"]),
             "would be queued" if step["admitted"] else "refused",
+            _gates(step["gates"]),
             step["agent"],
             step["runtime"],
             step["model"],
@@ -69,7 +72,38 @@ def planned(answer: dict[str, Any]) -> str:
         )
         for step in answer["steps"]
     ]
-    head = ("STEP", "NEEDS", "VERDICT", "AGENT", "RUNTIME", "MODEL", "ESTIMATE", "LATER")
+    head = ("STEP", "NEEDS", "VERDICT", "GATES", "AGENT", "RUNTIME", "MODEL", "ESTIMATE", "LATER")
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{safe(step['name'])}: {plan({'snapshot': None, **step})}" for step in refused)
-    return table(head, rows, toned=("VERDICT",)) + f"estimate of all: {usd(answer['estimate_usd'])}\n" + gates
+    estimate = f"estimate of all: {usd(answer['estimate_usd'])}\n"
+    estimate += (
+        f"{'refused' if not answer['admitted'] else 'warning'}: {answer['reason']}\n"
+        if answer["reason"]
+        else ""
+    )
+    return (
+        table(head, rows, toned=("VERDICT",), spare=("LATER",)) + estimate + _warned(answer["steps"]) + gates
+    )
+
+
+def _gates(gates: list[dict[str, Any]]) -> str:
+    """`10 passed`, `9 passed, 1 warning`."""
+    states = ["warning" if gate["warning"] else "passed" if gate["passed"] else "refused" for gate in gates]
+    return ", ".join(
+        f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
+    )
+
+
+def _warned(steps: list[dict[str, Any]]) -> str:
+    """The warnings of gates, each once, with the steps that it is about."""
+    about: dict[str, list[str]] = {}
+    for step in steps:
+        for gate in step["gates"]:
+            if gate["warning"] and step["admitted"]:
+                about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
+    return "".join(f"warning of {safe(_listed(names))}: {safe(words)}\n" for words, names in about.items())
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"

@@ -28,15 +28,24 @@ class WorkflowVerbs:
 
     def dry_run(self, around: Surroundings, plan: WorkflowPlan) -> Json:
         """The reports of all steps; those that need others are judged again when they begin."""
-        steps, total = [], Decimal(0)
+        steps, total, first = [], Decimal(0), Decimal(0)
         for step, judged in plan_dry(self._core, around, plan):
             row: Json = {"name": step.name, "needs": list(step.needs), **report(judged)}
             if step.needs:
                 row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
             steps.append(row)
             total += judged.resolution.due.usd
-        admitted = all(step["admitted"] for step in steps)
-        return {"dry_run": True, "admitted": admitted, "steps": steps, "estimate_usd": f"{total:f}"}
+            first += Decimal(0) if step.needs else judged.resolution.due.usd
+        short = plan.budget is not None and first > plan.budget
+        why = (
+            f"what begins at once needs ${first:f}, and the budget of all is ${plan.budget:f}"
+            if short
+            else ""
+        )
+        enough = any if plan.partial else all
+        admitted = enough(step["admitted"] for step in steps) and (plan.partial or not short)
+        answer = {"dry_run": True, "admitted": admitted, "reason": why, "steps": steps}
+        return {**answer, "estimate_usd": f"{total:f}"}
 
     def stop(self, text: str, reason: str, by: str) -> WorkflowShape:
         """Stop its runs and begin nothing more."""

@@ -81,6 +81,10 @@ def test_more_than_the_budget_begins_nothing(flows: Flows) -> None:
     told = flows.world.problem("POST", "/v1/workflows", {"kind": "batch", "steps": steps, "budget": "0.7"})
     assert (told["code"], told["details"]["step"]) == ("budget", "b")
     assert not flows.coordinator.rows(Run) and not flows.coordinator.rows(Workflow)
+    dry = {"kind": "batch", "steps": steps, "budget": "0.7", "dry_run": True}
+    planned = flows.world.http.post("/v1/workflows", dry).json()
+    assert not planned["admitted"] and planned["reason"].startswith("what begins at once needs $1")
+    assert flows.world.http.post("/v1/workflows", {**dry, "partial": True}).json()["admitted"]
 
 
 def test_partial_leaves_out_what_is_refused(flows: Flows) -> None:
