@@ -167,7 +167,7 @@ def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS = (
-    Bug("the binder does not count slots", "calm", _to(bind, "_free", lambda view, taken: 5)),
+    Bug("the binder does not count slots", "calm", _to(bind, "free_slots", lambda view, taken: 5)),
     Bug(
         "an offer is freed before its start-by", "races", _to(journals, "start_by_of", lambda fence: _Past())
     ),

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
 from functools import partial
 
 from node_agent.wire.order import Order
 from pancode.control import passed_over
-from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
+from pancode.control.core import Core, open_fences
+from pancode.control.runs.standing import free_slots, standing_of
 from pancode.control.work import Work, unit_of_work
-from pancode.domain import books
 from pancode.domain.life.case import RunCase
 from pancode.domain.life.decide import decide
-from pancode.domain.life.moves import holds_slot
 from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
 from pancode.domain.model_server import served
-from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.orders import fence_of, identity_of, may_push, order_for, with_board
-from pancode.domain.placement import Placed, Standing, choose, in_order, pool_of
+from pancode.domain.placement import Placed, choose, in_order, pool_of
 from pancode.domain.records import (
     Attempt,
-    Balance,
     Fence,
     FenceState,
     Node,
     Run,
     RunState,
-    Setting,
     WaitReason,
     Workflow,
 )
-from pancode.domain.track.choosing import WorkerKind, of_nodes, worker_kind
-from pancode.domain.track.track_records import TrackRecord
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
 from pancode.ports import Offer, Ticket, Transaction
 
 MANY, MANY_TICKETS = 16, 4
-_OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 SHOW_MS = 500
 """With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
 
@@ -53,9 +44,8 @@ def bind_in(work: Work) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
     views, fences = core.views(tx), open_fences(tx)
-    free = {
-        v.node.name: _free(v, fences, core.live.contacts.freed.get(v.node.tag or "", set())) for v in views
-    }
+    freed = core.live.contacts.freed
+    free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", set())) for v in views}
     if _is_explained(core, core.live.binding.waiting) and not any(slots > 0 for slots in free.values()):
         return 0
     waiting = [run for run in _waiting(work, fences) if _granted(work, run)]
@@ -63,7 +53,7 @@ def bind_in(work: Work) -> int:
     if not waiting:
         return 0
     placed, whole = 0, _is_whole(work, len(waiting))
-    standing = _standing(core, tx, waiting, (views, free))
+    standing = standing_of(core, tx, waiting, (views, free))
     if not whole and not standing.has_room:
         return 0
     probes: set[str] = set()
@@ -160,64 +150,6 @@ def _granted(work: Work, run: Run) -> bool:
         return True
     due = work.signal(run, Due(work.core.purses(work.tx, run)))
     return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
-
-
-def _standing(
-    core: Core, tx: Transaction, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]]
-) -> Standing:
-    """`at`: the nodes, and the free slots of each."""
-    views, free = at
-    paused = tx.get(Setting, "paused")
-    settings = tx.find(Setting)
-    queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
-    return Standing(
-        nodes=tuple(views),
-        free=free,
-        paused=str(paused.value) if paused else None,
-        paused_queues=queues,
-        resting=passed_over.resting(core),
-        shunned=passed_over.kept_from(core, tx, waiting, views),
-        due=_due(tx, waiting),
-        records=_records(core, waiting) if len(views) > 1 else {},
-        room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
-    )
-
-
-def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
-    """As far as they were read: binding reads nothing for them."""
-    known = core.live.recent
-    sums = known.sums if known is not None else {}
-    return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
-
-
-def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
-    """The books of each node that has ceilings of its own, and those."""
-    room = {}
-    for name in (view.node.name for view in views):
-        scope = books.node_scope(name)
-        ceilings = core.ceilings(tx, scope)
-        if ceilings != books.NO_CEILING:
-            room[name] = tx.get(Balance, scope) or Balance(scope), ceilings
-    return room
-
-
-def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
-    """The hold of later attempts, which may be less than the estimate."""
-    later = [(run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if run.attempt > 1]
-    return {run: attempt.held_usd for run, attempt in later if attempt is not None}
-
-
-def _free(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
-    """Slots of the node less the fences that may occupy one, by our count and by the node's own.
-
-    A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
-    """
-    if view.last is None:
-        return 0
-    ask = view.last.heartbeat.ask
-    ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
-    theirs = {str(i) for i in ask.open} - freed
-    return min(ask.slots, view.node.slots) - len(ours | theirs)
 
 
 def _bound(work: Work, placed: Placed) -> bool:

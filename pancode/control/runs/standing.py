@@ -1,0 +1,84 @@
+"""Puts together what placement goes by: nodes, free slots, pauses, records, and the room in the books."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from pancode.control import passed_over
+from pancode.control.core import CEILING, WORK_CEILING, Core
+from pancode.domain import books
+from pancode.domain.life.moves import holds_slot
+from pancode.domain.nodes.fleet import NodeView
+from pancode.domain.orders import identity_of
+from pancode.domain.placement import Standing
+from pancode.domain.records import (
+    Attempt,
+    Balance,
+    Fence,
+    Run,
+    Setting,
+)
+from pancode.domain.track.choosing import WorkerKind, of_nodes, worker_kind
+from pancode.domain.track.track_records import TrackRecord
+from pancode.ports import Transaction
+
+_OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
+
+
+def standing_of(
+    core: Core, tx: Transaction, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]]
+) -> Standing:
+    """`at`: the nodes, and the free slots of each."""
+    views, free = at
+    paused = tx.get(Setting, "paused")
+    settings = tx.find(Setting)
+    queues = {s.name.removeprefix("pause:"): str(s.value) for s in settings if s.name.startswith("pause:")}
+    return Standing(
+        nodes=tuple(views),
+        free=free,
+        paused=str(paused.value) if paused else None,
+        paused_queues=queues,
+        resting=passed_over.resting(core),
+        shunned=passed_over.kept_from(core, tx, waiting, views),
+        due=_due(tx, waiting),
+        records=_records(core, waiting) if len(views) > 1 else {},
+        room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
+    )
+
+
+def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
+    """As far as they were read: binding reads nothing for them."""
+    known = core.live.recent
+    sums = known.sums if known is not None else {}
+    return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
+
+
+def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
+    """The books of each node that has ceilings of its own, and those."""
+    room = {}
+    for name in (view.node.name for view in views):
+        scope = books.node_scope(name)
+        ceilings = core.ceilings(tx, scope)
+        if ceilings != books.NO_CEILING:
+            room[name] = tx.get(Balance, scope) or Balance(scope), ceilings
+    return room
+
+
+def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
+    """The hold of later attempts, which may be less than the estimate."""
+    later = [(run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if run.attempt > 1]
+    return {run: attempt.held_usd for run, attempt in later if attempt is not None}
+
+
+def free_slots(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
+    """Slots of the node less the fences that may occupy one, by our count and by the node's own.
+
+    A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
+    """
+    if view.last is None:
+        return 0
+    ask = view.last.heartbeat.ask
+    ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
+    theirs = {str(i) for i in ask.open} - freed
+    return min(ask.slots, view.node.slots) - len(ours | theirs)
