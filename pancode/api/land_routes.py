@@ -75,12 +75,12 @@ def _landings(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _green(context: ApiContext, call: ApiCall) -> Any:
-    return {"runs": context.plane.runs.green(_project(context, call))}
+    return {"runs": context.plane.people.green(_project(context, call))}
 
 
 def _review(context: ApiContext, call: ApiCall) -> Any:
     project = _project(context, call) if "folder" in call.query else None
-    return {"runs": context.plane.runs.to_review(project)}
+    return {"runs": context.plane.people.to_review(project)}
 
 
 def _project(context: ApiContext, call: ApiCall) -> str:
@@ -95,7 +95,7 @@ def _project(context: ApiContext, call: ApiCall) -> str:
 def _drop(context: ApiContext, call: ApiCall) -> Any:
     run = _meant(context, call)
     context.coordinator.code.call_off(run)  # the one that is being written just now
-    context.plane.runs.drop(run.id, call.body.by)
+    context.plane.people.drop(run.id, call.body.by)
     return context.plane.runs.brief(run.id)
 
 

@@ -1,4 +1,4 @@
-"""Verbs that let a person steer runs: continue one, answer, approve, deny."""
+"""Verbs that let a person steer runs: continue one, answer, approve, deny, look through, drop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.landing import listing
 from pancode.control.people import answering
 from pancode.control.people.continuing import continue_run
-from pancode.control.query.shapes import InboxShape
+from pancode.control.query.shapes import InboxShape, RunShape
 from pancode.control.runs.dispatch import Dispatched
 from pancode.domain.life.signals import CallDecided
 from pancode.domain.records import Run
@@ -65,3 +66,15 @@ class PeopleVerbs:
     def tell(self, run: str, text: str, by: str) -> Run:
         """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
         return answering.tell(self._core, run, text, by)
+
+    def green(self, project: str) -> list[RunShape]:
+        """The runs of a repository that `land --all-green` lands, oldest first."""
+        return listing.green(self._core, project)
+
+    def to_review(self, project: str | None) -> list[RunShape]:
+        """The runs of a repository whose changes nobody has decided on, oldest first; None: of every one."""
+        return listing.to_review(self._core, project)
+
+    def drop(self, run_id: str, by: str) -> None:
+        """Decide that its change is not wanted. Idempotent. WorkspaceError before its end."""
+        listing.drop(self._core, run_id, by)

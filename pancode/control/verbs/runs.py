@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Surroundings
-from pancode.control.landing import listing
 from pancode.control.landing.verifying import ask
 from pancode.control.query import run, runs
 from pancode.control.query.dry_run import report
@@ -93,18 +92,6 @@ class RunVerbs:
     def brief(self, text: str) -> RunShape:
         """A run as one row of the list."""
         return run.brief(self._core, text)
-
-    def green(self, project: str) -> list[RunShape]:
-        """The runs of a repository that `land --all-green` lands, oldest first."""
-        return listing.green(self._core, project)
-
-    def to_review(self, project: str | None) -> list[RunShape]:
-        """The runs of a repository whose changes nobody has decided on, oldest first; None: of every one."""
-        return listing.to_review(self._core, project)
-
-    def drop(self, run_id: str, by: str) -> None:
-        """Decide that its change is not wanted. Idempotent. WorkspaceError before its end."""
-        listing.drop(self._core, run_id, by)
 
     def queued(self, done: Dispatched) -> Json:
         """The answer to a dispatch: the new run, its workflow, and warnings."""

@@ -202,7 +202,7 @@ def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
 
         def cut(meant: Run, way: LandWay, wanted: object, plane: Any = plane, said: str = said) -> Any:
             asked.call_off(plane.core, meant.id, "called off before it was landed")
-            verb = plane.runs.drop if said == "dropped" else plane.people.deny
+            verb = plane.people.drop if said == "dropped" else plane.people.deny
             verb(meant.id, "bob")
             return Lander("called off")(meant)
 
