@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode, RuntimeFact
-from pancode import __version__
+from node_agent.wire.node import NodeFacts, RuntimeFact
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
 from pancode.control.query.models import endpoint_shape
@@ -16,15 +14,11 @@ from pancode.control.query.shapes import FleetShape, Json, NodeShape
 from pancode.domain.endpoints import asks
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
-from pancode.domain.nodes.fleet import NodeState, NodeView, Reaching, skew_within
-from pancode.domain.nodes.isolation import holds
+from pancode.domain.nodes.fleet import NodeState, NodeView, skew_within
 from pancode.domain.nodes.node_advice import apart
+from pancode.domain.nodes.node_problems import SILENT, is_served, problems_of, wall_lines
 from pancode.domain.records import Node, Setting
-from pancode.domain.runtimes import OUR_OWN, RUNTIMES
 from pancode.ports import Transaction
-
-SKEW_S = 30.0
-_SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 class Since:
@@ -87,15 +81,8 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
     heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
     return [
-        line for name, one in heartbeats if one is not None for line in _wall_lines(name, one.heartbeat.facts)
+        line for name, one in heartbeats if one is not None for line in wall_lines(name, one.heartbeat.facts)
     ]
-
-
-def _wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
-    problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
-    lines = apart([one.model_dump() for one in (wall, *problems)])
-    return [{"node": name, "ok": True, **one} for one in lines]
 
 
 def known_node(tx: Transaction, name: str) -> Node:
@@ -124,13 +111,14 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
         "isolation": facts.isolation.value if facts is not None else None,
-        "problems": _problems(view, core.reaching(view.node.name), skew) + _passed_over(core, view.node.name),
+        "problems": problems_of(view, core.reaching(view.node.name), skew)
+        + _passed_over(core, view.node.name),
     }
 
 
 def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
     """With the machine's own model servers that it can ask, for which nobody has to log in."""
-    served = {"endpoints": list(asks(facts, fact.name)), "served": _is_served(facts, fact)}
+    served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
     return {**apart(fact.model_dump(mode="json")), **served}
 
 
@@ -143,7 +131,7 @@ def _since(core: Core, view: NodeView, since: Since) -> str:
     noted = since.note(view, core.wall_ms())
     if view.state is NodeState.NEW:
         return at(view.node.added_ms)
-    if view.state in _SILENT and view.silent_ms is not None:
+    if view.state in SILENT and view.silent_ms is not None:
         return at(min(noted, core.wall_ms() - view.silent_ms))
     return at(noted)
 
@@ -163,63 +151,6 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
     return skew_within(measured, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
 
 
-def _problems(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:
-    beat = view.last.heartbeat if view.last is not None else None
-    found = _state_problem(view, reaching)
-    if beat is not None:
-        found += _other_version(view.node.name, beat.version)
-        found += apart([p.model_dump() for p in beat.facts.problems])
-        runtimes = [
-            r for r in beat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
-        ]
-        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
-        runtimes = [r for r in runtimes if not _is_served(beat.facts, r)]
-        found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
-    if skew is not None and abs(skew) > SKEW_S:
-        fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
-        found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
-    return found
-
-
-def _other_version(name: str, version: str) -> list[Json]:
-    """It may be the newer one: then our own process may be older than what is installed."""
-    if version == __version__:
-        return []
-    what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
-    newer = f"; where {version} is the one that you want, install it here, then: pancode fleet down"
-    fix = f"pancode fleet up {name}{newer if _release(version) > _release(__version__) else ''}"
-    return [{"what": what, "fix": fix}]
-
-
-def _release(version: str) -> list[int]:
-    """The version without its suffix; a release candidate counts as its release."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return [int(number) for number in found[0].split(".")] if found else []
-
-
-def _is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
-    """A program that is no vendor's own is logged in nowhere, and asks the model servers that there are."""
-    kind = RUNTIMES.get(fact.name)
-    if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
-        return False
-    return bool(asks(facts, fact.name))
-
-
 def _passed_over(core: Core, name: str) -> list[Json]:
     """Problems from recent refusals, which the node's own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
-
-
-def _state_problem(view: NodeView, reaching: Reaching) -> list[Json]:
-    name = view.node.name
-    if view.state is NodeState.QUARANTINED:
-        what = f"{name} is quarantined: {view.node.quarantined}"
-        return [{"what": what, "fix": f"look at what runs there, then: pancode fleet resume {name}"}]
-    if view.state in (NodeState.NEW, *_SILENT) and reaching.why:
-        return [{"what": f"{name} is {view.state}: {reaching.why}", "fix": reaching.fix}]
-    if view.state in (NodeState.NEW, *_SILENT):
-        words = "was never brought up" if view.state is NodeState.NEW else f"is {view.state}"
-        return [{"what": f"{name} {words}", "fix": f"pancode fleet up {name}"}]
-    if view.state is NodeState.NOT_CLEANED:
-        return [{"what": f"{name} is removed, not cleaned", "fix": f"pancode node rm {name}"}]
-    return []
