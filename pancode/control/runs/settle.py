@@ -11,8 +11,8 @@ from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
-from pancode.control import board
 from pancode.control.core import Core
+from pancode.control.runs import board
 from pancode.control.runs.retry_facts import with_facts
 from pancode.control.trust import evidence
 from pancode.control.work import Work

@@ -8,11 +8,11 @@ from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Surroundings
 from pancode.control.landing.verifying import ask
 from pancode.control.query import run, runs
-from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import RunDetail, RunShape
 from pancode.control.runs import snapshots
 from pancode.control.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.control.runs.enqueue import enqueue
+from pancode.control.runs.report import report
 from pancode.control.runs.retry import dispatch_again
 from pancode.control.runs.stop import stop
 from pancode.domain.dispatch.request import DispatchRequest

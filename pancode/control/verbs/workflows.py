@@ -8,8 +8,8 @@ from pancode.control import workflow_receipts
 from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Streams, Surroundings
 from pancode.control.query import workflows
-from pancode.control.query.dry_run import report
 from pancode.control.query.shapes import VerdictShape, WorkflowShape
+from pancode.control.runs.report import report
 from pancode.control.workflow import asked
 from pancode.control.workflow.begin import begin, plan_dry
 from pancode.domain.workflow.plan import WorkflowPlan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.control.query.shapes import Json
+from pancode.control.faces import Json
 from pancode.control.runs.dispatch import JudgedDispatch
 from pancode.domain.dispatch.networks import networks
 from pancode.domain.dispatch.resolve import Resolution
