@@ -12,8 +12,9 @@ from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import ListPage, ListPlace, Streams
 from pancode.control.paging import ListSearch, page
-from pancode.control.query.run import at, find_run, iso
+from pancode.control.query.run import at, iso
 from pancode.control.query.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.control.runs.finding import find_run
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.receipts.verification import (
     ReceiptVerdict,

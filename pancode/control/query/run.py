@@ -19,20 +19,17 @@ from pancode.control.query.shapes import (
     UsageShape,
     VerificationShape,
 )
-from pancode.domain.life import verifying
-from pancode.domain.life.landing import LANDED, NOTHING, REVERTED
+from pancode.control.runs.finding import find_run
+from pancode.domain.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.domain.life.stages import stage_of
-from pancode.domain.names import LAST, RUNNING, pick_run
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
 from pancode.domain.track.verified import ResultTrust, verified
-from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
-_NEAR, _SHOWN = 200, 8
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a machine that was heard a moment ago."""
 
@@ -51,44 +48,6 @@ def iso(ms: int | None) -> str | None:
 def at(ms: int) -> str:
     """As `iso`, for a time that is always known."""
     return iso(ms) or ""
-
-
-def find_run(tx: Transaction, text: str) -> Run:
-    """The run meant by an id, an unambiguous prefix, `last` or `running`.
-
-    NotFoundError with the nearest id, UsageError that lists the candidates.
-    """
-    exact = tx.get(Run, text)
-    if exact is not None:
-        return exact
-    if text == RUNNING:
-        return _running(tx)
-    if text == LAST:
-        newest_run = tx.find(Run, order="created_ms", descending=True, limit=1)
-        return newest_run[0] if newest_run else _picked(tx, text, [])
-    prefix = text if text.startswith("r-") else f"r-{text}"
-    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
-    if not ids:  # only the nearest name is still looked for
-        ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
-    return _picked(tx, text, ids)
-
-
-def _running(tx: Transaction) -> Run:
-    """The one that was started last; NotFoundError that names what there is instead."""
-    found = tx.find(Run, {"state": RunState.RUNNING})
-    if found:
-        return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
-    others = (RunState.INTERRUPTING, RunState.COLLECTING, RunState.PENDING)
-    there = [run for state in others for run in tx.find(Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
-    why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
-    fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
-    raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
-
-
-def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
-    found = tx.get(Run, pick_run(text, ids))
-    assert found is not None  # its id was read in this very transaction
-    return found
 
 
 def brief(core: Core, text: str) -> RunShape:
@@ -175,28 +134,11 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "continued_by": list(nexts(run)),
         "parent": run.parent,
         "landed": run.landed,
-        "landing": landing_of(run),
+        "landing": cast("LandingShape | None", landing_of(run)),
         "verification": cast("VerificationShape", seen.plain()) if (seen := verified(run)) else None,
         "workflow": run.workflow,
         "step": run.step,
     }
-
-
-def landing_of(run: Run) -> LandingShape | None:
-    """The result of its landing; None where none was asked for."""
-    if run.landing:
-        return cast("LandingShape", run.landing)
-    if not run.land:
-        return None
-    if run.state is not RunState.ENDED:
-        return {"status": "waiting", "why": "the run has not ended"}
-    if run.outcome is not Outcome.DONE:
-        return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
-    if verifying.is_waiting(run):
-        return {"status": "waiting", "why": "another node verifies the result first"}
-    if run.result.get("commit") is None and "begins" not in run.terms:
-        return {"status": NOTHING, "why": "the run changed no file"}
-    return {"status": "waiting", "why": "it is being landed, gates first"}
 
 
 def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:

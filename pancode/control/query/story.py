@@ -11,8 +11,9 @@ from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import ListPage, ListPlace
 from pancode.control.paging import ListSearch, page
-from pancode.control.query.run import at, find_run
+from pancode.control.query.run import at
 from pancode.control.query.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.control.runs.finding import find_run
 from pancode.domain.account.audit_chain import ANCHOR_TYPE, judge_audit
 from pancode.domain.account.audit_filter import AuditFilter
 from pancode.domain.life.changes import Domain

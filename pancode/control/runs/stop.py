@@ -5,8 +5,8 @@ from __future__ import annotations
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Stop
-from pancode.domain.records import Run
-from pancode.errors import NotFoundError
+from pancode.domain.records import Run, RunState
+from pancode.errors import NotFoundError, UsageError
 
 
 def stop(core: Core, run_id: str, reason: str) -> Run:
@@ -16,3 +16,14 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         if run is None:
             raise NotFoundError(f"no run {run_id}", fix="pancode runs")
         return work.signal(run, Stop(reason))
+
+
+def stop_waiting(core: Core, run: Run, reason: str) -> Run:
+    """Take a run out of the queue. UsageError for one that a node has."""
+    if run.state is not RunState.PENDING:
+        raise UsageError(
+            f"{run.id} does not wait, it is {run.state}",
+            fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
+            code="not_waiting",
+        )
+    return stop(core, run.id, reason)

@@ -12,12 +12,12 @@ from pancode.control.query.shapes import RunDetail, RunShape
 from pancode.control.runs import snapshots
 from pancode.control.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.control.runs.enqueue import enqueue
+from pancode.control.runs.finding import find_run
 from pancode.control.runs.report import report
 from pancode.control.runs.retry import dispatch_again
-from pancode.control.runs.stop import stop
+from pancode.control.runs.stop import stop, stop_waiting
 from pancode.domain.dispatch.request import DispatchRequest
-from pancode.domain.records import Run, RunState
-from pancode.errors import UsageError
+from pancode.domain.records import Run
 
 
 class RunVerbs:
@@ -63,21 +63,15 @@ class RunVerbs:
 
     def stop_waiting(self, text: str, reason: str) -> Run:
         """Take a run out of the queue. UsageError for one that a node has: `stop` ends it there."""
-        found = self.find(text)
-        if found.state is not RunState.PENDING:
-            raise UsageError(
-                f"{found.id} does not wait, it is {found.state}",
-                fix=f"pancode runs {'show' if found.state is RunState.ENDED else 'stop'} {found.id}",
-                code="not_waiting",
-            )
-        return self.stop(found.id, reason)
+        with self._core.lock:
+            return stop_waiting(self._core, self.find(text), reason)
 
     # -- asking ------------------------------------------------------------------------------------
 
     def find(self, text: str) -> Run:
         """The run that this text names."""
         with self._core.ports.ledger.transaction() as tx:
-            return run.find_run(tx, text)
+            return find_run(tx, text)
 
     def newest(
         self, limit: int, filters: Mapping[str, str], after: ListPlace | None = None

@@ -179,3 +179,20 @@ def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
 def _why(report: Mapping[str, Any]) -> str:
     status = report["status"]
     return str(report.get("why", "your tree has it already" if status == NOTHING else ""))
+
+
+def landing_of(run: Run) -> Mapping[str, Any] | None:
+    """The result of its landing; None where none was asked for."""
+    if run.landing:
+        return run.landing
+    if not run.land:
+        return None
+    if run.state is not RunState.ENDED:
+        return {"status": "waiting", "why": "the run has not ended"}
+    if run.outcome is not Outcome.DONE:
+        return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
+    if verifying.is_waiting(run):
+        return {"status": "waiting", "why": "another node verifies the result first"}
+    if run.result.get("commit") is None and "begins" not in run.terms:
+        return {"status": NOTHING, "why": "the run changed no file"}
+    return {"status": "waiting", "why": "it is being landed, gates first"}

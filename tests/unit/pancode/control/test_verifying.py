@@ -12,6 +12,7 @@ from node_agent.wire.receipt import GateResult
 from pancode.control.landing.listing import green
 from pancode.control.landing.verifying import Verifications, ask
 from pancode.control.query import run as query
+from pancode.domain.life.landing import landing_of
 from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.domain.track.verified import ResultTrust, trusted_on, verified
 from pancode.domain.values import replace
@@ -114,7 +115,7 @@ def test_another_node_agrees() -> None:
 
 def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
     pair = Pair(land=True)
-    assert query.landing_of(pair.run) == {
+    assert landing_of(pair.run) == {
         "status": "waiting",
         "why": "another node verifies the result first",
     }
