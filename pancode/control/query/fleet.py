@@ -14,9 +14,9 @@ from pancode.control.query.shapes import FleetShape, Json, NodeShape
 from pancode.domain.endpoints import asks
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
+from pancode.domain.node_problems import SILENT, is_served, problems_of, wall_lines
 from pancode.domain.nodes.fleet import NodeState, NodeView, skew_within
 from pancode.domain.nodes.node_advice import apart
-from pancode.domain.nodes.node_problems import SILENT, is_served, problems_of, wall_lines
 from pancode.domain.records import Node, Setting
 from pancode.ports import Transaction
 
