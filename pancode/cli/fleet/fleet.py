@@ -207,18 +207,17 @@ def down(
 
 def _nobody_there(face: Face, home: Place, whole: bool) -> int:
     """A coordinator that was killed may have left its Valkey; on another machine nothing is done."""
-    if not isinstance(home, Path):
-        answer = {"results": [], "stopped": False, "left_behind": None}
-        face.show(answer, lambda: f"no coordinator runs on {home}\n")
-        return ExitCode.DONE
-    from pancode.offline.server.leftovers import end_left
+    pid: int | None = None
+    where = f"on {home}"
+    if isinstance(home, Path):
+        from pancode.offline.server.leftovers import end_left
 
-    pid = end_left(home)
-    if whole and home.is_dir():
-        mark(home, who())
+        pid, where = end_left(home), "here"
+        if whole and home.is_dir():
+            mark(home, who())
     words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
     answer = {"results": [], "stopped": False, "left_behind": pid}
-    face.show(answer, lambda: f"no coordinator runs here{words}\n")
+    face.show(answer, lambda: f"no coordinator runs {where}{words}\n")
     return ExitCode.DONE
 
 
