@@ -106,7 +106,7 @@ def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: 
 
 def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> None:
     """At the place of the first run, so that the program finds it, with its turns before the new one."""
-    fleet, top = logged_in, project(logged_in, "resumed")
+    fleet, top = logged_in, project(logged_in, "resumed-session")
     words = ("--node", "node1", "--model", MODEL, "--verify", "true", "--json")
     with model_on(lab, 1, preset("text")) as log:
         first = fleet.run("dispatch", *words, "remember the word plum", cwd=top, timeout_s=180).ok().json()
