@@ -8,9 +8,8 @@ from typing import Any
 
 from node_agent.attempt.calls import signed_answer
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
-from node_agent.attempt.procedure.case import Case
 from node_agent.attempt.procedure.closing import commit
-from node_agent.attempt.procedure.context import Context, Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
 from node_agent.attempt.procedure.gating import gate
 from node_agent.attempt.procedure.setting_up import attend

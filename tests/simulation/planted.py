@@ -12,7 +12,7 @@ from node_agent.agent import control, intake
 from node_agent.attempt import accept, job
 from node_agent.attempt.plans import setup_plan
 from node_agent.attempt.procedure import delivering, setting_up, starting
-from node_agent.attempt.procedure.case import Case
+from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from node_agent.attempt.claims import MAX_NAMES, clipped
 from node_agent.attempt.markdata import ChangeKind, CommittedData
 from node_agent.attempt.ports import AttemptResult, StepFailed
-from node_agent.attempt.procedure.case import Case
-from node_agent.attempt.procedure.context import Turn
+from node_agent.attempt.procedure.context import Case, Turn
 from node_agent.attempt.procedure.rules import judged_by_rules
 from node_agent.attempt.procedure.working import CUT_OFF
 from node_agent.attempt.verdict import (

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
-from node_agent.attempt.gateways import Gateways
-from node_agent.attempt.ports import DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
+from node_agent.attempt.gateways import GatewayAccess, Gateways
+from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
+from node_agent.attempt.ports import CommitStamp, DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
+from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.sessions import CallsPort, NoCalls, Sessions
 from node_agent.attempt.uplink import Uplink
+from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
+from node_agent.attempt.watch import OutputWatch
+from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished
 from node_agent.tempo import Tempo
+from node_agent.vault.redact import redacted
 from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.event import EventBody, Marked
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.marks import Mark
 from node_agent.wire.signing import SigningKey
 
 
@@ -64,3 +75,155 @@ class Context:
     calls: CallsPort = field(default_factory=NoCalls)
     boot: str = ""
     """The id of this start of the machine."""
+
+
+class Case:
+    """One attempt of this node: its order, read once, and what is known of it in memory only."""
+
+    def __init__(self, context: Context, identity: AttemptId) -> None:
+        self.context, self.identity = context, identity
+        self.order = context.journal.order(identity)
+        self.folder = self.work = context.journal.folder(identity)
+        self.setup, self.gates = self.folder / SETUP, self.folder / GATES
+        self.watch: OutputWatch | None = None
+        self.sent_ms: int | None = None
+        """The time when the receipt was sent last, and the wait for its answer."""
+        self.backoff_ms = context.tempo.publish_first_ms
+        self.resend = False
+        """The coordinator misses bytes that the receipt names."""
+        self.stumbles = 0
+        """Faults of ours in a row."""
+
+    @property
+    def entry(self) -> JournalRecord:
+        found = self.context.journal.get(self.identity)
+        if found is None:
+            raise KeyError(str(self.identity))
+        return found
+
+    @property
+    def before_gates(self) -> tuple[Path, ...]:
+        """The phases before the gates, in order; set-up is none when there is none, or none is needed."""
+        restored = self.entry.prepared.get("restored", False)
+        return (self.setup, self.work) if self.order.setup and not restored else (self.work,)
+
+    @property
+    def has_gateway(self) -> bool:
+        """Check whether its model calls go through one of ours."""
+        return self.entry.prepared.get("gateway", False)
+
+    @property
+    def phases(self) -> tuple[Path, ...]:
+        """Every phase that may have a folder."""
+        before = (self.setup,) if self.order.setup else ()
+        return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
+
+    def record(self, phase: Path) -> ExitRecord | None:
+        """The end of a phase; None while it has not ended."""
+        seen = self.context.runner.look(phase)
+        return seen.record if isinstance(seen, Ended) else None
+
+    @property
+    def was_accepted_before(self) -> bool:
+        """Check whether another start of the node agent took it, and may have left anything half laid out."""
+        return self.entry.accepted.get("session") != self.context.session
+
+    @property
+    def was_prepared_before(self) -> bool:
+        """Check whether it was laid out in a boot of before: its files were not synced."""
+        return self.entry.prepared.get("boot", self.context.boot) != self.context.boot
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Check whether its work ended in a boot of before: what nobody synced since may be lost."""
+        seen = self.context.runner.look(self.work)
+        return isinstance(seen, Ended | Vanished) and seen.rebooted
+
+    @property
+    def limits(self) -> PhaseLimits:
+        """The limits that the attempt was given; the time is for all its phases together."""
+        return limits_of(self.order, self.context.ceiling())
+
+    def time_left(self) -> int:
+        """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
+        records = [self.record(phase) for phase in self.before_gates]
+        return time_left(self.order, [record for record in records if record is not None])
+
+    @property
+    def stamp(self) -> CommitStamp:
+        """The same for every try, so that a repeated commit has the same id."""
+        order = self.order
+        subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
+        trailer = f"PanCode-Run: {order.identity}\nPanCode-Agent: {order.agent.name}"
+        return CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The failure so far, as the newest mark carries it."""
+        return fault_from_json(self.entry.newest)
+
+    def mark(
+        self,
+        mark: Mark,
+        fault: Fault | None,
+        data: Mapping[str, Any] | None = None,
+        *say: EventBody,
+        baseline: str | None = None,
+    ) -> Progressed:
+        """The next mark, with the fault that is carried on, and the event that tells it.
+
+        Marks behind it before which there is nothing to do are written in the same record.
+        """
+        left = [(mark, data or {}), *self._onward(mark, fault)]
+        *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
+        detail = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
+        new = [each for each, _ in left if each not in self.entry.data]
+        words = (*say, *(Marked(mark=each, detail=detail) for each in new))
+        note = Note(last, its_data, tuple(passed), words, baseline=baseline, lazy=last in _REPLAYABLE)
+        self.context.journal.write(self.identity, note)
+        return Progressed()
+
+    def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
+        """The marks that `closing` would write without looking: no workspace to commit, no gates to run."""
+        if mark is Mark.EXITED and self.order.workspace.kind == "none":
+            mark = Mark.COMMITTED
+            yield mark, {"kind": "none"}
+        if mark is Mark.COMMITTED and not self.is_gated(fault):
+            yield Mark.GATED, {}
+
+    def is_gated(self, fault: Fault | None) -> bool:
+        """Check whether gates are to judge it: only what looks like success, and when the order has any."""
+        return fault is None and self.is_judged
+
+    @property
+    def is_judged(self) -> bool:
+        """The order has gates, or a score command."""
+        return bool(self.order.gates) or self.order.score is not None
+
+    def put_inside(self, plan: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
+        """The phase inside the sandbox; `door`: of the model gateway. StepFailed when it is gone."""
+        shown = self.context.workspaces.repository(self.identity, self.order.workspace)
+        return self.context.runtimes.enclosed(self.order, plan, shown, door, self.context.ceiling().rules)
+
+    def enclosed(self, plan: PhasePlan, work: PhasePlan, door: GatewayAccess | None = None) -> PhasePlan:
+        """Another phase of an attempt is inside exactly when its work is. StepFailed as above."""
+        return self.put_inside(plan, door) if is_walled(work) else plan
+
+    def cleaner(self) -> Callable[[str], str]:
+        """Takes the values of secrets out of a text: a file's name may hold one, too."""
+        hidden = self.context.runtimes.hidden(self.order)
+        return lambda text: redacted(text, hidden)
+
+    def prompt_digest(self) -> str:
+        """Of all instructions that the agent was given; of the order's, when it was given none."""
+        given = self.entry.prepared.get("prompt")
+        return digest_of(self.order.agent.prompt) if given is None else given
+
+
+_REPLAYABLE = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
+"""A power cut may take these back, while they are told to nobody: the shim's own records are durable, and the
+same follows from them. What acts on the world outside makes them durable first."""
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

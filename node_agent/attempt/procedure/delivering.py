@@ -9,9 +9,8 @@ from node_agent.attempt.claims import ClaimTime, claims_of
 from node_agent.attempt.markdata import PushedData
 from node_agent.attempt.plans import KEPT, STREAMS
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.case import Case
 from node_agent.attempt.procedure.closing import salvaged
-from node_agent.attempt.procedure.context import Finished, Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Finished, Progressed, Turn, Wait
 from node_agent.attempt.records import Note
 from node_agent.attempt.verdict import Fault
 from node_agent.wire import keys

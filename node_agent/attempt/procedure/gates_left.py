@@ -6,7 +6,7 @@ from typing import Any
 
 from node_agent.attempt.claims import clipped, such_as
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.case import Case
+from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.reports import gate_reports
 
 

@@ -7,8 +7,7 @@ from typing import assert_never
 from node_agent.attempt.markdata import GatedData
 from node_agent.attempt.plans import SCORE, gates_plan
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.case import Case
-from node_agent.attempt.procedure.context import Turn, Wait
+from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.procedure.gates_left import changed_by_gates, reported
 from node_agent.attempt.procedure.starting import runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.attempt.ports import AttemptResult
-from node_agent.attempt.procedure.case import Case
+from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.verdict import Fault, change_fault, rules_fault
 from node_agent.policy.breaches import breaches
 from node_agent.wire.policy import ActionClass

@@ -8,8 +8,7 @@ from typing import assert_never
 from node_agent.attempt.claims import NEVER_RAN
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.case import Case
-from node_agent.attempt.procedure.context import Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait
 from node_agent.attempt.procedure.starting import LAID_OUT_BEFORE, must_have_gates, reopen, runner_fault
 from node_agent.attempt.procedure.working import CUT_OFF, end_process, follow
 from node_agent.attempt.records import Note

@@ -7,8 +7,7 @@ from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.markdata import PreparedData
 from node_agent.attempt.plans import SETUP_LOG, is_walled, setup_plan, work_plan
 from node_agent.attempt.ports import Guide, Launch, LinkDown, StepFailed
-from node_agent.attempt.procedure.case import Case, digest_of
-from node_agent.attempt.procedure.context import Progressed, Turn, Wait
+from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait, digest_of
 from node_agent.attempt.records import Note, PutBack
 from node_agent.attempt.sessions import NotYet
 from node_agent.attempt.verdict import Fault

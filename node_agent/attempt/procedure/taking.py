@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.attempt.board import written
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.procedure.case import Case
+from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.questions import asked
 from node_agent.attempt.verdict import Fault
 

@@ -7,7 +7,7 @@ import contextlib
 from node_agent.attempt.calls import SECRET, TOO_MANY, signed_answer, sort_calls
 from node_agent.attempt.plans import ERR, OUT
 from node_agent.attempt.ports import DiskFull, StepFailed
-from node_agent.attempt.procedure.case import Case
+from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.records import Note
 from node_agent.attempt.watch import OutputWatch
 from node_agent.policy.judging import NOWHERE, Bounds, Where

@@ -12,8 +12,7 @@ from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.markdata import ExitedData
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
-from node_agent.attempt.procedure.case import Case
-from node_agent.attempt.procedure.context import Turn, Wait
+from node_agent.attempt.procedure.context import Case, Turn, Wait
 from node_agent.attempt.procedure.taking import taken
 from node_agent.attempt.procedure.watching import tell_asked, watch_of
 from node_agent.attempt.records import Note, StopKind, StopNote
