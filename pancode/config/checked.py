@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pancode.config.misfits import told
+from pancode.config.misfits import words_of
 from pancode.config.secrets import SecretShownError, shown
 from pancode.domain.names import nearest
 from pancode.errors import ConfigError
@@ -52,7 +52,7 @@ def _config_error(
         )
     hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
     shown = "" if hidden else f" {_plain(error['input'])!r}"
-    reason, fix = told(error, path, _keys(kind, (*error["loc"], "")))
+    reason, fix = words_of(error, path, _keys(kind, (*error["loc"], "")))
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)
 
 

@@ -31,7 +31,7 @@ _KINDS = {
 """By how the type of an error begins."""
 
 
-def told(error: ErrorDetails, path: str, known: list[str]) -> Words:
+def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
     """`known`: the keys of the group, where a value stands in the place of one."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:

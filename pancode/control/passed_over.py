@@ -75,7 +75,7 @@ def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
     """By run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
-    by_breaker, by_refusal = breakers.held(core, tx, waiting, views), shunned(core)
+    by_breaker, by_refusal = breakers.blocked_nodes(core, tx, waiting, views), shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 

@@ -16,7 +16,7 @@ from pancode.domain.nodes.fleet import NodeState, NodeView
 from pancode.domain.nodes.node_advice import in_a_sentence, with_words
 from pancode.domain.passports import Needs, Trust, Trusted, failure, trust_of
 from pancode.domain.records import Balance, Run, WaitReason
-from pancode.domain.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, held
+from pancode.domain.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
 from pancode.domain.track.choosing import WorkerKind, poor_of
 from pancode.domain.track.track_records import TrackRecord
 from pancode.domain.values import replace
@@ -267,7 +267,7 @@ def needs_of(run: Run) -> EnforcedRule:
     """The rules of a queued run. A child's record says whether anything may go unheld at all."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
-    return held(RUNTIMES[run.runtime], asked)
+    return enforced(RUNTIMES[run.runtime], asked)
 
 
 def is_unheld(run: Run) -> bool:

@@ -205,7 +205,7 @@ class EnforcedRule:
         return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
 
 
-def held(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
+def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
     """The rule of a run, and what is enough for it."""
     rule = rule_of(asked.mode, asked.safety, asked.read_only)
     writes = rule == asked.safety.value

@@ -136,7 +136,7 @@ class FaceCoordinator:
         self._inner.rotate_key(by)
 
     def after_reboot(self) -> str:
-        return self._service.told()
+        return self._service.status()
 
     def stay_down(self) -> None:
         self._service.remove()

@@ -13,7 +13,7 @@ from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.adapters.ssh.readiness import problems, stops
 from pancode.adapters.ssh.scripts.link import PROBE
 from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
-from pancode.adapters.ssh.steps_json import act_json, told
+from pancode.adapters.ssh.steps_json import act_json, step_json
 from pancode.domain.nodes.reach import Reach
 from pancode.domain.records import Node
 from pancode.errors import UnavailableError, UsageError
@@ -38,7 +38,7 @@ class Handed:
     def removal(self, probe: str) -> Json:
         """The steps that take everything of this fleet off that login."""
         place = NodeLocation.of(self._fleet, _found(probe))
-        return {"steps": [told(step) for step in steps.remove_steps(place, marker(self._fleet))]}
+        return {"steps": [step_json(step) for step in steps.remove_steps(place, marker(self._fleet))]}
 
     def plan(self, node: Node, probe: str) -> Json:
         """Changes nothing there. All steps where the node's key is known, and else those up to its key."""
@@ -46,7 +46,7 @@ class Handed:
         self._bringup.note_reached(node)
         bundle, python = bundle_for(self._bringup.bundles, found)
         place = NodeLocation.of(self._fleet, found)
-        wanted = [told(step) for step in steps.first_steps(place, found, bundle, python)]
+        wanted = [step_json(step) for step in steps.first_steps(place, found, bundle, python)]
         if node.public_key is None or not found.has_key:
             return {"steps": wanted, "key": None}
         later = self._later(node, found, python.path, self._bringup.home_files(node))
@@ -61,12 +61,12 @@ class Handed:
 
     def _later(self, node: Node, found: NodeProbe, python: str, files: list[HomeFile]) -> list[Json]:
         place = NodeLocation.of(self._fleet, found)
-        told_steps = [told(step) for step in steps.enrolled_steps(place, found, python, files)]
+        rows = [step_json(step) for step in steps.enrolled_steps(place, found, python, files)]
         start = steps.start_step(place, found, python, restart=False)
-        told_steps.append(told(start, steps.start_step(place, found, python, restart=True)))
+        rows.append(step_json(start, steps.start_step(place, found, python, restart=True)))
         if Reach.of(node).fleet_key:
-            told_steps.append(told(self._fleet_key()))
-        return told_steps
+            rows.append(step_json(self._fleet_key()))
+        return rows
 
     def _fleet_key(self) -> BringUpStep:
         private = asyncssh.import_private_key(self._bringup.parts.home.fleet_key())

@@ -10,7 +10,7 @@ from node_agent.runtimes.base import LaunchRequest, Place
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.domain.runtimes import RULES, EnforcementRequest, held
+from pancode.domain.runtimes import RULES, EnforcementRequest, enforced
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
 from pancode.offline.evidence import ACTS, WALLS, SafetyMatrix, TryResult, evidence
 from tests.clis.install import NATIVE, PACKAGES, VERSIONS
@@ -52,7 +52,9 @@ def test_without_a_wall_what_did_not_hold_is_refused_unless_the_user_says_so(
 ) -> None:
     read_only = rule not in list(Safety)
     safety = Safety.AUTO_EDIT if read_only else Safety(rule)
-    needs = held(BELIEVED[name], EnforcementRequest(Mode.BUILD, safety, read_only, told_only, "git", depth=0))
+    needs = enforced(
+        BELIEVED[name], EnforcementRequest(Mode.BUILD, safety, read_only, told_only, "git", depth=0)
+    )
     assert needs.enough(Isolation.NONE) is (told_only or found.holds(name, rule))
     assert needs.by(Isolation.SANDBOX) is Enforcement.SANDBOX and needs.enough(Isolation.SANDBOX)
 

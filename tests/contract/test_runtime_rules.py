@@ -13,7 +13,7 @@ from node_agent.runtimes.vendors import OURS, way_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.domain.models import CLOUD
 from pancode.domain.runtimes import RUNTIMES as BELIEVED
-from pancode.domain.runtimes import EnforcementRequest, held, rule_of
+from pancode.domain.runtimes import EnforcementRequest, enforced, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
@@ -38,7 +38,7 @@ def test_both_name_the_same_holder(
     """What the matrix says is what a receipt will say."""
     asked = EnforcementRequest(mode, safety, read_only, told_only=False, workspace="git", depth=0)
     there = RUNTIMES[name].enforcement(mode, safety, read_only, isolation)
-    assert held(BELIEVED[name], asked).by(isolation) is there
+    assert enforced(BELIEVED[name], asked).by(isolation) is there
 
 
 def test_both_know_the_users_own_programs() -> None:

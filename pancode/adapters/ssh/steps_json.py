@@ -11,7 +11,7 @@ from pancode.adapters.ssh.steps import RESTARTING, Act, BringUpStep, Command, Pu
 Json = dict[str, Any]
 
 
-def told(step: BringUpStep, again: BringUpStep | None = None) -> Json:
+def step_json(step: BringUpStep, again: BringUpStep | None = None) -> Json:
     """`again`: what is done instead when a step before has changed what a running node agent has read."""
     acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}

@@ -40,7 +40,7 @@ class UserService:
         self._by_system = by_system
         self._status: str | None = None
 
-    def told(self) -> str:
+    def status(self) -> str:
         """How the coordinator starts after a reboot; looked up once, and after each change."""
         if self._status is None:
             self._status = self._look()
@@ -57,7 +57,7 @@ class UserService:
         return self._path.exists() and is_on_its_way(manager, self._unit.name, TIMEOUT_S, self._environ)
 
     def install(self) -> str:
-        """Enabled, not started: it takes over at the next boot. Idempotent; says what `told` says."""
+        """Enabled, not started: it takes over at the next boot. Idempotent; returns the same as `status`."""
         self._status = self._install()
         return self._status
 

@@ -87,7 +87,7 @@ def names(core: Core) -> set[str]:
     return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
 
 
-def held(
+def blocked_nodes(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> dict[str, dict[str, Shun]]:
     """By run, the nodes that it may not go to now, as a breaker is open or its probe is under way."""

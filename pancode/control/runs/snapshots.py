@@ -30,13 +30,13 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
         core.ports.depot.begin_at(run, known)
         return known
 
-    def told(done: int, of: int) -> None:
+    def report(done: int, of: int) -> None:
         progress[run] = (project, done, of)
 
-    told(0, 0)
+    report(0, 0)
     try:
         return core.ports.depot.snapshot(
-            SnapshotRequest(project, run, resolution.request.folder, resolution.allowed_files, told)
+            SnapshotRequest(project, run, resolution.request.folder, resolution.allowed_files, report)
         )
     finally:
         del progress[run]

@@ -12,7 +12,7 @@ from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView, Parent
 from pancode.domain.health.breakers import LoopVerdict, loop
 from pancode.domain.nodes.node_advice import with_words
-from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, held
+from pancode.domain.runtimes import EnforcedRule, EnforcementRequest, enforced
 from pancode.domain.values import replace
 
 NAME = "safety"
@@ -108,7 +108,7 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
 
 def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
     asked = resolution.request
-    return held(
+    return enforced(
         resolution.runtime,
         EnforcementRequest(
             resolution.mode,

@@ -8,7 +8,7 @@ from pancode.domain.life import people
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import CallDecided
 from pancode.domain.orders import identity_of
-from pancode.domain.people import calls
+from pancode.domain.people import asked_calls
 from pancode.domain.people.inbox import must_wait
 from pancode.domain.people.kinds import ItemKind
 from pancode.domain.records import ActionKind, RunState
@@ -25,13 +25,13 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     """It goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
-    if not works or not RUNTIMES[run.runtime].asks_people or calls.is_known(run, question.call):
+    if not works or not RUNTIMES[run.runtime].asks_people or asked_calls.is_known(run, question.call):
         return made
-    if len(calls.rows(run)) >= MOST_KEPT:
+    if len(asked_calls.rows(run)) >= MOST_KEPT:
         return people.deny(made, question, TOO_MANY)
-    made = made.put(calls.asked(run, body, made.now.ms))
-    number = len(calls.rows(made.run))
-    if question.pattern in calls.permits(run):
+    made = made.put(asked_calls.asked(run, body, made.now.ms))
+    number = len(asked_calls.rows(made.run))
+    if question.pattern in asked_calls.permits(run):
         return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
     reason = f"waits for a person's yes: {question.command[:_SHORT]}"
     made = people.ask(made.put(replace(made.run, reason=reason)))
@@ -41,32 +41,32 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
 def decided(made: Changes, signal: CallDecided) -> Changes:
     """A person answers. UsageError where no call waits; RefusedError where another one does."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
-    number, _ = calls.chosen(made.run, signal.number)
+    number, _ = asked_calls.chosen(made.run, signal.number)
     made = people.over(_answer(made, number, signal))
     if signal.allow and signal.whole:
-        made = made.put(calls.permitted(made.run, calls.rows(made.run)[number - 1]["pattern"]))
-        for other, row in calls.open_calls(made.run).items():
-            if row["pattern"] in calls.permits(made.run):
+        made = made.put(asked_calls.permitted(made.run, asked_calls.rows(made.run)[number - 1]["pattern"]))
+        for other, row in asked_calls.open_calls(made.run).items():
+            if row["pattern"] in asked_calls.permits(made.run):
                 made = _answer(made, other, signal)
     scope = "run" if signal.whole else "once"
     what = "approved" if signal.allow else people.DENIED
     made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
-    if calls.open_calls(made.run):
+    if asked_calls.open_calls(made.run):
         return people.ask(made)
     fence = made.case.fences[made.run.fence]
     return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
 
 
 def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
-    row, fence = calls.rows(made.run)[number - 1], made.case.fences[made.run.fence]
+    row, fence = asked_calls.rows(made.run)[number - 1], made.case.fences[made.run.fence]
     body = PersonAnswers(
         identity=identity_of(fence),
-        asked=calls.asked_of(row),
+        asked=asked_calls.asked_of(row),
         allow=signal.allow,
         whole=signal.allow and signal.whole,
         words=signal.words,
     )
-    answer = calls.YES if signal.allow else calls.NO
-    made = made.put(calls.answered(made.run, number, answer, signal.by)).send(fence.node, body)
+    answer = asked_calls.YES if signal.allow else asked_calls.NO
+    made = made.put(asked_calls.answered(made.run, number, answer, signal.by)).send(fence.node, body)
     said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
     return made.tell("person", f"call {number}", "approved" if signal.allow else people.DENIED, said)

@@ -105,13 +105,13 @@ def _queued(made: Changes, signal: Queued) -> Changes:
 def _from_node(made: Changes, signal: FromNode) -> Changes:
     match signal:
         case NodeReported():
-            return events.said(made, signal)
+            return events.reported(made, signal)
         case NotTaken():
             return events.not_taken(made)
         case Doubted():
             return events.doubted(made, signal)
         case NodeSilent():
-            return events.unheard(made, signal)
+            return events.silent(made, signal)
         case Quarantined():
             return events.quarantined(made, signal)
         case UnknownFence():

@@ -15,7 +15,7 @@ from pancode.domain.life.moves import NOT_STARTED, close_fence, move_run
 from pancode.domain.life.people import calls_lost, calls_over, undelivered
 from pancode.domain.life.retries import Retry, after_failure, pause_ms
 from pancode.domain.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
-from pancode.domain.life.verifying import told
+from pancode.domain.life.verifying import judge_next
 from pancode.domain.orders import identity_of
 from pancode.domain.records import ActionKind, Closed, RunState, WaitReason
 from pancode.domain.values import replace
@@ -53,7 +53,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
-    return told(made.advance())
+    return judge_next(made.advance())
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
@@ -68,10 +68,10 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
     return end_run(made.put(replace(made.attempt, usage=NOT_STARTED)))
 
 
-def next_attempt(made: Changes, retry: Retry, why: str, told_ms: int = 0) -> Changes | None:
+def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
     """The run waits for another attempt, after a pause; None: its budget is used up.
 
-    The binder takes the hold of that attempt. `told_ms`: so long its provider has asked to wait.
+    The binder takes the hold of that attempt. `asked_ms`: the wait that its provider has asked for.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
@@ -82,7 +82,7 @@ def next_attempt(made: Changes, retry: Retry, why: str, told_ms: int = 0) -> Cha
         attempt=number,
         reason=f"attempt {number} waits: {why}",
         waits=WaitReason.RETRY,
-        retry_at_ms=made.now.ms + pause_ms(retry, made.now.retry_pause_ms, told_ms),
+        retry_at_ms=made.now.ms + pause_ms(retry, made.now.retry_pause_ms, asked_ms),
     )
     return made.put(waits).tell("retry", f"attempt {number}", "tried again", f"{why}; {retry.words}")
 

@@ -38,7 +38,7 @@ _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
-def said(made: Changes, signal: NodeReported) -> Changes:
+def reported(made: Changes, signal: NodeReported) -> Changes:
     """One event, in order and once: of any other number nothing changes."""
     body = signal.body
     if signal.seq != made.fence.cursor + 1:
@@ -193,7 +193,7 @@ def doubted(made: Changes, signal: Doubted) -> Changes:
     return made.tell("node", made.fence.node, "unknown", signal.why)
 
 
-def unheard(made: Changes, signal: NodeSilent) -> Changes:
+def silent(made: Changes, signal: NodeSilent) -> Changes:
     """Said in the story of each run that is at work there."""
     if signal.back:
         return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")

@@ -9,7 +9,7 @@ from pancode.counted import counted
 from pancode.domain.life.changes import Changes
 from pancode.domain.life.signals import Continued, ToldByPerson
 from pancode.domain.orders import identity_of
-from pancode.domain.people import calls, telling
+from pancode.domain.people import asked_calls, telling
 from pancode.domain.people.asking import FIRST
 from pancode.domain.people.continuing import NEXT, is_blocked, must_be_free, nexts
 from pancode.domain.people.inbox import ItemKind, must_wait
@@ -44,15 +44,15 @@ def over(made: Changes) -> Changes:
 
 def calls_over(made: Changes) -> Changes:
     """Its agent works no more: nobody is asked about its calls. Idempotent."""
-    if not calls.open_calls(made.run):
+    if not asked_calls.open_calls(made.run):
         return made
-    return over(made.put(calls.over(made.run)))
+    return over(made.put(asked_calls.over(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
     """Its attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
-    for row in calls.open_calls(made.run).values():
-        made = deny(made, calls.asked_of(row), LOST)
+    for row in asked_calls.open_calls(made.run).values():
+        made = deny(made, asked_calls.asked_of(row), LOST)
     return calls_over(made)
 
 

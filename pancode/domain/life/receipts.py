@@ -108,13 +108,13 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     if made.run.attempt != this.attempt:
         return made, True
     made = made.put(with_preface(made.run, retry.cause, claims, signal.output))
-    told_ms = claims.calls.retry_ms if claims.calls is not None else 0
+    asked_ms = claims.calls.retry_ms if claims.calls is not None else 0
     there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
         made = made.put(there).tell("retry", there.runtime, "moved", words)
-        retry, told_ms = replace(retry, pauses=0), 0
-    again = next_attempt(made, retry, claims.reason, told_ms)
+        retry, asked_ms = replace(retry, pauses=0), 0
+    again = next_attempt(made, retry, claims.reason, asked_ms)
     return (again, True) if again is not None else (not_tried_again(made), False)
 
 

@@ -131,10 +131,10 @@ def most_retries(run: Run, cause: RetryCause) -> int:
     return max(RULES[cause].most, asked)
 
 
-def pause_ms(retry: Retry, unit_ms: int, told_ms: int = 0) -> int:
-    """How long the run waits. `told_ms`: so long its provider has asked to wait."""
-    if retry.cause is RetryCause.RATE_LIMIT and told_ms > 0:
-        return min(told_ms, LONGEST_WAIT_MS)
+def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:
+    """How long the run waits. `asked_ms`: the wait that its provider has asked for."""
+    if retry.cause is RetryCause.RATE_LIMIT and asked_ms > 0:
+        return min(asked_ms, LONGEST_WAIT_MS)
     return retry.pauses * unit_ms
 
 

@@ -25,7 +25,7 @@ def follow(made: Changes) -> Changes:
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
-def told(made: Changes) -> Changes:
+def judge_next(made: Changes) -> Changes:
     """A run that verifies has ended: the run that it judges is looked at next."""
     run = made.run
     if not run.terms.get(VERIFIES) or run.judges is None:

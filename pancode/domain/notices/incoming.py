@@ -55,12 +55,12 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
 
 
 def _standard(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    message, at, told = (call.headers.get(name, "") for name in STANDARD)
+    message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
     plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
     if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
         raise _wrong()
     right = signature(secret or _NOBODY, message, int(at), call.body)
-    found = [_same(one, right) for one in told.split()[:_MOST_SIGNATURES]]
+    found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
     if not any(found) or secret is None:
         raise _wrong()
     if abs(now_ms - int(at) * 1000) > WITHIN_MS:
@@ -101,8 +101,8 @@ def _wrong() -> AccessError:
     )
 
 
-def _same(said: str, right: str) -> bool:
-    return hmac.compare_digest(said.encode(), right.encode())
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode(), right.encode())
 
 
 def _digest(data: bytes) -> str:

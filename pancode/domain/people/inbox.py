@@ -8,8 +8,8 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.counted import counted
+from pancode.domain.people.asked_calls import open_calls, words_of_call
 from pancode.domain.people.asking import plan_of, words_of
-from pancode.domain.people.calls import open_calls, words_of_call
 from pancode.domain.people.kinds import BEFORE_START
 from pancode.domain.people.kinds import ItemKind as ItemKind
 from pancode.domain.records import Action, ActionKind, Run, RunState

@@ -82,12 +82,12 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> None:
     service = machine.service()
-    assert service.told() == "not restarted after reboot"
+    assert service.status() == "not restarted after reboot"
     bare = service.seen()
     said = service.install()
     installed = service.seen()
     (unit,) = machine.units.glob("pancode-*.service")
-    assert said == service.told() == machine.service().told()
+    assert said == service.status() == machine.service().status()
     assert said == (
         "restarted at your next login (at boot after `loginctl enable-linger`); "
         f"from then on it is the user service {unit.name}"
@@ -98,15 +98,15 @@ def test_it_is_enabled_and_not_started_kept_and_taken_out(machine: Machine) -> N
     assert service.seen() == installed != bare, "a second time is no change"
 
     (machine.root / "lingers").touch()
-    assert machine.service().told().startswith("restarted at boot; from then on it is")
+    assert machine.service().status().startswith("restarted at boot; from then on it is")
     own = machine.service(SYSTEMD_EXEC_PID=str(os.getpid()))
-    assert own.told() == f"restarted at boot; runs as the user service {unit.name}"
+    assert own.status() == f"restarted at boot; runs as the user service {unit.name}"
 
     service.remove()
     service.remove()
     assert service.seen() == bare
     assert machine.files() == [] and machine.calls() == [f"disable {unit.name}", "daemon-reload"]
-    assert service.told() == "not restarted after reboot"
+    assert service.status() == "not restarted after reboot"
 
 
 def test_what_the_coordinator_was_started_with_is_in_the_unit(machine: Machine) -> None:
@@ -143,7 +143,7 @@ def test_where_no_systemd_is_it_says_so(machine: Machine) -> None:
     shutil.rmtree(machine.root / "bin")
     environ = {**machine.environ(), "PATH": str(machine.root)}
     service = service_of(machine.home, (None, None), environ)
-    assert service.install() == service.told() == "not restarted after reboot"
+    assert service.install() == service.status() == "not restarted after reboot"
     service.remove()
     assert not machine.units.exists()
 
@@ -155,11 +155,11 @@ def test_no_service_for_a_home_that_does_not_stay_or_a_password_that_no_file_kee
     assert len(machine.files()) == 2
     secret = machine.service("redis://:pw@h:6379", PANCODE_REDIS_URL="redis://:pw@h:6379")
     words = "not restarted after reboot: the password of its Redis is in its environment alone"
-    assert secret.install() == secret.told() == words
-    told = service_of(machine.home, (None, "postgresql://u:pw@h/d"), machine.environ())
-    assert told.told() == words.replace("Redis", "database")
-    told = service_of(machine.home, (None, "postgresql://u@h/d"), {**machine.environ(), "PGPASSWORD": "pw"})
-    assert told.told() == words.replace("Redis", "database")
+    assert secret.install() == secret.status() == words
+    other = service_of(machine.home, (None, "postgresql://u:pw@h/d"), machine.environ())
+    assert other.status() == words.replace("Redis", "database")
+    other = service_of(machine.home, (None, "postgresql://u@h/d"), {**machine.environ(), "PGPASSWORD": "pw"})
+    assert other.status() == words.replace("Redis", "database")
     assert machine.files() == [], "the one from before would start another coordinator"
 
 

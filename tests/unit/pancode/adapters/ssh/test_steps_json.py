@@ -11,14 +11,14 @@ from pancode.adapters.bundle.archive import Bundle
 from pancode.adapters.ssh import steps
 from pancode.adapters.ssh.scripts.install import UNPACK
 from pancode.adapters.ssh.steps import HomeFile, RemoteScript, StepName
-from pancode.adapters.ssh.steps_json import told
+from pancode.adapters.ssh.steps_json import step_json
 from tests.unit.pancode.adapters.ssh.test_readiness import GOOD
 from tests.unit.pancode.adapters.ssh.test_steps import BUNDLE, PLACE, PYTHON
 
 
 def test_a_password_is_marked_as_secret_and_a_public_key_is_not() -> None:
     files = [HomeFile("key/redis.password", b"p\n"), HomeFile("key/coordinator.pub", b"k\n", 0o644)]
-    password, public = told(steps.enrol_step(PLACE, files))["acts"]
+    password, public = step_json(steps.enrol_step(PLACE, files))["acts"]
     assert (password["secret"], public["secret"], public["mode"]) == (True, False, "644")
     assert base64.b64decode(password["content"]) == b"p\n"
 
@@ -27,14 +27,14 @@ def test_the_archive_is_named_and_not_carried_along(tmp_path: Path) -> None:
     archive = tmp_path / "x.tar.gz"
     archive.write_bytes(b"x")
     bundle: Bundle = replace(BUNDLE, path=archive)
-    step = told(steps.bundle_step(PLACE, GOOD, bundle, PYTHON))
+    step = step_json(steps.bundle_step(PLACE, GOOD, bundle, PYTHON))
     assert step["acts"][0]["source"] == str(archive) and "content" not in step["acts"][0]
     assert json.loads(json.dumps(step)) == step
 
 
 def test_a_start_says_what_it_is_after_a_change_and_after_which() -> None:
     keep, again = (steps.start_step(PLACE, GOOD, PYTHON.path, restart) for restart in (False, True))
-    step = told(keep, again)
+    step = step_json(keep, again)
     assert "keep" in step["acts"][0]["args"] and "restart" in step["again"][0]["args"]
     assert step["again_after"] == ["bundle", "enrol", "unit"]
 

@@ -103,9 +103,9 @@ def test_a_provider_says_how_long_to_wait() -> None:
     busy, vanished = _after(_run(), K.MODEL_BUSY), _after(_run(), K.PROCESS_VANISHED, elsewhere=False)
     assert isinstance(busy, Retry) and isinstance(vanished, Retry)
     assert pause_ms(busy, 10_000) == 30_000
-    assert pause_ms(busy, 10_000, told_ms=7_000) == 7_000
-    assert pause_ms(busy, 10_000, told_ms=10**12) == LONGEST_WAIT_MS
-    assert pause_ms(vanished, 10_000, told_ms=7_000) == 10_000
+    assert pause_ms(busy, 10_000, asked_ms=7_000) == 7_000
+    assert pause_ms(busy, 10_000, asked_ms=10**12) == LONGEST_WAIT_MS
+    assert pause_ms(vanished, 10_000, asked_ms=7_000) == 10_000
 
 
 @given(

@@ -34,7 +34,7 @@ def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookSh
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
     with unit_of_work(core) as work:
-        return _taken(work, rows.find(work.tx, name), sure)
+        return _fire(work, rows.find(work.tx, name), sure)
 
 
 def _secret(core: Core, name: str, secret_of: SecretOf) -> str | None:
@@ -48,7 +48,7 @@ def _secret(core: Core, name: str, secret_of: SecretOf) -> str | None:
         return None
 
 
-def _taken(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
+def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
     name, now = schedule.name, work.core.wall_ms()
     if work.tx.get(Firing, name, sure.key) is not None:
         return {"schedule": name, "taken": False, "why": AGAIN}

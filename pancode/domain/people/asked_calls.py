@@ -46,8 +46,8 @@ def asked(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 def answered(run: Run, number: int, answer: str, by: str) -> Run:
     """The run once this call has its answer."""
-    told = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
-    return replace(run, terms={**run.terms, "calls": told})
+    updated = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
+    return replace(run, terms={**run.terms, "calls": updated})
 
 
 def permitted(run: Run, pattern: str) -> Run:
@@ -62,8 +62,8 @@ def permits(run: Run) -> list[str]:
 
 def over(run: Run) -> Run:
     """The run once nothing of it can wait any more."""
-    told = [row if row["answer"] else _closed(row, OVER, "") for row in rows(run)]
-    return replace(run, terms={**run.terms, "calls": told})
+    updated = [row if row["answer"] else _closed(row, OVER, "") for row in rows(run)]
+    return replace(run, terms={**run.terms, "calls": updated})
 
 
 def chosen(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
