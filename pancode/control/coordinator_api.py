@@ -74,7 +74,7 @@ class CoordinatorApi(Protocol):
         """The port for nodes that should be open and is not: what, why, fix."""
 
     def process_figures(self) -> Mapping[str, float]:
-        """Figures of this process and its disk, by name; what is not known is left out."""
+        """Figures of this process and its disk, by name; unknown ones are left out."""
 
     def rotate_key(self, by: str) -> None:
         """A new key for the coordinator; nodes learn it at their next bring-up."""

@@ -37,7 +37,7 @@ FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
 
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
-"""Before a scope's name: what its owner has set, in USD, and in tokens and time."""
+"""Prefixes of a scope's name: its ceilings in USD, and in tokens and time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def begin(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) ->
 
 
 def end(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
-    """It signs for that name no longer; what it has signed stays verifiable."""
+    """It signs for that name no longer; its older signatures stay verifiable."""
     if public is not None:
         edit(tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms))
 

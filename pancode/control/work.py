@@ -48,7 +48,7 @@ MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 
 
 class Work:
-    """One transaction, and what memory is told once it is durable: a commit that fails tells nothing."""
+    """One transaction, and the updates of memory after its commit: a commit that fails updates nothing."""
 
     def __init__(self, core: Core, tx: Transaction) -> None:
         self.core, self.tx = core, tx

@@ -22,7 +22,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a figure now; what is not known has none."""
+    """One value of a figure now; an unknown one has no sample."""
 
     name: str
     value: float

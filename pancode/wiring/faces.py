@@ -148,7 +148,7 @@ class FaceCoordinator:
             one.start()
 
     def _look_at_config(self) -> None:
-        """A file that cannot be read is told by whatever needs it."""
+        """A file that cannot be read is reported by its other readers."""
         with suppress(PancodeError):
             self._config.look()
 

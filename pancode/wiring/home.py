@@ -150,7 +150,7 @@ class Home:
         return LoopbackKeys(self._once(f"{folder}.host", make_key), self._once(f"{folder}.client", make_key))
 
     def audit_secret(self, ids: Ids) -> str:
-        """With it the values of settings are compared, and never written down; made at its first use."""
+        """The key of the digests by which settings are compared; made at its first use."""
         return self._once("key/audit.secret", lambda: ids.token(32))
 
     def fleet_key(self) -> str:

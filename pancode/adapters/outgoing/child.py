@@ -15,12 +15,12 @@ from urllib.parse import quote
 NTFY = ("ntfy://", "ntfys://")
 _LONGEST = 200
 _MARKS = ",;\"'"
-"""What parts one action of ntfy from another."""
+"""Characters that separate the actions of ntfy."""
 _TOKEN = re.compile(r"pct_\w+")
 
 
 class _LogCollector(logging.Handler):
-    """Keeps what Apprise complains of."""
+    """Keeps the complaints of Apprise."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
-    """`ok`, and `why` not, in which nothing of the address stands."""
+    """`ok`, and `why` not, without any part of the address."""
     import apprise
 
     collector = _LogCollector()

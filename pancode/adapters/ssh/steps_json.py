@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def step_json(step: BringUpStep, again: BringUpStep | None = None) -> Json:
-    """`again`: what is done instead when a step before has changed what a running node agent has read."""
+    """`again`: the step to do instead, once an earlier step has changed files that a node agent has read."""
     acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
     if again is None:

@@ -36,7 +36,7 @@ def answered(core: Core, mark: RequestMark, status: int, answer: str) -> None:
 
 
 def failed(core: Core, mark: RequestMark, refused: bool) -> None:
-    """`refused`: it has begun nothing, so the same key may try again. Else nobody knows what it has done."""
+    """`refused`: it has begun nothing, so the same key may try again. Else its effect is unknown."""
     with core.lock:
         try:
             if refused:

@@ -32,7 +32,7 @@ class ConfigWatch:
         self._lock = Lock()
 
     def look(self) -> None:
-        """ConfigError while they cannot be read; what was changed is told once they can."""
+        """ConfigError while they cannot be read; the change is recorded once they can."""
         with self._lock:
             now = {key: [self._digest(value), _source(origin)] for key, value, origin in self._rows()}
             now = {key: found for key, found in now.items() if found[1] != UNSET}

@@ -88,7 +88,7 @@ def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None)
 
 
 def _possible(core: Core, beat: Heartbeat) -> bool:
-    """Whether a coordinator of this fleet can have told the node what it says it has seen."""
+    """Whether a coordinator of this fleet can have sent the epoch and the message that the node names."""
     epoch = max(core.epoch, beat.epoch_seen)
     raised = core.live.contacts.raised.get(beat.node, 0)
     return (

@@ -20,7 +20,7 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def look(core: Core, reached: bool) -> None:
-    """Note that we looked (or could not): what the deadlines are measured with."""
+    """Note that we looked, or could not look. The deadlines are measured with this."""
     tolerance = 3 * core.rules.beat_ms
     core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
 

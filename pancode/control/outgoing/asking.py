@@ -21,7 +21,7 @@ BY = "the end of its question"
 
 
 def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
-    """The notice with its link; as it is where it asks nothing, no link is wanted, or nothing waits any more.
+    """The notice with its link; unchanged where it asks nothing, links are off, or nothing waits any more.
 
     Made when it is sent: its secret is in no row.
     """

@@ -17,11 +17,11 @@ from pancode.domain.records import Delivery, FeedEvent, Webhook
 from pancode.ports import Transaction
 
 BEHIND = 500
-"""After so many events of which nobody is told, the place in the feed is written down all the same."""
+"""After so many events without a delivery the place in the feed is written down all the same."""
 
 
 class FeedFollower:
-    """Knows how far it has read; what it has made of events is durable with that place."""
+    """Makes deliveries of events. They and the place in the feed are durable together."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -49,7 +49,7 @@ def newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
 
 
 def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
-    """One try of these is over; what has failed for good is on record."""
+    """One try of these is over; a final failure is on record."""
     now = work.core.wall_ms()
     for one in batch:
         known = work.tx.get(Delivery, one.id)

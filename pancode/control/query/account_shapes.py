@@ -1,4 +1,4 @@
-"""The JSON of the account: what work has cost, who works, what happened since the last look."""
+"""The JSON of the account: the cost of work, the workers, the events since the last look."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_nodes": Figure("gauge", "machines in each state", ("state",)),
     "pancode_node_up": Figure("gauge", "1 while it is heard", ("node",)),
     "pancode_node_info": Figure(
-        "gauge", "always 1; what it has told of itself", ("node", "state", "version", "isolation")
+        "gauge", "always 1; the facts are its labels", ("node", "state", "version", "isolation")
     ),
     "pancode_node_silent_seconds": Figure(
         "gauge", "waking time of the coordinator in which it was not heard", ("node",)
@@ -62,8 +62,8 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_queue_waiting": Figure("gauge", "runs that wait there", ("queue", "node")),
     "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest is there", ("queue", "node")),
     "pancode_queue_paused": Figure("gauge", "1 while nothing leaves it", ("queue", "node")),
-    "pancode_budget_ceiling_usd": Figure("gauge", "what today may cost"),
-    "pancode_budget_spent_usd": Figure("gauge", "what today has cost so far"),
+    "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
+    "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
     "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
     "pancode_refused_envelopes_total": Figure(
@@ -79,7 +79,7 @@ FIGURES: Mapping[str, Figure] = {
     "process_open_fds": Figure("gauge", "files and connections that the coordinator has open"),
     "process_max_fds": Figure("gauge", "and how many it may"),
 }
-"""Every name, what it means and which labels it has. What is not known has no sample."""
+"""Every name with its meaning and its labels. An unknown value has no sample."""
 
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 

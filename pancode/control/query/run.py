@@ -75,7 +75,7 @@ def queued(run: Run, chosen: str) -> Queued:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Usage as kept in the ledger; what a node has not said yet is 0 tokens at an unknown cost.
+    """Usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
 
     Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
     """

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 
 class FiringShape(TypedDict):
-    """One beginning of a schedule. `key`: what it is for; `cause`: the event, commit or person behind it."""
+    """One beginning of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a person."""
 
     key: str
     due_at: str

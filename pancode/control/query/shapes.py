@@ -89,7 +89,7 @@ class RunShape(TypedDict):
 
 
 class RunDetail(RunShape):
-    """`runs show`: what else is known of one run."""
+    """`runs show`: all other facts about one run."""
 
     argv: list[str] | None
     mode: str

@@ -18,7 +18,7 @@ log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
 """Until what could not be done, or not be written down, is tried again."""
 AHEAD_MS = 3_600_000
-"""Nothing is put off for longer: what seems to be is due, as the wall clock was set back."""
+"""Nothing is put off for longer: an action beyond this is due, as the wall clock was set back."""
 
 
 class Doer(Protocol):

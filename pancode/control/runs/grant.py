@@ -35,7 +35,7 @@ class StreamDenial:
 
 
 def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
-    """Judge one hello; never raises for what a stranger may send."""
+    """Judge one hello; no words of a stranger make it raise."""
     try:
         envelope = parse_envelope(line)
         claimed = parse_message(Hello, envelope.body())

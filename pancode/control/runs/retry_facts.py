@@ -1,4 +1,4 @@
-"""Looks up what decides whether a failed attempt is tried again: other nodes, the output of its gates."""
+"""Looks up the facts that decide whether a failed attempt is tried again: nodes, the output of gates."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def add(core: Core, schedule: Schedule) -> None:
 
 
 def pause(core: Core, name: str, reason: str, by: str) -> None:
-    """Nothing fires until it is resumed; what runs goes on. Idempotent."""
+    """Nothing fires until it is resumed; its running work goes on. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))

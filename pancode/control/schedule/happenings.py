@@ -1,4 +1,4 @@
-"""Reads what an event of the feed is about, for whoever chooses among events (schedules, notices)."""
+"""Reads the subject of an event of the feed: schedules and notices choose by it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _open(tx: Transaction, firing: Firing) -> str | None:
 
 
 def write(work: Work, made: Decided) -> None:
-    """Write the schedule and its firings; what begins has its id from now on."""
+    """Write the schedule and its firings; each run that begins has its id from now on."""
     work.tx.put(made.schedule)
     for one in made.firings:
         firing = _with_id(work, made.schedule, one) if one.state is FiringState.STARTING else one
@@ -93,7 +93,7 @@ def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
 
 
 def tell(work: Work, firing: Firing) -> None:
-    """Into the feed; what a person should hear of into the audit, too. A begin is told when it is there."""
+    """Add the firing to the feed, and to the audit where a person should see it."""
     if firing.state in _UNDER_WAY:
         return
     data: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
@@ -144,7 +144,7 @@ def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> Non
 
 
 def pause_of_token(work: Work, token: str) -> list[str]:
-    """Pause what this token has made, as it is revoked; their names."""
+    """Pause the schedules that a revoked token has made; their names."""
     mine = [one for one in work.tx.find(Schedule) if token_behind(one.created_by) == token]
     for schedule in mine:
         if schedule.paused is None:

@@ -1,4 +1,4 @@
-"""Begins what a firing is for, under the id that it was given: after a kill again, and never twice."""
+"""Begins the work of a firing under its id: after a kill again, and never twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a signed webhook: writes its firing down once, even if it comes again, and wakes the scheduler."""
+"""Accepts a signed webhook: writes its firing once, even if it comes again, which wakes the scheduler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SecretOf = Callable[[str], str]
 
 
 def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
-    """What came of it. AccessError: the same for a wrong name and a wrong signature, and after too many."""
+    """The result. AccessError: the same for a wrong name and a wrong signature, and after too many calls."""
     try:
         sure = proven(call, _secret(core, name, secret_of), core.wall_ms())
     except AccessError as error:
@@ -56,7 +56,7 @@ def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
         raise too_many()
     firing = Firing(name, sure.key, now, cause={"kind": "webhook", "webhook": sure.id})
     work.audit("schedule", "info", "called by a webhook", None, schedule=name, webhook=sure.id)
-    if schedule.paused is not None:  # written down all the same, so that it does not fire when it comes again
+    if schedule.paused is not None:  # written all the same, so that a repeated webhook does not fire later
         left = replace(firing, state=FiringState.SKIPPED, reason=schedule.paused, done_ms=now)
         rows.write(work, Decided(schedule, (left,)))
         return {"schedule": name, "taken": False, "why": schedule.paused}

@@ -1,4 +1,4 @@
-"""Verbs of money: ceilings, the books as a person reads them, what work has cost, who works."""
+"""Verbs of money: ceilings, the books as a person reads them, the cost of work, the workers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MoneyVerbs:
             tx.put(Setting(f"{LOOKED}{by}", self._core.wall_ms(), self._core.wall_ms(), by))
 
     def report(self, by: str, since: str) -> ReportShape:
-        """A brief of a longer time, with what each day and each repository has cost."""
+        """A brief of a longer time, with the cost of each day and each repository."""
         since_ms = self._moment(since)
         days, repositories = (cost(self._core, one, since_ms, MOST_SHOWN) for one in ("day", "repository"))
         summary = brief(self._core, items(self._core), by, since_ms)

@@ -1,4 +1,4 @@
-"""Verbs of what happens while nobody is there: schedules, notices, webhooks."""
+"""Verbs of unattended work: schedules, notices, webhooks."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pancode.domain.access.tokens import PREFIX, AccessError
 from pancode.domain.nodes.place import ListenAddress
 
 HOOKS = "/v1/hooks/"
-"""What stands below is asked by programs of others, and proved by a signature of all that they send."""
+"""Programs of others ask below this path; a signature of the whole request proves who they are."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SECRETS = (
     "token",

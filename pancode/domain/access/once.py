@@ -75,7 +75,7 @@ def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
 
 
 def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
-    """Of the oldest rows: those that are too old, and what is too many with one that comes."""
+    """Of the oldest rows: those that are too old, and those beyond the limit once another one comes."""
     rows = list(oldest)
     too_many = max(0, count + 1 - MOST_KEPT)
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]

@@ -8,7 +8,7 @@ from pancode.domain.access.scopes import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """What a route needs, and what it may bring about."""
+    """The scope that a route needs, and the risk of its effect."""
 
     scope: AccessScope
     risk: Risk

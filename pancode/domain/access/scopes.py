@@ -1,4 +1,4 @@
-"""Names what a caller may ask for, and what a request may bring about."""
+"""Names the scopes of callers and the risks of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges a token: whether it is known and in force, what it may ask for, which other tokens it may make."""
+"""Judges a token: whether it is known and in force, its rights, and the tokens that it may make."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks over TCP. `token` None: nobody who has told who it is."""
+    """A caller over TCP. `token` None: the caller has shown none."""
 
     token: ApiToken | None = None
 

@@ -71,7 +71,7 @@ def is_left(run: Run) -> bool:
 
 
 def is_at_fault(run: Run) -> bool:
-    """Whether a person wants to see its end, whatever it has changed."""
+    """Whether a person wants to see its end, with or without a change."""
     seen = verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 

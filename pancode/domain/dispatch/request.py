@@ -78,7 +78,7 @@ class DispatchRequest:
     priority: int = 0
     told_only: bool = False
     network: NetworkAccess | None = None
-    """Narrower than what else is said, or it has no effect."""
+    """Narrower than the other sources of the network, or it has no effect."""
     secret_files: bool = False
     """Untracked files travel although their names usually mean secrets."""
     untested: bool = False

@@ -1,1 +1,1 @@
-"""Decisions about what has failed of late and is held up for a while."""
+"""Decides which nodes, agents and providers get no work for a while, after failures."""

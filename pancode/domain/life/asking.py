@@ -61,7 +61,7 @@ def denied(made: Changes, signal: Declined) -> Changes:
 
 
 def unasked(made: Changes, signal: Unasked) -> Changes:
-    """Its workflow does not go on with an answer: it leaves the inbox. Idempotent."""
+    """Its workflow needs no answer any more: the question leaves the inbox. Idempotent."""
     asked = made.case.action(ActionKind.PERSON)
     if asked is None or not is_blocked(made.run):
         return made

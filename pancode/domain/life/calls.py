@@ -17,7 +17,7 @@ from pancode.domain.values import replace
 
 _SHORT = 200
 MOST_KEPT = 400
-"""Of one run: a node can say as much as it likes, and the ledger is for all."""
+"""The limit for one run: no node may fill the ledger with calls."""
 TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 

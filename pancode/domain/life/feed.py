@@ -48,7 +48,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 
 def _inbox(made: Changes) -> Iterator[Happened]:
-    """What begins to wait for a person, and what does so no more."""
+    """An item of the inbox begins, ends, or is replaced by another one."""
     asks, was = made.case.action(ActionKind.PERSON), made.before.action(ActionKind.PERSON)
     if was is not None and asks != was:
         yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))

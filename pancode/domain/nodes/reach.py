@@ -1,4 +1,4 @@
-"""The way to a machine as the ledger keeps it: its address, its pinned keys, what a person has set."""
+"""The way to a machine as the ledger keeps it: its address, its pinned keys, the settings of a person."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reach:
 
     @classmethod
     def made_of(cls, data: Mapping[str, Any]) -> Reach:
-        """From plain JSON; what an older version did not write is as if it had not been said."""
+        """From plain JSON; a field that an older version did not write has its default."""
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 

@@ -1,1 +1,1 @@
-"""Decides who is told of what, in which words, and when."""
+"""Decides which notice goes to which channel, in which words, and when."""

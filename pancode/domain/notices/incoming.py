@@ -11,10 +11,10 @@ from pancode.domain.access.tokens import AccessError
 from pancode.domain.notices.signing import secret_of, signature
 
 WITHIN_MS = 5 * 60_000
-"""So far its time may be from ours."""
+"""The greatest difference between its time and ours."""
 MOST_BYTES = 1024 * 1024
 MOST_A_MINUTE = 30
-"""So many calls of one schedule: fewer within twice `WITHIN_MS` than the firings that are kept."""
+"""The limit of calls of one schedule: fewer within twice `WITHIN_MS` than the firings that are kept."""
 FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event")
@@ -41,7 +41,7 @@ class ProvenCall:
 
 
 def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    """AccessError. `secret` None: nothing is called by this name, which nobody is told."""
+    """AccessError. `secret` None: no schedule has this name, and the error does not tell."""
     if STANDARD[2] in call.headers:
         return _standard(call, secret, now_ms)
     if FORGES in call.headers:

@@ -13,7 +13,7 @@ TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
 """The key of a notice's row with the run that asks."""
 _ANSWERABLE = ("question", "permission")
-"""What a link of a notice may answer: other decisions need more than a page of a few lines shows."""
+"""The kinds that a link of a notice may answer: for other decisions a page of a few lines is too short."""
 MANY = 8
 """So many lines a digest has."""
 KIND_OF: Mapping[str, str] = {
@@ -30,7 +30,7 @@ KIND_OF: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that a person is told."""
+    """One message to a person."""
 
     kind: str
     title: str

@@ -119,7 +119,7 @@ def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None
 
 
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """As `verify_receipt`, for bytes from anywhere: what is no envelope is TAMPERED."""
+    """As `verify_receipt`, for bytes from anywhere: bytes without an envelope are TAMPERED."""
     try:
         envelope = parse_envelope(text)
     except WireRefusal as refusal:

@@ -10,7 +10,7 @@ from pancode.domain.rows.base import Record, Table
 
 @dataclass(frozen=True, slots=True)
 class AuditAnchor(Record):
-    """The digest of an entry of the audit, signed with the fleet's key: who rewrites the chain has no key."""
+    """The digest of an entry of the audit, signed with the fleet's key: it shows a rewritten chain."""
 
     TABLE: ClassVar = Table("anchors", ("number",))
     number: int

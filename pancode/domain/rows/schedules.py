@@ -37,7 +37,7 @@ class Schedule(Record):
     work: dict[str, object]
     """What begins: a dispatch or a workflow, with the caller's settings and preset."""
     missed: str = "once"
-    """once, none, all: what of its times is made up for, when nobody was there to fire."""
+    """once, none, all: the missed times that fire later, when no coordinator was there."""
     overlap: bool = False
     """It may begin while its last one still runs."""
     paused: str | None = None
@@ -54,7 +54,7 @@ class Schedule(Record):
 
 @dataclass(frozen=True, slots=True)
 class Firing(Record):
-    """One beginning of a schedule. Its key is what it is for, so that nothing fires twice."""
+    """One beginning of a schedule. Its key is its time, event, commit or call, so that nothing fires twice."""
 
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str

@@ -16,7 +16,7 @@ MOST_HOOK_NAME = 50
 
 @dataclass(frozen=True, slots=True)
 class AskedSchedule:
-    """A schedule as it was asked for; of `cron`, `at`, `on` and `push` exactly one is said."""
+    """A schedule as it was asked for; of `cron`, `at`, `on` and `push` exactly one is given."""
 
     name: str
     by: str
@@ -32,7 +32,7 @@ class AskedSchedule:
 
 
 def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
-    """UsageError where it says not once when it fires, and for what can never fire."""
+    """UsageError for none or several of these, and for a trigger that can never fire."""
     given = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
     if len(given) != 1:
         what = "says nothing of when it fires" if not given else "says in several ways when it fires"

@@ -117,7 +117,7 @@ def _begun(view: ScheduleView, due: Sequence[Firing]) -> list[Firing]:
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
     gathers = isinstance(trigger, OnPush | OnWebhook)
-    """What comes while one runs says no more than the newest of it."""
+    """Of the firings that come while one runs, only the newest is kept."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:

@@ -65,7 +65,7 @@ def plain(trigger: Trigger) -> dict[str, object]:
 
 
 def trigger_of(data: Mapping[str, object]) -> Trigger:
-    """What `plain` has written down."""
+    """The trigger that `plain` has written."""
     zone = str(data.get("zone"))
     match data["kind"]:
         case "cron":

@@ -1,1 +1,1 @@
-"""Makes a trace of a run from what the ledger has of it."""
+"""Makes a trace of a run from its rows in the ledger."""

@@ -15,7 +15,7 @@ TASK_CHARS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RunSpan:
-    """One span. Its ids follow from what it is about, so that a later one finds its parent."""
+    """One span. Its ids follow from its run and part, so that a later one finds its parent."""
 
     name: str
     trace_id: str
@@ -109,7 +109,7 @@ def _part(
     attributes: Mapping[str, Value],
     bad: str | None,
 ) -> RunSpan:
-    """`part`: what it is about, and what is above it."""
+    """`part`: its own part of the run, and the part above it."""
     known = {**attributes, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
     ids = (span_id_of(run.id, part[0]), span_id_of(run.id, part[1]))
     return RunSpan(name, trace_id_of(run.id), *ids, times[0], max(times), known, bad)
