@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pancode.control.access.webhook import SecretOf, called
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.query import schedules
 from pancode.control.query.schedule_shapes import HookShape, ScheduleShape
 from pancode.control.schedule import asked
 from pancode.control.schedule.pushes import HeadOf
-from pancode.control.schedule.webhook import SecretOf, called
 from pancode.domain.notices.incoming import HookCall
 from pancode.domain.schedule.asked import AskedSchedule
 

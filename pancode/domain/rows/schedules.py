@@ -54,7 +54,7 @@ class Schedule(Record):
 
 @dataclass(frozen=True, slots=True)
 class Firing(Record):
-    """One beginning of a schedule. Its key is its time, event, commit or call, so that nothing fires twice."""
+    """One beginning of a schedule. No two have the same key: a time, event, commit or call."""
 
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str

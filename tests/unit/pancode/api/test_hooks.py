@@ -12,9 +12,9 @@ import httpx2
 import pytest
 
 from pancode.control.access.tokens import MOST_FAILURES
+from pancode.control.access.webhook import AGAIN
 from pancode.control.schedule.rows import KEPT
 from pancode.control.schedule.scheduler import Scheduler
-from pancode.control.schedule.webhook import AGAIN
 from pancode.domain.notices.incoming import MOST_A_MINUTE, MOST_BYTES, WITHIN_MS
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.notices.signing import headers
@@ -147,7 +147,7 @@ def test_good_ones_are_bounded_too_so_that_none_is_forgotten_in_time(
     world: HookWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MOST_A_MINUTE * 2 * WITHIN_MS / 60_000 < KEPT
-    monkeypatch.setattr("pancode.control.schedule.webhook.MOST_A_MINUTE", 3)
+    monkeypatch.setattr("pancode.control.access.webhook.MOST_A_MINUTE", 3)
     for number in range(3):
         assert world.send(world.signed(f"msg_{number}")).status_code == 202
     refused = world.send(world.signed("msg_more"))
