@@ -7,7 +7,6 @@ PancodeError                 1  internal error
 ├── RefusedError             5  an admission gate said no
 ├── UnavailableError         6  coordinator, Redis or node cannot be used now
 ├── WorkspaceError           7  snapshot, diff or landing cannot be done
-├── SignatureError           8  a signature or the protocol does not hold
 └── ConflictError            1  two things at once; the later one lost and may try again
 """
 
@@ -139,13 +138,6 @@ class WorkspaceError(PancodeError):
 
     code = "workspace"
     exit_code = ExitCode.WORKSPACE
-
-
-class SignatureError(PancodeError):
-    """A signature or the protocol does not hold."""
-
-    code = "signature"
-    exit_code = ExitCode.SIGNATURE
 
 
 class ConflictError(PancodeError):

@@ -68,7 +68,6 @@ MEANINGS: Mapping[str, str] = {
     "agent, when it is one of yours",
     "enabled": "`false`: it is there, and every dispatch to it is refused",
 }
-HEADS = ("Agent", "Changes files", "Tier", "Speed", "What for")
 CHOICE = f"""
 Without `--agent`, and without `dispatch.agent` in your settings, the task decides. The first that fits
 counts, and `dispatch`, `--dry-run` and `pancode why` say which it was:

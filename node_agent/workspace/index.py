@@ -20,7 +20,7 @@ _WORD = 0xFFFFFFFF
 _BILLION = 1_000_000_000
 _NEVER = bytes(_STAT.size)
 _MODE_AT = 24
-_LINK, _SUBMODULE = 0o120000, 0o160000
+_SUBMODULE = 0o160000
 
 
 @dataclass(frozen=True, slots=True)

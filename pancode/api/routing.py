@@ -89,7 +89,6 @@ class AtDoor(Enum):
 
 
 Answer = Callable[[ApiContext, ApiCall], Any]
-Stream = Callable[[ApiContext, ApiCall], "Response"]
 
 
 @dataclass(frozen=True, slots=True)

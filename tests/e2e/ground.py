@@ -17,7 +17,6 @@ from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.journal.storage import JournalFiles
 from node_agent.runner.phase_state import spawned_in
-from node_agent.wire.signing import Envelope, SigningKey, parse_envelope
 from pancode.adapters.valkey.access import COORDINATOR
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
@@ -216,11 +215,6 @@ def valkey_pid(owner: Owner) -> int:
         return int(client.info("server")["process_id"])
 
 
-def coordinator_key(owner: Owner) -> SigningKey:
-    """For looking only: what the fleet's orders are signed with."""
-    return SigningKey.parse((owner.fleet_home / "key/coordinator.key").read_text())
-
-
 def coordinator_pid(owner: Owner) -> int:
     """Of the process that answers now."""
     return int(owner.ask("fleet", "status")["coordinator"]["pid"])
@@ -256,8 +250,3 @@ def money(owner: Owner) -> tuple[str, str]:
     """(spent, held) of today."""
     day = owner.ask("budget", "show")["scopes"][0]
     return day["spent_usd"], day["held_usd"]
-
-
-def payload(envelope: str | bytes) -> tuple[Envelope, bytes]:
-    found = parse_envelope(envelope)
-    return found, found.body()

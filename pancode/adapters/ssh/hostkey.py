@@ -72,9 +72,3 @@ def compare(pin: HostKey | None, presented: HostKey) -> Verdict:
     if pin is None:
         return UnknownKey(presented)
     return Same(pin) if pin == presented else Changed(pin, presented)
-
-
-def accepts(answer: str, key: HostKey) -> bool:
-    """Whether `--accept-fingerprint` (or what a person typed) names this key; the prefix may be left out."""
-    given = answer.strip()
-    return given in (key.fingerprint, key.fingerprint.removeprefix("SHA256:"))

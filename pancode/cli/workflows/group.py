@@ -144,11 +144,6 @@ def _board(found: list[dict[str, Any]]) -> str:
     return table(("KEY", "STEP", "RUN", "WRITTEN", at_head(), "VALUE"), rows, cut="VALUE")
 
 
-def _first(one: dict[str, Any]) -> str:
-    """How the value begins."""
-    return clip(safe(one["value"]), 60)
-
-
 @workflow.verb(
     "check", "pancode workflow check .pancode/workflows/release.yaml", "pancode workflow check review-loop"
 )

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pancode.domain.schedule.times import zone_of
 
 USUAL = ("waits", "ended_badly", "budget", "node_lost")
-KINDS = ("waits", "ended_badly", "ended_well", "budget", "node_lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.plain import safe, size, style_of, tokens
 from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
+from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact
 from pancode.tui.pages.summary import troubles
 
 SILENT = ("suspect", "unreachable", "lost")
@@ -103,8 +103,3 @@ def models(answers: Json, about: str, moment: PageMoment) -> Page:
 
 def _passport(passport: Json) -> str:
     return {True: "passed", False: "failed", None: "untested"}[passport["passed"]]
-
-
-def nothing(words: str) -> Page:
-    """A page that says one thing."""
-    return Page(lines=(line(words),))

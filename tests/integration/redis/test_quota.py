@@ -30,7 +30,6 @@ from tests.unit.pancode.control.world import Desk, Puppet
 
 QUOTA = 4 * 2**20
 PIECE = b"x" * 2**18
-QUEUE = keys.node_queue(TAG)
 Flood = Callable[[Any, str, int], Any]
 
 FLOODS: dict[str, Flood] = {

@@ -19,7 +19,6 @@ GIT = ["--deny-tool=write(.git)", "--deny-tool=write(.git/**)"]
 FILES = "--available-tools=view,grep,glob,create,edit,str_replace_editor,apply_patch"
 EDIT = [*NO_SHELL, FILES, *GIT]
 FULL = [f"{FILES},bash,write_bash,read_bash,stop_bash,list_bash,update_todo", *GIT]
-REPORT = "/node/homes/r/usage.json"
 
 
 @pytest.mark.parametrize(

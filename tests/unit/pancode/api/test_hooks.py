@@ -22,7 +22,6 @@ from pancode.domain.records import Audit, Firing, KeyedRequest, Run
 from tests.unit.pancode.api.test_door import BASE, DoorWorld, code_of
 
 BODY = b'{"task": "rm -rf /", "by": "mallory"}'
-HOUR = 3_600_000
 
 
 class HookWorld(DoorWorld):

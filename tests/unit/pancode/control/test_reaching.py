@@ -13,8 +13,6 @@ from pancode.domain.nodes.fleet import Gap, NodeState, Reaching, awake_since
 from pancode.domain.records import Node, Run
 from tests.unit.pancode.control.world import Desk, Puppet
 
-MINUTE_MS = 60_000
-
 
 @pytest.fixture
 def coordinator() -> Desk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from pancode.tui.app import Console
 from pancode.tui.page import PagePlace
 from pancode.tui.sheet import Sheet
 from tests.unit.pancode.tui.scene import Scene, console, played, screen, shows
-
-Play = Callable[[Console, Pilot[int]], Awaitable[None]]
 
 
 def posts(scene: Scene) -> list[tuple[str, object]]:

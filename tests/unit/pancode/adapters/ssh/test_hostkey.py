@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.adapters.ssh.hostkey import Changed, HostKey, Same, UnknownKey, accepts, compare
+from pancode.adapters.ssh.hostkey import Changed, HostKey, Same, UnknownKey, compare
 
 ONE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
 TWO = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -31,9 +31,3 @@ def test_three_answers() -> None:
 def test_what_is_no_key(line: str) -> None:
     with pytest.raises(ValueError, match="key"):
         HostKey.parse(line)
-
-
-def test_accepting_by_fingerprint() -> None:
-    one, two = HostKey.parse(ONE), HostKey.parse(TWO)
-    assert accepts(one.fingerprint, one) and accepts(f" {one.fingerprint[7:]}\n", one)
-    assert not accepts("yes", one) and not accepts("", one) and not accepts(one.fingerprint, two)

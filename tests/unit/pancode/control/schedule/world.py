@@ -10,7 +10,7 @@ from pancode.control.schedule.scheduler import Scheduler
 from pancode.domain.records import Firing, Run
 from tests.unit.pancode.api.world import World
 
-MINUTE, HOUR = 60_000, 3_600_000
+HOUR = 3_600_000
 
 
 class Times:

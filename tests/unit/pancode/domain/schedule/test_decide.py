@@ -15,7 +15,7 @@ from pancode.domain.values import replace
 HOUR, MINUTE = 3_600_000, 60_000
 START = 1_795_305_600_000  # a full hour
 HOURLY: dict[str, object] = {"kind": "cron", "cron": "0 * * * *", "zone": "UTC"}
-B, S, W, X = FiringState.BEGUN, FiringState.STARTING, FiringState.WAITING, FiringState.SKIPPED
+S, W, X = FiringState.STARTING, FiringState.WAITING, FiringState.SKIPPED
 
 
 def a_schedule(**more: Any) -> Schedule:
