@@ -103,7 +103,7 @@ class Outgoing(FeedThread):
             self._tries.submit(self._deliver, target, batch, rules)
 
     def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
-        """One try. What else is due for this target has its turn with the next round, behind others."""
+        """One try. The other deliveries of this target have their turn with the next round, behind others."""
         try:
             sent = self._tried(target, batch, rules)
             with unit_of_work(self._core) as work:
@@ -114,6 +114,7 @@ class Outgoing(FeedThread):
             self.troubles = troubles(self._core, rules)
         except Exception:
             log.exception("%s: a delivery could not be made, or not be written down", target)
+            self._rests[target] = self._core.wall_ms() + rest_ms(target)
         finally:
             with self._lock:
                 self._busy.discard(target)

@@ -107,6 +107,23 @@ def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_fa
     assert len(world.post.posts) == 3
 
 
+def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UnavailableError("the disk is full")
+
+    world.fail()
+    monkeypatch.setattr("pancode.control.outgoing.rows.ended", full)
+    for _ in range(3):
+        world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1, "the channel is left alone for a while"
+    monkeypatch.undo()
+    world.desk.clock.ms += pacing.NOTICE_AGAIN_MS[0]
+    world.outgoing.round(here=True)
+    assert world.states() == ["sent"]
+
+
 def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
