@@ -111,9 +111,10 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run that is gone on from was dispatched to land, and has not."""
+    """Whether the run that is gone on from was dispatched to land, and has not; or a step of its workflow."""
     run = _meant(context, call)
-    return run.land and run.landed is None
+    within = run.workflow is not None and not getattr(call.body, "alone", False)
+    return (run.land and run.landed is None) or (within and context.plane.workflows.lands(str(run.workflow)))
 
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:

@@ -33,9 +33,10 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
 def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     """The new run, after `before`, as one of the workflow: held back until there is a place for it."""
     run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
-    origin = None if before is None else before.terms.get("origin")
-    if origin is None and before is not None and not run.terms.get("in_step"):
-        origin = before.workspace.get("snapshot")
+    if before is None:
+        return run
+    goes_on = not run.terms.get("in_step")  # a retry begins where the old run did, or anew
+    origin = before.terms.get("origin") or (before.workspace.get("snapshot") if goes_on else None)
     return run if origin is None else replace(run, terms={**run.terms, "origin": str(origin)})
 
 

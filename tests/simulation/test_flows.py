@@ -10,6 +10,7 @@ from random import Random  # noqa: TID251 - seeded, which is the point
 import pytest
 
 from node_agent.wire.failure import Outcome
+from pancode.control.runs.retry import dispatch_again
 from pancode.control.workflow.begin import begin
 from pancode.control.workflow.rows import steps_of
 from pancode.domain.books import workflow_scope
@@ -94,6 +95,39 @@ def test_killed_at_each_write_of_its_advance_each_round_is_counted_once(
     assert len(moments) > 10
     for moment in moments:
         assert killed(shape, moment) == (state, runs), moment
+
+
+@pytest.mark.parametrize(("shape", "step"), [("chain", "b"), ("merge", "d")])
+def test_a_retry_takes_its_step_whenever_the_coordinator_dies(shape: str, step: str) -> None:
+    """It begins with what was merged for it; after a kill it has its place, or nothing has happened."""
+    for moment in range(9):
+        world = calm()
+        begun(world, shape)
+        good = world.flows.scripts[("it", step)]
+        world.flows.scripts[("it", step)] = replace(good, exit_code=1)
+        flows.assign(world)
+        settled(world)
+        (one,) = flows.workflows(world)
+        assert one.state == "failed" and step in one.reason
+        world.flows.scripts[("it", step)] = good
+        while flows.workflows(world)[0].state == "failed":
+            _retried(world, one.id, step, moment)
+            moment = 0
+        settled(world)
+        assert flows.workflows(world)[0].state == "done", flows.workflows(world)[0].reason
+        world.flow_truth.at_the_end()
+
+
+def _retried(world: Schedule, workflow: str, step: str, moment: int) -> None:
+    """Somebody asks for it, and the coordinator dies at that moment; 0: it does not."""
+    with world.coordinator.seen() as tx:
+        old = next(run for run in tx.find(Run, {"workflow": workflow}) if run.step == step)
+    world.flows.resumed["it"] += 1
+    if moment:
+        world.coordinator.crash_in(moment)
+    world.coordinator.ask(lambda p: dispatch_again(p.core, flows.AROUND, old, "sim"))
+    world.step(1_000)
+    flows.assign(world)
 
 
 def test_a_round_that_is_counted_twice_after_a_kill_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
