@@ -36,14 +36,11 @@ class WorkflowVerbs:
             steps.append(row)
             total += judged.resolution.due.usd
             first += Decimal(0) if step.needs else judged.resolution.due.usd
-        short = plan.budget is not None and first > plan.budget
-        why = (
-            f"what begins at once needs ${first:f}, and the budget of all is ${plan.budget:f}"
-            if short
-            else ""
-        )
-        enough = any if plan.partial else all
-        admitted = enough(step["admitted"] for step in steps) and (plan.partial or not short)
+        why = ""
+        if plan.budget is not None and first > plan.budget:
+            why = f"what begins at once needs ${first:f}, and the budget of all is ${plan.budget:f}"
+        found = [bool(step["admitted"]) for step in steps]
+        admitted = any(found) if plan.partial else all(found) and not why
         answer = {"dry_run": True, "admitted": admitted, "reason": why, "steps": steps}
         return {**answer, "estimate_usd": f"{total:f}"}
 
