@@ -8,6 +8,7 @@ from pancode.domain.life.signals import AskedAgain, GivenUp
 from pancode.domain.records import Run, WaitReason, Workflow, WorkflowStep
 from pancode.domain.values import replace
 from pancode.domain.workflow import questions, retrying
+from pancode.domain.workflow.advance import reopened
 from pancode.ports import Transaction
 
 
@@ -47,7 +48,7 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     if run.terms.get("in_step"):
         steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
         rows.put_steps(work, *retrying.retaken(steps, step.name, run.id))
-        work.tx.put(retrying.reopened(workflow))
+        work.tx.put(reopened(workflow))
         work.audit("fleet", "info", "workflow resumed", workflow=workflow.id, by=run.created_by)
     else:
         rows.put_steps(work, questions.went_on(step, run.id))

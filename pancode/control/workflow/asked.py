@@ -15,9 +15,8 @@ from pancode.control.workflow.judging import judge_again
 from pancode.domain.life.signals import GivenUp
 from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
-from pancode.domain.workflow.advance import OPEN
+from pancode.domain.workflow.advance import OPEN, reopened
 from pancode.domain.workflow.plan import plan_of
-from pancode.domain.workflow.retrying import reopened
 from pancode.domain.workflow.rounds import loop, once_more, ran_out
 from pancode.errors import UsageError
 

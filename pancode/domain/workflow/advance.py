@@ -237,6 +237,13 @@ def is_in_order(workflow: Workflow) -> bool:
     return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
 
 
+def reopened(workflow: Workflow) -> Workflow:
+    """The workflow as one that goes on."""
+    return replace(
+        workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
+    )
+
+
 def is_active(step: WorkflowStep) -> bool:
     """Whether it takes one of the places that `concurrency` leaves."""
     return step.state in (WorkflowStepState.STARTING, WorkflowStepState.RUNNING)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from node_agent.wire.failure import Outcome
 from pancode.domain.dispatch.request import Beginning
 from pancode.domain.people.continuing import is_blocked
-from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
-from pancode.domain.values import replace
+from pancode.domain.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.domain.workflow.advance import BAD, OPEN, is_in_order
 from pancode.domain.workflow.plan import ancestors
 from pancode.domain.workflow.questions import went_on
@@ -78,13 +77,6 @@ def retaken(steps: Mapping[str, WorkflowStep], name: str, run: str) -> tuple[Wor
     after = [one for one in every if name in ancestors(one.name, every)]
     later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
     return (went_on(once_more(steps[name]), run), *later)
-
-
-def reopened(workflow: Workflow) -> Workflow:
-    """The workflow as one that goes on."""
-    return replace(
-        workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
-    )
 
 
 def begins_at(old: Run) -> Beginning | None:
