@@ -111,9 +111,9 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run that is gone on from was dispatched to land, and has not; or a step of its workflow."""
+    """Whether the run that is gone on from was to land, and has not; or what a retry lets go on lands."""
     run = _meant(context, call)
-    within = run.workflow is not None and not getattr(call.body, "alone", False)
+    within = run.workflow is not None and not getattr(call.body, "alone", True)
     return (run.land and run.landed is None) or (within and context.plane.workflows.lands(str(run.workflow)))
 
 
