@@ -339,10 +339,9 @@ def _tiered(
     """A model of the fleet's by what its server tells, one of a vendor's by its name."""
     if ref is None:
         return None
-    overrides = catalogue.defaults.tiers
     if needs is None:
-        return tier_of(ref, overrides=dict(overrides))
-    return tier_at(ref, able, catalogue.nodes, needs, overrides)
+        return tier_of(ref, overrides=dict(catalogue.defaults.tiers))
+    return tier_at(ref, able, catalogue.nodes, needs, catalogue.defaults.tiers)
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
