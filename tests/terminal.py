@@ -12,8 +12,10 @@ import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-MOST_LOOKS = 400
-"""Each of a second at most."""
+from node_agent.wire.clock import SystemClock
+
+MOST_S = 400.0
+_CLOCK = SystemClock()
 
 
 class Terminal:
@@ -35,15 +37,20 @@ class Terminal:
     def types(self, text: str) -> None:
         os.write(self._own, text.encode())
 
-    def shows(self, words: str, looks: int = MOST_LOOKS) -> str:
+    def shows(self, words: str, most_s: float = MOST_S) -> str:
         """Wait until this is on the screen, behind what was waited for before; all that stands before it."""
-        for _ in range(looks):
-            if words in self.told[self._seen :]:
-                break
-            assert self._read(), f"{words!r} did not come: {self.told!r}"
+        end = _CLOCK.boot_ms() + most_s * 1000
+        while words not in self.told[self._seen :]:
+            assert _CLOCK.boot_ms() < end and self._read(), f"{words!r} did not come: {self.told!r}"
         at = self.told.index(words, self._seen) + len(words)
         seen, self._seen = self.told[self._seen : at], at
         return seen
+
+    def goes_on(self, seconds: float) -> None:
+        """Take what it shows for so long; it must not end."""
+        end = _CLOCK.boot_ms() + seconds * 1000
+        while _CLOCK.boot_ms() < end:
+            assert self._read(), f"it has ended: {self.told!r}"
 
     def ends(self) -> int:
         """Its exit status, once it is over; all that it still showed is read."""

@@ -71,7 +71,11 @@ class OurFleet:
         self.owner = Owner(self.root, 1.0, {"PATH": path, **(environ or {})})
 
     def __enter__(self) -> Self:
-        self.owner.run("fleet", "up", timeout_s=180).ok()
+        try:
+            self.owner.run("fleet", "up", timeout_s=180).ok()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     @cached_property
