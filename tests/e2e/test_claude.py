@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pancode.client import Client, path_of
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import (
     PORT,
@@ -127,20 +128,29 @@ def test_a_retry_goes_on_with_the_conversation(logged_in: Owner, lab: Lab) -> No
     assert none.code == 2 and "no session to go on with" in none.err
 
 
-def test_a_run_is_continued_in_its_conversation_with_its_files(logged_in: Owner, lab: Lab) -> None:
-    """On its machine while that is there; a session that is gone is told the story instead."""
+def test_comments_on_a_change_become_the_next_attempt_in_its_conversation(logged_in: Owner, lab: Lab) -> None:
+    """As the web console sends them: on its machine, with its files, behind its own turns."""
     fleet, top = logged_in, project(logged_in, "continued")
     words = ("--node", "node1", "--model", MODEL, "--json")
-    with model_on(lab, 1, preset("edit")):
+    made = preset("edit")
+    with model_on(lab, 1, made):
         first = fleet.run("dispatch", *words, "remember the word plum", cwd=top, timeout_s=180).ok().json()
-    with model_on(lab, 1, preset("text")) as log:
-        said = fleet.run("runs", "continue", first["run"], "and pears", "--json", cwd=top, timeout_s=180)
-        last = max((log.parent / "bodies").iterdir()).read_text()
-    second = said.ok().json()
-    assert (second["outcome"], second["node"], second["files_changed"]) == ("done", "node1", [])
-    assert last.count("remember the word plum") == 1 and "and pears" in last
-    assert fleet.show(second["run"])["session"] == "same"
-    assert "+BETA" in fleet.run("runs", "diff", second["run"]).ok().out, "the change of the chain"
+    read, edit, done = made["turns"]
+    asked = {**edit, "args": {**edit["args"], "old": "gamma", "new": "GAMMA"}}
+    with model_on(lab, 1, {"turns": [read, edit, read, asked, done]}) as log:  # a new one would begin anew
+        comments = (
+            "A person has read your change and asks for this:\n\nnotes.txt:2\n> BETA\nand gamma, please"
+        )
+        sent = Client(fleet.fleet_home).post(path_of("runs", first["run"], "continue"), {"text": comments})
+        second = fleet.ended(sent["run"], 180)
+        last = max((one.read_text() for one in (log.parent / "bodies").iterdir()), key=len)
+    assert (second["outcome"], second["node"], second["files_changed"]) == ("done", "node1", ["notes.txt"])
+    assert last.count("remember the word plum") == 1 and "> BETA" in last and "and gamma, please" in last
+    assert (second["session"], second["chain"]) == ("same", [first["run"]])
+    receipts = [fleet.ask("receipt", "show", one["run"])["statement"]["predicate"] for one in (first, second)]
+    assert receipts[0]["session"] and receipts[0]["session"] == receipts[1]["session"]
+    diff = fleet.run("runs", "diff", second["run"]).ok().out
+    assert "+BETA" in diff and "+GAMMA" in diff, "the change of the chain"
 
 
 def _turns(*acts: dict[str, Any], says: str) -> list[dict[str, Any]]:
