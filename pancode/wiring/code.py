@@ -51,7 +51,7 @@ class DepotCode:
         if not wait:
             return {"status": "waiting", "place": self.queue.place(action)}
         report = report_of(self.queue.ended(action))
-        self._reverts.look()
+        self._reverts.look(str(run.project))
         return report
 
     def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:

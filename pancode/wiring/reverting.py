@@ -27,14 +27,20 @@ class RevertLook:
 
     def __init__(self, core: Core, depot: Depot) -> None:
         self._core, self._depot = core, depot
-        self._heads: dict[str, tuple[str, int]] = {}
+        self._heads: dict[str, str] = {}
         self._alone = threading.Lock()
 
-    def look(self) -> dict[str, str]:
-        """By run: the commit that took its change back. A repository that cannot be read is left out."""
+    def look(self, only: str = "") -> dict[str, str]:
+        """By run: the commit that took its change back. A repository that cannot be read is left out.
+
+        `only`: in that one.
+        """
         with self._alone:
             found: dict[str, str] = {}
-            for project, runs in list(self._landed().items())[:MOST_REPOSITORIES]:
+            if only and self._heads.get(only) == head_of(Path(only)):
+                return found
+            landed = [(project, runs) for project, runs in self._landed().items() if only in ("", project)]
+            for project, runs in landed[:MOST_REPOSITORIES]:
                 try:
                     found |= self._in(project, runs)
                 except PancodeError as error:
@@ -62,13 +68,13 @@ class RevertLook:
         return by
 
     def _in(self, project: str, runs: list[Run]) -> dict[str, str]:
-        environ, top = dict(os.environ), Path(project)
-        state = (head_of(top, environ), len(runs))
-        if self._heads.get(project) == state:
+        top = Path(project)
+        head = head_of(top)
+        if self._heads.get(project) == head:  # what takes a change back comes after it
             return {}
         changes = [change for run in runs if (change := self._change(run)) is not None]
-        found = find_reverts(top, self._depot, changes, environ)
-        self._heads[project] = (state[0], len(runs) - len(found))
+        found = find_reverts(top, self._depot, changes, dict(os.environ))
+        self._heads[project] = head
         return found
 
     def _change(self, run: Run) -> LandedChange | None:

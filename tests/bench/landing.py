@@ -38,8 +38,9 @@ def landing(tell: Callable[[str], None], count: int) -> list[Row]:
 
 
 _LIMIT = (
-    "Each landing is a request with a transaction and a journal of its own, looks whether the change has "
-    "landed already, merges in the depot, and moves the branch. It was asked for at most 2 times the merges."
+    "Each landing is a request with transactions of its own, and 13 git programs: they look at the repository, "
+    "merge in the depot, carry the objects over and move the branch, where plain `git merge` is one program. "
+    "It was asked for at most 2 times the merges."
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.git.gitrefs import checked_object, result_prefix
@@ -12,8 +12,8 @@ from node_agent.wire.git.gitsafe import shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
 from pancode.adapters.git.listing import ListingLimits
-from pancode.adapters.git.merge import commit_of, merge_commits, merge_trees, tree_commit, tree_of
-from pancode.adapters.git.objects import import_base
+from pancode.adapters.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
+from pancode.adapters.git.objects import import_tip
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
 from pancode.adapters.git.snapshot import capture, index_copy
@@ -154,11 +154,10 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     tip = seen.head
     if branch:
         tip = seen.git.ask("rev-parse", "-q", "--verify", f"refs/heads/{branch}^{{commit}}").text() or tip
-    import_base(replace(seen, head=tip), depot)
+    import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
-    theirs = tree_of(git, checked_object(request.result_commit))
-    merge = merge_trees(git, tree_of(git, checked_object(request.snapshot_commit)), ours, theirs)
+    merge, _ = merge_change(git, request.snapshot_commit, request.result_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
     both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
     return ConflictState(both, own_side, tip, tuple(map(shown, merge.conflicts)))

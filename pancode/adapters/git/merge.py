@@ -14,6 +14,8 @@ from pancode.adapters.git.safe import Git, safe_env
 
 # Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
+# Newer than what it stands on: git looks at the newest first, and would else walk the whole history.
+_LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +30,30 @@ def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
 
-def trees_of(git: Git, *commits: str) -> list[str]:
-    """As `tree_of`, by one git."""
-    return git.text("rev-parse", *(f"{checked_object(commit)}^{{tree}}" for commit in commits)).split()
+def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, str]:
+    """The change between two commits merged into the tree `ours`; and the tree of `result`.
 
-
-def merge_trees(git: Git, base: str, ours: str, theirs: str) -> Merge:
-    """Three-way merge of trees. Their histories do not matter, so cherry-picks and rebases merge alike."""
-    if base in (ours, theirs) or ours == theirs:
-        return Merge(theirs if base == ours else ours, ())
-    # git 2.39 has no --merge-base: three commits of our own make the snapshot the base.
-    root = tree_commit(git, base)
-    return merge_commits(git, tree_commit(git, ours, root), tree_commit(git, theirs, root))
+    The history of `ours` does not matter, so cherry-picks and rebases merge alike.
+    """
+    asked = (checked_object(begins), checked_object(result))
+    rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *asked).splitlines()
+    (before, *_), (theirs, *parents) = (row.split() for row in rows)
+    if before in (ours, theirs) or ours == theirs:
+        return Merge(theirs if before == ours else ours, ()), theirs
+    # git 2.39 has no --merge-base: a commit of our own on top of `begins` makes that the base.
+    late = git.having(**_LATE)
+    side = result if begins in parents else _on(late, theirs, begins)
+    return merge_commits(git, _on(late, ours, begins), side), theirs
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
     """A commit that only carries a tree and its place in a history; always the same one."""
+    return _on(git.having(**_STAMP), tree, *parents)
+
+
+def _on(signed: Git, tree: str, *parents: str) -> str:
     asked = [word for parent in parents for word in ("-p", parent)]
-    return git.having(**_STAMP).must("commit-tree", tree, *asked, stdin=b"tree\n").text()
+    return signed.must("commit-tree", tree, *asked, stdin=b"tree\n").text()
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:

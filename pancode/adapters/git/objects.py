@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pancode.adapters.git.depot import GC, Depot
@@ -38,6 +39,13 @@ def _quoted(path: Path) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
+    """As `import_base`, of another commit of the user's; nothing where we have landed it, and kept it all."""
+    asked = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
+    if tip and not depot.git(project.repo_id).ask(*asked).ok:
+        import_base(replace(project, head=tip), depot)
 
 
 def import_base(project: GitProject, depot: Depot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from node_agent.wire.git.gitsafe import (
     filter_names,
     git_env,
     neutral_drivers,
-    split_nul,
 )
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.safe import Git, run_git, safe_env
@@ -24,11 +23,10 @@ _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 
 @dataclass(frozen=True, slots=True)
 class UserSettings:
-    """The used part of the user's own git configuration: ignore file, line ends, filters with a program."""
+    """The used part of the user's own git configuration: ignore file, line ends."""
 
     excludes: str
     line_ends: Mapping[str, str]
-    filters: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class GitProject:
     object_format: str
     partial: bool
     filters: frozenset[str]
+    user: Mapping[str, str]
+    """As git itself would name the user, in this order: `user.name`, `user.email`, as far as they are set."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -60,6 +60,7 @@ class GitProject:
 
 
 _PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|autocrlf|eol)$|^user\.(name|email)$"
 _ASKED = (
     *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
     *("--git-path objects", "--git-path shallow", "--show-object-format"),
@@ -77,42 +78,74 @@ def open_project(
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a folder", fix="give a folder inside a git repository")
     seen = Git(folder, safe_env())
-    around, git_dir, common_dir, objects, shallow_file, told = _facts(seen, folder)
-    top, object_format = _top(around, folder), os.fsdecode(told)
-    settings = user_settings(os.environ if environ is None else environ)
-    named = seen.ask("config", "--null", "--name-only", "--get-regexp", f"{DRIVER_KEYS}|{_PARTIAL}").out
-    partial = [name for name in split_nul(named) if name.startswith((b"extensions.", b"remote."))]
-    drivers = b"\0".join(name for name in split_nul(named) if name not in partial)
-    config = {**neutral_drivers(drivers), "core.excludesFile": settings.excludes, **settings.line_ends}
-    env = safe_env(config) | {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
-    git = Git(top, env)
-    head = git.ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text() or None
+    around, git_dir, common_dir, objects, shallow_file, *told = _facts(seen, folder)
+    top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, told)
+    environ = os.environ if environ is None else environ
+    rows = _settings(environ, folder)
+    settings = _user_settings(environ, {key: value for own, key, value in rows if own})
+    named = [key for own, key, _ in rows if not own]
+    config = {**neutral_drivers(_drivers(named)), "core.excludesFile": settings.excludes}
+    env = safe_env(config | settings.line_ends)
+    env |= {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
     return GitProject(
         top=top,
         git_dir=Path(os.fsdecode(git_dir)),
         common_dir=Path(os.fsdecode(common_dir)),
         objects=Path(os.fsdecode(objects)),
         shallow_file=Path(os.fsdecode(shallow_file)),
-        head=head,
-        branch=git.ask("symbolic-ref", "-q", "--short", "HEAD").text() or None,
+        head=head or None,
+        branch=branch or None,
         object_format=object_format,
-        partial=bool(partial),
-        filters=filter_names(drivers) | settings.filters,
+        partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
+        filters=filter_names(_drivers(key for _, key, _ in rows)),
+        user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
         env=env,
-        repo_id=repo_id or _repo_id(git, top, head, object_format),
+        repo_id=repo_id or _repo_id(Git(top, env), top, head, object_format),
     )
 
 
 def _facts(seen: Git, folder: Path) -> list[bytes]:
-    """The answers to _ASKED. All by one git, and one by one where a name has a line end in it."""
+    """The answers to _ASKED, the commit of HEAD and its branch, or nothing in its place.
+
+    All by one git; one by one where a name has a line end in it, or HEAD no commit yet.
+    """
     asked = ("rev-parse", "--path-format=absolute")
-    done = seen.ask(*asked, *(word for question in _ASKED for word in question.split()))
+    words = [word for question in _ASKED for word in question.split()]
+    done = seen.ask(*asked, *words, "HEAD^{commit}", "--abbrev-ref", "HEAD")
+    *told, branch = done.out.removesuffix(b"\n").split(b"\n")
+    if done.ok and len(told) == len(_ASKED) + 1:
+        return [*told, b"" if branch == b"HEAD" else branch]
+    done = seen.ask(*asked, *words)
     if not done.ok or not done.out.strip():
         raise _no_tree(folder, done.err)
-    told = done.out.removesuffix(b"\n").split(b"\n")
-    if len(told) == len(_ASKED):
-        return told
-    return [seen.must(*asked, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
+    told = [seen.must(*asked, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
+    at = (("rev-parse", "-q", "--verify", "HEAD^{commit}"), ("symbolic-ref", "-q", "--short", "HEAD"))
+    return [*told, *(seen.ask(*question).out.strip() for question in at)]
+
+
+def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
+    """Whether it is in the user's own files or the repository's, key and value of each that matters here.
+
+    Reading them runs nothing.
+    """
+    asked = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
+    done = run_git(GitCall(asked, _users_env(environ), folder))
+    if done.status not in (0, 1):
+        raise GitRefusal(
+            "git cannot read its settings", why=done.err, fix=f"look with: git -C {folder} config --list"
+        )
+    words = done.out.split(b"\0")
+    rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))
+    return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
+
+
+def _drivers(keys: Iterable[bytes]) -> bytes:
+    """As `neutral_drivers` takes them."""
+    return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace").strip()
 
 
 def _top(around: bytes, folder: Path) -> Path:
@@ -144,41 +177,31 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
     )
 
 
-def _repo_id(git: Git, top: Path, head: str | None, object_format: str) -> str:
+def _repo_id(git: Git, top: Path, head: str, object_format: str) -> str:
     """The same for one path, history and object format; a hash, so that no path enters a wire name."""
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
     seed = b"\0".join((object_format.encode(), os.fsencode(top), root.encode()))
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]
 
 
-def asked_of_user(environ: Mapping[str, str], *question: str) -> bytes:
-    """The user's own configuration (never the repository's): reading it runs nothing."""
+def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """In which git reads the user's own settings."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
-    env |= {
-        k: environ[k]
-        for k in ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
-        if k in environ
-    }
-    # A GIT_DIR that is no repository keeps the one around us out of the answer.
-    env |= {"GIT_DIR": "/dev/null/none"}
-    return run_git(GitCall(("config", *question), env, Path("/"))).out
+    own = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
+    return env | {k: environ[k] for k in own if k in environ}
 
 
-def user_settings(environ: Mapping[str, str]) -> UserSettings:
-    """The part of it that is used here."""
-    asked = rf"^core\.(excludesfile|autocrlf|eol)$|{DRIVER_KEYS}"
-    rows = [
-        row.partition(b"\n") for row in split_nul(asked_of_user(environ, "--null", "--get-regexp", asked))
-    ]
-    values = {key: value for key, _, value in rows}
+def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
     excludes = values.get(b"core.excludesfile", b"")
     if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
-        excludes = asked_of_user(environ, "--type=path", "--get", "core.excludesFile").rstrip(b"\n")
+        # A GIT_DIR that is no repository keeps the one around us out of the answer.
+        env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
+        asked = ("config", "--type=path", "--get", "core.excludesFile")
+        excludes = run_git(GitCall(asked, env, Path("/"))).out.rstrip(b"\n")
     fallback = os.path.join(home, "git", "ignore")
     lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
     return UserSettings(
         excludes=os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null"),
         line_ends={key: value for key, value in lines.items() if value},
-        filters=filter_names(b"\0".join(values)),
     )

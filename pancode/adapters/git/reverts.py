@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.git.gitrefs import checked_object
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.project import GitProject, open_project
-from pancode.adapters.git.safe import Git
+from pancode.adapters.git.safe import Git, safe_env
 
 MOST_COMMITS, MOST_FILES = 300, 200
 """So many commits since the landing are looked through, for so many files."""
@@ -38,9 +38,9 @@ class _Commit:
     message: bytes
 
 
-def head_of(project: Path, environ: Mapping[str, str]) -> str:
-    """What is checked out; empty in a repository without a commit. GitRefusal where there is none."""
-    return open_project(project, environ).git.ask("rev-parse", "--verify", "-q", "HEAD").text()
+def head_of(project: Path) -> str:
+    """What is checked out; empty without a commit, and where there is no repository."""
+    return Git(Path("/"), safe_env()).ask("-C", str(project), "rev-parse", "--verify", "-q", "HEAD").text()
 
 
 def find_reverts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from pancode.caller import work_folder
@@ -32,7 +33,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     if yes:
         face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
     ends = _ends(face, client, [row["run"] for row in rows], body)
-    face.show({"landings": ends}, lambda: "")
+    face.show({"landings": ends}, lambda: _summary(ends))
     fine = [one["status"] in FINE for one in ends]
     return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
@@ -42,11 +43,16 @@ def _row(row: dict[str, Any]) -> str:
     return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
 
 
+def _summary(ends: list[dict[str, Any]]) -> str:
+    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
+    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
+
+
 def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
     ends: list[dict[str, Any]] = []
-    refused = {run: refusal for run in runs if (refusal := _queued(client, run, body)) is not None}
     left = list(runs)
     try:
+        refused = {run: refusal for run in runs if (refusal := _queued(client, run, body)) is not None}
         while left:
             end = {"run": left[0], **(refused.get(left[0]) or _end(client, left[0]))}
             left.pop(0)

@@ -49,6 +49,7 @@ def test_results_are_reviewed_and_landed_by_themselves_and_together(fleet: Shell
     assert both.status == 20, both.err
     assert f"{one}  landed" in both.out and f"{three}  landed" in both.out
     assert f"{two}  conflict" in both.out and f"pancode land {two} --resolve" in both.out
+    assert both.out.startswith(f"{one}  landed") and "3 runs: 2 landed, 1 conflict\n" in both.out
     trailers = _git(
         fleet.cwd, "log", "-2", "--format=%(trailers:key=Pancode-Run,valueonly,separator=)", "agent/all"
     )

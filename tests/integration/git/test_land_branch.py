@@ -12,6 +12,7 @@ from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.adapters.git.safe import run_git
 from pancode.domain.landing.values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.domain.values import replace
 from tests.integration.git.coordinator import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps
@@ -77,6 +78,38 @@ def test_a_branch_that_is_checked_out_is_refused(coordinator: Desk, tmp_path: Pa
             _land(coordinator, request, name)
 
 
+def test_a_bare_repository_works_on_no_branch(coordinator: Desk, tmp_path: Path) -> None:
+    """Its HEAD names a branch, but no files are out: the worktree beside it may land there."""
+    request, git = coordinator.result(edit_c), coordinator.user.git
+    git("stash", "-q")
+    git("checkout", "-q", "-b", "work")
+    git("worktree", "add", "-q", "-b", "desk", str(tmp_path / "desk"))
+    git("config", "core.bare", "true")
+    target = OnBranch("work", "mend it", NOW_MS)
+    report = land_on_branch(tmp_path / "desk", coordinator.depot, request, target)
+    assert report.status is LandStatus.LANDED and git("rev-parse", "work") == report.commit
+
+
+def test_the_commit_has_the_name_that_git_would_give_it(coordinator: Desk, tmp_path: Path) -> None:
+    """The repository's own settings first, then the user's."""
+    request, home = coordinator.result(edit_c), tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\n\tname = Ana\n\temail = ana@example.org\n")
+    coordinator.user.git("config", "user.email", "work@example.org")
+    report = _land(coordinator, replace(request, environ={"HOME": str(home)}))
+    said = coordinator.user.git("log", "-1", "--format=%an %ae %cn %ce", report.commit)
+    assert said == "Ana work@example.org Ana work@example.org"
+
+
+def test_settings_that_git_cannot_read_are_named(coordinator: Desk, tmp_path: Path) -> None:
+    """Else the programs that the repository names would not be known, and not be kept from running."""
+    (tmp_path / ".gitconfig").write_text("[user\n")
+    request = replace(coordinator.result(edit_c), environ={"HOME": str(tmp_path)})
+    with pytest.raises(GitRefusal, match="cannot read its settings") as refused:
+        _land(coordinator, request)
+    assert "gitconfig" in refused.value.why and "config --list" in refused.value.fix
+
+
 def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) -> None:
     request, traps = coordinator.result(everything), Traps(tmp_path / "traps")
     traps.arm(coordinator.user.path / ".git", coordinator.user)
@@ -86,7 +119,7 @@ def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) ->
 
 
 def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each costs some 5 ms, whatever it does: fifty landings are asked for at once."""
+    """Each costs some 3 ms, whatever it does: fifty landings are asked for at once."""
     asked: list[tuple[str, ...]] = []
 
     def counted(call: GitCall) -> GitDone:
@@ -98,5 +131,5 @@ def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.Mo
     monkeypatch.setattr(safe, "run_git", counted)
     monkeypatch.setattr(project, "run_git", counted)
     assert _land(coordinator, request).status is LandStatus.LANDED
-    assert len(asked) <= 25, asked
+    assert len(asked) <= 13, asked
     assert not any("--max-parents=0" in words for words in asked), "nor is the history walked"

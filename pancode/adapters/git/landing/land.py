@@ -18,7 +18,7 @@ from pancode.adapters.git.landing.land_journal import Checkpoint, LandingJournal
 from pancode.adapters.git.landing.land_state import unless_in_progress
 from pancode.adapters.git.landing.land_steps import forbidden, steps_of
 from pancode.adapters.git.listing import ListingLimits, hidden_names
-from pancode.adapters.git.merge import changes_between, merge_trees, stage_files, trees_of
+from pancode.adapters.git.merge import changes_between, merge_change, stage_files
 from pancode.adapters.git.objects import import_base
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git
@@ -115,8 +115,7 @@ def merge_result(
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """The run's result merged into that tree, and what it changes there; a report where there is an end."""
     git = depot.git(request.repo_id)
-    theirs, before = trees_of(git, request.result_commit, request.snapshot_commit)
-    merge = merge_trees(git, before, ours_tree, theirs)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree)
     if merge.conflicts:
         both = "changed here and by the run"
         return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import shown, split_nul, stamp_env
+from node_agent.wire.git.gitsafe import shown, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off
 from pancode.adapters.git.landing.land_commits import commits_of, explained
-from pancode.adapters.git.landing.land_state import free_branch, unless_worked_on
+from pancode.adapters.git.landing.land_state import free_branch
 from pancode.adapters.git.merge import tree_of
-from pancode.adapters.git.objects import import_base
-from pancode.adapters.git.project import GitProject, asked_of_user, open_project
+from pancode.adapters.git.objects import import_tip
+from pancode.adapters.git.project import GitProject, open_project
 from pancode.domain.landing.values import (
     CalledOff,
     Gates,
@@ -47,10 +45,9 @@ def land_on_branch(
     A branch that somebody else moves meanwhile is merged into anew, and its gates run again.
     """
     seen = open_project(project, request.environ, request.repo_id)
-    ref = free_branch(seen, target.name)
     try:
         for _ in range(TRIES):
-            report = _land(seen, depot, request, (ref, target), (gates, called_off))
+            report = _land(seen, depot, request, target, (gates, called_off))
             if report is not None:
                 break
         else:
@@ -67,20 +64,20 @@ def _land(
     seen: GitProject,
     depot: Depot,
     request: LandRequest,
-    where: tuple[str, OnBranch],
+    target: OnBranch,
     way: tuple[Gates | None, CalledOff],
 ) -> LandReport | None:
     """None: somebody else has moved the branch meanwhile, and nothing was written."""
-    (ref, target), (gates, called_off) = where, way
-    old = seen.git.ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text()
-    tip = old or seen.head
-    import_base(replace(seen, head=tip), depot)
+    gates, called_off = way
+    branch = free_branch(seen, target.name)
+    tip = branch.tip or seen.head
+    import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
-    ours = tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text()
+    ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
     merged, changes = merge_result(depot, request, ours)
     if isinstance(merged, LandReport):
         return explained(git, request, tip, merged)
-    named = git.having(**stamp_env(*_identity(seen, request.environ), target.now_ms))
+    named = git.having(**stamp_env(*({**NOBODY, **seen.user}.values()), target.now_ms))
     made = commits_of(named, request, target, tip, merged)
     if isinstance(made, LandReport):
         return made
@@ -90,19 +87,16 @@ def _land(
         return not_passed(gate)
     _bring(seen, depot, made.commit, tip)
     unless_called_off(called_off)
-    unless_worked_on(seen, target.name)
-    args = ("-m", f"pancode: landed {request.run}".strip(), ref, made.commit, old or "0" * len(made.commit))
-    if not seen.git.ask("update-ref", *args).ok:
-        _unless_moved(seen, ref, old, args)
+    if free_branch(seen, target.name) != branch:
         return None
+    old = branch.tip or "0" * len(made.commit)
+    args = ("-m", f"pancode: landed {request.run}".strip(), branch.ref, made.commit, old)
+    if not seen.git.ask("update-ref", *args).ok:
+        if free_branch(seen, target.name) != branch:
+            return None
+        seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
     files = tuple(shown(change.path) for change in changes)
     return LandReport(LandStatus.LANDED, files, gate=gate, commit=made.commit)
-
-
-def _unless_moved(seen: GitProject, ref: str, old: str, args: tuple[str, ...]) -> None:
-    """Nothing where somebody else was faster. GitFailure where git could not move it."""
-    if seen.git.ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() == old:
-        seen.git.must("update-ref", *args)
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
@@ -113,18 +107,3 @@ def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None
         pack = Path(folder) / "pack"
         git.must("pack-objects", "--revs", "--stdout", "-q", stdin=revs.encode(), stdout=pack)
         seen.git.must("unpack-objects", "-q", stdin=pack)
-
-
-def _identity(seen: GitProject, environ: Mapping[str, str] | None) -> tuple[str, str]:
-    """As git itself would name the user, of the repository's own settings first."""
-    asked = ("--null", "--get-regexp", r"^user\.(name|email)$")
-    own = _by_key(seen.git.ask("config", *asked).out)
-    if not all(own.get(key) for key in NOBODY):
-        users = _by_key(asked_of_user(os.environ if environ is None else environ, *asked))
-        own = {key: own.get(key) or users.get(key) or otherwise for key, otherwise in NOBODY.items()}
-    return own["user.name"], own["user.email"]
-
-
-def _by_key(told: bytes) -> dict[str, str]:
-    rows = (row.decode("utf-8", "replace").partition("\n") for row in split_nul(told))
-    return {key: value.strip() for key, _, value in rows}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from node_agent.wire.git.gitrefs import checked_object
 from node_agent.wire.git.gitsafe import shown
 from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.merge import merge_trees, tree_of
+from pancode.adapters.git.merge import merge_change, tree_of
 from pancode.adapters.git.safe import Git
 from pancode.domain.landing.commits import RUN, with_trailers
 from pancode.domain.landing.values import (
@@ -55,7 +55,7 @@ def _replayed(
     tree = tree_of(git, begin) if begin else git.must("mktree", stdin=b"").text()
     last, before = begin, request.snapshot_commit
     for commit in _own_commits(git, request):
-        merge = merge_trees(git, tree_of(git, before), tree, tree_of(git, commit))
+        merge, _ = merge_change(git, before, commit, tree)
         if merge.conflicts:
             return _one_by_one(commit, merge.conflicts)
         if merge.tree != tree:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.project import GitProject
 
 _HEADS = "refs/heads/"
+_TOLD = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)"
 _HALF = {
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
@@ -29,27 +31,42 @@ def unless_in_progress(seen: GitProject) -> None:
             )
 
 
-def free_branch(seen: GitProject, name: str) -> str:
-    """The branch's full name. GitRefusal for one that someone works on, or that can be none."""
+@dataclass(frozen=True, slots=True)
+class FreeBranch:
+    """A branch on which nobody works; `tip` and its `tree` are empty where there is no such branch yet."""
+
+    ref: str
+    tip: str = ""
+    tree: str = ""
+
+
+def free_branch(seen: GitProject, name: str) -> FreeBranch:
+    """The branch as it is now. GitRefusal for one that someone works on, or that can be none."""
     ref = f"{_HEADS}{name}"
-    if name.startswith("-") or not seen.git.ask("check-ref-format", ref).ok:
+    # Also its folders and patterns are looked for: only the very same name counts.
+    found, *told = seen.git.ask("for-each-ref", f"--format={_TOLD}", ref).out.split(b"\0", 3)
+    there = found == ref.encode()
+    if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
-    unless_worked_on(seen, name)
-    return ref
+    if not there or told[2].strip():  # that also names a bare repository, which has no files
+        _unless_checked_out(seen, name)
+    _unless_rebased(seen, name)
+    return FreeBranch(ref, told[0].decode(), told[1].decode()) if there else FreeBranch(ref)
 
 
-def unless_worked_on(seen: GitProject, name: str) -> None:
-    """GitRefusal for a branch that is checked out or being rebased."""
-    ref = f"{_HEADS}{name}"
+def _unless_checked_out(seen: GitProject, name: str) -> None:
     for place, lines in _worktrees(seen):
-        if f"branch {ref}" in lines:
+        if f"branch {_HEADS}{name}" in lines:
             raise GitRefusal(
                 f"branch {name} is checked out in {place}",
                 why="a commit there would leave its files behind",
                 fix="leave --branch out to land in the files, or name another branch",
             )
+
+
+def _unless_rebased(seen: GitProject, name: str) -> None:
     for folder in _git_dirs(seen):
-        if ref in _rebased(folder):
+        if f"{_HEADS}{name}" in _rebased(folder):
             raise GitRefusal(
                 f"branch {name} is being rebased",
                 why=f"git keeps the state of that in {folder}",
