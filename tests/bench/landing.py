@@ -38,7 +38,7 @@ def landing(tell: Callable[[str], None], count: int) -> list[Row]:
 
 
 _LIMIT = (
-    "Each landing is a request with transactions of its own, and 13 git programs: they look at the repository, "
+    "Each landing is a request with transactions of its own, and 13 git programs: they read the repository, "
     "merge in the depot, carry the objects over and move the branch, where plain `git merge` is one program. "
     "It was asked for at most 2 times the merges."
 )
