@@ -131,5 +131,5 @@ def test_a_landing_starts_few_programs(coordinator: Desk, monkeypatch: pytest.Mo
     monkeypatch.setattr(safe, "run_git", counted)
     monkeypatch.setattr(project, "run_git", counted)
     assert _land(coordinator, request).status is LandStatus.LANDED
-    assert len(asked) <= 13, asked
+    assert len(asked) <= 14, asked  # 13 where the run has made one commit only
     assert not any("--max-parents=0" in words for words in asked), "nor is the history walked"

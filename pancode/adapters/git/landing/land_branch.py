@@ -77,7 +77,8 @@ def _land(
     merged, changes = merge_result(depot, request, ours)
     if isinstance(merged, LandReport):
         return explained(git, request, tip, merged)
-    named = git.having(**stamp_env(*({**NOBODY, **seen.user}.values()), target.now_ms))
+    who = NOBODY | dict(seen.user)
+    named = git.having(**stamp_env(who["user.name"], who["user.email"], target.now_ms))
     made = commits_of(named, request, target, tip, merged)
     if isinstance(made, LandReport):
         return made
