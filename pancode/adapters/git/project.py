@@ -84,12 +84,8 @@ def open_project(
     rows = _settings(environ, folder)
     settings = _user_settings(environ, {key: value for own, key, value in rows if own})
     named = [key for own, key, _ in rows if not own]
-    config = {
-        **neutral_drivers(_drivers(named)),
-        "core.excludesFile": settings.excludes,
-        **settings.line_ends,
-    }
-    env = safe_env(config)
+    config = neutral_drivers(_drivers(named)) | {"core.excludesFile": settings.excludes}
+    env = safe_env({**config, **settings.line_ends})
     env |= {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
     return GitProject(
         top=top,
