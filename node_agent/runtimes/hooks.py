@@ -79,8 +79,12 @@ def argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
 
 
 def command(request: LaunchRequest, place: Place) -> str:
-    """The same as a shell's line: any other end of the program, a signal too, is status 2."""
-    return f"{shlex.join(argv(request, place))} || exit 2"
+    """The same as a shell's line: any other end of the program, a signal too, is status 2.
+
+    Who stops a run signals all its processes: a shell that died of that would be no answer, and most programs
+    take none for a yes.
+    """
+    return f"trap : HUP INT TERM; {shlex.join(argv(request, place))} || exit 2"
 
 
 def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:

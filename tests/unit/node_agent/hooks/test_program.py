@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.hooks.program import SPEAKING, answer
+from node_agent.hooks.program import DENIED, SPEAKING, answer
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.hooks import PROGRAM, REFUSED, HookRules
+from node_agent.runtimes.hooks import PROGRAM, REFUSED, HookRules, command
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire import policy as p
+from tests.unit.node_agent.runtimes.asked import ask, place
 
 OWNERS = p.Rules(
     commands=(p.CommandRule(pattern="^terraform "),),
@@ -91,3 +94,16 @@ def test_as_a_program_it_lets_nothing_through_that_it_does_not_understand(
     argv = [sys.executable, "-I", "-S", f"{PACKAGE}/{PROGRAM}", PACKAGE, LIBRARIES, str(file)]
     done = subprocess.run(argv, input=call, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.startswith(REFUSED)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_hook_that_is_stopped_with_its_run_is_a_no(tmp_path: Path, shell: str, number: int) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho up\nexec sleep 60\n")
+    python.chmod(0o755)
+    line = command(ask(), place(python=str(python)))
+    with subprocess.Popen([shell, "-c", line], stdout=subprocess.PIPE, start_new_session=True) as hook:
+        assert hook.stdout is not None and hook.stdout.readline() == b"up\n"
+        os.killpg(hook.pid, number)
+        assert hook.wait(10) == DENIED
