@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
+    signal.alarm(45)  # WAIT_S; before our imports, which may take long on a busy machine
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
@@ -34,8 +35,8 @@ from node_agent.runtimes.qwen.tools import call_of as qwen_call
 from node_agent.wire.clock import SystemClock, SystemIds
 
 DENIED = 2
-CPU_S, WAIT_S = 5, 30
-"""Far more than a call takes, and less than the agent programs wait."""
+CPU_S, WAIT_S = 5, 45
+"""Far more than a call takes, and less than the agent programs wait: most let a call through then."""
 ASKING_CPU_S = 120
 """For a look once a second, as long as a person may take."""
 MOST_BYTES = 4 << 20
@@ -82,7 +83,6 @@ def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def main(argv: list[str]) -> int:
     """Its exit status."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, ASKING_CPU_S))
-    signal.alarm(WAIT_S)
     rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
     words = answer(rules, event, os.path.expanduser("~"), _asker(rules))

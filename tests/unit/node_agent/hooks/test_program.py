@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.hooks.program import DENIED, SPEAKING, answer
+from node_agent.hooks.program import DENIED, SPEAKING, WAIT_S, answer
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.runtimes.hooks import PROGRAM, REFUSED, HookRules, command
+from node_agent.runtimes.hooks import PROGRAM, REFUSED, TIMEOUT_S, HookRules, command
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire import policy as p
 from tests.unit.node_agent.runtimes.asked import ask, place
@@ -107,3 +107,12 @@ def test_a_hook_that_is_stopped_with_its_run_is_a_no(tmp_path: Path, shell: str,
         assert hook.stdout is not None and hook.stdout.readline() == b"up\n"
         os.killpg(hook.pid, number)
         assert hook.wait(10) == DENIED
+
+
+def test_it_ends_in_time_also_where_loading_it_takes_long(tmp_path: Path) -> None:
+    ours = tmp_path / "node_agent" / "hooks"
+    ours.mkdir(parents=True)
+    (ours / "asking.py").write_text("import signal\nprint(signal.alarm(0))\nraise SystemExit(0)\n")
+    argv = [sys.executable, "-I", "-S", f"{PACKAGE}/{PROGRAM}", str(ours.parent), "/l", "/r"]
+    left = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert 0 < int(left) <= WAIT_S < TIMEOUT_S, "of seconds, before anything of ours is loaded"
