@@ -44,6 +44,7 @@ WIDE = {
         7,
         (
             "tests/clis/test_acts.py",
+            "tests/clis/test_asks.py",
             "tests/clis/test_below.py",
             "tests/clis/test_claude",
             "tests/clis/test_codex.py",

@@ -82,8 +82,14 @@ RUNTIMES: dict[str, RuntimeKind] = {
             provider="google",
             reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
         ),
-        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY),
-        RuntimeKind("copilot", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY - {Reasoning.OFF}),
+        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY, asks_people=True),
+        RuntimeKind(
+            "copilot",
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reasons=_EVERY - {Reasoning.OFF},
+            asks_people=True,
+        ),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
         RuntimeKind(
             "openai-agents",

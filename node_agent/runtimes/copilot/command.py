@@ -97,7 +97,7 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """It has no pattern for tools: the program looks at the name."""
     if not hooks.has_hook(request, place):
         return {}
-    one = {"type": "command", "bash": hooks.command(request, place), "timeoutSec": hooks.TIMEOUT_S}
+    one = {"type": "command", "bash": hooks.command(request, place), "timeoutSec": hooks.timeout_s(request)}
     asks = json.dumps({"version": 1, "hooks": {"preToolUse": [one]}}).encode()
     return {**hooks.files("copilot", request, place), "copilot/hooks/pancode.json": asks}
 

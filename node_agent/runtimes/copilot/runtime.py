@@ -18,6 +18,7 @@ RUNTIME = Runtime(
         tool_list=True,
         prompted=True,
         asks_first=True,
+        asks_people=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,

@@ -92,14 +92,19 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 # Thrown is denied: the model gets the words as the result of its call, and the run goes on.
 _PLUGIN = """\
-import { spawnSync } from "node:child_process";
-const [TOOLS, [program, ...given]] = ASKED;
+import { execFile } from "node:child_process";
+const [TOOLS, [program, ...given], timeout] = ASKED;
+const refusal = (input) => new Promise((tell) => {
+  const none = "PanCode did not let this through: no answer";
+  const hook = execFile(program, given, { timeout }, (failed, _, words) => tell(failed && (words || none)));
+  hook.stdin.on("error", () => {});
+  hook.stdin.end(input);
+});
 export const Policy = async () => ({
   "tool.execute.before": async (call, { args }) => {
     if (!TOOLS.includes(call.tool)) return;
-    const input = JSON.stringify({ tool_name: call.tool, tool_input: args });
-    const said = spawnSync(program, given, { input, timeout: 60000, encoding: "utf8" });
-    if (said.status !== 0) throw new Error(said.stderr || "PanCode did not let this through: no answer");
+    const words = await refusal(JSON.stringify({ tool_name: call.tool, tool_input: args }));
+    if (words) throw new Error(words);
   },
 });
 """
@@ -110,7 +115,8 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     if not hooks.has_hook(request, place):
         return {}
     asked = hooks.tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
-    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.argv(request, place)]))
+    patience_ms = hooks.timeout_s(request) * 1000
+    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.argv(request, place), patience_ms]))
     return {**hooks.files("opencode", request, place), "config/opencode/plugin/pancode.js": plugin.encode()}
 
 

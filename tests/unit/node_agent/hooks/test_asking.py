@@ -11,10 +11,11 @@ import pytest
 
 from node_agent.attempt.calls import signed_answer
 from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
-from node_agent.hooks.program import answer
+from node_agent.hooks.program import SPEAKING, answer
 from node_agent.native.judge import Denied, Judge
 from node_agent.native.tools.shell import MOST_S
 from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sdk.host import patience_ms
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.identity import AttemptId, CallDesk, calls_in
@@ -30,7 +31,7 @@ from node_agent.wire.policy import (
 from node_agent.wire.signing import SigningKey
 from tests.fakes.node import CountingIds, MemoryClock
 from tests.unit.node_agent.native.tree_of import spec_of
-from tests.unit.node_agent.runtimes.asked import ask
+from tests.unit.node_agent.runtimes.asked import ask, place
 
 NODE, OTHER = SigningKey(b"n" * 32), SigningKey(b"o" * 32)
 WHO, LATER = AttemptId(run="r-0001", attempt=1, fence=1), AttemptId(run="r-0001", attempt=2, fence=2)
@@ -155,6 +156,23 @@ def test_whoever_waits_gives_up_before_the_program_that_waits_for_it(wall_ms: in
     assert waits + MOST_S * 1000 < patience_ms(desk) < 2**31, (
         "of an SDK's program, which waits for the command, too"
     )
+
+
+PATIENCE = {
+    "claude": '"timeout": 3661}',
+    "copilot": '"timeoutSec": 3661}',
+    "opencode": ", 3661000];",
+}
+
+
+@pytest.mark.parametrize("runtime", sorted(SPEAKING))
+def test_a_program_that_asks_people_is_told_how_long_its_hook_may_take(runtime: str) -> None:
+    policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(PUSH,)))
+    request = ask(policy=policy, desk=desk_of("/h", WHO, NODE.public.text(), 3_600_000))
+    made = RUNTIMES[runtime].launch(request, place(package="/p", libraries="/l"))
+    told = " ".join([*made.argv, *(data.decode() for data in made.files.values())])
+    assert RUNTIMES[runtime].capabilities.asks_people is (runtime in PATIENCE)
+    assert runtime not in PATIENCE or PATIENCE[runtime] in told
 
 
 def test_an_sdks_program_waits_for_the_longest_command_where_nobody_is_asked() -> None:
