@@ -14,7 +14,14 @@ def gate(name: str, words: str = "fine", *, passed: bool = True, warning: bool =
 def step(name: str, *gates: dict[str, Any]) -> dict[str, Any]:
     judged = {"admitted": all(one["passed"] for one in gates), "gates": list(gates), "estimate_usd": "0.5"}
     report = {"nodes": [], "notes": [], "untested": [], "costly_test": False, "network": {}, "tokens": {}}
-    about = {"agent": "a", "runtime": "claude", "model": None, "chosen": "", "secrets": [], "asks": ""}
+    about: dict[str, Any] = {
+        "agent": "a",
+        "runtime": "claude",
+        "model": None,
+        "chosen": "",
+        "secrets": [],
+        "asks": "",
+    }
     return {"name": name, "needs": [], **judged, **report, **about}
 
 
