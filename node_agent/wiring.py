@@ -123,15 +123,8 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
-    surroundings = replace(
-        _surroundings(path, vault, machine, settings.name),
-        sandbox=sandbox,
-        words_key=partial(_words_key, key),
-        desk=partial(_desk, key),
-        server=partial(_fact, endpoints),
-        before=sessions.used_before,
-    )
-    runtimes = NodeRuntimes(surroundings)
+    surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
+    runtimes = NodeRuntimes(replace(surroundings, sandbox=sandbox, before=sessions.used_before))
     signer = EventSigner(node, key, clock, fleet)
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
     redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.order(identity)))
@@ -231,7 +224,9 @@ def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> 
     )
 
 
-def _surroundings(path: str, vault: Vault, machine: MachineProbe, node: str) -> LaunchSurroundings:
+def _surroundings(
+    path: str, vault: Vault, machine: MachineProbe, node: str, key: SigningKey, endpoints: EndpointTable
+) -> LaunchSurroundings:
     return LaunchSurroundings(
         path=path,
         python=sys.executable,
@@ -241,6 +236,9 @@ def _surroundings(path: str, vault: Vault, machine: MachineProbe, node: str) -> 
         why_missing=vault.why_missing,
         node=node,
         rules=lambda: machine.ceiling().rules,
+        words_key=partial(_words_key, key),
+        desk=partial(_desk, key),
+        server=partial(_fact, endpoints),
     )
 
 
