@@ -56,6 +56,7 @@ WIDE = {
             "tests/clis/test_reasoning.py",
         ),
     ),
+    "asks": Suite(0.5, ("tests/e2e/test_people.py::test_a_command_waits_",), r".*\[(native|claude)\]"),
     "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
     "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
     "pythons": Suite(
@@ -108,8 +109,9 @@ ROWS: tuple[tuple[str, str], ...] = (
     # Patterns of paths, and the suites that a change of such a file wakes; the first row that fits counts.
     (
         "node_agent/runtimes/* node_agent/sdk/* node_agent/native/* node_agent/chat/*",
-        "acts programs gateway matrix",
+        "acts programs asks gateway matrix",
     ),
+    ("node_agent/hooks/*", "asks programs"),
     (
         "node_agent/machine/programs.py node_agent/machine/environments.py node_agent/runner/launching.py",
         "acts programs",

@@ -242,7 +242,7 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
 ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"
 
 
-@pytest.mark.parametrize("runtime", ["native", "claude"])
+@pytest.mark.parametrize("runtime", ["native", "claude", "copilot", "opencode"])
 def test_a_command_waits_for_a_person_while_its_run_goes_on(fleet: Owner, lab: Lab, runtime: str) -> None:
     """The real program: one command after a yes, one not after a no, and the model is told the words."""
     cli = next(cli for cli in EVERY if cli.runtime == runtime)

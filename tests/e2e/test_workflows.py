@@ -85,10 +85,14 @@ def test_a_chain_hands_on_commits_answers_and_files_from_host_to_host(fleet: Own
 
 def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner) -> None:
     top = fleet.repository("resumed")
-    mark = "/tmp/pancode-e2e-resumed"
+    mark = ".pancode/board/tests/tried"  # a run's own files do not outlast it; the workflow's board does
     steps = [
         {"name": "first", "task": "echo one >> list.txt"},
-        {"name": "second", "task": f"if mkdir {mark}; then exit 3; fi; echo two >> list.txt"},
+        {
+            "name": "second",
+            "task": f"if test -e {mark}; then echo two >> list.txt; exit; fi\n"
+            f"mkdir -p .pancode/board/tests; echo yes > {mark}; exit 3",
+        },
         {"name": "third", "task": "echo three >> list.txt"},
     ]
     written(top, "stops", {"defaults": {"runtime": "shell", "node": "node1"}, "steps": steps})

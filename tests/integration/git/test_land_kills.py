@@ -88,7 +88,7 @@ def _killed_or_landed(
     coordinator: Desk, request: LandRequest, how: How, killer: Killer, chance: random.Random, kills: int
 ) -> LandStatus | None:
     """None: it was cut off."""
-    killer.left = chance.randint(1, 30) if kills < KILLS else None
+    killer.left = chance.randint(1, 16) if kills < KILLS else None
     killer.after = chance.random() < 0.5
     target = OnBranch("agent/x", "mend it", NOW_MS, how, (f"Pancode-Run: {request.run}",))
     try:
