@@ -288,6 +288,8 @@ class Composition:
 
     Two results are merged on what both began from.
     """
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """By step: the snapshot from which its change is counted, where that may be another than `origin`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ TIMEOUT_S = 60
 """Most programs let a call through when their hook takes too long: ours ends itself before that."""
 MOST_TIMEOUT_S = 2_000_000
 """A larger one is more than the timers of some programs hold."""
-MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - 1) * 1000
+_SLACK_S = 31
+"""A hook that asks has its time twice: before the question, and after the answer."""
+MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
 """Of a hook for a person: it says no before its program's patience ends."""
 
 
@@ -101,7 +103,7 @@ def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
 
 def timeout_s(request: LaunchRequest) -> int:
     """The patience of the program with its hook: it ends after the hook's own wait for a person."""
-    asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + 1
+    asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + _SLACK_S
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 
 

@@ -29,6 +29,7 @@ from pancode.domain.nodes import fleet
 from pancode.domain.nodes.fleet import Listening
 from pancode.domain.receipts import settlement
 from pancode.domain.receipts.settlement import Judged, Ruling
+from pancode.domain.records import WaitReason
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -132,8 +133,10 @@ def _upload_only(case: Any) -> None:
     delivering.upload(case)
 
 
-def _retry_at_wall_time(core: Any, run: Any) -> bool:
-    return run.retry_at_ms is None or run.retry_at_ms <= core.wall_ms()
+def _retry_at_wall_time(work: Any, run: Any) -> bool:
+    if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
+        return False
+    return run.retry_at_ms is None or run.retry_at_ms <= work.core.wall_ms()
 
 
 _judge = accept.judge
@@ -167,7 +170,7 @@ def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS = (
-    Bug("the binder does not count slots", "calm", _to(bind, "free_slots", lambda view, taken: 5)),
+    Bug("the binder does not count slots", "calm", _to(bind, "free_slots", lambda view, fences, freed: 5)),
     Bug(
         "an offer is freed before its start-by", "races", _to(journals, "start_by_of", lambda fence: _Past())
     ),
@@ -240,6 +243,7 @@ BUGS = (
         "clocks",
         _to(bind, "_is_due", _retry_at_wall_time),
         60,
+        12,
     ),
     Bug("a new epoch makes everybody silent", "hostile", _to(fleet, "silence", _silent_in_a_new_epoch), 80),
     Bug(

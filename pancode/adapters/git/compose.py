@@ -65,13 +65,31 @@ class _Lineage:
         """KeyError where a step of the history comes before one that it began from."""
         if not self._made:
             for name, known in self._wanted.history.items():
-                self._made[name] = self._commit(known.commit, [self._made[one] for one in known.began_from])
+                parents = [self._made[one] for one in known.began_from]
+                self._made[name] = self._commit(name, known.commit, parents)
         if step not in self._made:
-            self._made[step] = self._commit(self._wanted.results[step], [])
+            self._made[step] = self._commit(step, self._wanted.results[step], [])
         return self._made[step]
 
-    def _commit(self, commit: str, parents: list[str]) -> str:
-        return tree_commit(self._git, self.tree(commit), *(parents or [self._root]))
+    def _commit(self, step: str, commit: str, parents: list[str]) -> str:
+        return tree_commit(self._git, self._on_origin(step, commit), *(parents or [self._root]))
+
+    def _on_origin(self, step: str, commit: str) -> str:
+        """The result's tree; where its run began at files of another time, its change on the origin's files.
+
+        A retried step begins at the user's files as they are then. Without this, the results of older steps
+        would look as if they took back what the user has changed since.
+        """
+        wanted, tree = self._wanted, self.tree(commit)
+        began = wanted.origins.get(step, wanted.origin)
+        base = self._root if began == wanted.origin else tree_commit(self._git, self.tree(began))
+        if base == self._root:
+            return tree
+        ours = tree_commit(self._git, tree_of(self._git, self._root), base)
+        merge = merge_commits(self._git, ours, tree_commit(self._git, tree, base))
+        if merge.conflicts:
+            raise _conflict([shown(path) for path in merge.conflicts], ["the project's files of now"], step)
+        return merge.tree
 
 
 def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:

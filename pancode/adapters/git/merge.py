@@ -36,6 +36,8 @@ def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, 
     The history of `ours` does not matter, so cherry-picks and rebases merge alike.
     """
     asked = (checked_object(begins), checked_object(result))
+    if begins == result:
+        return Merge(ours, ()), tree_of(git, result)
     rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *asked).splitlines()
     (before, *_), (theirs, *parents) = (row.split() for row in rows)
     if before in (ours, theirs) or ours == theirs:

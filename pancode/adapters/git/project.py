@@ -111,7 +111,7 @@ def _facts(seen: Git, folder: Path) -> list[bytes]:
     """
     asked = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
-    done = seen.ask(*asked, *words, "HEAD^{commit}", "--abbrev-ref", "HEAD")
+    done = seen.ask(*asked, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
     *told, branch = done.out.removesuffix(b"\n").split(b"\n")
     if done.ok and len(told) == len(_ASKED) + 1:
         return [*told, b"" if branch == b"HEAD" else branch]
@@ -131,9 +131,7 @@ def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, byte
     asked = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
     done = run_git(GitCall(asked, _users_env(environ), folder))
     if done.status not in (0, 1):
-        raise GitRefusal(
-            "git cannot read its settings", why=done.err, fix=f"look with: git -C {folder} config --list"
-        )
+        raise GitRefusal("git cannot read its settings", why=done.err, fix="mend the file that git names")
     words = done.out.split(b"\0")
     rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))
     return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
@@ -188,7 +186,7 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
     """In which git reads the user's own settings."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
     own = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
-    return env | {k: environ[k] for k in own if k in environ}
+    return env | {"HOME": "/nonexistent"} | {k: environ[k] for k in own if k in environ}
 
 
 def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:

@@ -148,4 +148,5 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         walled=run.depth > 0 and is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
+        ask="asks" in run.terms,
     )

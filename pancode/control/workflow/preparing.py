@@ -142,16 +142,23 @@ def _wanted(
     files: dict[str, bytes],
 ) -> Composition:
     first, commits = next(iter(sides.values())), _commits(runs)
+    origins = {name: _origin(run) for name, run in runs.items() if name in commits}
     base = first.workspace.get("base")
     before = lineage.history(step.name, steps, commits) if len(sides) > 1 else {}
     return Composition(
         repo=str(first.workspace["repo"]),
         run=str(step.run),
         base=None if base is None else str(base),
-        origin=str(first.terms.get("origin") or first.workspace["snapshot"]),
+        origin=_origin(first),
         results={name: str(result_commit(run)) for name, run in sides.items()},
         files=files,
         folder=FOLDER,
         without=_without(step),
         history={name: EarlierResult(commits[name], began) for name, began in before.items()},
+        origins=origins,
     )
+
+
+def _origin(run: Run) -> str:
+    """The snapshot from which the change of its result is counted."""
+    return str(run.terms.get("origin") or run.workspace["snapshot"])

@@ -55,10 +55,20 @@ def _closed(
         return "it was lost, and is done after all", _RESUME
     if asks is not None:
         return f"{asks.id} has asked a person, and asks again", _RESUME
+    if "continues" in old.terms:
+        return "it went on from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
     if others and (workflow.fail_fast or is_in_order(workflow)):
         return f"{', '.join(others)} did not end well either", _RESUME
-    return "", ""
+    waits = _left_out(steps, step) if is_in_order(workflow) else []
+    return (f"{', '.join(waits)} would not go on", _RESUME) if waits else ("", "")
+
+
+def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
+    """Steps that have no result, and that a retry of this one does not begin again."""
+    every = tuple(steps.values())
+    others = [one for one in every if one.name != step.name and step.name not in ancestors(one.name, every)]
+    return [one.name for one in others if one.state is not WorkflowStepState.DONE]
 
 
 def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:

@@ -112,6 +112,27 @@ def test_two_results_are_merged_on_what_both_began_from(project: Project) -> Non
     assert project.port.compose(replace(asked, history=history)) == made
 
 
+def test_a_result_that_began_at_older_files_takes_nothing_back(project: Project) -> None:
+    """The user has mended a line since; a step that is retried begins there, and one before it did not."""
+    old = project.result("r-bbb1", 19, "by b\n")
+    project.lines[5] = "mended\n"
+    project.repo.write("a.txt", "".join(project.lines))
+    now = project.take("r-late").snapshot
+    project.repo.write("a.txt", "".join(["by a\n", *project.lines[1:]]))
+    new = project.take("r-aaa1").snapshot
+    asked = replace(project.wanted(a=new, b=old), origin=now, origins={"b": project.first.snapshot})
+    made = project.port.compose(asked)
+    text = (project.read(made.snapshot, "a.txt") or b"").decode()
+    assert text == "".join(["by a\n", *project.lines[1:19], "by b\n"])
+    assert b"mended" not in diff_patch(project.depot, project.first.repo, made.origin, made.snapshot)
+    other = replace(project.wanted(b=old, a=new), origins={"a": now})
+    made = project.port.compose(other)
+    assert b"+by a" in diff_patch(project.depot, other.repo, other.origin, made.snapshot)
+    clash = replace(asked, results={"a": new, "b": project.result("r-ccc1", 5, "by c\n")})
+    with pytest.raises(MergeConflictError):
+        project.port.compose(clash)
+
+
 def test_what_is_handed_stands_in_a_snapshot_without_any_result(project: Project) -> None:
     made = project.port.compose(project.wanted())
     assert project.read(made.snapshot, f"{FOLDER}/plan.md") == b"x" * 5_000_000

@@ -78,6 +78,13 @@ def test_a_branch_that_is_checked_out_is_refused(coordinator: Desk, tmp_path: Pa
             _land(coordinator, request, name)
 
 
+def test_a_name_that_stands_for_another_branch_is_refused(coordinator: Desk) -> None:
+    request, git = coordinator.result(edit_c), coordinator.user.git
+    git("symbolic-ref", "refs/heads/alias", git("symbolic-ref", "HEAD"))
+    with pytest.raises(GitRefusal, match="is another name of refs/heads/"):
+        _land(coordinator, request, "alias")
+
+
 def test_a_bare_repository_works_on_no_branch(coordinator: Desk, tmp_path: Path) -> None:
     """Its HEAD names a branch, but no files are out: the worktree beside it may land there."""
     request, git = coordinator.result(edit_c), coordinator.user.git
@@ -107,7 +114,7 @@ def test_settings_that_git_cannot_read_are_named(coordinator: Desk, tmp_path: Pa
     request = replace(coordinator.result(edit_c), environ={"HOME": str(tmp_path)})
     with pytest.raises(GitRefusal, match="cannot read its settings") as refused:
         _land(coordinator, request)
-    assert "gitconfig" in refused.value.why and "config --list" in refused.value.fix
+    assert "gitconfig" in refused.value.why and "that git names" in refused.value.fix
 
 
 def test_a_hostile_repository_runs_nothing(coordinator: Desk, tmp_path: Path) -> None:

@@ -108,6 +108,25 @@ def test_beside_another_failure_nothing_would_go_on(flows: Flows) -> None:
     assert words.endswith("b did not end well either") and fix.startswith("pancode workflow resume w-")
 
 
+def test_beside_a_step_that_stays_over_nothing_would_go_on(flows: Flows) -> None:
+    flows.begin(step("a"), step("b"), step("c", "a", "b"), kind="graph", concurrency=1)
+    flows.claim()
+    flows.end("a", **ERROR)
+    words, fix = refused(flows, run_of(flows, "a"))
+    assert words.endswith("b would not go on") and fix.startswith("pancode workflow resume w-")
+
+
+def test_a_step_that_a_person_has_denied_asks_again(flows: Flows) -> None:
+    flows.begin(step("a", ask=True), step("b", "a"), kind="chain")
+    first = run_of(flows, "a")
+    assert flows.claim() == []
+    said = flows.world.http.post(f"/v1/runs/{first}/deny", {"by": "ana"})
+    assert said.status_code == 200, said.text
+    flows.advance()
+    second = retry(flows, first)["run"]
+    assert flows.claim() == [] and flows.coordinator.row(Run, second).waits == "person"
+
+
 def test_of_a_race_without_a_winner_one_may_try_again(flows: Flows) -> None:
     flows.begin(step("a"), step("b"), kind="race", race={"by": "first"})
     flows.claim()
