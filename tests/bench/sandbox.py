@@ -13,7 +13,7 @@ from pathlib import Path
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.gateway import places
 from node_agent.gateway.opening import GatewayProcesses
-from node_agent.sandbox.policy import Network
+from node_agent.sandbox.policy import FILTER_FD, Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.spool import PhaseLimits, PhasePlan, Step, StepKind
 from node_agent.wire.clock import SystemClock, SystemIds
@@ -46,7 +46,7 @@ def sandbox(tell: Callable[[str], None], rounds: int) -> list[Row]:
             door = _opened(gateways, attempt)
             opening = time.perf_counter() - began
             walled.append(opening * 1000 + _took(_argv(wall, attempt, door, "true")))
-            bare.append(_took(["true"]))
+            bare.append(_took(["/dev/null", "true"]))
             memory = _memory_mb(wall, attempt, door) if number == rounds else memory
             gateways.close(attempt)
     added = median(walled[1:]) - median(bare[1:])
@@ -66,7 +66,7 @@ def _opened(gateways: GatewayProcesses, attempt: Path) -> GatewayAccess:
 
 
 def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequence[str]:
-    """The whole argument list of an agent that may reach its model alone."""
+    """The filter of system calls, and the argument list, of an agent that may reach its model alone."""
     tree, own = attempt / "tree", attempt / "home"
     for folder in (tree, own):
         folder.mkdir(exist_ok=True)
@@ -79,14 +79,15 @@ def _argv(wall: Sandbox, attempt: Path, door: GatewayAccess, *argv: str) -> Sequ
         give(folder, owner or 0)
     made = wall.around(plan, Permissions(True, Network.MODEL, door.port), ())
     assert made is not None
-    return (*made.steps[0].wall, *argv)
+    inside = made.steps[0]
+    return (inside.calls, *inside.wall, *argv)
 
 
 def _run(argv: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
-    """With descriptor 3, on which the wall says how it went."""
+    """`argv`: the filter's file, then the command. On descriptor 3 the wall says how it went."""
     env: Mapping[str, str] = {"PATH": PATH}
-    with_status = ["sh", "-c", 'exec "$@" 3>/dev/null', "sh", *argv]
-    return subprocess.Popen(with_status, env=env, stdin=subprocess.DEVNULL, **more)  # type: ignore[call-overload]
+    line = f'calls=$1; shift; exec "$@" 3>/dev/null {FILTER_FD}<"$calls"'
+    return subprocess.Popen(["sh", "-c", line, "sh", *argv], env=env, stdin=subprocess.DEVNULL, **more)  # type: ignore[call-overload]
 
 
 def _took(argv: Sequence[str]) -> float:
