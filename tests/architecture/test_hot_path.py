@@ -30,3 +30,20 @@ def test_start_of_the_command_line_is_light(module: str) -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout))
     assert not loaded & set(HEAVY), f"{module} loads {sorted(loaded & set(HEAVY))}"
+
+
+FACES = ("pancode.web", "pancode.tui", "pancode.mcp", "textual", "apprise")
+
+
+def test_a_coordinator_at_which_nobody_looks_loads_no_face() -> None:
+    probe = "import json, sys, pancode.offline.server.serve_here, pancode.wiring.faces, pancode.api.app; "
+    done = subprocess.run(
+        [sys.executable, "-c", probe + "print(json.dumps(sorted(sys.modules)))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = json.loads(done.stdout)
+    assert "starlette.applications" in loaded  # it is the coordinator
+    assert [name for name in loaded if name.startswith(FACES)] == []
