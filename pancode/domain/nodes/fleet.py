@@ -173,6 +173,10 @@ class Listening:
     gaps: tuple[Gap, ...] = ()
     last_ms: int = 0
 
+    def known_until(self, now_ms: int) -> int:
+        """Up to when silence is known: the last look, for we may have been frozen since; else `now_ms`."""
+        return min(now_ms, self.last_ms or now_ms)
+
     def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
         """After one look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
         pause = now_ms - self.last_ms
@@ -198,7 +202,8 @@ def view(
     began_ms = max(watch.started_ms, reaching.heard_ms)
     silent_ms, ever = silence(newest, now, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
-    missed_ms, _ = silence(newest, now, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
+    looked = now.model_copy(update={"ms": watch.known_until(now.ms)})
+    missed_ms, _ = silence(newest, looked, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
     busy = bool(newest and newest.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
     if state not in _SETTLED:
