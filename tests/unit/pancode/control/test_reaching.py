@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from node_agent.wire.failure import Outcome
+from pancode.control.nodes.liveness import give_up_lost
 from pancode.control.query import fleet as query_fleet
 from pancode.domain.nodes.fleet import Gap, NodeState, Reaching, awake_since
 from pancode.domain.records import Node, Run
@@ -144,3 +145,11 @@ def test_edges_make_gaps_and_old_ones_are_forgotten() -> None:
     assert (over.gaps(900), over.idle) == ((Gap(100, 200),), False)
     again = over.became(replace(over, trying=False), 2 * day)
     assert again.became(replace(again, trying=True), 2 * day + 5).past == (Gap(2 * day, 5),)
+
+
+def test_a_coordinator_that_was_frozen_since_its_last_look_gives_nothing_up(coordinator: Desk) -> None:
+    """A laptop's lid closes between the look at Redis and the decision."""
+    working(coordinator)
+    coordinator.clock.ms += 3_600_000
+    give_up_lost(coordinator.plane.core)
+    assert outcome(coordinator) is None and state(coordinator) is not NodeState.LOST
