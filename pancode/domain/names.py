@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from pancode.counted import first_few
 from pancode.errors import NotFoundError, UsageError
 
 LAST = "last"
@@ -67,8 +68,7 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
     if near is not None:
         why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
     elif known:
-        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        why = f"there are {', '.join(known[:_SHOWN])}{more}"
+        why = f"there are {first_few(known, _SHOWN)}"
     else:
         why = f"there is no {kind} at all"
     return NotFoundError(f"there is no {kind} {word!r}", why=why, fix=fix, code=f"{kind}_not_found")

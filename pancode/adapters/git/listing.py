@@ -13,7 +13,7 @@ from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.private_names import is_private, withheld
 from pancode.adapters.git.project import GitProject
 from pancode.adapters.git.safe import Git
-from pancode.counted import counted
+from pancode.counted import counted, first_few
 
 MB = 1 << 20
 NOT_SENT = "untracked, not sent, as such names usually hold secrets (--with-secret-files, or allow.files)"
@@ -187,9 +187,7 @@ def _closed(err: str) -> list[str]:
 
 def named(names: Iterable[bytes]) -> str:
     """The first few names, and how many more there are."""
-    every = list(names)
-    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(map(shown, every[:SHOWN])) + more
+    return first_few([shown(name) for name in names], SHOWN)
 
 
 def _count(names: Iterable[bytes], what: str) -> str:

@@ -10,6 +10,7 @@ from pancode.cli.output.tables import table
 from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
 from pancode.cli.workflows.waiting import finished, wait_for
 from pancode.cli.workflows.words import headline
+from pancode.counted import first_few
 from pancode.errors import ExitCode, UsageError
 
 STAGGER_MS = 150
@@ -75,15 +76,10 @@ def planned(answer: dict[str, Any]) -> str:
     head = ("STEP", "NEEDS", "VERDICT", "GATES", "AGENT", "RUNTIME", "MODEL", "ESTIMATE", "LATER")
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{safe(step['name'])}: {plan({'snapshot': None, **step})}" for step in refused)
-    estimate = f"estimate of all: {usd(answer['estimate_usd'])}\n"
-    estimate += (
-        f"{'refused' if not answer['admitted'] else 'warning'}: {answer['reason']}\n"
-        if answer["reason"]
-        else ""
-    )
-    return (
-        table(head, rows, toned=("VERDICT",), spare=("LATER",)) + estimate + _warned(answer["steps"]) + gates
-    )
+    below = f"estimate of all: {usd(answer['estimate_usd'])}\n"
+    if answer["reason"]:
+        below += f"{'warning' if answer['admitted'] else 'refused'}: {answer['reason']}\n"
+    return table(head, rows, toned=("VERDICT",), spare=("LATER",)) + below + _warned(answer["steps"]) + gates
 
 
 def _gates(gates: list[dict[str, Any]]) -> str:
@@ -101,9 +97,6 @@ def _warned(steps: list[dict[str, Any]]) -> str:
         for gate in step["gates"]:
             if gate["warning"] and step["admitted"]:
                 about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
-    return "".join(f"warning of {safe(_listed(names))}: {safe(words)}\n" for words, names in about.items())
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(names[:MOST_NAMED])}{more}"
+    return "".join(
+        f"warning of {safe(first_few(names, MOST_NAMED))}: {safe(words)}\n" for words, names in about.items()
+    )

@@ -16,6 +16,7 @@ from pancode.cli.runs.events import changes
 from pancode.cli.workflows.words import ENDED, OVER, counts, headline, questions
 from pancode.client import Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
+from pancode.counted import first_few
 from pancode.errors import ExitCode
 
 PACE_S = (0.1, 5.0)
@@ -46,9 +47,8 @@ def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None
 def under_way(shape: dict[str, Any]) -> str:
     """One line: what runs now, and how much is over."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
-    names = ", ".join(f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active[:_SHOWN])
-    more = f" and {len(active) - _SHOWN} more" if len(active) > _SHOWN else ""
-    return f"  {shape['workflow']}  {counts(shape)}{f':  {names}{more}' if names else ''}"
+    names = [f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active]
+    return f"  {shape['workflow']}  {counts(shape)}{f':  {first_few(names, _SHOWN)}' if names else ''}"
 
 
 def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:

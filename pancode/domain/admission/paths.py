@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.counted import first_few
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView
@@ -41,5 +42,4 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 
 def _listed(words: list[str]) -> str:
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return f"{', '.join(words[:_SHOWN])}{more} {'is' if len(words) == 1 else 'are'}"
+    return f"{first_few(words, _SHOWN)} {'is' if len(words) == 1 else 'are'}"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health
+from pancode.counted import first_few
 from pancode.domain.dispatch.request import VendorList
 from pancode.domain.endpoints import pull_command
 from pancode.domain.models import ModelRef
@@ -82,11 +83,8 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
     listed = list(dict.fromkeys(names.values()))
     if near is not None:
         return "; ".join([f"did you mean {names[near]}?", *_unseen(nodes)])
-    if listed:
-        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-        words = f"there are {', '.join(listed[:_SHOWN])}{more}"
-    else:
-        words = "no model server with a model was found"
+    there = f"there are {first_few(listed, _SHOWN)}"
+    words = there if listed else "no model server with a model was found"
     if not _is_there(kind, nodes):
         words += f"; {kind.name}, which asks for a model without a provider, is ready on no machine"
     elif kind.provider is not None:

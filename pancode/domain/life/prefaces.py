@@ -5,6 +5,7 @@ from __future__ import annotations
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
+from pancode.counted import first_few
 from pancode.domain.life.retries import RetryCause
 from pancode.domain.orders import may_exceed, size_of, task_of
 from pancode.domain.records import Run
@@ -50,8 +51,7 @@ def _task(claims: Claims) -> str:
 
 def _changed(claims: Claims) -> str:
     files = claims.files_changed
-    more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
-    return f"\nIt had changed: {', '.join(files[:MOST_FILES])}{more}\n" if files else ""
+    return f"\nIt had changed: {first_few(files, MOST_FILES)}\n" if files else ""
 
 
 def _ended(code: int | None, signal: int | None) -> str:

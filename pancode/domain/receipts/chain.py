@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pancode.counted import first_few
 from pancode.domain.receipts.verification import ReceiptVerdict, VerificationCheck, Verified
 
 SHOWN = 5
@@ -54,13 +55,15 @@ def _beginnings(links: Sequence[ChainLink]) -> str:
     starts = _starts(links)
     if not starts:
         return f"{len(links)} receipts; the first of the chain is not here"
-    return f"{len(links)} receipts, from {_few(starts)}"
+    return f"{len(links)} receipts, from {first_few(starts, SHOWN)}"
 
 
 def _missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
     named = f"{link.attempt} names {str(link.previous)[:12]}..., which is not here"
     if unanswered:
-        return VerificationCheck("no gap", False, f"{named}; without a receipt: {_few(unanswered)}")
+        return VerificationCheck(
+            "no gap", False, f"{named}; without a receipt: {first_few(unanswered, SHOWN)}"
+        )
     return VerificationCheck(
         "no invented digest", False, f"{named}; every attempt ordered from it has its receipt"
     )
@@ -72,12 +75,9 @@ def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
         if link.previous is not None:
             after[link.previous].append(link.attempt)
     return [
-        VerificationCheck("no fork", False, f"{_few(names)} all name {digest[:12]}... as the one before")
+        VerificationCheck(
+            "no fork", False, f"{first_few(names, SHOWN)} all name {digest[:12]}... as the one before"
+        )
         for digest, names in after.items()
         if len(names) > 1
     ]
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
