@@ -83,8 +83,8 @@ def argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
 def command(request: LaunchRequest, place: Place) -> str:
     """The same as a shell's line: any other end of the program, a signal too, is status 2.
 
-    Who stops a run signals all its processes: a shell that died of that would be no answer, and most programs
-    take none for a yes.
+    The stop of a run signals all its processes. The shell outlives that signal, because most programs run the
+    command when their hook's shell dies.
     """
     return f"trap : HUP INT TERM; {shlex.join(argv(request, place))} || exit 2"
 

@@ -48,16 +48,18 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     if run.terms.get("in_step"):
         steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
         rows.put_steps(work, *retrying.retaken(steps, step.name, run.id))
-        _opened(work, workflow, run.created_by)
+        workflow = opened(work, workflow, run.created_by)
     else:
         rows.put_steps(work, questions.went_on(step, run.id))
     rows.ask_to_advance(work, workflow)
 
 
-def _opened(work: Work, workflow: Workflow, by: str) -> None:
-    """It goes on though it had ended."""
-    work.tx.put(reopened(workflow))
-    work.audit("fleet", "info", "workflow resumed", workflow=workflow.id, by=by)
+def opened(work: Work, workflow: Workflow, by: str) -> Workflow:
+    """The workflow, which goes on though it had ended."""
+    again = reopened(workflow)
+    work.tx.put(again)
+    work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
+    return again
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:

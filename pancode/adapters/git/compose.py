@@ -85,8 +85,8 @@ class _Lineage:
         base = self._root if began == wanted.origin else tree_commit(self._git, self.tree(began))
         if base == self._root:
             return tree
-        ours = tree_commit(self._git, tree_of(self._git, self._root), base)
-        merge = merge_commits(self._git, ours, tree_commit(self._git, tree, base))
+        result = tree_commit(self._git, tree, base)
+        merge, _ = merge_change(self._git, base, result, tree_of(self._git, self._root))
         if merge.conflicts:
             raise _conflict([shown(path) for path in merge.conflicts], ["the project's files of now"], step)
         return merge.tree

@@ -72,12 +72,8 @@ class LandingQueue(FeedThread):
     # -- the threads -----------------------------------------------------------------------------
 
     def _turn(self) -> float | None:
-        try:
-            for repo in {repo_of(action) for action in asked.waiting(self._core)}:
-                self._open(repo)
-        except Exception:
-            log.exception("the landings that wait could not be looked up")
-            return self._rest()
+        for repo in {repo_of(action) for action in asked.waiting(self._core)}:
+            self._open(repo)
         return None
 
     def _open(self, repo: str) -> None:

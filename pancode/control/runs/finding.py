@@ -11,7 +11,7 @@ _NEAR, _SHOWN = 200, 8
 
 
 def find_run(tx: Transaction, text: str) -> Run:
-    """The run meant by an id, an unambiguous prefix, `last` or `running`.
+    """The run that an id, an unambiguous prefix, `last` or `running` names.
 
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
@@ -31,7 +31,7 @@ def find_run(tx: Transaction, text: str) -> Run:
 
 
 def _running(tx: Transaction) -> Run:
-    """The one that was started last; NotFoundError that names what there is instead."""
+    """The one that was started last; NotFoundError that names the other runs."""
     found = tx.find(Run, {"state": RunState.RUNNING})
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))

@@ -15,7 +15,7 @@ from pancode.control.workflow.judging import judge_again
 from pancode.domain.life.signals import GivenUp
 from pancode.domain.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.domain.values import replace
-from pancode.domain.workflow.advance import OPEN, reopened
+from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import plan_of
 from pancode.domain.workflow.rounds import loop, once_more, ran_out
 from pancode.errors import UsageError
@@ -55,10 +55,8 @@ def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fal
         for name in _to_begin(steps):
             anew = _is_begun_anew(steps, name)
             rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes), anew))
-        again = reopened(workflow)
-        work.tx.put(again)
+        again = rejoining.opened(work, workflow, by)
         rows.ask_to_advance(work, again)
-        work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
         return again
 
 

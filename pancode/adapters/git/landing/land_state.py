@@ -10,7 +10,7 @@ from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.project import GitProject
 
 _HEADS = "refs/heads/"
-_TOLD = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"
+_BRANCH = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"
 _HALF = {
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
@@ -44,20 +44,20 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     """The branch as it is now. GitRefusal for one that someone works on, or that can be none."""
     ref = f"{_HEADS}{name}"
     # Also its folders and patterns are looked for: only the very same name counts.
-    found, *told = seen.git.ask("for-each-ref", f"--format={_TOLD}", ref).out.split(b"\0", 4)
+    found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
-    if not there or told[2].strip():  # that also names a bare repository, which has no files
+    if not there or fields[2].strip():  # that also names a bare repository, which has no files
         _unless_checked_out(seen, name)
-    if there and told[3].strip():
+    if there and fields[3].strip():
         raise GitRefusal(
-            f"branch {name} is another name of {told[3].decode(errors='replace').strip()}",
+            f"branch {name} is another name of {fields[3].decode(errors='replace').strip()}",
             why="a commit there would move that branch, which may be checked out",
             fix="name the other branch, or a new one",
         )
     _unless_rebased(seen, name)
-    return FreeBranch(ref, told[0].decode(), told[1].decode()) if there else FreeBranch(ref)
+    return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
 
 
 def _unless_checked_out(seen: GitProject, name: str) -> None:
