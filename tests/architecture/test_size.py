@@ -1,4 +1,4 @@
-"""Holds every file and function under the hard stops: 400 lines and 60 lines."""
+"""Holds every file and function under the hard stops: 800 lines and 100 lines, and 60 without being on a list."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.sources import CHECKED, functions, modules, text, tree
+from tests.architecture.test_whole import held
 
-FILE_LINES = 400
-FUNCTION_LINES = 60
+FILE_LINES = 800
+FUNCTION_LINES = 100
+REASON_LINES = 60
+"""A function with more lines is one idea all the same, and stands in `exceptions/functions.txt`."""
 RUNTIME_LINES = 250
 """Of code in the command and the parser of one runtime together: what a new one costs at most."""
 RUNTIMES = "node_agent/runtimes"
@@ -29,13 +32,12 @@ def test_no_file_is_too_long() -> None:
 
 
 def test_no_function_is_too_long() -> None:
-    too_long = []
+    sizes = {}
     for path in [p for p in modules(*CHECKED) if MIGRATIONS not in p.as_posix()]:
         for node in functions(path):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            if lines > FUNCTION_LINES:
-                too_long.append(f"{path}:{node.lineno} {node.name}: {lines} lines")
-    assert not too_long
+            sizes[f"{path}:{node.name}"] = (node.end_lineno or node.lineno) - node.lineno + 1
+    assert not {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES}
+    held({name: lines for name, lines in sizes.items() if lines > REASON_LINES}, "functions")
 
 
 def test_names_say_what_is_inside() -> None:
