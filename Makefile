@@ -52,11 +52,12 @@ images: setup ## the images of deploy/Containerfile by Debian's buildah (as root
 
 test: setup system ## check, then all suites but the wide ones that no change since the last `make test-all` wakes
 	@$(MAKE) -j 2 -O check
-	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
+	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests --unsteady 2 --suites $$wide \
+	  "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
 
 test-all: setup system ## everything, before an issue is called resolved; then .ci/passed-all names the commit
 	@$(MAKE) -j 2 -O check
-	@.ci/tests "$(HOSTS)" "$(HEAVY)" "idle $(LIGHT)"
+	@.ci/tests --suites all "$(HOSTS)" "$(HEAVY)" "idle $(LIGHT)"
 	@$(BIN)/python -m tests.lanes passed
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.

@@ -17,6 +17,9 @@ ALLOWED_SKIPS = ("not root", "not built yet", "kernel lacks", "no Python 3.1")
 SLOW_S = 5.0
 REASON_CHARS = 400
 
+# Where tests/run.py wants the outcome of each test; a pytest that a test starts must not write there.
+_RESULTS = os.environ.pop("TESTS_RESULTS", None)
+
 _DROPPED = (
     "PANCODE_",
     "GIT_",
@@ -140,11 +143,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Say at once, in a line, what failed and why: who reads a log that is cut short sees it too."""
-    if report.failed and (terminal := _TERMINAL.get("reporter")) is not None:
+    """Say at once, in a line, which test failed and why: a reader of a log that is cut short sees it too."""
+    if (terminal := _TERMINAL.get("reporter")) is None:  # a worker: the process that started it does all this
+        return
+    why = ""
+    if report.failed:
         why = getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr))
+        why = f"({report.when}): {' '.join(why.split())[:REASON_CHARS]}"
         terminal.write_line("")
-        terminal.write_line(f"FAILED {report.nodeid} ({report.when}): {' '.join(why.split())[:REASON_CHARS]}")
+        terminal.write_line(f"FAILED {report.nodeid} {why}")
+    if _RESULTS and (report.when == "call" or not report.passed):
+        with open(_RESULTS, "a", encoding="utf-8") as results:
+            results.write(f"{report.outcome}\t{report.nodeid}\t{why}\n")
 
 
 _TERMINAL: dict[str, pytest.TerminalReporter] = {}

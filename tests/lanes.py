@@ -1,5 +1,5 @@
-"""Decides which wide suites `make test` runs beside what it always runs: those that the change since
-`make test-all` last passed concerns, as far as their time allows.
+"""Decides which wide suites `make test` runs beside what it always runs: all that the change since
+`make test-all` last passed concerns.
 
 `python -m tests.lanes` prints them for pytest's `--wide`; `python -m tests.lanes passed` notes that all
 passed.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,8 +18,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PASSED = ".ci/passed-all"
 """The commit that passed `make test-all` last; committed with the next change."""
-AT_MOST_MINUTES = 12
-"""Of processor time, for all woken suites of one `make test`: the cheapest go first, the others are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,9 @@ class Suite:
     """How the ids of its tests begin."""
     always: str = "$^"
     """A pattern: those of its tests that `make test` runs all the same."""
+
+    def has(self, nodeid: str) -> bool:
+        return nodeid.startswith(self.tests)
 
 
 WIDE = {
@@ -172,7 +173,7 @@ ROWS: tuple[tuple[str, str], ...] = (
 
 def suites_of(path: str) -> frozenset[str] | None:
     """What a change of this file wakes; None where no row has it. A test of a wide suite wakes that suite."""
-    own = {name for name, suite in WIDE.items() if path.startswith(suite.tests)}
+    own = {name for name, suite in WIDE.items() if suite.has(path)}
     if own:
         return frozenset(own)
     for paths, wakes in ROWS:
@@ -188,20 +189,16 @@ def woken(changed: Iterable[str] | None) -> frozenset[str]:
     return frozenset().union(*(suites_of(path) or frozenset() for path in changed))
 
 
-def chosen(names: Collection[str]) -> list[str]:
-    """The cheapest of them first, as many as their time allows."""
-    runs, minutes = [], 0.0
-    for name in sorted(names, key=lambda name: (WIDE[name].minutes, name)):
-        minutes += WIDE[name].minutes
-        if minutes <= AT_MOST_MINUTES:
-            runs.append(name)
-    return runs
+def members(names: str) -> dict[str, Callable[[str], bool]]:
+    """By the names of suites (with commas; all; none): what tells by a test's id that it belongs there."""
+    chosen = WIDE if names == "all" else {n: WIDE[n] for n in names.split(",") if n != "none"}
+    return {name: suite.has for name, suite in chosen.items()}
 
 
 def left_out(nodeid: str, runs: Collection[str]) -> bool:
     """Whether this test belongs to a wide suite that is not among those that run."""
     for name, suite in WIDE.items():
-        if nodeid.startswith(suite.tests):
+        if suite.has(nodeid):
             return name not in runs and not re.match(suite.always, nodeid)
     return False
 
@@ -233,13 +230,10 @@ def _note_passed() -> None:
 
 def _tell() -> None:
     seen = changed()
-    want = woken(seen)
-    runs = chosen(want)
+    want = sorted(woken(seen))
     why = f"by {len(seen)} changed files" if seen is not None else f"as {PASSED} names no commit that is here"
-    print(f"lanes: wide suites woken {why}: {', '.join(sorted(want)) or 'none'}", file=sys.stderr)
-    if left := sorted(want - set(runs)):
-        print(f"lanes: left to `make test-all`, as they take too long: {', '.join(left)}", file=sys.stderr)
-    print(",".join(runs) or "none")
+    print(f"lanes: wide suites woken {why}: {', '.join(want) or 'none'}", file=sys.stderr)
+    print(",".join(want) or "none")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import pytest
 
 from tests.architecture.sources import ROOT, tracked
-from tests.lanes import AT_MOST_MINUTES, ROWS, WIDE, chosen, left_out, suites_of, woken
+from tests.lanes import ROWS, WIDE, left_out, members, suites_of, woken
 
 PROGRAMS, SCHEDULES = "tests/e2e/test_programs.py", "tests/simulation/test_schedules.py"
 
@@ -48,16 +48,10 @@ def test_a_change_wakes_the_suites_of_its_rows(changed: list[str] | None, wakes:
     assert woken(changed) == wakes
 
 
-def test_woken_suites_run_the_cheapest_first_within_their_time() -> None:
-    runs = chosen(WIDE)
-    assert runs and set(runs) < set(WIDE)
-    assert sum(WIDE[name].minutes for name in runs) <= AT_MOST_MINUTES
-    assert max(WIDE[name].minutes for name in runs) <= min(WIDE[n].minutes for n in set(WIDE) - set(runs))
-
-
-@pytest.mark.parametrize("name", WIDE)
-def test_a_suite_that_is_woken_alone_runs(name: str) -> None:
-    assert chosen({name}) == [name]
+def test_suites_are_told_by_the_ids_of_their_tests() -> None:
+    assert members("none") == {} and set(members("all")) == set(WIDE)
+    acts = members("acts,mcp")["acts"]
+    assert acts(f"{PROGRAMS}::test_an_act") and not acts("tests/e2e/test_mcp.py::test_a_real_")
 
 
 @pytest.mark.parametrize(

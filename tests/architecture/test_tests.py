@@ -1,4 +1,4 @@
-"""Shows by a double of pytest that `.ci/tests` loses no failure and leaves no test out."""
+"""Shows that the runner of the tests loses no failure, leaves no test out, and turns no red test green."""
 
 from __future__ import annotations
 
@@ -13,86 +13,71 @@ import pytest
 
 from tests.architecture.sources import ROOT
 from tests.crowd import crowded
+from tests.run import Outcomes, Part, judge, not_run, read_outcomes
 
-DOUBLE = """#!/bin/sh
-# python -m pytest -o cache_dir=CACHE NAME [--failed-parts]: ends as the next word of the file NAME says
-cache=${4#cache_dir=}/v/cache
-[ -e "$cache/lastfailed" ] && old=" old" || old=""
-echo "$5${6:+ again}$old" >>ran
-nice >"nice$5"
-mkdir -p "$cache" && touch "$cache/lastfailed"
-read -r status rest <"$5"
-echo "$rest" >"$5"
-[ "$status" -eq 0 ] || cat said 2>/dev/null
-exit "$status"
-"""
+
+def outcomes(passed: str = "", failed: str = "") -> Outcomes:
+    return Outcomes(set(passed.split()), dict.fromkeys(failed.split(), "(call): assert 1 == 2"))
 
 
 @pytest.mark.parametrize(
-    ("ends", "status", "ran", "word"),
+    ("first", "again", "most_unsteady", "status", "said"),
     [
-        (["0", "0"], 0, ["0", "1"], ""),
-        (["1 0", "0"], 0, ["0", "0 again old", "1"], "unsteady"),
-        (["0", "1 0"], 0, ["0", "1", "1 again old"], "unsteady"),
-        (["0", "1 1 0"], 0, ["0", "1", "1 again old", "1 again old"], "unsteady"),
-        (["0", "1 1 1"], 1, ["0", "1", "1 again old", "1 again old"], "last time"),
-        (["1 0", "1 1 1"], 1, ["0", "0 again old", "1", "1 again old", "1 again old"], "last time"),
-        (["1 5", "0"], 5, ["0", "0 again old", "1"], "once more"),
-        (["0", "2 0"], 2, ["0", "1"], "ended with 2"),
-        (["3 0", "1 0"], 3, ["0", "1"], "ended with 3"),
-        (["137 0", "0"], 137, ["0", "1"], "ended with 137"),
+        (outcomes("a.py::t"), None, 0, 0, ["0 s, passed: a"]),
+        (outcomes(failed="a.py::t"), outcomes(failed="a.py::t"), 9, 1, ["0 s, FAILED: a"]),
+        (outcomes(failed="a.py::t"), outcomes("a.py::u"), 9, 1, ["0 s, FAILED: a"]),
+        (outcomes(failed="a.py::t"), outcomes("a.py::t"), 1, 0, ["  unsteady a.py::t (call): assert 1 == 2"]),
+        (
+            outcomes(failed="a.py::t"),
+            outcomes("a.py::t"),
+            0,
+            1,
+            ["FAILED: 1 unsteady, at most 0 may be: mend each of them"],
+        ),
+        (
+            outcomes("a.py::u", "a.py::t"),
+            outcomes("a.py::t", "a.py::u"),
+            1,
+            0,
+            ["  unsteady a.py::u (call): assert 1 == 2"],
+        ),
+        (
+            outcomes(failed="a.py::t b.py::t c.py::t"),
+            outcomes("a.py::t b.py::t c.py::t"),
+            2,
+            1,
+            ["FAILED: 3 unsteady, at most 2 may be: mend each of them"],
+        ),
+        (outcomes(failed="a.py::t a.py::u a.py::v"), outcomes("a.py::t a.py::u a.py::v"), 2, 0, []),
     ],
 )
-def test_it_passes_when_all_has_run_and_what_failed_passed_then(
-    tmp_path: Path, ends: list[str], status: int, ran: list[str], word: str
+def test_failed_twice_is_red_and_failed_once_is_counted(
+    first: Outcomes, again: Outcomes | None, most_unsteady: int, status: int, said: list[str]
 ) -> None:
-    done = _run(tmp_path, ends, [str(name) for name in range(len(ends))])
-    assert (done.returncode, sorted((tmp_path / "ran").read_text().splitlines())) == (status, ran), (
-        done.stderr
+    part = Part("a", 1 if first.failed else 0, first, again, int(bool(again and again.failed)))
+    code, lines = judge([part], [], most_unsteady)
+    assert (code, [line for line in said if line not in lines]) == (status, []), lines
+
+
+def test_a_suite_of_which_no_test_ran_is_red() -> None:
+    part = Part("a", 0, Outcomes({"tests/a.py::t"}, {}, {"tests/b.py::t"}))
+    suites = {name: re.compile(f"tests/{name}.py::").match for name in "abc"}
+    left = not_run(suites, [part])
+    assert left == ["b", "c"]
+    assert judge([part], left, 0) == (
+        1,
+        ["== in short", "0 s, passed: a", *(f"FAILED: no test of the suite {n} ran" for n in "bc")],
     )
-    assert word in done.stdout
 
 
-def test_what_can_wait_gets_the_processor_last(tmp_path: Path) -> None:
-    done = _run(tmp_path, ["0", "0"], ["0", "idle 1"])
-    assert done.returncode == 0, done.stderr
-    first, last = (int((tmp_path / f"nice{name}").read_text()) for name in "01")
-    assert last == min(19, first + 10)
-
-
-SAID = """F
-FAILED tests/test_a.py::test_it[no Python] (call): assert 1 == 2
-FAILED tests/test_a.py::test_it[no Python] (teardown): and more
-FAILED tests/test_a.py::test_it[no git] (setup): away
-FAILED tests/test_a.py::test_it[no Python] - assert 1 == 2
-"""
-
-
-@pytest.mark.parametrize(
-    ("first", "how"),
-    [
-        ("1 0", "unsteady: failed, and passed when run again"),
-        ("1 1 1", "FAILED"),
-        ("3", "FAILED: pytest ended with 3, not for tests that failed"),
-    ],
-)
-def test_the_last_lines_say_what_failed_why_and_how_long_each_took(
-    tmp_path: Path, first: str, how: str
-) -> None:
-    (tmp_path / "said").write_text(SAID)
-    done = _run(tmp_path, [first, "0"], ["0", "1"])
-    last = done.stdout.partition("== in short\n")[2].splitlines()
-    assert [re.sub(r"^\d+ s", "N s", line) for line in last] == [
-        f"N s, {how}: 0",
-        "  FAILED tests/test_a.py::test_it[no Python] (call): assert 1 == 2",
-        "  FAILED tests/test_a.py::test_it[no git] (setup): away",
-        "N s, passed: 1",
-    ], done.stderr
-
-
-def test_what_fails_for_good_in_one_keeps_no_other_from_being_run_again(tmp_path: Path) -> None:
-    done = _run(tmp_path, ["1 1 1", "1 0"], ["0", "1"])
-    assert done.returncode == 1 and "1 again old" in (tmp_path / "ran").read_text()
+def test_a_test_that_failed_in_one_phase_did_not_pass() -> None:
+    lines = [
+        "passed\ta.py::t\t",
+        "failed\ta.py::t\t(teardown): x",
+        "failed\ta.py::t\t(call): y",
+        "skipped\ta.py::u\t",
+    ]
+    assert read_outcomes(lines) == Outcomes(set(), {"a.py::t": "(teardown): x"}, {"a.py::u"})
 
 
 LIFE = """
@@ -124,14 +109,54 @@ def test_what_failed_is_run_again_with_all_that_stays_together_with_it(tmp_path:
     assert "\n3 deselected" in said(True, "--failed-parts"), "nothing is left that failed"
 
 
-def _run(place: Path, ends: list[str], given: list[str]) -> subprocess.CompletedProcess[str]:
-    for folder in (".ci", ".venv/bin", ".pytest_cache/0/v/cache"):
-        (place / folder).mkdir(parents=True)
-    shutil.copy(ROOT / ".ci" / "tests", place / ".ci")
-    (place / ".venv" / "bin" / "python").write_text(DOUBLE)
-    (place / ".venv" / "bin" / "python").chmod(0o755)
-    (place / ".pytest_cache" / "0" / "v" / "cache" / "lastfailed").touch()
-    for name, text in enumerate(ends):
-        (place / str(name)).write_text(f"{text}\n")
-    argv = [str(place / ".ci" / "tests"), *given]
-    return subprocess.run(argv, env=os.environ, capture_output=True, text=True, timeout=60 * crowded())
+RED = "def test_it(): assert 0\n"
+UNSTEADY = """
+from pathlib import Path
+
+def test_it():
+    seen = Path(__file__).with_name("seen")
+    again = seen.exists()
+    seen.touch()
+    assert again
+"""
+BROKEN = "import os\n\ndef test_it(): os._exit(3)\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("second", "unsteady", "status", "said"),
+    [
+        ("def test_it(): pass\n", 0, 0, "passed: idle -q test_b.py"),
+        (RED, 9, 1, "FAILED test_b.py::test_it (call): assert 0"),
+        (UNSTEADY, 0, 1, "unsteady test_b.py::test_it"),
+        (UNSTEADY, 1, 0, "unsteady: failed, and passed when run again: idle -q test_b.py"),
+        (BROKEN, 0, 3, "FAILED: pytest ended with 3"),
+        ("import nothing_like_it\n", 9, 2, "FAILED: pytest ended with 2"),
+    ],
+)
+def test_real_tests_come_to_what_they_should(
+    tmp_path: Path, second: str, unsteady: int, status: int, said: str
+) -> None:
+    (tmp_path / "tests").mkdir()
+    for name in ("conftest.py", "run.py", "lanes.py", "together.py", "__init__.py"):
+        if (ROOT / "tests" / name).exists():
+            shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_a.py").write_text("def test_it(): pass\n")
+    (tmp_path / "test_b.py").write_text(second)
+    argv = [
+        sys.executable,
+        "-B",
+        "-m",
+        "tests.run",
+        "--unsteady",
+        str(unsteady),
+        "-q test_a.py",
+        "idle -q test_b.py",
+    ]
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60 * crowded()
+    )
+    last = done.stdout.partition("== in short\n")[2]
+    assert (done.returncode, said in last) == (status, True), done.stdout + done.stderr
