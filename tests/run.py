@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,7 +92,7 @@ class Part:
         return {n: why for n, why in (self.again.failed | self.first.failed).items() if n not in self.red}
 
 
-def not_run(suites: dict[str, Callable[[str], object]], parts: Sequence[Part]) -> list[str]:
+def not_run(suites: Mapping[str, Callable[[str], object]], parts: Sequence[Part]) -> list[str]:
     """The suites of which no test ran."""
     ran = {name for part in parts for name in part.first.ran}
     return [suite for suite, has in suites.items() if not any(map(has, ran))]
