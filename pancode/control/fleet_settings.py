@@ -21,4 +21,4 @@ def record_preset(core: Core, name: str | None, before: str | None, by: str) -> 
     """Put on record that a preset was applied; `name` None: none is applied any more."""
     with unit_of_work(core) as work:
         what = "preset applied" if name is not None else "preset unset"
-        work.audit("admission", "info", what, None, preset=name, before=before, by=by)
+        work.audit("config", "info", what, None, preset=name, before=before, by=by)

@@ -16,8 +16,9 @@ from pancode.domain import books
 from pancode.domain.account.alerts import ALERT, Alert, alert_of
 from pancode.domain.account.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
 from pancode.domain.account.ended import ended_run
+from pancode.domain.life.audited import entries_of
 from pancode.domain.life.case import Now, RunCase, may_follow
-from pancode.domain.life.changes import Changes, Domain
+from pancode.domain.life.changes import AuditLine, Changes, Domain
 from pancode.domain.life.decide import decide
 from pancode.domain.life.feed import Happened, events_of
 from pancode.domain.life.signals import Signal
@@ -55,6 +56,7 @@ class Work:
         self._after: list[Callable[[], object]] = []
         self._seen_keys: set[str] = set()
         self._events: list[FeedEvent] = []
+        self._audited: list[Audit] = []
 
     # -- load ------------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class Work:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
         for one in changes.audit:
             self.audit(one.domain, one.level, one.what, one.run, **one.detail)
+        self._record(entries_of(changes))  # the feed has an event of its own for each
         for message in changes.controls:
             self.send(message.node, message.body)
         for event in events_of(changes):
@@ -166,17 +169,23 @@ class Work:
         self.tx.insert(Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
 
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
-        """Add to the record of everything."""
-        last = self.tx.find(Audit, order="number", descending=True, limit=1)
-        number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
-        entry = Audit(number, self.core.wall_ms(), domain, level, what, detail, run, previous)
-        self.tx.insert(entry)
-        if is_anchored(number):
-            signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
-            self.tx.put(AuditAnchor(number, signed.model_dump_json()))
+        """Add to the record of everything, and to the feed."""
+        self._record([AuditLine(domain, level, what, run, detail)])
         node = detail.get("node")
         data: dict[str, object] = {"domain": domain, "level": level, "what": what}
         self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, data))
+
+    def _record(self, lines: Iterable[AuditLine]) -> None:
+        for line in lines:
+            last = self._audited or self.tx.find(Audit, order="number", descending=True, limit=1)
+            number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
+            at_ms, what = self.core.wall_ms(), (line.domain, line.level, line.what, line.detail, line.run)
+            entry = Audit(number, at_ms, *what, previous)
+            self.tx.insert(entry)
+            self._audited = [entry]
+            if is_anchored(number):
+                signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
+                self.tx.put(AuditAnchor(number, signed.model_dump_json()))
 
     def happened(self, event: Happened) -> None:
         """Add to the feed; its oldest goes when it is full. No number is used twice, as those of controls."""

@@ -48,9 +48,11 @@ def audit(
 ) -> int:
     """What happened and who did it, newest first. Filters together narrow it down.
 
-    ABOUT: a domain (dispatch or admission, budget, config, fleet, land, people, receipt, trust), a level
-    (info, warning, error) or run:RUN. `pancode audit verify` checks that no entry was changed or taken out:
-    each has the digest of the one before it, and every twentieth digest is signed with the fleet's key.
+    ABOUT: a domain (budget, config, dispatch, fleet, land, people, receipt, schedule, trust), a level
+    (info, warning, error) or run:RUN, which is all of that run. `dispatch` is the life of runs: queued,
+    refused, started, tried again, stopped, ended. `pancode audit verify` checks that no entry was changed or
+    taken out: each has the digest of the one before it, and every twentieth digest is signed with the fleet's
+    key.
     """
     if about == "verify":
         return _verify(face)

@@ -24,8 +24,7 @@ from pancode.ports import Transaction
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
 
-
-_ALSO = {"dispatch": "admission"}
+_ALSO = {"admission": "dispatch"}
 """Other names of domains."""
 
 

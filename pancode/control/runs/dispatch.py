@@ -174,7 +174,7 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     if verdict is not None:
         with unit_of_work(core) as work:
             detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
-            work.audit("admission", "warning", "refused", None, **detail)
+            work.audit("dispatch", "error", "refused", None, **detail)
         raise refusal(verdict).because(*judged.outranked)
     if judged.untested:
         raise untested(judged.untested[0], judged.costly)

@@ -13,7 +13,7 @@ from pancode.domain.life.case import Now, RunCase
 from pancode.domain.records import Action, ActionKind, Attempt, BookEntry, Fence, Record, Run
 from pancode.domain.values import replace
 
-Domain = Literal["admission", "budget", "config", "fleet", "land", "people", "receipt", "schedule", "trust"]
+Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
 """What an entry of the audit is about."""
 
 

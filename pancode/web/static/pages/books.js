@@ -57,10 +57,10 @@ function Chart({ rows }) {
 
 // -- audit ---------------------------------------------------------------------------------------------
 
-const DOMAINS = ["admission", "budget", "fleet", "land", "people", "receipt", "trust"];
+const DOMAINS = ["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"];
 
 export function Audit({ query }) {
-  const live = useLive("audit", { limit: 2000, ...query }, (event) => event.kind === "audit");
+  const live = useLive("audit", { limit: 2000, ...query }, (event) => /^(audit|run\.(queued|stage|ended))$/.test(event.kind));
   const [verdict, set] = useState(null);
   const rows = live.data?.audit || [];
   const put = (name) => (event) => { const next = { ...query, [name]: event.target.value.trim() }; if (!next[name]) delete next[name]; go(["audit"], next); };
