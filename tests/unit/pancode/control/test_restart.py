@@ -77,7 +77,7 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert reasons["r-pool"] == "queue any is paused: bad prompt"
     assert reasons["r-hurt"] == "n2 is paused: its fan"
-    said = [(a.what, a.detail["by"]) for a in coordinator.rows(Audit) if a.detail.get("by")]
+    said = [(a.what, a.detail["by"]) for a in coordinator.rows(Audit, domain="fleet") if a.detail.get("by")]
     told = [("setting paused", "ana"), ("setting pause:any", "ben"), ("node paused", "eve")]
     assert said == [*told, ("setting paused", "ana")]
 

@@ -84,7 +84,8 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     world.decide(True, number=1)
     assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
     assert world.run.reason == "spawned on n1"
-    (row,) = world.desk.rows(Audit, domain="people")
+    *asked, row = world.desk.rows(Audit, domain="people")
+    assert [one.detail["words"] for one in asked] == ["git push 1"]
     assert (row.detail["by"], row.detail["kind"], row.detail["scope"]) == ("ana", "call", "once")
     story = [d.verdict for d in world.desk.rows(Decision, run=RUN) if d.kind == "person"]
     assert story == ["asked", "approved"]
