@@ -73,7 +73,7 @@ class ScheduleBody(Body):
                 fix="give dispatch or workflow, and not both",
                 code="bad_value",
             )
-        caller = {"settings": dict(work.settings), "preset": work.preset}
+        caller = {"settings": dict(work.settings), "preset": work.preset, "land": work.land}
         if isinstance(work, WorkflowBody):
             return PlannedWork(plan=work.plan(), caller=caller)
         return PlannedWork(request=work.request(), caller=caller)

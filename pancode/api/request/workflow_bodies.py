@@ -87,6 +87,8 @@ class WorkflowBody(CallerSettings):
     partial: bool = False
     budget: Usd | None = None
     race: RaceBody | None = None
+    land: bool = False
+    """Its results are landed when all of it is done; of a batch, each step says this for itself."""
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to these very steps."""
@@ -106,7 +108,7 @@ class WorkflowBody(CallerSettings):
             partial=self.partial,
             budget=self.budget,
             race={} if self.race is None else self.race.model_dump(exclude_none=True),
-            caller={"settings": dict(self.settings), "preset": self.preset},
+            caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
         )
 
 

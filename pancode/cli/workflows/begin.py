@@ -11,35 +11,32 @@ from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
 from pancode.cli.workflows.waiting import finished, wait_for
 from pancode.cli.workflows.words import headline
 from pancode.counted import first_few
-from pancode.errors import ExitCode, UsageError
+from pancode.errors import ExitCode
 
 STAGGER_MS = 150
 MOST_NAMED = 5
 """So many steps are named with a warning of theirs."""
 
 
-def begin(face: Face, body: dict[str, Any], given: dict[str, Any], *, land_last: bool = False) -> int:
+def begin(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
     """`given`: the command's own options. The exit status."""
-    if land_last and given["detach"]:
-        raise UsageError(
-            "--land waits for the end, and --detach does not",
-            fix="leave one of them out; later: pancode land RUN",
-        )
     asked = {**request_of(body, given), "dry_run": given["dry_run"]}
     answer = post_agreed(face, face.client(works=True), "/v1/workflows", asked)
     if given["dry_run"]:
         face.show(answer, lambda: planned(answer))
         return ExitCode.DONE if answer["admitted"] else ExitCode.REFUSED
-    return awaited(face, answer, detach=given["detach"], land_last=land_last)
+    return awaited(face, answer, detach=given["detach"])
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The whole request: the steps, who asks, and the options that are about the whole workflow."""
     asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
+    if given.get("land") and body["kind"] != "batch":  # of a batch, each step says it for itself
+        asked["land"] = True
     return {**asked, "yes": given["yes"]}
 
 
-def awaited(face: Face, answer: dict[str, Any], *, detach: bool, land_last: bool = False) -> int:
+def awaited(face: Face, answer: dict[str, Any], *, detach: bool) -> int:
     """For a workflow that has begun or goes on."""
     for warning in answer["warnings"]:
         face.note(f"warning: {safe(warning)}")
@@ -47,7 +44,7 @@ def awaited(face: Face, answer: dict[str, Any], *, detach: bool, land_last: bool
         face.show(answer, lambda: headline(answer))
         return ExitCode.DONE
     ended = wait_for(face, face.client(), answer["workflow"])
-    return ExitCode.DETACHED if ended is None else finished(face, ended, land_last=land_last)
+    return ExitCode.DETACHED if ended is None else finished(face, ended)
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def chain(
     the file says counts more than these options. Exit code 20 when a step failed; go on from there with
     pancode workflow resume.
     """
-    return begin(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params, land_last=land)
+    return begin(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
 
 
 def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:

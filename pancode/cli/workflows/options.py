@@ -28,7 +28,7 @@ Total = Annotated[
     str | None, option("At most this much for all of its runs together.", "--total", "USD", parser=money)
 ]
 Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
-LandLast = Annotated[bool, option("Land the change when all is done; only where it is waited for.", "--land")]
+LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
 Yes = Annotated[bool, option("Yes to agents that ask a person before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]

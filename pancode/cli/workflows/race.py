@@ -63,7 +63,7 @@ def race(
         for name, one in runners(ctx.params).items()
     ]
     body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
-    return begin(face, body, ctx.params, land_last=land)
+    return begin(face, body, ctx.params)
 
 
 def runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:

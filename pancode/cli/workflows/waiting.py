@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pancode.cli.face import Face, aside, say_no_more
@@ -14,7 +15,7 @@ from pancode.cli.output.progress import ProgressRow
 from pancode.cli.output.render import safe, safe_block
 from pancode.cli.runs.events import changes
 from pancode.cli.workflows.words import ENDED, OVER, counts, headline, questions
-from pancode.client import Client, FleetDownError, StreamCutError, path_of
+from pancode.client import ApiError, Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import first_few
 from pancode.errors import ExitCode
@@ -22,17 +23,26 @@ from pancode.errors import ExitCode
 PACE_S = (0.1, 5.0)
 """Between two looks: at least, and at most when nothing is heard."""
 _SHOWN = 5
+NOT_DONE = "not landed"
+"""A landing whose run did not end well: its outcome has said so."""
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None:
-    """The workflow at its end, or when it goes on only once a person has answered; None: one has detached."""
+    """The workflow at its end, or when it goes on only once a person has answered; None: one has detached.
+
+    Its end is that of the landings, too, which the coordinator carries out by itself.
+    """
     try:
         with ProgressRow(face, stays=False) as row:
-            results = Results(face, client, row)
+            results, landing = Results(face, client, row), False
             for shape in looks(face, client, workflow):
                 results.tell(shape)
-                if shape["state"] in ENDED or shape.get("waits_for_person"):
+                ended = shape["state"] in ENDED or shape.get("waits_for_person")
+                if ended and not shape["landed"]["waiting"]:
                     return shape
+                if ended and not landing:
+                    landing = True
+                    face.note(f"  {workflow}  {counts(shape)}: landing, gates first")
                 if row.draws:
                     row.show("workflow", under_way(shape))
     except KeyboardInterrupt:
@@ -118,30 +128,53 @@ class Results:
             say_no_more()
 
 
-def finished(face: Face, shape: dict[str, Any], *, land_last: bool = False) -> int:
+def finished(face: Face, shape: dict[str, Any]) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
+    if face.can_ask() and any(step["landing"]["status"] == landings.HELD for step in landed_steps(shape)):
+        shape = _asked(face, client, shape)
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
-    landing = None
-    if land_last and last is not None and last["commit"]:
-        landing = landings.land(face, client, last["run"], {"gates": True})
-    whole = {**shape, "landing": landing}
-    return face.end(_status(shape), whole, lambda: _words(shape, last, landing))
+    return face.end(_status(shape), shape, lambda: _words(shape, last))
 
 
-def _words(shape: dict[str, Any], last: dict[str, Any] | None, landing: dict[str, Any] | None) -> str:
+def _asked(face: Face, client: Client, shape: dict[str, Any]) -> dict[str, Any]:
+    """Whoever sits there says yes to what a landing holds, or no; the workflow as it is then."""
+    for step in landed_steps(shape):
+        if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
+            with suppress(ApiError):  # what stands against it is in the workflow's own words below
+                landings.land(face, client, step["run"], {"gates": True})
+    answer: dict[str, Any] = client.get(path_of("workflows", shape["workflow"]))
+    return answer
+
+
+def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps whose change was to be landed."""
+    return [step for step in shape["steps"] if step["landing"] is not None]
+
+
+def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
-    text = f"{answer}{headline(shape)}"
+    text = f"{answer}{headline(shape)}{_landings(shape)}"
     if shape.get("waits_for_person"):
         follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + questions(shape) + follow
-    if landing is not None:
-        return text + landings.landing(landing)
-    if last is not None and last["commit"]:
+    if last is not None and last["commit"] and not shape["landed"]["asked"]:
         return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
     if shape["state"] != "done":
         return f"{text}  look: pancode workflow show {shape['workflow']}\n"
     return text
+
+
+def _landings(shape: dict[str, Any]) -> str:
+    """Each change that is not landed, with the command that helps; of a batch only those."""
+    told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
+    for step in landed_steps(shape):
+        landing = {**empty, "run": step["run"], **step["landing"]}
+        if landing["status"] == "landed" and shape["kind"] != "batch":
+            told += landings.landing(landing)
+        elif landing["status"] not in (*landings.FINE, NOT_DONE):
+            told += landings.landing_line(landing)
+    return told
 
 
 def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
@@ -158,12 +191,13 @@ def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _status(shape: dict[str, Any]) -> int:
-    """The exit status: done, stopped, partly done, or blocked by a question."""
+    """The exit status: done and landed, stopped, partly done or landed, or blocked by a question."""
     if shape.get("waits_for_person"):
         return ExitCode.BLOCKED
     match shape["state"]:
         case "done":
-            return ExitCode.DONE
+            left = shape["landed"]["waiting"] + shape["landed"]["not_landed"]
+            return ExitCode.PARTIAL if left else ExitCode.DONE
         case "stopped":
             return ExitCode.INTERRUPTED
     return ExitCode.PARTIAL

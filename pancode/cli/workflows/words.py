@@ -40,12 +40,23 @@ def questions(shape: dict[str, Any]) -> str:
 
 
 def counts(shape: dict[str, Any]) -> str:
-    """`3 of 4 done, 1 failed`."""
+    """`3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
     states = [step["state"] for step in shape["steps"]]
     named = [
-        f"{states.count(state)} {state}" for state in (*OVER[1:], "running", "waiting") if state in states
+        f"{states.count(state)} {state}"
+        for state in (*OVER[1:], "running", "pending", "waiting")
+        if state in states
     ]
-    return ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+    steps = ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+    landings = landed(shape["landed"])
+    return f"{steps}; {landings}" if landings else steps
+
+
+def landed(landings: dict[str, int]) -> str:
+    """`10 of 20 landed, 8 waiting, 2 not landed`; empty where nothing was to be landed."""
+    left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
+    words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
+    return ", ".join(words) if landings["asked"] else ""
 
 
 def spent(shape: dict[str, Any]) -> str:

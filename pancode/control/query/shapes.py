@@ -17,6 +17,7 @@ from pancode.control.query.account_shapes import WorkerShape as WorkerShape
 from pancode.control.query.landing_shapes import LandingShape as LandingShape
 from pancode.control.query.workflow_shapes import CostShape as CostShape
 from pancode.control.query.workflow_shapes import InboxShape as InboxShape
+from pancode.control.query.workflow_shapes import LandedShape as LandedShape
 from pancode.control.query.workflow_shapes import WorkflowShape as WorkflowShape
 from pancode.control.query.workflow_shapes import WorkflowStepShape as WorkflowStepShape
 

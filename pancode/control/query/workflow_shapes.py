@@ -6,6 +6,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from pancode.control.query.landing_shapes import LandingShape
+
 
 class InboxShape(TypedDict):
     """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
@@ -38,14 +40,34 @@ class CostShape(TypedDict):
     budget_usd: str | None
 
 
+class LandedShape(TypedDict):
+    """The count of the landings of a workflow that were asked for, and that have something to land.
+
+    `waiting`: they are still landed by themselves. `not_landed`: a person goes on; the landing of the step
+    has the command.
+    """
+
+    asked: int
+    landed: int
+    waiting: int
+    not_landed: int
+
+
 class WorkflowStepShape(TypedDict):
     """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
 
-    `verdict_file`: the file in which its runs write a verdict.
+    `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
+    `agent`, `node`: of its run; before there is one, as they were asked for. `answer`: the first line of its
+    run's. `verdict_file`: the file in which its runs write a verdict.
     """
 
     name: str
     state: str
+    task: str
+    agent: str | None
+    node: str | None
+    answer: str
+    landing: LandingShape | None
     needs: list[str]
     run: str | None
     runs: list[str]
@@ -75,6 +97,7 @@ class WorkflowShape(TypedDict):
     winner: str | None
     results: list[str]
     steps: list[WorkflowStepShape]
+    landed: LandedShape
     inbox: list[InboxShape]
     waits_for_person: bool
     cost: CostShape

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from pancode.control.continuations import runs_of
 from pancode.control.core import Core
 from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace
 from pancode.control.paging import ListSearch, page
-from pancode.control.query.run import at, iso
-from pancode.control.query.shapes import CostShape, InboxShape, Json, WorkflowShape, WorkflowStepShape
+from pancode.control.query.run import at, iso, node_of
+from pancode.control.query.shapes import (
+    CostShape,
+    InboxShape,
+    Json,
+    LandedShape,
+    LandingShape,
+    WorkflowShape,
+    WorkflowStepShape,
+)
 from pancode.control.workflow import rows
 from pancode.domain import books
 from pancode.domain.landing.results import results_of
+from pancode.domain.life.landing import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.domain.people.continuing import is_blocked
 from pancode.domain.people.inbox import InboxItem, item_of
 from pancode.domain.records import (
@@ -20,6 +30,7 @@ from pancode.domain.records import (
     ActionKind,
     Balance,
     Run,
+    RunState,
     Workflow,
     WorkflowState,
     WorkflowStep,
@@ -28,6 +39,9 @@ from pancode.domain.records import (
 from pancode.domain.workflow.board import values
 from pancode.domain.workflow.questions import only_people
 from pancode.ports import Transaction
+
+MOST_OF_A_LINE = 200
+"""Characters of a task, and of an answer, that a list shows."""
 
 
 def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
@@ -76,6 +90,7 @@ def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> 
     runs = runs_of(tx, steps)
     items = [(runs[step.run], asked[step.run]) for step in steps if step.run in runs and step.run in asked]
     blocked = {run.id for run, _ in items if is_blocked(run)}
+    shapes = [_step(tx, step, runs) for step in steps]
     return {
         "workflow": workflow.id,
         "kind": workflow.kind.value,
@@ -84,7 +99,8 @@ def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> 
         "reason": workflow.reason,
         "winner": workflow.winner,
         "results": list(results_of(workflow, steps, runs)),
-        "steps": [_step(tx, step, runs) for step in steps],
+        "steps": shapes,
+        "landed": _landed([step["landing"] for step in shapes if step["landing"] is not None]),
         "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
         "waits_for_person": workflow.state is WorkflowState.RUNNING and only_people(steps, blocked),
         "cost": _cost(tx, workflow),
@@ -99,22 +115,50 @@ def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> 
 def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
     run = newest.get(step.run) if step.run is not None else None
     refused = step.state is WorkflowStepState.REFUSED
+    queued = step.state is WorkflowStepState.RUNNING and run is not None and run.state is RunState.PENDING
+    asked = step.request
     return {
         "name": step.name,
-        "state": step.state.value,
+        "state": run.state.value if run is not None and queued else step.state.value,
+        "task": _first_line(asked.get("task") or " ".join(map(str, _words(asked.get("argv"))))),
+        "agent": run.agent if run is not None else _text(asked.get("agent")),
+        "node": node_of(tx, run) if run is not None else _text(asked.get("node")),
+        "answer": _first_line(run.result.get("answer") if run is not None else ""),
+        "landing": cast("LandingShape | None", landing_of(run)) if run is not None else None,
         "needs": list(step.needs),
         "run": None if run is None else run.id,
         "runs": [name for name in step.runs if tx.get(Run, name) is not None],
         "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
         "round": step.round,
         "most": step.most,
-        "reason": step.reason,
+        "reason": run.reason if run is not None and queued else step.reason,
         "refused": step.reason if refused else None,
         "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
         "verdict_file": str(step.verdict["file"]) if step.verdict else None,
         "started_at": iso(step.started_ms),
         "finished_at": iso(step.finished_ms),
     }
+
+
+def _landed(landings: list[LandingShape]) -> LandedShape:
+    """What has nothing to land, as its run failed or changed nothing, is not counted."""
+    states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
+    landed, waiting = states.count(LANDED), states.count(WAITING)
+    left = len(states) - landed - waiting
+    return {"asked": len(states), "landed": landed, "waiting": waiting, "not_landed": left}
+
+
+def _first_line(text: object) -> str:
+    """The first line that is not blank, cut."""
+    return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:MOST_OF_A_LINE]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _words(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _cost(tx: Transaction, workflow: Workflow) -> CostShape:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pancode.control import rounds
+from pancode.control.continuations import runs_of
 from pancode.control.core import Core
 from pancode.control.runs.dispatch import new_id_in
 from pancode.control.work import Work, unit_of_work
@@ -13,6 +14,8 @@ from pancode.control.workflow import rows
 from pancode.control.workflow.results import StepResults
 from pancode.control.workflow.sealing import sealed
 from pancode.control.workflow.starting import StepStarter
+from pancode.domain.landing.results import results_of
+from pancode.domain.life.signals import LandingDue
 from pancode.domain.records import (
     Action,
     ActionKind,
@@ -101,6 +104,8 @@ class Advancing:
             made = replace(made, steps=steps, changed=changed)
             made = sealed(work, made)
             rows.write(work, view, made)
+            if made.ended and made.workflow.state is WorkflowState.DONE:
+                _land(work, made)
             pending = made.collect or made.measure
             if (
                 made.ended
@@ -160,6 +165,14 @@ def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, obje
 def _asked(tx: Transaction, workflow: str) -> list[Action]:
     """What asks for it to be looked at."""
     return [action for action in tx.find(Action, {"run": workflow}) if action.kind is ActionKind.ADVANCE]
+
+
+def _land(work: Work, made: Advance) -> None:
+    """Ask for the landing of its results, where they are landed by themselves."""
+    if made.workflow.caller.get("land"):
+        runs = runs_of(work.tx, made.steps)
+        for name in results_of(made.workflow, made.steps, runs):
+            work.signal(runs[name], LandingDue())
 
 
 def _starting(step: WorkflowStep, run: str) -> WorkflowStep:

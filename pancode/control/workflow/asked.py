@@ -107,9 +107,11 @@ def caller_of(core: Core, text: str) -> dict[str, object]:
 
 
 def lands(core: Core, text: str) -> bool:
-    """Whether the change of one of its steps is landed by itself. NotFoundError."""
+    """Whether its change, or that of one of its steps, is landed by itself. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        return any(step.request.get("land") for step in rows.steps_of(tx, rows.find(tx, text).id))
+        workflow = rows.find(tx, text)
+        own = bool(workflow.caller.get("land"))
+        return own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
 
 
 def _must_have_failed(workflow: Workflow) -> None:

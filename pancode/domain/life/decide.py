@@ -27,6 +27,7 @@ from pancode.domain.life.signals import (
     Landed,
     Landing,
     LandingAsked,
+    LandingDue,
     LandingOver,
     Lost,
     NodeReported,
@@ -160,6 +161,8 @@ def _landed(made: Changes, signal: Landing) -> Changes:
     match signal:
         case LandingAsked():
             return landing.asked(made, signal)
+        case LandingDue():
+            return landing.due(made)
         case Dropped():
             return landing.dropped(made, signal)
         case CalledOff():

@@ -19,6 +19,8 @@ from pancode.errors import WorkspaceError
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"
+NOT_DONE = "not landed"
+"""Its run did not end well, so nothing is landed."""
 REVERTED = "reverted"
 """In a run's result: the commit that took its landed change back."""
 LANDED_MS = "landed_ms"
@@ -88,6 +90,22 @@ def asked(made: Changes, signal: LandingAsked) -> Changes:
     report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
     made = made.done(waits).put(replace(run, landing=report))
     return made.follow(ActionKind.LAND, signal.way.by, row)
+
+
+def due(made: Changes) -> Changes:
+    """Its workflow lands it, as `--land` of a dispatch does. Idempotent.
+
+    Where another node verifies it first, it is landed after that; a person's word that its agent needs stays
+    needed.
+    """
+    run = made.run
+    if run.land or run.landed is not None:
+        return made
+    made = made.put(replace(run, land=True))
+    if "autonomy" in run.terms:
+        why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
+        return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+    return made if verifying.is_waiting(run) else _asked(made)
 
 
 def by_hand(action: Action) -> bool:
@@ -190,7 +208,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
     if run.state is not RunState.ENDED:
         return {"status": "waiting", "why": "the run has not ended"}
     if run.outcome is not Outcome.DONE:
-        return {"status": "not landed", "why": f"the run ended as {run.outcome}"}
+        return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
     if verifying.is_waiting(run):
         return {"status": "waiting", "why": "another node verifies the result first"}
     if run.result.get("commit") is None and "begins" not in run.terms:

@@ -254,6 +254,11 @@ class LandingAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingDue:
+    """Its workflow has ended well, its result has the change, and that is landed by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """A person does not want its change."""
 
@@ -319,6 +324,6 @@ Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | ToldByPerson | Unasked
-Landing = LandingAsked | Dropped | CalledOff | LandingOver | Landed | Reverted
+Landing = LandingAsked | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -33,7 +33,7 @@ class Workflow(Record):
     race: dict[str, object] = field(default_factory=dict)
     """`by`: first, score or smallest; `score`: the command. Empty: it is no race."""
     caller: dict[str, object] = field(default_factory=dict)
-    """The caller's own settings and preset, which later steps are dispatched with."""
+    """The caller's own settings and preset, which later steps are dispatched with, and whether it lands."""
     state: WorkflowState = WorkflowState.RUNNING
     reason: str = ""
     winner: str | None = None

@@ -36,7 +36,8 @@ class PlannedWork:
     def lands(self) -> bool:
         """Whether what it begins lands its change."""
         steps = () if self.plan is None else self.plan.steps
-        return any(one is not None and one.land for one in (self.request, *(step.request for step in steps)))
+        requests = (self.request, *(step.request for step in steps))
+        return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
 
     def words(self) -> str:
         """For a table: the task, or the workflow."""

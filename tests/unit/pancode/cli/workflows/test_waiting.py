@@ -18,7 +18,7 @@ from pancode.errors import ExitCode
 def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
     newest = runs[-1] if runs and state != "waiting" else None
     told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": ""}
-    told["verdict_file"] = None
+    told |= {"verdict_file": None, "landing": None}
     return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
 
 
@@ -26,7 +26,8 @@ def workflow(state: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
     cost = {"usd": "0.300000000", "unknown": 0, "budget_usd": None}
     times = {"created_at": "2026-11-22T08:30:00.000Z", "finished_at": None}
     names = {"workflow": "w-7f3k2x", "kind": "chain", "name": "review-loop", "reason": "", "winner": None}
-    return {**names, "state": state, "steps": list(steps), "cost": cost, **times, "warnings": [], **more}
+    told = {**names, "state": state, "steps": list(steps), "cost": cost, **times, "warnings": [], **more}
+    return {"landed": {"asked": 0, "landed": 0, "waiting": 0, "not_landed": 0}, **told}
 
 
 class Runs:
@@ -175,3 +176,48 @@ def test_a_question_beside_other_work_is_shown_and_waited_on(monkeypatch: pytest
     monkeypatch.setattr(waiting, "looks", lambda *_: iter([shape, ended]))
     assert waiting.wait_for(Face(True), cast("Client", Runs()), "w-7f3k2x") is ended
     assert "running" in headline(shape) and 'pancode answer r-1 "..."' in shown(shape)
+
+
+def landing(status: str, **more: Any) -> dict[str, Any]:
+    return {"status": status, "why": f"{status}, because", "fix": "", **more}
+
+
+def landings(*states: dict[str, Any]) -> dict[str, Any]:
+    """A batch that is done, whose landings are so far."""
+    names = [one["status"] for one in states]
+    landed, waits = names.count("landed"), names.count("waiting")
+    count = {"asked": len(names), "landed": landed, "waiting": waits}
+    count["not_landed"] = len(names) - landed - waits
+    steps = (step(str(n), "done", f"r-{n}", landing=one) for n, one in enumerate(states, start=1))
+    return workflow("done", *steps, kind="batch", landed=count, results=[])
+
+
+def test_a_batch_that_lands_is_waited_for_until_nothing_waits_to_be_landed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended with status 0, and half of the files were not there."""
+    half = landings(landing("landed"), landing("waiting"))
+    whole = landings(landing("landed"), landing("landed"))
+    runs = Runs(r_1="done", r_2="done")
+    monkeypatch.setattr(Face, "client", lambda self: runs)
+    monkeypatch.setattr(waiting, "looks", lambda *_: iter([half, half, whole]))
+    assert waiting.wait_for(Face(False), cast("Client", runs), "w-7f3k2x") is whole
+    assert capsys.readouterr().err.count("1 of 2 landed, 1 waiting: landing, gates first") == 1
+    assert finished(Face(False), whole) == ExitCode.DONE
+    assert "2 of 2 steps done; 2 of 2 landed" in capsys.readouterr().out
+
+
+def test_what_is_not_landed_is_counted_and_named_with_the_command_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = landing("held", fix="pancode land --with-commands r-2", yes=["--with-commands"])
+    conflict = landing("conflict", fix="pancode land r-3 --resolve")
+    shape = landings(landing("landed"), held, conflict, landing("nothing to land"))
+    monkeypatch.setattr(Face, "client", lambda self: Runs())
+    assert finished(Face(False), shape) == ExitCode.PARTIAL
+    out = capsys.readouterr().out
+    assert "r-2  held: held, because\n  fix: pancode land --with-commands r-2" in out
+    assert "r-3  conflict: conflict, because\n  fix: pancode land r-3 --resolve" in out
+    assert "r-1  landed" not in out and "r-4" not in out
+    assert finished(Face(True), shape) == ExitCode.PARTIAL
+    assert '"not_landed": 3' in capsys.readouterr().out

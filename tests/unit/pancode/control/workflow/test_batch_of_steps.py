@@ -17,7 +17,7 @@ def flows(tmp_path: Path) -> Flows:
 
 def test_all_tasks_run_at_once_and_their_sums_are_the_workflows(flows: Flows) -> None:
     begun = flows.begin(step("a"), step("b"), step("c"), name="three")
-    assert begun["state"] == "running" and [one["state"] for one in begun["steps"]] == ["running"] * 3
+    assert begun["state"] == "running" and [one["state"] for one in begun["steps"]] == ["pending"] * 3
     assert sorted(flows.claim()) == ["a", "b", "c"]
     for name in ("b", "a", "c"):
         flows.end(name)
@@ -90,13 +90,13 @@ def test_more_than_the_budget_begins_nothing(flows: Flows) -> None:
 def test_partial_leaves_out_what_is_refused(flows: Flows) -> None:
     steps = [step("a", budget="0.5"), step("b", budget="0.5")]
     begun = flows.begin(*steps, step("c", agent="nobody"), partial=True, budget="0.7")
-    assert flows.states() == {"a": "running", "b": "refused", "c": "refused"}
+    assert flows.states() == {"a": "pending", "b": "refused", "c": "refused"}
     assert "nobody" in begun["steps"][2]["refused"] and "Budget" in begun["steps"][1]["refused"]
     flows.claim()
     flows.end("a")
     again = flows.world.http.post("/v1/workflows/last/retry")
     assert again.status_code in (200, 201), again.text
-    assert [one["state"] for one in again.json()["steps"]] == ["running", "refused", "refused"]
+    assert [one["state"] for one in again.json()["steps"]] == ["pending", "refused", "refused"]
 
 
 def test_a_dry_run_judges_every_step_and_changes_nothing(flows: Flows) -> None:

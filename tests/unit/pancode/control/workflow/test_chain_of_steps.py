@@ -86,7 +86,7 @@ def test_a_failed_step_ends_the_rest_and_resume_begins_there(flows: Flows) -> No
     assert told["state"] == "done" and [len(one["runs"]) for one in told["steps"]] == [1, 2, 1]
     assert flows.world.problem("POST", "/v1/workflows/last/resume")["code"] == "nothing_to_resume"
     again = flows.world.http.post("/v1/workflows/last/retry").json()
-    assert again["retry_of"] == told["workflow"] and again["steps"][0]["state"] == "running"
+    assert again["retry_of"] == told["workflow"] and again["steps"][0]["state"] == "pending"
 
 
 def test_after_a_failure_no_first_step_that_was_held_back_begins(flows: Flows) -> None:
@@ -280,7 +280,7 @@ def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
     flows.advance()
     flows.coordinator.turn()
     assert len([run for run in flows.coordinator.rows(Run) if run.step == "b"]) == 1
-    assert flows.states()["b"] == "running" and not flows.coordinator.rows(Action)
+    assert flows.states()["b"] == "pending" and not flows.coordinator.rows(Action)
 
 
 def test_what_is_given_up_keeps_no_run_that_never_was(flows: Flows) -> None:

@@ -68,7 +68,7 @@ def test_a_run_that_was_lost_is_replaced_and_must_end(flows: Flows) -> None:
     flows.coordinator.turn()
     flows.advance()
     assert flows.coordinator.row(Run, first).outcome is Outcome.LOST, "the late word of it is evidence only"
-    assert flows.states()["a"] == "running"
+    assert flows.states()["a"] == "pending"
     flows.node.open.clear()
     flows.claim()
     flows.end("a")
@@ -87,7 +87,7 @@ def test_a_lost_run_that_is_done_after_all_is_not_run_again(flows: Flows) -> Non
     assert flows.show()["state"] == "failed", "its end was signed"
     assert flows.world.http.post(RESUME).status_code == 200
     flows.advance()
-    assert flows.states() == {"a": "done", "b": "running"} and flows.runs()["b"].task == "after all"
+    assert flows.states() == {"a": "done", "b": "pending"} and flows.runs()["b"].task == "after all"
     assert [one["runs"] for one in flows.show()["steps"]][0] == [first]
     flows.claim()
     flows.end("b")
@@ -98,9 +98,9 @@ def test_the_late_word_counts_while_the_others_of_a_batch_still_run(flows: Flows
     flows.begin(step("a"), step("b", runtime="scripted"), concurrency=1)
     flows.claim()
     lost(flows, "a")
-    assert flows.states() == {"a": "failed", "b": "running"}
+    assert flows.states() == {"a": "failed", "b": "pending"}
     flows.end("a")
-    assert flows.states() == {"a": "done", "b": "running"}
+    assert flows.states() == {"a": "done", "b": "pending"}
     flows.claim()
     flows.end("b")
     assert flows.show()["state"] == "done"
@@ -144,4 +144,4 @@ def test_a_person_says_yes_to_what_goes_on(flows: Flows, tmp_path: Path) -> None
     flows.advance()
     flows.claim()
     flows.end("a")
-    assert flows.states() == {"a": "done", "b": "running"}
+    assert flows.states() == {"a": "done", "b": "pending"}

@@ -115,7 +115,7 @@ def test_an_answer_before_the_workflow_has_looked_goes_on_inside_too(flows: Flow
 
 def test_other_branches_go_on_and_the_question_takes_no_place(flows: Flows) -> None:
     first = asking(flows, step("x", runtime="scripted"), step("y", "x", runtime="scripted"), concurrency=1)
-    assert flows.states() == {"a": "waiting", "x": "running", "y": "waiting"}
+    assert flows.states() == {"a": "waiting", "x": "pending", "y": "waiting"}
     assert not flows.show()["waits_for_person"]
     second = answer(flows, first)
     assert flows.claim() == ["x"], "the answer waits for its place"

@@ -47,7 +47,7 @@ def test_a_retry_takes_its_step_and_the_chain_goes_on(flows: Flows) -> None:
     first = failed_chain(flows)
     workflow = flows.show()["workflow"]
     queued = retry(flows, first)
-    assert queued["workflow"] == workflow and flows.states() == {"a": "done", "b": "running", "c": "waiting"}
+    assert queued["workflow"] == workflow and flows.states() == {"a": "done", "b": "pending", "c": "waiting"}
     run = flows.coordinator.row(Run, queued["run"])
     assert (run.workflow, run.step, run.retry_of) == (workflow, "b", first)
     assert flows.claim() == ["b"]
@@ -90,7 +90,7 @@ def test_of_a_batch_only_this_task_begins_again(flows: Flows) -> None:
     assert "has not ended" in words and fix.startswith("pancode workflow show -f w-")
     flows.end("c")
     retry(flows, run_of(flows, "a"))
-    assert flows.states() == {"a": "running", "b": "failed", "c": "done"}
+    assert flows.states() == {"a": "pending", "b": "failed", "c": "done"}
     flows.claim()
     flows.end("a")
     told = flows.show()
@@ -150,7 +150,7 @@ def test_a_lost_run_is_given_up_and_its_step_goes_on(flows: Flows) -> None:
     flows.node.open.clear()
     flows.claim()
     flows.end("a")
-    assert flows.states() == {"a": "done", "b": "running"} and flows.show()["steps"][0]["run"] == second
+    assert flows.states() == {"a": "done", "b": "pending"} and flows.show()["steps"][0]["run"] == second
 
 
 def test_a_lost_run_that_is_done_after_all_needs_no_retry(flows: Flows) -> None:

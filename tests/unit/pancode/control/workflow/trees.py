@@ -23,6 +23,8 @@ class Trees(HonestDepot):
         self.files: dict[str, dict[str, bytes]] = {}
         self.answers: dict[str, str] = {}
         self.conflict = False
+        self.sizes: dict[str, int] = {}
+        """By commit: the lines of its change, where a test says so."""
         self.broken: PancodeError | None = None
         """What reading raises."""
 
@@ -43,7 +45,7 @@ class Trees(HonestDepot):
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         if self.broken is not None and new == "b" * 40:
             raise self.broken
-        return super().lines_changed(repo, old, new)
+        return self.sizes[new] if new in self.sizes else super().lines_changed(repo, old, new)
 
     def file_names(self, repo: str, commit: str) -> list[str]:
         if self.broken is not None:
