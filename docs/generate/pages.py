@@ -12,7 +12,6 @@ from docs.generate.evidence import evidence_page
 from docs.generate.figures import figures_page
 from docs.generate.hardened import units_page
 from docs.generate.messages import messages_page, redis_page
-from docs.generate.one_run import one_run_page
 from docs.generate.runtimes import runtimes_page
 from docs.generate.settings import settings_page
 from docs.generate.shapes import json_page
@@ -45,5 +44,4 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "json.md": json_page,
     "api.md": api_page,
     "openapi.json": openapi_page,
-    "one-run.md": one_run_page,
 }

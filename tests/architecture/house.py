@@ -1,7 +1,6 @@
-"""`python -m tests.architecture.house` measures the code: its size, its rooms, the way of one run through it.
+"""`python -m tests.architecture.house` measures the code as text: its size, its modules, its functions.
 
-A room is a folder or file right below `pancode/` or `node_agent/`. The run is dispatched in the simulation,
-without faults: the real control plane and the real procedure of a node, in one process, over memory adapters.
+`python -m tests.architecture.way` measures how far real work goes through it.
 """
 
 from __future__ import annotations
@@ -9,24 +8,13 @@ from __future__ import annotations
 import ast
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType, SimpleNamespace
-from typing import Any, cast
+from collections.abc import Callable
+from statistics import median
 
-from pancode.domain.records import Run, RunState
-from tests.architecture.sources import PACKAGES, ROOT, imports, modules, text, tree
-from tests.fakes.node import Script
-from tests.simulation import work
-from tests.simulation.kinds import KINDS
-from tests.simulation.world import World
+from tests.architecture.sources import PACKAGES, imports, modules, text, tree
 
-FAKES = "memory"
 ROWS_IN_BODY = (frozenset({"get", "find", "starting"}), frozenset({"put", "insert", "delete"}))
 """The names of reading and of writing in `pancode.ports.Transaction`."""
-SEED, STEPS = 1, 200
-ANSWER = b'{"answer": "did it", "in": 10, "out": 5, "usd": "0.01"}\n'
 
 
 def lines(*under: str) -> int:
@@ -84,77 +72,75 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def room(path: str) -> str:
-    return "/".join(Path(path).with_suffix("").parts[:2])
+def functions_called_once() -> tuple[int, int]:
+    """Private functions and methods whose name is used at exactly one place; and all functions."""
+    uses, private, every = Counter[str](), [], 0
+    for path in modules(*PACKAGES):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Name):
+                uses[f"{path}:{node.id}"] += 1
+            elif isinstance(node, ast.Attribute):
+                uses[f"{path}:{node.attr}"] += 1
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                every += 1
+                if node.name.startswith("_") and not node.name.startswith("__"):
+                    private.append(f"{path}:{node.name}")
+    return sum(uses[name] == 1 for name in private), every
 
 
-def traced_run() -> list[str]:
-    """The product's files that one run goes through, in the order in which each is entered first."""
-    world = World(SEED, KINDS["calm"])
-    world.quiet_enemy = True
-    world.begin()
-    with _entered() as files:
-        _dispatch(world)
-        for _ in range(STEPS):
-            world.step(1_000)
-            if _over(world):
-                return list(files)
-    raise RuntimeError("the traced run does not end")
+def functions_that_pass_on() -> list[str]:
+    """Functions whose whole body is one call that takes just their own arguments."""
+    found = []
+    for path in modules(*PACKAGES):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _passes_on(node):
+                found.append(f"{path}:{node.name}")
+    return found
 
 
-def room_changes(files: Iterable[str]) -> int:
-    rooms = [room(path) for path in files]
-    return sum(one != other for one, other in zip(rooms, rooms[1:], strict=False))
+def _passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    body = [
+        one
+        for one in function.body
+        if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    ]
+    if len(body) != 1 or not isinstance(body[0], ast.Return | ast.Expr):
+        return False
+    call = body[0].value
+    call = call.value if isinstance(call, ast.Await) else call
+    own = function.args
+    names = {one.arg for one in (*own.posonlyargs, *own.args, *own.kwonlyargs)} - {"self", "cls"}
+    if not isinstance(call, ast.Call) or not names:
+        return False
+    given = [*call.args, *(one.value for one in call.keywords)]
+    return bool(given) and all(isinstance(one, ast.Name) and one.id in names for one in given)
 
 
-def _dispatch(world: World) -> None:
-    """A run with a workspace whose agent answers at once."""
-    plane = world.coordinator.awake
-    assert plane is not None
-    first = SimpleNamespace(random=lambda: 0.1, choice=lambda options: options[0], randint=lambda low, _: low)
-    world.random, before = cast(Any, first), world.random
-    run = work.a_run(world, "r-traced")
-    world.random = before
-    for machine in world.machines:
-        machine.scripts[run.id] = Script(duration_ms=100, output=ANSWER, kind="change")
-    plane.runs.enqueue(run)
+def modules_with_one_importer() -> list[str]:
+    """They may belong into the module that imports them."""
+    importers = Counter[str]()
+    ours = {".".join(path.with_suffix("").parts): path.as_posix() for path in modules(*PACKAGES)}
+    for path in modules(*PACKAGES):
+        importers.update({name for _, name in imports(path)} & set(ours))
+    return sorted(ours[name] for name, count in importers.items() if count == 1)
 
 
-@contextmanager
-def _entered() -> Iterator[dict[str, None]]:
-    """Collects the files whose functions are called while this is open."""
-    files: dict[str, None] = {}
-    own = tuple(f"{ROOT}/{name}/" for name in PACKAGES)
-
-    def seen(frame: FrameType, event: str, _: Any) -> None:
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(own) and frame.f_code.co_name != "<module>":
-            path = name.removeprefix(f"{ROOT}/")
-            if FAKES not in path:
-                files.setdefault(path)
-
-    sys.setprofile(seen)
-    try:
-        yield files
-    finally:
-        sys.setprofile(None)
-
-
-def _over(world: World) -> bool:
-    with world.coordinator.seen() as tx:
-        return all(run.state is RunState.ENDED for run in tx.find(Run))
+def median_lines() -> int:
+    return int(median(len(text(path).splitlines()) for path in modules(*PACKAGES)))
 
 
 ROWS: tuple[tuple[str, Callable[[], object]], ...] = (
     ("lines of the product", lambda: f"{lines(*PACKAGES):,}"),
     ("lines of tests", lambda: f"{lines('tests'):,}"),
     ("files of the product", lambda: len(modules(*PACKAGES))),
+    ("lines of the median module", median_lines),
+    ("modules with one importer", lambda: len(modules_with_one_importer())),
+    ("private functions called once, of all functions", lambda: "{} of {}".format(*functions_called_once())),
+    ("functions that only pass on", lambda: len(functions_that_pass_on())),
     ("widest folder", lambda: "{}: {}".format(*widest())),
     ("public class names with two meanings", lambda: len(names_with_two_meanings())),
     ("modules with more than 15 imports of ours", lambda: sum(n > 15 for n in imports_of_ours().values())),
     ("functions that read and write rows in one body", lambda: len(bodies_that_read_and_write())),
-    ("files that one run enters", lambda: len(traced_run())),
-    ("changes of room on the way", lambda: room_changes(traced_run())),
 )
 
 
@@ -163,11 +149,6 @@ def main() -> None:
         sys.stdout.write(f"| {what} | {measured()} |\n")
     if sys.argv[1:] == ["bodies"]:
         sys.stdout.write("\n".join([*bodies_that_read_and_write(), ""]))
-    if sys.argv[1:] == ["path"]:
-        last = ""
-        for path in traced_run():
-            sys.stdout.write(f"{'' if room(path) == last else room(path) + chr(10)}  {path}\n")
-            last = room(path)
 
 
 if __name__ == "__main__":

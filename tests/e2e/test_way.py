@@ -1,0 +1,37 @@
+"""Holds how far real work goes through the code: the numbers may shrink; who raises one says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.architecture.way import PAGE, measured
+
+MOST = {
+    "a dispatch": (240, 125),
+    "a landing": (110, 60),
+    "a chain of two steps": (330, 170),
+    "a page of the console": (85, 55),
+}
+"""Files, and changes of room."""
+OLD = 15
+"""So many files of a dispatch may be missing on the page of the reference before somebody writes it anew."""
+
+
+@pytest.mark.slow
+def test_real_work_goes_through_few_files_and_rooms() -> None:
+    """Over 30 s: it brings a fleet up from a traced copy of the product, and looks at it idle, too."""
+    ways = measured()
+    dispatch = {path for _, paths in ways["a dispatch"].processes for path in paths}
+    whole = {
+        "pancode/cli/runs/dispatch.py",
+        "pancode/domain/admission/__init__.py",
+        "node_agent/attempt/job.py",
+        "node_agent/shim/shim.py",
+    }
+    assert whole <= dispatch, "it is a whole dispatch"
+    found = {name: (way.files, way.changes) for name, way in ways.items()}
+    assert not {n: f for n, f in found.items() if f[0] > MOST[n][0] or f[1] > MOST[n][1]}, found
+    page = (ROOT / PAGE).read_text()
+    old = [path for path in dispatch if f"`{path.rpartition('/')[2]}`" not in page]
+    assert len(old) <= OLD, f"python -m tests.architecture.way page; not on it: {old}"
