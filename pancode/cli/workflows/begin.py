@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe, usd
+from pancode.cli.output.render import clip, safe, usd
 from pancode.cli.output.tables import table
 from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
 from pancode.cli.workflows.waiting import finished, wait_for
-from pancode.cli.workflows.words import headline
+from pancode.cli.workflows.words import TASK_COLUMNS, first_line, headline
 from pancode.counted import first_few
 from pancode.errors import ExitCode
 
@@ -63,19 +63,35 @@ def planned(answer: dict[str, Any]) -> str:
             "would be queued" if step["admitted"] else "refused",
             _gates(step["gates"]),
             step["agent"],
+            step["node"],
             step["runtime"],
             step["model"],
             usd(step["estimate_usd"]),
+            clip(first_line(step["task"]), TASK_COLUMNS),
             step.get("later"),
         )
         for step in answer["steps"]
     ]
-    head = ("STEP", "NEEDS", "VERDICT", "GATES", "AGENT", "RUNTIME", "MODEL", "ESTIMATE", "LATER")
+    head = (
+        "STEP",
+        "NEEDS",
+        "VERDICT",
+        "GATES",
+        "AGENT",
+        "NODE",
+        "RUNTIME",
+        "MODEL",
+        "ESTIMATE",
+        "TASK",
+        "LATER",
+    )
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{safe(step['name'])}: {plan({'snapshot': None, **step})}" for step in refused)
     below = f"estimate of all: {usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
-        below += f"{'warning' if answer['admitted'] else 'refused'}: {answer['reason']}\n"
+        below += f"{'warning' if answer['admitted'] else 'refused'}: {safe(answer['reason'])}\n"
+    if answer["fix"]:
+        below += f"fix: {answer['fix']}\n"
     return table(head, rows, toned=("VERDICT",), spare=("LATER",)) + below + _warned(answer["steps"]) + gates
 
 

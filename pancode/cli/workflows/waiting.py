@@ -12,15 +12,26 @@ from pancode.cli.face import Face, aside, say_no_more
 from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
 from pancode.cli.land import landing as landings
 from pancode.cli.output.progress import ProgressRow
-from pancode.cli.output.render import safe, safe_block
+from pancode.cli.output.render import clip, safe, safe_block
 from pancode.cli.runs.events import changes
-from pancode.cli.workflows.words import ENDED, OVER, counts, headline, questions
+from pancode.cli.workflows.words import (
+    ENDED,
+    OVER,
+    TASK_COLUMNS,
+    about,
+    counts,
+    first_line,
+    headline,
+    questions,
+    waits,
+    why_waits,
+)
 from pancode.client import ApiError, Client, FleetDownError, StreamCutError, path_of
 from pancode.connection import NotRunningError
 from pancode.counted import first_few
 from pancode.errors import ExitCode
 
-PACE_S = (0.1, 5.0)
+PACE_S = (0.1, 2.0)
 """Between two looks: at least, and at most when nothing is heard."""
 _SHOWN = 5
 NOT_DONE = "not landed"
@@ -34,9 +45,10 @@ def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None
     """
     try:
         with ProgressRow(face, stays=False) as row:
-            results, landing = Results(face, client, row), False
+            results, reasons, landing = Results(face, client, row), WaitReasons(face, row), False
             for shape in looks(face, client, workflow):
                 results.tell(shape)
+                reasons.tell(shape)
                 ended = shape["state"] in ENDED or shape.get("waits_for_person")
                 if ended and not shape["landed"]["waiting"]:
                     return shape
@@ -54,11 +66,27 @@ def wait_for(face: Face, client: Client, workflow: str) -> dict[str, Any] | None
     return None
 
 
+class WaitReasons:
+    """Says each reason for which a workflow waits, once it was so at two looks; a picture says it itself."""
+
+    def __init__(self, face: Face, row: ProgressRow) -> None:
+        self._face, self._row = face, row
+        self._before, self._said = set[str](), set[str]()
+
+    def tell(self, shape: dict[str, Any]) -> None:
+        reasons = waits(shape)
+        fresh = {why: names for why, names in reasons.items() if why in self._before - self._said}
+        if fresh and not self._row.draws:
+            self._face.note(f"  {shape['workflow']}  {counts(shape)}; {why_waits(fresh)}")
+        self._before, self._said = set(reasons), self._said | set(fresh)
+
+
 def under_way(shape: dict[str, Any]) -> str:
     """One line: what runs now, and how much is over."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
     names = [f"{safe(step['name'])} ({step['run'] or 'starting'})" for step in active]
-    return f"  {shape['workflow']}  {counts(shape)}{f':  {first_few(names, _SHOWN)}' if names else ''}"
+    now = filter(None, (first_few(names, _SHOWN), why_waits(waits(shape))))
+    return ":  ".join(filter(None, (f"  {shape['workflow']}  {counts(shape)}", "; ".join(now))))
 
 
 def looks(face: Face, client: Client, workflow: str) -> Iterator[dict[str, Any]]:
@@ -91,7 +119,7 @@ def ended_runs(step: dict[str, Any]) -> list[str]:
 
 
 class Results:
-    """Tells each run that has ended once, as one line: step, outcome, run, cost, duration."""
+    """Tells each run that has ended once, as one line: step, outcome, run, cost, duration, task, answer."""
 
     def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
         self._face, self._client, self._row = face, client, row
@@ -105,16 +133,20 @@ class Results:
             for run in ended_runs(step):
                 if run not in self._reported:
                     self._reported.add(run)
-                    self._say(self._of_run(step["name"].ljust(wide), run))
+                    self._say(self._of_run(step, wide, run))
             if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
                 self._reported.add(step["name"])
                 self._say(f"{safe(step['name'].ljust(wide))}  {step['state']:<13}  {safe(step['reason'])}")
 
-    def _of_run(self, name: str, run: str) -> str:
+    def _of_run(self, step: dict[str, Any], wide: int, run: str) -> str:
         shape = self._client.get(path_of("runs", run))
         outcome = shape["outcome"] or shape["state"]
-        reason = "" if outcome == "done" else f"  {safe(shape['reason']).removeprefix(outcome).lstrip(' ,:')}"
-        return f"{safe(name)}  {outcome:<13}  {run}  {cost(shape)}  {lasted(shape)}{reason}"
+        said = f"-> {clip(safe(first_line(shape['answer'])), TASK_COLUMNS)}" if shape["answer"] else ""
+        if outcome != "done":
+            said = safe(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
+        of_run = {**step, "agent": shape["agent"], "node": shape["node"]}
+        fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost(shape), lasted(shape))
+        return "  ".join(filter(None, (*fields, about(of_run), said)))
 
     def _say(self, line: str) -> None:
         """On standard output; on a terminal above the picture."""

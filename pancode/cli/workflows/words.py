@@ -7,11 +7,14 @@ from typing import Any
 from pancode.cli.follow import between
 from pancode.cli.output.render import at_head, clip, safe, short_time, usd
 from pancode.cli.output.tables import table
-from pancode.counted import counted
+from pancode.counted import counted, first_few
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States in which a step has come to its end."""
 ENDED = ("done", "partial", "failed", "stopped")
+TASK_COLUMNS = 60
+"""Of a task, and of an answer, in a line."""
+MOST_NAMED = 5
 
 
 def headline(shape: dict[str, Any]) -> str:
@@ -86,6 +89,33 @@ def listed(found: list[dict[str, Any]]) -> str:
     return table(head, rows, toned=("STATE",), spare=("TOOK", "COST"), cut="STEPS")
 
 
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def about(step: dict[str, Any]) -> str:
+    """`builder on gpubox: review src/auth`: agent, machine and task, as far as they are known."""
+    place = " on ".join(safe(step[name]) for name in ("agent", "node") if step[name])
+    return ": ".join(filter(None, (place, clip(safe(step["task"]), TASK_COLUMNS))))
+
+
+def waits(shape: dict[str, Any]) -> dict[str, list[str]]:
+    """By reason: the steps that could begin now and wait."""
+    reasons: dict[str, list[str]] = {}
+    for step in shape["steps"]:
+        if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
+            reasons.setdefault(safe(step["reason"]).removeprefix("waits: "), []).append(safe(step["name"]))
+    return reasons
+
+
+def why_waits(reasons: dict[str, list[str]]) -> str:
+    """`a, b and 3 more wait: paused by ann`."""
+    return "; ".join(
+        f"{first_few(names, MOST_NAMED)} wait{'s' * (len(names) == 1)}: {why}"
+        for why, names in reasons.items()
+    )
+
+
 def shown(shape: dict[str, Any]) -> str:
     """The workflow and a row for each of its steps."""
     rows = [
@@ -97,9 +127,14 @@ def shown(shape: dict[str, Any]) -> str:
             ", ".join(step["needs"]),
             f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else "",
             " ".join(step["runs"]),
-            "won" if step["name"] == shape["winner"] else step["reason"],
+            step["agent"],
+            step["node"],
+            clip(step["task"], TASK_COLUMNS),
+            "won"
+            if step["name"] == shape["winner"]
+            else step["reason"] or clip(step["answer"], TASK_COLUMNS),
         )
         for step in shape["steps"]
     ]
-    head = ("STEP", "STATE", "NEEDS", "ROUND", "RUNS", "WHY")
-    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS",)) + questions(shape)
+    head = ("STEP", "STATE", "NEEDS", "ROUND", "RUNS", "AGENT", "NODE", "TASK", "WHY OR ANSWER")
+    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS", "ROUND")) + questions(shape)

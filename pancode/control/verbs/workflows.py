@@ -9,10 +9,14 @@ from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Streams, Surroundings
 from pancode.control.query import workflows
 from pancode.control.query.shapes import VerdictShape, WorkflowShape
+from pancode.control.runs.dispatch import JudgedDispatch
 from pancode.control.runs.report import report
 from pancode.control.workflow import asked
-from pancode.control.workflow.begin import begin, plan_dry
-from pancode.domain.workflow.plan import WorkflowPlan
+from pancode.control.workflow.begin import begin, plan_dry, refused_holds
+from pancode.control.workflow.committing import PARTIAL
+from pancode.domain.admission.budget import NAME as BUDGET
+from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan
+from pancode.errors import PancodeError
 
 
 class WorkflowVerbs:
@@ -27,22 +31,19 @@ class WorkflowVerbs:
         return workflows.show(self._core, begun.workflow.id, begun.warnings)
 
     def dry_run(self, around: Surroundings, plan: WorkflowPlan) -> Json:
-        """The reports of all steps; those that need others are judged again when they begin."""
-        steps, total, first = [], Decimal(0), Decimal(0)
-        for step, judged in plan_dry(self._core, around, plan):
-            row: Json = {"name": step.name, "needs": list(step.needs), **report(judged)}
-            if step.needs:
-                row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
-            steps.append(row)
-            total += judged.resolution.due.usd
-            first += Decimal(0) if step.needs else judged.resolution.due.usd
-        why = ""
-        if plan.budget is not None and first > plan.budget:
-            why = f"what begins at once needs ${first:f}, and the budget of all is ${plan.budget:f}"
+        """The reports of all steps; those that need others are judged again when they begin.
+
+        The estimates of those that begin at once are held as they would be, one after the other.
+        """
+        judged = plan_dry(self._core, around, plan)
+        refused = refused_holds(self._core, plan, judged)
+        steps = [_planned(step, one, refused.get(step.name)) for step, one in judged]
         found = [bool(step["admitted"]) for step in steps]
-        admitted = any(found) if plan.partial else all(found) and not why
-        answer = {"dry_run": True, "admitted": admitted, "reason": why, "steps": steps}
-        return {**answer, "estimate_usd": f"{total:f}"}
+        why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
+        fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
+        answer = {"dry_run": True, "admitted": (any if plan.partial else all)(found), "steps": steps}
+        total = sum((one.resolution.due.usd for _, one in judged), Decimal(0))
+        return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
 
     def stop(self, text: str, reason: str, by: str) -> WorkflowShape:
         """Stop its runs and begin nothing more."""
@@ -84,3 +85,18 @@ class WorkflowVerbs:
     def show(self, text: str) -> WorkflowShape:
         """A workflow with its steps and its cost."""
         return workflows.show(self._core, text)
+
+
+def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
+    """The report of one step of a dry run; `refused`: its estimate has no room after those before it."""
+    request = step.request
+    task = request.task if request.argv is None else " ".join(request.argv)
+    row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
+    row |= report(judged)
+    if step.needs:
+        row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+    if refused is not None:
+        gate = {"passed": False, "warning": False, "words": str(refused), "fix": refused.fix}
+        row["gates"] = [{**one, **gate} if one["gate"] == BUDGET else one for one in row["gates"]]
+        row["admitted"] = False
+    return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
@@ -14,12 +15,22 @@ from pancode.control.runs.dispatch import (
     new_id_in,
     passed,
 )
-from pancode.control.workflow.committing import BegunWorkflow, ReadyStep, commit, named
+from pancode.control.runs.enqueue import admit
+from pancode.control.work import unit_of_work
+from pancode.control.workflow import rows
+from pancode.control.workflow.committing import (
+    BegunWorkflow,
+    ReadyStep,
+    commit,
+    named,
+    offering_partial,
+    run_in,
+)
 from pancode.control.workflow.judging import check_later, judged_step, refused, request_of
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, RefusedError
 from pancode.ports import SnapshotTaken
 
 
@@ -35,6 +46,33 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
         except PancodeError as error:
             raise named(error, step, plan) from error
     return judged
+
+
+def refused_holds(
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+) -> dict[str, PancodeError]:
+    """By step, the ceiling that its estimate would exceed, with those of the steps before it held.
+
+    The very admission of the steps that begin at once, in a transaction that is not kept.
+    """
+    refused: dict[str, PancodeError] = {}
+    with suppress(_NotKept), unit_of_work(core) as work:
+        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        for number, (step, one) in enumerate(judged):
+            if step.needs or not all(verdict.passed for verdict in one.verdicts):
+                continue
+            row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
+            try:
+                admit(work, run_in(core, one.resolution, row, (run, None), held=False))
+            except RefusedError as error:
+                refused[step.name] = offering_partial(error, plan)
+        raise _NotKept
+    return refused
+
+
+class _NotKept(Exception):
+    """Rolls the transaction back."""
 
 
 def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:

@@ -23,9 +23,11 @@ from pancode.domain.records import (
     WorkflowStepState,
 )
 from pancode.domain.values import replace
-from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
+from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan
 from pancode.errors import PancodeError, RefusedError
 from pancode.ports import SnapshotTaken
+
+PARTIAL = "leave out what is refused: --partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeErr
     if len(plan.steps) > 1:
         error.args = (f"step {step.name}: {error}",)
     error.details["step"] = step.name
+    return offering_partial(error, plan)
+
+
+def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
+    """A refusal of one of several steps that do without each other says how the others can begin."""
+    if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
+        error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
     return error
 
 

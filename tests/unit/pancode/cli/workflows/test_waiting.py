@@ -18,7 +18,8 @@ from pancode.errors import ExitCode
 def step(name: str, state: str, *runs: str, **more: Any) -> dict[str, Any]:
     newest = runs[-1] if runs and state != "waiting" else None
     told: dict[str, Any] = {"needs": [], "outcome": None, "round": 1, "most": 1, "reason": ""}
-    told |= {"verdict_file": None, "landing": None}
+    told |= {"verdict_file": None, "landing": None, "task": f"do {name}", "answer": ""}
+    told |= {"agent": "builder", "node": None}
     return {"name": name, "state": state, "run": newest, "runs": list(runs), **told, **more}
 
 
@@ -42,6 +43,7 @@ class Runs:
         outcome = self.outcomes[run.replace("-", "_")]
         told = {"run": run, "outcome": outcome, "state": "ended", "reason": f"{outcome}, because \x1b[31m"}
         change = {"commit": "c" * 40, "files_changed": ["a.py"], "answer": f"answer of {run}"}
+        told |= {"agent": "builder", "node": "gpubox"}
         return {**told, **times, **change, "usage": {"cost_usd": "0.1"}}
 
 
@@ -74,6 +76,7 @@ def test_each_run_that_ends_is_one_line_also_in_rounds(capsys: pytest.CaptureFix
         ["build", "error", "r-3"],
     ]
     assert "$0.10" in lines[0] and "2.5 s" in lines[0]
+    assert lines[0].endswith("builder on gpubox: do build  -> answer of r-1")
     assert lines[2].endswith("because \\x1b[31m")
     assert lines[3].split() == ["look", "skipped", "build", "failed"]
     assert len(lines) == 4
@@ -221,3 +224,27 @@ def test_what_is_not_landed_is_counted_and_named_with_the_command_that_goes_on(
     assert "r-1  landed" not in out and "r-4" not in out
     assert finished(Face(True), shape) == ExitCode.PARTIAL
     assert '"not_landed": 3' in capsys.readouterr().out
+
+
+def test_each_reason_to_wait_is_said_once_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A chain in a paused fleet printed no line for 100 s, and called its step running."""
+    face = Face(False)
+    reasons = waiting.WaitReasons(face, ProgressRow(face))
+    paused = step("a", "pending", "r-1", reason="paused by ann: repairs")
+    for shape in (
+        workflow("running", step("a", "pending", "r-1", reason="queued")),
+        *[workflow("running", paused, step("b", "waiting", needs=["a"]))] * 3,
+        workflow("running", paused, step("c", "waiting", reason="waits: the breaker of claude is open")),
+    ):
+        reasons.tell(shape)
+    assert capsys.readouterr().err.splitlines() == [
+        "  w-7f3k2x  0 of 2 steps done, 1 pending, 1 waiting; a waits: paused by ann: repairs"
+    ]
+
+
+def test_a_workflow_shows_task_agent_machine_and_answer_of_each_step() -> None:
+    done = step("1", "done", "r-1", task="review src/auth", answer="3 problems", node="gpubox")
+    table = shown(workflow("running", done, step("2", "waiting", task="review src/api", agent="red-team")))
+    rows = [line.split() for line in table.splitlines()[1:]]
+    assert rows[1][-7:] == ["r-1", "builder", "gpubox", "review", "src/auth", "3", "problems"]
+    assert "red-team" in rows[2] and "src/api" in rows[2]

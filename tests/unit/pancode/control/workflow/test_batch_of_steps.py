@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from pancode.domain.books import Ceilings
 from pancode.domain.records import Run, Workflow
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 
@@ -83,8 +85,34 @@ def test_more_than_the_budget_begins_nothing(flows: Flows) -> None:
     assert not flows.coordinator.rows(Run) and not flows.coordinator.rows(Workflow)
     dry = {"kind": "batch", "steps": steps, "budget": "0.7", "dry_run": True}
     planned = flows.world.http.post("/v1/workflows", dry).json()
-    assert not planned["admitted"] and planned["reason"].startswith("what begins at once needs $1")
+    assert not planned["admitted"] and planned["reason"] == told["message"]
+    assert [one["admitted"] for one in planned["steps"]] == [True, False]
+    assert "--partial" in planned["fix"] and "--partial" in told["fix"]
+    assert not flows.coordinator.rows(Run) and not flows.coordinator.rows(Workflow)
     assert flows.world.http.post("/v1/workflows", {**dry, "partial": True}).json()["admitted"]
+
+
+def test_a_dry_run_holds_each_estimate_against_the_ceiling_of_the_day_as_the_real_one(
+    flows: Flows, tmp_path: Path
+) -> None:
+    """It said "would be queued" four times to what the next command refused."""
+    flows.coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("0.05")), "test")
+    asked = {"kind": "batch", "steps": [step(name, budget="0.02") for name in "abcd"]}
+    planned = flows.world.http.post("/v1/workflows", {**asked, "dry_run": True}).json()
+    assert [one["admitted"] for one in planned["steps"]] == [True, True, False, False]
+    told = flows.world.problem("POST", "/v1/workflows", asked)
+    assert planned["reason"] == told["message"] and told["message"].startswith("step c: ")
+    assert "held: $0.04" in told["message"]
+
+
+def test_a_step_says_its_task_agent_node_and_the_first_line_of_its_answer(flows: Flows) -> None:
+    flows.begin(step("a", task="\n echo hello\nexit"), step("b", node="n1"), concurrency=1)
+    flows.claim()
+    flows.end("a", answer="\nhello\nworld")
+    first, second = flows.show()["steps"]
+    assert (first["task"], first["node"], first["answer"]) == ("echo hello", "n1", "hello")
+    assert (second["state"], second["node"], second["answer"]) == ("pending", "n1", "")
+    assert first["agent"] == second["agent"] != ""
 
 
 def test_partial_leaves_out_what_is_refused(flows: Flows) -> None:
