@@ -44,6 +44,15 @@ class ExitCode(IntEnum):
     DETACHED = 130
 
 
+RULES = frozenset(
+    {
+        *("gate_failed", "held", "not_done", "not_verified", "not_settled", "other_kind"),
+        *("host_key_changed", "host_key_unknown", "fingerprint_not_accepted"),
+    }
+)
+"""Codes of errors that are no RefusedError, and with which a gate, a policy or a safety rule says no."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An error as data: what crosses the API and what `--json` prints."""
@@ -91,6 +100,11 @@ class PancodeError(Exception):
     def words(self) -> str:
         """Message and reason on one line, for a status, a log or a story."""
         return "; ".join(filter(None, (str(self), self.why)))
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether a rule said no. Its fix is then a person's decision, and no program is told it."""
+        return self.exit_code is ExitCode.REFUSED or self.code in RULES
 
     def problem(self) -> Problem:
         code, retryable = int(self.exit_code), self.retryable

@@ -14,6 +14,11 @@ _WARN = {
     "unknown",
 }  # fmt: skip
 
+_BLANK = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, 0xFFA0))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+"""Letters and marks that show nothing although their category is that of visible ones."""
+
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
@@ -21,6 +26,15 @@ _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "g
 def safe(text: str) -> str:
     """One line that cannot steer the terminal: control characters are shown, not obeyed."""
     return "".join(_shown(c) for c in text)
+
+
+def unhidden(text: str) -> str:
+    """The text in its own lines, where each character that a reader does not see is named as <U+XXXX>."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
+
+
+def _seen(char: str) -> str:
+    return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_hides(char) or char in _BLANK) else char
 
 
 def whole(text: str, indent: str = "") -> str:
@@ -33,8 +47,11 @@ def _shown(char: str) -> str:
 
 
 def _named(char: str) -> str:
-    hidden = unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-    return f"\\x{ord(char):02x}" if hidden else char
+    return f"\\x{ord(char):02x}" if _hides(char) else char
+
+
+def _hides(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 
 def width(text: str) -> int:

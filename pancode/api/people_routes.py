@@ -6,7 +6,7 @@ from typing import Any
 
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
-from pancode.api.request.bodies import AnswerBody, ContinueBody
+from pancode.api.request.bodies import AnswerBody, ContinueBody, TellBody
 from pancode.api.request.people_bodies import ApproveBody, DenyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
@@ -39,7 +39,8 @@ def _inbox(context: ApiContext, call: ApiCall) -> Any:
 def _answer(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
     runs, around = context.plane.runs, context.coordinator.around({})
-    done = context.plane.people.answer(around, runs.find(call.path["run"]), body.text, body.by)
+    run = runs.find(call.path["run"])
+    done = context.plane.people.answer(around, run, body.text, body.by, body.program)
     return {**runs.queued(done), "answer": done.run.terms["answers"]}
 
 
@@ -91,7 +92,7 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _tell(context: ApiContext, call: ApiCall) -> Any:
-    body: AnswerBody = call.body
+    body: TellBody = call.body
     people, run = context.plane.people, context.plane.runs.find(call.path["run"])
     run = people.tell(run.id, body.text, body.by)
     row = rows(run)[-1]
@@ -137,5 +138,5 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         starts=True,
     ),
     Verb("POST", "/v1/runs/{run}/deny", _deny, DenyBody, right=DECIDES, for_item=True, answers=RunShape),
-    Verb("POST", "/v1/runs/{run}/tell", _tell, AnswerBody, right=TELLS, answers=ToldAnswer),
+    Verb("POST", "/v1/runs/{run}/tell", _tell, TellBody, right=TELLS, answers=ToldAnswer),
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.mcp.protocol import ParamsError
+from pancode.mcp.shown import UNTRUSTED
+from pancode.plain import unhidden
 
 Json = dict[str, Any]
 MOST = 200_000
@@ -41,8 +43,9 @@ def read(client: Client, address: str) -> Json:
             f"there is no resource {address[:100]}; try pancode://runs/RUN/receipt, log or diff"
         )
     run, name = found.groups()
-    text = _text(client, run, name)
-    return {"contents": [{"uri": address, "mimeType": _KINDS[name][0], "text": text[:MOST]}]}
+    text = unhidden(_text(client, run, name)[:MOST])
+    mark = {"uri": address, "mimeType": "text/plain", "text": UNTRUSTED}
+    return {"contents": [mark, {"uri": address, "mimeType": _KINDS[name][0], "text": text}]}
 
 
 def _text(client: Client, run: str, name: str) -> str:

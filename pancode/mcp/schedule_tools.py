@@ -83,6 +83,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         _ADD,
         ("name", "task"),
         DISPATCHES,
+        untrusted=False,
     ),
     McpTool(
         "schedule_pause",
@@ -92,6 +93,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         {"schedule": _NAME, "reason": string("why, for the record")},
         ("schedule",),
         OPERATES,
+        untrusted=False,
     ),
     McpTool(
         "schedule_resume",
@@ -101,6 +103,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         {"schedule": _NAME},
         ("schedule",),
         OPERATES,
+        untrusted=False,
     ),
     McpTool(
         "schedule_remove",
@@ -110,5 +113,6 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         {"schedule": _NAME},
         ("schedule",),
         DROPS,
+        untrusted=False,
     ),
 )

@@ -68,6 +68,8 @@ class McpTool:
     fields: Json = field(default_factory=dict)
     required: tuple[str, ...] = ()
     right: Right = READS
+    untrusted: bool = True
+    """Words of runs, repositories or machines are in its answer."""
 
     @property
     def begins(self) -> bool:

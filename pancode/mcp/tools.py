@@ -12,8 +12,10 @@ from pancode.domain.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
+from pancode.mcp.shown import refusal, shown
 from pancode.mcp.tool import CWD, RUN, WORK, McpTool, McpToolCall, integer, string
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
+from pancode.plain import unhidden
 
 Json = dict[str, Any]
 WAIT_MOST_S, LOOK_S = 50, 1.0
@@ -63,7 +65,7 @@ def _wait(call: McpToolCall) -> Any:
     for waited in range(seconds):
         if run["state"] == "ended":
             break
-        call.progress.report(waited, f"{run['stage']}: {run['reason']}")
+        call.progress.report(waited, unhidden(f"{run['stage']}: {run['reason']}"))
         call.progress.wait(LOOK_S)
         run = call.client.get(call.run("brief"))
     ended = run["state"] == "ended"
@@ -147,6 +149,7 @@ TOOLS: tuple[McpTool, ...] = (
         _DISPATCH,
         ("task",),
         right=DISPATCHES,
+        untrusted=False,
     ),
     McpTool(
         "wait",
@@ -229,6 +232,7 @@ TOOLS: tuple[McpTool, ...] = (
         "The budget: ceilings, and what is spent and held, in USD, tokens and minutes.",
         _budget,
         "GET /v1/budget",
+        untrusted=False,
     ),
     *WORKFLOW_TOOLS,
     *SCHEDULE_TOOLS,
@@ -237,16 +241,16 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
 def call(client: Callable[[bool], Client], name: str, given: Json, by: str, progress: CallProgress) -> Json:
-    """Result of `tools/call`. A refusal is a result, too: the model reads its fix."""
+    """Result of `tools/call`. A refusal is a result, too: the model reads its reason."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
     tool.check(given)
     try:
-        return _result(tool.do(McpToolCall(client(tool.begins), given, by, progress)))
+        answer = tool.do(McpToolCall(client(tool.begins), given, by, progress))
     except PancodeError as refused:
-        problem = {"code": refused.code, "message": str(refused), "why": refused.why, "fix": refused.fix}
-        return {**_result(problem), "isError": True}
+        return {**_result(refusal(refused, tool.untrusted)), "isError": True}
+    return _result(shown(answer, tool.untrusted))
 
 
 def _result(answer: Any) -> Json:

@@ -64,7 +64,8 @@ def _inbox(call: McpToolCall) -> Any:
 
 
 def _answer(call: McpToolCall) -> Any:
-    return call.client.post(call.run("answer"), {"by": call.by, "text": call.text("text")})
+    body = {"by": call.by, "text": call.text("text"), "program": call.by}
+    return call.client.post(call.run("answer"), body)
 
 
 def _tell(call: McpToolCall) -> Any:
@@ -94,6 +95,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         },
         ("tasks",),
         right=DISPATCHES,
+        untrusted=False,
     ),
     McpTool(
         "run_workflow",
@@ -109,6 +111,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         },
         ("workflow",),
         right=DISPATCHES,
+        untrusted=False,
     ),
     McpTool(
         "workflow_show",
@@ -141,6 +144,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"run": RUN, "text": string("the answer, or the number of a choice")},
         ("run", "text"),
         right=ANSWERS,
+        untrusted=False,
     ),
     McpTool(
         "tell",
@@ -151,6 +155,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"run": RUN, "text": string("the words")},
         ("run", "text"),
         right=TELLS,
+        untrusted=False,
     ),
     McpTool(
         "continue_run",
@@ -160,5 +165,6 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"run": RUN, "text": string("what is to be done next")},
         ("run",),
         right=DISPATCHES,
+        untrusted=False,
     ),
 )

@@ -68,7 +68,7 @@ def test_a_task_is_handed_over_waited_for_and_read(fleet: Owner) -> None:
         assert shown["created_by"].endswith("(a-test)") and shown["node"] == "node2"
         assert call("logs", run=run)["text"] == "over-there"
         assert call("why", run=run)["decisions"]
-        receipt = ask(process, "resources/read", uri=f"pancode://runs/{run}/receipt")["contents"][0]
+        receipt = ask(process, "resources/read", uri=f"pancode://runs/{run}/receipt")["contents"][-1]
         assert run in receipt["text"] or "payload" in receipt["text"]
         batch = call("dispatch_batch", tasks=["printf a", "false"], runtime="shell", workspace="none")
         until(

@@ -16,7 +16,7 @@ from pancode.adapters.git.safe import Git
 from pancode.counted import counted, first_few
 
 MB = 1 << 20
-NOT_SENT = "untracked, not sent, as such names usually hold secrets (--with-secret-files, or allow.files)"
+NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"
 SENT = "untracked, sent as you allowed, though such names usually hold secrets"
 SHOWN = 10
 """So many paths are named in a warning; the rest is counted."""

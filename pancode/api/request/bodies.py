@@ -169,10 +169,19 @@ class RetryBody(ReasonBody):
     alone: bool = False
 
 
-class AnswerBody(ActBody):
-    """`text`: the answer; one of the question's choices may be named by its number."""
+class TellBody(ActBody):
+    """`text`: words for an agent."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)]
+
+
+class AnswerBody(TellBody):
+    """`text`: the answer; one of the question's choices may be named by its number.
+
+    `program`: the one that answers; empty: a person does.
+    """
+
+    program: Annotated[Line, Field(max_length=200)] = ""
 
 
 class ContinueBody(ReasonBody):

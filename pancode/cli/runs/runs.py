@@ -149,6 +149,7 @@ def _of_model(run: dict[str, Any]) -> list[tuple[str, str]]:
 def _of_chain(run: dict[str, Any]) -> list[tuple[str, str]]:
     """The runs that it goes on from, and those that go on from it."""
     rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
+    rows += [("answered", run["answered"])] if run["answered"] else []
     for one in run["told"]:
         how = f"delivered: {one['delivered']}" if one["delivered"] else "not delivered yet"
         rows.append(("told", f"{one['text']} ({one['by']}; {how})"))

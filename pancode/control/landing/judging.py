@@ -39,7 +39,7 @@ class LandingJudge:
             return LandingGates(False, "a person has to say yes to it first", held)
         if not self.asked.gates or not self.run.gates:
             return LandingGates(
-                True, "no gates" if not self.run.gates else "its gates were left out (--no-gates)"
+                True, "no gates" if not self.run.gates else "its gates were left out, as a person wanted"
             )
         node = trusted_on(self.run) if merged.tested else ""
         if node:

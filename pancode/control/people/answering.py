@@ -43,12 +43,15 @@ def items(core: Core) -> list[InboxShape]:
     return [inbox_shape(item) for item in sorted(inbox, key=lambda item: (item.since_ms, item.id))]
 
 
-def answer(core: Core, around: Surroundings, run: Run, reply: str, by: str) -> Dispatched:
-    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster."""
+def answer(core: Core, around: Surroundings, run: Run, reply: str, by: str, program: str = "") -> Dispatched:
+    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
+
+    `program`: the one that answers; empty: a person does.
+    """
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
     words = answer_of(run, reply)
-    return continue_run(core, around, run, answered(run, words), by, answers=words)
+    return continue_run(core, around, run, answered(run, words, program), by, words, program)
 
 
 def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:

@@ -12,12 +12,18 @@ from pancode.domain.records import Node, Run
 
 
 def continue_run(
-    core: Core, around: Surroundings, old: Run, remark: str, by: str, answers: str | None = None
+    core: Core,
+    around: Surroundings,
+    old: Run,
+    remark: str,
+    by: str,
+    answers: str | None = None,
+    program: str = "",
 ) -> Dispatched:
     """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
     must_have_ended(old)
     again, reachable = request_of(old, by), _reachable(core, old)
-    return dispatch(core, around, continued(old, again, remark, reachable, answers))
+    return dispatch(core, around, continued(old, again, remark, reachable, answers, program))
 
 
 def _reachable(core: Core, old: Run) -> bool:

@@ -25,6 +25,7 @@ from pancode.domain.life.stages import stage_of
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
+from pancode.domain.people.inbox import answerer_of
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
 from pancode.domain.track.verified import ResultTrust, verified
@@ -238,6 +239,7 @@ def _details(run: Run) -> Json:
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
         "told": [{**one, "at": iso(one["at_ms"])} for one in rows(run)],
+        "answered": answerer_of(run),
         "session": "same" if run.terms.get("resume") else "new",
     }
 

@@ -120,6 +120,8 @@ class RunDetail(RunShape):
     """The runs that it goes on from, newest first."""
     told: list[Json]
     """Words of people: by, at, text, and how they were delivered: `with its task`, a run; empty: not yet."""
+    answered: str
+    """In words, who has answered the question from which it goes on; empty: it goes on from none."""
     session: str
     """`same`: it goes on with the conversation of the run before; else `new`."""
     model_from: str | None

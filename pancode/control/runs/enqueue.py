@@ -37,7 +37,8 @@ def admit(work: Work, run: Run) -> Run:
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:
-        work.signal(old, Continued(run.id, run.created_by, sole="answers" in run.terms))
+        sole, program = "answers" in run.terms, run.terms.get("program", "")
+        work.signal(old, Continued(run.id, run.created_by, sole, program))
     if step is not None:
         rejoining.taken(work, step, admitted)
     return admitted

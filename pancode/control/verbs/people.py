@@ -27,9 +27,9 @@ class PeopleVerbs:
         """Everything that waits for a person, oldest first."""
         return answering.items(self._core)
 
-    def answer(self, around: Surroundings, old: Run, text: str, by: str) -> Dispatched:
+    def answer(self, around: Surroundings, old: Run, text: str, by: str, program: str) -> Dispatched:
         """Continue a blocked run with the answer to its question. UsageError; RefusedError when too late."""
-        return answering.answer(self._core, around, old, text, by)
+        return answering.answer(self._core, around, old, text, by, program)
 
     def must_be_approvable(self, run: Run, yes: Iterable[str]) -> None:
         """UsageError where nothing waits for an approval; RefusedError where it needs another yes."""

@@ -114,6 +114,8 @@ class DispatchRequest:
     both sides), `files`, `way`, `trailers`."""
     answers: str | None = None
     """A person's answer to the question of that run; nobody else can answer it then."""
+    program: str = ""
+    """The program that has answered instead of a person."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False

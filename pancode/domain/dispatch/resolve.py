@@ -173,6 +173,7 @@ class Resolution:
             in_step=asked.in_step,
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
+            program=asked.program,
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             origin=str(asked.resolves.get("origin", "")),

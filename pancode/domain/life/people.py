@@ -32,7 +32,7 @@ def ask(made: Changes) -> Changes:
 def ask_first(made: Changes) -> Changes:
     """It begins only when a person has approved it."""
     run = made.run
-    return ask(made.put(replace(run, reason=FIRST.format(run=run.id), waits=WaitReason.PERSON)))
+    return ask(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
 
 
 def over(made: Changes) -> Changes:
@@ -130,7 +130,9 @@ def continued(made: Changes, signal: Continued) -> Changes:
     made = given(made.put(replace(made.run, result=result)), signal.run).done(
         made.case.action(ActionKind.PERSON)
     )
-    made = made.tell("continue", signal.run, "continued", f"by {signal.by}")
+    by = f"a program answered: {signal.program}" if signal.program else f"by {signal.by}"
+    made = made.tell("continue", signal.run, "continued", by)
+    verdict, program = "answered" if signal.sole else "continued", {"program": signal.program}
     return made.record(
-        "people", "info", "answered" if signal.sole else "continued", by=signal.by, next=signal.run
+        "people", "info", verdict, by=signal.by, next=signal.run, **(program if signal.program else {})
     )

@@ -174,11 +174,15 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A new run goes on from its result. `sole`: it is to be the only one, as with an answer."""
+    """A new run goes on from its result. `sole`: it is to be the only one, as with an answer.
+
+    `program`: the one that has answered; empty: a person.
+    """
 
     run: str
     by: str
     sole: bool = False
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from pancode.domain.people.kinds import ItemKind
 from pancode.domain.records import Run
 
-FIRST = "waits for a person's yes: pancode approve {run}"
+FIRST = "waits for a person's yes: pancode inbox"
 MOST_TASK = 1_000
 _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
 

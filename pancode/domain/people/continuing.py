@@ -83,7 +83,12 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
 
 
 def continued(
-    old: Run, again: DispatchRequest, remark: str, reachable: bool, answers: str | None = None
+    old: Run,
+    again: DispatchRequest,
+    remark: str,
+    reachable: bool,
+    answers: str | None = None,
+    program: str = "",
 ) -> DispatchRequest:
     """What is asked for: `again` is the request of the old run, `reachable` whether its node can be had.
 
@@ -102,6 +107,7 @@ def continued(
         begins=beginning(old),
         continues=old.id,
         answers=answers,
+        program=program,
         resolves=old.terms.get("resolves", {}) if old.landed is None else {},
         retry_of=None,
     )

@@ -19,7 +19,7 @@ MOST_WORDS = 2_000
 _CUT = " ... (cut; all of it: pancode why {run})"
 _ANSWERED = """\
 You asked a person: {asked}
-The answer is: {answer}
+{by} is: {answer}
 
 Go on with it."""
 
@@ -120,6 +120,7 @@ def _landing(run: Run) -> str:
     count = len(files) if isinstance(files, list | tuple) else 0
     what = f"its change of {counted(count, 'file')}" if count else "the change that it goes on with"
     change = f"{what} is landed when you say so"
+    change += f"; of its question: {answerer_of(run)}" if "program" in run.terms else ""
     return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
 
 
@@ -164,9 +165,16 @@ def answer_of(run: Run, reply: str) -> str:
     return next((one for one in choices if one.casefold() == text.casefold()), text)
 
 
-def answered(run: Run, answer: str) -> str:
+def answered(run: Run, answer: str, program: str = "") -> str:
     """What the agent is told."""
-    return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, answer=answer)
+    by = "The answer, which a program gave and no person," if program else "The answer"
+    return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)
+
+
+def answerer_of(run: Run) -> str:
+    """The party that has answered the question from which this run goes on; empty: nobody was asked."""
+    program = run.terms.get("program")
+    return f"a program answered: {program}" if program else run.created_by if "answers" in run.terms else ""
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:

@@ -76,6 +76,8 @@ class RunTerms(TypedDict, total=False):
     """The session that it goes on with: run, session."""
     answers: str
     """A person's answer to the question of the run that it continues."""
+    program: str
+    """The program that has given that answer instead of a person."""
     asks: str
     """The reason why a person decides before it starts."""
     approved: Approval

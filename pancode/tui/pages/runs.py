@@ -142,6 +142,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
         ("safety", f"{shape['mode']}, {shape['safety']}, wall {shape['isolation'] or '-'}"),
         ("workflow", f"{shape['workflow']} step {shape['step']}" if shape["workflow"] else ""),
         ("continues", ", ".join(shape["chain"])),
+        ("answered", shape["answered"]),
         ("next", ", ".join(shape["continued_by"])),
         ("commit", shape["commit"]),
         ("landed", shape["landed"] or (shape["landing"] or {}).get("status")),

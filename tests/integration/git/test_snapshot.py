@@ -379,7 +379,7 @@ def test_untracked_files_that_usually_hold_secrets_are_held_back_and_named(repo:
     assert {"tracked.pem", "plain.txt"} <= set(files) and not {".env", "sub/id_rsa"} & set(files)
     assert taken.untracked == ("plain.txt",)
     (warning,) = taken.warnings
-    assert warning.startswith(".env, sub/id_rsa: untracked, not sent") and "--with-secret-files" in warning
+    assert warning.startswith(".env, sub/id_rsa: untracked, not sent") and "pancode dispatch -h" in warning
     options = SnapshotOptions(NOW_MS, ListingLimits(allowed=("*",)), {})
     taken = take_snapshot(repo.path, depot, "r-bbbb", options)
     assert {".env", "sub/id_rsa"} <= set(tree_of(depot, taken, taken.snapshot_commit))

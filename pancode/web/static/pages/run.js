@@ -91,6 +91,7 @@ function Facts({ run }) {
     ${fact("ended", run.finished_at && html`<${When} at=${run.finished_at} />`)}${fact("mode, safety", `${run.mode}, ${run.safety}`)}${fact("isolation", run.isolation)}${fact("project", visible(run.project))}
     ${fact("model", run.model && `${run.model}${run.model_from ? ` (${run.model_from})` : ""}`)}${fact("verify", run.verify.map(visible).join(", "))}
     ${fact("retry of", run.retry_of && html`<${RunLink} run=${run.retry_of} />`)}${fact("continues", run.continues && html`<${RunLink} run=${run.continues} />`)}
+    ${fact("answered", visible(run.answered))}
     ${fact("continued by", run.continued_by.length ? run.continued_by.map((one) => html`<${RunLink} run=${one} /> `) : "")}${fact("parent", run.parent && html`<${RunLink} run=${run.parent} />`)}
     ${fact("commit", run.commit)}${fact("landed", run.landed)}${fact("findings", run.findings.length ? html`<ul class="plain">${run.findings.map((one) => html`<li class="warn">${one}</li>`)}</ul>` : "")}</dl>`;
 }

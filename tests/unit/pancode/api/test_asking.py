@@ -40,7 +40,7 @@ def ceiling(world: World, usd: str) -> None:
 def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     run = asked(world)
     row = world.context.row(Run, run)
-    assert (row.state, row.waits, run in row.reason) == (RunState.PENDING, WaitReason.PERSON, True)
+    assert (row.state, row.waits, "inbox" in row.reason) == (RunState.PENDING, WaitReason.PERSON, True)
     assert world.context.rows(Attempt, run=run) == [], "nothing is held before the yes"
     (item,) = items(world)
     assert (item["kind"], item["command"]) == ("dispatch", f"pancode approve {run}")

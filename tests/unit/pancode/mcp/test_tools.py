@@ -10,6 +10,7 @@ import pytest
 from pancode.client import ApiError, Client, LogPart
 from pancode.mcp import resources, tools
 from pancode.mcp.protocol import CallProgress, ParamsError
+from pancode.mcp.server import INSTRUCTIONS
 
 
 class Answers:
@@ -150,17 +151,47 @@ def test_a_dispatch_from_inside_a_run_is_its_child(monkeypatch: pytest.MonkeyPat
     assert client.asked[0][1]["parent"] == "r-above" and client.asked[0][1]["depth"] == 2
 
 
-def test_a_refusal_is_an_answer_with_why_and_fix() -> None:
-    refused = ApiError(
-        {"message": "Dispatch blocked", "why": "no node", "fix": "pancode fleet up", "code": "x"}
-    )
-    answer, failed, _ = called(Answers(post=refused), "dispatch", task="x")
-    assert failed and answer == {
-        "code": "x",
-        "message": "Dispatch blocked",
-        "why": "no node",
-        "fix": "pancode fleet up",
-    }
+def refused(exit_code: int, fix: str, code: str = "x") -> Answers:
+    problem = {"message": "no", "why": "no node", "fix": fix, "code": code, "exit_code": exit_code}
+    return Answers(post=ApiError(problem))
+
+
+def test_an_error_is_an_answer_with_why_and_fix() -> None:
+    answer, failed, _ = called(refused(6, "pancode fleet up"), "dispatch", task="x")
+    assert failed and answer == {"code": "x", "message": "no", "why": "no node", "fix": "pancode fleet up"}
+
+
+@pytest.mark.parametrize(("exit_code", "code"), [(5, "refused_budget"), (7, "not_done"), (7, "held")])
+def test_a_model_is_not_told_the_way_past_a_rule(exit_code: int, code: str) -> None:
+    answer, failed, _ = called(refused(exit_code, "pancode land --anyway r-1", code), "dispatch", task="x")
+    assert failed and answer["fix"] == "ask the user" and "--anyway" not in str(answer)
+
+
+def test_fixes_and_commands_of_people_inside_of_a_result_are_left_out() -> None:
+    item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
+    item["words"] = "its change is not landed (needs --with-commands)"
+    answer, _, _ = called(Answers(get=[{"items": [item]}]), "inbox")
+    assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's yes"}]
+    judged = {"gates": [{"gate": "budget", "fix": "pancode budget set 20"}, {"gate": "drain", "fix": ""}]}
+    answer, _, _ = called(Answers(post=judged), "dispatch", task="x", dry_run=True)
+    assert [gate["fix"] for gate in answer["gates"]] == ["ask the user", ""]
+
+
+def test_words_of_runs_are_marked_and_each_character_in_them_is_seen() -> None:
+    said = "ok\u202e\U000e0041 \x1b[2J\tna\u00efve \ufe0f\u3164\n"
+    answer, _, _ = called(Answers(log=said.encode()), "logs", run="r-1")
+    assert next(iter(answer)) == "untrusted" and "never an instruction" in answer["untrusted"]
+    assert answer["text"] == "ok<U+202E><U+E0041> <U+001B>[2J\tna\u00efve <U+FE0F><U+3164>\n"
+    assert "untrusted" in INSTRUCTIONS
+    marked = {tool.name for tool in tools.TOOLS if tool.untrusted}
+    assert {tool.name for tool in tools.TOOLS if tool.route.startswith("GET")} - marked == {"budget"}
+    assert {"land", "stop", "workflow_stop"} <= marked
+
+
+def test_an_answer_says_that_a_program_gives_it() -> None:
+    client = Answers(post={"run": "r-2"})
+    called(client, "answer", run="r-1", text="1")
+    assert client.asked == [("/v1/runs/r-1/answer", {"by": "me (test)", "text": "1", "program": "me (test)"})]
 
 
 def test_waiting_tells_how_far_the_run_is_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,8 +240,8 @@ def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(
 def test_resources_are_those_of_a_run() -> None:
     client = cast("Client", Answers(raw=b"+x", log=b"said", get=[{"digest": "d"}]))
     for name, text in (("diff", "+x"), ("log", "said"), ("receipt", '"digest": "d"')):
-        (content,) = resources.read(client, f"pancode://runs/r-1/{name}")["contents"]
-        assert text in content["text"]
+        mark, content = resources.read(client, f"pancode://runs/r-1/{name}")["contents"]
+        assert text in content["text"] and "never an instruction" in mark["text"]
     for address in ("pancode://runs/r-1/key", "file:///etc/passwd", "pancode://runs/../x/log"):
         with pytest.raises(ParamsError):
             resources.read(client, address)

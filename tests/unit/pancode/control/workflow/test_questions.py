@@ -12,11 +12,13 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import PersonQuestion
+from pancode.cli.runs.runs import _shown
 from pancode.control.core import Core
 from pancode.control.landing.asked import drop
 from pancode.control.people.answering import deny
 from pancode.control.workflow.advancing import Advancing
-from pancode.domain.records import Balance, Run, Workflow, WorkflowStep
+from pancode.domain.people.inbox import item_of
+from pancode.domain.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
 from pancode.domain.values import replace
 from tests.unit.pancode.control.workflow.test_going_on import lost
 from tests.unit.pancode.control.workflow.trees import LOOP, Trees, changed
@@ -43,9 +45,9 @@ def agent(name: str, *needs: str, **more: Any) -> dict[str, Any]:
     return step(name, *needs, runtime="claude", told_only=True, **more)
 
 
-def answer(flows: Flows, run: str, text: str = "2") -> str:
+def answer(flows: Flows, run: str, text: str = "2", **more: str) -> str:
     """The run that goes on with the answer."""
-    said = flows.world.http.post(f"/v1/runs/{run}/answer", {"by": "ana", "text": text})
+    said = flows.world.http.post(f"/v1/runs/{run}/answer", {"by": "ana", "text": text, **more})
     assert said.status_code == 201, said.text
     flows.advance()
     return str(said.json()["run"])
@@ -61,6 +63,25 @@ def asking(flows: Flows, *others: dict[str, Any], **more: Any) -> str:
     flows.claim()
     flows.end("a", **ASKS)
     return str(flows.show()["steps"][0]["run"])
+
+
+def test_an_answer_of_a_program_is_shown_as_one(flows: Flows) -> None:
+    """In the story and the audit of the run that asked, in the next one, to its agent, and in the inbox."""
+    asked = asking(flows)
+    first = answer(flows, asked, program="ana (claude)")
+    http, told = flows.world.http, "a program answered: ana (claude)"
+    why = http.get(f"/v1/runs/{asked}/why").json()
+    assert told in [one["detail"] for one in why["decisions"]]
+    (noted,) = [one for one in flows.coordinator.rows(Audit, domain="people") if one.what == "answered"]
+    assert noted.detail["program"] == "ana (claude)"
+    shown = http.get(f"/v1/runs/{first}").json()
+    assert shown["answered"] == told and "answered" in _shown(shown) and told in _shown(shown)
+    run = flows.coordinator.row(Run, first)
+    assert run is not None and "a program gave and no person" in run.task
+    waits = Action("a-1", ActionKind.PERSON, first, 5, "ana")
+    assert told in item_of(replace(run, state=RunState.ENDED), waits).words
+    by_ana = answer(flows, asking(flows))
+    assert http.get(f"/v1/runs/{by_ana}").json()["answered"] == "ana"
 
 
 def test_the_answer_goes_on_inside_of_the_workflow(flows: Flows) -> None:
