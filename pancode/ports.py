@@ -187,6 +187,9 @@ class Bus(Protocol):
         Sending again is harmless. After an UnavailableError some of them may be there.
         """
 
+    def drop_controls(self, tag: str) -> None:
+        """Take everything out of the node's control stream."""
+
     def set_beat(self, tag: str, envelope: str) -> None:
         """Replace the coordinator's beat for this node."""
 

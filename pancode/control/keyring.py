@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from node_agent.wire.signing import PublicKey, SigningKey
+from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.control.core import Core
 from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.receipts.verification import TrustedKey, TrustedKeys
-from pancode.domain.records import KnownKey, Node, Setting
+from pancode.domain.records import Fence, FenceState, KnownKey, Node, Setting
 from pancode.ports import Transaction
 
 NODE, COORDINATOR = "node", "coordinator"
@@ -66,6 +66,21 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
     return found
 
 
+def said_with(tx: Transaction, node: Node) -> set[str]:
+    """Ids of the former keys that a node must still believe: an order that it may yet take is signed so."""
+    offered = tx.find(Fence, {"tag": node.tag, "state": FenceState.OFFERED}) if node.tag else []
+    signed = {one.keyid for fence in offered for one in parse_envelope(fence.order).signatures}
+    return signed if node.obeys is None else {node.obeys, *signed}
+
+
+def believed_by(core: Core, node: Node) -> list[PublicKey]:
+    """The coordinator's key, and the former ones that the node must still believe."""
+    with core.ports.ledger.transaction() as tx:
+        needed = said_with(tx, node)
+    former = (key.public for keyid, key in core.former.items() if keyid in needed)
+    return list(dict.fromkeys((core.key.public, *former)))
+
+
 def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     """The fresh key signs from now on; to a node that does not know it the former one does."""
     old = core.key
@@ -84,7 +99,8 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
 def retire(core: Core) -> tuple[str, ...]:
     """Ids of the former keys that no node needs any more: nothing is signed with them again."""
     with unit_of_work(core) as work:
-        needed = {node.obeys for node in work.tx.find(Node) if node.removed != NodeState.REMOVED}
+        there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
+        needed = {keyid for node in there for keyid in said_with(work.tx, node)}
         done = [key for keyid, key in core.former.items() if keyid not in needed]
         for key in done:
             end(work.tx, core.fleet, key.public.text(), core.wall_ms())

@@ -14,7 +14,6 @@ from pancode.domain.nodes.node_advice import apart
 from pancode.domain.runtimes import OUR_OWN, RUNTIMES
 
 Json = dict[str, Any]
-SKEW_S = 30.0
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
@@ -26,8 +25,8 @@ def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
     return [{"node": name, "ok": True, **one} for one in lines]
 
 
-def problems_of(view: NodeView, reaching: Reaching, skew: float | None) -> list[Json]:
-    """Everything that a person should mend; `skew`: of its clock, in seconds."""
+def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[Json]:
+    """Everything that a person should mend; `clock`: the problem of its clock."""
     beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
@@ -39,10 +38,7 @@ def problems_of(view: NodeView, reaching: Reaching, skew: float | None) -> list[
         runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
         runtimes = [r for r in runtimes if not is_served(beat.facts, r)]
         found += apart([{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes])
-    if skew is not None and abs(skew) > SKEW_S:
-        fix = f"set the clock of {view.node.name} (timedatectl set-ntp true)"
-        found.append({"what": f"its clock is {skew:+.0f} s off", "fix": fix})
-    return found
+    return found if clock is None else [*found, clock]
 
 
 def _other_version(name: str, version: str) -> list[Json]:

@@ -14,7 +14,6 @@ from typing import Any
 import asyncssh
 
 from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.signing import PublicKey
 from pancode import __version__
 from pancode.adapters.bundle.store import BundleStore
 from pancode.adapters.redis_bus.rights import node_user
@@ -29,6 +28,7 @@ from pancode.adapters.ssh.probe import NodeProbe, probe
 from pancode.adapters.ssh.remote import Remote
 from pancode.adapters.ssh.steps import HomeFile, StepName
 from pancode.adapters.ssh.target import Target
+from pancode.control import keyring
 from pancode.control.faces import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.control.plane import Plane
 from pancode.domain.nodes.fleet import NodeState, skew_ms
@@ -265,16 +265,12 @@ class BringUp:
         """The files of the home of a node whose key the fleet believes."""
         password = self.parts.home.node_password(node.tag or "", self.parts.ids)
         settings = node_settings(self.parts, node)
+        obeyed = keyring.believed_by(self.parts.plane.core, node)
         return [
-            HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in self._keys(node)).encode()),
+            HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in obeyed).encode()),
             HomeFile("key/redis.password", f"{password}\n".encode()),
             HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
         ]
-
-    def _keys(self, node: Node) -> list[PublicKey]:
-        """The coordinator's key, and the former one until the node knows the current one."""
-        core = self.parts.plane.core
-        return list(dict.fromkeys((core.key.public, core.key_for(node).public)))
 
     def _believe(self, name: str, key: str) -> Node:
         """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""

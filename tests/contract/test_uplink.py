@@ -109,6 +109,18 @@ def test_a_cursor_from_before_a_wipe_hides_nothing(world: BusWorld) -> None:
     assert [message.data for message in node.news("99999999999999-7").controls] == [b"control 1 again"]
 
 
+def test_a_stream_of_controls_is_taken_away_and_goes_on(world: BusWorld) -> None:
+    node = world.node(ONE)
+    world.bus.send_controls(ONE, [(1, "control 1")])
+    world.bus.send_controls(TWO, [(1, "for two")])
+    (seen,) = node.news("0").controls
+    world.bus.drop_controls(ONE)
+    world.bus.drop_controls(ONE)
+    assert node.news("0").controls == [] and len(world.node(TWO).news("0").controls) == 1
+    world.bus.send_controls(ONE, [(2, "control 2")])
+    assert [message.data for message in node.news(seen.entry).controls] == [b"control 2"]
+
+
 def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> None:
     node = world.node(ONE)
     assert node.hinted(world.settle_ms) in (True, False)  # the first one opens the ear

@@ -219,6 +219,10 @@ class MemoryBus(_End):
                 self._redis.append("down", tag, envelope.encode())
                 self._redis.hints.add(tag)
 
+    def drop_controls(self, tag: str) -> None:
+        with self._call("drop_controls", tag):
+            self._redis.store.down.pop(tag, None)
+
     def set_beat(self, tag: str, envelope: str) -> None:
         with self._call("set_beat", tag):
             self._redis.store.beats[tag] = envelope.encode()

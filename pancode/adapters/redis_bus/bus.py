@@ -192,6 +192,10 @@ class RedisBus:
             pipe.publish(keys.hint_channel(tag), "1")
             pipe.execute()
 
+    def drop_controls(self, tag: str) -> None:
+        with self._doing("drop_controls") as client:
+            client.unlink(keys.down_stream(tag))
+
     def set_beat(self, tag: str, envelope: str) -> None:
         with self._together("set_beat") as pipe:
             pipe.set(keys.beat_key(tag), envelope)

@@ -119,7 +119,8 @@ def _coordinator(info: dict[str, Any]) -> str:
         text += (
             f"             this command is {__version__}; change over: pancode fleet down, pancode fleet up\n"
         )
-    for trouble in [info["trouble"]] * bool(info.get("trouble")) + info.get("closed", []):
+    own = [info[name] for name in ("trouble", "clock") if info.get(name)]
+    for trouble in [*own, *info.get("closed", [])]:
         text += f"             {safe(trouble['what'])}: {safe(trouble['why'])}\n"
         text += f"             fix: {safe(trouble['fix'])}\n"
     for word in ("paused", "draining"):

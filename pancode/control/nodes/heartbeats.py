@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from node_agent.wire.control import Control, ControlBody, Drain, SetSlots
+from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
 from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.node import FORGED
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
@@ -106,13 +106,21 @@ def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
 
 
 def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
-    """Our current key, as soon as the node knows it; else a former one that it knows."""
+    """Our current key, as soon as the node knows it; else a former one that it knows.
+
+    What it was told with another key leaves the stream: later, with the new key alone, it would call that
+    forged.
+    """
     ours = (core.key.public.keyid, *core.former)
     known = next((keyid for keyid in ours if keyid in beat.obeys), None)
     if known is None or known == (node.obeys or core.key.public.keyid):
         return
-    with core.ports.ledger.transaction() as tx:
-        edit(tx, Node, node.name, change=lambda row: replace(row, obeys=known))
+    core.ports.bus.drop_controls(beat.node)
+    with unit_of_work(core) as work:
+        edit(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
+        for body in map(_body_of, take_controls(work.tx, beat.node)):
+            if not isinstance(body, Acknowledge):  # its countersignature is old, too; the receipt comes again
+                work.send(node.name, body)
 
 
 def _newer(beat: Heartbeat, last: Heartbeat) -> bool:

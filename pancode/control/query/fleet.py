@@ -15,9 +15,10 @@ from pancode.domain.endpoints import asks
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.names import not_found
 from pancode.domain.node_problems import SILENT, is_served, problems_of, wall_lines
+from pancode.domain.nodes.clocks import ClockVerdict, judge_clocks
 from pancode.domain.nodes.fleet import NodeState, NodeView, skew_within
 from pancode.domain.nodes.node_advice import apart
-from pancode.domain.records import Node, Setting
+from pancode.domain.records import Node, Run, Setting
 from pancode.ports import Transaction
 
 
@@ -40,7 +41,8 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
     """Coordinator and nodes. `coordinator`: what only its process knows (pid, version, home ...)."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
-        nodes = [_node(core, tx, view, since) for view in views]
+        clocks = _clocks(core, tx, views)
+        nodes = [_node(core, tx, view, (since, clocks)) for view in views]
         settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
@@ -48,6 +50,7 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
         "epoch": core.epoch,
         **own,
         "refused_envelopes": dict(core.live.tally.refusals),
+        "clock": clocks.own,
     }
     return {"coordinator": {**coordinator, **known}, "nodes": nodes}
 
@@ -57,7 +60,7 @@ def node(core: Core, since: Since, name: str) -> Json:
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
-        shape = _node(core, tx, view, since)
+        shape = _node(core, tx, view, (since, _clocks(core, tx, core.views(tx))))
     facts = apart(view.last.heartbeat.facts.model_dump(mode="json")) if view.last is not None else None
     return {
         **shape,
@@ -94,7 +97,8 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShape:
+def _node(core: Core, tx: Transaction, view: NodeView, known: tuple[Since, ClockVerdict]) -> NodeShape:
+    since, clocks = known
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
@@ -111,7 +115,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, since: Since) -> NodeShap
         "clock_skew_s": skew,
         "disk_free": facts.disk_free if facts is not None else None,
         "isolation": facts.isolation.value if facts is not None else None,
-        "problems": problems_of(view, core.reaching(view.node.name), skew)
+        "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name),
     }
 
@@ -134,6 +138,20 @@ def _since(core: Core, view: NodeView, since: Since) -> str:
     if view.state in SILENT and view.silent_ms is not None:
         return at(min(noted, core.wall_ms() - view.silent_ms))
     return at(noted)
+
+
+def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
+    """Of nodes whose clock is known, or was heard to be as ours is."""
+    skews = dict[str, float]()
+    for view in views:
+        beat = view.last.heartbeat if view.last is not None else None
+        skew = _skew(core, view, beat)
+        if skew is not None or (beat is not None and beat.echo is not None and beat.echo.epoch == core.epoch):
+            skews[view.node.name] = skew or 0.0
+    here = [view.node.name for view in views if view.node.target.get("local")]
+    newest = tx.find(Run, order="created_ms", descending=True, limit=1)
+    ahead_ms = newest[0].created_ms - core.wall_ms() if newest else 0
+    return judge_clocks(skews, here, ahead_ms / 1000)
 
 
 def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
+from node_agent.wire.signing import verify as open_signed
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import ListPage, ListPlace, Streams
@@ -26,7 +28,7 @@ from pancode.domain.receipts.verification import (
     signer_of,
     verify_text,
 )
-from pancode.domain.records import KnownKey, Node, Run, StoredReceipt
+from pancode.domain.records import Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.domain.track.verified import ResultTrust, VerifiedResult, result_at
 from pancode.domain.track.verified import verified as trust_in
 from pancode.errors import NotFoundError
@@ -88,12 +90,13 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
         stored = _decisive(tx, run)
         keys = keyring.trusted(tx)
         second = _second(tx, run, keys)
+        fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
     if stored is None:
         return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
-        more = (_in_use(signer, stored), *second)
+        more = (_ordered(verified.claims, signer, fence, keys), *second)
         verified = _with_evidence(core, verified, run, streams, more)
     return shape(run.id, verified)
 
@@ -103,9 +106,19 @@ def shape(run: str, verified: Verified) -> VerdictShape:
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
 
-def _in_use(signer: TrustedKey, stored: StoredReceipt) -> VerificationCheck:
-    ok = signer.signed_then(stored.stored_ms)
-    return VerificationCheck("its key was in use when it was accepted", ok, at(stored.stored_ms) or "")
+def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: TrustedKeys) -> VerificationCheck:
+    """The coordinator signed its order for this very key. Times prove nothing: clocks are set, also back."""
+    what = "the order that it answers was signed for its key"
+    if fence is None:
+        return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
+    try:
+        envelope = parse_envelope(fence.order)
+        open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
+        node = json.loads(envelope.body()).get("node")
+    except (WireRefusal, ValueError) as wrong:
+        return VerificationCheck(what, False, f"its order in this ledger: {wrong}")
+    ok = (node, envelope.digest()) == (signer.key.tag, claims.order)
+    return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
 
 
 def _second(tx: Transaction, run: Run, keys: TrustedKeys) -> list[VerificationCheck]:

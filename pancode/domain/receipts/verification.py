@@ -52,7 +52,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, for which names (none: not known), from when until when."""
+    """A key that signs or has signed, for which names (none: not known).
+
+    `from_ms`, `until_ms`: by the coordinator's clock, for people; nothing is judged by them.
+    """
 
     key: PublicKey
     names: tuple[str, ...] = ()
@@ -75,10 +78,6 @@ class TrustedKey:
         return f"key {self.key.tag}" + (
             "" if self.until_ms is None else f", in use until {_day(self.until_ms)}"
         )
-
-    def signed_then(self, at_ms: int) -> bool:
-        """Whether it was in use at that moment of the coordinator's clock."""
-        return (self.from_ms or 0) <= at_ms <= (at_ms if self.until_ms is None else self.until_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def _over(budget: Json) -> str:
 def troubles(answers: Json) -> tuple[Line, ...]:
     """What the coordinator itself suffers from, with its fix."""
     status = answers["fleet"]["coordinator"] if "fleet" in answers else {}
-    found = [*([status["trouble"]] if status.get("trouble") else []), *status.get("closed", [])]
+    found = [*(status[name] for name in ("trouble", "clock") if status.get(name)), *status.get("closed", [])]
     lines: list[Line] = []
     for one in found:
         lines.append(((f"{safe(one['what'])}: {safe(one['why'])}", "red"),))

@@ -14,7 +14,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
-from pancode.domain.records import Audit, Run, StoredReceipt
+from pancode.domain.records import Audit, Fence, Run, StoredReceipt
 from pancode.offline.verify import verify_file
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -169,16 +169,42 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
     assert "in use until" in theft.offline(old)["checks"][0]["detail"]
 
 
-def test_a_removed_node_s_receipts_stay_verifiable_and_a_late_one_is_found(theft: Theft) -> None:
+def test_a_removed_node_s_receipts_stay_verifiable(theft: Theft) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
     theft.coordinator.turn()
     theft.coordinator.plane.nodes.forget("vm")
     assert theft.verdict() == "PASS"
+
+
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_a_clock_that_was_set_around_the_enrolment_makes_no_receipt_a_forgery(
+    theft: Theft, hours: int
+) -> None:
+    """Accepted before its key was enrolled, or after it was replaced, as the clock says it."""
+    theft.vm.deliver(theft.order, exit_code=0)
+    theft.coordinator.turn()
+    theft.coordinator.plane.nodes.enrol("vm", SigningKey(b"2" * 32).public.text())
     (stored,) = theft.coordinator.rows(StoredReceipt)
     with theft.coordinator.ledger.transaction() as tx:
-        tx.put(replace(stored, stored_ms=stored.stored_ms + 3_600_000))
+        tx.put(replace(stored, stored_ms=stored.stored_ms + hours * 3_600_000))
+    assert theft.verdict() == "PASS"
+
+
+@pytest.mark.parametrize("whose", ["another key's", "another order", "not the coordinator's", "gone"])
+def test_the_order_that_it_answers_was_signed_for_its_key(theft: Theft, whose: str) -> None:
+    theft.vm.deliver(theft.order, exit_code=0)
+    theft.coordinator.turn()
+    fence, key = theft.coordinator.row(Fence, "r-0001", 1), theft.coordinator.key
+    other = theft.order.model_copy(update={"node": theft.nb.tag} if "key" in whose else {"depth": 7})
+    forged = theft.order.signed(theft.nb.key) if "coordinator" in whose else other.signed(key)
+    with theft.coordinator.ledger.transaction() as tx:
+        tx.put(replace(fence, order=forged.model_dump_json()))
+        if whose == "gone":
+            tx.delete(Fence, "r-0001", 1)
     told = theft.http.get("/v1/runs/r-0001/verify").json()
-    assert [c["what"] for c in told["checks"] if not c["ok"]] == ["its key was in use when it was accepted"]
+    assert told["verdict"] == "TAMPERED"
+    wrong = [c["what"] for c in told["checks"] if not c["ok"]]
+    assert wrong == ["the order that it answers was signed for its key"]
 
 
 def test_the_forgery_is_one_that_opens_with_the_thief_s_own_key(theft: Theft) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import Acknowledge
+from node_agent.wire.control import Acknowledge, Drain
 from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
+from pancode.control import keyring
 from pancode.domain.records import Audit, Fence, Node, Run, RunState, StoredReceipt
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -104,6 +105,40 @@ def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet
     last = fleet.node.controls()[-1].body
     assert isinstance(last, Acknowledge) and last.countersignature.keyid == FRESH.public.keyid
     assert fleet.coordinator.rows(StoredReceipt) == [stored]
+
+
+def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: Fleet) -> None:
+    """Its stream is read from the beginning at each start, with the new key alone: none there is forged."""
+    old, node = fleet.coordinator.key.public, fleet.node
+    fleet.run("r-0001")
+    fleet.coordinator.plane.nodes.drain("n1", "a look", "ana")
+    fleet.coordinator.turn()
+    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    fleet.bring_up(FRESH.public, old)
+    fleet.bring_up(FRESH.public)
+    fleet.coordinator.turn(20_000)
+    sent = node.uplink.news("0").controls
+    signers = {parse_envelope(one.data).signatures[0].keyid for one in sent}
+    assert signers == {FRESH.public.keyid}
+    drains = [c.body for c in node.controls() if isinstance(c.body, Drain)]
+    assert drains[-1].on, "what it had not read yet is said anew"
+
+
+def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fleet) -> None:
+    core, old = fleet.coordinator.plane.core, fleet.coordinator.key.public
+    fleet.coordinator.dispatch("r-0001")
+    fleet.coordinator.turn()
+    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    fleet.bring_up(FRESH.public, old)
+    assert fleet.coordinator.plane.records.retire_keys() == ()
+    believed = keyring.believed_by(core, fleet.coordinator.row(Node, "n1"))
+    assert believed == [FRESH.public, old], "the next fleet up leaves it there"
+    order = fleet.node.claim()
+    assert order is not None and fleet.signer("r-0001") == old.keyid
+    fleet.node.start(order)
+    fleet.coordinator.turn()
+    assert fleet.coordinator.plane.records.retire_keys() == (old.keyid,)
+    assert keyring.believed_by(core, fleet.coordinator.row(Node, "n1")) == [FRESH.public]
 
 
 def test_a_node_that_says_that_it_knows_neither_key_changes_nothing(fleet: Fleet) -> None:
