@@ -1,44 +1,79 @@
 """Names the files that decide which commands run next: a landing asks a person before it changes one. Pure.
 
-The one table of them. A change of such a file runs as the person who starts the next command, opens the
-folder in an editor, or pushes it: the sandbox of a run ends where its result is landed.
+The one table of them; a test holds it against the code of the runtimes and of PanCode's settings. A change of
+such a file runs as the person who starts the next command, opens the folder in an editor, or pushes it: the
+sandbox of a run ends where its result is landed.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.policy.globs import covers
+from node_agent.policy.rulefile import FILES
 
-ALWAYS = {
-    "./pancode.yaml": "it has the set-up and the gates of later runs",
-    "./panagents.yaml": "it has the agents of later runs",
-    "./panpresets.yaml": "it has settings of later runs",
-    ".github/": "continuous integration runs it",
-    ".forgejo/": "continuous integration runs it",
-    ".gitea/": "continuous integration runs it",
-    ".circleci/": "continuous integration runs it",
-    ".gitlab-ci.yml": "continuous integration runs it",
-    "Jenkinsfile": "continuous integration runs it",
-    "azure-pipelines.yml": "continuous integration runs it",
-    ".envrc": "direnv runs it in your shell",
-    ".mise.toml": "mise runs it in your shell",
-    "mise.toml": "mise runs it in your shell",
-    ".vscode/": "the editor runs its tasks",
-    ".idea/": "the editor runs its tasks",
-    ".devcontainer/": "the editor runs it",
-    ".husky/": "git runs it as a hook",
-    ".githooks/": "git runs it as a hook",
-    ".pre-commit-config.yaml": "git runs it as a hook",
-    "lefthook.yml": "git runs it as a hook",
-    ".claude/": "an agent program runs its hooks",
-    ".codex/": "an agent program runs what it names",
-    ".gemini/": "an agent program runs what it names",
-    ".mcp.json": "an agent program starts what it names",
+_CI = "continuous integration runs it"
+_SHELL = "it is run, or sets variables, in your shell"
+_EDITOR = "an editor runs what it names"
+_HOOK = "git runs it as a hook"
+_AGENT = "an agent program obeys it, or runs what it names"
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
+    "claude": (".claude/", ".claude.json", ".claude-plugin/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
+    "claude-sdk": (".claude/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
+    "codex": (".codex/", ".agents/", "AGENTS.md", "AGENTS.override.md"),
+    "gemini": (".gemini/", ".env", "GEMINI.md", "AGENTS.md"),
+    "qwen": (".qwen/", ".env", "QWEN.md", "AGENTS.md"),
+    "opencode": (".opencode/", "opencode.json", "opencode.jsonc", "AGENTS.md", "CLAUDE.md"),
+    "copilot": (".copilot/", ".github/", ".vscode/", ".mcp.json", "AGENTS.md", "CLAUDE.md", "GEMINI.md"),
+    "native": ("AGENTS.md",),
+    "openai-agents": ("AGENTS.md",),
+    "scripted": (),
+    "shell": (),
 }
-"""Pattern, as of a path rule, to why."""
+"""By PanCode, and by the program of each runtime: the files of a project on which it acts by itself."""
+_REASONS: Mapping[str, tuple[str, ...]] = {
+    "PanCode reads it: it decides what later runs are told, do, and have to pass": READ_BY["pancode"],
+    _AGENT: (
+        *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
+        *("AGENT.md", ".aider.conf.yml", ".amazonq/", ".augment/", ".clinerules", ".continue/", ".cursor/"),
+        *(".cursorrules", ".goosehints", ".junie/", ".kiro/", ".roo/", ".roorules*", ".rules", ".trae/"),
+        *(".windsurf/", ".windsurfrules"),
+    ),
+    _CI: (
+        *(".forgejo/", ".gitea/", ".gitlab/", ".gitlab-ci.yml", ".circleci/", "Jenkinsfile", ".travis.yml"),
+        *("azure-pipelines.yml", ".azure-pipelines/", "bitbucket-pipelines.yml", ".buildkite/", ".drone.*"),
+        *(".woodpecker.y*ml", ".woodpecker/", "appveyor.yml", ".appveyor.yml", ".cirrus.*", ".builds/"),
+        *(".build.yml", ".semaphore/", ".teamcity/", ".tekton/", "buildspec.yml", "cloudbuild.y*ml"),
+    ),
+    _SHELL: (
+        *(".envrc", "mise.toml", ".mise.toml", "mise.*.toml", ".mise.*.toml", ".mise/"),
+        *(
+            "mise/*.toml",
+            ".config/mise.toml",
+            ".config/mise.*.toml",
+            ".config/mise/",
+            ".tool-versions",
+            ".rtx.toml",
+            ".autoenv*",
+        ),
+        *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
+    ),
+    _EDITOR: (
+        *(".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json", "*.code-workspace"),
+        *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el"),
+        *("*.sublime-project", ".vim/"),
+    ),
+    _HOOK: (".husky/", ".githooks/", ".pre-commit-config.y*ml", "lefthook*", ".lefthook*", ".overcommit.yml"),
+}
+ALWAYS: Mapping[str, str] = {name: why for why, names in reversed(list(_REASONS.items())) for name in names}
+"""Name of a file or folder, at any depth and with letters of any case, to why. `*` stands for any text."""
+_NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items() if "*" not in pattern}
+_OTHERS = {
+    pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
+}
 WHEN_USED = {
     "make": ("Makefile", "makefile", "GNUmakefile", "*.mk"),
     "npm": ("package.json", ".npmrc"),
@@ -72,7 +107,7 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
 
     `path`: from the repository's top. `commands`: set-up and gates, as argument lists.
     """
-    always = next((why for pattern, why in ALWAYS.items() if covers(pattern, path)), "")
+    always = _always(path.casefold())
     if always:
         return always
     split = [[piece for word in argv for piece in _BETWEEN.split(word) if piece] for argv in commands]
@@ -81,6 +116,12 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
     used = {posixpath.basename(word) for words in split for word in words}
     by = next((p for p in WHEN_USED if p in used and any(covers(one, path) for one in WHEN_USED[p])), "")
     return f"set-up or a gate uses {by}, which reads it" if by else ""
+
+
+def _always(path: str) -> str:
+    """A file system may take `.ENVRC` for `.envrc`: `path` is folded."""
+    named = next((_NAMED[part] for part in path.split("/") if part in _NAMED), "")
+    return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, path)), "")
 
 
 def _run_by(words: Sequence[str]) -> Sequence[str]:

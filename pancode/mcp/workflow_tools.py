@@ -39,7 +39,7 @@ def _run_workflow(call: McpToolCall) -> Any:
     found = check_workflow(source.text, source.place, source.name, flags)
     if found.problems:
         raise found.problems[0]
-    return _begun(call, {**(found.body or {}), "input": call.given.get("input", "")})
+    return _begun(call, {**(found.body or {}), **source.told(), "input": call.given.get("input", "")})
 
 
 def _begun(call: McpToolCall, body: Json) -> Any:

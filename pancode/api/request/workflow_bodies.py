@@ -11,6 +11,7 @@ from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, W
 from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import WorkflowKind
 from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
+from pancode.domain.workflow.project_file import ProjectFile
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -70,6 +71,15 @@ class StepBody(Body):
         )
 
 
+class ProjectFileBody(Body):
+    """The file of a project from which it was read; `replaces`: the shipped workflow that has its name."""
+
+    place: Annotated[str, Field(max_length=4096)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of its content."""
+    replaces: Annotated[str, Field(max_length=200)] = ""
+
+
 class WorkflowBody(CallerSettings):
     """A whole workflow; `input` is what `$INPUT` stands for."""
 
@@ -89,6 +99,8 @@ class WorkflowBody(CallerSettings):
     race: RaceBody | None = None
     land: bool = False
     """Its results are landed when all of it is done; of a batch, each step says this for itself."""
+    file: ProjectFileBody | None = None
+    """None: not from a file of a project. Nothing of one begins outside of a sandbox without a yes."""
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to these very steps."""
@@ -109,6 +121,7 @@ class WorkflowBody(CallerSettings):
             budget=self.budget,
             race={} if self.race is None else self.race.model_dump(exclude_none=True),
             caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
+            file=None if self.file is None else ProjectFile(**self.file.model_dump()),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -156,9 +157,23 @@ def _show_rules(face: Face) -> None:
     answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
     for warning in answer["warnings"]:
         face.note(f"warning: {warning}")
+    held = [r for r in answer["rules"] if r["kind"] == "landing"]
     rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
+    rows = [row for row in rows if row[0] != "landing"]
     files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    face.show(answer, lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + "\n" + files)
+    face.show(
+        answer,
+        lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + _asked(held) + "\n" + files,
+    )
+
+
+def _asked(held: list[dict[str, Any]]) -> str:
+    """The files whose change is landed after a yes, in one paragraph for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for rule in held:
+        by_reason.setdefault(rule["reason"], []).append(rule["pattern"])
+    said = (f"landed after a yes ({why}): {' '.join(names)}" for why, names in by_reason.items())
+    return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
 
 
 @safety.verb(

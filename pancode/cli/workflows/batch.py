@@ -72,4 +72,4 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
         raise UsageError(
             f"{source.place} is a {found.kind}, no batch", fix=f"pancode chain {file}", code="bad_workflow"
         )
-    return found.body or {}
+    return {**(found.body or {}), **source.told()}

@@ -65,4 +65,4 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
             fix=f'pancode chain {workflow} "what is to be done"',
             code="no_input",
         )
-    return {**(found.body or {}), "input": wanted or ""}
+    return {**(found.body or {}), **source.told(), "input": wanted or ""}

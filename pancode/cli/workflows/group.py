@@ -74,8 +74,13 @@ def _list_files(face: Face) -> None:
         wrong = counted(len(one.problems), "problem") if one.problems else ""
         about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
-    rows = [(f["name"], f["kind"], f["steps"], f["from"], f["wrong"] or f["description"]) for f in found]
+        found[-1]["replaces"] = text.replaces or None
+    rows = [(f["name"], f["kind"], f["steps"], _from(f), f["wrong"] or f["description"]) for f in found]
     face.show({"files": found}, lambda: table(("NAME", "KIND", "STEPS", "FROM", "WHAT FOR"), rows))
+
+
+def _from(found: dict[str, Any]) -> str:
+    return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
 
 
 @workflow.verb(

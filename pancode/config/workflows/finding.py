@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pancode.config.documents import bytes_of
 from pancode.config.surroundings import FileSurroundings
@@ -17,7 +18,7 @@ from pancode.errors import ConfigError, NotFoundError
 
 PROJECT_FOLDER = Path(".pancode/workflows")
 HOME_FOLDER = Path("workflows")
-SHIPPED = "shipped"
+SHIPPED, PROJECT = "shipped", "project"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -29,6 +30,20 @@ class WorkflowText:
     place: str
     origin: str
     text: str
+    in_project: bool = False
+    """It lies in somebody's repository, where a landed change may have written it."""
+
+    @property
+    def replaces(self) -> str:
+        """The shipped workflow in whose place it was found; empty: none."""
+        taken = self.in_project and self.origin == PROJECT and self.name in shipped_names()
+        return self.name if taken else ""
+
+    def told(self) -> dict[str, Any]:
+        """For the request of its workflow: the coordinator decides when a person is asked first."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()
+        file = {"place": self.place, "digest": digest, "replaces": self.replaces}
+        return {"file": file} if self.in_project else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +63,14 @@ class WorkflowPlaces:
         """A path, or the name of a file. NotFoundError with the nearest name, ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
-            return _read(path, path.stem, "file")
+            return self._placed(_read(path, path.stem, "file"))
         for name, place, origin in self._files():
             if name == word:
-                return _read(place, name, origin)
+                return self._placed(_read(place, name, origin))
         if word in shipped_names():
             return shipped(word)
         if path.is_file():
-            return _read(path, path.stem, "file")
+            return self._placed(_read(path, path.stem, "file"))
         names = [*(name for name, _, _ in self._files()), *shipped_names()]
         raise not_found("workflow", word, names, "pancode workflow files")
 
@@ -65,11 +80,18 @@ class WorkflowPlaces:
         for name, place, origin in self._files():
             if name not in seen:
                 seen.add(name)
-                yield _read(place, name, origin)
+                yield self._placed(_read(place, name, origin))
         yield from (shipped(name) for name in shipped_names() if name not in seen)
 
+    def _placed(self, found: WorkflowText) -> WorkflowText:
+        """A file of your home is yours, also where that home lies in a repository."""
+        ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
+        mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
+        inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
+        return replace(found, in_project=inside and not mine)
+
     def _files(self) -> Iterator[tuple[str, Path, str]]:
-        for folder, origin in ((self.project / PROJECT_FOLDER, "project"), (self.home / HOME_FOLDER, "home")):
+        for folder, origin in ((self.project / PROJECT_FOLDER, PROJECT), (self.home / HOME_FOLDER, "home")):
             try:
                 names = sorted(os.listdir(folder))
             except OSError:

@@ -10,6 +10,7 @@ from pancode.control.runs.dispatch import dry_run
 from pancode.control.schedule import rows
 from pancode.control.schedule.pushes import HeadOf
 from pancode.control.work import Work, unit_of_work
+from pancode.control.workflow.agreeing import held
 from pancode.control.workflow.begin import plan_dry
 from pancode.domain.admission import first_refused
 from pancode.domain.records import Firing, Schedule
@@ -28,7 +29,10 @@ MOST = 500
 def planned(
     core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
-    """The row, and what its gates say now: a warning, as they judge at each firing. UsageError."""
+    """The row, and what its gates say now: a warning, as they judge at each firing.
+
+    UsageError; RefusedError for a workflow file that needs a yes.
+    """
     if not NAME.fullmatch(asked.name):
         raise UsageError(
             f"{asked.name[:80]!r} is no name of a schedule",
@@ -36,6 +40,8 @@ def planned(
             fix="pancode schedule add nightly ...",
             code="bad_name",
         )
+    if asked.work.plan is not None:
+        asked = replace(asked, work=replace(asked.work, plan=held(core, asked.work.plan)))
     now = core.wall_ms()
     trigger = wanted_trigger(asked, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""

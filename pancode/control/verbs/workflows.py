@@ -12,6 +12,7 @@ from pancode.control.query.shapes import VerdictShape, WorkflowShape
 from pancode.control.runs.dispatch import JudgedDispatch
 from pancode.control.runs.report import report
 from pancode.control.workflow import asked
+from pancode.control.workflow.agreeing import dry_objection
 from pancode.control.workflow.begin import begin, plan_dry, refused_holds
 from pancode.control.workflow.committing import PARTIAL
 from pancode.domain.admission.budget import NAME as BUDGET
@@ -42,6 +43,9 @@ class WorkflowVerbs:
         why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
         fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
         answer = {"dry_run": True, "admitted": (any if plan.partial else all)(found), "steps": steps}
+        asks = dry_objection(self._core, plan, judged)
+        if asks is not None:
+            answer["admitted"], why, fix = False, f"{asks}: {asks.why}", asks.fix
         total = sum((one.resolution.due.usd for _, one in judged), Decimal(0))
         return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
 

@@ -18,6 +18,7 @@ from pancode.control.runs.dispatch import (
 from pancode.control.runs.enqueue import admit
 from pancode.control.work import unit_of_work
 from pancode.control.workflow import rows
+from pancode.control.workflow.agreeing import held
 from pancode.control.workflow.committing import (
     BegunWorkflow,
     ReadyStep,
@@ -30,6 +31,7 @@ from pancode.control.workflow.judging import check_later, judged_step, refused, 
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan, check
+from pancode.domain.workflow.project_file import needs_yes
 from pancode.errors import PancodeError, RefusedError
 from pancode.ports import SnapshotTaken
 
@@ -81,11 +83,40 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
     All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
     """
     check(plan)
-    judged = [judged_step(core, around, plan, step) for step in plan.steps]
+    asked, plan = plan, held(core, plan)
+    judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
     ready = _with_snapshots(core, plan, [one for one in judged if not one.step.needs])
-    return decided(
+    begun = decided(
         core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
     )
+    said = plan.file.words() if plan.file is not None else ""
+    return replace(begun, warnings=(said, *begun.warnings)) if said else begun
+
+
+def _judged(
+    core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
+) -> ReadyStep:
+    """A step of a project's file that only the missing sandbox keeps from beginning is for a person's yes."""
+    try:
+        one = judged_step(core, around, plan, step)
+        error = one.refused
+    except PancodeError as refusal:
+        one, error = None, refusal
+    if error is not None and plan.file is not None and step.request.walled and not asked.request.walled:
+        _unless_free(core, around, plan, asked)
+    if one is None:
+        assert error is not None
+        raise error
+    return one
+
+
+def _unless_free(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> None:
+    """RefusedError where it could begin outside of a sandbox."""
+    assert plan.file is not None
+    if judged_step(core, around, replace(plan, partial=True), step).refused is None:
+        raise needs_yes(
+            plan.file, f"step {step.name} would run outside of a sandbox: no machine has one for it"
+        )
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:

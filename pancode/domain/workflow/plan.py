@@ -11,6 +11,7 @@ from typing import Any
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.domain.workflow.project_file import ProjectFile
 from pancode.domain.workflow.template import check_places
 from pancode.errors import UsageError
 
@@ -81,6 +82,8 @@ class WorkflowPlan:
     race: Mapping[str, Any] = field(default_factory=dict)
     caller: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
+    file: ProjectFile | None = None
+    """The file of a project from which it was read; None: it is none, or it was judged before."""
     id: str | None = None
     """Its id, where that was decided before; None: a fresh one."""
 

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+
 import pytest
 
-from node_agent.policy.deciding import ALWAYS, WHEN_USED, why_it_decides
+from node_agent.policy.deciding import ALWAYS, READ_BY, WHEN_USED, why_it_decides
 from node_agent.policy.globs import pattern_fault
+from node_agent.runtimes.registry import RUNTIMES
+from pancode.domain.runtimes import RUNTIMES as KINDS
+from tests.architecture.sources import ROOT
 
 COMMANDS = (("python3", "-m", "venv", ".venv"), ("sh", "tools/test.sh"), ("sh", "-c", "./a.sh && b/c.sh"))
 
 
 @pytest.mark.parametrize(
-    "path", ["pancode.yaml", ".github/workflows/x.yml", "sub/.envrc", ".husky/pre-commit", "tools/test.sh"]
+    "path",
+    [
+        *("pancode.yaml", ".github/workflows/x.yml", "sub/.envrc", ".husky/pre-commit", "tools/test.sh"),
+        *(".pancode/workflows/review-loop.yaml", ".pancode/agents/builder.yaml", "sub/.pancode/x/y"),
+        *("panagents.yaml", "sub/panpresets.yaml", "pansafety.yaml", "sub/safety-rules.yaml"),
+        *(
+            "sub/pancode.yaml",
+            ".qwen/settings.json",
+            "opencode.json",
+            "opencode.jsonc",
+            ".opencode/plugin/x.js",
+        ),
+        *(
+            "AGENTS.md",
+            "sub/AGENTS.md",
+            "CLAUDE.md",
+            "GEMINI.md",
+            "QWEN.md",
+            ".github/copilot-instructions.md",
+        ),
+        *(".cursor/mcp.json", ".zed/tasks.json", "lefthook.yaml", ".lefthook.yml", "lefthook-local.yml"),
+        *(".mise/config.toml", ".config/mise.toml", "mise.local.toml", ".tool-versions", ".woodpecker.yml"),
+        *(".drone.yml", "bitbucket-pipelines.yml", ".travis.yml", ".buildkite/pipeline.yml", "appveyor.yml"),
+        *(".gitlab/ci.yml", ".exrc", ".nvim.lua", ".dir-locals.el", ".agents/skills/x", ".copilot/mcp.json"),
+        *(".ENVRC", ".Vscode/tasks.json", ".mcp.JSON", "agents.md", ".PANCODE/workflows/x.yaml", ".github"),
+    ],
 )
 def test_it_does(path: str) -> None:
     assert why_it_decides(path, COMMANDS)
@@ -23,7 +55,8 @@ def test_a_script_that_a_shell_line_names_does(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["src/a.py", "tests/test_a.py", "Makefile", "package.json", "doc/pancode.yaml"]
+    "path",
+    ["src/a.py", "tests/test_a.py", "Makefile", "package.json", "docs/agents.md.txt", "pancode/x.yaml"],
 )
 def test_it_does_not(path: str) -> None:
     assert why_it_decides(path, COMMANDS) == ""
@@ -54,3 +87,42 @@ def test_a_file_that_a_gate_only_reads_does_not() -> None:
 def test_every_pattern_is_one() -> None:
     patterns = [*ALWAYS, *(one for several in WHEN_USED.values() for one in several)]
     assert [pattern_fault(one) for one in patterns] == [None] * len(patterns)
+
+
+OURS = {
+    ".git": "refused by its own rule",
+    ".keep": "in a folder made for one run",
+    ".new": "the end of a name, until the file is whole",
+    ".local": "below the login user's home",
+    ".pancode-node": "the node's home",
+    "pnpm-lock.yaml": "no program runs it; its being there names a package manager",
+    "NOTES.md": "written by the shipped example script",
+}
+"""Names in that code which are no files of a project on which a program acts."""
+READERS = ("node_agent/runtimes", "node_agent/native", "node_agent/sdk", "node_agent/hooks", "pancode/config")
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".txt", ".yaml", ".yml"}
+_NAME = re.compile(r"\.[a-z][a-z-]{2,}|[A-Z]{2,}\.md|[a-z-]+\.ya?ml")
+
+
+def test_every_runtime_says_what_its_program_reads() -> None:
+    assert set(READ_BY) == {"pancode", *RUNTIMES}, "READ_BY of policy/deciding.py names each runtime"
+    assert [name for name, kind in KINDS.items() if not kind.own and not READ_BY[name]] == []
+
+
+def test_every_name_in_the_code_of_what_reads_a_project_is_asked_about() -> None:
+    found = {name for folder in READERS for name in _names(folder)}
+    assert {".pancode", ".gemini", ".opencode", ".qwen", "QWEN.md", "pancode.yaml"} <= found, "it looks there"
+    left = {name for name in found if not why_it_decides(name, ()) and not why_it_decides(f"sub/{name}", ())}
+    assert left == set(OURS), "name it in READ_BY of policy/deciding.py; or here, with the reason"
+
+
+def _names(folder: str) -> Iterator[str]:
+    """Names of files and folders in its texts; docstrings are left out."""
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        tree = ast.parse(file.read_text())
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        glued = {id(v) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for v in node.values}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                parts = node.value.split("/")[id(node) in glued :]  # what is glued to a value is half a name
+                yield from (part for part in parts if _NAME.fullmatch(part) and part not in _SUFFIXES)

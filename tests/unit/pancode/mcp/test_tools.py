@@ -233,6 +233,11 @@ def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(
     called(client, "run_workflow", workflow="review-loop", input="do it", cwd=str(tmp_path))
     body = client.asked[0][1]
     assert body["input"] == "do it" and len(body["steps"]) >= 2
+    (tmp_path / ".pancode/workflows").mkdir(parents=True)
+    (tmp_path / ".pancode/workflows/review-loop.yaml").write_text("steps: [mine]")
+    called(client, "run_workflow", workflow="review-loop", cwd=str(tmp_path))
+    mine = client.asked[-1][1]
+    assert mine["file"]["replaces"] == "review-loop" and "yes" not in mine, "the coordinator asks a person"
     refused, failed, _ = called(client, "run_workflow", workflow="review-lop", cwd=str(tmp_path))
     assert failed and "review-loop" in refused["fix"] + refused["message"]
 

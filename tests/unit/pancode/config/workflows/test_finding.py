@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
+from pancode.cli.workflows.batch import tasks_of
+from pancode.cli.workflows.chain import steps_of
 from pancode.config.workflows.finding import WorkflowPlaces, shipped, shipped_names
 from pancode.config.workflows.reading import check_workflow
 from pancode.errors import ConfigError, NotFoundError
@@ -47,6 +50,33 @@ def test_a_path_is_a_file_and_nothing_else(places: WorkflowPlaces, tmp_path: Pat
     file.write_bytes(b"a\nb\xff")
     with pytest.raises(ConfigError, match="mine.yaml:2: not UTF-8"):
         places.find(str(file))
+
+
+def test_every_face_tells_of_a_file_of_a_project(
+    places: WorkflowPlaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (places.project / ".git").mkdir()
+    mine, shadow = (
+        places.home / "workflows/review-loop.yaml",
+        places.project / ".pancode/workflows/review-loop.yaml",
+    )
+    mine.write_text("tasks: [home]")
+    outside, inside, linked = (tmp_path / "a.yaml", places.project / "a.yaml", tmp_path / "linked.yaml")
+    for file in (outside, inside):
+        file.write_text("steps: [a]")
+    linked.symlink_to(inside)
+    told = [places.find(word).told() for word in ("review-loop", "red-team", str(outside), str(mine))]
+    assert told == [{}] * 4
+    assert [places.find(str(one)).told()["file"]["replaces"] for one in (inside, linked)] == ["", ""]
+    shadow.write_text("steps: [project]")
+    file = places.find("review-loop").told()["file"]
+    digest = hashlib.sha256(b"steps: [project]").hexdigest()
+    assert file == {"place": str(shadow), "digest": digest, "replaces": "review-loop"}
+    monkeypatch.chdir(places.project)
+    monkeypatch.setenv("PANCODE_HOME", str(places.home))
+    assert steps_of("review-loop", "x", dict.fromkeys(("task", "argv")))["file"]["digest"] == digest
+    inside.write_text("tasks: [a]")
+    assert tasks_of([], "a.yaml", {})["file"]["place"] == "a.yaml"
 
 
 def test_a_name_that_is_not_quite_right_gets_the_nearest(places: WorkflowPlaces) -> None:

@@ -1,0 +1,54 @@
+"""Decides whether a project's workflow file needs a person's yes: a landed change may have written it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from node_agent.wire.policy import Isolation
+from pancode.domain.dispatch.resolve import Resolution
+from pancode.errors import RefusedError
+
+NEEDS_YES = "needs_yes"
+"""As of an agent that asks before each dispatch: a terminal asks, any other face refuses."""
+SETTING = "workflow_file:"
+"""Before the digest of a content to which a person has said yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """The file from which a workflow was read. `replaces`: the shipped workflow whose place it takes."""
+
+    place: str
+    digest: str
+    replaces: str = ""
+
+    def words(self) -> str:
+        """Said each time that it takes the place of a shipped one; empty where it does not."""
+        shipped = f"{self.replaces} is {self.place}, a file of the project"
+        return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
+
+
+def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
+    """`bare`: its steps with `workspace: none`."""
+    names = ", ".join(bare)
+    outside = f"step {names}: workspace none, on the machine itself" if names else ""
+    return tuple(filter(None, (file.words(), outside)))
+
+
+def is_outside(resolution: Resolution) -> bool:
+    """Whether it would run, and every machine that could take it has no sandbox."""
+    fitting = [one for one in resolution.candidates if one.fits]
+    return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
+
+
+def needs_yes(file: ProjectFile, why: str) -> RefusedError:
+    """The refusal, until a person has said yes to this content."""
+    return RefusedError(
+        f"Dispatch blocked: nobody has said yes to the workflow file {file.place}",
+        why=f"it is a file of the project, which a landed change may have written, and {why} "
+        f"(content sha256 {file.digest[:12]})",
+        fix=f"read it: cat {file.place}; then give the command on a terminal, or with --yes: "
+        "the yes counts for this content",
+        code=NEEDS_YES,
+    )
