@@ -142,17 +142,17 @@ def summary(shape: dict[str, Any]) -> str:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {counted(files, 'file')} changed")
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
-    lines += [f"  verified   {_verified(shape['verification'])}"] if shape.get("verification") else []
+    lines += [f"  tested     {_tested(shape['verification'])}"] if shape.get("verification") else []
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     if shape["outcome"] not in (None, "done"):
         lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"
 
 
-def _verified(seen: dict[str, Any]) -> str:
+def _tested(seen: dict[str, Any]) -> str:
     before = [safe(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
-    return f"{'being verified' if seen['waits'] else seen['state']}: {safe(seen['why'])}{disputed}"
+    return f"{safe(seen['why'])}{disputed}"
 
 
 def _landing(landing: dict[str, Any]) -> str:

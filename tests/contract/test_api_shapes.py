@@ -151,7 +151,7 @@ def test_the_finished_run_says_what_it_did(http: Http) -> None:
         "cost_source": "reported",
     }
     assert run["started_at"].endswith("Z") and run["finished_at"].endswith("Z")
-    assert run["notes"] == ["unverified"] and len(run["receipt"]) == 64
+    assert run["notes"] == ["no gates"] and len(run["receipt"]) == 64
 
 
 def test_lists_that_scripts_walk_are_not_empty_here(http: Http) -> None:

@@ -22,9 +22,9 @@ def test_another_host_runs_the_gates_and_signs_what_it_saw(fleet: Owner) -> None
     told = fleet.ask("receipt", "verify", run["run"])
     assert told["verdict"] == "PASS"
     assert "node2 agrees with the result" in [check["what"] for check in told["checks"]]
-    assert "(verified)" in fleet.run("runs").ok().out
+    assert "(gates passed on two machines)" in fleet.run("runs").ok().out
     assert (
-        "verified: its gates passed on node1 and on node2" in fleet.run("runs", "show", run["run"]).ok().out
+        "tested     its gates passed on node1 and on node2" in fleet.run("runs", "show", run["run"]).ok().out
     )
 
 

@@ -37,7 +37,7 @@ Mode = Annotated[
 Safety = Annotated[
     str | None,
     option(
-        "auto-edit (default) or full-auto; under suggest nothing is dispatched.",
+        "auto-edit (default) or full-auto; suggest only looks: no run is started under it.",
         "S",
         complete=completions.levels,
     ),

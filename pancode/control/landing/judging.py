@@ -43,7 +43,7 @@ class LandingJudge:
             )
         node = trusted_on(self.run) if merged.tested else ""
         if node:
-            return LandingGates(True, f"passed on {node}, which has signed it, on the very same tree")
+            return LandingGates(True, f"passed on {node}, which signed that for the very same tree; no gate ran again")
         return self._on_a_node(merged.tree)
 
     def _deciding(self, merged: Merged) -> list[Conflict]:
@@ -80,15 +80,13 @@ class LandingJudge:
                 with self.core.lock:
                     stop(self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long")
                 rounds.act(self.core)
-                return LandingGates(False, f"{gate_id} was stopped before its gates had ended")
+                return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
-            return LandingGates(False, f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}")
-        data = run.result
-        return LandingGates(
-            True,
-            f"passed on the merged tree: {gate_id} on {data.get('node')}, isolation {data.get('isolation')}",
-        )
+            why = f"{run.reason}; look: pancode runs logs --stream gates.log {gate_id}"
+            return LandingGates(False, why, run=gate_id)
+        where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
+        return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)
 
 
 def _argv(gate: dict[str, object]) -> list[str]:

@@ -91,7 +91,7 @@ def _ran(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
     seen = verified(run)
-    trust = f", {seen.state}" if seen is not None else ""
+    trust = f", {seen.words}" if seen is not None else ""
     return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
 
 

@@ -28,7 +28,7 @@ from pancode.domain.people.continuing import nexts
 from pancode.domain.people.inbox import answerer_of
 from pancode.domain.people.telling import rows
 from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
-from pancode.domain.track.verified import ResultTrust, verified
+from pancode.domain.track.verified import verified
 from pancode.ports import Transaction
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
@@ -159,12 +159,11 @@ def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> li
 
 
 def _trust(run: Run) -> list[str]:
-    """One whose own node alone has run the gates has no note, unless another node is asked."""
     seen = verified(run)
-    if seen is None or (seen.state is ResultTrust.PARTLY and seen.run is None and not seen.waits):
+    if seen is None:
         return []
     before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
-    return ["being verified" if seen.waits else seen.state.value, *before]
+    return [seen.words, *before]
 
 
 def _not_landed(run: Run) -> list[str]:

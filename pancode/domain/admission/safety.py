@@ -33,7 +33,9 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         )
     if ActionClass.DISPATCH not in ALLOWED[safety]:
         return refused(
-            NAME, f"Dispatch blocked: safety {safety} does not allow dispatch", "add --safety auto-edit"
+            NAME,
+            f"Dispatch blocked: safety {safety} only looks, and starts no run",
+            "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
         )
     broken = forbidden(resolution)
     if broken is not None:

@@ -83,7 +83,7 @@ def _text(run: Run, cost: str) -> str:
         f"- Agent: {code(run.agent)}, runtime {code(run.runtime)}{model}",
         f"- Outcome: {code(str(run.outcome))}, cost {code(cost)}",
         *_gates(run),
-        *([f"- Verified: {code(f'{seen.state}: {seen.why}')}"] if seen is not None else []),
+        *([f"- Tested: {code(seen.why)}"] if seen is not None else []),
         f"- Receipt: {code(str(result.get('receipt') or 'none'))}",
         "",
         *_proof(run.id, has=bool(result.get("receipt"))),

@@ -71,11 +71,15 @@ class LandStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandingGates:
-    """The gates' verdict on the merged tree. `held`: files that a person has to say yes to first."""
+    """The gates' verdict on the merged tree. `held`: files that a person has to say yes to first.
+
+    `run`: the run that has run the gates again on the merged tree; None: no gate ran again.
+    """
 
     ok: bool
     detail: str = ""
     held: tuple[Conflict, ...] = ()
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,9 @@ def begun(made: Changes, signal: VerificationBegun) -> Changes:
 def over(made: Changes, signal: VerificationOver) -> Changes:
     """The verdict; a landing that waited for it comes next."""
     made, seen = made.done(made.case.action(ActionKind.VERIFY)), after(verdicts(made.run), signal.seen)
-    made = _put(made, seen).tell("verify", seen.run or "elsewhere", seen.state, seen.why)
+    made = _put(made, seen).tell("verify", seen.run or "elsewhere", seen.words, seen.why)
     level = "error" if seen.state is ResultTrust.DISPUTED else "info"
-    return made.record("receipt", level, f"result {seen.state}", why=seen.why, verified_by=seen.run)
+    return made.record("receipt", level, f"result: {seen.words}", why=seen.why, verified_by=seen.run)
 
 
 def is_waiting(run: Run) -> bool:

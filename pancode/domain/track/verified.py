@@ -30,6 +30,14 @@ class ResultTrust(StrEnum):
     DISPUTED = "disputed"
 
 
+_WORDS = {
+    ResultTrust.VERIFIED: "gates passed on two machines",
+    ResultTrust.PARTLY: "gates passed",
+    ResultTrust.UNVERIFIED: "no gates",
+    ResultTrust.DISPUTED: "gates disputed",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
     """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over.
@@ -44,6 +52,11 @@ class VerifiedResult:
     receipt: str | None = None
     waits: bool = False
     earlier: tuple[VerifiedResult, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The same for a person: `partly` is a good end where there is one machine, and must not read as half."""
+        return "being verified" if self.waits else _WORDS[self.state]
 
     @property
     def is_verdict(self) -> bool:
@@ -91,10 +104,10 @@ def verified(run: Run) -> VerifiedResult | None:
         return None
     node = passed_on(run)
     if not node:
-        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates")
+        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
     row = run.result.get(KEPT)
     if not isinstance(row, Mapping):
-        return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}, no other node ran them")
+        return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them")
     return _kept(row)
 
 

@@ -229,7 +229,8 @@ def land(play: Play) -> None:
     stage, story = play.stage, play.story
     story.act("Landing: the changes of both machines, merged into your files")
     done = play.command(f"land {play.runs['honest']}", "land", play.runs["honest"])
-    story.check("landed, with its gate run again on the merged files", done.code == 0, done.both)
+    gate = (play.show("honest")["landing"] or {}).get("gate") or {}
+    story.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
     done = play.command(f"land {play.runs['long']}", "land", play.runs["long"])
     story.check("the other machine's change landed beside it", done.code == 0, done.both)
     source = (stage.project / "greet.py").read_text()
@@ -237,6 +238,13 @@ def land(play: Play) -> None:
     tests = stage.run([sys.executable, "-m", "unittest", "-q"])
     counted = re.search(r"Ran 2 tests", tests.err) is not None
     story.check("both changes are there, and both tests pass", there and tests.code == 0 and counted, tests)
+
+
+def what_tested(gate: dict[str, Any]) -> str:
+    """What tested the merged files, as the landing has written it down."""
+    if gate.get("run"):
+        return f"its gate ran again, on the merged files, as {gate['run']}"
+    return "no gate ran again: your files were still those that its machine had tested and signed"
 
 
 def balance(play: Play) -> None:

@@ -162,4 +162,4 @@ def test_a_stop_calls_the_landing_off(fleet: Shell) -> None:
     (fleet.cwd / "mine.txt").unlink()
     said = fleet("runs", "land", run)
     assert said.status == 0 and (fleet.cwd / "a.txt").read_text() == "one\ntwo\n"
-    assert "has signed it, on the very same tree" in said.out
+    assert "which signed that for the very same tree" in said.out

@@ -72,7 +72,7 @@ async function answer(item) {
 async function approve(item, scope = "once") {
   if (item.kind === "review") { await land({ run: item.run, project: "its project" }); return; }
   if (item.kind === "question") return;
-  const lands = item.kind === "landing" ? `Its change is landed, gates first.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
+  const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
   if (!(await agreed(`Approve ${item.run}? ${lands}`, "Approve"))) return;
   const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), call: item.call };
   await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);

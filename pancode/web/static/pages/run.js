@@ -31,7 +31,7 @@ export function Run({ parts, query }) {
 
 /** `land` with the answers that it needs: gates first; what is held up is asked about, and never forced. */
 export async function land(run) {
-  if (!(await agreed(`Land the change of ${run.run} in ${run.project}? Its gates run again first.`, "Land"))) return;
+  if (!(await agreed(`Land the change of ${run.run} in ${run.project}? If your files have changed since its dispatch, its gates run on the merged files first.`, "Land"))) return;
   try {
     const done = await post(at("runs", run.run, "land"), {});
     tell(`${run.run}: ${done.status}${done.why ? `, ${done.why}` : ""}`);

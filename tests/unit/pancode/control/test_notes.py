@@ -13,16 +13,16 @@ from tests.unit.pancode.control.world import Desk, Puppet
 @pytest.mark.parametrize(
     ("change", "gates", "notes"),
     [
-        ("empty", (), ["no change", "unverified"]),
-        ("no_change", (), ["no change", "unverified"]),
-        ("change", (), ["unverified"]),
-        ("empty", ({"name": "g", "argv": ["true"]},), ["no change"]),
+        ("empty", (), ["no change", "no gates"]),
+        ("no_change", (), ["no change", "no gates"]),
+        ("change", (), ["no gates"]),
+        ("empty", ({"name": "g", "argv": ["true"]},), ["no change", "gates passed"]),
     ],
 )
 def test_done_without_change_and_gate_says_both(
     change: str, gates: tuple[dict[str, object], ...], notes: list[str]
 ) -> None:
-    """`no change, unverified` stands beside `done` wherever a run is told of."""
+    """`no change, no gates` stands beside `done` wherever a run is told of."""
     coordinator = Desk()
     node = Puppet(coordinator)
     node.breathe()

@@ -103,7 +103,7 @@ def test_another_node_agrees() -> None:
     pair.answer(name, order, gates=gate())
     pair.follow()
     told = query.brief(pair.desk.plane.core, "r-0001")
-    assert told["verification"] is not None and told["notes"] == ["verified"]
+    assert told["verification"] is not None and told["notes"] == ["gates passed on two machines"]
     assert told["verification"]["why"] == f"its gates passed on {pair.own} and on {name}"
     assert told["verification"]["receipt"] is not None and not pair.desk.rows(Action)
     events = [
@@ -125,7 +125,7 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
     pair.follow()
     assert pair.seen() == (ResultTrust.DISPUTED, False)
     assert pair.run.landing["status"] == "disputed" and not pair.desk.rows(Action)
-    assert query.brief(pair.desk.plane.core, "r-0001")["notes"] == ["disputed", "not landed: disputed"]
+    assert query.brief(pair.desk.plane.core, "r-0001")["notes"] == ["gates disputed", "not landed: disputed"]
 
 
 def test_what_is_verified_is_landed_next() -> None:
@@ -252,7 +252,7 @@ def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() ->
     second = pair.judge(True)
     assert second not in (first, pair.own) and pair.seen() == (ResultTrust.VERIFIED, False)
     told = query.brief(core, "r-0001")
-    assert told["notes"] == ["verified", "disputed before"] and told["verification"] is not None
+    assert told["notes"] == ["gates passed on two machines", "disputed before"] and told["verification"] is not None
     (earlier,) = told["verification"]["earlier"]
     assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None
     checks = pair.desk.plane.records.verify("r-0001", MemoryStreams())["checks"]

@@ -79,7 +79,7 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
     world, lander = World(), Lander()
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
-    assert query.brief(world.coordinator.plane.core, "last")["notes"] == ["unverified", "landing"]
+    assert query.brief(world.coordinator.plane.core, "last")["notes"] == ["no gates", "landing"]
     (action,) = world.waiting()
     told = world.land(lander)
     assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])

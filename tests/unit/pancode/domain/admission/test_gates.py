@@ -94,8 +94,8 @@ def test_the_matrix_of_modes(mode: Mode, agent: str, dispatches: bool, lets: boo
 @pytest.mark.parametrize(
     ("safety", "agent", "passes", "words"),
     [
-        (Safety.SUGGEST, "builder", False, "safety suggest does not allow dispatch"),
-        (Safety.SUGGEST, "scout", False, "safety suggest does not allow dispatch"),
+        (Safety.SUGGEST, "builder", False, "safety suggest only looks, and starts no run"),
+        (Safety.SUGGEST, "scout", False, "safety suggest only looks, and starts no run"),
         (Safety.AUTO_EDIT, "builder", True, "auto-edit, enforced by claude; on desk there is no sandbox"),
         (Safety.AUTO_EDIT, "scout", True, "read-only, enforced by claude"),
         (Safety.FULL_AUTO, "builder", False, "nothing would hold runtime claude to full-auto"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.demo.demo_acts import forge
+from pancode.offline.demo.demo_acts import forge, what_tested
 from pancode.offline.demo.demo_report import DemoReport
 from pancode.offline.demo.demo_stage import Stage, others
 from pancode.offline.demo.demo_work import HONEST, LIAR, LONG
@@ -35,6 +35,11 @@ def test_a_forgery_changes_the_content_and_keeps_the_signatures() -> None:
     assert json.loads(base64.b64decode(forged["receipt"]["payload"])) == {"outcome": "done"}
     assert forged["receipt"]["signatures"] == envelope["signatures"] and forged["format"] == "f"
     assert base64.b64decode(payload) == content
+
+
+def test_the_demo_says_that_a_gate_ran_again_only_where_one_did() -> None:
+    assert what_tested({"ok": True, "run": "r-gates1"}) == "its gate ran again, on the merged files, as r-gates1"
+    assert what_tested({"ok": True, "run": None}).startswith("no gate ran again")
 
 
 @pytest.fixture
