@@ -66,6 +66,8 @@ class LaunchRequest:
     policy: Policy | None = None
     context: int | None = None
     desk: CallDesk | None = None
+    answer: str | None = None
+    """A person's, for a program of the user's own."""
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -313,6 +315,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
     An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
     """
+    answered = {} if request.answer is None else _answered(request)
     return {
         "LANG": "C.UTF-8",
         "TERM": "dumb",
@@ -326,10 +329,23 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
         "PATH": place.path,
         "HOME": request.home,
         "TMPDIR": f"{request.home}/tmp",
+        **answered,
     }
 
 
+def _answered(request: LaunchRequest) -> dict[str, str]:
+    return {ANSWER: request.answer or "", f"{ANSWER}_FILE": f"{request.home}/{ANSWER_FILE}"}
+
+
+def own_files(request: LaunchRequest) -> dict[str, bytes]:
+    """The files in the home of a program of the user's own, a person's answer among them."""
+    answer = request.answer
+    return {**BASE_FILES, **({} if answer is None else {ANSWER_FILE: answer.encode("utf-8", "replace")})}
+
+
 BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # so that TMPDIR exists
+ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
+"""The variable, and the file in the run's home, with a person's answer to the run before."""
 
 
 def whole(text: str) -> str:

@@ -67,6 +67,7 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         tools=order.agent.tools,
         sampling=order.agent.sampling,
         policy=order.policy,
+        answer=order.answer,
     )
 
 

@@ -27,6 +27,8 @@ from node_agent.wire.policy import Mode, Policy, Safety
 from node_agent.wire.signing import Message
 
 MAX_TASK_BYTES = 1_000_000
+MAX_ANSWER = 10_000
+"""Characters of a person's answer to a program of the user's own: a variable of its environment holds it."""
 Argv = tuple[str, ...]
 
 
@@ -156,4 +158,6 @@ class Order(Message):
     """The session to go on with; None: a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
     """The board of its workflow, as files of its workspace; None: it shares none."""
+    answer: Annotated[str, Text(MAX_ANSWER)] | None = None
+    """A person's answer to the question with which the run before this one ended; own programs only."""
     trace: str = Field(max_length=64)

@@ -144,9 +144,16 @@ def summary(shape: dict[str, Any]) -> str:
     lines += [f"  landing    {_landing(shape['landing'])}"] if shape.get("landing") else []
     lines += [f"  tested     {_tested(shape['verification'])}"] if shape.get("verification") else []
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
+    lines += _asks(shape["run"], shape["inbox"]) if shape.get("inbox") else []
     if shape["outcome"] not in (None, "done"):
         lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"
+
+
+def _asks(run: str, item: dict[str, Any]) -> list[str]:
+    choices = [f"  {number}: {safe(one)}" for number, one in enumerate(item["choices"], start=1)]
+    no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
+    return [*choices, f"  it waits for you: {item['command']}{no}"]
 
 
 def _tested(seen: dict[str, Any]) -> str:

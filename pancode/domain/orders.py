@@ -84,6 +84,7 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         depth=run.depth,
         resume=_resumed(run),
         board=_board(run),
+        answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
         trace=run.trace,
     )
 

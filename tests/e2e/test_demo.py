@@ -67,7 +67,15 @@ def test_a_plain_user_without_a_network_is_shown_all_and_nothing_is_left(fresh: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "checks held, all of them" in done.stdout
     assert "\n   NO " not in done.stdout
-    for shown in ("kill -9", "suspect", "verify_failed", "PASS", "TAMPERED", "landed; no gate ran again", "is gone"):
+    for shown in (
+        "kill -9",
+        "suspect",
+        "verify_failed",
+        "PASS",
+        "TAMPERED",
+        "landed; no gate ran again",
+        "is gone",
+    ):
         assert shown in done.stdout, shown
     until(lambda: left_in(fresh) == ([], []), "nothing is left", 10, lambda: left_in(fresh))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write, own_files
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
@@ -22,7 +22,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         argv += ["--model", request.model]
     if request.limits.usd is not None:
         argv += ["--max-usd", format(request.limits.usd, "f")]
-    files = dict(BASE_FILES)
+    files = own_files(request)
     if request.prompt:
         files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
         argv += ["--prompt", f"{request.home}/{PROMPT}"]

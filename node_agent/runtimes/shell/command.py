@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec, base_env, may_write, own_files
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
@@ -15,9 +15,9 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
     env = base_env(request, place)
     if request.argv is not None:
-        return ProcessSpec(request.argv, env, b"", BASE_FILES)
+        return ProcessSpec(request.argv, env, b"", own_files(request))
     script = request.task if request.task.endswith("\n") else request.task + "\n"
-    files = {**BASE_FILES, SCRIPT: script.encode("utf-8", "surrogateescape")}
+    files = {**own_files(request), SCRIPT: script.encode("utf-8", "surrogateescape")}
     return ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
 
 

@@ -29,7 +29,9 @@ ROUTES: Mapping[str, RouteWords] = {
     "GET /v1/runs/{run}/verify": RouteWords("judge its receipt", "receipt verify"),
     "POST /v1/runs/{run}/verify": RouteWords("another node runs its gates", "runs verify"),
     "GET /v1/landings": RouteWords("the landings that wait, in order", "land"),
-    "GET /v1/landings/green": RouteWords("done, with its gates passed and not landed, in a repository", "land"),
+    "GET /v1/landings/green": RouteWords(
+        "done, with its gates passed and not landed, in a repository", "land"
+    ),
     "GET /v1/landings/review": RouteWords("changes that nobody has decided on, here or everywhere", "review"),
     "POST /v1/runs/{run}/land": RouteWords("land it; answers when that is over", "land"),
     "POST /v1/runs/{run}/land/resolve": RouteWords("a run that settles its conflict, and is landed", "land"),

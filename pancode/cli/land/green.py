@@ -23,7 +23,10 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     client = face.client()
     rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=work_folder())["runs"]
     if not rows:
-        face.show({"landings": []}, lambda: "nothing to land: no run here is done, with its gates passed and not landed\n")
+        face.show(
+            {"landings": []},
+            lambda: "nothing to land: no run here is done, with its gates passed and not landed\n",
+        )
         return ExitCode.DONE, False
     shown = "".join(f"  {_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"

@@ -39,7 +39,7 @@ def land(
         str | None,
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
-    no_gates: Annotated[bool, option("Land although no gate has passed on the merged tree.", "--no-gates")] = False,
+    no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     anyway: Annotated[bool, option("Also the change of a run that did not end as done.", "--anyway")] = False,
     with_commands: Annotated[
         bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
@@ -63,7 +63,7 @@ def land(
     pull_request: Annotated[bool, option("Also a pull request; needs a token.", "--pull-request")] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[
-        bool, option("Every run of this repository that is done, with its gates passed, and not landed.", "--all-green")
+        bool, option("Every run of this repository whose gates passed and that is not landed.", "--all-green")
     ] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
     resolve: Annotated[

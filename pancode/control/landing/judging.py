@@ -43,7 +43,9 @@ class LandingJudge:
             )
         node = trusted_on(self.run) if merged.tested else ""
         if node:
-            return LandingGates(True, f"passed on {node}, which signed that for the very same tree; no gate ran again")
+            return LandingGates(
+                True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
+            )
         return self._on_a_node(merged.tree)
 
     def _deciding(self, merged: Merged) -> list[Conflict]:

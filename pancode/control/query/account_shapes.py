@@ -17,8 +17,8 @@ class VerdictOfNode(TypedDict):
 
 
 class VerificationShape(TypedDict):
-    """`state`: verified (gates passed on two machines), partly (on its own alone), unverified (it has no gates) or
-    disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
+    """`state`: verified (gates passed on two machines), partly (on its own alone), unverified (it has no
+    gates) or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
 
     `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
     """

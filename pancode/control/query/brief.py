@@ -49,7 +49,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
         again = {run.retry_of for runs in open_.values() for run in runs} | {row.retry_of for row in newest}
         seen_to = {*(item["run"] for item in inbox), *again}
-        left = [row for row in ended if row.left and row.run not in seen_to]
+        left = [row for row in newest if _still_waits(row, begin) and row.run not in seen_to]
         waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)]
     costs = cost(core, "agent", begin, _SHOWN)
     return {
@@ -107,6 +107,11 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 def _runs(tx: Transaction, rows: Sequence[EndedRun]) -> list[Run]:
     found = (tx.get(Run, row.run) for row in rows)
     return [run for run in found if run is not None]
+
+
+def _still_waits(row: EndedRun, begin: int) -> bool:
+    """A change or a lost run waits until somebody decides on it; another failure is news of its period."""
+    return row.left and (row.ended_ms >= begin or row.outcome in (Outcome.DONE, Outcome.LOST))
 
 
 def _is_for_a_person(tx: Transaction, run: Run) -> bool:

@@ -25,9 +25,9 @@ from pancode.domain.life.stages import stage_of
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.orders import identity_of
 from pancode.domain.people.continuing import nexts
-from pancode.domain.people.inbox import answerer_of
+from pancode.domain.people.inbox import answerer_of, item_of, open_item
 from pancode.domain.people.telling import rows
-from pancode.domain.records import Attempt, Closed, Fence, Node, Run, RunState
+from pancode.domain.records import Action, Attempt, Closed, Fence, Node, Run, RunState
 from pancode.domain.track.verified import verified
 from pancode.ports import Transaction
 
@@ -65,8 +65,9 @@ def show(core: Core, text: str) -> RunDetail:
         fences = tx.find(Fence, {"run": run.id})
         chain = [old.id for old in before(tx, run)]
         shape = run_shape(core, tx, run)
+        waits = open_item(tuple(tx.find(Action, {"run": run.id})))
     rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
-    return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain})
+    return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain, "inbox": _inbox(run, waits)})
 
 
 def queued(run: Run, chosen: str) -> Queued:
@@ -241,6 +242,13 @@ def _details(run: Run) -> Json:
         "answered": answerer_of(run),
         "session": "same" if run.terms.get("resume") else "new",
     }
+
+
+def _inbox(run: Run, action: Action | None) -> Json | None:
+    if action is None:
+        return None
+    item = item_of(run, action)
+    return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
 
 
 def _attempt(attempt: Attempt) -> Json:

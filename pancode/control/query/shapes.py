@@ -126,6 +126,8 @@ class RunDetail(RunShape):
     """`same`: it goes on with the conversation of the run before; else `new`."""
     model_from: str | None
     """In words, who chose its model."""
+    inbox: Json | None
+    """What of it waits for a person: its kind, the command that answers, the choices."""
     served: Json | None
     """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
 

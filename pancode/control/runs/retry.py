@@ -140,6 +140,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),
+        answers=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
         on_lost=run.on_lost,
         max_attempts=run.max_attempts,
         verify_retries=verify if isinstance(verify, int) else None,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.order import MAX_ANSWER
 from pancode.domain.dispatch.request import Beginning, DispatchRequest
 from pancode.domain.people.telling import kept
 from pancode.domain.records import Run, RunState
@@ -92,11 +93,10 @@ def continued(
 ) -> DispatchRequest:
     """What is asked for: `again` is the request of the old run, `reachable` whether its node can be had.
 
-    UsageError for words to a program that takes none.
+    UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """
-    if RUNTIMES[old.runtime].own and remark:
-        fix = f"without words: pancode runs continue {old.id}; or: pancode dispatch"
-        raise UsageError(f"{old.id} ran a command, which takes no words", fix=fix, code="takes_no_words")
+    if RUNTIMES[old.runtime].own:
+        _must_take(old, remark, answers)
     resume = session_of(old, reachable)
     node = str(old.result["node"]) if resume else again.node
     return replace(
@@ -111,6 +111,20 @@ def continued(
         resolves=old.terms.get("resolves", {}) if old.landed is None else {},
         retry_of=None,
     )
+
+
+def _must_take(old: Run, remark: str, answers: str | None) -> None:
+    """A program of the user's own takes the answer to its question, and no other words."""
+    if answers is None and remark:
+        fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
+        why = "nothing would read them: only an answer to its own question reaches a command"
+        raise UsageError(
+            f"{old.id} ran a command, so it cannot be given words", why=why, fix=fix, code="takes_no_words"
+        )
+    if answers is not None and (len(answers) > MAX_ANSWER or "\0" in answers):
+        why = f"a variable of the command's environment holds it: {MAX_ANSWER:,} characters at most, no NUL"
+        fix = f'pancode answer {old.id} "..."'
+        raise UsageError(f"the answer to {old.id} does not fit", why=why, fix=fix, code="bad_words")
 
 
 def _task(old: Run, remark: str, same_session: bool) -> str:

@@ -55,7 +55,7 @@ class VerifiedResult:
 
     @property
     def words(self) -> str:
-        """The same for a person: `partly` is a good end where there is one machine, and must not read as half."""
+        """The same for a person: `partly` is a good end on one machine, and must not read as half done."""
         return "being verified" if self.waits else _WORDS[self.state]
 
     @property
@@ -107,7 +107,9 @@ def verified(run: Run) -> VerifiedResult | None:
         return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
     row = run.result.get(KEPT)
     if not isinstance(row, Mapping):
-        return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them")
+        return VerifiedResult(
+            ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them"
+        )
     return _kept(row)
 
 

@@ -27,6 +27,15 @@ def test_an_argument_list_is_run_exactly_as_it_is() -> None:
     assert "task.sh" not in made.files
 
 
+def test_a_persons_answer_is_a_variable_and_a_file_in_its_home() -> None:
+    for argv in (None, ("cat", "/node/homes/r/answer.txt")):
+        made = launch(ask(argv=argv, answer="no, use $(9090)"), PLACE)
+        assert made.env["PANCODE_ANSWER"] == "no, use $(9090)"
+        assert made.env["PANCODE_ANSWER_FILE"] == "/node/homes/r/answer.txt"
+        assert made.files["answer.txt"] == b"no, use $(9090)"
+    assert not {"PANCODE_ANSWER", "PANCODE_ANSWER_FILE"} & launch(ask(), PLACE).env.keys()
+
+
 def ended(end: ExitInfo, output: bytes = b"") -> RuntimeVerdict:
     parser = ShellParser()
     for i in range(0, len(output), 1000):

@@ -113,6 +113,7 @@ def order() -> Order:
         secrets=("API_KEY",),
         depth=1,
         resume=Resumed(run="r-0001", session="s-1"),
+        answer="take the port 8080",
         trace="t-1",
     )
 

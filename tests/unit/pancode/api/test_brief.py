@@ -80,6 +80,14 @@ def test_a_question_waits_after_the_look_until_somebody_answers_it(world: World)
     assert told(world, since="1h")["waits"] == []
 
 
+def test_a_change_waits_after_the_look_and_a_failed_gate_is_news_of_its_time(world: World) -> None:
+    left, failed_one = changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    assert [line["run"] for line in told(world)["waits"]] == [failed_one, left]
+    world.http.post("/v1/brief/looked", {"by": "ana"})
+    world.context.turn(1_000)
+    assert [line["run"] for line in told(world)["waits"]] == [left]
+
+
 def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world: World) -> None:
     first, second = changed(world), changed(world)
     assert [line["run"] for line in told(world)["waits"]] == [second, first]

@@ -252,7 +252,10 @@ def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() ->
     second = pair.judge(True)
     assert second not in (first, pair.own) and pair.seen() == (ResultTrust.VERIFIED, False)
     told = query.brief(core, "r-0001")
-    assert told["notes"] == ["gates passed on two machines", "disputed before"] and told["verification"] is not None
+    assert (
+        told["notes"] == ["gates passed on two machines", "disputed before"]
+        and told["verification"] is not None
+    )
     (earlier,) = told["verification"]["earlier"]
     assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None
     checks = pair.desk.plane.records.verify("r-0001", MemoryStreams())["checks"]

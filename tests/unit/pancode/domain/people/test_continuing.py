@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.order import MAX_ANSWER
 from pancode.control.runs.retry import request_of
 from pancode.domain.dispatch.request import DispatchRequest
 from pancode.domain.people.continuing import GO_ON, NEXT, continued, must_be_free, must_have_ended
@@ -81,6 +82,18 @@ def test_a_command_takes_no_words() -> None:
     with pytest.raises(PancodeError) as caught:
         asked(old, "more")
     assert caught.value.code == "takes_no_words"
+
+
+def test_a_command_runs_again_with_the_answer_to_its_question() -> None:
+    old = ended("shell")
+    request = continued(old, request_of(old, "ana"), "You asked ...", True, answers="9090")
+    assert (request.task, request.answers) == ("find the bug", "9090")
+    run = resolved(node("desk"), runtime="shell", answers="9090").run("r-0002", 0, "t", GIT)
+    assert request_of(run, "ana").answers == "9090", "its retry is not to ask again"
+    for unfit in ("x" * (MAX_ANSWER + 1), "a\0b"):
+        with pytest.raises(PancodeError) as caught:
+            continued(old, request_of(old, "ana"), "...", True, answers=unfit)
+        assert caught.value.code == "bad_words"
 
 
 @pytest.mark.parametrize(
