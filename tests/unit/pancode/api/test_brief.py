@@ -143,8 +143,8 @@ def test_filters_of_the_audit_narrow_it_down_together(world: World) -> None:
     assert [(e["domain"], e["detail"]["by"]) for e in both] == [("budget", "ana")]
     assert world.http.get("/v1/audit", domain="budget", level="error").json()["audit"] == []
     assert [e["detail"]["by"] for e in world.http.get("/v1/audit", by="ana").json()["audit"]] == ["ana"]
-    same = world.http.get("/v1/audit", about="warning", domain="dispatch").json()
-    assert same == world.http.get("/v1/audit", about="dispatch", level="warning").json() and same["audit"]
+    same = world.http.get("/v1/audit", about="error", domain="dispatch").json()
+    assert same == world.http.get("/v1/audit", about="dispatch", level="error").json() and same["audit"]
     assert world.problem("GET", "/v1/audit?domain=error")["exit_code"] == 4
     assert world.problem("GET", "/v1/audit?level=budget")["exit_code"] == 4
 

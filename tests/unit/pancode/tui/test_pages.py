@@ -115,7 +115,7 @@ def test_a_workflow_has_its_steps(still: Scene) -> None:
     (row,) = page(still, "workflows").rows
     made = page(still, "workflow", row.key)
     (step,) = made.rows
-    assert step.cells[:2] == ("lint", "running") and step.enters is not None and step.enters.view == "run"
+    assert step.cells[:2] == ("lint", "pending") and step.enters is not None and step.enters.view == "run"
 
 
 def test_the_inbox_has_words_and_choices(still: Scene) -> None:
