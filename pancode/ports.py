@@ -293,6 +293,8 @@ class Composition:
     """
     origins: Mapping[str, str] = field(default_factory=dict)
     """By step: the snapshot from which its change is counted, where that may be another than `origin`."""
+    marked: bool = False
+    """Results that conflict are merged with the markers of the conflict: the run settles it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
 from pancode.api.request.bodies import ReasonBody
-from pancode.api.request.workflow_bodies import AgainBody, WorkflowBody
+from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
 from pancode.domain.access.rights import DISPATCHES, DROPS
@@ -39,7 +39,7 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
-    return context.plane.workflows.resume(_around(context, text), text, body.by, body.yes)
+    return context.plane.workflows.resume(_around(context, text), text, body.by, body.yes, body.resolve)
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
@@ -98,7 +98,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         "POST",
         "/v1/workflows/{workflow}/resume",
         _resume,
-        AgainBody,
+        ResumeBody,
         pokes=True,
         right=DISPATCHES,
         lands=_lands,

@@ -102,7 +102,7 @@ def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
     for name, _ in others:
         theirs = lineage.commit(name)
         merge = merge_commits(git, ours, theirs)
-        if merge.conflicts:
+        if merge.conflicts and not wanted.marked:
             raise _conflict([shown(path) for path in merge.conflicts], done, name)
         merged, ours = merge.tree, tree_commit(git, merge.tree, ours, theirs)
         done.append(name)
@@ -113,7 +113,7 @@ def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictErro
     return MergeConflictError(
         f"merge conflict: {', '.join(files[:20])}",
         why=f"{' and '.join(done)} changed them otherwise than {name}; both results are kept",
-        fix="let one of these steps need the other, then resume the workflow",
+        fix="let an agent settle it: pancode workflow resume WORKFLOW --resolve",
         code="merge_conflict",
         details={"files": "\n".join(files)},
     )

@@ -131,6 +131,12 @@ class AgainBody(ActBody):
     yes: bool = False
 
 
+class ResumeBody(AgainBody):
+    """`resolve`: an agent settles each conflict between results of steps, as a step more."""
+
+    resolve: bool = False
+
+
 def _plain(value: Any) -> Any:
     """A JSON value: a number in a verdict is compared with the value in its file."""
     if isinstance(value, dict):

@@ -197,10 +197,20 @@ def stop(w: Workflow, *, reason: Annotated[str, option("Goes into its record.")]
     face.show(answer, lambda: headline(answer))
 
 
-@workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --yes")
-def resume(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) -> int:
+@workflow.verb("resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
+def resume(
+    w: Workflow,
+    *,
+    resolve: Annotated[
+        bool,
+        option("Let an agent settle the conflict between steps that another one needs.", "--resolve"),
+    ] = False,
+    detach: Detach = False,
+    yes: Yes = False,
+    face: Json,
+) -> int:
     """Go on with a workflow that failed or was stopped: what is done is not done again."""
-    return _again(face, path_of("workflows", w, "resume"), detach, yes)
+    return _again(face, path_of("workflows", w, "resume"), detach, yes, resolve=resolve)
 
 
 @workflow.verb("retry", "pancode workflow retry last")
@@ -209,10 +219,10 @@ def retry(w: Workflow, *, detach: Detach = False, yes: Yes = False, face: Json) 
     return _again(face, path_of("workflows", w, "retry"), detach, yes)
 
 
-def _again(face: Face, path: str, detach: bool, yes: bool) -> int:
+def _again(face: Face, path: str, detach: bool, yes: bool, **more: bool) -> int:
     from pancode.cli.runs.dispatch import post_agreed
 
-    answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes})
+    answer = post_agreed(face, face.client(works=True), path, {"by": who(), "yes": yes, **more})
     return awaited(face, answer, detach=detach)
 
 

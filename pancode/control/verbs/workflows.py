@@ -53,9 +53,14 @@ class WorkflowVerbs:
         """Stop its runs and begin nothing more."""
         return self.show(asked.stop(self._core, text, reason, by).id)
 
-    def resume(self, around: Surroundings, text: str, by: str, yes: bool = False) -> WorkflowShape:
-        """Go on with the steps that are not done. UsageError where there are none; RefusedError names one."""
-        return self.show(asked.resume(self._core, around, text, by, yes).id)
+    def resume(
+        self, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
+    ) -> WorkflowShape:
+        """Go on with the steps that are not done; `resolve`: with steps that settle the conflicts of others.
+
+        UsageError where there is nothing to do; RefusedError names a step.
+        """
+        return self.show(asked.resume(self._core, around, text, by, yes, resolve).id)
 
     def retry(self, around: Surroundings, text: str, by: str, yes: bool = False) -> WorkflowShape:
         """Begin all of it anew, as another workflow."""

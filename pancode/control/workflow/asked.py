@@ -18,7 +18,9 @@ from pancode.domain.values import replace
 from pancode.domain.workflow.advance import OPEN
 from pancode.domain.workflow.plan import plan_of
 from pancode.domain.workflow.rounds import loop, once_more, ran_out
+from pancode.domain.workflow.settling import settled
 from pancode.errors import UsageError
+from pancode.ports import Transaction
 
 
 def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
@@ -34,30 +36,44 @@ def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
         return asked
 
 
-def resume(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> Workflow:
+def resume(
+    core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
+) -> Workflow:
     """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
 
     The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    `resolve`: a step more settles each conflict between results of steps.
     A step whose question nobody has answered waits for that answer again, and so does one whose run with the
     answer came to nothing.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         _must_have_failed(workflow)
-        steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
+        steps = _steps(tx, workflow, resolve)
         begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
     plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps.values()), workflow.created_by)
     judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
         workflow = rows.find(work.tx, workflow.id)
         _must_have_failed(workflow)
-        steps = {step.name: step for step in rows.steps_of(work.tx, workflow.id)}
+        steps = _steps(work.tx, workflow, resolve)
+        known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            anew = _is_begun_anew(steps, name)
-            rows.put_steps(work, _begun_again(work, _confirmed(steps[name], yes), anew))
+            step = _begun_again(work, _confirmed(steps[name], yes), _is_begun_anew(steps, name))
+            if name in known:
+                rows.put_steps(work, step)
+            else:
+                work.tx.insert(step)
+                work.happened(rows.step_event(step))
         again = rejoining.opened(work, workflow, by)
         rows.ask_to_advance(work, again)
         return again
+
+
+def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
+    """By name; with those that settle conflicts, where that is asked for."""
+    steps = rows.steps_of(tx, workflow.id)
+    return {step.name: step for step in (settled(workflow.id, steps) if resolve else steps)}
 
 
 def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:

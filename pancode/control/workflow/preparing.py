@@ -71,7 +71,8 @@ class StepPreparer:
         sides = self._sides(step, steps, runs)
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
-        wanted = _wanted(step, steps, runs, sides, files)
+        wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
+        request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
         return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
 
     def furnished(

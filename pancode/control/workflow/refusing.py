@@ -38,6 +38,8 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
 
 def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     """It did not pass admission, or has no workspace: definite, with all that the error says."""
+    if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
+        error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
     over = replace(step, state=WorkflowStepState.REFUSED, reason=_words(error), finished_ms=now_ms)
     if not isinstance(error, MergeConflictError):
         return over

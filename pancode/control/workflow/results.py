@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from node_agent.wire.identity import AttemptId
 from pancode.control.continuations import before
 from pancode.control.core import Core
+from pancode.domain.landing.settled import has_markers
 from pancode.domain.records import Fence, Run, WorkflowStep
 from pancode.domain.workflow.handing import StepResult
 from pancode.domain.workflow.outputs import (
@@ -16,6 +17,7 @@ from pancode.domain.workflow.outputs import (
     result_commit,
     verdict_of,
 )
+from pancode.domain.workflow.settling import conflict_of
 from pancode.domain.workflow.template import TemplatePlace
 from pancode.errors import WorkspaceError
 
@@ -48,7 +50,22 @@ class StepResults:
         if step.verdict:
             made["verdict"], wrong = self._verdict(step, run, commit)
             problem = problem or wrong
+        problem = problem or self._unsettled(step, run, commit)
         return {**made, "problem": problem} if problem else made
+
+    def _unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
+        """The first file of the conflict that it was to settle and has not; empty: there is none."""
+        depot, repo = self._core.ports.depot, str(run.workspace["repo"])
+        commits = (self._began(run), run.terms.get("origin"), commit)
+        for name in conflict_of(step):
+            marked, ours, now = (
+                depot.read_file(repo, str(one), name, MOST_FILE) if one else None for one in commits
+            )
+            if marked is not None and marked == now:
+                return f"conflict not settled: {name} is as it was when the conflict began"
+            if marked and now and has_markers(marked, ours or b"", now):
+                return f"conflict not settled: {name} still has the markers of the conflict"
+        return ""
 
     def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
         """Of this run: a file that was there when it began says nothing about its work."""

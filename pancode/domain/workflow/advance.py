@@ -121,7 +121,7 @@ def _is_lost(run: Run) -> bool:
 
 def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
     run = _ended_run(view, step)
-    asked = bool(step.files or step.verdict)
+    asked = bool(step.files or step.verdict or step.request.get("resolves"))
     return asked and run is not None and run.outcome is Outcome.DONE and step.outputs.get("of") != run.id
 
 

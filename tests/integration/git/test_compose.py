@@ -89,6 +89,16 @@ def test_a_conflict_names_the_files_and_keeps_both_results(project: Project) -> 
     assert b"one" in (project.read(one, "a.txt") or b"") and b"two" in (project.read(two, "a.txt") or b"")
 
 
+def test_what_is_to_be_settled_begins_with_the_markers_of_the_conflict(project: Project) -> None:
+    """And what settles it is the beginning of the next step, without a merge of its own."""
+    one, two = project.result("r-one1", 3, "one\n", b="B"), project.result("r-two2", 3, "two\n", c="C")
+    made = project.port.compose(replace(project.wanted(one=one, two=two), marked=True))
+    text = project.read(made.snapshot, "a.txt") or b""
+    assert b"<<<<<<<" in text and b"\none\n=======\ntwo\n" in text and b">>>>>>>" in text
+    assert (project.read(made.snapshot, "b"), project.read(made.snapshot, "c")) == (b"B", b"C")
+    assert project.read(made.origin, "a.txt") == b"".join(line.encode() for line in project.lines)
+
+
 def test_a_file_that_is_none_or_too_large_is_not_read(project: Project) -> None:
     repo, commit = project.first.repo, project.first.snapshot
     assert project.read(commit, "nothing") is None

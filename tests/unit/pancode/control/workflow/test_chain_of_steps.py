@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.receipt import GateResult
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.control.work import Work
 from pancode.domain.records import Action, Run, Workflow, WorkflowStep, WorkflowStepState
@@ -66,6 +67,73 @@ def test_two_results_that_do_not_go_together_end_the_step(flows: Flows, trees: T
     told = flows.show()
     assert told["state"] == "failed" and told["steps"][2]["reason"].startswith("merge conflict: a.txt")
     assert told["steps"][2]["outputs"]["conflict"] == ["a.txt"] and told["steps"][2]["run"] is None
+
+
+def conflicted(flows: Flows, trees: Trees, folder: Path) -> str:
+    """A workflow whose last step could not begin; its id."""
+    joined = git("join", "a", "b", verify=["sh check.sh"])
+    begun = flows.begin(git("a"), git("b"), joined, kind="graph", cwd=str(folder / "shop"))
+    flows.claim()
+    trees.conflict = True
+    flows.end("a", **changed(trees, "b"))
+    flows.end("b", **changed(trees, "c"))
+    return str(begun["workflow"])
+
+
+def test_an_agent_settles_a_conflict_between_steps_as_a_step_more(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    """All work had to be paid again: nothing edits a workflow, and no step could settle it."""
+    (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: scripted}")
+    workflow = conflicted(flows, trees, tmp_path)
+    assert f"pancode workflow resume {workflow} --resolve" in flows.show()["steps"][2]["reason"]
+    again = flows.world.http.post(f"/v1/workflows/{workflow}/resume", {"resolve": True})
+    assert again.status_code == 200, again.text
+    flows.advance()
+    assert flows.claim() == ["join-merge"]
+    merging, run = trees.composed[-1], flows.runs()["join-merge"]
+    assert merging.marked and merging.results == {"a": "b" * 40, "b": "c" * 40}
+    assert "- a.txt\n" in run.task and run.runtime == "scripted" and not run.gates
+    assert "resolves" not in run.terms, "it settles no conflict of a landing"
+    trees.files["d" * 40] = {"a.txt": b"both\n"}
+    trees.files[str(run.workspace["snapshot"])] = {"a.txt": b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n"}
+    flows.end("join-merge", **changed(trees, "d"))
+    assert flows.claim() == ["join"]
+    assert trees.composed[-1].results == {"join-merge": "d" * 40} and not trees.composed[-1].marked
+    passed = GateResult(name="sh check.sh", argv=("sh", "check.sh"), passed=True, exit_code=0, duration_ms=1)
+    flows.end("join", **changed(trees, "e"), gates=(passed,))
+    told = flows.show()
+    assert told["state"] == "done" and [len(one["runs"]) for one in told["steps"]] == [1, 1, 1, 1]
+    refused = flows.world.problem("POST", f"/v1/workflows/{workflow}/resume", {"resolve": True})
+    assert refused["code"] == "nothing_to_resume"
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        (b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n", "is as it was"),
+        (b"<<<<<<< a\nx\n=======\nb\n>>>>>>> b\n", "still has the markers"),
+    ],
+)
+def test_what_is_not_settled_ends_the_workflow_before_the_next_step(
+    flows: Flows, trees: Trees, tmp_path: Path, left: bytes, why: str
+) -> None:
+    (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: scripted}")
+    workflow = conflicted(flows, trees, tmp_path)
+    flows.world.http.post(f"/v1/workflows/{workflow}/resume", {"resolve": True})
+    flows.advance()
+    flows.claim()
+    run = flows.runs()["join-merge"]
+    trees.files[str(run.workspace["snapshot"])] = {"a.txt": b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n"}
+    trees.files["d" * 40] = {"a.txt": left}
+    flows.end("join-merge", **changed(trees, "d"))
+    told = flows.show()
+    assert told["state"] == "failed" and why in told["steps"][3]["reason"]
+    refused = flows.world.problem("POST", f"/v1/workflows/{workflow}/resume", {"resolve": True})
+    assert refused["code"] == "no_conflict"
+    flows.world.http.post(f"/v1/workflows/{workflow}/resume", {})
+    flows.advance()
+    assert flows.claim() == ["join-merge"]
 
 
 def test_a_failed_step_ends_the_rest_and_resume_begins_there(flows: Flows) -> None:

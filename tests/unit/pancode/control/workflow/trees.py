@@ -32,7 +32,7 @@ class Trees(HonestDepot):
         return next((text.encode() for text in self.answers.values()), None)
 
     def compose(self, wanted: Composition) -> Composed:
-        if self.conflict:
+        if self.conflict and not wanted.marked and len(wanted.results) > 1:
             raise MergeConflictError(
                 "merge conflict: a.txt", why="two changed it", details={"files": "a.txt"}
             )
