@@ -26,6 +26,8 @@ class FeedFollower:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._read: int | None = None
+        self._since: dict[str, int] | None = None
+        """By channel: the newest event when it was first seen; it gets those after that."""
 
     def follow(self, rules: NotifyRules) -> None:
         """What has happened since the last time, as deliveries."""
@@ -34,22 +36,31 @@ class FeedFollower:
             known = rows.mark(tx) if self._read is None else self._read
             hooks = tx.find(Webhook)
             events = core.feed.since(known) if known is not None else None
+            last = events[-1].number if events else core.feed.last if events is None else known
+            since = rows.channels_since(tx) if self._since is None else self._since
+            now = {name: since.get(name, last or 0) for name in rules.channels}
             found: list[Delivery] = []
             if events and (hooks or rules.channels):
-                found = [one for event in events for one in _deliveries(core, tx, event, rules, hooks)]
+                found = [one for event in events for one in _deliveries(core, tx, event, rules, (hooks, now))]
         forget_answered(core, events)
-        last = events[-1].number if events else core.feed.last if events is None else known
-        if found or known is None or events is None or len(events) > BEHIND:
+        if found or known is None or events is None or len(events) > BEHIND or now != since:
             with unit_of_work(core) as work:
                 rows.put(work, last or 0, found)
-        # Else in memory alone: a restart reads these events again, and makes nothing of them.
+                rows.put_channels(work, now)
+        self._since = now
+        # Else in memory alone: a restart reads these events again, and no channel that is new then gets them.
         self._read = last
 
 
 def _deliveries(
-    core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, hooks: list[Webhook]
+    core: Core,
+    tx: Transaction,
+    event: FeedEvent,
+    rules: NotifyRules,
+    to: tuple[list[Webhook], dict[str, int]],
 ) -> list[Delivery]:
-    occasion = occasion_of(event)
+    """`to`: the webhooks; and by channel, the event after which it begins."""
+    occasion, (hooks, since) = occasion_of(event), to
     found = []
     for hook in hooks:
         if event.at_ms >= hook.created_ms and wants(hook.events, event, occasion):
@@ -61,6 +72,8 @@ def _deliveries(
     facts, kind = facts_of(tx, event), KIND_OF[occasion]
     notice = notice_of(event, occasion, facts, rules.console)
     for channel in rules.channels_for(kind, facts):
+        if event.number <= since[channel]:
+            continue
         due = rules.due_ms(kind, core.wall_ms())
         found.append(_delivery(core, f"{NOTIFY}{channel}", event, kind, (notice.row(), due)))
     return found

@@ -16,6 +16,8 @@ from pancode.ports import Transaction
 
 MARK = "outgoing"
 """The setting with the number of the newest event that was looked at."""
+CHANNELS = "outgoing.channels"
+"""The setting with the channels, and the newest event when each was first seen."""
 KEPT = 300
 """So many ended deliveries of each target are kept, the newest ones."""
 
@@ -23,6 +25,17 @@ KEPT = 300
 def mark(tx: Transaction) -> int | None:
     known = tx.get(Setting, MARK)
     return known.value if known is not None and isinstance(known.value, int) else None
+
+
+def channels_since(tx: Transaction) -> dict[str, int]:
+    """By channel of the settings: the newest event when it was first seen."""
+    known = tx.get(Setting, CHANNELS)
+    return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
+
+
+def put_channels(work: Work, since: dict[str, int]) -> None:
+    if since != channels_since(work.tx):
+        work.tx.put(Setting(CHANNELS, since, work.core.wall_ms(), "coordinator"))
 
 
 def put(work: Work, number: int, new: Sequence[Delivery]) -> None:

@@ -86,6 +86,24 @@ def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: World) -> N
     assert len(world.post.notices) == 1 and world.states() == ["sent"]
 
 
+def test_a_new_channel_gets_no_news_from_before_it_existed(world: World) -> None:
+    """The first channel of a fleet, after a restart, was sent a digest of 30 old notices."""
+    channels, world.post.now = world.post.now, NotifyRules()
+    world.outgoing.round(here=True)
+    world.fail()
+    world.outgoing.round(here=True)
+    world.post.now = channels
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert world.post.notices == [] and world.states() == []
+    world.fail()
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1, "what happens after that is told, over a restart too"
+
+
 def hooked(world: World) -> None:
     world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook", "events": []})
 
