@@ -26,7 +26,7 @@ from pancode.config.values import (
     as_tuple,
 )
 from pancode.domain.dispatch.request import Defaults, Project
-from pancode.domain.landing.values import How
+from pancode.domain.landing.values import How, LandRule
 from pancode.domain.models import model_ref
 from pancode.domain.runtimes import known_runtime
 from pancode.domain.tiers import ModelTier
@@ -77,7 +77,7 @@ class Dispatch(Part):
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
-    land_verified: bool = False
+    land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
 
@@ -266,7 +266,7 @@ class Settings(Part):
             max_attempts=self.dispatch.max_attempts,
             on_lost=self.dispatch.on_lost,
             verify_on=self.dispatch.verify_on,
-            land_verified=self.dispatch.land_verified,
+            land=self.dispatch.land,
             network=self.dispatch.network,
             models=self.models.choices,
             explore=self.records.explore,

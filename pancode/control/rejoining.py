@@ -36,6 +36,7 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     run = replace(run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=rows.HELD)
     if before is None:
         return run
+    run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
     goes_on = not run.terms.get("in_step")  # a retry begins where the old run did, or anew
     origin = before.terms.get("origin") or (before.workspace.get("snapshot") if goes_on else None)
     return run if origin is None else replace(run, terms={**run.terms, "origin": str(origin)})

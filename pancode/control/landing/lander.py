@@ -132,8 +132,8 @@ def _must_be_verified(run: Run) -> None:
         return
     raise WorkspaceError(
         f"{run.id} was not landed: no other node has verified it",
-        why=f"dispatch.land_verified asks for it; {seen.why if seen is not None else 'it is not done'}",
-        fix=f"pancode runs verify {run.id}; or set dispatch.land_verified to false and dispatch again",
+        why=f"dispatch.land: when-verified asks for it; {seen.why if seen is not None else 'it is not done'}",
+        fix=f"pancode runs verify {run.id}; or set dispatch.land to ask and dispatch again",
         code="not_verified",
     )
 

@@ -21,6 +21,7 @@ from pancode.domain.records import (
     ActionKind,
     Run,
     Workflow,
+    WorkflowKind,
     WorkflowState,
     WorkflowStep,
     WorkflowStepState,
@@ -168,10 +169,12 @@ def _asked(tx: Transaction, workflow: str) -> list[Action]:
 
 
 def _land(work: Work, made: Advance) -> None:
-    """Ask for the landing of its results, where they are landed by themselves."""
-    if made.workflow.caller.get("land"):
-        runs = runs_of(work.tx, made.steps)
-        for name in results_of(made.workflow, made.steps, runs):
+    """Ask for the landing of its results, where the caller has asked for it, or the settings land them."""
+    if made.workflow.kind is WorkflowKind.BATCH:
+        return  # each run of it has been landed by itself
+    runs = runs_of(work.tx, made.steps)
+    for name in results_of(made.workflow, made.steps, runs):
+        if made.workflow.caller.get("land") or runs[name].terms.get("lands"):
             work.signal(runs[name], LandingDue())
 
 

@@ -66,7 +66,7 @@ def refused_holds(
                 continue
             row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
             try:
-                admit(work, run_in(core, one.resolution, row, (run, None), held=False))
+                admit(work, run_in(core, one.resolution, row, (run, None), held=False, batch=True))
             except RefusedError as error:
                 refused[step.name] = offering_partial(error, plan)
         raise _NotKept

@@ -19,6 +19,7 @@ from pancode.domain.records import (
     RunState,
     WaitReason,
     Workflow,
+    WorkflowKind,
     WorkflowStep,
     WorkflowStepState,
 )
@@ -91,7 +92,8 @@ def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, h
     """The step with its run; refused where its estimate has no room, and that is to be left out."""
     if one.judged is None:
         return _refused_row(work, row, one.refused)
-    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held)
+    batch = plan.kind is WorkflowKind.BATCH
+    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held=held, batch=batch)
     try:
         if plan.partial:  # what is refused is not to leave half of its story
             decide(work.case(run), admission_of(work, run))
@@ -106,10 +108,20 @@ def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, h
 
 
 def run_in(
-    core: Core, resolution: Resolution, row: WorkflowStep, begun: tuple[str, SnapshotTaken | None], held: bool
+    core: Core,
+    resolution: Resolution,
+    row: WorkflowStep,
+    begun: tuple[str, SnapshotTaken | None],
+    *,
+    held: bool,
+    batch: bool,
 ) -> Run:
-    """The run of this step. `begun`: its id, and where it begins."""
+    """The run of this step. `begun`: its id, and where it begins.
+
+    What the settings land is each result of a batch; of the others the result of the whole, at its end.
+    """
     run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
+    run = run if batch else replace(run, land=resolution.request.land)
     if held and run.state is RunState.PENDING:
         run = replace(run, waits=WaitReason.WORKFLOW, reason=rows.HELD)
     return run

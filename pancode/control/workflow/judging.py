@@ -10,13 +10,15 @@ from pancode.control.model_lists import decided
 from pancode.control.runs.dispatch import JudgedDispatch, ask, passed
 from pancode.control.workflow.committing import ReadyStep, named
 from pancode.control.workflow.results import SHELL
+from pancode.domain.admission.agent import NEVER_FIX, NEVER_LANDS
 from pancode.domain.admission.safety import BREAKER_OPEN
 from pancode.domain.dispatch.request import DispatchRequest
+from pancode.domain.landing.values import LandRule
 from pancode.domain.values import replace
 from pancode.domain.workflow.handing import check_script
 from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan
 from pancode.domain.workflow.template import first_task
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, RefusedError
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
@@ -48,7 +50,9 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
 
 
 def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
-    """RefusedError for what cannot be filled in, by the program that would run it."""
+    """RefusedError for what cannot be filled in, by the program that would run it; for what may not land."""
+    if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
+        raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and judged.resolution.runtime.name == SHELL:
         check_script(step.name, step.request.task, step.needs)
 

@@ -10,7 +10,7 @@ from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.workflow.results import SHELL, StepResults
 from pancode.domain.dispatch.request import Beginning, DispatchRequest
-from pancode.domain.records import Run, RunTerms, Workflow, WorkflowStep
+from pancode.domain.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep
 from pancode.domain.runtimes import RuntimeKind
 from pancode.domain.values import replace
 from pancode.domain.workflow import lineage
@@ -30,6 +30,7 @@ class PreparedWork:
     terms: RunTerms = field(default_factory=RunTerms)
     runtime: str | None = None
     """Which program its task was filled for; None: any, the task is a person's own."""
+    batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Still to be put into its snapshot."""
 
@@ -50,7 +51,7 @@ class StepPreparer:
     ) -> PreparedWork:
         """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
         if workflow.kind not in IN_ORDER:
-            return PreparedWork(request)
+            return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
         if runtime.name == SHELL:
             check_script(step.name, request.task, step.needs)
         before = ancestors(step.name, tuple(steps.values()))

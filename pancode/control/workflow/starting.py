@@ -86,7 +86,9 @@ class StepStarter:
                 return  # stopped meanwhile
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
-            run = run_in(core, judged.resolution, now, (str(step.run), snapshot), False)
+            run = run_in(
+                core, judged.resolution, now, (str(step.run), snapshot), held=False, batch=prepared.batch
+            )
             run = replace(run, terms={**run.terms, **prepared.terms}, retry_of=now.lost or run.retry_of)
             put_in_queue(work, run, judged.verdicts)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())

@@ -8,10 +8,13 @@ from pancode.domain.agents.agentrules import SAMPLES, no_sampling
 from pancode.domain.agents.agents import Autonomy, Tier
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView
+from pancode.domain.landing.values import LandRule
 from pancode.domain.runtimes import READ_ONLY, rule_of
 from pancode.domain.tiers import RANK, ModelTier
 
 NAME = "agent"
+NEVER_LANDS = "nothing is landed by itself (dispatch.land: never)"
+NEVER_FIX = "leave --land out, look at the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
 """The refusal of what a person has to say yes to first."""
 
@@ -71,12 +74,14 @@ def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
 
 def _lands_alone(resolution: Resolution) -> GateVerdict | None:
     agent = resolution.agent
+    if resolution.request.land and resolution.land is LandRule.NEVER:
+        return refused(NAME, f"Dispatch blocked: {NEVER_LANDS}", NEVER_FIX)
     if not resolution.request.land or agent.autonomy is Autonomy.AUTONOMOUS:
         return None
     return refused(
         NAME,
         f"Dispatch blocked: agent {agent.name} is {agent.autonomy}, its change is never landed by itself",
-        "leave --land out, look at the change, then: pancode land RUN",
+        NEVER_FIX,
     )
 
 

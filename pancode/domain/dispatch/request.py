@@ -11,6 +11,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.domain.agents.agentchoice import Pick as Pick
 from pancode.domain.agents.agents import Agents
+from pancode.domain.landing.values import LandRule
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.tiers import ModelTier
 from pancode.domain.track.expected import EXPLORE, ExpectedWork
@@ -158,8 +159,8 @@ class Defaults:
     on_lost: str = "ask"
     land_how: str = "squash"
     verify_on: str | None = None
-    land_verified: bool = False
-    """No result is landed that no other node has verified."""
+    land: LandRule = LandRule.ASK
+    """Which results are landed without a person's `pancode land`."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
     """By mode, the widest that its runs have."""
     raised: str = ""

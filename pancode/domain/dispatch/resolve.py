@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from pancode.domain.access.tokens import token_behind
 from pancode.domain.agents.agentchoice import Choice, choose
 from pancode.domain.agents.agents import DEFAULT_AGENT, Agent, Autonomy, find_agent
 from pancode.domain.books import Amount
@@ -17,9 +18,10 @@ from pancode.domain.dispatch import requested
 from pancode.domain.dispatch.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
 from pancode.domain.dispatch.estimate import estimate, evidence, is_free
 from pancode.domain.dispatch.limits import RunLimits, run_limits
-from pancode.domain.dispatch.request import Catalogue, DispatchRequest, Project
+from pancode.domain.dispatch.request import Catalogue, Defaults, DispatchRequest, Project
 from pancode.domain.dispatch.walls import is_walled_by, narrowed
 from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
+from pancode.domain.landing.values import LandRule
 from pancode.domain.models import ModelRef
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of
@@ -68,7 +70,9 @@ class Resolution:
     verify_retries: int
     verify_on: str | None = None
     """Where another node runs the gates again; None: nowhere."""
-    land_verified: bool = False
+    land: LandRule = LandRule.ASK
+    lands: bool = False
+    """The settings land its result, without being asked."""
     rules: Rules = NO_RULES
     raised: str = ""
     """In words, that a preset and nobody else has raised its safety."""
@@ -152,7 +156,7 @@ class Resolution:
             trace=trace,
             retry_of=asked.retry_of,
             parent=asked.parent,
-            land=asked.land,
+            land=asked.land or self.lands,
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
@@ -185,7 +189,8 @@ class Resolution:
             objections=list(self.objections),
             expected=self.expected,
             verify_on=self.verify_on or "",
-            land_verified=self.land_verified,
+            lands=self.lands,
+            land_verified=self.land is LandRule.WHEN_VERIFIED and bool(self.verify_on),
         )
         terms = cast("RunTerms", {name: value for name, value in all_terms.items() if value})
         terms["verify_retries"] = self.verify_retries
@@ -296,7 +301,7 @@ def _put_together(
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
         expected=evidence(request, catalogue, worker),
-        **_settled(request, catalogue, gates, workspace),
+        **_settled(request, agent, catalogue, gates, workspace),
         free=free,
         trusted=trusted_at(catalogue.nodes, needs),
         env=tuple(dict.fromkeys((*project.env, *agent.env))),
@@ -315,13 +320,28 @@ def _put_together(
 
 
 def _settled(
-    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str
+    request: DispatchRequest,
+    agent: Agent,
+    catalogue: Catalogue,
+    gates: tuple[tuple[str, ...], ...],
+    workspace: str,
 ) -> dict[str, Any]:
-    """What follows from the settings: the share that explores, who verifies, what may be landed."""
+    """What follows from the settings: the share that explores, who verifies, what is landed."""
     defaults = catalogue.defaults
     on = requested.verify_on(request, catalogue, gates, workspace)
     settings = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
-    return {**settings, "land_verified": defaults.land_verified and workspace == "git"}
+    lands = _lands(request, agent, defaults, workspace, gates)
+    return {**settings, "land": defaults.land, "lands": lands}
+
+
+def _lands(
+    request: DispatchRequest, agent: Agent, defaults: Defaults, workspace: str, gates: tuple[object, ...]
+) -> bool:
+    """Whether the settings land its result. A run's own child, and a token, have to ask for it."""
+    if defaults.land is not LandRule.WHEN_VERIFIED or workspace != "git" or not gates or agent.read_only:
+        return False
+    own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
+    return own and agent.autonomy is Autonomy.AUTONOMOUS
 
 
 def _guide(project: Project, workspace: str) -> int:

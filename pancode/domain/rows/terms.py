@@ -36,6 +36,8 @@ class RunTerms(TypedDict, total=False):
     """The number of new attempts after a failed gate."""
     verify_on: str
     """The node that verifies its result, or `other`."""
+    lands: bool
+    """The settings at its dispatch land its result: by itself, or as the result of its workflow."""
     land_verified: bool
     """Its change is landed only once another node has verified the result."""
     verifies: bool

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
+from pancode.control.landing.lander import Lander
 from pancode.control.landing.listing import green
+from pancode.control.landing.ports import Repositories
 from pancode.control.landing.verifying import Verifications, ask
 from pancode.control.query import run as query
+from pancode.domain.landing.values import LandWay
 from pancode.domain.life.landing import landing_of
 from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.domain.track.verified import ResultTrust, trusted_on, verified
 from pancode.domain.values import replace
-from pancode.errors import NotFoundError, RefusedError, UsageError
+from pancode.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
 from tests.unit.pancode.api.world import MemoryStreams
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -271,3 +274,14 @@ def test_where_nobody_else_can_judge_a_dispute_it_stays_one() -> None:
     assert told is not None and (told.state, told.waits) == (ResultTrust.DISPUTED, False)
     assert "make test failed; asked again: " in told.why and "no other node can run them" in told.why
     assert not pair.desk.rows(Action) and green(pair.desk.plane.core, "/p") == []
+
+
+def test_where_the_settings_land_what_two_nodes_have_verified_nothing_lands_before() -> None:
+    """Neither by itself nor by hand: `dispatch.land: when-verified` with `dispatch.verify_on`."""
+    pair = Pair(terms={"verify_on": "other", "land_verified": True}, land=True)
+    lander = Lander(pair.desk.plane.core, cast("Repositories", None))
+    with pytest.raises(WorkspaceError, match="no other node has verified it"):
+        lander.land(pair.run, LandWay("ana"), lambda: True)
+    assert not [one for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND]
+    pair.judge(agrees=True)
+    assert [one.run for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND] == ["r-0001"]

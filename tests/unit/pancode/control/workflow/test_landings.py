@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.receipt import GateResult
 from pancode.control.landing import asked
 from pancode.domain.landing.values import LandWay
 from pancode.domain.records import Action, ActionKind, Run
@@ -114,3 +115,57 @@ def test_the_change_of_an_agent_that_a_person_supervises_is_held_for_that_person
     run = told["steps"][0]["run"]
     assert told["steps"][0]["landing"]["fix"] == f"pancode approve {run}"
     assert [item["command"] for item in told["inbox"]] == [f"pancode approve {run}"]
+
+
+PASSED = (GateResult(name="true", argv=("true",), passed=True, exit_code=0, duration_ms=1),)
+AUTOMATIC = "dispatch: {land: when-verified}"
+
+
+def test_the_settings_land_what_has_passed_its_gates(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    (tmp_path / "pancode.yaml").write_text(AUTOMATIC)
+    flows.begin(git("a", verify=["true"]), git("b"), cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("a", **changed(trees, "b"), gates=PASSED)
+    flows.end("b", **changed(trees, "c"))
+    assert queued(flows) == ["a"], "b has no gates"
+    assert flows.show()["landed"]["asked"] == 1
+
+
+def test_the_settings_land_the_result_of_a_chain_and_not_its_steps(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    (tmp_path / "pancode.yaml").write_text(AUTOMATIC)
+    steps = (git("a", verify=["true"]), git("b", "a", verify=["true"]))
+    flows.begin(*steps, kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("a", **changed(trees, "b"), gates=PASSED)
+    assert queued(flows) == []
+    flows.claim()
+    flows.end("b", **changed(trees, "c"), gates=PASSED)
+    assert queued(flows) == ["b"]
+
+
+def test_what_a_token_or_a_run_asks_for_is_not_landed_by_the_settings(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    """They may dispatch and may not land."""
+    (tmp_path / "pancode.yaml").write_text(AUTOMATIC)
+    steps, place = (git("a", verify=["true"]),), str(tmp_path / "shop")
+    for more in ({"by": "token robot"}, {"depth": 1}):
+        flows.begin(*steps, cwd=place, **more)
+        flows.claim()
+        flows.end("a", **changed(trees, "b"), gates=PASSED)
+        assert queued(flows) == [], more
+
+
+@pytest.mark.parametrize("kind", ["batch", "chain"])
+def test_where_nothing_is_landed_by_itself_asking_for_it_is_refused(
+    flows: Flows, trees: Trees, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "pancode.yaml").write_text("dispatch: {land: never}")
+    own: dict[str, Any] = {"land": True} if kind == "batch" else {}
+    whole: dict[str, Any] = {} if own else {"land": True}
+    body = {"kind": kind, "steps": [git("a", **own)], "cwd": str(tmp_path / "shop"), **whole}
+    refused = flows.world.problem("POST", "/v1/workflows", body)
+    assert "dispatch.land: never" in refused["message"] and "pancode land RUN" in refused["fix"]
+    assert flows.claim() == []
