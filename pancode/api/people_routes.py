@@ -81,7 +81,14 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
     runs = context.plane.runs
     body: DenyBody = call.body
     run = runs.find(call.path["run"])
-    if body.call is not None or body.text or context.plane.people.waits_for_call(run):
+    waits_for_call = context.plane.people.waits_for_call(run)
+    if body.text and body.call is None and not waits_for_call and context.plane.people.still_waits(run):
+        raise UsageError(
+            f"words are for an agent whose command waits, and {run.id} waits in another way: {kind_of(run)}",
+            fix=f"pancode deny {run.id}",
+            code="no_words",
+        )
+    if body.call is not None or body.text or waits_for_call:
         said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
         context.plane.people.decide_call(run.id, said)
         return runs.brief(run.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,10 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.control.core import Core
 from pancode.control.telemetry.tracing import Tracing
+from pancode.control.work import unit_of_work
+from pancode.errors import ConfigError
+
+log = logging.getLogger("pancode.telemetry")
 
 
 class BackgroundThread(Protocol):
@@ -23,10 +28,20 @@ class BackgroundThread(Protocol):
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:
-    """Empty where no endpoint is set: nothing of OpenTelemetry is loaded then. ConfigError."""
+    """Empty where no endpoint is set: nothing of OpenTelemetry is loaded then. ConfigError for the settings.
+
+    What cannot be sent for want of the extra stops nothing else: it is in the log, the audit and `doctor`.
+    """
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:
         return ()
     from pancode.adapters.telemetry.otlp import OtlpExport
 
-    return (Tracing(core, OtlpExport(telemetry.endpoint, core.fleet), telemetry.tasks),)
+    try:
+        export = OtlpExport(telemetry.endpoint, core.fleet)
+    except ConfigError as missing:
+        log.warning("no traces are sent: %s; fix: %s", missing.words, missing.fix)
+        with unit_of_work(core) as work:
+            work.audit("config", "warning", "no traces are sent", None, why=missing.words, fix=missing.fix)
+        return ()
+    return (Tracing(core, export, telemetry.tasks),)

@@ -78,8 +78,10 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
 
     keep_here(home_of(os.environ), name, _value(face, name))
     answer: dict[str, Any] = {"secret": name}
-    such = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
-    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
+    channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
+    forge = f"forge: {{HOST: {{token: secret:{name}}}}}"
+    such = f"an address in {channel}, a forge's token in {forge}"
+    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}: {such}\n")
 
 
 def _value(face: Face, name: str) -> str:

@@ -107,7 +107,7 @@ def verify(
     if (run is None) == (chain is None) or (chain is not None and keys is not None):
         raise UsageError("name the run, or give --chain NODE", fix="pancode receipt verify last")
     answer = _verdict(face, run, keys) if run is not None else _chain(face, chain or "")
-    face.show(answer, lambda: _judged(answer))
+    face.show(answer, lambda: judged(answer))
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 
@@ -133,7 +133,8 @@ def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
         return {"run": run, "verdict": "NOT_FOUND", "checks": checks}
 
 
-def _judged(answer: dict[str, Any]) -> str:
+def judged(answer: dict[str, Any]) -> str:
+    """The verdict on a receipt, with each check."""
     lines = [
         f"  {'ok ' if c['ok'] else 'NO '} {safe(c['what'])}: {safe(c['detail'])}" for c in answer["checks"]
     ]

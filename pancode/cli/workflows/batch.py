@@ -66,7 +66,8 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     if bool(tasks) == (file is not None):
         both = "the tasks are said twice" if tasks else "no task is said"
         raise UsageError(both, fix="pancode batch -t TASK -t TASK, or: pancode batch FILE")
-    source = WorkflowText("", "-t", "-t", json.dumps({"tasks": tasks})) if file is None else text_of(file)
+    listed = ",\n".join(map(json.dumps, tasks))  # the line of a problem is the number of its -t
+    source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = checked(source, flags)
     if found.kind != "batch":
         raise UsageError(

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from typer import Argument
 
 from pancode.cli.face import Face, who
-from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time
+from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Cursor, Json, Whole, option, page
+from pancode.cli.runs.receipt import judged
 from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
@@ -236,15 +237,12 @@ def receipt(w: Workflow, face: Json) -> None:
 
 
 def _receipt(answer: dict[str, Any]) -> str:
-    lines = [
-        f"{name:<12} {clip(safe(_plain(value)), 200)}"
-        for name, value in answer.items()
-        if value not in (None, "")
-    ]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _plain(value: object) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value)
+    """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
+    said = answer["statement"]["predicate"]
+    runs = [(step["name"], run) for step in said["steps"] for run in step["runs"]]
+    rows = [(name, run["run"], run["outcome"], (run["commit"] or "")[:12]) for name, run in runs]
+    unknown = f" and {counted(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
+    head = judged({**answer, "run": answer["workflow"]})
+    about = f"{said['kind']} {safe(said['name'])}: {said['state']}, begun by {safe(said['created_by'])}"
+    head += f"  {about}, {usd(said['cost_usd'])}{unknown}\n"
+    return head + table(("STEP", "RUN", "OUTCOME", "COMMIT"), rows, toned=("OUTCOME",))

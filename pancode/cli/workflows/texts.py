@@ -12,6 +12,7 @@ from pancode.config.workflows.finding import WorkflowPlaces, WorkflowText, decod
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 from pancode.config.workflows.source import MOST_BYTES
 from pancode.connection import home_here
+from pancode.counted import counted
 from pancode.errors import ConfigError
 
 STDIN = "standard input"
@@ -37,6 +38,6 @@ def checked(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
         return found
     first, more = found.problems[0], len(found.problems) - 1
     word = "-" if source.place == STDIN else source.name if source.origin == "shipped" else source.place
-    others = f"{more} more problems after this one: pancode workflow check {word}" if more else ""
+    others = f"{counted(more, 'more problem')} after this one: pancode workflow check {word}" if more else ""
     why = "; ".join(filter(None, (first.why, others)))
     raise ConfigError(str(first), why=why, fix=first.fix, code="bad_workflow") from first

@@ -51,6 +51,8 @@ def counts(shape: dict[str, Any]) -> str:
         if state in states
     ]
     steps = ", ".join([f"{states.count('done')} of {counted(len(states), 'step')} done", *named])
+    if shape["kind"] == "race" and shape["state"] == "failed" and shape["winner"] is None:
+        steps = f"{steps}, none has won"
     landings = landed(shape["landed"])
     return f"{steps}; {landings}" if landings else steps
 

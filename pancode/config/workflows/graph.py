@@ -23,6 +23,8 @@ class PlacedStep:
     name: str
     entry: StepEntry
     needs: tuple[str, ...]
+    written: frozenset[str] = frozenset()
+    """The fields that the file has, also those that cannot be read: these are no missing ones."""
 
 
 def until_of(text: str) -> tuple[str, str] | None:
@@ -69,7 +71,7 @@ class StepGraph:
 
     def _unknown(self, key: str, what: str, name: str) -> None:
         near = nearest(name, self._steps)
-        fix = f"did you mean {near}?" if near else f"there are {', '.join(self._steps)}"
+        fix = f"did you mean {near}?" if near else f"its steps: {', '.join(self._steps)}"
         self._problems.add(key, what, "there is no such step", fix)
 
     def _check_cycles(self) -> None:
@@ -89,6 +91,8 @@ class StepGraph:
 
     def _check_loop(self, step: PlacedStep) -> None:
         entry, key = step.entry, step.key
+        if entry.until is None and "until" in step.written:
+            return
         if entry.until is None:
             for field in ("max", "back_to"):
                 if getattr(entry, field) is not None:
@@ -97,7 +101,7 @@ class StepGraph:
                         f"{key}.{word}", f"step {step.name} has {word} and no until", fix=_WRITE_UNTIL
                     )
             return
-        if entry.max is None:
+        if entry.max is None and "max" not in step.written:
             self._problems.add(
                 f"{key}.until", f"step {step.name} has until and no max", fix="say how many rounds: max: 3"
             )
@@ -116,6 +120,8 @@ class StepGraph:
             self._problems.add(
                 key, f"step {step.name}: until cannot be read: {text!r}", "no code is run here", _WRITE_UNTIL
             )
+        elif verdict is None and "verdict" in step.written:
+            return
         elif verdict is None:
             fix = f"verdict: {{schema: {{{condition[0]}: [{condition[1]}, ...]}}}}"
             why = "a verdict is a file that the step must write, checked against its schema"

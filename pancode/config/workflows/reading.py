@@ -184,7 +184,10 @@ class _FileReading:
             names = [step.name for step in placed]
             name = self._name(key, own, entry, names, listed=isinstance(written, list))
             before = tuple(names[-1:]) if isinstance(written, list) else ()
-            placed.append(PlacedStep(key, name, entry, before if entry.needs is None else entry.needs))
+            given = self._written("steps").get(own)
+            words = given if isinstance(given, dict) else ()
+            needs = before if entry.needs is None else entry.needs
+            placed.append(PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words)))
         return placed
 
     def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
@@ -231,6 +234,10 @@ def _over(below: Json, above: Json) -> Json:
     """The upper fields replace the lower ones; labels of both are kept."""
     require = {**below.get("require", {}), **above.get("require", {})}
     return {**below, **above, **({"require": require} if require else {})}
+
+
+def _field(word: object) -> str:
+    return str(word).replace("-", "_")
 
 
 def _texts(dispatch: Json) -> list[str]:

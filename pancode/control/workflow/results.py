@@ -99,7 +99,7 @@ class StepResults:
             return found
         findings = run.result.get("findings")
         lines = (
-            [str(one) for one in findings if "score" in str(one)]
+            [str(one).removeprefix("no score: ") for one in findings if "score" in str(one)]
             if isinstance(findings, list | tuple)
             else []
         )

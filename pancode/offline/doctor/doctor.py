@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,11 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
             "warning",
             "; ".join(loaded.warnings),
             "remove it, correct its name, or set the key that it belongs to",
+        )
+    if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
+        words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
+        return bad(
+            "settings", "warning", words, "pip install 'pancode[otel]', or take telemetry.endpoint out"
         )
     return good("settings", "all files can be read")
 

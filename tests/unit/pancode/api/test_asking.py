@@ -86,6 +86,14 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
     assert approve(world, run, call=1).status_code == 200 and items(world) == []
 
 
+def test_a_no_with_words_says_for_whom_words_are(world: World) -> None:
+    """It answered a no with `pancode approve RUN`."""
+    run = asked(world)
+    told = world.problem("POST", f"/v1/runs/{run}/deny", {"by": "bob", "text": "not today"})
+    assert "agent whose command waits" in told["message"] and told["fix"] == f"pancode deny {run}"
+    assert items(world) != []
+
+
 @pytest.mark.parametrize("verb", ["deny", "stop"])
 def test_a_no_ends_it_before_it_began(world: World, verb: str) -> None:
     run = asked(world)

@@ -242,6 +242,12 @@ def test_each_reason_to_wait_is_said_once_in_a_pipe_too(capsys: pytest.CaptureFi
     ]
 
 
+def test_a_race_that_nobody_has_won_does_not_read_as_done() -> None:
+    steps = [step(name, "done", f"r-{name}") for name in "abc"]
+    assert counts(workflow("failed", *steps, kind="race")) == "3 of 3 steps done, none has won"
+    assert counts(workflow("done", *steps, kind="race", winner="a")) == "3 of 3 steps done"
+
+
 def test_a_workflow_shows_task_agent_machine_and_answer_of_each_step() -> None:
     done = step("1", "done", "r-1", task="review src/auth", answer="3 problems", node="gpubox")
     table = shown(workflow("running", done, step("2", "waiting", task="review src/api", agent="red-team")))

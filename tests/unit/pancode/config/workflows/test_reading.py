@@ -288,6 +288,39 @@ steps:
     assert len(lines) >= 7
 
 
+LOOPED = """
+steps:
+  build: {task: x}
+  look:
+    task: y
+    needs: [build]
+    verdict: {schema: {verdict: [approved, rejected]}}
+    until: verdict == "approved"
+    max: 3
+    back-to: build
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("[approved, rejected]", "7"),
+        ("max: 3", "max: many"),
+        ('until: verdict == "approved"', "until: [approved]"),
+    ],
+)
+def test_what_cannot_be_read_is_not_called_missing_too(right: str, wrong: str) -> None:
+    """A wrong value in `verdict:` also was "until and no verdict", a wrong `max` "until and no max"."""
+    assert read(LOOPED).problems == () and right in LOOPED
+    (problem,) = read(LOOPED.replace(right, wrong)).problems
+    assert " and no " not in str(problem)
+
+
+def test_a_need_of_nothing_names_the_steps_that_there_are() -> None:
+    (problem,) = read("steps: {a: {task: x, needs: zzzzzz}}").problems
+    assert problem.fix == "its steps: a"
+
+
 def test_each_broken_line_of_jsonl_is_named() -> None:
     found = read('"a"\n{"task": }\n[1]\n', "t.jsonl").problems
     assert [str(one).split(": ")[0] for one in found] == ["t.jsonl:2", "t.jsonl:3"]
