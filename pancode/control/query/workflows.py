@@ -131,7 +131,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
         "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
         "round": step.round,
         "most": step.most,
-        "reason": run.reason if run is not None and queued else step.reason,
+        "reason": run.reason if run is not None and queued and run.waits is not None else step.reason,
         "refused": step.reason if refused else None,
         "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
         "verdict_file": str(step.verdict["file"]) if step.verdict else None,

@@ -20,6 +20,7 @@ def flows(tmp_path: Path) -> Flows:
 def test_all_tasks_run_at_once_and_their_sums_are_the_workflows(flows: Flows) -> None:
     begun = flows.begin(step("a"), step("b"), step("c"), name="three")
     assert begun["state"] == "running" and [one["state"] for one in begun["steps"]] == ["pending"] * 3
+    assert [one["reason"] for one in begun["steps"]] == [""] * 3, "they wait for nothing: a node has them"
     assert sorted(flows.claim()) == ["a", "b", "c"]
     for name in ("b", "a", "c"):
         flows.end(name)

@@ -11,7 +11,8 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
 from pancode.control.landing import asked
 from pancode.domain.landing.values import LandWay
-from pancode.domain.records import Action, ActionKind, Run
+from pancode.domain.records import Action, ActionKind, Run, Schedule
+from pancode.domain.schedule.work import work_of
 from pancode.errors import WorkspaceError
 from tests.unit.pancode.control.workflow.trees import Trees, changed, git
 from tests.unit.pancode.control.workflow.world import Flows
@@ -169,3 +170,14 @@ def test_where_nothing_is_landed_by_itself_asking_for_it_is_refused(
     refused = flows.world.problem("POST", "/v1/workflows", body)
     assert "dispatch.land: never" in refused["message"] and "pancode land RUN" in refused["fix"]
     assert flows.claim() == []
+
+
+def test_what_a_schedule_begins_is_landed_at_its_end_as_well(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    """`schedule add --chain NAME --land` kept the word to itself."""
+    chain = {"kind": "chain", "steps": [git("a")], "land": True, "cwd": str(tmp_path / "shop")}
+    asked = {"name": "nightly", "cron": "0 3 * * *", "workflow": chain}
+    assert flows.world.http.post("/v1/schedules", asked).status_code == 201
+    work = work_of(flows.coordinator.row(Schedule, "nightly").work, "nightly")
+    assert work.lands and work.plan is not None and work.plan.caller["land"]
