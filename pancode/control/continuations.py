@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pancode.domain.records import Run, WorkflowStep
+from pancode.domain.people.continuing import is_blocked, nexts
+from pancode.domain.records import Action, ActionKind, Run, RunState, WorkflowStep
 from pancode.ports import Transaction
 
 LONGEST = 100
@@ -20,6 +21,16 @@ def before(tx: Transaction, run: Run) -> Iterator[Run]:
             return
         yield found
         run = found
+
+
+def is_taken(tx: Transaction, old: Run) -> bool:
+    """Whether its question is open, or the run that goes on from it works: it has one at a time."""
+    if not is_blocked(old):
+        return False
+    newest = tx.get(Run, nexts(old)[-1]) if nexts(old) else None
+    if newest is not None:
+        return newest.state is not RunState.ENDED
+    return any(action.kind is ActionKind.PERSON for action in tx.find(Action, {"run": old.id}))
 
 
 def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:

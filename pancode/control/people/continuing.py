@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pancode.control.continuations import is_taken
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.runs.dispatch import Dispatched, dispatch
 from pancode.control.runs.retry import request_of
-from pancode.domain.people.continuing import continued, must_have_ended
+from pancode.domain.people.continuing import continued, must_be_free, must_have_ended
 from pancode.domain.placement import can_be_had
 from pancode.domain.records import Node, Run
 
@@ -22,6 +23,9 @@ def continue_run(
 ) -> Dispatched:
     """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
     must_have_ended(old)
+    with core.ports.ledger.transaction() as tx:
+        if is_taken(tx, old):
+            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
     again, reachable = request_of(old, by), _reachable(core, old)
     return dispatch(core, around, continued(old, again, remark, reachable, answers, program))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.control import rejoining
+from pancode.control import continuations, rejoining
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.signals import Admitted, AskedFirst, Continued, GivenUp
@@ -37,8 +37,8 @@ def admit(work: Work, run: Run) -> Run:
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:
-        sole, program = "answers" in run.terms, run.terms.get("program", "")
-        work.signal(old, Continued(run.id, run.created_by, sole, program))
+        sole = "answers" in run.terms or continuations.is_taken(tx, old)
+        work.signal(old, Continued(run.id, run.created_by, sole, run.terms.get("program", "")))
     if step is not None:
         rejoining.taken(work, step, admitted)
     return admitted

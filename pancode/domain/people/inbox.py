@@ -10,6 +10,7 @@ from node_agent.wire.failure import Outcome
 from pancode.counted import counted
 from pancode.domain.people.asked_calls import open_calls, words_of_call
 from pancode.domain.people.asking import plan_of, words_of
+from pancode.domain.people.continuing import is_blocked, must_be_free
 from pancode.domain.people.kinds import BEFORE_START
 from pancode.domain.people.kinds import ItemKind as ItemKind
 from pancode.domain.records import Action, ActionKind, Run, RunState
@@ -134,10 +135,16 @@ def _held(run: Run) -> str:
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
-    """The item of the run. UsageError where it is none of these kinds, or nothing waits."""
+    """The item of the run. UsageError where it is none of these kinds, or nothing waits.
+
+    RefusedError where somebody has answered: it names the run that goes on.
+    """
     if action is None:
-        fix = f"look: pancode inbox, and pancode why {run.id}"
-        raise UsageError(f"{run.id} does not wait for a person", fix=fix, code="nothing_asked")
+        if is_blocked(run):
+            must_be_free(run)
+        yes, fix = run.terms.get("approved"), f"look: pancode inbox, and pancode why {run.id}"
+        why = f"{yes['by']} has approved it already" if yes else f"it is {run.outcome or run.state}"
+        raise UsageError(f"{run.id} does not wait for a person", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
         item = item_of(run, action)

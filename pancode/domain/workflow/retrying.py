@@ -74,6 +74,8 @@ def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str
 def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
     if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
         return "it has asked a person", f'pancode answer {old.id} "..."'
+    if step.run is not None and step.run != old.id and old.id in step.runs:
+        return f"{step.run} has taken it already", f"pancode runs show {step.run}"
     later = f"pancode workflow show -f {{workflow}}, and then: pancode runs retry {old.id}"
     return "the workflow has not ended", later
 

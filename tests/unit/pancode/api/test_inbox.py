@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,21 @@ def test_a_permission_is_approved_once_or_for_the_rest(world: World, scope: str,
     assert items(world)[0]["kind"] == "permission"
     done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana", "scope": scope}).json()
     assert said in world.context.row(Run, done["run"]).terms["answers"] and items(world) == []
-    assert world.problem("POST", f"/v1/runs/{run}/approve", {})["code"] == "nothing_asked"
+    told = world.problem("POST", f"/v1/runs/{run}/approve", {})
+    assert told["code"] == "already_continued" and done["run"] in told["message"]
+
+
+def test_two_who_continue_one_question_at_once(world: World) -> None:
+    run = blocked(world)
+    with ThreadPoolExecutor(2) as both:
+        said = list(
+            both.map(lambda by: world.http.post(f"/v1/runs/{run}/continue", {"by": by}), ("ana", "ben"))
+        )
+    assert sorted(one.status_code for one in said) == [201, 409]
+    (made,) = [one.json()["run"] for one in said if one.status_code == 201]
+    (told,) = [one.json() for one in said if one.status_code == 409]
+    assert (told["code"], made in told["message"]) == ("already_continued", True)
+    assert len(world.context.rows(Run)) == 2
 
 
 def test_a_landing_is_approved_once(world: World) -> None:

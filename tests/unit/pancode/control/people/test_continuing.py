@@ -96,3 +96,16 @@ def test_of_two_answers_one_wins_and_the_other_leaves_nothing() -> None:
         desk.dispatch("r-0003", terms=terms)
     assert "r-0002" in str(caught.value) and desk.row(Run, "r-0003") is None
     desk.check_books()
+
+
+def test_of_two_that_continue_one_question_at_once_one_makes_a_run() -> None:
+    desk = asking()
+    desk.dispatch("r-0002", terms={"continues": "r-0001"}, created_by="ana")
+    with pytest.raises(PancodeError) as caught:
+        desk.dispatch("r-0003", terms={"continues": "r-0001"})
+    assert caught.value.code == "already_continued" and "r-0002" in str(caught.value)
+    assert desk.row(Run, "r-0003") is None and desk.row(Run, "r-0001").result["continued_by"] == ["r-0002"]
+    desk.plane.runs.stop("r-0002", "wrong words")
+    desk.dispatch("r-0004", terms={"continues": "r-0001"})
+    assert desk.row(Run, "r-0001").result["continued_by"] == ["r-0002", "r-0004"], "that one came to nothing"
+    desk.check_books()

@@ -154,8 +154,12 @@ def test_continued_by_hand_it_is_the_same(flows: Flows) -> None:
     run = flows.world.http.post(f"/v1/runs/{first}/continue", body).json()["run"]
     flows.advance()
     assert flows.show()["steps"][0]["runs"] == [first, run]
+    told = flows.world.problem("POST", f"/v1/runs/{first}/continue", body)
+    assert told["code"] == "already_continued" and run in told["message"]
+    flows.claim()
+    flows.end("a", **ERROR)
     outside = flows.world.http.post(f"/v1/runs/{first}/continue", body).json()["run"]
-    assert flows.coordinator.row(Run, outside).workflow is None, "the step has its next run already"
+    assert flows.coordinator.row(Run, outside).workflow is None, "the step has had its next run"
 
 
 @pytest.mark.parametrize("no", [deny, drop])

@@ -61,6 +61,13 @@ def test_a_retry_takes_its_step_and_the_chain_goes_on(flows: Flows) -> None:
     flows.check_sums(workflow)
 
 
+def test_the_second_retry_of_one_step_is_told_which_run_has_its_place(flows: Flows) -> None:
+    first = failed_chain(flows)
+    second = retry(flows, first)["run"]
+    words, fix = refused(flows, first)
+    assert f"{second} has taken it already" in words and f"pancode runs show {second}" in fix
+
+
 def test_it_fails_again_and_is_retried_again(flows: Flows) -> None:
     first = failed_chain(flows)
     second = retry(flows, first)["run"]
