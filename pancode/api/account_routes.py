@@ -87,7 +87,7 @@ def _workers(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _records(context: ApiContext, call: ApiCall) -> Any:
-    agent, limit = call.query.get("agent"), call.number("limit", 50, MOST_ROWS)
+    agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
     return {"records": context.plane.money.track_records(agent, call.flag("rankings"), limit)}
 
 

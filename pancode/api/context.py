@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,6 +106,11 @@ class ApiContext:
     def project_of(self, cwd: str | None) -> str | None:
         """Top of the repository in which somebody stands who asks; None outside of one."""
         return None if cwd is None else self.coordinator.around({}).project_of(cwd)
+
+    def known(self, query: Mapping[str, str]) -> dict[str, str]:
+        """The filters of a request. NotFoundError where one names what nothing is called."""
+        agents = self.coordinator.around({}).agents(None) if "agent" in query else {}
+        return self.plane.runs.filters(query, agents)
 
     def poke(self) -> None:
         """Act on a change now instead of at the next round; changes of one moment share a turn.

@@ -28,14 +28,15 @@ class Wanted:
     def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
         """`kind` is one, several with commas, or the part before the dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
-        known = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
+        every = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
         for kind in kinds:
-            if kind not in known:
-                raise not_found("kind of event", kind, known, f"one of {', '.join(known)}")
+            if kind not in every:
+                raise not_found("kind of event", kind, every, f"one of {', '.join(every)}")
         run = call.query.get("run")
         if run is not None:
             run = context.plane.runs.find(run).id
-        return cls(kinds, run, call.query.get("node"), call.query.get("workflow"))
+        known = context.known(call.query)
+        return cls(kinds, run, known.get("node"), known.get("workflow"))
 
     def fits(self, one: FeedEvent) -> bool:
         group = one.kind.value.partition(".")[0]

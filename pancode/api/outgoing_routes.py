@@ -81,7 +81,8 @@ def _deliveries(context: ApiContext, call: ApiCall) -> Any:
     if not target:
         fix = "target=webhook:NAME, or target=notify:CHANNEL"
         raise UsageError("the request names no target", fix=fix, code="bad_value")
-    return {"deliveries": context.plane.outgoing.deliveries(target, call.number("limit", 20, MOST))}
+    rules, limit = context.coordinator.notify_rules(), call.number("limit", 20, MOST)
+    return {"deliveries": context.plane.outgoing.deliveries(target, limit, rules)}
 
 
 def _again(context: ApiContext, call: ApiCall) -> Any:

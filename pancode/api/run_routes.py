@@ -57,7 +57,7 @@ def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBod
 
 def _runs(context: ApiContext, call: ApiCall) -> Any:
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
-    page = context.plane.runs.newest(limit, call.query, cursors.after())
+    page = context.plane.runs.newest(limit, context.known(call.query), cursors.after())
     return {"runs": page.rows, "next": cursors.next(page.last)}
 
 

@@ -8,6 +8,7 @@ from pancode.control.core import Core
 from pancode.control.outgoing import rows
 from pancode.control.outgoing.shapes import ChannelShape, DeliveryShape, WebhookShape
 from pancode.control.query.run import at, iso
+from pancode.domain.names import not_found
 from pancode.domain.notices.pacing import NOTIFY, WEBHOOK
 from pancode.domain.notices.routing import NotifyRules
 from pancode.domain.records import Delivery, DeliveryState, Webhook
@@ -29,10 +30,16 @@ def webhooks(core: Core, whole: bool = False) -> list[WebhookShape]:
     return found if whole else [{**one, "url": _place(one["url"])} for one in found]
 
 
-def deliveries(core: Core, target: str, limit: int) -> list[DeliveryShape]:
+def deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
     """The newest of a target (`notify:phone`, `webhook:ci`), newest first."""
+    kind, _, name = target.partition(":")
     with core.ports.ledger.transaction() as tx:
-        return [delivery(one) for one in rows.newest(tx, target, limit)]
+        found = rows.newest(tx, target, limit)
+        there = [one.name for one in tx.find(Webhook)] if kind == "webhook" else list(rules.channels)
+        if not found and name not in there:
+            fix = "pancode webhook ls" if kind == "webhook" else "pancode notify ls"
+            raise not_found("webhook" if kind == "webhook" else "channel", name, there, fix)
+        return [delivery(one) for one in found]
 
 
 def troubles(core: Core, rules: NotifyRules) -> list[str]:

@@ -45,6 +45,10 @@ def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) 
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
+        if wanted.by is not None and not found.rows and after is None:
+            names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
+            if wanted.by not in names:
+                raise not_found("user", wanted.by, names, "pancode audit")
     return ListPage([_row(entry) for entry in found.rows], found.last)
 
 

@@ -84,8 +84,9 @@ class OutgoingVerbs:
             rows.remove(work, name, f"{WEBHOOK}{name}")
             work.audit("fleet", "info", "webhook removed", None, webhook=name, by=by)
 
-    def deliveries(self, target: str, limit: int) -> list[DeliveryShape]:
-        return looking.deliveries(self._core, target, limit)
+    def deliveries(self, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
+        """The newest of a channel or a webhook. NotFoundError."""
+        return looking.deliveries(self._core, target, limit, rules)
 
     def again(self, delivery: str, by: str) -> DeliveryShape:
         """Send it once more under its id. NotFoundError."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Surroundings
 from pancode.control.landing.verifying import ask
-from pancode.control.query import run, runs
+from pancode.control.query import known, run, runs
 from pancode.control.query.shapes import RunDetail, RunShape
 from pancode.control.runs import snapshots
 from pancode.control.runs.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
@@ -72,6 +72,10 @@ class RunVerbs:
         """The run that this text names."""
         with self._core.ports.ledger.transaction() as tx:
             return find_run(tx, text)
+
+    def filters(self, wanted: Mapping[str, str], agents: Collection[str]) -> dict[str, str]:
+        """The same filters, with whole names; `agents`: those of files. NotFoundError."""
+        return known.filters(self._core, wanted, agents)
 
     def newest(
         self, limit: int, filters: Mapping[str, str], after: ListPlace | None = None

@@ -44,8 +44,10 @@ def workflows(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _done(workflow: Json) -> str:
-    ended = sum(step["finished_at"] is not None for step in workflow["steps"])
-    return f"{ended}/{len(workflow['steps'])}"
+    """How many steps are done, and how many have failed, which is not done."""
+    states = [step["state"] for step in workflow["steps"]]
+    failed = sum(state in ("failed", "refused") for state in states)
+    return f"{states.count('done')}/{len(states)}" + (f", {failed} failed" if failed else "")
 
 
 def workflow(answers: Json, about: str, moment: PageMoment) -> Page:

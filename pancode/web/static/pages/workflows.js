@@ -29,7 +29,7 @@ function Schedules() {
     <${Why} what=${`schedule:${[one.words, ...one.next, ...one.firings.slice(0, 10).map((fired) => `${fired.due_at} ${fired.state} ${fired.run || fired.workflow || ""} ${fired.reason}`)].join("\n")}`} /></li>`)}</ul>`}`;
 }
 
-const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.outcome || step.state]: (sum[step.outcome || step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${word}`).join(", ");
+const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${word}`).join(", ");
 const whyFlow = (flow) => [`${flow.kind} ${flow.workflow} is ${flow.state}${flow.reason ? `: ${flow.reason}` : ""}`, ...flow.steps.map((step) => `${step.name}: ${step.outcome || step.state}${step.reason ? `, ${step.reason}` : ""}${step.refused ? `, refused: ${step.refused}` : ""}`)].join("\n");
 
 function One({ id }) {

@@ -15,6 +15,7 @@ from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
+from pancode.domain.records import Node
 from pancode.errors import NotFoundError, UsageError
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk as MemoryDesk
@@ -57,7 +58,8 @@ def test_the_newest_come_first_and_fit_what_is_asked_for(watched: Watched) -> No
     assert [kind for kind, _ in watched.all(tail="2", kind="run")] == ["run.queued"] * 2
     told = watched.all(tail="9", run="r-0002")
     assert [(kind, one["run"]) for kind, one in told] == [("run.queued", "r-0002")]
-    assert watched.all(tail="9", node="n1") == [] and watched.all() == []
+    watched.memory.plane.nodes.add(Node("n1", 0, {}, {}, 2))
+    assert [one["node"] for _, one in watched.all(tail="9", node="n1")] == ["n1"] and watched.all() == []
     assert watched.all(tail="9", kind="run.ended,audit")[-1][0] == "audit"
 
 
