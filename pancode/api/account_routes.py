@@ -79,7 +79,12 @@ def _settle(context: ApiContext, call: ApiCall) -> Any:
 
 def _cost(context: ApiContext, call: ApiCall) -> Any:
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
-    return context.plane.money.cost(by, call.query.get("since"), limit)
+    wanted = dict(call.query)
+    if "repository" in wanted:
+        wanted["repository"] = context.project_of(wanted["repository"]) or wanted["repository"]
+    known = context.known(wanted)
+    only: dict[str, str] = {name: known[name] for name in ("agent", "node", "repository") if name in known}
+    return context.plane.money.cost(by, call.query.get("since"), limit, only)
 
 
 def _workers(context: ApiContext, call: ApiCall) -> Any:
@@ -106,6 +111,8 @@ def _report(context: ApiContext, call: ApiCall) -> Any:
     return context.plane.money.report(call.query.get("by", "api"), call.query.get("since", "7d"))
 
 
+_COST = ("by", "since", "limit", "agent", "node", "repository")
+
 ACCOUNT_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/budget", _budget, query=("all",), answers=BudgetShape),
     Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True, right=BUDGETS, answers=BudgetShape),
@@ -113,7 +120,7 @@ ACCOUNT_VERBS: tuple[Verb, ...] = (
         "POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True, right=BUDGETS, answers=BudgetShape
     ),
     Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True, right=SETTLES, answers=SettledAnswer),
-    Verb("GET", "/v1/cost", _cost, query=("by", "since", "limit"), answers=CostTable),
+    Verb("GET", "/v1/cost", _cost, query=_COST, answers=CostTable),
     Verb("GET", "/v1/workers", _workers, answers=WorkersAnswer),
     Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit"), answers=TrackRecordsAnswer),
     Verb("GET", "/v1/brief", _brief, query=("by", "since"), answers=BriefShape),

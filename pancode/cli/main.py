@@ -219,11 +219,22 @@ def _unforeseen(exc: Exception, as_json: bool) -> int:
     return tell_error(internal(exc), as_json=as_json)
 
 
+def _near(wrong: click.NoSuchOption) -> str | None:
+    """The option that was probably meant: click compares the dashes too, which are alike in all."""
+    from pancode.domain.names import nearest
+
+    params = wrong.ctx.command.params if wrong.ctx is not None else []
+    options = {name.lstrip("-"): name for param in params for name in param.opts if name.startswith("--")}
+    found = nearest(wrong.option_name.lstrip("-"), options)
+    return None if found is None else options[found]
+
+
 def _usage(wrong: click.ClickException) -> PancodeError:
     """click's words in our form, with the nearest right name where click knows one."""
     fix = ""
-    if isinstance(wrong, click.NoSuchOption) and wrong.possibilities:
-        fix = f"did you mean {' or '.join(sorted(wrong.possibilities))}?"
+    near = _near(wrong) if isinstance(wrong, click.NoSuchOption) else None
+    if near is not None:
+        fix = f"did you mean {near}?"
     if isinstance(wrong, click.UsageError) and wrong.ctx is not None:
         fix = f"{fix} look: {wrong.ctx.command_path} -h".strip()
     message = ""

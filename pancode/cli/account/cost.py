@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from typing import Annotated, Any
 
 from pancode.cli.face import Face
 from pancode.cli.output.render import count, safe, usd
 from pancode.cli.output.tables import table
+from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.counted import counted
@@ -23,13 +25,16 @@ def _properties(incomplete: str) -> list[str]:
     return [name for name in BY if name.startswith(incomplete)]
 
 
-@app.verb("cost", "pancode cost", "pancode cost --by agent --since 7d", "pancode cost --by day --csv")
+@app.verb("cost", "pancode cost", "pancode cost --by agent --node gpubox", "pancode cost --by day --csv")
 def cost(
     *,
     by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",
     since: Annotated[
         str | None, option("Only what was spent since then: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,
+    agent: Annotated[str | None, option("Only of this agent.", "A", complete=completions.agents)] = None,
+    node: Annotated[str | None, option("Only of runs that ended there.", complete=completions.nodes)] = None,
+    repository: Annotated[str | None, option("Only of the repository around this folder.", "DIR")] = None,
     number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
     as_csv: Annotated[bool, option("The rows as CSV, for a spreadsheet.", "--csv")] = False,
     face: Json,
@@ -40,7 +45,9 @@ def cost(
     """
     if as_csv and face.as_json:
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
-    answer = face.client().get("/v1/cost", by=by, since=since, limit=number)
+    where = None if repository is None else os.path.abspath(repository)
+    only = {"agent": agent, "node": node, "repository": where}
+    answer = face.client().get("/v1/cost", by=by, since=since, limit=number, **only)
     face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
 
 

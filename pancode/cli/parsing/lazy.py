@@ -27,6 +27,7 @@ _NO_SUCH = "pancode.no_such_command"
 _ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
+    "attach": "pancode runs logs -f RUN",
     "show": "pancode runs show RUN",
     "stop": "pancode runs stop RUN",
     "retry": "pancode runs retry RUN",
@@ -39,6 +40,7 @@ _ELSEWHERE = {
     "login": "pancode node login NODE RUNTIME",
     "secret": "pancode node secret set NODE NAME",
     "settings": "pancode config show --origin",
+    "presets use": "pancode presets apply NAME",
 }
 """Names of commands that people know from other tools, with ours."""
 
@@ -188,8 +190,8 @@ def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
     from pancode.domain.names import nearest
 
-    meant = _ELSEWHERE.get(name) if path == "pancode" else None
+    meant = _ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
     near = nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
-    fix = f"meant is: {meant}" if meant is not None else fix
+    fix = f"use: {meant}" if meant is not None else fix
     return UsageError(f"there is no command {path} {name}", fix=fix, code="no_such_command")

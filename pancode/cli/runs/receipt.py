@@ -117,7 +117,7 @@ def _chain(face: Face, node: str) -> dict[str, Any]:
 
 
 def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
-    if keys is not None or "/" in run or Path(run).is_file():
+    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # an id has neither
         from pancode.offline.verify import verify_file
 
         judged = verify_file(Path(run), keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from pancode.control.core import Core
@@ -14,6 +14,7 @@ from pancode.domain.account.costs import BY, CostLine
 from pancode.domain.names import not_found
 from pancode.domain.records import Balance, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.domain.values import replace
+from pancode.errors import UsageError
 from pancode.ports import Grouped, Grouping, Transaction
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
@@ -21,19 +22,29 @@ _DAY = costs.SCOPE_OF["day"]
 _TASK = 80
 _FIGURES = ("usd", "tokens", "agent_ms")
 _NONE = CostLine(None)
+_ALL: Mapping[str, str] = {}
+_NOT_OF_ONE = ("day", "workflow")
+"""Properties that the rows of single runs do not have."""
 
 
-def cost(core: Core, by: str, since_ms: int, limit: int) -> CostTable:
-    """The dearest first, at most `limit` rows; the total is of all. NotFoundError for an unknown property."""
+def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
+    """The dearest first, at most `limit` rows; the total is of all. NotFoundError for an unknown property.
+
+    `only`: of runs with this agent, repository, or node on which they ended. UsageError by day or workflow.
+    """
     if by not in BY:
         raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
+    if only and by in _NOT_OF_ONE:
+        fix = f"pancode cost --by {by}, or --by run with the filter and --since"
+        raise UsageError(f"the cost by {by} is told for all runs together", fix=fix, code="bad_value")
     with core.ports.ledger.transaction() as tx:
-        unknown = _unknown(tx, since_ms)
-        lines, rest = (
-            _by_run(tx, since_ms, limit, unknown) if by == "run" else (_lines(tx, by, since_ms), _NONE)
-        )
+        unknown = {run: days for run, days in _unknown(tx, since_ms).items() if _fits(tx, run, only)}
+        if by == "run":
+            lines, rest = _by_run(tx, since_ms, limit, unknown, only)
+        else:
+            lines, rest = _lines(tx, by, since_ms, only), _NONE
         lines = _with_unknown(tx, lines, by, unknown)
-        shared = by in costs.SHARED
+        shared = by in costs.SHARED and not only
         everything = _everything(tx, since_ms, len(unknown)) if shared else costs.total([*lines, rest])
         lines = costs.with_rest(lines, everything) if shared else lines
         ordered = costs.in_order(lines, by, limit)
@@ -49,54 +60,65 @@ def cost(core: Core, by: str, since_ms: int, limit: int) -> CostTable:
     }
 
 
-def _lines(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
+def _lines(tx: Transaction, by: str, since_ms: int, only: Mapping[str, str]) -> list[CostLine]:
     prefix = costs.SCOPE_OF.get(by)
-    if prefix is not None:
+    if prefix is not None and not only:
         return [
             replace(line, key=line.key and line.key.removeprefix(prefix))
             for line in _sums(tx, "scope", prefix, since_ms)
         ]
-    lines = [*_of_ended(tx, by, since_ms), *_cut(tx, by, since_ms), *_of_open(tx, by, since_ms)]
+    lines = [*_of_ended(tx, by, since_ms, only), *_cut(tx, by, since_ms, only)]
+    lines += _of_open(tx, by, since_ms, only)
     return costs.grouped(lines, lambda key: key)
 
 
 def _by_run(
-    tx: Transaction, since_ms: int, limit: int, unknown: Collection[str]
+    tx: Transaction, since_ms: int, limit: int, unknown: Collection[str], only: Mapping[str, str]
 ) -> tuple[list[CostLine], CostLine]:
     """The dearest runs, with all of unknown cost; and all others together, of which there may be many."""
-    whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)))
+    whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_among(only))
     groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
     ended = [_line(one, "run") for one in groups]
     sums = [replace(_line(one, None), runs=one.count) for one in tx.tally(EndedRun, whole)]
     more = {run: _of_one(tx, run, run, since_ms) for run in unknown if run not in {e.key for e in ended}}
-    lines = [*_cut(tx, "run", since_ms), *_of_open(tx, "run", since_ms)]
+    lines = [*_cut(tx, "run", since_ms, only), *_of_open(tx, "run", since_ms, only)]
     there = {line.key for line in lines}
     known = [*ended, *(line for run, line in more.items() if line.runs and run not in there)]
     rest = costs.total(sums).less(costs.total(known))
     return [*known, *lines], rest
 
 
-def _of_ended(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+def _among(only: Mapping[str, str]) -> dict[str, tuple[str | int | None, ...]]:
+    return {name: (word,) for name, word in only.items()}
+
+
+def _fits(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
+    return all(_keys(tx, run_id, name, set()) == [word] for name, word in only.items())
+
+
+def _of_ended(tx: Transaction, by: str, since_ms: int, only: Mapping[str, str]) -> Iterator[CostLine]:
     """Out of the narrow rows."""
-    whole = Grouping(by=(by,), sums=_FIGURES, least=("first_ms", max(1, since_ms)))
+    least = ("first_ms", max(1, since_ms))
+    whole = Grouping(by=(by,), sums=_FIGURES, least=least, among=_among(only))
     yield from (_line(one, by) for one in tx.tally(EndedRun, whole))
 
 
-def _cut(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+def _cut(tx: Transaction, by: str, since_ms: int, only: Mapping[str, str]) -> Iterator[CostLine]:
     """Runs with entries from before and from after that moment, entry by entry."""
     if since_ms:
         names = tuple(dict.fromkeys(("run", by)))
-        cut = Grouping(by=names, least=("last_ms", since_ms), below=("first_ms", since_ms))
+        least, below = ("last_ms", since_ms), ("first_ms", since_ms)
+        cut = Grouping(by=names, least=least, below=below, among=_among(only))
         yield from (_of_one(tx, one.key[0], one.key[-1], since_ms) for one in tx.tally(EndedRun, cut))
 
 
-def _of_open(tx: Transaction, by: str, since_ms: int) -> Iterator[CostLine]:
+def _of_open(tx: Transaction, by: str, since_ms: int, only: Mapping[str, str]) -> Iterator[CostLine]:
     """Runs that wait for another attempt, after one that has cost something."""
     for state in RunState:
         if state is not RunState.ENDED:
             for run in tx.find(Run, {"state": state}):
-                if run.attempt > 1:
-                    line = _of_one(tx, run.id, run.id if by == "run" else getattr(run, by), since_ms)
+                if run.attempt > 1 and _fits(tx, run.id, only):
+                    line = _of_one(tx, run.id, _keys(tx, run.id, by, set())[0], since_ms)
                     yield from () if line.runs == 0 else (line,)
 
 

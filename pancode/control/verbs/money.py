@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from pancode.control import money
@@ -55,9 +56,12 @@ class MoneyVerbs:
         estimate = around.defaults(None).estimate_usd
         return budget(self._core, Configured(Decimal(row["value"]), row["origin"], estimate), everything)
 
-    def cost(self, by: str, since: str | None, limit: int) -> CostTable:
-        """The cost of runs by one property. NotFoundError for an unknown property, UsageError for a time."""
-        return cost(self._core, by, 0 if since is None else self._moment(since), limit)
+    def cost(self, by: str, since: str | None, limit: int, only: Mapping[str, str]) -> CostTable:
+        """The cost of runs by one property. NotFoundError for an unknown property, UsageError for a time.
+
+        `only`: of runs with this agent, node and repository.
+        """
+        return cost(self._core, by, 0 if since is None else self._moment(since), limit, only)
 
     def workers(self) -> list[WorkerShape]:
         """Each agent on each runtime and node: what it does now, and its record."""

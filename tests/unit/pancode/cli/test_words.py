@@ -290,7 +290,10 @@ def test_a_full_disk_is_told_and_no_traceback(
     [
         (["rusn"], "did you mean pancode runs?"),
         (["runs", "shwo", "x"], "did you mean pancode runs show?"),
-        (["runs", "--jsno"], "--json"),
+        (["runs", "--jsno"], "did you mean --json? look: pancode runs ls -h"),
+        (["records", "--since", "2d"], "fix: look: pancode records -h"),
+        (["presets", "use", "x"], "use: pancode presets apply NAME"),
+        (["attach", "last"], "use: pancode runs logs -f RUN"),
         (["dispatch", "--nod", "x", "t"], "--node"),
         (["help", "exit-code"], "exit-codes"),
         (["queue", "move", "x"], "not there yet"),
@@ -301,6 +304,11 @@ def test_a_mistyped_name_is_usage_with_the_nearest_one(
 ) -> None:
     assert entry.run(args) == ExitCode.USAGE
     assert words in capsys.readouterr().err
+
+
+def test_a_receipt_s_file_that_is_not_there_is_no_unknown_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["receipt", "verify", "nosuch.json"]) == ExitCode.NOT_FOUND
+    assert "there is no file nosuch.json" in capsys.readouterr().out
 
 
 def test_an_error_is_one_object_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

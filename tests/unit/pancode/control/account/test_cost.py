@@ -20,7 +20,7 @@ from pancode.control.query.workers import workers
 from pancode.domain.account.costs import BY
 from pancode.domain.books import Ceilings, is_day, plus
 from pancode.domain.records import Audit, Balance, EventKind
-from pancode.errors import NotFoundError, RefusedError
+from pancode.errors import NotFoundError, RefusedError, UsageError
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 ENDS = ("done", "failed", "unknown", "stopped", "settled", "retried")
@@ -56,7 +56,7 @@ def claimed(coordinator: Desk, node: Puppet) -> Order:
     raise AssertionError("nothing was offered")
 
 
-def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, **more: Any) -> None:
+def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, /, **more: Any) -> None:
     """One run from its dispatch to that end."""
     coordinator.dispatch(run, usd="0.05", **more)
     if end == "stopped":
@@ -214,3 +214,27 @@ def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
         assert found[key] == (("0.5", 1) if by == "run" else ("0.8", 2))
     few = cost(coordinator.plane.core, "run", 0, 1)
     assert (few["left_out"], few["total"]["usd"], few["total"]["runs"]) == (1, "0.8", 2)
+
+
+def test_the_cost_of_one_agent_node_or_repository(coordinator: Desk) -> None:
+    """The sum of its runs, whatever became of them, also of one of unknown cost; the parts are the whole."""
+    nodes, shop = [Puppet(coordinator, "n1"), Puppet(coordinator, "n2")], "/home/ana/shop"
+    ends = ("done", "failed", "unknown", "settled", "retried", "stopped")
+    for number, end in enumerate(ends * 2):
+        node, agent = nodes[number % 2], ("builder", "reviewer")[number % 3 == 0]
+        more: dict[str, Any] = {"agent": agent, "node": node.name, "project": shop if number % 4 else None}
+        play(coordinator, node, f"r-{number:04}", end, Decimal("0.01") * (number + 1), **more)
+    core = coordinator.plane.core
+    for by in ("agent", "node", "repository"):
+        for row in cost(core, by, 0, 50)["rows"]:
+            if row["key"] is None:
+                continue
+            only = {by: row["key"]}
+            for other in ("run", "model", by):
+                whole = cost(core, other, 0, 50, only)["total"]
+                figures = (whole["usd"], whole["tokens"], whole["unknown_runs"])
+                assert figures == (row["usd"], row["tokens"], row["unknown_runs"]), (by, row["key"], other)
+    both = cost(core, "run", 0, 50, {"agent": "reviewer", "node": "n2"})["rows"]
+    assert {row["key"] for row in both} == {"r-0003", "r-0009"}
+    with pytest.raises(UsageError):
+        cost(core, "day", 0, 50, {"node": "n1"})
