@@ -429,4 +429,4 @@ def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) ->
     for name in "ab":
         flows.end(name, findings=("no score: the command has printed nothing",))
     told = flows.show()
-    assert told["state"] == "failed" and "a: no score; no score: the command has printed" in told["reason"]
+    assert told["state"] == "failed" and "a: no score; the command has printed" in told["reason"]
