@@ -10,6 +10,8 @@ from node_agent.attempt.readreport import ReadReport, ReadResult, UnreadableRepo
 from node_agent.wire.receipt import ReportLevel
 
 _LEVELS = ("error", "warning", "note", "none")
+MOST_TOOLS = 8
+"""So many are named, of a report that has merged more."""
 _DEFAULT: ReportLevel = "warning"
 """Of a result that names no level, by the standard."""
 
@@ -25,11 +27,12 @@ def read_sarif(data: bytes) -> ReadReport:
     runs = whole.get("runs")
     if not isinstance(runs, list):
         raise UnreadableReportError("it is JSON, and not SARIF: it has no list `runs`")
-    tools, results = list[str](), list[ReadResult]()
+    tools, results = dict[str, None](), list[ReadResult]()
     for run in map(_object, runs):
-        tools += [name] if (name := _tool(run)) and name not in tools else []
+        if len(tools) < MOST_TOOLS and (name := _tool(run)):
+            tools[name] = None
         results += _results(run)
-    return ReadReport(", ".join(tools[:8]), results)
+    return ReadReport(", ".join(tools), results)
 
 
 def _tool(run: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.attempt import sarif as sarif_reader
 from node_agent.attempt.reports import MOST_BYTES, MOST_CHARS, gate_reports
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Gate
@@ -127,6 +128,26 @@ def test_many_results_are_counted_and_the_first_are_told() -> None:
     assert MOST_CHARS * 0.9 < sum(told) <= MOST_CHARS and every[-1].counts == {"error": 100}
     odd = read(sarif(result("error", message={"text": "\ud800\x00\x1b[31m"})))
     assert odd.results[0].text == "??\x1b[31m", "a terminal is shown it without its escape"
+
+
+class _Name(str):
+    """Counts how often it is compared with another one."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        _Name.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_file_of_very_many_tools_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name was held against all others: 40,000 runs in 1.4 MB kept a node busy for minutes."""
+    monkeypatch.setattr(sarif_reader, "_tool", lambda run: _Name(run["tool"]["driver"]["name"]))
+    runs = [{"tool": {"driver": {"name": f"t{number}"}}} for number in range(1_000)]
+    report = read(json.dumps({"runs": [*runs[:1], *runs]}).encode())
+    assert report.tool == ", ".join(f"t{number}" for number in range(8)), "each once, and no more"
+    assert _Name.compared < 3 * len(runs)
 
 
 def test_they_are_in_the_receipt_and_change_no_verdict() -> None:
