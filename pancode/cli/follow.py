@@ -175,7 +175,8 @@ def _landing(landing: dict[str, Any]) -> str:
 def _cost(shape: dict[str, Any]) -> str:
     usage = shape["usage"]
     source = usage["cost_source"]
-    return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}"
+    disputed = f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    return f"cost {usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
 
 
 def lasted(shape: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def unset_ceiling(core: Core, scope: str, by: str) -> None:
 
 
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
-    """Book what a run with an unknown cost really cost; returns how many attempts were settled."""
+    """Book what a run of unknown or disputed cost really cost; returns how many attempts were settled."""
     if usd < 0:
         raise UsageError("a cost cannot be negative")
     with unit_of_work(core) as work:
@@ -59,7 +59,7 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
         changes = decide(work.case(run), Priced(usd, by))
         work.apply(changes)
     if not changes.booked:
-        raise UsageError(f"the cost of {run_id} is not unknown", fix=f"pancode runs show {run_id}")
+        raise UsageError(f"the cost of {run_id} is neither unknown nor disputed", fix=f"pancode runs show {run_id}")
     return len({entry.attempt for entry in changes.booked})
 
 

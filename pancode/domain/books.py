@@ -17,6 +17,8 @@ _EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
 """Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. Sums of nodes' figures stay there rather than refuse the next receipt."""
+DISPUTED = "disputed_usd"
+"""In a usage as kept in the ledger: what was claimed beyond the order, and is not in its cost."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -236,6 +238,38 @@ def settle_unknown(
     return made
 
 
+def dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+    """What a node claims beyond its order's limit: beside each cost that `made` books, and no part of it."""
+    scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
+    return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
+
+
+def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
+    """Of one scope's entries: the runs with a claim that no person has looked at, and its amount."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.DISPUTED:
+            sums[entry.run] = plus(sums.get(entry.run, ZERO), entry.usd)
+    return {run: usd for run, usd in sums.items() if usd}
+
+
+def settle_disputed(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
+) -> list[BookEntry]:
+    """A person says what an attempt with a disputed claim has cost: that is spent, and the claim is over."""
+    mine = [entry for entry in entries if entry.attempt == account.attempt]
+    made: list[BookEntry] = []
+    for scope in dict.fromkeys(entry.scope for entry in mine):
+        here = [entry for entry in mine if entry.scope == scope]
+        claim = disputed(here).get(account.run, ZERO)
+        if claim:
+            booked = plus(*(entry.usd for entry in here if entry.kind in _SPENDS))
+            spent = Spent(usd, source="settled")
+            made.append(_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
+            made.append(_entry(EntryKind.CORRECT, scope, account, minus(usd, booked), stamp, spent))
+    return made
+
+
 def add_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
@@ -301,6 +335,8 @@ def apply(balance: Balance, entry: BookEntry) -> Balance:
             more |= {**_used(balance, entry), "spent_usd": plus(balance.spent_usd, entry.usd)}
         case EntryKind.UNKNOWN:
             more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
+        case EntryKind.DISPUTED:
+            more["disputed_usd"] = plus(balance.disputed_usd, entry.usd)
         case _:
             assert_never(entry.kind)
     return replace(balance, **more)

@@ -250,6 +250,8 @@ class Balance(Record):
     runs: int = 0
     held_tokens: int = 0
     held_ms: int = 0
+    disputed_usd: Decimal = Decimal(0)
+    """What nodes have claimed beyond the limits of their orders; no ceiling counts it."""
 
 
 @dataclass(frozen=True, slots=True)

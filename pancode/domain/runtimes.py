@@ -27,13 +27,15 @@ _EVERY = frozenset(Reasoning)
 class RuntimeKind:
     """One runtime.
 
-    `own`: it runs the user's own words as a program: no model, no cost. `holds`: rules that its own flags
+    `own`: it runs the user's own words as a program: no model, no cost. `plays`: that program plays an agent
+    and says what it would have cost. `holds`: rules that its own flags
     enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
     any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself.
     """
 
     name: str
     own: bool = False
+    plays: bool = False
     holds: frozenset[str] = frozenset()
     provider: str | None = None
     needs_model: bool = False
@@ -57,7 +59,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
     kind.name: kind
     for kind in (
         RuntimeKind("shell", own=True),
-        RuntimeKind("scripted", own=True, holds=frozenset({READ_ONLY})),
+        RuntimeKind("scripted", own=True, plays=True, holds=frozenset({READ_ONLY})),
         RuntimeKind(
             "claude",
             holds=_ALL_BUT_OPEN,

@@ -57,13 +57,17 @@ class WaitReason(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands."""
+    """A line in the books. hold +held; release -held; spend +spent; correct ±spent; unknown: hold stands.
+
+    disputed ±claimed: beyond its order's limit, and outside of every ceiling until a person has looked.
+    """
 
     HOLD = "hold"
     RELEASE = "release"
     SPEND = "spend"
     CORRECT = "correct"
     UNKNOWN = "unknown"
+    DISPUTED = "disputed"
 
 
 class ActionKind(StrEnum):

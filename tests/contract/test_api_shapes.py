@@ -32,7 +32,7 @@ RUN: dict[str, Any] = {
     "commit": MAYBE,
     "files_changed": [TEXT],
     "receipt": MAYBE,
-    "usage": {"input_tokens": int, "output_tokens": int, "cost_usd": MAYBE, "cost_source": TEXT},
+    "usage": {"input_tokens": int, "output_tokens": int, "cost_usd": MAYBE, "cost_source": TEXT, "disputed_usd": MAYBE},
     "started_at": MAYBE,
     "finished_at": MAYBE,
 }
@@ -65,6 +65,7 @@ SCOPE = {
     "spent_usd": TEXT,
     "held_usd": TEXT,
     "remaining_usd": MAYBE,
+    "disputed_usd": TEXT,
     "unknown_runs": int,
     "tokens": int,
     "agent_minutes": NUMBER,
@@ -149,6 +150,7 @@ def test_the_finished_run_says_what_it_did(http: Http) -> None:
         "output_tokens": 7,
         "cost_usd": "0.10",
         "cost_source": "reported",
+        "disputed_usd": None,
     }
     assert run["started_at"].endswith("Z") and run["finished_at"].endswith("Z")
     assert run["notes"] == ["no gates"] and len(run["receipt"]) == 64

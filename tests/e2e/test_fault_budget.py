@@ -64,4 +64,7 @@ def test_reaching_the_limit_in_the_middle_of_a_run_ends_it(fleet: Owner) -> None
     assert run["outcome"] == "budget_exceeded", run
     log = fleet.run("runs", "logs", run["run"]).ok().out
     assert "half" in log and "never" not in log
-    assert books(fleet) == (spent + Decimal("0.06"), held), "what was really spent is booked in full"
+    assert books(fleet) == (spent + Decimal("0.05"), held), "its limit counts"
+    assert Decimal(fleet.show(run["run"])["usage"]["disputed_usd"]) == Decimal("0.01")
+    fleet.run("budget", "settle", run["run"], "--usd", "0.06").ok()
+    assert books(fleet) == (spent + Decimal("0.06"), held), "a person has accepted the rest"

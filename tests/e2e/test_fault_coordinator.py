@@ -94,7 +94,7 @@ def test_killed_at_each_write_of_the_settlement(fleet: Owner, lab: Lab, wanted: 
 
 def _killed_at_settlement(fleet: Owner, host: Ground, wanted: Written) -> Written:
     known = {r["run"] for r in fleet.ask("runs", "1000")["runs"]}
-    words = ("--runtime", "scripted", "--node", host.name, "--workspace", "none")
+    words = ("--runtime", "scripted", "--node", host.name, "--workspace", "none", "--budget", "0.01")
     task = script("usage 10 10 0.01", "answer settled")
     asked = fleet.begin("dispatch", "--detach", "--json", *words, task)
     caught = kill_desk_at(fleet, wanted, known)

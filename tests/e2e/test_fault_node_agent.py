@@ -56,8 +56,8 @@ def _killed(fleet: Owner, lab: Lab, k: int, mark: Mark) -> tuple[str, dict[str, 
     once = f"/tmp/once-{mark}"  # outside the checkout, so that a second start would show
     task = script(f"append {once} x", "write made.txt 'y\\n'", "usage 10 5 0.01", "sleep 0.5")
     known = host.names()
-    words = ("--runtime", "scripted", "--node", host.name, "--verify", "test -f made.txt", "--json", task)
-    asked = fleet.begin("dispatch", "--detach", *words, cwd=fleet.home / "killed")
+    words = ("--runtime", "scripted", "--node", host.name, "--verify", "test -f made.txt", "--budget", "0.02")
+    asked = fleet.begin("dispatch", "--detach", "--json", *words, task, cwd=fleet.home / "killed")
     died_at = host.kill_at(mark.value, known)
     run = str(json.loads(asked.communicate(timeout=30 * crowded())[0])["run"])
     ended = fleet.ended(run, 60)

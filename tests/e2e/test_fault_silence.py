@@ -77,7 +77,7 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     """Its owner said `--on-lost retry`: the second attempt wins, the first may not, but is paid for."""
     top = owner.repository("late")
     task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-fence 60")
-    run = owner.dispatch("--runtime", "scripted", "--on-lost", "retry", task, cwd=top)
+    run = owner.dispatch("--runtime", "scripted", "--budget", "0.10", "--on-lost", "retry", task, cwd=top)
     first = owner.running(run)["node"]
     k = int(first[-1])
     host = Ground(owner, healed, k)

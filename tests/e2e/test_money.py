@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def paid(fleet: Owner, top: Path, node: str, *acts: str) -> dict[str, object]:
-    words = ("dispatch", "--runtime", "scripted", "--node", node, "--json", script(*acts))
+    words = ("dispatch", "--runtime", "scripted", "--node", node, "--budget", "0.05", "--json", script(*acts))
     run: dict[str, object] = fleet.run(*words, cwd=top).json()
     return run
 

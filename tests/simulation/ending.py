@@ -133,15 +133,24 @@ def nobody_ends_by_a_wait(tx: Transaction, world: World) -> None:
 
 
 def what_was_spent_is_booked(tx: Transaction, world: World) -> None:
-    """The costs that accepted receipts swear to are what their attempt has in the books of the day."""
+    """The costs that accepted receipts swear to are in the day's books: spent up to the limit of their order,
+    disputed beyond it."""
     spends = (EntryKind.SPEND, EntryKind.CORRECT)
     for (run, attempt), receipts in _accepted(tx).items():
         costs = [cost for stored in receipts if (cost := _known_cost(stored)) is not None]
         if not costs or run in world.truth.lied_of:
             continue
         entries = [e for e in tx.find(BookEntry, {"run": run}) if e.attempt == attempt]
-        booked = sum((e.usd for e in entries if e.kind in spends and e.scope.startswith("day:")), Decimal(0))
-        must(booked == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked}")
+        day = [e for e in entries if e.scope.startswith("day:")]
+        booked = sum((e.usd for e in day if e.kind in spends), Decimal(0))
+        disputed = sum((e.usd for e in day if e.kind is EntryKind.DISPUTED), Decimal(0))
+        must(booked + disputed == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked} + {disputed}")
+        ordered = tx.get(Run, run)
+        limit, most = ordered.limits.get("usd") if ordered is not None else None, max(costs)
+        within = limit is None or booked <= len(costs) * Decimal(str(limit))
+        must(within, f"{run}.{attempt} has {booked} spent, its limit is {limit}")
+        first = attempt == 1 and limit is not None and most <= Decimal(str(limit))
+        must(not disputed or not first, f"{run}.{attempt} cost {costs} within {limit}, and is disputed")
 
 
 def _accepted(tx: Transaction) -> dict[tuple[str, int], list[StoredReceipt]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,7 @@ def step_plan(shape: Shape, step: str, on_lost: str = "ask") -> StepPlan:
         task=task_of(step, shape.steps[step]),
         created_by="sim",
         runtime="scripted",
+        budget=Decimal(1),
         workspace="git" if shape.git else "none",
         told_only=True,
         on_lost=on_lost,

@@ -94,6 +94,7 @@ def _costs(title: str, rows: list[dict[str, Any]], markdown: bool) -> list[str]:
     lines = _head(title, markdown)
     for row in rows:
         unknown = f", {counted(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
+        unknown += f", {usd(row['disputed_usd'])} disputed" if float(row["disputed_usd"]) else ""
         key = safe(row["key"] or "none")
         spent = f"{usd(row['usd'])} for {counted(row['runs'], 'run')}{unknown}"
         lines.append(f"- {_plain(key)}: {spent}" if markdown else f"  {key}  {spent}")

@@ -10,7 +10,7 @@ from typer import Argument
 
 from pancode.caller import work_folder
 from pancode.cli.face import who
-from pancode.cli.output.render import count, safe, usd
+from pancode.cli.output.render import count, safe, unsettled, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, Run, money, option
@@ -42,7 +42,7 @@ def _books(answer: dict[str, Any]) -> str:
             usd(s["spent_usd"]),
             usd(s["held_usd"]),
             usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
-            counted(s["unknown_runs"], "run") if s["unknown_runs"] else "-",
+            unsettled(s),
             _of(s["tokens"], s["held_tokens"], s["ceiling_tokens"], count),
             _of(s["agent_minutes"], s["held_minutes"], s["ceiling_minutes"], str),
             "over" if s["over"] else "",
@@ -50,7 +50,7 @@ def _books(answer: dict[str, Any]) -> str:
         )
         for s in answer["scopes"]
     ]
-    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNKNOWN", "TOKENS", "MINUTES", "", "CEILING FROM")
+    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNSETTLED", "TOKENS", "MINUTES", "", "CEILING FROM")
     runs = counted(answer["runs"], "run")
     next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
     return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
@@ -107,6 +107,10 @@ def unset(*, scope: Scope = "day", face: Json) -> None:
 def settle(
     run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
 ) -> None:
-    """Say what a run with an unknown cost has cost; its hold is given back."""
+    """Say what a run of unknown or disputed cost has cost.
+
+    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its order: you accept it
+    with the amount that its node claims, and dismiss it with the amount that counts now (`pancode runs show RUN`).
+    """
     answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

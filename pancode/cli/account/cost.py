@@ -8,7 +8,7 @@ import os
 from typing import Annotated, Any
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import count, safe, usd
+from pancode.cli.output.render import count, safe, unsettled, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
@@ -18,7 +18,7 @@ from pancode.domain.account.costs import BY
 from pancode.errors import UsageError
 
 app = Commands()
-_FIGURES = ("runs", "usd", "unknown_runs", "tokens", "agent_minutes")
+_FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
 def _properties(incomplete: str) -> list[str]:
@@ -41,7 +41,8 @@ def cost(
 ) -> None:
     """The dearest first: failed and stopped runs, too. The sums are those of the books.
 
-    A run whose cost nobody could tell is counted as unknown, and is not in the sum until you settle it.
+    A run whose cost nobody could tell is counted as unknown. What its node claims beyond the limit of its order is
+    disputed. Neither is in the sum until you settle it.
     """
     if as_csv and face.as_json:
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
@@ -69,16 +70,15 @@ def _lines(answer: dict[str, Any], face: Face) -> str:
     if not answer["rows"]:
         return "nothing was spent" + (f" since {answer['since']}\n" if answer["since"] else "\n")
     about = ("ABOUT",) if answer["by"] == "run" else ()
-    head = (answer["by"].upper(), "RUNS", "COST", "UNKNOWN", "TOKENS", "MINUTES", *about)
+    head = (answer["by"].upper(), "RUNS", "COST", "UNSETTLED", "TOKENS", "MINUTES", *about)
     shown = [*answer["rows"], {**answer["total"], "key": "total"}]
     rows = [(row["key"], *_cells(row), *(row["about"] for _ in about)) for row in shown]
     if answer["left_out"]:
         face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
-    if answer["total"]["unknown_runs"]:
-        face.note("say what an unknown one cost: pancode budget settle RUN --usd X")
+    if unsettled(answer["total"]) != "-":
+        face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
     return table(head, rows)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    unknown = counted(row["unknown_runs"], "run") if row["unknown_runs"] else "-"
-    return str(row["runs"]), usd(row["usd"]), unknown, count(row["tokens"]), safe(str(row["agent_minutes"]))
+    return str(row["runs"]), usd(row["usd"]), unsettled(row), count(row["tokens"]), safe(str(row["agent_minutes"]))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pancode.counted import counted
 from pancode.plain import clip as clip
 from pancode.plain import count as count
 from pancode.plain import diff_style
@@ -51,6 +52,13 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     from rich.text import Text
 
     return drawn(Text(text, style), target, wraps=False)
+
+
+def unsettled(row: Mapping[str, Any]) -> str:
+    """What a person has to say yet of a cost: the runs of unknown cost, and the claims beyond their orders."""
+    unknown = [counted(row["unknown_runs"], "run")] if row["unknown_runs"] else []
+    disputed = [f"{usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
+    return ", ".join([*unknown, *disputed]) or "-"
 
 
 def tone(word: str) -> str:

@@ -33,11 +33,15 @@ class VerificationShape(TypedDict):
 
 
 class CostRow(TypedDict):
-    """The common cost of a group of runs. `key` null: they have no such property."""
+    """The common cost of a group of runs. `key` null: they have no such property.
+
+    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    """
 
     key: str | None
     runs: int
     usd: str
+    disputed_usd: str
     unknown_runs: int
     tokens: int
     agent_minutes: float

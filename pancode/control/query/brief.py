@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
 from pancode.control.account.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.query.account_shapes import BriefLine, BriefShape
 from pancode.control.query.continued import is_the_result
-from pancode.control.query.cost import cost
+from pancode.control.query.cost import cost, disputed_runs
 from pancode.control.query.run import at, node_of
 from pancode.control.query.schedules import brief_lines
 from pancode.control.query.shapes import InboxShape
@@ -46,6 +47,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         open_ = {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
         asked = list(_asked(tx, inbox))
         unfired = brief_lines(tx, begin)
+        disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
         again = {run.retry_of for runs in open_.values() for run in runs} | {row.retry_of for row in newest}
         seen_to = {*(item["run"] for item in inbox), *again}
@@ -63,6 +65,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
             *waits,
             *_more(len(left) - _WAITING),
             *unfired,
+            *disputed[:_SHOWN],
             *_sick(nodes),
             *_unknown(costs["total"]["unknown_runs"]),
         ],
@@ -147,6 +150,11 @@ def _unknown(runs: int) -> Iterator[BriefLine]:
     if runs:
         command = "pancode budget settle RUN --usd X"
         yield {"run": None, "what": f"runs of unknown cost: {runs}", "task": "", "command": command}
+
+
+def _disputed(run: str, usd: Decimal) -> BriefLine:
+    words = f"its node claims ${usd:.2f} more than its order allows; no ceiling counts that until you have looked"
+    return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
 
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pancode.control.core import Core
@@ -38,14 +39,14 @@ def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str]
         fix = f"pancode cost --by {by}, or --by run with the filter and --since"
         raise UsageError(f"the cost by {by} is told for all runs together", fix=fix, code="bad_value")
     with core.ports.ledger.transaction() as tx:
-        unknown = {run: days for run, days in _unknown(tx, since_ms).items() if _fits(tx, run, only)}
+        unsettled = {run: one for run, one in _unsettled(tx, since_ms).items() if _fits(tx, run, only)}
         if by == "run":
-            lines, rest = _by_run(tx, since_ms, limit, unknown, only)
+            lines, rest = _by_run(tx, since_ms, limit, unsettled, only)
         else:
             lines, rest = _lines(tx, by, since_ms, only), _NONE
-        lines = _with_unknown(tx, lines, by, unknown)
+        lines = _with_unsettled(tx, lines, by, unsettled)
         shared = by in costs.SHARED and not only
-        everything = _everything(tx, since_ms, len(unknown)) if shared else costs.total([*lines, rest])
+        everything = _everything(tx, since_ms, unsettled) if shared else costs.total([*lines, rest])
         lines = costs.with_rest(lines, everything) if shared else lines
         ordered = costs.in_order(lines, by, limit)
         rows = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
@@ -73,14 +74,14 @@ def _lines(tx: Transaction, by: str, since_ms: int, only: Mapping[str, str]) -> 
 
 
 def _by_run(
-    tx: Transaction, since_ms: int, limit: int, unknown: Collection[str], only: Mapping[str, str]
+    tx: Transaction, since_ms: int, limit: int, unsettled: Collection[str], only: Mapping[str, str]
 ) -> tuple[list[CostLine], CostLine]:
-    """The dearest runs, with all of unknown cost; and all others together, of which there may be many."""
+    """The dearest runs, with all of unknown or disputed cost; and all others together, however many."""
     whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_among(only))
     groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
     ended = [_line(one, "run") for one in groups]
     sums = [replace(_line(one, None), runs=one.count) for one in tx.tally(EndedRun, whole)]
-    more = {run: _of_one(tx, run, run, since_ms) for run in unknown if run not in {e.key for e in ended}}
+    more = {run: _of_one(tx, run, run, since_ms) for run in unsettled if run not in {e.key for e in ended}}
     lines = [*_cut(tx, "run", since_ms, only), *_of_open(tx, "run", since_ms, only)]
     there = {line.key for line in lines}
     known = [*ended, *(line for run, line in more.items() if line.runs and run not in there)]
@@ -148,29 +149,52 @@ def _line(group: Grouped, by: str | None) -> CostLine:
     return CostLine(group.key[0] if group.key else None, runs, Decimal(usd), int(tokens), int(ms))
 
 
-def _everything(tx: Transaction, since_ms: int, unknown: int) -> CostLine:
+def _everything(tx: Transaction, since_ms: int, unsettled: Mapping[str, Unsettled]) -> CostLine:
     """Each run once, whatever it has several of."""
     found = _sums(tx, None, _DAY, since_ms)
-    return CostLine("total", unknown=unknown) + (found[0] if found else CostLine(None))
+    disputed = books.plus(*(usd for one in unsettled.values() for usd in one.disputed.values()))
+    unknown = sum(bool(one.unknown) for one in unsettled.values())
+    return CostLine("total", unknown=unknown, disputed=disputed) + (found[0] if found else CostLine(None))
 
 
-def _unknown(tx: Transaction, since_ms: int) -> dict[str, set[str]]:
-    """The runs whose cost nobody could tell yet, each with the days of its attempts."""
-    days = [b.scope for b in tx.find(Balance) if books.is_day(b.scope) and b.unknown_runs]
-    found: dict[str, set[str]] = {}
-    for day in days:
-        entries = tx.find(BookEntry, {"scope": day})
-        late = {e.run for e in entries if e.kind is EntryKind.UNKNOWN and e.at_ms >= since_ms}
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What a person has to say of a run: the days of its attempts of unknown cost, the claims of each day."""
+
+    unknown: set[str] = field(default_factory=set)
+    disputed: dict[str, Decimal] = field(default_factory=dict)
+
+
+def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
+    """The runs with a claim beyond the limit of their order that nobody has looked at, whenever it was made."""
+    found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
+    return {run: books.plus(*one.disputed.values()) for run, one in found}
+
+
+def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
+    """By run."""
+    balances = (b for b in tx.find(Balance) if b.unknown_runs or b.disputed_usd)
+    found: dict[str, Unsettled] = {}
+    for scope in [b.scope for b in balances if books.is_day(b.scope)]:
+        entries, day = tx.find(BookEntry, {"scope": scope}), scope.removeprefix("day:")
+        late = {(e.run, e.kind) for e in entries if e.at_ms >= since_ms}
         for run in books.unknown_runs(entries):
-            if run in late:
-                found.setdefault(run, set()).add(day.removeprefix("day:"))
+            if (run, EntryKind.UNKNOWN) in late:
+                found.setdefault(run, Unsettled()).unknown.add(day)
+        for run, usd in books.disputed(entries).items():
+            if (run, EntryKind.DISPUTED) in late:
+                found.setdefault(run, Unsettled()).disputed[day] = usd
     return found
 
 
-def _with_unknown(
-    tx: Transaction, lines: list[CostLine], by: str, unknown: dict[str, set[str]]
+def _with_unsettled(
+    tx: Transaction, lines: list[CostLine], by: str, unsettled: Mapping[str, Unsettled]
 ) -> list[CostLine]:
-    more = [CostLine(key, unknown=1) for run, days in unknown.items() for key in _keys(tx, run, by, days)]
+    more: list[CostLine] = []
+    for run, one in unsettled.items():
+        more += [CostLine(key, unknown=1) for key in _keys(tx, run, by, one.unknown)] if one.unknown else []
+        for day, usd in one.disputed.items():
+            more += [CostLine(key, disputed=usd) for key in _keys(tx, run, by, {day})]
     return costs.grouped([*lines, *more], lambda key: key) if more else lines
 
 
@@ -198,6 +222,7 @@ def _row(line: CostLine, about: str) -> CostRow:
         "key": line.key,
         "runs": line.runs,
         "usd": f"{line.usd:f}",
+        "disputed_usd": f"{line.disputed:f}",
         "unknown_runs": line.unknown,
         "tokens": line.tokens,
         "agent_minutes": round(line.agent_ms / books.MINUTE_MS, 2),

@@ -65,6 +65,7 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
     "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
+    "pancode_budget_disputed_usd": Figure("gauge", "what nodes claim today beyond the limits of their orders"),
     "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
     "pancode_refused_envelopes_total": Figure(
         "counter",
@@ -157,6 +158,7 @@ def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
         yield _one("pancode_budget_ceiling_usd", float(ceiling))
     yield _one("pancode_budget_spent_usd", float(day.spent_usd))
     yield _one("pancode_budget_held_usd", float(day.held_usd))
+    yield _one("pancode_budget_disputed_usd", float(day.disputed_usd))
     yield _one("pancode_budget_unknown_runs", day.unknown_runs)
     for balance in tx.find(Balance):
         kind, _, name = balance.scope.partition(":")

@@ -78,6 +78,7 @@ def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured
         "spent_usd": usd(balance.spent_usd),
         "held_usd": usd(balance.held_usd),
         "remaining_usd": None if ceilings.usd is None else usd(ceilings.usd - used),
+        "disputed_usd": usd(balance.disputed_usd),
         "unknown_runs": balance.unknown_runs,
         "tokens": balance.tokens,
         "held_tokens": balance.held_tokens,

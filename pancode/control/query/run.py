@@ -20,6 +20,7 @@ from pancode.control.query.shapes import (
     VerificationShape,
 )
 from pancode.control.runs.finding import find_run
+from pancode.domain import books
 from pancode.domain.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.domain.life.stages import stage_of
 from pancode.domain.nodes.fleet import NodeState
@@ -88,6 +89,7 @@ def usage_of(usage: dict[str, Any]) -> UsageShape:
         "output_tokens": int(usage.get("output_tokens") or 0),
         "cost_usd": None if cost is None or source == "unknown" else str(cost),
         "cost_source": source,
+        "disputed_usd": usage.get(books.DISPUTED),
     }
 
 

@@ -25,12 +25,16 @@ Json = dict[str, Any]
 
 
 class UsageShape(TypedDict):
-    """The usage of a run; `cost_usd` is a decimal string, None while it is not known."""
+    """The usage of a run; `cost_usd` is a decimal string, None while it is not known.
+
+    `disputed_usd`: what its node claims beyond the limit of its order. It is not in `cost_usd`.
+    """
 
     input_tokens: int
     output_tokens: int
     cost_usd: str | None
     cost_source: str
+    disputed_usd: str | None
 
 
 class CallsShape(TypedDict):
@@ -192,6 +196,7 @@ class ScopeShape(TypedDict):
     spent_usd: str
     held_usd: str
     remaining_usd: str | None
+    disputed_usd: str
     unknown_runs: int
     tokens: int
     held_tokens: int

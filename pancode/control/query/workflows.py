@@ -169,6 +169,7 @@ def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
         "usd": f"{balance.spent_usd:f}",
         "held_usd": f"{balance.held_usd:f}",
         "unknown": balance.unknown_runs,
+        "disputed_usd": f"{balance.disputed_usd:f}",
         "tokens": balance.tokens,
         "agent_ms": balance.agent_ms,
         "runs": balance.runs,

@@ -27,7 +27,8 @@ SHARED = ("day", "node", "repository", "workflow")
 class CostLine:
     """The common cost of a group of runs. `key` None: they have no such property.
 
-    `unknown`: of so many of them nobody could tell yet what they cost; they are not in `usd`.
+    `unknown`: of so many of them nobody could tell yet what they cost; they are not in `usd`. Nor is what is
+    `disputed`: what their nodes claim beyond the limits of their orders.
     """
 
     key: str | None
@@ -36,6 +37,7 @@ class CostLine:
     tokens: int = 0
     agent_ms: int = 0
     unknown: int = 0
+    disputed: Decimal = books.ZERO
 
     def __add__(self, more: CostLine) -> CostLine:
         return CostLine(
@@ -45,6 +47,7 @@ class CostLine:
             self.tokens + more.tokens,
             self.agent_ms + more.agent_ms,
             self.unknown + more.unknown,
+            books.plus(self.disputed, more.disputed),
         )
 
     def less(self, other: CostLine) -> CostLine:
@@ -56,11 +59,13 @@ class CostLine:
             self.tokens - other.tokens,
             self.agent_ms - other.agent_ms,
             self.unknown - other.unknown,
+            books.minus(self.disputed, other.disputed),
         )
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.runs > 0 or self.usd or self.tokens > 0 or self.agent_ms > 0 or self.unknown > 0)
+        counts = (self.runs, self.tokens, self.agent_ms, self.unknown, self.disputed)
+        return not (self.usd or any(count > 0 for count in counts))
 
 
 def grouped(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
@@ -83,6 +88,7 @@ def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
         sum(line.tokens for line in lines),
         sum(line.agent_ms for line in lines),
         sum(line.unknown for line in lines),
+        books.plus(*(line.disputed for line in lines)),
     )
 
 
@@ -93,7 +99,7 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
     """
     left = everything.less(total(lines))
     counts = (max(0, number) for number in (left.tokens, left.agent_ms, left.unknown))
-    rest = CostLine(None, max(0, left.runs), left.usd, *counts)
+    rest = CostLine(None, max(0, left.runs), left.usd, *counts, max(books.ZERO, left.disputed))
     return lines if rest.is_nothing else [*lines, rest]
 
 

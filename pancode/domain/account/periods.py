@@ -50,5 +50,6 @@ def together(scope: str, balances: Iterable[Balance]) -> Balance:
             runs=total.runs + one.runs,
             held_tokens=total.held_tokens + one.held_tokens,
             held_ms=total.held_ms + one.held_ms,
+            disputed_usd=books.plus(total.disputed_usd, one.disputed_usd),
         )
     return total

@@ -31,12 +31,14 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
         usage, unknown = rows[0].usage, _cost(rows[0]) is None
         return {**usage, "cost_usd": None} if unknown else usage
     usd, unknown = cost_of(rows)
+    disputed = books.plus(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
     sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
     return {
         "input_tokens": sum(_count(attempt, "input_tokens") for attempt in rows),
         "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),
         "cost_usd": None if unknown else f"{usd:f}",
         "cost_source": "unknown" if unknown else sources.pop() if len(sources) == 1 else MIXED,
+        books.DISPUTED: f"{disputed:f}" if disputed else None,
     }
 
 

@@ -173,14 +173,17 @@ def bury(made: Changes, reason: str) -> Changes:
 
 
 def priced(made: Changes, signal: Priced) -> Changes:
-    """The first attempt of unknown cost has cost so much, the others nothing."""
+    """The first attempt of unknown or disputed cost has cost so much, the others nothing."""
     usd = signal.usd
     for number, attempt in sorted(made.case.attempts.items()):
         spent = books.Spent(usd, source="settled")
         account = books.Account(made.run.id, number)
-        entries = books.settle_unknown(made.case.entries, account, spent, made.now.stamp)
+        known, stamp = made.case.entries, made.now.stamp
+        entries = books.settle_unknown(known, account, spent, stamp)
+        entries += books.settle_disputed(known, account, usd, stamp)
         if entries:
             usage = {**attempt.usage, "cost_usd": f"{usd:f}", "cost_source": "settled"}
+            usage.pop(books.DISPUTED, None)
             made = made.book(entries).put(replace(attempt, usage=usage))
             usd = Decimal(0)
     return made.tell("settle", "by hand", "settled", f"by {signal.by}") if made.booked else made

@@ -67,7 +67,7 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
         case Interrupting():
             return _interrupting(made, body)
         case Progress():
-            body = body.model_copy(update=excess(body, made.run.limits))
+            body = body.model_copy(update=excess(body, made.run, made.case.left(made.attempt.attempt)))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             return made.put(replace(made.attempt, usage=usage))
         case Finding():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from node_agent.wire.receipt import Claims
@@ -21,7 +23,7 @@ from pancode.domain.life.prefaces import with_preface
 from pancode.domain.life.providers import fitting, moved
 from pancode.domain.life.retries import CAUSES, MOVES, NoRetry, RetryCause, after_failure
 from pancode.domain.life.signals import Believed, Rejected
-from pancode.domain.receipts.settlement import excess, result_of, spent_of
+from pancode.domain.receipts.settlement import TIMES_HELD, excess, result_of, spent_of
 from pancode.domain.records import Attempt, Closed, Fence, FenceState, Run
 from pancode.domain.values import replace
 
@@ -30,37 +32,44 @@ def believed(made: Changes, signal: Believed) -> Changes:
     """Actual cost replaces the hold, the fence closes, and the node is told that we have it."""
     if made.fence.receipt is not None:
         return made
-    made, claims = _cut(made.add(signal.stored), signal.claims)
-    made = _booked(made, claims)
+    made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
+    made = _booked(made, claims, disputed)
     digest = signal.stored.digest
     made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
     made = made.stage(OrderStage.SETTLED, str(claims.outcome))
-    made = _concluded(made, replace(signal, claims=claims))
+    made = _concluded(made, replace(signal, claims=claims), disputed)
     return made.send(signal.node, signal.answer)
 
 
-def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims]:
-    """No more usage than the order leaves any room for; what was beyond it is on record."""
-    beyond, node = excess(claims.usage, made.run.limits), made.fence.node
+def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
+    """No more usage than its order allows counts. What is beyond it is on record; the money is disputed."""
+    usage, node = claims.usage, made.fence.node
+    beyond = excess(usage, made.run, made.case.left(made.attempt.attempt))
     if not beyond:
-        return made, claims
-    cuts = (f"{field} {getattr(claims.usage, field)} counted as {most}" for field, most in beyond.items())
-    why = f"beyond any sense of its order's limits: {', '.join(cuts)}"
-    made = made.record("trust", "error", "claim cut", node=node, why=why)
-    made = made.tell("settle", node, "claim cut", why)
-    return made, claims.model_copy(update={"usage": claims.usage.model_copy(update=beyond)})
+        return made, claims, books.ZERO
+    cuts = (f"{field} {getattr(usage, field):f} counted as {most:f}" for field, most in beyond.items())
+    why = f"beyond what its order allows: {', '.join(cuts)}"
+    counted = usage.model_copy(update=beyond)
+    disputed = books.minus(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
+    verdict = "claim disputed" if disputed else "claim cut"
+    absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
+    domain, level = ("trust", "error") if absurd else ("budget", "warning")  # the last call passes a limit
+    made = made.record(domain, level, verdict, node=node, why=why)
+    made = made.tell("settle", node, verdict, why)
+    return made, claims.model_copy(update={"usage": counted}), disputed
 
 
-def _booked(made: Changes, claims: Claims) -> Changes:
-    """What was given up as unknown is settled by the late word."""
+def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
+    """What was given up as unknown is settled by the late word. What is disputed stands beside it."""
     entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
     spent = spent_of(claims)
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
     new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
-    return made.book(new or books.add_second(entries, account, spent, stamp))
+    new = new or books.add_second(entries, account, spent, stamp)
+    return made.book([*new, *books.dispute(new, account, disputed, stamp)])
 
 
-def _concluded(made: Changes, signal: Believed) -> Changes:
+def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     """The attempt takes the receipt's outcome, unless another fence has ended it; the run takes it when
     this is its newest fence."""
     run, claims = made.run, signal.claims
@@ -68,6 +77,7 @@ def _concluded(made: Changes, signal: Believed) -> Changes:
     wins = made.case.newest and (run.outcome is None or lost)
     outcome = claims.outcome if wins else Outcome.SUPERSEDED
     usage = claims.usage.model_dump(mode="json")
+    usage |= {books.DISPUTED: f"{disputed:f}"} if disputed else {}
     if wins or (made.attempt.outcome in (None, Outcome.LOST) and not _goes_on(made)):
         made = end_attempt(made, outcome, claims.failure, claims.reason)
         made = made.put(replace(made.attempt, usage=usage))

@@ -11,14 +11,16 @@ from typing import Any
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, Outcome
 from node_agent.wire.receipt import Claims, Usage
-from pancode.domain.books import Spent
+from pancode.domain.books import ZERO, Spent
 from pancode.domain.records import Fence, Node, Run
+from pancode.domain.runtimes import RUNTIMES
 
-TIMES_OVER = 10
-"""So far beyond its order's limits is a claim believed: an honest overrun is booked in full, and no more."""
-_MORE_USD, _MORE_TOKENS, _MORE_MS = Decimal(100), 10_000_000, 3_600_000
-_UNLIMITED_USD, _UNLIMITED_TOKENS = Decimal(10_000), 1_000_000_000
-"""The most that an attempt may say it used whose order has no limit of money, or of tokens."""
+TIMES_HELD = 10
+"""Where an order has no limit of its own, a claim is believed up to so many times what was held for it."""
+_LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
+"""That much is believed of every model's work without a limit, however little was held for it."""
+_MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
+"""The last call of an attempt passes its limit of tokens; to stop it takes time."""
 
 
 class Ruling(StrEnum):
@@ -52,27 +54,30 @@ class Judged:
     missing: tuple[str, ...] = ()
 
 
-def excess(usage: Usage | Progress, limits: Mapping[str, object]) -> dict[str, Any]:
-    """The claims beyond any sense of their order, by field, with the amount that counts."""
-    found: dict[str, Any] = {}
-    for name, most in _most_believed(limits).items():
-        claimed = getattr(usage, name)
-        if claimed is not None and most is not None and claimed > most:
-            found[name] = most
-    return found
+def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
+    """The claims beyond their order, by field, with the amount that counts.
 
-
-def _most_believed(limits: Mapping[str, object]) -> dict[str, Decimal | int | None]:
-    usd, tokens, wall_ms = (limits.get(name) for name in ("usd", "tokens", "wall_ms"))
-    most_usd = _UNLIMITED_USD if usd is None else TIMES_OVER * Decimal(str(usd)) + _MORE_USD
-    most_tokens = TIMES_OVER * tokens + _MORE_TOKENS if isinstance(tokens, int) else _UNLIMITED_TOKENS
-    most_ms = TIMES_OVER * wall_ms + _MORE_MS if isinstance(wall_ms, int) else None
-    return {
-        "cost_usd": most_usd,
+    `left`: what the run's own limit leaves for this attempt; None: it has none.
+    """
+    tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
+    free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
+    most_tokens = tokens + _MORE_TOKENS if isinstance(tokens, int) else free_tokens
+    most: dict[str, Decimal | int | None] = {
+        "cost_usd": _most_usd(run, left),
         "input_tokens": most_tokens,
         "output_tokens": most_tokens,
-        "agent_ms": most_ms,
+        "agent_ms": wall_ms + _MORE_MS if isinstance(wall_ms, int) else None,
     }
+    claims = ((name, getattr(usage, name), amount) for name, amount in most.items())
+    return {name: most for name, claim, most in claims if None not in (claim, most) and claim > most}
+
+
+def _most_usd(run: Run, left: Decimal | None) -> Decimal:
+    """A program of the user's own asks no model: it costs nothing, unless it plays one and may cost something."""
+    kind = RUNTIMES[run.runtime]
+    if kind.own:
+        return left if left is not None and kind.plays else ZERO
+    return max(TIMES_HELD * run.estimate_usd, _LEAST_USD) if left is None else left
 
 
 def judge_identity(
@@ -118,6 +123,7 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     """The first claim that contradicts what was ordered, in words; empty when there is none."""
     ordered = {
         "order": (claims.order, fence.digest),
+        "epoch": (claims.epoch, fence.start_by_epoch),
         "attempt": (claims.identity.attempt, fence.attempt),
         "runtime": (claims.runtime, run.runtime),
         "agent": (claims.agent, run.agent),

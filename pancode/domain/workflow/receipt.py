@@ -42,6 +42,7 @@ def statement(
             "steps": step_rows,
             "cost_usd": f"{balance.spent_usd:f}",
             "unknown_costs": balance.unknown_runs,
+            "disputed_usd": f"{balance.disputed_usd:f}",
             "tokens": balance.tokens,
         },
     }

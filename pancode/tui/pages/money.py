@@ -19,7 +19,7 @@ def money(answers: Json, about: str, moment: PageMoment) -> Page:
 
 def _scope(one: Json) -> PageRow:
     unknown = f"{one['unknown_runs']} runs of unknown cost" if one["unknown_runs"] else ""
-    note = "; ".join(filter(None, ("OVER ITS CEILING" if one["over"] else "", unknown)))
+    note = "; ".join(filter(None, ("OVER ITS CEILING" if one["over"] else "", unknown, _disputed(one))))
     cells = (
         one["scope"],
         usd(one["spent_usd"]),
@@ -40,7 +40,12 @@ def _agent(one: Json) -> PageRow:
     name = one["key"] or "no agent"
     unknown = f"{one['unknown_runs']} of unknown cost" if one["unknown_runs"] else ""
     cells = (f"agent {name}", usd(one["usd"]), "", "", "", str(one["runs"]), count(one["tokens"]))
-    return PageRow(f"agent {name}", "cost", (*cells, unknown), one)
+    return PageRow(f"agent {name}", "cost", (*cells, "; ".join(filter(None, (unknown, _disputed(one))))), one)
+
+
+def _disputed(one: Json) -> str:
+    """What nodes claim beyond the limits of their orders."""
+    return f"{usd(one['disputed_usd'])} disputed" if float(one["disputed_usd"]) else ""
 
 
 def agents(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -129,6 +129,7 @@ def _facts(shape: Json, moment: PageMoment) -> list[Line]:
     usage = shape["usage"]
     where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
     known = "not known yet" if cost(shape) == "-" else f"{cost(shape)} ({usage['cost_source']})"
+    known += f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
     spent = f"{known}, {usage['input_tokens']} tokens in, "
     pairs = [
         ("task", shape["task"]),

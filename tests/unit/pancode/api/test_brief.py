@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> World:
 
 
 def play(world: World, **ended: Any) -> str:
-    run = str(world.dispatch()["run"])
+    run = str(world.dispatch(runtime="scripted", budget="0.25")["run"])
     world.context.turn()
     order = world.claim()
     world.node.start(order)
@@ -100,6 +100,30 @@ def test_an_unknown_cost_waits_for_a_person(world: World) -> None:
     play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
     (line,) = told(world)["waits"]
     assert line["command"] == "pancode budget settle RUN --usd X"
+
+
+def test_a_disputed_claim_waits_for_a_person_and_is_named_wherever_money_is(world: World) -> None:
+    run = play(world, usage=Usage(cost_usd=Decimal("9.75"), cost_source="reported"))
+    told(world), world.http.post("/v1/looked", {"by": "ana"})
+    for _ in range(2):  # also after the person has looked at the brief
+        (line,) = (one for one in told(world)["waits"] if "settle" in one["command"])
+        assert (line["run"], line["command"]) == (run, f"pancode budget settle {run} --usd X")
+        assert "$9.50" in line["what"]
+    day, *others = world.http.get("/v1/budget").json()["scopes"]
+    assert {(one["spent_usd"], one["disputed_usd"]) for one in (day, *others)} == {("0.25", "9.50")}
+    for by in ("run", "agent", "node", "day", "runtime"):
+        cost = world.http.get("/v1/cost", by=by).json()
+        assert [(one["usd"], one["disputed_usd"]) for one in (*cost["rows"], cost["total"])] == [
+            ("0.25", "9.50"),
+            ("0.25", "9.50"),
+        ], by
+    usage = world.http.get(f"/v1/runs/{run}").json()["usage"]
+    assert (usage["cost_usd"], usage["disputed_usd"]) == ("0.25", "9.50")
+    world.http.post("/v1/budget/settle", {"by": "ana", "run": run, "usd": "9.75"})
+    assert told(world)["waits"] == []
+    day = world.http.get("/v1/budget").json()["scopes"][0]
+    assert (day["spent_usd"], day["disputed_usd"]) == ("9.75", "0.00")
+    assert world.http.get("/v1/cost").json()["total"]["usd"] == "9.75"
 
 
 def test_a_report_has_days_and_repositories(world: World) -> None:

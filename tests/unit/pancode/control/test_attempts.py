@@ -231,7 +231,7 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
 
 
 def test_a_script_is_not_changed_when_it_is_tried_again(coordinator: Desk) -> None:
-    node, order = started(coordinator, max_attempts=2)
+    node, order = started(coordinator, max_attempts=2, runtime="shell")
     node.deliver(order, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     later(coordinator, node)
     assert begun(node).task == order.task

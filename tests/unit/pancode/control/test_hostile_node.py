@@ -35,6 +35,7 @@ from pancode.domain.records import (
     RunState,
     StoredReceipt,
 )
+from pancode.errors import UsageError
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -97,9 +98,9 @@ def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
     fleet.still_works()
 
 
-def taken(fleet: Fleet) -> Order:
+def taken(fleet: Fleet, **run: Any) -> Order:
     """A run of the liar's, accepted by it."""
-    fleet.coordinator.dispatch("r-bad0", node="liar")
+    fleet.coordinator.dispatch("r-bad0", node="liar", **run)
     fleet.liar.breathe()
     due = fleet.liar.claim()
     assert due is not None
@@ -217,20 +218,96 @@ def test_a_number_that_no_column_holds_is_not_believed(what: str) -> None:
 MOST_COST = Usage(cost_usd=MOST_USD, cost_source="reported", input_tokens=10**12, output_tokens=10**12)
 
 
-def test_a_claim_beyond_its_order_is_cut_and_on_record() -> None:
-    fleet = Fleet(ceiling="100000")
-    due = taken(fleet)
+LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "limit", "counts"),
+    [
+        ("claude", "0.50", "0.50"),
+        ("claude", None, "7.50"),
+        ("shell", None, "0"),
+        ("shell", "0.50", "0"),
+        ("scripted", None, "0"),
+        ("scripted", "0.50", "0.50"),
+    ],
+)
+def test_what_is_claimed_beyond_its_order_is_disputed_and_no_ceiling_counts_it(
+    runtime: str, limit: str | None, counts: str
+) -> None:
+    """One receipt shut admission for the whole fleet and the whole day: a claim of 10^15 counted as $105."""
+    fleet = Fleet()
+    due = taken(fleet, runtime=runtime, limits={**LIMITS, "usd": limit})
     fleet.liar.start(due)
     fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"agent_ms": 10**11}))
     fleet.coordinator.turn()
     run = fleet.coordinator.row(Run, due.identity.run)
     assert run.state is RunState.ENDED and run.outcome is Outcome.DONE
-    spent = fleet.coordinator.row(Balance, "node:liar")
-    assert (spent.spent_usd, spent.agent_ms) == (10_000, 10 * 60_000 + 3_600_000)
-    assert [a.what for a in fleet.alarms()] == ["claim cut"]
-    assert any(one.verdict == "claim cut" for one in fleet.coordinator.rows(Decision, run=run.id))
+    counted, claimed = Decimal(counts), MOST_USD
+    for balance in fleet.coordinator.rows(Balance):
+        assert (balance.spent_usd, balance.disputed_usd) == (counted, claimed - counted), balance.scope
+        assert (balance.held_usd, balance.agent_ms) == (0, 60_000 + 600_000)
+    assert [a.what for a in fleet.alarms()] == ["claim disputed"]
+    assert any(one.verdict == "claim disputed" for one in fleet.coordinator.rows(Decision, run=run.id))
+    usage = fleet.coordinator.row(Attempt, run.id, 1).usage
+    assert (usage["cost_usd"], usage["disputed_usd"]) == (f"{counted:f}", f"{claimed - counted:f}")
     fleet.coordinator.check_books()
     fleet.still_works()
+
+
+def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
+    fleet = Fleet()
+    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9}))
+    fleet.coordinator.turn()
+    balance = fleet.coordinator.row(Balance, "node:liar")
+    assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.5"), 0)
+    assert [a.what for a in fleet.alarms()] == ["claim cut"], "its tokens"
+
+
+def test_the_last_call_passes_a_limit_and_that_is_no_attack() -> None:
+    fleet = Fleet()
+    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, usage=Usage(cost_usd=Decimal("0.53"), cost_source="reported"))
+    fleet.coordinator.turn()
+    assert fleet.coordinator.row(Balance, "node:liar").disputed_usd == Decimal("0.03")
+    said = [(a.domain, a.level) for a in fleet.coordinator.rows(Audit) if a.what == "claim disputed"]
+    assert said == [("budget", "warning")] and fleet.alarms() == []
+
+
+@pytest.mark.parametrize("real", ["0", "0.50", "3.25"])
+def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(real: str) -> None:
+    fleet = Fleet()
+    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.liar.start(due)
+    fleet.liar.deliver(due, usage=MOST_COST)
+    fleet.coordinator.turn()
+    money, run = fleet.coordinator.plane.money, due.identity.run
+    assert money.settle_by_hand(run, Decimal(real), "ana") == 1
+    for balance in fleet.coordinator.rows(Balance):
+        assert (balance.spent_usd, balance.disputed_usd) == (Decimal(real), 0), balance.scope
+    usage = fleet.coordinator.row(Attempt, run, 1).usage
+    assert (usage["cost_usd"], usage["cost_source"]) == (real, "settled") and "disputed_usd" not in usage
+    with pytest.raises(UsageError, match="neither unknown nor disputed"):
+        money.settle_by_hand(run, Decimal(1), "ana")
+    fleet.coordinator.check_books()
+
+
+def test_the_disputed_claim_of_a_lost_node_that_comes_late_stands_beside_its_limit() -> None:
+    fleet = Fleet()
+    due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
+    fleet.liar.start(due)
+    for _ in range(100):
+        fleet.coordinator.turn(10_000)
+    assert fleet.coordinator.row(Run, due.identity.run).outcome is Outcome.LOST
+    fleet.liar.deliver(due, usage=MOST_COST)
+    fleet.liar.breathe()
+    balance = fleet.coordinator.row(Balance, "node:liar")
+    assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.50"), MOST_USD - Decimal("0.50"))
+    assert balance.unknown_runs == 0 and balance.held_usd == 0
+    fleet.coordinator.check_books()
 
 
 def test_what_is_told_on_the_way_is_cut_too() -> None:
@@ -239,7 +316,7 @@ def test_what_is_told_on_the_way_is_cut_too() -> None:
     fleet.liar.start(due)
     fleet.liar.say(due.identity, Progress(input_tokens=1, output_tokens=1, cost_usd=MOST_USD))
     fleet.coordinator.turn()
-    assert fleet.coordinator.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "10000"
+    assert fleet.coordinator.row(Attempt, due.identity.run, 1).usage["cost_usd"] == "7.50"
 
 
 def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
@@ -248,7 +325,7 @@ def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     core = fleet.coordinator.plane.core
     with unit_of_work(core) as work:
         earlier = BookEntry(
-            "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**9
+            "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**7
         )
         work.book([earlier])
     due = taken(fleet)

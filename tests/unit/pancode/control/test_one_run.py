@@ -148,7 +148,8 @@ def test_an_unknown_cost_leaves_the_hold_standing(coordinator: Desk) -> None:
     ("changes", "why"),
     [
         ({"order": "1" * 64}, "order is"),
-        ({"runtime": "claude"}, "runtime is"),
+        ({"runtime": "shell"}, "runtime is"),
+        ({"epoch": 7}, "epoch is"),
         ({"outcome": Outcome.TIMEOUT}, "with failure None"),
         ({"failure": FailureKind.WALL_LIMIT}, "does not go with"),
         ({"snapshot": "b" * 40}, "snapshot is"),

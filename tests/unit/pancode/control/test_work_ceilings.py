@@ -155,11 +155,11 @@ def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: D
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
     held = balance(coordinator, "day").held_usd
-    usage = Usage(input_tokens=5_000, agent_ms=60 * MINUTE, cost_usd=None, cost_source="unknown")
+    usage = Usage(input_tokens=5_000, agent_ms=11 * MINUTE, cost_usd=None, cost_source="unknown")
     node.deliver(order, usage=usage)
     node.breathe()
     now = balance(coordinator, "day")
-    assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 60 * MINUTE, held)
+    assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 11 * MINUTE, held)
     assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
     coordinator.plane.money.settle_by_hand("r-0001", Decimal(4), "ana")
     assert (balance(coordinator, "day").spent_usd, balance(coordinator, "day").tokens) == (Decimal(4), 5_000)

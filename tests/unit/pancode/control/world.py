@@ -173,7 +173,7 @@ def a_run(run: str, wall_ms: int, usd: Decimal, **changes: Any) -> Run:
         "prompt": "",
         "tools": (),
         "read_only": False,
-        "runtime": "shell",
+        "runtime": "claude",
         "model": None,
         "mode": Mode.BUILD,
         "safety": Safety.AUTO_EDIT,
@@ -351,7 +351,7 @@ def facts(**changes: Any) -> NodeFacts:
         disk_free=1,
         load_1m=0.0,
         isolation=Isolation.NONE,
-        runtimes=(RuntimeFact(name="shell", state="ok"),),
+        runtimes=tuple(RuntimeFact(name=name, state="ok") for name in ("shell", "scripted", "claude")),
         wall_ms=0,
     )
     return made.model_copy(update=changes)

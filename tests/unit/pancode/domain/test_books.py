@@ -36,6 +36,7 @@ class Books(RuleBasedStateMachine):
         self.stamp = stamps()
         self.open: list[Account] = []
         self.unknown: list[Account] = []
+        self.disputed: dict[Account, Decimal] = {}
         self.actual: dict[str, Decimal] = {}
         self.ceiling = Ceilings(Decimal(5))
         self.runs = 0
@@ -80,10 +81,13 @@ class Books(RuleBasedStateMachine):
         assert not self.over(Amount())
 
     @precondition(lambda self: self.open)
-    @rule(usd=st.none() | CENTS, data=st.data())
-    def settle(self, usd: Decimal | None, data: st.DataObject) -> None:
+    @rule(usd=st.none() | CENTS, beyond=CENTS, data=st.data())
+    def settle(self, usd: Decimal | None, beyond: Decimal, data: st.DataObject) -> None:
         account = self._take(self.open, data)
-        self.book(books.settle(self.of(account), account, Spent(usd, 10, 20, "reported"), self.stamp()))
+        made = books.settle(self.of(account), account, Spent(usd, 10, 20, "reported"), self.stamp())
+        self.book([*made, *books.dispute(made, account, beyond, self.stamp())])
+        if usd is not None and beyond:
+            self.disputed[account] = beyond
         if usd is None:
             self.unknown.append(account)
         else:
@@ -109,6 +113,22 @@ class Books(RuleBasedStateMachine):
         account = self._take(self.unknown, data)
         self.book(books.settle_unknown(self.of(account), account, Spent(usd), self.stamp()))
         self.actual[account.run] = usd
+
+    @precondition(lambda self: self.disputed)
+    @rule(usd=CENTS)
+    def look(self, usd: Decimal) -> None:
+        account = next(iter(self.disputed))
+        del self.disputed[account]
+        hand = Account(account.run, account.attempt)
+        self.book(books.settle_disputed(self.of(account), hand, usd, self.stamp()))
+        assert books.settle_disputed(self.of(account), hand, usd, self.stamp()) == []
+        self.actual[account.run] = usd
+
+    @invariant()
+    def a_disputed_claim_stands_beside_what_is_spent(self) -> None:
+        found = books.disputed(e for e in self.entries if e.scope == DAY)
+        assert found == {account.run: usd for account, usd in self.disputed.items()}
+        assert {self.balance(one).disputed_usd for one in (DAY, AGENT, NODE)} == {sum(found.values())}
 
     def _take(self, accounts: list[Account], data: st.DataObject) -> Account:
         return accounts.pop(data.draw(st.integers(0, len(accounts) - 1)))
@@ -310,8 +330,10 @@ def test_every_kind_of_entry_changes_the_balance_in_its_own_way(kind: EntryKind)
         EntryKind.SPEND: [1, 0, 0, 2],
         EntryKind.CORRECT: [1, 0, 0, 2],
         EntryKind.UNKNOWN: [0, 0, 1, 2],
+        EntryKind.DISPUTED: [0, 0, 0, 0],
     }
     assert changed == [Decimal(change) for change in expected[kind]]
+    assert after.disputed_usd == (1 if kind is EntryKind.DISPUTED else 0)
 
 
 def test_sums_of_money_are_exact_however_large() -> None:

@@ -117,7 +117,7 @@ class Scene:
             self.world.node.breathe()
 
     def _order(self, task: str) -> tuple[str, Order]:
-        run = str(self.world.dispatch(task=task)["run"])
+        run = str(self.world.dispatch(task=task, runtime="scripted", budget="0.10")["run"])
         order = self.world.claim()
         self.world.node.start(order)
         self.desk.turn()

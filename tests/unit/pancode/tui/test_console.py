@@ -77,7 +77,7 @@ def test_stop_asks_by_name_and_only_y_sends_it(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, scene.works)
         await pilot.press("slash", *"tests", "enter", "s")
-        await shows(app, pilot, f"Stop run {scene.works}: shell on n1, cost not known yet?")
+        await shows(app, pilot, f"Stop run {scene.works}: scripted on n1, cost not known yet?")
         await pilot.press("enter", "n")
         await pilot.pause(0.1)
         assert not posts(scene)

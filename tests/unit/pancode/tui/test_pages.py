@@ -71,7 +71,7 @@ def test_the_dashboard_has_what_goes_on(still: Scene) -> None:
     above = " | ".join(map(text_of, made.above))
     for words in (
         "agents",
-        "builder (shell on n1)",
+        "builder (scripted on n1)",
         "tiers",
         "1 mid",
         "$0.20 of $10.00 today",
@@ -102,7 +102,7 @@ def test_a_run_is_told_whole(still: Scene) -> None:
     for words in (
         still.done,
         "tidy the imports",
-        "builder (shell) on n1",
+        "builder (scripted) on n1",
         "$0.10 (reported)",
         "STORY",
         "now: ended: done",
@@ -129,13 +129,13 @@ def test_the_inbox_has_words_and_choices(still: Scene) -> None:
 def test_money_has_scopes_and_agents(still: Scene) -> None:
     made = page(still, "money")
     (day,) = (row for row in made.rows if row.key.startswith("scope day:"))
-    assert day.cells[1:5] == ("$0.20", "$0.00", "$9.80", "$10.00")
+    assert day.cells[1:5] == ("$0.20", "$0.10", "$9.70", "$10.00")
     assert cells(made, "agent builder")["RUNS"] == "2"
 
 
 def test_agents_and_models(still: Scene) -> None:
     busy = [row for row in page(still, "agents").rows if row.cells[2] == "n1"]
-    assert busy[0].cells[:2] == ("builder", "shell") and "running" in busy[0].cells[3]
+    assert busy[0].cells[:2] == ("builder", "scripted") and "running" in busy[0].cells[3]
     (model,) = page(still, "models").rows
     assert model.cells[:4] == ("qwen3", "mid", "32k", "gpubox")
 

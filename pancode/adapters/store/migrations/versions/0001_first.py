@@ -126,7 +126,7 @@ TABLES = (
         "scope",
         "",
         "scope:text spent_usd:text held_usd:text unknown_runs:int tokens:int agent_ms:int runs:int "
-        "held_tokens:int held_ms:int",
+        "held_tokens:int held_ms:int disputed_usd:text",
     ),
     (
         "decisions",

@@ -33,7 +33,7 @@ class Collector:
 def test_one_trace_for_each_run_and_each_once(tmp_path: Path) -> None:
     times, collector = Times(tmp_path), Collector()
     assert Tracing(times.desk.plane.core, collector).round()
-    run = str(times.world.dispatch(task="very private")["run"])
+    run = str(times.world.dispatch(task="very private", runtime="scripted", budget="0.25")["run"])
     times.play(usage=PAID)
     collector.away = True
     assert not Tracing(times.desk.plane.core, collector).round()

@@ -18,7 +18,7 @@ def flows(tmp_path: Path) -> Flows:
 
 
 def test_all_tasks_run_at_once_and_their_sums_are_the_workflows(flows: Flows) -> None:
-    begun = flows.begin(step("a"), step("b"), step("c"), name="three")
+    begun = flows.begin(*(step(name, runtime="scripted", budget="0.10") for name in "abc"), name="three")
     assert begun["state"] == "running" and [one["state"] for one in begun["steps"]] == ["pending"] * 3
     assert [one["reason"] for one in begun["steps"]] == [""] * 3, "they wait for nothing: a node has them"
     assert sorted(flows.claim()) == ["a", "b", "c"]
@@ -26,7 +26,7 @@ def test_all_tasks_run_at_once_and_their_sums_are_the_workflows(flows: Flows) ->
         flows.end(name)
     told = flows.show(begun["workflow"])
     assert (told["state"], told["reason"]) == ("done", "")
-    assert (told["cost"]["usd"], told["cost"]["held_usd"], told["cost"]["runs"]) == ("0.30", "0", 3)
+    assert (told["cost"]["usd"], told["cost"]["held_usd"], told["cost"]["runs"]) == ("0.30", "0.00", 3)
     assert [one["outcome"] for one in told["steps"]] == ["done"] * 3
     flows.check_sums(begun["workflow"])
 

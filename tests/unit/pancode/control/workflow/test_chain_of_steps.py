@@ -284,7 +284,8 @@ def test_what_is_no_verdict_ends_the_step(loop: Flows, trees: Trees, verdict: by
 
 
 def race(flows: Flows, by: str) -> None:
-    flows.begin(step("a"), step("b"), step("c"), kind="race", race={"by": by})
+    paid = (step(name, runtime="scripted", budget="0.10") for name in "abc")
+    flows.begin(*paid, kind="race", race={"by": by})
     flows.claim()
 
 
@@ -364,7 +365,8 @@ def test_what_is_given_up_keeps_no_run_that_never_was(flows: Flows) -> None:
 
 
 def test_its_receipt_names_the_receipts_of_its_runs_and_is_signed(flows: Flows) -> None:
-    flows.begin(step("a"), step("b", "a"), kind="chain", name="two")
+    paid: dict[str, Any] = {"runtime": "scripted", "budget": "0.10"}
+    flows.begin(step("a", **paid), step("b", "a", **paid), kind="chain", name="two")
     flows.claim()
     assert flows.world.problem("GET", "/v1/workflows/last/receipt")["code"] == "receipt_not_found"
     for name in "ab":
