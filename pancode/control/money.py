@@ -59,7 +59,9 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
         changes = decide(work.case(run), Priced(usd, by))
         work.apply(changes)
     if not changes.booked:
-        raise UsageError(f"the cost of {run_id} is neither unknown nor disputed", fix=f"pancode runs show {run_id}")
+        raise UsageError(
+            f"the cost of {run_id} is neither unknown nor disputed", fix=f"pancode runs show {run_id}"
+        )
     return len({entry.attempt for entry in changes.booked})
 
 

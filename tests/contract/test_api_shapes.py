@@ -32,7 +32,13 @@ RUN: dict[str, Any] = {
     "commit": MAYBE,
     "files_changed": [TEXT],
     "receipt": MAYBE,
-    "usage": {"input_tokens": int, "output_tokens": int, "cost_usd": MAYBE, "cost_source": TEXT, "disputed_usd": MAYBE},
+    "usage": {
+        "input_tokens": int,
+        "output_tokens": int,
+        "cost_usd": MAYBE,
+        "cost_source": TEXT,
+        "disputed_usd": MAYBE,
+    },
     "started_at": MAYBE,
     "finished_at": MAYBE,
 }

@@ -144,7 +144,9 @@ def what_was_spent_is_booked(tx: Transaction, world: World) -> None:
         day = [e for e in entries if e.scope.startswith("day:")]
         booked = sum((e.usd for e in day if e.kind in spends), Decimal(0))
         disputed = sum((e.usd for e in day if e.kind is EntryKind.DISPUTED), Decimal(0))
-        must(booked + disputed == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked} + {disputed}")
+        must(
+            booked + disputed == sum(costs), f"{run}.{attempt} cost {costs}, booked is {booked} + {disputed}"
+        )
         ordered = tx.get(Run, run)
         limit, most = ordered.limits.get("usd") if ordered is not None else None, max(costs)
         within = limit is None or booked <= len(costs) * Decimal(str(limit))

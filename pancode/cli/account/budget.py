@@ -109,8 +109,9 @@ def settle(
 ) -> None:
     """Say what a run of unknown or disputed cost has cost.
 
-    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its order: you accept it
-    with the amount that its node claims, and dismiss it with the amount that counts now (`pancode runs show RUN`).
+    The hold of an unknown one is given back. A disputed one is a claim beyond the limit of its order: you
+    accept it with the amount that its node claims, and dismiss it with the amount that counts now
+    (`pancode runs show RUN`).
     """
     answer = face.client().post("/v1/budget/settle", {"by": who(), "run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {usd(answer['usd'])}\n")

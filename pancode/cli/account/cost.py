@@ -41,8 +41,8 @@ def cost(
 ) -> None:
     """The dearest first: failed and stopped runs, too. The sums are those of the books.
 
-    A run whose cost nobody could tell is counted as unknown. What its node claims beyond the limit of its order is
-    disputed. Neither is in the sum until you settle it.
+    A run whose cost nobody could tell is counted as unknown. What its node claims beyond the limit of its
+    order is disputed. Neither is in the sum until you settle it.
     """
     if as_csv and face.as_json:
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")
@@ -81,4 +81,10 @@ def _lines(answer: dict[str, Any], face: Face) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    return str(row["runs"]), usd(row["usd"]), unsettled(row), count(row["tokens"]), safe(str(row["agent_minutes"]))
+    return (
+        str(row["runs"]),
+        usd(row["usd"]),
+        unsettled(row),
+        count(row["tokens"]),
+        safe(str(row["agent_minutes"])),
+    )

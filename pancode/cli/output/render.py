@@ -55,7 +55,7 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def unsettled(row: Mapping[str, Any]) -> str:
-    """What a person has to say yet of a cost: the runs of unknown cost, and the claims beyond their orders."""
+    """What a person has to say yet of a cost: runs of unknown cost, claims beyond orders."""
     unknown = [counted(row["unknown_runs"], "run")] if row["unknown_runs"] else []
     disputed = [f"{usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
     return ", ".join([*unknown, *disputed]) or "-"

@@ -166,7 +166,7 @@ class Unsettled:
 
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
-    """The runs with a claim beyond the limit of their order that nobody has looked at, whenever it was made."""
+    """The runs with a claim beyond the limit of their order that nobody has looked at, whenever it came."""
     found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
     return {run: books.plus(*one.disputed.values()) for run, one in found}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -73,7 +73,7 @@ def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str,
 
 
 def _most_usd(run: Run, left: Decimal | None) -> Decimal:
-    """A program of the user's own asks no model: it costs nothing, unless it plays one and may cost something."""
+    """A program of the user's own asks no model: it costs nothing, unless it plays an agent with a limit."""
     kind = RUNTIMES[run.runtime]
     if kind.own:
         return left if left is not None and kind.plays else ZERO

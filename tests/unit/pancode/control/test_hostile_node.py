@@ -259,7 +259,9 @@ def test_an_honest_claim_within_its_order_is_not_disputed() -> None:
     fleet = Fleet()
     due = taken(fleet, runtime="claude", limits={**LIMITS, "usd": "0.50"})
     fleet.liar.start(due)
-    fleet.liar.deliver(due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9}))
+    fleet.liar.deliver(
+        due, usage=MOST_COST.model_copy(update={"cost_usd": Decimal("0.5"), "input_tokens": 9})
+    )
     fleet.coordinator.turn()
     balance = fleet.coordinator.row(Balance, "node:liar")
     assert (balance.spent_usd, balance.disputed_usd) == (Decimal("0.5"), 0)
