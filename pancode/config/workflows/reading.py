@@ -167,15 +167,15 @@ class _FileReading:
         return steps
 
     def _check_script(self, step: PlacedStep, dispatch: Json) -> None:
-        """Refuse a script into which an agent's words would be filled."""
+        """Refuse a script into which words of others would be filled."""
         if canonical(dispatch.get("runtime", "")) != SHELL:
             return
-        for word in stranger_words(dispatch["task"], first=not step.needs):
+        for word in stranger_words(dispatch["task"]):
             self._problems.add(
                 f"{step.key}.task",
                 f"step {step.name}: {word} would become part of a script",
-                "an agent has written it, and a shell would run it",
-                "let the script read a file that the earlier step has written",
+                "somebody else has written it, and a shell would run it",
+                "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
 
     def _placed(self, written: object) -> list[PlacedStep]:

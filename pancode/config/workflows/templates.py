@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from pancode.domain.names import nearest
-from pancode.domain.workflow.template import INPUT, TemplatePlace, places
+from pancode.domain.workflow.template import TemplatePlace, places
 
 FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
 _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
@@ -38,8 +38,8 @@ def takes_input(text: str) -> bool:
     return any(not place.step for place in places(text))
 
 
-def stranger_words(text: str, *, first: bool) -> Iterator[str]:
-    """The places of the text that an agent's words would fill. `first`: of a step that needs no other."""
+def stranger_words(text: str) -> Iterator[str]:
+    """The places of the text that words of others would fill: an agent's, or the workflow's input."""
     for place in places(text):
-        if place.step and place.what != "commit" or place.what == INPUT and not first:
+        if place.what != "commit":
             yield written(place)

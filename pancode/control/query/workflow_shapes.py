@@ -34,6 +34,7 @@ class CostShape(TypedDict):
     usd: str
     held_usd: str
     unknown: int
+    disputed_usd: str
     tokens: int
     agent_ms: int
     runs: int

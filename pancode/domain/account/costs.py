@@ -98,8 +98,8 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
     A run that had two of them, as one that was tried again on another node, is in both lines.
     """
     left = everything.less(total(lines))
-    counts = (max(0, number) for number in (left.tokens, left.agent_ms, left.unknown))
-    rest = CostLine(None, max(0, left.runs), left.usd, *counts, max(books.ZERO, left.disputed))
+    runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
+    rest = CostLine(None, runs, left.usd, tokens, ms, unknown, max(books.ZERO, left.disputed))
     return lines if rest.is_nothing else [*lines, rest]
 
 

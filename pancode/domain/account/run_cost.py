@@ -38,7 +38,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
         "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),
         "cost_usd": None if unknown else f"{usd:f}",
         "cost_source": "unknown" if unknown else sources.pop() if len(sources) == 1 else MIXED,
-        books.DISPUTED: f"{disputed:f}" if disputed else None,
+        **({books.DISPUTED: f"{disputed:f}"} if disputed else {}),
     }
 
 

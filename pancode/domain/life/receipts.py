@@ -53,8 +53,10 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     disputed = books.minus(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
     verdict = "claim disputed" if disputed else "claim cut"
     absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
-    domain, level = ("trust", "error") if absurd else ("budget", "warning")  # the last call passes a limit
-    made = made.record(domain, level, verdict, node=node, why=why)
+    if absurd:
+        made = made.record("trust", "error", verdict, node=node, why=why)
+    else:  # an agent's last call passes its limit
+        made = made.record("budget", "warning", verdict, node=node, why=why)
     made = made.tell("settle", node, verdict, why)
     return made, claims.model_copy(update={"usage": counted}), disputed
 

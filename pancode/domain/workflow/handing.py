@@ -65,14 +65,24 @@ def handed(
         what = f"the file {path} of {name}" if path else f"the whole answer of {name}"
         return f"({what}, {len(text)} characters, is in your workspace: {target})"
 
-    task = fill(str(step.request.get("task") or ""), value)
+    template = str(step.request.get("task") or "")
+    if file_of(ORIGINAL) in template:
+        files[file_of(ORIGINAL)] = original.encode()
+    task = fill(template, value)
     return HandedWork(f"{front}{task}", files if has_files else {})
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:
-    """RefusedError where words of an agent would become a part of a script: a shell would run them."""
+    """RefusedError where words of others would become a part of a script: a shell would run them."""
     for place in places(task):
-        if (place.step and place.what != "commit") or (place.what == INPUT and needs):
+        if place.what == ORIGINAL or (place.what == INPUT and not needs):
+            raise RefusedError(
+                f"the input of the workflow would become a part of the script of {name}",
+                why="it may be a text of anybody, as of an issue, and a shell would run it",
+                fix=f"read {file_of(ORIGINAL)} in the script, in a step with a git workspace",
+                code="stranger_words",
+            )
+        if place.step and place.what != "commit" or place.what == INPUT:
             source = place.step or needs[0]
             raise RefusedError(
                 f"an answer of {source} would become a part of the script of {name}",

@@ -262,6 +262,7 @@ WRONG = [
         "read a file",
     ),
     ("defaults: {runtime: shell}\nsteps: [a, 'echo $INPUT']", "2: step step-2: $INPUT would", "read a file"),
+    ("steps: [{runtime: shell, task: 'echo $ORIGINAL'}]", "1: step step-1: $ORIGINAL would", "ORIGINAL.md"),
     ("tasks: [{task: a, runtime: shel}]", "1: tasks.0.runtime: 'shel' does not fit", "correct"),
     ("a: [1", "1: not valid YAML", "line 1"),
     ("tasks:\n  - 2026-13-45", "2: tasks.0: '2026-13-45' cannot be read", "in quotes"),

@@ -19,7 +19,7 @@ from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
 
 def test_a_step_begins_when_what_it_needs_is_done_and_is_told_its_answer(flows: Flows) -> None:
     flows.begin(
-        step("plan", task="plan $INPUT"),
+        step("plan", task="plan $INPUT", runtime="scripted"),
         step(
             "build", "plan", task="do {{ steps.plan.answer }} for $ORIGINAL, not $INPUTS", runtime="scripted"
         ),

@@ -30,6 +30,30 @@ def test_an_answer_is_no_part_of_a_script_whoever_names_the_shell(
     assert flows.world.problem("POST", "/v1/workflows", {**asked, "dry_run": True}) == refused
 
 
+@pytest.mark.parametrize("task", ["echo $ORIGINAL", "echo '$INPUT'", "echo $(echo $ORIGINAL)"])
+@pytest.mark.parametrize("needs", [(), ("plan",)])
+def test_the_input_of_a_workflow_is_no_part_of_a_script(
+    flows: Flows, trees: Trees, tmp_path: Path, task: str, needs: tuple[str, ...]
+) -> None:
+    """It may come from an issue, or from a model."""
+    asked = {"kind": "chain", "steps": [git("plan"), git("build", *needs, task=task)], "input": "$(touch x)"}
+    refused = flows.world.problem("POST", "/v1/workflows", {**asked, "cwd": str(tmp_path / "shop")})
+    assert "part of the script of build" in refused["message"] and flows.claim() == []
+    assert refused["fix"].startswith("read .pancode/inputs/")
+
+
+def test_a_script_that_names_the_file_of_the_input_finds_it(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    plan, build = step("plan"), git("build", "plan", task="cat .pancode/inputs/ORIGINAL.md")
+    flows.begin(plan, build, kind="chain", cwd=str(tmp_path / "shop"), input="$(touch x)")
+    flows.claim()
+    flows.end("plan", answer="")
+    (made,) = trees.composed
+    assert made.files == {".pancode/inputs/ORIGINAL.md": b"$(touch x)"}
+    assert flows.runs()["build"].task == "cat .pancode/inputs/ORIGINAL.md"
+
+
 def test_a_program_that_becomes_the_shell_meanwhile_gets_no_words_of_an_agent(
     flows: Flows, trees: Trees, tmp_path: Path
 ) -> None:
