@@ -16,7 +16,7 @@ def listening_at(place: ListenAddress) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-        made.listen(16)
+        made.listen(128)
     except BaseException:
         made.close()
         raise

@@ -16,6 +16,9 @@ from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.api")
 
+LET_IN = "pancode.let_in"
+"""In the scope of a request over TCP: called once its token is known to be valid."""
+
 
 class Bell:
     """Rung from any thread when something may have changed; waited for on the event loop."""

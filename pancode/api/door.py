@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pancode.api.context import ApiContext
+from pancode.api.context import LET_IN, ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
 from pancode.api.request.bodies import Body, CallerBody, says
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
@@ -68,6 +68,8 @@ class Doorkeeper:
         except Exception as error:
             await response_of(error)(scope, receive, _guarded(send))
             return
+        if scope[VISITOR].token is not None and LET_IN in scope:
+            scope[LET_IN]()
         await self._app(scope, receive, _guarded(send))
 
     def _visitor(self, request: Request) -> Visitor:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pancode.errors import ConflictError, ExitCode, NotFoundError, PancodeError, Problem
+from pancode.essential import ran_out
 
 log = logging.getLogger("pancode.api")
 
@@ -67,6 +68,8 @@ def problem_of(error: BaseException) -> Problem:
     """The body of any failure; an unforeseen one names its type and the log that has the rest."""
     if isinstance(error, PancodeError):
         return error.problem()
+    if isinstance(error, MemoryError):
+        ran_out()
     log.error("unforeseen", exc_info=error)
     why = f"{type(error).__name__}: {error}"
     return PancodeError("PanCode itself failed", why=why, fix="look at run/coordinator.log").problem()

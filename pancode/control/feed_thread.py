@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 
 from pancode.control.core import Core
+from pancode.essential import EssentialThread
 
 log = logging.getLogger("pancode.threads")
 JOIN_S = 30
@@ -19,7 +20,7 @@ class FeedThread(ABC):
         """`again_s`: the time from a turn that broke until the next one."""
         self._core, self._again_s = core, again_s
         self._stopping, self._woken = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._go, name=name, daemon=True)
+        self._thread = EssentialThread(self._go, name)
         core.feed.listen(self._woken.set)
 
     def start(self) -> None:
@@ -57,6 +58,8 @@ class FeedThread(ABC):
             self._woken.clear()
             try:
                 wait_s = self._turn()
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("%s: a turn broke", self._thread.name)
                 wait_s = self._rest()

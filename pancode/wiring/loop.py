@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from pancode.essential import EssentialThread, watch
 
 T = TypeVar("T")
 
@@ -16,7 +17,8 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        watch(self.loop)
+        self._thread = EssentialThread(self._run, name)
         self._thread.start()
 
     def _run(self) -> None:

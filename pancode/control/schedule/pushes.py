@@ -14,6 +14,7 @@ from pancode.domain.records import Schedule
 from pancode.domain.schedule.triggers import OnPush, trigger_of
 from pancode.domain.values import replace
 from pancode.errors import PancodeError
+from pancode.essential import EssentialThread
 
 log = logging.getLogger("pancode.schedule")
 EVERY_S = 30.0
@@ -27,7 +28,7 @@ class PushWatch:
     def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
         self._core, self._scheduler, self._head_of, self._every_s = core, scheduler, head_of, every_s
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="pushes", daemon=True)
+        self._thread = EssentialThread(self._go, "pushes")
 
     def start(self) -> None:
         self._thread.start()
@@ -40,6 +41,8 @@ class PushWatch:
         while not self._stopping.wait(self._every_s):
             try:
                 self.look()
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("watched branches could not be looked at")
 

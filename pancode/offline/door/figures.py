@@ -8,9 +8,9 @@ from pancode.api.context import ApiContext
 from pancode.api.figure_routes import figures_app
 from pancode.offline.answering import QUIET
 from pancode.offline.door.place import AGAIN_S, OpenPlace
+from pancode.offline.door.places import PlaceBounds
 
-MOST_AT_ONCE = 16
-"""More clients than these are asked to come again: a port may be open to many."""
+BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
 FIX = (
     "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
     "port (ss -ltn) in metrics.listen, then: pancode fleet down, pancode fleet up"
@@ -24,11 +24,10 @@ class Shown(OpenPlace):
         def config(port: int) -> uvicorn.Config:
             return uvicorn.Config(
                 figures_app(context),
-                limit_concurrency=MOST_AT_ONCE,
                 timeout_keep_alive=65,  # beyond the minute in which most ask again
                 timeout_graceful_shutdown=1,
                 **QUIET,
             )
 
         texts = ("metrics", "figures are not shown", FIX)
-        super().__init__(context, context.coordinator.figures_at, texts, config, again_s)
+        super().__init__(context, context.coordinator.figures_at, texts, config, BOUNDS, again_s)

@@ -13,6 +13,7 @@ from pancode.adapters.listening import listening_at
 from pancode.api.context import ApiContext
 from pancode.domain.nodes.place import ListenAddress
 from pancode.offline.answering import Answering
+from pancode.offline.door.places import PlaceBounds
 
 AGAIN_S = 5.0
 
@@ -21,7 +22,7 @@ class OpenPlace:
     """Nothing listens where no address was named. What goes wrong here stops no coordinator.
 
     `name`: of its thread and its log. `words`: what is not open, `fix`: what mends that. `config`: made when
-    it is opened, for the port that it has got.
+    it is opened, for the port that it has got. `bounds`: of the connections that it holds.
     """
 
     def __init__(
@@ -30,12 +31,13 @@ class OpenPlace:
         place: ListenAddress | None,
         texts: tuple[str, str, str],
         config: Callable[[int], uvicorn.Config],
+        bounds: PlaceBounds,
         again_s: float = AGAIN_S,
     ) -> None:
         self._context = context
         self._place = place
         self._name, self._words, self._fix = texts
-        self._config = config
+        self._config, self._bounds = config, bounds
         self._again_s = again_s
         self._log = logging.getLogger(f"pancode.{self._name}")
         self._stopping = threading.Event()
@@ -88,5 +90,5 @@ class OpenPlace:
         except OSError:
             made.close()
             raise
-        self._answering = Answering(config, self._name)
+        self._answering = Answering(config, self._name, bounds=self._bounds)
         self._answering.start(made)

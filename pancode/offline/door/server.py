@@ -16,10 +16,11 @@ from pancode.api.door import door_app
 from pancode.domain.access.door import DoorPlace, DoorRules
 from pancode.offline.answering import QUIET
 from pancode.offline.door.place import AGAIN_S, OpenPlace
+from pancode.offline.door.places import PlaceBounds
 
 CONSOLE = "pancode.web.serving"
 """Its function `routes()` answers with the routes of the console's files; it may be left out of a package."""
-MOST_AT_ONCE = 256
+BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
 FIX = (
     "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
     "port (ss -ltn) in api.listen, then: pancode fleet down, pancode fleet up"
@@ -34,7 +35,6 @@ class TcpDoor(OpenPlace):
             rules = DoorRules(door.scheme, door.place.host, door.place.names)
             return uvicorn.Config(
                 door_app(context, VERBS, rules, console()),
-                limit_concurrency=MOST_AT_ONCE,
                 timeout_graceful_shutdown=2,
                 headers=[("Pancode-Version", __version__)],
                 ssl_certfile=door.cert,
@@ -44,7 +44,7 @@ class TcpDoor(OpenPlace):
             )
 
         self._facts, self._door = context.facts, door
-        super().__init__(context, door.place, ("api", "the API is not open", FIX), config, again_s)
+        super().__init__(context, door.place, ("api", "the API is not open", FIX), config, BOUNDS, again_s)
 
     def opened(self, port: int) -> None:
         self._facts["api"] = self._door.url(port)

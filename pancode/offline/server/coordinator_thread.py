@@ -1,4 +1,4 @@
-"""The coordinator's own thread: listen, one round, again; an error in a round never ends it."""
+"""The coordinator's own thread: listen, one round, again; only a lack of memory in a round ends it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from pancode.api.context import ApiContext
 from pancode.errors import ConfigError, PancodeError, UnavailableError
+from pancode.essential import EssentialThread
 
 log = logging.getLogger("pancode.rounds")
 
@@ -37,7 +38,7 @@ class Rounds:
         self._context = context
         self._held = held
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="rounds", daemon=True)
+        self._thread = EssentialThread(self._go, "rounds")
         beat_ms = context.plane.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
         self._ended_ms = 0
@@ -64,6 +65,8 @@ class Rounds:
                 self._round()
                 self._well()
                 failures = 0
+            except MemoryError:
+                raise
             except Exception as error:
                 self._failed(error, failures)
                 failures += 1

@@ -24,6 +24,7 @@ from pancode.api.context import ApiContext
 from pancode.connection import SOCKET, reachable
 from pancode.control.coordinator_api import CoordinatorApi
 from pancode.control.query.run import at
+from pancode.essential import end_with_them
 from pancode.offline.answering import QUIET, Answering
 from pancode.offline.door.open_places import open_places
 from pancode.offline.server.coordinator_thread import Rounds
@@ -35,6 +36,8 @@ log = logging.getLogger("pancode.serve")
 Make = Callable[[], CoordinatorApi]
 ROUNDS, API = "rounds", "api"
 """The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
+STOP_S = 120
+"""A stop by a signal that takes longer is ended by another one: what it waits for may be dead."""
 _SWITCH_S = 0.002
 """SSH, a round and the API share the interpreter: a word on its way through a tunnel waits for no round.
 
@@ -142,7 +145,7 @@ def listen(root: Path) -> socket.socket:
     with reachable(root, draft.name) as path:
         made.bind(path)
     draft.chmod(0o600)
-    made.listen(128)
+    made.listen(1024)
     draft.replace(root / SOCKET)  # who finds it by its name finds it closed to others, and ready
     return made
 
@@ -156,13 +159,16 @@ def serve(
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
     serving = Serving(root, make, clock or SystemClock(), watch)
+    end_with_them()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.alarm(STOP_S)
         serving.stop()
 
     for number in _handled_signals(signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     serving.run(ready)
+    signal.alarm(0)
 
 
 def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:

@@ -1,0 +1,65 @@
+"""The threads without which a coordinator does not work: the process ends when one dies or memory has run out.
+
+Whoever started it as a service, or the next command, starts it anew; its state is in the ledger and in Redis.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+STATUS = 70
+"""Of sysexits.h: a fault of the program itself."""
+_ends = threading.Event()
+
+
+class EssentialThread(threading.Thread):
+    """A daemon whose target is to return only when it was told to stop."""
+
+    def __init__(self, target: Callable[..., object], name: str, *arguments: object) -> None:
+        super().__init__(target=target, args=arguments, name=name, daemon=True)
+
+
+def end_with_them() -> None:
+    """From now on in this process, which serves as a coordinator."""
+    _ends.set()
+    told = threading.excepthook
+
+    def ended(args: threading.ExceptHookArgs) -> None:
+        fatal = isinstance(args.thread, EssentialThread) or issubclass(args.exc_type, MemoryError)
+        try:
+            told(args)  # where it was
+        finally:
+            if fatal:
+                _end(args.thread.name if args.thread else "", args.exc_type)
+
+    threading.excepthook = ended
+
+
+def watch(loop: Any) -> None:
+    """A callback that failed ends no event loop: the loop itself tells of memory that has run out."""
+    loop.set_exception_handler(_failed)
+
+
+def _failed(loop: Any, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, MemoryError):
+        ran_out()
+    loop.default_exception_handler(context)
+
+
+def ran_out() -> None:
+    """Memory has: what goes on without it hangs."""
+    if _ends.is_set():
+        _end(threading.current_thread().name, MemoryError)
+
+
+def _end(thread: str, kind: type[BaseException]) -> None:
+    """At once: to stop in order takes memory and the threads that there are no more."""
+    words = f"the coordinator ends, the next command starts it anew: its thread {thread} died of {kind.__name__}\n"
+    try:
+        os.write(2, words.encode())
+    finally:
+        os._exit(STATUS)

@@ -1,0 +1,87 @@
+"""A coordinator without memory, or whose essential thread died, ends; the next one takes up its home."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pancode.essential import STATUS
+from tests.crowd import crowded
+from tests.integration.faces.conftest import PATIENCE_S, ROOT, Served, until
+
+BROKEN = """
+from tests.integration.faces import world
+{breaks}
+world.main()
+"""
+BREAKS = {
+    "rounds": """
+from pancode.offline.server.coordinator_thread import Rounds
+def breaks(self): raise MemoryError
+Rounds._round = breaks
+""",
+    "api": """
+from pancode.offline import answering
+async def breaks(self, listening): raise MemoryError
+answering._Server._accept = breaks
+""",
+}
+
+
+def ends_well(home: Path) -> bool:
+    """One that is started after it."""
+    (home / "api.sock").unlink()
+    after = Served(home)
+    after.start()
+    return after.end() == 0
+
+
+@pytest.mark.parametrize("thread", sorted(BREAKS))
+def test_the_death_of_an_essential_thread_is_the_end(home: Path, thread: str) -> None:
+    coordinator = subprocess.Popen(
+        [sys.executable, "-c", BROKEN.format(breaks=BREAKS[thread]), str(home)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _, told = coordinator.communicate(timeout=PATIENCE_S * crowded())
+    finally:
+        coordinator.kill()
+    assert coordinator.returncode == STATUS
+    assert f"its thread {thread} died of MemoryError" in told.decode()
+    assert ends_well(home)
+
+
+def test_memory_that_has_run_out_is_the_end(served: Served) -> None:
+    assert served.process is not None
+    pid = served.process.pid
+    status = Path(f"/proc/{pid}/status").read_text()
+    size = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmSize")) * 1024
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + 2**20, size + 2**20))
+    body = b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n" + b"{" * 7_000_000
+    held: list[socket.socket] = []
+
+    def gone() -> bool:
+        """Each waits for its end, and is kept in memory until then."""
+        with suppress(OSError):
+            held.append(socket.socket(socket.AF_UNIX))
+            held[-1].settimeout(1)
+            held[-1].connect(str(served.home / "api.sock"))
+            held[-1].sendall(body)
+        return served.gone()
+
+    until(gone, "it has ended")
+    assert served.process.returncode == STATUS and b"of MemoryError" in served.words().encode()
+    for wire in held:
+        wire.close()
+    assert ends_well(served.home)
