@@ -1,4 +1,4 @@
-"""The threads without which a coordinator does not work: the process ends when one dies or memory has run out.
+"""The threads without which a coordinator does not work: the process ends when one dies, or memory is out.
 
 Whoever started it as a service, or the next command, starts it anew; its state is in the ledger and in Redis.
 """
@@ -58,8 +58,10 @@ def ran_out() -> None:
 
 def _end(thread: str, kind: type[BaseException]) -> None:
     """At once: to stop in order takes memory and the threads that there are no more."""
-    words = f"the coordinator ends, the next command starts it anew: its thread {thread} died of {kind.__name__}\n"
+    words = (
+        f"the coordinator ends, and the next command starts it: its thread {thread} died of {kind.__name__}"
+    )
     try:
-        os.write(2, words.encode())
+        os.write(2, f"{words}\n".encode())
     finally:
         os._exit(STATUS)

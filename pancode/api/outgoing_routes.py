@@ -63,6 +63,7 @@ def _add(context: ApiContext, call: ApiCall) -> Any:
     body: WebhookBody = call.body
     verbs = context.plane.outgoing
     verbs.check_webhook(body.name, body.url, body.events)
+    context.coordinator.judge_webhook(body.url)
     secret = verbs.fresh_secret()
     made = verbs.add_webhook(body.name, body.url, body.events, body.by, secret)
     context.coordinator.keep_secret(f"webhook-{body.name}", secret)

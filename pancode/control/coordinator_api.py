@@ -54,6 +54,9 @@ class CoordinatorApi(Protocol):
     def notify_rules(self) -> NotifyRules:
         """The settings of notices as the files are now. ConfigError."""
 
+    def judge_webhook(self, url: str) -> None:
+        """RefusedError where nothing would be posted to it; a name that is not found may be there later."""
+
     def keep_secret(self, name: str, value: str | None) -> None:
         """Keep a value for the coordinator alone; None: forget it."""
 

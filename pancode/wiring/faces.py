@@ -115,6 +115,9 @@ class FaceCoordinator:
     def notify_rules(self) -> NotifyRules:
         return self._outgoing.rules()
 
+    def judge_webhook(self, url: str) -> None:
+        self._outgoing.sender.judge(url)
+
     def keep_secret(self, name: str, value: str | None) -> None:
         self._outgoing.secrets.keep(name, value)
 

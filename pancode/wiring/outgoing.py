@@ -20,7 +20,8 @@ class OutgoingParts:
     def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
         self._root, self._environ = root, environ
         self.secrets = KeptSecrets(Home(root).secrets)
-        self.sending = Outgoing(core, Sender(self.rules, self.secrets))
+        self.sender = Sender(self.rules, self.secrets)
+        self.sending = Outgoing(core, self.sender)
 
     def shown(self) -> list[dict[str, str]]:
         """For `fleet status`: what does not arrive."""

@@ -17,13 +17,15 @@ class Deadline:
         self._wire: socket.socket | None = None
         self._ends: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
 
-    def hold(self, wire: socket.socket) -> socket.socket:
-        """What is cut when the time is over. TimeoutError where it is over already."""
+    def hold(self, wire: socket.socket) -> None:
+        """What is cut when the time is over. TimeoutError where it is over already.
+
+        A descriptor of our own: TLS takes the given one away from its object.
+        """
         with self._lock:
-            self._wire = wire
             if self._over:
                 raise TimeoutError
-        return wire
+            self._wire = wire.dup()
 
     def run(self, work: Callable[[], str], seconds: float) -> str:
         """What `work` gives or raises; TimeoutError. By a thread, as a resolver cannot be ended."""
@@ -42,6 +44,11 @@ class Deadline:
             self._ends.put((work(), None))
         except Exception as exc:  # whoever waits raises it
             self._ends.put(("", exc))
+        finally:
+            with self._lock:
+                if self._wire is not None:
+                    self._wire.close()
+                self._wire = None
 
     def _cut(self) -> None:
         """Whoever reads or writes there is woken by it."""

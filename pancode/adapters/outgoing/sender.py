@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import json
 import os
@@ -13,8 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from pancode import __version__
 from pancode.adapters.files import write_durable
@@ -22,13 +20,16 @@ from pancode.adapters.outgoing.deadline import Deadline
 from pancode.domain.notices.routing import NotifyRules
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 
+if TYPE_CHECKING:
+    import httpx2
+
 CHILD = ("-I", "-m", "pancode.adapters.outgoing.child")
-CHILD_S, POST_S = 30.0, 10.0
-"""For a notice, and for all of a POST."""
+CHILD_S, POST_S, LOOK_S = 30.0, 10.0, 3.0
+"""For a notice, for all of a POST, and to look up the name of an address."""
 _OURS = "PANCODE_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_CLOUDS = ipaddress.ip_network("fd00:ec2::/32")
-"""Where a cloud gives out credentials by IPv6, in the midst of private addresses."""
+_CLOUDS = (ipaddress.ip_network("fd00:ec2::/32"), ipaddress.ip_network("100.64.0.0/10"))
+"""Where a cloud gives out credentials in the midst of addresses that are private or a provider's own."""
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -105,45 +106,56 @@ class Sender:
             kind = RefusedError if answer["final"] else UnavailableError
             raise kind(str(answer["why"]))
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        parts, deadline = urlsplit(url), Deadline()
+    def judge(self, url: str) -> None:
+        import httpx2
+
         try:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            end, path = (parts.hostname or "", port), _path(parts.path, parts.query)
-            return deadline.run(
-                lambda: self._posted(deadline, (parts.scheme, *end), path, headers, body), POST_S
-            )
-        except (OSError, ValueError, http.client.HTTPException) as exc:
+            parts = httpx2.URL(url)
+            Deadline().run(lambda: self._allowed(parts), LOOK_S)
+        except httpx2.InvalidURL as exc:
+            raise RefusedError(f"{url[:200]!r} is no address of a webhook", why=str(exc)) from exc
+        except (OSError, ValueError):  # a name that is not there yet: each delivery looks again
+            return
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        import httpx2  # for the first webhook: most fleets have none
+
+        deadline = Deadline()
+        try:
+            parts = httpx2.URL(url)
+            return deadline.run(lambda: self._posted(deadline, parts, headers, body), POST_S)
+        except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise UnavailableError(
                 "the address cannot be reached", why=f"{type(exc).__name__}: {exc}"[:200]
             ) from exc
 
-    def _posted(
-        self,
-        deadline: Deadline,
-        end: tuple[str, str, int],
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> str:
-        scheme, host, port = end
-        address = allowed(scheme, host, self._resolve(host, port))
-        wire: socket.socket = socket.create_connection((address, port), POST_S)
-        try:
-            deadline.hold(wire)
-            if scheme == "https":
-                secured = ssl.create_default_context().wrap_socket(
-                    wire, server_hostname=host, do_handshake_on_connect=False
-                )
-                wire = deadline.hold(secured)
-                secured.do_handshake()
-            connection = http.client.HTTPConnection(host, port, timeout=POST_S)
-            connection.sock = wire
-            connection.request("POST", path, body, {"User-Agent": f"pancode/{__version__}", **headers})
-            with connection.getresponse() as answer:
-                code = answer.status
-        finally:
-            wire.close()
+    def _allowed(self, parts: httpx2.URL) -> str:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return allowed(parts.scheme, parts.host, self._resolve(parts.host, port))
+
+    def _posted(self, deadline: Deadline, parts: httpx2.URL, headers: Mapping[str, str], body: bytes) -> str:
+        """To the address that was judged, by the name that was asked for."""
+        import httpx2
+
+        def opened(event: str, about: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                deadline.hold(about["return_value"].get_extra_info("socket"))
+
+        pinned = parts.copy_with(host=self._allowed(parts), userinfo=b"", fragment=None)
+        own = {
+            "Host": parts.netloc.decode("ascii"),
+            "Accept-Encoding": "identity",
+            "User-Agent": f"pancode/{__version__}",
+        }
+        tls: Any = ssl.create_default_context() if parts.scheme == "https" else False
+        told = {"sni_hostname": parts.host, "trace": opened}
+        with (
+            httpx2.Client(verify=tls, trust_env=False, timeout=POST_S, follow_redirects=False) as client,
+            client.stream(
+                "POST", pinned, content=body, headers={**own, **headers}, extensions=told
+            ) as answer,
+        ):
+            code = answer.status_code
         if not 200 <= code < 300:
             why = "a redirect is not followed" if code // 100 == 3 else ""
             raise UnavailableError(f"HTTP {code}", why=why)
@@ -159,7 +171,7 @@ def allowed(scheme: str, host: str, addresses: list[str]) -> str:
     for text in addresses:
         ip = _meant(text)
         if (
-            ip in _CLOUDS
+            any(ip in one for one in _CLOUDS)
             or ip.is_link_local
             or ip.is_multicast
             or ip.is_unspecified
@@ -183,7 +195,3 @@ def _meant(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def _resolved(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(one[4][0]) for one in found]
-
-
-def _path(path: str, query: str) -> str:
-    return (path or "/") + (f"?{query}" if query else "")

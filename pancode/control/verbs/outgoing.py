@@ -50,7 +50,7 @@ class OutgoingVerbs:
         return looking.webhooks(self._core, whole)
 
     def check_webhook(self, name: str, url: str, events: tuple[str, ...]) -> None:
-        """UsageError for what cannot be one. Where the address may lead is judged when it is posted to."""
+        """UsageError for what cannot be one. Each post judges where the address leads."""
         if not _NAME.fullmatch(name):
             fix = "pancode webhook add ci https://ci.example.org/hook"
             raise UsageError(f"{name[:80]!r} is no name of a webhook", fix=fix, code="bad_name")

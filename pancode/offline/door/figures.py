@@ -8,7 +8,7 @@ from pancode.api.context import ApiContext
 from pancode.api.figure_routes import figures_app
 from pancode.offline.answering import QUIET
 from pancode.offline.door.place import AGAIN_S, OpenPlace
-from pancode.offline.door.places import PlaceBounds
+from pancode.offline.guest_places import PlaceBounds
 
 BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
 FIX = (

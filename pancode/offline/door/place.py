@@ -13,7 +13,7 @@ from pancode.adapters.listening import listening_at
 from pancode.api.context import ApiContext
 from pancode.domain.nodes.place import ListenAddress
 from pancode.offline.answering import Answering
-from pancode.offline.door.places import PlaceBounds
+from pancode.offline.guest_places import PlaceBounds
 
 AGAIN_S = 5.0
 

@@ -16,7 +16,7 @@ from pancode.api.door import door_app
 from pancode.domain.access.door import DoorPlace, DoorRules
 from pancode.offline.answering import QUIET
 from pancode.offline.door.place import AGAIN_S, OpenPlace
-from pancode.offline.door.places import PlaceBounds
+from pancode.offline.guest_places import PlaceBounds
 
 CONSOLE = "pancode.web.serving"
 """Its function `routes()` answers with the routes of the console's files; it may be left out of a package."""

@@ -18,9 +18,10 @@ import pytest
 from pancode.api import feed_routes
 from pancode.domain.access.scopes import AccessScope
 from pancode.domain.nodes.place import ListenAddress
-from pancode.offline.door import figures, protocol, server
+from pancode.offline import guest_protocol as protocol
+from pancode.offline.door import figures, server
 from pancode.offline.door.figures import Shown
-from pancode.offline.door.places import PlaceBounds
+from pancode.offline.guest_places import PlaceBounds
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
 from tests.integration.faces.test_figures_shown import api_context
@@ -97,6 +98,7 @@ def test_a_crowd_of_requests_on_one_connection_is_cut(opening: Opening) -> None:
     assert answer.count(b"HTTP/1.1 200") < 100
 
 
+@pytest.mark.slow
 def test_a_head_has_a_deadline_and_a_stream_of_a_token_has_none(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,3 +157,10 @@ def test_an_address_of_a_webhook_is_whole_for_its_owner_alone(world: DoorWorld) 
     run = world.dispatch()["run"]
     world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
     assert seen(world.http.get("/v1/webhooks")) == "https://hooks.example.org"
+
+
+def test_an_address_to_which_nothing_is_sent_is_refused_when_it_is_added(world: DoorWorld) -> None:
+    for url in ("http://169.254.169.254/x", "https://100.100.100.200/", "http://93.184.216.34/x"):
+        answer = world.http.post("/v1/webhooks", {"name": "bad", "url": url, "by": "ana"})
+        assert answer.status_code >= 400, url
+    assert world.http.get("/v1/webhooks").json()["webhooks"] == []

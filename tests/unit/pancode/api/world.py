@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import SigningKey
+from pancode.adapters.outgoing.sender import KeptSecrets, Sender
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.config.surroundings import FileSurroundings
@@ -212,6 +214,13 @@ class MemoryCoordinator:
 
     def notify_rules(self) -> NotifyRules:
         return self.rules
+
+    def judge_webhook(self, url: str) -> None:
+        """As the real one, where only addresses are known by name."""
+        sender = Sender(
+            lambda: self.rules, KeptSecrets(self.home), lambda host, port: [str(ip_address(host))]
+        )
+        sender.judge(url)
 
     def keep_secret(self, name: str, value: str | None) -> None:
         self.kept.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.offline.door.places import PlaceBounds, Places, side_of
+from pancode.offline.guest_places import PlaceBounds, Places, side_of
 
 BOUNDS = PlaceBounds(most=6, strangers=4, each=2)
 

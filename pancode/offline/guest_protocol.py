@@ -10,7 +10,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pancode.api.context import LET_IN
-from pancode.offline.door.places import GuestPlace
+from pancode.offline.guest_places import GuestPlace
 
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Bytes: of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
