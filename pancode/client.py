@@ -43,6 +43,8 @@ Json = dict[str, Any]
 START_S = 60.0
 LOOK_S, NOTED = 0.05, 30
 """Between two looks, and after how many of them a person is told what is waited for."""
+END_S = 60.0
+"""For a coordinator that is told to end while it starts."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
 """A landing runs the gates again, each of which may take an hour."""
@@ -95,6 +97,7 @@ class Client:
         self.starts = starts
         self.works = works
         self.server_version = __version__
+        self._child: subprocess.Popen[bytes] | None = None
 
     def get(self, path: str, **query: object) -> Any:
         """The answer as plain JSON; ApiError for a refusal of any kind.
@@ -213,9 +216,25 @@ class Client:
             if not isinstance(self.place, RemoteCoordinator) or not self.place.was_reached:
                 raise
             raise StreamCutError(str(lost), why=lost.why, fix=lost.fix, code=lost.code) from lost
-        start_coordinator(self.place, self.note)
+        start_coordinator(self.place, self.note, self._began)
         connection.connect()
         return connection
+
+    def _began(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+
+    def end_started(self) -> None:
+        """End the coordinator that this client has begun to start, and return when it has gone."""
+        import subprocess
+
+        if self._child is None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
 
 def _unless_down(home: Path, none: NotRunningError) -> None:
@@ -234,14 +253,18 @@ def path_of(*parts: str) -> str:
     return "/v1/" + "/".join(quote(named(part), safe="") for part in parts)
 
 
-def start_coordinator(home: Path, note: Note = unheard) -> None:
+def start_coordinator(
+    home: Path, note: Note = unheard, began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None
+) -> None:
     """Begin a coordinator in its own session and wait until it answers; another one that begins is as good.
 
-    `note` is told when that takes longer. UnavailableError, or the error that the coordinator itself told.
+    `note` is told when that takes longer. `began`: told of each process that is started.
+    UnavailableError, or the error that the coordinator itself told.
     """
     log = _log_in(home)
     begin = log.stat().st_size if log.exists() else 0
     child = _spawn(home, log)
+    began(child)
     for look in range(int(START_S / LOOK_S)):
         pid = _answering(home)
         if pid is not None:
@@ -253,11 +276,14 @@ def start_coordinator(home: Path, note: Note = unheard) -> None:
             raise _start_failed(log, begin, code or 1)
         if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
             child = _spawn(home, log)
+            began(child)
         if look == NOTED:
             note(f"the coordinator on {home} starts ...")
         time.sleep(LOOK_S)
     raise UnavailableError(
-        "the coordinator did not answer in time", why=f"{START_S:.0f} s have passed", fix=f"look at {log}"
+        "the coordinator did not answer in time",
+        why=f"{START_S:.0f} s have passed; on a busy machine it may still be starting. Its log: {log}",
+        fix="pancode fleet status",
     )
 
 

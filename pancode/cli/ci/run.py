@@ -109,24 +109,29 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
     if _runs(face):
         yield
         return
+    client = face.client(works=True)
     try:
-        client = face.client(works=True)
         answer = steps(face, client.events("POST", "/v1/fleet/up", {**caller(), "nodes": []}))
         if not any(result["ok"] for result in answer["results"]):
             raise _not_up(answer["results"])
         yield
     finally:
         if ends:
-            _end(face)
+            _end(face, client)
 
 
-def _end(face: Face) -> None:
-    """Take the fleet down, unless others use it meanwhile. What goes wrong here hides no earlier error."""
+def _end(face: Face, starting: Client) -> None:
+    """Take the fleet down, unless others use it meanwhile. What goes wrong here hides no earlier error.
+
+    `starting`: which began a coordinator that may not answer yet.
+    """
     client = face.client(starts=False)
     try:
         take_down(face, client)
     except NotRunningError:
         from pancode.offline.server.leftovers import end_left
+
+        starting.end_started()
 
         if isinstance(client.place, Path):
             end_left(client.place)
