@@ -92,6 +92,8 @@ class ApiContext:
     facts: dict[str, Any]
     shutdown: Callable[[str], None]
     """Told by whom; by nobody where it ends because its home is gone."""
+    loopback: Callable[[], str] | None = None
+    """Opens the API on loopback for a browser, and says where; OSError where it cannot."""
     bell: Bell = field(default_factory=Bell)
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)

@@ -38,17 +38,23 @@ def _revoke(context: ApiContext, call: ApiCall) -> Any:
 
 def _code(context: ApiContext, call: ApiCall) -> Any:
     body: WebCodeBody = call.body
-    url = context.facts.get("api")
-    if url is None:
-        why = "; ".join(one["what"] for one in context.closed) or "the setting api.listen is not set"
-        raise UnavailableError(
-            "the API is not open over TCP, so no browser reaches it",
-            why=why,
-            fix="set api.listen: 127.0.0.1:7433 in pancode.yaml, then: pancode fleet down, pancode fleet up",
-            code="door_closed",
-        )
+    url = context.facts.get("api") or _loopback(context)
     code = context.plane.tokens.make_code(body.scopes, body.lasts_ms, body.by)
     return {"code": code, "url": f"{url}/#code={code}", "lasts_ms": CODE_MS}
+
+
+def _loopback(context: ApiContext) -> str:
+    """Where no setting opens the API: on loopback, for this browser. UnavailableError."""
+    trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
+    fix = next((one["fix"] for one in context.closed), "pancode fleet status")
+    if context.loopback is not None and context.coordinator.door is None:
+        try:
+            return context.loopback()
+        except OSError as exc:
+            trouble, fix = str(exc), "end a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
+    raise UnavailableError(
+        "the API is not open over TCP, so no browser reaches it", why=trouble, fix=fix, code="door_closed"
+    )
 
 
 def _session(context: ApiContext, call: ApiCall) -> Any:

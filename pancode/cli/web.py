@@ -25,8 +25,9 @@ def web(
 ) -> None:
     """Open the web console in your browser. The link is good for one use and a short time.
 
-    The coordinator serves it where the setting `api.listen` says, such as 127.0.0.1:7433. The browser gets
-    the link from a file that you alone may read; where it may not read that: --print.
+    The coordinator serves it on 127.0.0.1, at a port that it chooses once and keeps, or where the setting
+    `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
+    that: --print.
     """
     made = face.client().post("/v1/web/codes", {"by": who()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000

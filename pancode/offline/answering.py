@@ -172,6 +172,14 @@ class Answering:
             waiting.wait(0.01)
         return self._server.started
 
+    @property
+    def is_open(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and not self._server.should_exit
+
+    def end(self) -> None:
+        """As `stop`, without waiting; from any thread."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """Nobody new; who is being answered gets a moment. Idempotent."""
         self._server.should_exit = True

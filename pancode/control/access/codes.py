@@ -15,8 +15,10 @@ from pancode.domain.access.tokens import (
     WebCode,
     digest,
     invalid_code,
+    is_over,
     used_code,
 )
+from pancode.domain.records import ApiToken
 
 CODE_BYTES, MOST_USED = 16, 100
 """So many codes that were used are known again."""
@@ -33,6 +35,17 @@ def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: st
     with unit_of_work(core) as work:
         work.audit("trust", "info", "code for a browser made", by=by, token=wanted.name)
     return text
+
+
+def has_browsers(core: Core) -> bool:
+    """Whether a browser has a session, or may yet trade a code for one."""
+    boot = core.ports.clock.boot_ms()
+    if any(code.until_ms > boot for code in list(core.live.visits.codes.values())):
+        return True
+    with core.ports.ledger.transaction() as tx:
+        known = tx.find(ApiToken)
+    now = core.wall_ms()
+    return any(one.name.startswith(WEB) and not is_over(one, now) for one in known)
 
 
 def trade(core: Core, text: str) -> MadeTokenShape:

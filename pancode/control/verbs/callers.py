@@ -86,6 +86,10 @@ class TokenVerbs:
         """A code that a browser trades for a token."""
         return codes.make_code(self._core, scopes, lasts_ms, by)
 
+    def has_browsers(self) -> bool:
+        """Whether a browser has a session, or may yet begin one."""
+        return codes.has_browsers(self._core)
+
     def trade(self, code: str) -> MadeTokenShape:
         """AccessError for a code that is unknown, used or too old."""
         return codes.trade(self._core, code)

@@ -32,22 +32,27 @@ class TcpDoor(OpenPlace):
 
     def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
         def config(port: int) -> uvicorn.Config:
-            rules = DoorRules(door.scheme, door.place.host, door.place.names)
-            return uvicorn.Config(
-                door_app(context, VERBS, rules, console()),
-                timeout_graceful_shutdown=2,
-                headers=[("Pancode-Version", __version__)],
-                ssl_certfile=door.cert,
-                ssl_keyfile=door.key,
-                proxy_headers=False,
-                **QUIET,
-            )
+            return door_config(context, door)
 
         self._facts, self._door = context.facts, door
         super().__init__(context, door.place, ("api", "the API is not open", FIX), config, BOUNDS, again_s)
 
     def opened(self, port: int) -> None:
         self._facts["api"] = self._door.url(port)
+
+
+def door_config(context: ApiContext, door: DoorPlace) -> uvicorn.Config:
+    """OSError for a certificate that cannot be read comes when it is loaded."""
+    rules = DoorRules(door.scheme, door.place.host, door.place.names)
+    return uvicorn.Config(
+        door_app(context, VERBS, rules, console()),
+        timeout_graceful_shutdown=2,
+        headers=[("Pancode-Version", __version__)],
+        ssl_certfile=door.cert,
+        ssl_keyfile=door.key,
+        proxy_headers=False,
+        **QUIET,
+    )
 
 
 def console() -> Sequence[BaseRoute]:

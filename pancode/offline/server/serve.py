@@ -26,7 +26,9 @@ from pancode.control.coordinator_api import CoordinatorApi
 from pancode.control.query.run import at
 from pancode.essential import end_with_them
 from pancode.offline.answering import QUIET, Answering
+from pancode.offline.door.loopback import KEPT_PORT, LoopbackDoor
 from pancode.offline.door.open_places import open_places
+from pancode.offline.door.place import OpenPlace
 from pancode.offline.server.coordinator_thread import Rounds
 from pancode.offline.server.peers import PeerProtocol
 from pancode.offline.server.single_instance import HomeLock
@@ -89,10 +91,12 @@ class Serving:
             down.clear(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
-            context = ApiContext(coordinator, self._facts(), self.end)
+            context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
+            loopback = LoopbackDoor(context, self._root / KEPT_PORT)
             beat = self._watch.beat
             rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
-            api, shown = _api(context, lambda: beat(API)), open_places(context)
+            api = _api(context, lambda: beat(API))
+            shown: tuple[OpenPlace | LoopbackDoor, ...] = (*open_places(context), loopback)
             rounds.start()
             for one in shown:
                 one.start()
