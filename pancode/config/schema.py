@@ -26,7 +26,8 @@ from pancode.config.values import (
     as_tuple,
 )
 from pancode.domain.dispatch.request import Defaults, Project
-from pancode.domain.landing.values import How, LandRule
+from pancode.domain.land_rule import LandRule
+from pancode.domain.landing.values import How
 from pancode.domain.models import model_ref
 from pancode.domain.runtimes import known_runtime
 from pancode.domain.tiers import ModelTier

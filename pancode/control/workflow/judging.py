@@ -13,7 +13,7 @@ from pancode.control.workflow.results import SHELL
 from pancode.domain.admission.agent import NEVER_FIX, NEVER_LANDS
 from pancode.domain.admission.safety import BREAKER_OPEN
 from pancode.domain.dispatch.request import DispatchRequest
-from pancode.domain.landing.values import LandRule
+from pancode.domain.land_rule import LandRule
 from pancode.domain.values import replace
 from pancode.domain.workflow.handing import check_script
 from pancode.domain.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan

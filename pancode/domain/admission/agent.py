@@ -8,7 +8,7 @@ from pancode.domain.agents.agentrules import SAMPLES, no_sampling
 from pancode.domain.agents.agents import Autonomy, Tier
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView
-from pancode.domain.landing.values import LandRule
+from pancode.domain.land_rule import LandRule
 from pancode.domain.runtimes import READ_ONLY, rule_of
 from pancode.domain.tiers import RANK, ModelTier
 

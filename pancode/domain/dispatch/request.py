@@ -11,7 +11,7 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.domain.agents.agentchoice import Pick as Pick
 from pancode.domain.agents.agents import Agents
-from pancode.domain.landing.values import LandRule
+from pancode.domain.land_rule import LandRule
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.tiers import ModelTier
 from pancode.domain.track.expected import EXPLORE, ExpectedWork

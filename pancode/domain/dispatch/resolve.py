@@ -21,7 +21,7 @@ from pancode.domain.dispatch.limits import RunLimits, run_limits
 from pancode.domain.dispatch.request import Catalogue, Defaults, DispatchRequest, Project
 from pancode.domain.dispatch.walls import is_walled_by, narrowed
 from pancode.domain.endpoints import EndpointNeed, context_of, endpoint_of
-from pancode.domain.landing.values import LandRule
+from pancode.domain.land_rule import LandRule
 from pancode.domain.models import ModelRef
 from pancode.domain.passports import Needs, tier_at, trusted_at
 from pancode.domain.prompts import Situation, compile_prompt, tokens_of

@@ -19,16 +19,6 @@ class How(StrEnum):
     """The run's own commits, one after the other on the tip of the branch."""
 
 
-class LandRule(StrEnum):
-    """Which results are landed without a person's `pancode land`."""
-
-    ASK = "ask"
-    """Those of a dispatch, workflow or schedule that has asked for it: --land."""
-    NEVER = "never"
-    WHEN_VERIFIED = "when-verified"
-    """Those, and each result whose gates have passed; where `dispatch.verify_on` says so, on two nodes."""
-
-
 @dataclass(frozen=True, slots=True)
 class LandWay:
     """How a change is to be landed. `branch`: as commits there, with `message`; empty: into the files.
