@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pancode.errors import WorkspaceError
+from pancode.errors import PancodeError, WorkspaceError
 from pancode.remote.hello import handed_on
 from pancode.remote.place import remote_of
 
@@ -42,6 +42,15 @@ def work_folder() -> str:
             "pancode -C FOLDER-THERE ...; to work without files: --workspace none",
         )
     return found or folder_here()
+
+
+def stands_in() -> str:
+    """As `folder`, with links followed; empty where it is not known."""
+    try:
+        found = folder()
+    except PancodeError:
+        return ""
+    return os.path.realpath(found) if found and remote_of(os.environ) is None else found or ""
 
 
 def folder_here() -> str:

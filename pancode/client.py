@@ -87,15 +87,23 @@ class Client:
     """One per command. `starts`: begin a coordinator when none runs; else NotRunningError.
 
     `works`: also where the fleet was taken down, because this command means work; else FleetDownError.
+    `folder`: where the person stands; `last` is the last run of the repository there.
     """
 
     def __init__(
-        self, place: Place, *, starts: bool = True, works: bool = False, note: Note = unheard
+        self,
+        place: Place,
+        *,
+        starts: bool = True,
+        works: bool = False,
+        note: Note = unheard,
+        folder: str = "",
     ) -> None:
         self.place = place
         self.note = note
         self.starts = starts
         self.works = works
+        self._headers = {"Pancode-Folder": quote(folder)} if folder else {}
         self.server_version = __version__
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -187,7 +195,8 @@ class Client:
         connection = self.connected(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            typed = {"Content-Type": "application/json"} if data else {}
+            connection.request(method, path, data, self._headers | typed)
             until_answered(connection, timeout_s, progress, self.note)
             response = _reading(connection.getresponse)
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,6 +24,7 @@ from pancode.domain.access.rights import LANDS, OPERATES
 from pancode.domain.landing.forge import ForgeKind
 from pancode.domain.landing.pull_request import PullAsked
 from pancode.domain.landing.values import How
+from pancode.domain.names import LAST
 from pancode.domain.records import Run
 from pancode.errors import WorkspaceError
 
@@ -43,6 +45,8 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
 def _land(context: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
     run = _meant(context, call)
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
         raise WorkspaceError(
@@ -55,9 +59,28 @@ def _land(context: ApiContext, call: ApiCall) -> Any:
     return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
 
 
+def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
+    """WorkspaceError where it would be written into another repository than the one where the person stands.
+
+    Who stands in none has to name the run: `last` may be anybody's.
+    """
+    here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
+    named = not call.path["run"].startswith(LAST)
+    if not call.folder or run.project in (None, here) or (here is None and named):
+        return
+    raise WorkspaceError(
+        f"{run.id} is a run of another repository: {run.project}",
+        why=f"you stand in {here or call.folder}, and its change would be written there",
+        fix=f"pancode -C {shlex.quote(str(run.project))} land {run.id}",
+        code="other_repository",
+    )
+
+
 def _resolve(context: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
     run, around = _meant(context, call), context.coordinator.around({})
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
     way = body.landing(How(around.defaults(run.project).land_how))
     return context.coordinator.code.resolve(around, run, way)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Address
@@ -23,7 +24,7 @@ from pancode.domain.access.once import key_of
 from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
 from pancode.domain.access.scopes import AccessScope, Risk
 from pancode.domain.access.tokens import Visitor
-from pancode.domain.names import nearest
+from pancode.domain.names import LAST, nearest
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 from pancode.errors import RefusedError, UsageError
@@ -31,6 +32,8 @@ from pancode.errors import RefusedError, UsageError
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request; the largest task fits several times."""
 MAX_DEPTH = 20
+FOLDER = "pancode-folder"
+"""The header with the folder, percent-encoded, where the person stands."""
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
@@ -49,6 +52,8 @@ class ApiCall:
     """Who asks over TCP; None: it is asked over the unix socket."""
     key: str = ""
     """The idempotency key; empty: none."""
+    folder: str = ""
+    """Where the person stands who asks; empty: not said."""
 
     @property
     def who(self) -> str:
@@ -209,7 +214,17 @@ async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> Ap
     data = await _body(request) if request.method != "GET" else {}
     check_texts(data)
     last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
-    return ApiCall(dict(request.path_params), dict(request.query_params), parse(body, data), last, key=key)
+    folder = unquote(request.headers.get(FOLDER, ""))
+    path, named = (_seen_from(folder, names) for names in (request.path_params, request.query_params))
+    return ApiCall(path, named, parse(body, data), last, key=key, folder=folder)
+
+
+def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
+    """`last` is the last run of the repository where the person stands."""
+    return {
+        name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
+        for name, value in names.items()
+    }
 
 
 async def _body(request: Request) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.caller import environment
+from pancode.caller import environment, stands_in
 from pancode.caller import folder_here as folder_here
 from pancode.caller import who as who
 from pancode.caller import work_folder as work_folder
@@ -30,7 +30,7 @@ class Face:
 
         Then the person is told of variables that the coordinator, which runs already, does not have.
         """
-        client = Client(place_of(os.environ), starts=starts, works=works, note=self.note)
+        client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
             from pancode.cli.ignored_variables import unheeded
 

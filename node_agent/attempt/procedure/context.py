@@ -154,7 +154,7 @@ class Case:
         """The same for every try, so that a repeated commit has the same id."""
         order = self.order
         subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
-        trailer = f"PanCode-Run: {order.identity}\nPanCode-Agent: {order.agent.name}"
+        trailer = f"Pancode-Run: {order.identity}\nPancode-Agent: {order.agent.name}"
         return CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
 
     @property

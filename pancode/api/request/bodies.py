@@ -241,6 +241,8 @@ class LandBody(Body):
     """Of the commits on the branch; None: as `land.how` says."""
     wait: bool = True
     """False: the answer comes at once, with its place in the queue."""
+    elsewhere: bool = False
+    """Also where the person stands in another repository than the one that it is written into."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)

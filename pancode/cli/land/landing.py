@@ -12,8 +12,8 @@ from pancode.counted import counted
 from pancode.errors import PancodeError, WorkspaceError
 
 FINE = ("landed", "nothing to land")
-HELD = "held"
-"""The refusal that a person can lift by a word."""
+ELSEWHERE, HELD = "other_repository", "held"
+"""The refusals that a person can lift by a word."""
 LOOK_S = 0.3
 BEHIND = 5
 """So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
@@ -53,6 +53,10 @@ def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str
     try:
         return _land(client, run, body)
     except ApiError as refused:
+        if refused.code == ELSEWHERE and face.can_ask():
+            if not face.agreed(f"{safe(str(refused))}. Land it there?", refused.fix):
+                raise
+            return land(face, client, run, {**body, "elsewhere": True})
         yes = str(refused.details.get("yes", ""))
         if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
             raise

@@ -151,7 +151,11 @@ def _allowed(run: Run) -> tuple[str, ...]:
 def _own_commits(run: Run) -> tuple[str, str, str | None]:
     repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
     if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
-        raise WorkspaceError(f"{run.id} worked in an empty folder", why="it ran with --workspace none")
+        raise WorkspaceError(
+            f"{run.id} worked in an empty folder, so it has no change to land",
+            why="it ran with --workspace none",
+            fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
+        )
     commit = run.result.get("commit")
     if commit is None and run.state is not RunState.ENDED:
         raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")

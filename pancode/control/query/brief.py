@@ -87,7 +87,7 @@ def _line(run: Run, words: str, command: str) -> BriefLine:
 
 
 def _task(run: Run) -> str:
-    return " ".join((run.task if run.argv is None else " ".join(run.argv)).split())[:_TASK]
+    return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]
 
 
 def _ran(tx: Transaction, run: Run) -> str:

@@ -213,7 +213,7 @@ def _about(tx: Transaction, run_id: str | None) -> str:
     run = tx.get(Run, run_id) if run_id is not None else None
     if run is None:
         return ""
-    task = run.task if run.argv is None else " ".join(run.argv)
+    task = run.task or " ".join(run.argv or ())
     return f"{run.outcome or run.state}  {run.agent}: {' '.join(task.split())[:_TASK]}"
 
 

@@ -121,7 +121,7 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,
-        "task": run.task if run.argv is None else " ".join(run.argv),
+        "task": run.task or " ".join(run.argv or ()),
         "outcome": run.outcome.value if run.outcome is not None else None,
         "reason": run.reason,
         "exit_code": run.exit_code,
@@ -154,7 +154,7 @@ def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[s
 def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
     if run.outcome is Outcome.DONE:
         change = run.result.get("change")
-        notes = ["no change"] if change in ("no_change", "empty") else []
+        notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
         return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
     if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
         return []

@@ -84,4 +84,4 @@ def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
 
 
 def _task(run: Run) -> str:
-    return run.task if run.argv is None else " ".join(run.argv)
+    return run.task or " ".join(run.argv or ())

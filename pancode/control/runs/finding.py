@@ -8,10 +8,12 @@ from pancode.errors import NotFoundError
 from pancode.ports import Transaction
 
 _NEAR, _SHOWN = 200, 8
+_PAGES = (20, 2_000)
+"""So many of the newest runs are looked at, one after the other."""
 
 
 def find_run(tx: Transaction, text: str) -> Run:
-    """The run that an id, an unambiguous prefix, `last` or `running` names.
+    """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
 
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
@@ -20,14 +22,36 @@ def find_run(tx: Transaction, text: str) -> Run:
         return exact
     if text == RUNNING:
         return _running(tx)
-    if text == LAST:
-        newest_run = tx.find(Run, order="created_ms", descending=True, limit=1)
-        return newest_run[0] if newest_run else _picked(tx, text, [])
+    last, _, folder = text.partition("@")
+    if last == LAST:
+        return _last(tx, folder) or _picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
     ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
     if not ids:  # only the nearest name is still looked for
         ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
     return _picked(tx, text, ids)
+
+
+def _last(tx: Transaction, folder: str) -> Run | None:
+    """The newest of the repository around the folder, where it has one among the newest; else of the fleet.
+
+    Left out: the runs of gates, which nobody has asked for.
+    """
+    asked: list[Run] = []
+    for most in _PAGES if folder else _PAGES[:1]:
+        newest = tx.find(Run, order="created_ms", descending=True, limit=most)
+        asked = sorted(newest, key=lambda run: run.judges is not None)
+        here = (run for run in asked if run.project is not None and is_in(folder, run.project))
+        if (found := next(here, None)) is not None and found.judges is None:
+            return found
+        if len(newest) < most:
+            break
+    return asked[0] if asked else None
+
+
+def is_in(folder: str, project: str) -> bool:
+    """Whether this folder is the top of that repository, or below it."""
+    return f"{folder}/".startswith(f"{project}/")
 
 
 def _running(tx: Transaction) -> Run:

@@ -7,9 +7,10 @@ import unicodedata
 
 from pancode.domain.records import Run
 
-RUN, RECEIPT = "Pancode-Run", "Pancode-Receipt"
+RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72
-_OURS = re.compile(rf"\s*({RUN}|{RECEIPT})\s*:", re.IGNORECASE)
+_OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
+_TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
 def message_of(run: Run, asked: str) -> str:
@@ -19,15 +20,17 @@ def message_of(run: Run, asked: str) -> str:
 
 
 def trailers_of(run: Run) -> tuple[str, ...]:
-    """Which run has made the change, and the digest of the receipt that proves it."""
+    """Which run and agent have made the change, and the digest of the receipt that proves it."""
     receipt = run.result.get("receipt")
     proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
-    return (f"{RUN}: {run.id}", *proof)
+    return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
 
 
 def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
-    """The message with these trailers; lines of its own that claim to be one of ours are left out."""
+    """The message with these trailers in one block with its own; lines that claim to be ours are left out."""
     kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
     text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
     text = text.strip()
-    return f"{text}\n\n{chr(10).join(trailers)}\n" if trailers else f"{text}\n"
+    body, _, last = text.rpartition("\n\n")
+    own = bool(body) and all(_TRAILER.match(line) for line in last.splitlines())
+    return f"{text}{chr(10) if own else chr(10) * 2}{chr(10).join(trailers)}\n" if trailers else f"{text}\n"
