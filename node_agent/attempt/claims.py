@@ -13,7 +13,7 @@ from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import Outcome
 from node_agent.wire.marks import Mark
-from node_agent.wire.order import BoardEntry, Order
+from node_agent.wire.order import BoardEntry, Order, is_session
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import (
     Blob,
@@ -90,7 +90,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in entry.data),
         claimed=_claimed(exited.get("claimed")),
         calls=_calls(exited.get("calls")),
-        session=exited.get("session"),
+        session=_session(exited.get("session")),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
         score=entry.gated.get("score"),
@@ -165,6 +165,11 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)
+
+
+def _session(name: str | None) -> str | None:
+    """None for what is no session's name: commands of the run may write to the stream that told it."""
+    return name if name is not None and is_session(name) else None
 
 
 def _claimed(raw: Data | None) -> Usage | None:

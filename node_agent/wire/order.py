@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.bounded import Name, Text, Usd, WallMillis
+from node_agent.wire.bounded import Text, Usd, WallMillis
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.folders import Folders, Place, ReportFiles
 from node_agent.wire.identity import AttemptId
@@ -97,11 +98,20 @@ class Limits(WireModel):
     """Answers of the model, as the runtime tells them; where it does not, as the gateway counts them."""
 
 
+_SESSION = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
+SessionName = Annotated[str, Field(pattern=_SESSION)]
+
+
+def is_session(name: str) -> bool:
+    """Whether it can be the name of a session. One that begins with `-` would be an option of the program."""
+    return re.fullmatch(_SESSION[1:-1], name) is not None
+
+
 class Resumed(WireModel):
     """The session of an earlier run, by its program's own name for it, on the node that keeps it."""
 
     run: RunId
-    session: Name
+    session: SessionName
 
 
 BoardName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

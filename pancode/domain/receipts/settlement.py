@@ -10,6 +10,7 @@ from typing import Any
 
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, Outcome
+from node_agent.wire.order import is_session
 from node_agent.wire.receipt import Claims, Usage
 from pancode.domain.books import ZERO, Spent
 from pancode.domain.records import Fence, Node, Run
@@ -159,6 +160,8 @@ def _inconsistent(claims: Claims, run: Run) -> str:
         return "done, although a gate failed"
     if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
         return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
+    if claims.session is not None and not is_session(claims.session):
+        return f"no session has the name {claims.session!r}"
     if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
         return f"outcome {claims.outcome} with a question to a person"
     if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):

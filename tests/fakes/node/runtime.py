@@ -33,6 +33,7 @@ class LineReader:
 
     def __init__(self) -> None:
         self._rest, self._answer = b"", ""
+        self._session: str | None = None
         self._usage, self._tools = Usage(cost_source="unknown"), dict[str, int]()
 
     def feed(self, chunk: bytes) -> None:
@@ -47,6 +48,7 @@ class LineReader:
 
     def _take(self, said: dict[str, Any]) -> None:
         self._answer = said.get("answer", self._answer)
+        self._session = said.get("session", self._session)
         if "tool" in said:
             self._tools[said["tool"]] = self._tools.get(said["tool"], 0) + 1
         if "usd" in said:
@@ -67,7 +69,7 @@ class LineReader:
         else:
             fault = None if self._answer else FailureKind.NO_ANSWER
         reason = "" if fault is None else f"exit {end.exit_code}, answer {self._answer!r}"
-        return ReportedEnd(fault, reason, self._answer, spent=self.spent())
+        return ReportedEnd(fault, reason, self._answer, session=self._session, spent=self.spent())
 
 
 class MemoryRuntimes:

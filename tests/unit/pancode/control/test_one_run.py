@@ -150,6 +150,8 @@ def test_an_unknown_cost_leaves_the_hold_standing(coordinator: Desk) -> None:
         ({"order": "1" * 64}, "order is"),
         ({"runtime": "shell"}, "runtime is"),
         ({"epoch": 7}, "epoch is"),
+        ({"session": "--dangerously-skip-permissions"}, "no session has the name"),
+        ({"session": "../../etc"}, "no session has the name"),
         ({"outcome": Outcome.TIMEOUT}, "with failure None"),
         ({"failure": FailureKind.WALL_LIMIT}, "does not go with"),
         ({"snapshot": "b" * 40}, "snapshot is"),
