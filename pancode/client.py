@@ -252,7 +252,7 @@ def _unless_down(home: Path, none: NotRunningError) -> None:
     if record is not None:
         raise FleetDownError(
             f"the fleet on {home} is down",
-            why=f"{record.by or 'somebody'} took it down on {record.at}",
+            why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up",
             fix="pancode fleet up",
         ) from none
 

@@ -93,7 +93,15 @@ def home_here(environ: Mapping[str, str]) -> Path:
     """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
     given = environ.get("PANCODE_HOME")
     user = Path(environ.get("HOME") or Path.home())
-    home = Path(given).expanduser().absolute() if given else user / ".pancode"
+    home = Path(given).expanduser() if given else user / ".pancode"
+    if given and not home.is_absolute():
+        raise ConfigError(
+            f"PANCODE_HOME is no absolute path: {given}",
+            why="in each folder where you stand it would be another fleet",
+            fix=f"export PANCODE_HOME={home.absolute()}",
+            code="home_relative",
+        )
+    home = home.absolute()
     long = next((part for part in home.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
     if long is not None or len(os.fsencode(home)) > _LONGEST_HOME:
         what = f"a part of {len(os.fsencode(long))} bytes" if long else f"{len(os.fsencode(home))} bytes"

@@ -106,16 +106,14 @@ def tokens(number: int | None) -> str:
 
 
 def took(seconds: float) -> str:
-    """00:12, 01:02:03, 3d 04:00."""
+    """0.4 s, 40 s, 12 min, 3 h, 2 d: one number and its unit."""
+    if 0 < seconds < 10 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
     whole = int(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    clock = (
-        f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
-        if hours or days
-        else f"{rest // 60:02d}:{rest % 60:02d}"
-    )
-    return f"{days}d {clock}" if days else clock
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def style_of(word: str) -> str:

@@ -25,7 +25,7 @@ TRIES = 60
 
 
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
-    """The run at its end; None when the person has detached."""
+    """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
         with ProgressRow(face) as line, SetUpTimer(own, line.grow) if line.draws else nullcontext():
@@ -33,6 +33,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
                 if shape["state"] == "ended":
                     if live is not None:
                         live.finish()
+                        shape = {**shape, "shown": live.shown}
                     return shape
                 line.show(_stage(shape), _progress(shape))
                 if live is None and line.draws and shape["started_at"] is not None:
@@ -193,7 +194,7 @@ def between(begin: str, end: str) -> str:
     from datetime import datetime
 
     seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
-    return took(seconds) if seconds >= 10 else f"{seconds:.1f} s"
+    return took(round(seconds, 1))
 
 
 def cost(shape: dict[str, Any]) -> str:

@@ -53,6 +53,8 @@ def _config_error(
     hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
     shown = "" if hidden else f" {_plain(error['input'])!r}"
     reason, fix = words_of(error, path, _keys(kind, (*error["loc"], "")))
+    if place.startswith("PANCODE_"):  # a variable, and no line of a file
+        fix = f"correct the variable {place}, or: unset {place}"
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)
 
 

@@ -34,9 +34,21 @@ _DISPATCH: Json = {
 
 
 def _fleet(call: McpToolCall) -> Any:
-    answer = call.client.get("/v1/fleet")
-    kept = ("name", "state", "why", "slots", "running", "labels", "runtimes", "draining", "paused")
-    return {"nodes": [{key: node[key] for key in kept if key in node} for node in answer["nodes"]]}
+    """What a dispatch can use: no program that is missing, and no field that says nothing."""
+    nodes = call.client.get("/v1/fleet")["nodes"]
+    kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
+    shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
+    for shape, node in zip(shapes, nodes, strict=True):
+        there = [one for one in node["runtimes"] if one["state"] != "missing" or one.get("served")]
+        shape["runtimes"] = {one["name"]: _state_of(one) for one in there}
+        shape |= {"problems": [one["what"] for one in node["problems"]]} if node["problems"] else {}
+    return {"nodes": shapes}
+
+
+def _state_of(runtime: Json) -> str:
+    """The version of one that is ready; else the reason why it is not."""
+    ready = runtime["state"] == "ok" or runtime.get("served")
+    return str(runtime["version"] or "ok") if ready else str(runtime["state"]).replace("_", " ")
 
 
 def _agents(call: McpToolCall) -> Any:
@@ -89,16 +101,36 @@ def _why(call: McpToolCall) -> Any:
 
 
 def _logs(call: McpToolCall) -> Any:
-    """From an offset on; without one the last part."""
-    stream, offset = call.given.get("stream", "out"), call.given.get("offset", 0)
-    part = call.client.log(call.text("run"), stream, "", offset)
-    text = part.data[:LOG_BYTES].decode("utf-8", "replace")
+    """From an offset on, or the last bytes; `left_out` of them stand before those."""
+    stream, tail = call.given.get("stream", "out"), call.given.get("tail")
+    offset, attempt = call.given.get("offset", 0), ""
+    if tail is not None:
+        end, attempt = _end_of(call, stream)
+        offset = max(0, end - min(tail, LOG_BYTES))
+    part = call.client.log(call.text("run"), stream, attempt, offset)
+    data = part.data[:LOG_BYTES]
     cut = len(part.data) > LOG_BYTES
-    return {
-        "text": text,
-        "next_offset": offset + min(len(part.data), LOG_BYTES),
-        "state": "more" if cut else part.state,
-    }
+    text, left_out = data.decode("utf-8", "replace"), {}
+    if tail is not None:
+        left_out = {"left_out": offset}
+        part = call.client.log(call.text("run"), stream, attempt, offset + len(data))
+    state = "more" if cut else part.state
+    return {**left_out, "text": text, "next_offset": offset + len(data), "state": state}
+
+
+def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
+    """The number of bytes of a log that are here, and its attempt, by few questions: each skips further."""
+    first = call.client.log(call.text("run"), stream, "", 0)
+
+    def at(offset: int) -> int:
+        part = call.client.log(call.text("run"), stream, first.attempt, offset)
+        return len(part.data) if part.attempt == first.attempt else 0
+
+    end = skip = len(first.data)
+    while skip:
+        found = at(end + skip)
+        end, skip = (end + skip + found, skip * 2) if found else (end, skip // 2)
+    return end + at(end), first.attempt
 
 
 def _diff(call: McpToolCall) -> Any:
@@ -190,13 +222,15 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "logs",
-        f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset.",
+        f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset. With tail: its last "
+        "bytes, and how many are left out before them.",
         _logs,
         "GET /v1/runs/{run}/log",
         {
             "run": RUN,
             "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
             "offset": integer("first byte", 10**15),
+            "tail": integer("instead of offset: only the last so many bytes", LOG_BYTES),
         },
         ("run",),
     ),

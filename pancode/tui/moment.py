@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pancode.plain import took
+
 
 @dataclass(frozen=True, slots=True)
 class PageMoment:
@@ -43,9 +45,5 @@ class PageMoment:
 
 
 def span(seconds: float) -> str:
-    """40 s, 12 min, 3 h, 2 d: one number and its unit."""
-    whole = int(seconds)
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if whole >= 2 * size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+    """As `took`, in whole seconds: a page is drawn each second."""
+    return took(int(seconds))

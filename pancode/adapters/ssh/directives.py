@@ -18,6 +18,7 @@ OURS = frozenset(
     " compression connectionattempts connecttimeout controlmaster controlpath controlpersist"
     " dynamicforward enableescapecommandline escapechar exitonforwardfailure fingerprinthash"
     " forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports"
+    " gssapiauthentication"
     " globalknownhostsfile hashknownhosts ignoreunknown ipqos kbdinteractiveauthentication localcommand"
     " localforward loglevel logverbose numberofpasswordprompts obscurekeystroketiming"
     " passwordauthentication permitlocalcommand permitremoteopen preferredauthentications"
@@ -38,7 +39,6 @@ _OFF = {"proxyusefdpass": "no", "canonicalizehostname": "no"}
 
 _MEANS = {
     "remotecommand": "PanCode runs its own commands",
-    "gssapiauthentication": "PanCode logs in by key only",
     "hostbasedauthentication": "PanCode logs in by key only",
     "pkcs11provider": "load the token into your SSH agent instead",
     "securitykeyprovider": "load the key into your SSH agent instead",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pancode.cli.face import who
-from pancode.cli.output.render import safe, usd
+from pancode.cli.output.render import safe, short_time, usd
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.counted import counted
@@ -62,7 +62,7 @@ def _report(answer: dict[str, Any], markdown: bool) -> str:
 def _text(answer: dict[str, Any], markdown: bool) -> str:
     ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
     now = f"{answer['running']} running, {answer['queued']} queued now"
-    lines = [*_head(f"Since {answer['since']}", markdown, 1), f"{ends}; {now}"]
+    lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
     for title, name in (("Waits for you", "waits"), ("Landed", "landed"), ("Ran", "ran")):
         if answer[name]:
             lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]

@@ -53,7 +53,11 @@ def _books(answer: dict[str, Any]) -> str:
     head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNSETTLED", "TOKENS", "MINUTES", "", "CEILING FROM")
     runs = counted(answer["runs"], "run")
     next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
-    return table(head, rows) + next_ + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
+    return (
+        table(head, rows, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
+        + next_
+        + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
+    )
 
 
 def _absolute(scope: str) -> str:
@@ -66,9 +70,8 @@ def _absolute(scope: str) -> str:
 
 
 def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
-    """Used, held and allowed; what is not there is left out."""
-    held_ = f" + {shown(held)} held" if held and ceiling is not None else ""
-    return f"{shown(used)}{held_}{f' of {shown(ceiling)}' if ceiling is not None else ''}"
+    """Used, with what is held where there is a ceiling, of what is allowed."""
+    return shown(used) if ceiling is None else f"{shown(used + held)} of {shown(ceiling)}"
 
 
 @budget.verb(

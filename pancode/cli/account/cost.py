@@ -8,7 +8,7 @@ import os
 from typing import Annotated, Any
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import count, safe, unsettled, usd
+from pancode.cli.output.render import count, safe, short_time, unsettled, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
@@ -68,16 +68,17 @@ def _cell(key: str | None) -> str:
 
 def _lines(answer: dict[str, Any], face: Face) -> str:
     if not answer["rows"]:
-        return "nothing was spent" + (f" since {answer['since']}\n" if answer["since"] else "\n")
+        return "nothing was spent" + (f" since {short_time(answer['since'])}\n" if answer["since"] else "\n")
     about = ("ABOUT",) if answer["by"] == "run" else ()
     head = (answer["by"].upper(), "RUNS", "COST", "UNSETTLED", "TOKENS", "MINUTES", *about)
+    spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
     shown = [*answer["rows"], {**answer["total"], "key": "total"}]
     rows = [(row["key"], *_cells(row), *(row["about"] for _ in about)) for row in shown]
     if answer["left_out"]:
         face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
     if unsettled(answer["total"]) != "-":
         face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
-    return table(head, rows)
+    return table(head, rows, spare=spare, cut="ABOUT" if about else "")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def runtimes() -> None:
 
 @runtimes.verb("ls", "pancode runtimes")
 def list_runtimes(face: Json) -> None:
-    """All that PanCode knows, node by node; what each does by itself, its fix, and the wall of each node."""
+    """All that PanCode knows: the nodes that have each, the fix for the others, and the wall of each node."""
     answer = _ask(face, "runtimes")
     face.show(answer, lambda: matrix(answer["runtimes"], answer["walls"]))
 
@@ -57,7 +57,8 @@ def _found(answer: dict[str, Any]) -> str:
         rows += [
             (n["node"], n["version"], _state(n), _login(n), does(n), n.get("says") or n["fix"]) for n in nodes
         ]
-    return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows)
+    levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
+    return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows) + "".join(levels)
 
 
 def _state(fact: dict[str, Any]) -> str:

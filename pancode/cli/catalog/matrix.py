@@ -5,34 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pancode.cli.output.render import safe
 from pancode.cli.output.tables import table
-
-_CELLS = {
-    **{"missing": "-", "looking": "looking"},
-    **{"not_logged_in": "not logged in", "unknown_version": "unknown version", "too_old": "too old"},
-}
 
 
 def matrix(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
-    """Machines by runtimes, the runtimes' flags, the fixes, each once, and what stands around runs."""
-    nodes = list(dict.fromkeys(fact["node"] for runtime in runtimes for fact in runtime["nodes"]))
-    facts = {(fact["node"], runtime["name"]): fact for runtime in runtimes for fact in runtime["nodes"]}
-    names = [runtime["name"] for runtime in runtimes]
-    ready = [(node, *(_cell(facts.get((node, name))) for name in names)) for node in nodes]
-    parts = [table(("NODE", *names), ready)] if nodes else ["no machine has reported yet\n"]
-    flags = [(runtime["name"], _flags(runtime)) for runtime in runtimes if _flags(runtime)]
-    if flags:
-        parts.append(table(("RUNTIME", "DOES ITSELF"), flags))
-    levels = [(r["name"], ", ".join(r["reasoning"])) for r in runtimes if r["reasoning"]]
-    if levels:
-        parts.append(table(("RUNTIME", "REASONING"), levels))
-    if any(by_subscription(fact) for fact in facts.values()):
+    """A row for each runtime, a row for each fix, and the wall around runs, each with its machines."""
+    if not any(runtime["nodes"] for runtime in runtimes):
+        return "no machine has reported yet\n"
+    rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
+    parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
+    if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
-    if fixes := list(_fixes(runtimes)):
-        parts.append(table(("RUNTIME", "ON", "IS", "FIX"), fixes))
+    parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
     if walls:
-        parts.append(table(("NODE", "WALL", "HOLDS"), [tuple(map(_shown, wall.values())) for wall in walls]))
-    return "\n".join(parts)
+        around: dict[tuple[str, str], list[str]] = {}
+        for wall in walls:
+            around.setdefault((_shown(wall["isolation"]), wall["holds"]), []).append(wall["node"])
+        held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
+        parts.append(table(("NODE", "WALL", "HOLDS"), held))
+    return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
+
+
+def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
+    """The machines that have it, or have it not; those with the same version or state stand together."""
+    found: dict[str, list[str]] = {}
+    for fact in facts:
+        if (fact["state"] == "ok" or is_local_only(fact)) is ready:
+            found.setdefault(_cell(fact), []).append(fact["node"])
+    return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
 
 
 def _shown(value: str | None) -> str:
@@ -44,16 +45,10 @@ def does(fact: dict[str, Any]) -> str:
     return ", ".join(fact.get("can", ()))
 
 
-def _flags(runtime: dict[str, Any]) -> str:
-    return next((words for fact in runtime["nodes"] if (words := does(fact))), "")
-
-
-def _cell(fact: dict[str, Any] | None) -> str:
-    if fact is None:
-        return "-"
+def _cell(fact: dict[str, Any]) -> str:
     if is_local_only(fact):
         return f"{fact['version'] or 'ok'} (own servers)"
-    found = _CELLS.get(fact["state"]) or fact["version"] or "ok"
+    found = fact["version"] or "ok" if fact["state"] == "ok" else str(fact["state"]).replace("_", " ")
     return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
 
 
@@ -67,15 +62,18 @@ def by_subscription(fact: dict[str, Any]) -> bool:
     return fact.get("login") == "subscription"
 
 
-def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """Machines with the same need stand together."""
+def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Each fix once, whole and in a line of its own; machines with the same need stand together."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
-            if hint := fact.get("says") or fact["fix"]:
+            said = str(fact.get("says") or "").removeprefix(f"{fact['node']} says: ") or fact["fix"]
+            if said:
+                hint = said.replace(f" {fact['node']} ", " NODE ")
                 needs.setdefault((_need(fact), hint), []).append(fact["node"])
-        for (word, fix), nodes in needs.items():
-            yield runtime["name"], ", ".join(nodes), word, fix
+        for (word, hint), nodes in needs.items():
+            fix = hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} ")
+            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {safe(fix)}\n"
 
 
 def _need(fact: dict[str, Any]) -> str:

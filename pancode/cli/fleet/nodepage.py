@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pancode.cli.fleet.fleet import endpoint_words, runtime_words
-from pancode.cli.output.render import advice, safe, short_time, size, tone, zone
+from pancode.cli.output.render import advice, safe, short_time, size, tone
 
 WIDTH = 13
 Row = tuple[str, str]
@@ -23,13 +23,13 @@ def page(node: dict[str, Any]) -> str:
 
 def _state(node: dict[str, Any]) -> Iterator[Row]:
     yield "Name", safe(node["name"])
-    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}{zone()}"
+    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}"
     for name in ("draining", "paused", "quarantined"):
         if node[name]:
             yield name.capitalize(), _why(node[name])
     yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use"
     yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
-    yield "Added", f"{short_time(node['added_at'])}{zone()}"
+    yield "Added", f"{short_time(node['added_at'])}"
     yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
@@ -52,8 +52,9 @@ def _reached(reach: dict[str, Any]) -> Iterator[Row]:
     for place, pins in sorted(reach["pins"].items()):
         yield "Host key", safe(f"{place} {_fingerprint(str(pins))}")
     yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
-    for warning in (*target["warnings"], *target["ignored"]):
-        yield "SSH config", safe(str(warning))
+    yield from (("SSH config", safe(str(warning))) for warning in target["warnings"])
+    if target["ignored"]:
+        yield "SSH config", f"without effect for PanCode: {safe(', '.join(map(str, target['ignored'])))}"
 
 
 def _fingerprint(line: str) -> str:

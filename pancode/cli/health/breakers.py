@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from typer import Argument
 
 from pancode.cli.face import who
+from pancode.cli.output.render import short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json
@@ -47,5 +48,5 @@ def _lines(found: list[dict[str, Any]]) -> str:
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:
     until = one["until_ms"]
-    clock = "-" if until is None else f"{datetime.fromtimestamp(until / 1_000).astimezone():%H:%M:%S}"
+    clock = "-" if until is None else short_time(datetime.fromtimestamp(until / 1_000, UTC).isoformat())
     return one["name"], one["state"], one["failures"], clock, one["why"] or "-"

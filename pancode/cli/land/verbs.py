@@ -11,7 +11,7 @@ from pancode.cli.land import green, landing, pulling
 from pancode.cli.land.pulling import PullWanted
 from pancode.cli.land.pushing import check_push, push
 from pancode.cli.land.settling import settle
-from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
@@ -174,4 +174,4 @@ def _listed(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return table(("RUN", "PLACE", "REPOSITORY", "INTO", "BY", at_head()), cells)
+    return table(("RUN", "PLACE", "REPOSITORY", "INTO", "BY", "AT"), cells)

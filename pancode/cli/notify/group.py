@@ -34,7 +34,7 @@ def ls(face: Json) -> None:
     rows = [
         (
             one["channel"],
-            "failing" if one["trouble"] else "ok",
+            "failing" if one["trouble"] else "ok" if one["last_sent_at"] else "not tried yet",
             ", ".join(one["kinds"]),
             one["waiting"],
             short_time(one["last_sent_at"]),
@@ -76,7 +76,10 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """
     from pancode.offline.login import keep_here
 
-    keep_here(home_of(os.environ), name, _value(face, name))
+    value = _value(face, name)
+    keep_here(home_of(os.environ), name, value)
+    if "://" not in value:
+        face.note(f"no channel can use {name}: it is a token, and an address begins as in ntfy://")
     answer: dict[str, Any] = {"secret": name}
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}"
@@ -86,8 +89,9 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
 
 def _value(face: Face, name: str) -> str:
     text = getpass.getpass(f"address or token for {name}: ") if face.can_ask() else sys.stdin.read(20_000)
-    if not text.strip() or len(text.strip().splitlines()) != 1:
+    if len(text.split()) != 1:
         raise UsageError(
-            "the address or token is one line", fix=f"echo ADDRESS | pancode notify secret {name}"
+            "the address or token is one line without blanks",
+            fix=f"echo ADDRESS | pancode notify secret {name}",
         )
     return text.strip()

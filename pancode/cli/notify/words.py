@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.params import option
 from pancode.client import Client
@@ -51,5 +51,5 @@ def _listed(found: list[dict[str, Any]]) -> str:
         )
         for one in found
     ]
-    head = (at_head(), "STATE", "KIND", "TRIES", "NEXT TRY", "ANSWER", "DELIVERY")
+    head = ("AT", "STATE", "KIND", "TRIES", "NEXT TRY", "ANSWER", "DELIVERY")
     return table(head, rows, toned=("STATE",))

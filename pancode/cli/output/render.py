@@ -146,21 +146,11 @@ def advice(one: Mapping[str, Any]) -> str:
 
 
 def short_time(iso: str | None) -> str:
-    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`: in local time on a terminal, else in UTC."""
+    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`, in local time, on a terminal; else `11-20 08:20:24Z`."""
     if iso is None:
         return "-"
-    if sys.stdout.isatty():
-        from datetime import datetime
+    if not sys.stdout.isatty():
+        return f"{iso[5:19].replace('T', ' ')}Z"
+    from datetime import datetime
 
-        iso = datetime.fromisoformat(iso).astimezone().isoformat()
-    return iso[5:19].replace("T", " ")
-
-
-def zone() -> str:
-    """The zone beside times of `short_time`; empty where they are local."""
-    return "" if sys.stdout.isatty() else " UTC"
-
-
-def at_head() -> str:
-    """The head of a column of times."""
-    return "AT" if sys.stdout.isatty() else "AT (UTC)"
+    return f"{datetime.fromisoformat(iso).astimezone():%m-%d %H:%M:%S}"

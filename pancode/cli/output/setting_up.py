@@ -61,4 +61,4 @@ class SetUpTimer:
             text = ""
             with suppress(PancodeError, NotRunningError, OSError, ValueError, KeyError):
                 text = self._line.look()
-            self._show(f"  {took(looks * LOOK_S)}{f'  set-up: {text}' if text else ''}")
+            self._show(f"  {took(int(looks * LOOK_S))}{f'  set-up: {text}' if text else ''}")

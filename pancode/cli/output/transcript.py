@@ -64,13 +64,17 @@ def transcript_writer(runtime: str, show: Callable[[str], None]) -> TranscriptWr
     return None if transcript_of(runtime) is None else TranscriptWriter(runtime, show)
 
 
+KEPT = 100_000
+"""So many characters of what was shown are known at the end."""
+
+
 class LiveTranscript(threading.Thread):
     """Follows a run's output while somebody waits for its end, and shows whole lines of its story."""
 
     def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
         super().__init__(name="transcript", daemon=True)
         self._client, self._run_id, self._lines = client, run, show
-        self._rest = ""
+        self._rest = self.shown = ""
         self._story = TranscriptWriter(runtime, self._piece)
         self._attempt: str | None = None
         self._offset = 0
@@ -107,3 +111,4 @@ class LiveTranscript(threading.Thread):
         *whole, self._rest = (self._rest + text).split("\n")
         for line in whole:
             self._lines(line)
+            self.shown = f"{self.shown}{line}\n"[-KEPT:]

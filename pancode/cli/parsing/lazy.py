@@ -163,7 +163,7 @@ class Group(TyperGroup):
 
     def lines(self) -> list[tuple[str, str]]:
         """Every command and what it is for, without loading what is behind those of the table."""
-        own = sorted((name, c.get_short_help_str(90)) for name, c in self.commands.items() if not c.hidden)
+        own = sorted((name, c.get_short_help_str(400)) for name, c in self.commands.items() if not c.hidden)
         return [*((name, line) for name, (_, line) in self.table.items()), *own]
 
 

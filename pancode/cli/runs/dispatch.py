@@ -164,6 +164,11 @@ def finished(face: Face, answer: dict[str, Any]) -> int:
     return _finish(face, client, ended)
 
 
+def _was_shown(answer: str, ended: dict[str, Any]) -> bool:
+    """Whether it stands on this terminal already, as the end of what was shown while the run went on."""
+    return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
+
+
 def task_text(task: str | None, file: str | None) -> str | None:
     """The task as it was said, or read from a file or standard input. UsageError."""
     if file is None and task != "-":
@@ -210,7 +215,8 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     whole = landed(face, client, ended["run"])
     if whole is None:
         return ExitCode.DETACHED
-    answer = safe_block(whole["answer"]) if not face.as_json else ""
+    seen = face.as_json or _was_shown(whole["answer"], ended)
+    answer = "" if seen else safe_block(whole["answer"])
     status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + summary(whole))
     unless_landed(whole)
     disputed = (whole["verification"] or {}).get("state") == "disputed"

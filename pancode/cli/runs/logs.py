@@ -56,6 +56,12 @@ def logs(
     return ExitCode.DONE
 
 
+@app.verb("follow", "pancode runs follow last")
+def follow(run: Run, *, face: Json) -> int:
+    """The output of a run's agent until the run has ended, as `runs logs --follow`; Ctrl-C detaches."""
+    return int(logs(run, follow=True, face=face))
+
+
 def _copy(
     face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink | TranscriptWriter
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import at_head, safe, short_time, tone
+from pancode.cli.output.render import safe, short_time, tone
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
@@ -56,9 +56,7 @@ def _listed(rows: list[dict[str, Any]]) -> str:
         )
         for r in rows
     ]
-    return table(
-        ("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", at_head()), cells, toned=("OUTCOME",)
-    )
+    return table(("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", "AT"), cells, toned=("OUTCOME",))
 
 
 def _state(row: dict[str, Any]) -> str:

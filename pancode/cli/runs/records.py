@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
@@ -29,7 +29,7 @@ def _story(answer: dict[str, Any]) -> str:
     rows = [
         (short_time(d["at"]), d["kind"], d["what"], d["verdict"], d["detail"]) for d in answer["decisions"]
     ]
-    head = (at_head(), "KIND", "WHAT", "VERDICT", "DETAIL")
+    head = ("AT", "KIND", "WHAT", "VERDICT", "DETAIL")
     return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
 
 
@@ -79,7 +79,7 @@ def _entries(entries: list[dict[str, Any]]) -> str:
         (short_time(e["at"]), e["level"], e["domain"], e["run"], e["what"], _detail(e["detail"]))
         for e in entries
     ]
-    return table((at_head(), "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
+    return table(("AT", "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
 
 
 def _detail(detail: dict[str, Any]) -> str:

@@ -11,7 +11,6 @@ from pancode.cli.face import who
 from pancode.cli.follow import cost, lasted, summary
 from pancode.cli.land.landing import landed
 from pancode.cli.output.render import (
-    at_head,
     clip,
     draws,
     harmless,
@@ -21,7 +20,6 @@ from pancode.cli.output.render import (
     short_time,
     size,
     usd,
-    zone,
 )
 from pancode.cli.output.reports import report_lines
 from pancode.cli.output.tables import table
@@ -39,12 +37,13 @@ app = Commands()
 
 MORE = {
     "logs": ("runs.logs", "What a run's agent says and does, from the stored log."),
+    "follow": ("runs.logs", "What it says from now on, until it has ended; as `runs logs -f`."),
     "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
 }
 """Commands with modules of their own, which take a while to load."""
 
 
-@app.group("runs", "pancode runs 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
+@app.group("runs", "pancode runs -n 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
 def runs() -> None:
     """The last runs (20, or as many as you say); a RUN may be any unambiguous prefix, or `last`."""
 
@@ -69,7 +68,9 @@ def ls(
     ] = None,
     since: Annotated[str | None, option("Only those asked for since: 90m, 2h, 3d, 2026-11-22.", "T")] = None,
     text: Annotated[str | None, option("Only those whose task has this text.", "T")] = None,
-    limit: Annotated[int | None, option("At most so many, as NUMBER.", "N", min=1, max=10_000)] = None,
+    limit: Annotated[
+        int | None, option("At most so many, as NUMBER.", "-n", "--limit", "N", min=1, max=10_000)
+    ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
@@ -99,7 +100,7 @@ def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
         )
         for r in found
     ]
-    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", at_head(), "TASK")
+    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", "AT", "TASK")
     return table(head, rows, toned=("STATE",), spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
@@ -124,7 +125,7 @@ _KEYS = (
 def _shown(run: dict[str, Any]) -> str:
     lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run.get(key) not in (None, [], "")]
     lines += [
-        f"  {key:<10} {short_time(run[f'{key}_at'])}{zone()}"
+        f"  {key:<10} {short_time(run[f'{key}_at'])}"
         for key in ("created", "started", "finished")
         if run[f"{key}_at"]
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.cli.output.render import at_head, safe, short_time
+from pancode.cli.output.render import safe, short_time
 from pancode.cli.output.tables import table
 
 
@@ -41,7 +41,7 @@ def shown(one: dict[str, Any]) -> str:
         (short_time(f["due_at"]), f["state"], f["run"] or f["workflow"], _cause(f), f["reason"])
         for f in one["firings"]
     ]
-    head = (at_head(), "STATE", "BEGAN", "ON", "WHY")
+    head = ("AT", "STATE", "BEGAN", "ON", "WHY")
     firings = table(head, rows, toned=("STATE",)) if rows else ""
     return "".join(f"{line}\n" for line in lines) + firings
 

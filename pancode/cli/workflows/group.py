@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from typer import Argument
 
 from pancode.cli.face import Face, who
-from pancode.cli.output.render import at_head, clip, safe, safe_block, short_time, usd
+from pancode.cli.output.render import clip, safe, safe_block, short_time, usd
 from pancode.cli.output.tables import table
 from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
@@ -147,7 +147,7 @@ def _board(found: list[dict[str, Any]]) -> str:
         )
         for one in found
     ]
-    return table(("KEY", "STEP", "RUN", "WRITTEN", at_head(), "VALUE"), rows, cut="VALUE")
+    return table(("KEY", "STEP", "RUN", "WRITTEN", "AT", "VALUE"), rows, cut="VALUE")
 
 
 @workflow.verb(

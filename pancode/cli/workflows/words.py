@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.cli.follow import between
-from pancode.cli.output.render import at_head, clip, safe, short_time, usd
+from pancode.cli.output.render import clip, safe, short_time, usd
 from pancode.cli.output.tables import table
 from pancode.counted import counted, first_few
 
@@ -87,7 +87,7 @@ def listed(found: list[dict[str, Any]]) -> str:
         )
         for one in found
     ]
-    head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", at_head())
+    head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", "AT")
     return table(head, rows, toned=("STATE",), spare=("TOOK", "COST"), cut="STEPS")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from math import ceil
+from shlex import quote
+
 from pancode.counted import counted
 from pancode.domain import books
+from pancode.domain.account.periods import is_period
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView, ScopeView
@@ -22,7 +26,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
             return refused(
                 NAME,
                 books.refusal(scope.balance, scope.ceilings, due),
-                f"pancode budget show; raise it with {_raised(scope, due)} (scope {scope.balance.scope})",
+                _raised(scope, due),
                 lifts="budget",
             )
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
@@ -35,11 +39,20 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:
-    """The command for the currency that has no room; USD is named first in a refusal, too."""
-    if not books.fits(scope.balance, books.Ceilings(usd=scope.ceilings.usd), due):
-        return "pancode budget set USD"
-    short = not books.fits(scope.balance, books.Ceilings(tokens=scope.ceilings.tokens), due)
-    return f"pancode budget set {'--tokens N' if short else '--minutes M'}"
+    """The command that makes just enough room, in the currency that has none; USD comes first."""
+    balance, ceilings = scope.balance, scope.ceilings
+    if books.is_workflow(balance.scope):
+        return "begin the rest with a larger --budget; look: pancode budget show"
+    kind, _, name = balance.scope.partition(":")
+    scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
+    where = "" if kind == "day" else f" --scope {scope_word}"
+    if not books.fits(balance, books.Ceilings(usd=ceilings.usd), due):
+        most = f"{ceil(books.plus(balance.spent_usd, balance.held_usd, due.usd))}"
+    elif not books.fits(balance, books.Ceilings(tokens=ceilings.tokens), due):
+        most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
+    else:
+        most = f"--minutes {ceil((balance.agent_ms + balance.held_ms + due.ms) / books.MINUTE_MS)}"
+    return f"pancode budget set {most}{where}"
 
 
 def _room(view: AdmissionView) -> str:

@@ -62,14 +62,11 @@ class CronTimes:
         try:
             CronSim(fields, _local(now_ms, zone_of(zone)))
         except CronSimError as exc:
+            if _fits_another_month(fields):
+                raise _never(text, "no month that it names has such a day") from exc
             raise _wrong(text, str(exc)) from exc
         if made.after(now_ms) is None:
-            raise UsageError(
-                f"{text!r} never fires",
-                why="no day of the next fifty years fits it",
-                fix="look at its day, month and day of the week",
-                code="never_fires",
-            )
+            raise _never(text, "no day of the next fifty years fits it")
         return made
 
     def after(self, ms: int) -> int | None:
@@ -168,6 +165,21 @@ def _local(ms: int, tz: tzinfo) -> datetime:
 
 def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
+
+
+def _fits_another_month(fields: str) -> bool:
+    """Whether only the month keeps it from being one, as in `0 0 31 2 *`."""
+    minute, hour, day, _, weekday = fields.split()
+    try:
+        CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return False
+    return True
+
+
+def _never(words: str, why: str) -> UsageError:
+    fix = "look at its day, month and day of the week"
+    return UsageError(f"{words!r} can never fire", why=why, fix=fix, code="never_fires")
 
 
 def _wrong(words: str, why: str) -> UsageError:

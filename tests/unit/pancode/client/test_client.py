@@ -18,7 +18,9 @@ from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError
 def test_the_home_is_the_variables_or_the_users() -> None:
     assert home_of({"PANCODE_HOME": "/x/y", "HOME": "/h"}) == Path("/x/y")
     assert home_of({"HOME": "/h"}) == Path("/h/.pancode")
-    assert home_of({"PANCODE_HOME": "here"}).is_absolute()
+    with pytest.raises(ConfigError) as relative:
+        home_of({"PANCODE_HOME": "here"})
+    assert relative.value.fix == f"export PANCODE_HOME={Path('here').absolute()}"
 
 
 def test_what_a_person_typed_is_one_part_of_a_path() -> None:

@@ -384,3 +384,9 @@ def test_a_link_that_leads_nowhere_is_not_an_absent_file(whose: str, places: Con
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere/mine.yaml").write_text("limits: {wall: 5m}")
     assert load(places, {}).settings.limits.wall == 300_000
+
+
+def test_a_variable_that_does_not_fit_is_named_in_the_fix(loaded: Load) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        loaded(environ={"PANCODE_SAFETY": "yolo"})
+    assert wrong.value.fix == "correct the variable PANCODE_SAFETY, or: unset PANCODE_SAFETY"

@@ -40,6 +40,16 @@ class Answers:
         return LogPart(self.paths["log"][offset:], "1", offset + len(self.paths["log"]), "end")
 
 
+class Pieces(Answers):
+    """A log in pieces, as the coordinator gives it; behind its end a later attempt begins."""
+
+    def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
+        data = self.paths["log"][offset : offset + 65_536]
+        return LogPart(
+            data, "1.1" if data or not offset else "2.2", offset + len(data), "more" if data else "end"
+        )
+
+
 def called(client: Answers, name: str, /, **given: Any) -> Any:
     sent: list[Any] = []
     result = tools.call(
@@ -211,6 +221,51 @@ def test_a_log_comes_in_parts() -> None:
     assert first["state"] == "more" and first["next_offset"] == tools.LOG_BYTES
     second, _, _ = called(Answers(log=data), "logs", run="r-1", offset=first["next_offset"])
     assert second["text"] == "the rest" and second["state"] == "end"
+
+
+def test_a_log_has_a_tail_that_says_how_much_stands_before_it() -> None:
+    for size in (0, 1, 5, 65_536, 65_537, 1_234_567):
+        data = bytes(ord("a") + (n % 23) for n in range(size))
+        answer, _, _ = called(Pieces(log=data), "logs", run="r-1", tail=10)
+        assert answer["text"].encode() == data[-10:] and answer["left_out"] == max(0, size - 10)
+        assert (answer["next_offset"], answer["state"]) == (size, "end")
+
+
+def test_the_fleet_leaves_out_what_is_missing() -> None:
+    """With three machines some 9 KB before, which a model pays for each time."""
+    names = (
+        "claude",
+        "codex",
+        "gemini",
+        "opencode",
+        "copilot",
+        "qwen",
+        "claude-sdk",
+        "openai-agents",
+        "native",
+    )
+    advice = "x says: npm install -g --prefix ~/.local @vendor/program@latest, then look: pancode runtimes"
+    missing: dict[str, Any] = {
+        "state": "missing",
+        "version": None,
+        "fix": "",
+        "says": advice,
+        "can": [],
+        "served": False,
+    }
+    runtimes = [{"name": name, **missing} for name in names]
+    runtimes += [{**runtimes[0], "name": "shell", "state": "ok"}, {**runtimes[0], "state": "not_logged_in"}]
+    node = {
+        "state": "online",
+        "slots": {"used": 0, "total": 4},
+        "labels": {},
+        "runtimes": runtimes,
+        "problems": [],
+    }
+    told = {"nodes": [{"name": f"n{k}", **node} for k in range(3)]}
+    answer, _, _ = called(Answers(get=[told]), "fleet_status")
+    assert answer["nodes"][0]["runtimes"] == {"shell": "ok", "claude": "not logged in"}
+    assert len(str(answer["nodes"])) < 500 < 5_000 < len(str(told))
 
 
 def test_a_large_diff_is_cut_and_says_so() -> None:

@@ -9,6 +9,7 @@ from pancode.cli.catalog.matrix import evidence_of, matrix
 from pancode.domain.nodes.isolation import HOLDS, holds
 
 FIX = "npm install -g agent"
+MORE = "flags, reasoning and logins of one: pancode runtimes show NAME"
 LOGIN = "put KEY into secrets.json"
 
 
@@ -16,7 +17,7 @@ def fact(node: str, state: str = "ok", version: str | None = None, fix: str = ""
     return {"node": node, "state": state, "version": version, "fix": fix, "can": list(can)}
 
 
-def test_machines_by_runtimes_then_flags_then_fixes() -> None:
+def test_a_row_for_each_runtime_then_one_for_each_fix() -> None:
     agent: dict[str, Any] = {
         "name": "agent",
         "reasoning": ["low", "high"],
@@ -30,23 +31,19 @@ def test_machines_by_runtimes_then_flags_then_fixes() -> None:
     }
     shell = {"name": "shell", "reasoning": [], "nodes": [fact(f"n{k}") for k in range(1, 6)]}
     assert matrix([agent, shell, {"name": "native", "reasoning": [], "nodes": []}]).splitlines() == [
-        "NODE  agent          shell  native",
-        "n1    -              ok     -",
-        "n2    not logged in  ok     -",
-        "n3    -              ok     -",
-        "n4    1.2.3          ok     -",
-        "n5    9.0.0          ok     -",
+        "RUNTIME  READY                     NOT READY",
+        "agent    1.2.3 on n4; 9.0.0 on n5  missing on n1, n3; not logged in on n2",
+        "shell    ok on n1, n2, n3, n4, n5  -",
+        "native   -                         -",
         "",
-        "RUNTIME  DOES ITSELF",
-        "agent    stream, usage",
+        "agent: missing on n1, n3",
+        "  npm install -g agent",
+        "agent: not logged in on n2",
+        "  put KEY into secrets.json",
+        "agent: another version on n5",
+        "  PanCode was measured with 1.x",
         "",
-        "RUNTIME  REASONING",
-        "agent    low, high",
-        "",
-        "RUNTIME  ON      IS               FIX",
-        "agent    n1, n3  missing          npm install -g agent",
-        "agent    n2      not logged in    put KEY into secrets.json",
-        "agent    n5      another version  PanCode was measured with 1.x",
+        MORE,
     ]
 
 
@@ -60,14 +57,18 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
         ]
     )
     assert told.splitlines() == [
-        "NODE  native           claude",
-        "n1    1 (own servers)  not logged in",
-        "n2    not logged in    -",
+        "RUNTIME  READY                  NOT READY",
+        "native   1 (own servers) on n1  not logged in on n2",
+        "claude   -                      not logged in on n1",
         "",
-        "RUNTIME  ON  IS                      FIX",
-        "native   n1  for ollama; for others  put KEY into secrets.json",
-        "native   n2  not logged in           put KEY into secrets.json",
-        "claude   n1  not logged in           log in",
+        "native: for ollama; for others on n1",
+        "  put KEY into secrets.json",
+        "native: not logged in on n2",
+        "  put KEY into secrets.json",
+        "claude: not logged in on n1",
+        "  log in",
+        "",
+        MORE,
     ]
 
 
@@ -76,12 +77,27 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
         {"node": name, "isolation": kind, "holds": holds(kind)}
         for name, kind in (("n1", "sandbox"), ("n2", "landlock"), ("n3", "none"), ("n4", None))
     ]
-    told = matrix([{"name": "shell", "nodes": [fact("n1")], "reasoning": []}], walls).splitlines()[3:]
+    told = matrix([{"name": "shell", "nodes": [fact("n1")], "reasoning": []}], walls).splitlines()[3:-2]
     assert [line.split()[:2] for line in told] == [
         ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip
     assert "the network" in told[1] and "UDP" in told[2] and "nothing" in told[3]
     assert told[4].endswith("not known: the machine has not reported")
+
+
+def test_one_fix_is_one_row_whichever_machine_says_it_and_one_wall_too() -> None:
+    names = [f"n{k}" for k in range(1, 4)]
+    facts = [{**fact(name, "missing"), "says": f"{name} says: {FIX}"} for name in names]
+    walls = [{"node": name, "isolation": "sandbox", "holds": "all"} for name in names]
+    told = matrix([{"name": "agent", "reasoning": [], "nodes": facts}], walls)
+    assert told.count(FIX) == 1 and "agent: missing on n1, n2, n3" in told and "n1, n2, n3  sandbox" in told
+
+
+def test_a_fix_that_names_its_machine_is_one_for_all_of_them() -> None:
+    facts = [fact(name, "not_logged_in", "1", f"pancode node secret set {name} KEY") for name in ("n1", "n2")]
+    told = matrix([{"name": "agent", "reasoning": [], "nodes": facts}])
+    assert told.count("secret set") == 1 and "  pancode node secret set NODE KEY\n" in told
+    assert "secret set n1 KEY" in matrix([{"name": "agent", "reasoning": [], "nodes": facts[:1]}])
 
 
 def test_every_isolation_has_its_words() -> None:

@@ -60,6 +60,6 @@ def test_the_clock_runs_beside_and_ends(monkeypatch: pytest.MonkeyPatch) -> None
     told = ToolResults({"1.1": ["setup"]}, b"pip\n")
     with SetUpTimer(SetUpLine(cast(Client, told), "r-1"), show):
         assert heard.wait(10 * crowded())
-    assert said[0] == "  00:00  set-up: pip"
+    assert said[0] == "  0 s  set-up: pip"
     count = len(said)
     assert not [one for one in threading.enumerate() if one.name == "clock"] and len(said) == count

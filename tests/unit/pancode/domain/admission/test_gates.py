@@ -265,7 +265,29 @@ def test_the_budgets_refusal_has_the_numbers() -> None:
         "Dispatch blocked: Budget ceiling would be exceeded "
         "(spent: $9.50, held: $0.00, estimated next: $0.75, ceiling: $10.00)"
     )
-    assert "pancode budget set" in verdict.fix
+    assert verdict.fix == "pancode budget set 11"
+
+
+@pytest.mark.parametrize(
+    ("scope", "ceilings", "fix"),
+    [
+        ("agent:scout", Ceilings(Decimal(0)), "pancode budget set 1 --scope agent:scout"),
+        ("week:2026-W47", Ceilings(Decimal(0)), "pancode budget set 1 --scope week"),
+        ("repo:/src/my shop", Ceilings(Decimal(0)), "pancode budget set 1 --scope 'repo:/src/my shop'"),
+        ("node:gpubox", Ceilings(tokens=1), "pancode budget set --tokens "),
+        ("day:2026-11-20", Ceilings(ms=1), "pancode budget set --minutes "),
+    ],
+)
+def test_the_budgets_refusal_has_a_command_to_paste(scope: str, ceilings: Ceilings, fix: str) -> None:
+    found = gate(
+        "budget", AdmissionView((ScopeView(Balance(scope, tokens=5, agent_ms=70_000), ceilings),))
+    ).fix
+    assert found.startswith(fix) and "(scope" not in found and "USD" not in found
+
+
+def test_a_workflows_own_budget_is_no_ceiling_that_is_set() -> None:
+    view = AdmissionView((ScopeView(Balance("workflow:w-1"), Ceilings(Decimal(0))),))
+    assert "budget set" not in gate("budget", view).fix
 
 
 def test_the_budget_fits_to_the_cent_and_any_scope_can_refuse() -> None:

@@ -61,7 +61,7 @@ def test_looking_back_finds_what_looking_forward_finds(back: int) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        ("0 0 31 2 *", "bad_cron"),
+        ("0 0 31 2 *", "never_fires"),
         ("* * * *", "bad_cron"),
         ("* * * * * *", "bad_cron"),
         ("@reboot", "bad_cron"),
@@ -73,7 +73,7 @@ def test_looking_back_finds_what_looking_forward_finds(back: int) -> None:
 def test_what_cannot_fire_is_refused(words: str, code: str) -> None:
     with pytest.raises(UsageError) as refused:
         CronTimes.read(words, BERLIN, ms("2026-11-22 12:00"))
-    assert refused.value.code in (code, "bad_cron") and refused.value.fix
+    assert refused.value.code == code and refused.value.fix
 
 
 @pytest.mark.parametrize(
