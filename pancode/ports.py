@@ -190,8 +190,11 @@ class Bus(Protocol):
     def drop_controls(self, tag: str) -> None:
         """Take everything out of the node's control stream."""
 
-    def set_beat(self, tag: str, envelope: str) -> None:
-        """Replace the coordinator's beat for this node."""
+    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+        """Replace the coordinator's beat for each of these nodes, by tag, in one round trip.
+
+        After an UnavailableError some of them may be there.
+        """
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         """The newest heartbeat envelope of each of these nodes that has one, as found."""

@@ -12,6 +12,7 @@ from typing import Any
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
 from pancode.control.feed import Feed
+from pancode.control.kept_nodes import KeptNodes
 from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
 from pancode.domain import books
@@ -68,6 +69,8 @@ class ControlSettings:
     refused_pause_ms: int = 5_000
     retry_pause_ms: int = 10_000
     quota_look_ms: int = 1_000
+    look_ms: int = 1_000
+    """So often heartbeats and states are looked at where messages wake us more often than that."""
     rest_ms: int = 45_000
     """So long a node gets nothing that has refused for a state of its own: until its heartbeat tells it."""
     shun_ms: int = 600_000
@@ -91,7 +94,7 @@ class Core:
     """Zone of the budget's day; None: the machine's own."""
 
     def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
-        self.ports = ports
+        self.ports = replace(ports, ledger=KeptNodes(ports.ledger))
         self.lists = Lists(ports.vendors)
         self.key = key
         self.former: dict[str, SigningKey] = {}
@@ -150,7 +153,7 @@ class Core:
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def view_of(self, node: Node) -> NodeView:
+    def view_of(self, node: Node, now: FleetTime | None = None) -> NodeView:
         """The node as decisions see it now."""
         last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
@@ -158,7 +161,7 @@ class Core:
             echoed = self.live.contacts.echoed_ms.get(node.tag)
             last = replace(last, inventoried=inventory[1] if inventory else "", echo_ms=echoed)
         watch, limits = self.live.beats.watch, self.rules.deadlines
-        return view(node, last, self.now(), watch, limits, self.reaching(node.name))
+        return view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
         """Whether we try to reach that node."""
@@ -176,7 +179,8 @@ class Core:
             return {n.tag: n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"}
 
     def views(self, tx: Transaction) -> list[NodeView]:
-        return [self.view_of(node) for node in tx.find(Node)]
+        now = self.now()
+        return [self.view_of(node, now) for node in tx.find(Node)]
 
     # -- books ---------------------------------------------------------------------------------
 

@@ -136,10 +136,10 @@ class Sweep:
 
     closed: list[AttemptId] = field(default_factory=list)
     """Fences that were closed since the last sweep."""
-    looked_ms: dict[str, int] = field(default_factory=dict)
-    """By tag: our boot clock when the names in Redis were last looked through."""
+    left: list[str] = field(default_factory=list)
+    """Tags whose names in Redis are still to be looked through, one in a round."""
     due_ms: int = 0
-    """Before it, none of them is due again."""
+    """Our boot clock when the next look through all of them begins."""
     pages: dict[str, int] = field(default_factory=dict)
     """By tag: where the next page of its started jobs begins."""
 

@@ -49,12 +49,12 @@ class Plane:
         """Wait, without holding anything up, until a node has written or the time is over."""
         return rounds.listen(self.core, wait_ms)
 
-    def turn(self) -> int:
-        """One round: listen, decide, speak. Returns how many messages came in.
+    def turn(self, woken: bool = False) -> int:
+        """One round: listen, decide, speak. Returns how many messages came in. `woken`: `listen` heard one.
 
         UnavailableError while Redis cannot be used: nothing is lost, call again.
         """
-        return rounds.turn(self.core)
+        return rounds.turn(self.core, woken)
 
     def act(self) -> None:
         """Decide and speak: the part of a round that acts on a change of ours. UnavailableError as `turn`."""

@@ -37,19 +37,24 @@ def listen(core: Core, wait_ms: int) -> bool:
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
-def turn(core: Core) -> int:
-    """One round; how many messages came in. UnavailableError while Redis cannot be used."""
+def turn(core: Core, woken: bool = False) -> int:
+    """One round; how many messages came in. UnavailableError while Redis cannot be used.
+
+    `woken`: a message is the reason of this round, so all nodes are looked at only where that is due.
+    """
     with core.lock:
+        looks = not woken or core.ports.clock.boot_ms() - core.live.beats.watch.last_ms >= core.rules.look_ms
         try:
             quota.enforce(core)
-            heartbeats.hear(core)
+            if looks:
+                heartbeats.hear(core)
             messages = inbound.take_in(core, 500)
         except UnavailableError:
             liveness.look(core, reached=False)
             raise
-        liveness.look(core, reached=True)
-        liveness.tell_states(core)
-        liveness.give_up_lost(core)
+        if looks:
+            liveness.look(core, reached=True)
+            liveness.judge(core)
         act(core)
         liveness.beat(core)
         _record(core)

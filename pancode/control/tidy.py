@@ -35,16 +35,11 @@ def tidy(core: Core) -> None:
 
 
 def _due(core: Core) -> str | None:
-    """The tag whose names were looked through longest ago, once that is long enough."""
-    boot, looked = core.ports.clock.boot_ms(), core.live.sweep.looked_ms
-    if boot < core.live.sweep.due_ms:
-        return None
-    oldest = min(_tags(core), key=lambda tag: looked.get(tag, 0), default=None)
-    core.live.sweep.due_ms = (boot if oldest is None else looked.get(oldest, 0)) + EVERY_MS
-    if oldest is None or boot < core.live.sweep.due_ms:
-        return None
-    looked[oldest] = boot
-    return oldest
+    """The next one of those whose names are looked through in this sweep; a sweep begins each minute."""
+    boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
+    if not sweep.left and boot >= sweep.due_ms:
+        sweep.left, sweep.due_ms = sorted(_tags(core)), boot + EVERY_MS
+    return sweep.left.pop() if sweep.left else None
 
 
 def _tags(core: Core) -> set[str]:
@@ -74,6 +69,8 @@ def _close(core: Core, over: list[JobToClose]) -> None:
 
 def _blame(core: Core, odd: dict[str, str]) -> None:
     """Only the node's own user can have written it."""
+    if not odd:
+        return
     nodes = core.enrolled()
     for tag, why in odd.items():
         node = nodes.get(tag)

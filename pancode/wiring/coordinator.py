@@ -145,8 +145,7 @@ class Coordinator:
 
     def turn(self, wait_ms: int) -> None:
         """Wait for a word, then one round. UnavailableError without Redis: call `mend`, then again."""
-        self.plane.listen(wait_ms)
-        self.plane.turn()
+        self.plane.turn(self.plane.listen(wait_ms))
 
     def rotate_key(self, by: str) -> None:
         """A new key; nodes are spoken to with the old one until a bring-up has brought them the new one."""

@@ -176,8 +176,8 @@ def test_a_loud_node_does_not_crowd_out_a_quiet_one(world: BusWorld) -> None:
 def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld) -> None:
     node = world.node(ONE)
     assert node.news("0").beat is None and world.bus.heartbeats([ONE]) == {}
-    world.bus.set_beat(ONE, "beat 1")
-    world.bus.set_beat(ONE, "beat 2")
+    world.bus.set_beats({ONE: "beat 1"})
+    world.bus.set_beats({ONE: "beat 2"})
     node.set_heartbeat("heart 1")
     node.set_heartbeat("heart 2")
     assert node.news("0").beat == b"beat 2"
@@ -193,7 +193,7 @@ def test_an_expelled_node_is_out_and_leaves_nothing(world: BusWorld) -> None:
     node.claim()
     node.send("event")
     node.set_heartbeat("heart")
-    world.bus.set_beat(ONE, "beat")
+    world.bus.set_beats({ONE: "beat"})
     world.bus.expel_node(ONE)
     with pytest.raises(world.link_down):
         node.claim()
@@ -214,7 +214,7 @@ def test_nothing_works_and_nothing_hangs_while_redis_is_away(world: BusWorld) ->
         lambda: world.bus.close_jobs([JobToClose(ONE, identity(1), True, "")]),
         lambda: world.bus.show_tickets([]),
         lambda: world.bus.send_controls(ONE, [(1, "control")]),
-        lambda: world.bus.set_beat(ONE, "beat"),
+        lambda: world.bus.set_beats({ONE: "beat"}),
         lambda: world.bus.heartbeats([ONE]).get(ONE),
         lambda: world.bus.read_up([ONE], 10, 50),
         lambda: world.bus.drop_up([UpMessage(ONE, "1-1", b"")]),

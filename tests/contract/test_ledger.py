@@ -12,6 +12,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.adapters.store.ledger import SqlLedger
+from pancode.control.kept_nodes import KeptNodes
 from pancode.domain.records import (
     ALL,
     Action,
@@ -106,7 +107,7 @@ SAMPLES: tuple[Record, ...] = (
 Open = Callable[[], Ledger]
 
 
-@pytest.fixture(params=["memory", "memory-strict", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "memory-strict", "nodes-kept", "sqlite", "postgresql"])
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """What opens the ledger under test."""
     if request.param == "postgresql":
@@ -115,6 +116,7 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     openings: dict[str, Open] = {
         "memory": MemoryLedger,
         "memory-strict": lambda: MemoryLedger(strict=True),
+        "nodes-kept": lambda: KeptNodes(MemoryLedger()),
         "sqlite": lambda: SqlLedger(tmp_path / "home" / "ledger.db"),
     }
     return openings[request.param]

@@ -68,7 +68,7 @@ def test_a_node_cannot_settle_the_job_of_another(world: BusWorld) -> None:
 
 def test_an_order_comes_with_the_news_when_it_is_asked_for(world: BusWorld) -> None:
     node = world.node(ONE)
-    world.bus.set_beat(ONE, "beat")
+    world.bus.set_beats({ONE: "beat"})
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.news("0", True).claimed is None
     world.bus.push_orders([Offer(ONE, ORDER, "order")])
@@ -133,7 +133,7 @@ def test_a_hint_comes_with_orders_and_controls_of_ones_own(world: BusWorld) -> N
     world.bus.send_controls(ONE, [(1, "control")])
     assert node.hinted(world.settle_ms) is True
     world.bus.send_controls(TWO, [(1, "control")])
-    world.bus.set_beat(TWO, "beat")
+    world.bus.set_beats({TWO: "beat"})
     assert node.hinted(0) is False
 
 

@@ -6,7 +6,7 @@ has the shape of the node agent's own port, which this package may not import: i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -223,9 +223,10 @@ class MemoryBus(_End):
         with self._call("drop_controls", tag):
             self._redis.store.down.pop(tag, None)
 
-    def set_beat(self, tag: str, envelope: str) -> None:
-        with self._call("set_beat", tag):
-            self._redis.store.beats[tag] = envelope.encode()
+    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+        for tag, envelope in envelopes.items():  # each may be the last one that arrives
+            with self._call("set_beats", tag):
+                self._redis.store.beats[tag] = envelope.encode()
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         with self._call("heartbeats", ""):

@@ -129,7 +129,8 @@ class Desk:
         """One turn; whether it came to its end."""
         if self.plane is None or self.frozen:
             return False
-        return self.guarded(self.plane.turn) is not None
+        plane = self.plane
+        return self.guarded(lambda: plane.turn(plane.listen(0))) is not None
 
     def guarded(self, work: Callable[[], Any]) -> Any:
         """Do it; a crash ends the process. None: it was not done to its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -196,13 +196,16 @@ class RedisBus:
         with self._doing("drop_controls") as client:
             client.unlink(keys.down_stream(tag))
 
-    def set_beat(self, tag: str, envelope: str) -> None:
-        with self._together("set_beat") as pipe:
-            pipe.set(keys.beat_key(tag), envelope)
-            pipe.publish(keys.hint_channel(tag), "1")
-            # RQ finds its workers by these two sets, which are everybody's: no node may write them.
-            pipe.sadd(REDIS_WORKER_KEYS, worker_key(tag))
-            pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
+    def set_beats(self, envelopes: Mapping[str, str]) -> None:
+        if not envelopes:
+            return
+        with self._together("set_beats") as pipe:
+            for tag, envelope in envelopes.items():
+                pipe.set(keys.beat_key(tag), envelope)
+                pipe.publish(keys.hint_channel(tag), "1")
+                # RQ finds its workers by these two sets, which are everybody's: no node may write them.
+                pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
+            pipe.sadd(REDIS_WORKER_KEYS, *map(worker_key, envelopes))
             pipe.execute()
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.feed import Happened
 from pancode.domain.life.signals import Lost, NodeSilent
-from pancode.domain.nodes.fleet import NodeState
+from pancode.domain.nodes.fleet import NodeState, NodeView
 from pancode.domain.orders import identity_of
 from pancode.domain.records import ControlMessage, EventKind, Fence, Node
 
@@ -34,15 +34,19 @@ def beat(core: Core) -> None:
     core.live.beats.seq += 1
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
-        cursors = {str(identity_of(f)): f.cursor for f in open_fences(tx)}
-        owners = {str(identity_of(f)): f.tag for f in open_fences(tx)}
-        waiting = tx.find(ControlMessage)
-    time = core.now()
+        cursors: dict[str, dict[str, int]] = {}
+        for fence in open_fences(tx):
+            cursors.setdefault(fence.tag, {})[str(identity_of(fence))] = fence.cursor
+        lowest: dict[str, int] = {}
+        for message in tx.find(ControlMessage):
+            lowest[message.tag] = min(message.seq, lowest.get(message.tag, message.seq))
+    time, said = core.now(), dict[str, str]()
     core.live.beats.sent.append(time.ms)
     for node in nodes:
-        mine = {key: cursor for key, cursor in cursors.items() if owners[key] == node.tag}
-        lowest = min((m.seq for m in waiting if m.tag == node.tag), default=node.control_seq + 1)
-        core.ports.bus.set_beat(node.tag or "", _signed_beat(core, node, mine, (time, lowest - 1)))
+        tag = node.tag or ""
+        floor = lowest.get(tag, node.control_seq + 1) - 1
+        said[tag] = _signed_beat(core, node, cursors.get(tag, {}), (time, floor))
+    core.ports.bus.set_beats(said)
 
 
 def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
@@ -113,11 +117,17 @@ def _sent_key(message: ControlMessage) -> str:
     return f"control:{message.tag}:{message.seq}"
 
 
-def tell_states(core: Core) -> None:
-    """Into the feed: each node whose state is another than it was."""
-    known = core.live.outages.states
+def judge(core: Core) -> None:
+    """Tell the states of all nodes as they are now, and give up what those had that are lost."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
+    _tell_states(core, views)
+    _give_up_lost(core, views)
+
+
+def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
+    """Into the feed: each node whose state is another than it was."""
+    known = core.live.outages.states
     new = {view.node.name: view.state for view in views if known.get(view.node.name) is not view.state}
     if not new:
         return
@@ -128,13 +138,12 @@ def tell_states(core: Core) -> None:
         work.after(partial(known.update, new))
 
 
-def give_up_lost(core: Core) -> None:
+def _give_up_lost(core: Core, views: Sequence[NodeView]) -> None:
     """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
     with unit_of_work(core) as work:
         fences = open_fences(work.tx)
         if not fences and not core.live.outages.away:
             return
-        views = core.views(work.tx)
         _tell_outages(work, fences, {view.node.name: view.state for view in views})
         lost = {v.node.name for v in views if v.given_up}
         for fence in fences:

@@ -126,6 +126,8 @@ class NodeView:
 
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
     """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
+    if not gaps:
+        return max(0, now_ms - since_ms)
     waking, at = 0, since_ms
     for gap in sorted(gaps, key=lambda g: g.start_ms):
         waking += max(0, min(gap.start_ms, now_ms) - at)
@@ -134,16 +136,16 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 
 
 def silence(
-    newest: LastHeartbeat | None, now: FleetTime, started_ms: int, gaps: Sequence[Gap]
+    newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
     """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
     echo = newest.heartbeat.echo if newest else None
     last = newest.echo_ms if newest else None
-    if last is None and echo is not None and echo.epoch == now.epoch:
+    if last is None and echo is not None and echo.epoch == epoch:
         last = echo.ms
     if last is None:
-        return awake_since(started_ms, now.ms, gaps), False
-    return awake_since(min(last, now.ms), now.ms, gaps), True
+        return awake_since(started_ms, now_ms, gaps), False
+    return awake_since(min(last, now_ms), now_ms, gaps), True
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
@@ -200,10 +202,10 @@ def view(
 ) -> NodeView:
     """Everything that is decided about one node from one moment's facts."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
-    silent_ms, ever = silence(newest, now, began_ms, watch.gaps)
+    silent_ms, ever = silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
     # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
-    looked = now.model_copy(update={"ms": watch.known_until(now.ms)})
-    missed_ms, _ = silence(newest, looked, began_ms, (*watch.gaps, *reaching.gaps(now.ms)))
+    looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
+    missed_ms, _ = silence(newest, now.epoch, looked_ms, began_ms, gaps)
     busy = bool(newest and newest.heartbeat.ask.open)
     state = state_of(node, silent_ms, ever, busy, limits)
     if state not in _SETTLED:

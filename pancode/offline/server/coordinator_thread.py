@@ -14,8 +14,6 @@ from pancode.essential import EssentialThread
 log = logging.getLogger("pancode.rounds")
 
 LISTEN_MS = 1_000
-ALONE_MS = 200
-"""Between two rounds of a fleet without nodes, where there is nobody to listen to."""
 LOOK_MS = 5_000
 BUSY_MS, GATHER_MS = 20, 4
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -81,7 +79,7 @@ class Rounds:
         pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
         if pause > 0:
             self._stopping.wait(pause / 1000)
-        if plane.turn() or received:
+        if plane.turn(received) or received:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
@@ -127,4 +125,4 @@ def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> i
     """The delay of the next round, after a wait of this length and the last round's end."""
     if received:  # where one word follows the other, some are taken in at once
         return GATHER_MS if ended_ms < BUSY_MS else 0
-    return min(ALONE_MS, max(0, wait_ms - listened_ms))  # without nodes there was nobody to listen to
+    return max(0, wait_ms - listened_ms)  # without nodes there was nobody to listen to

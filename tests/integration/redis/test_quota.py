@@ -182,7 +182,7 @@ def test_connections_that_hold_much_are_weighed_or_cut(valkey_site: Site) -> Non
 
 
 def test_the_coordinator_s_own_connections_are_never_cut(valkey_site: Site) -> None:
-    valkey_site.bus.set_beat(TAG, "beat")
+    valkey_site.bus.set_beats({TAG: "beat"})
     (ours,) = [one for one in valkey_site.bus._redis.client_list() if one["cmd"].startswith("client")]
     assert "e" in ours["flags"]
 

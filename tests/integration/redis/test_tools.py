@@ -67,7 +67,7 @@ def busy_fleet(site: Site) -> None:
         site.bus.push_orders([Offer(TAG, identity(number), f"order {number}")])
     claims = [node.claim() for _ in range(3)]
     jobs = [claim.job for claim in claims if claim is not None]
-    site.bus.set_beat(TAG, "beat")
+    site.bus.set_beats({TAG: "beat"})
     node.set_heartbeat("heart")
     node.settle_job(jobs[1], True, "")
     node.settle_job(jobs[2], False, "refused: too_late")

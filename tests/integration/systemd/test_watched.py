@@ -106,13 +106,13 @@ def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(tmp_path: 
     home.mkdir(mode=0o700)
     coordinator = MemoryCoordinator(LiveDesk(), home)
     hung, stuck, on = threading.Event(), threading.Event(), threading.Event()
-    turn: Callable[[], int] = coordinator.plane.turn
+    turn: Callable[[bool], int] = coordinator.plane.turn
 
-    def hanging() -> int:
+    def hanging(woken: bool = False) -> int:
         if hung.is_set():
             stuck.set()
             on.wait(60)
-        return turn()
+        return turn(woken)
 
     coordinator.plane.turn = hanging  # type: ignore[method-assign]
     with served(home, ear, coordinator):

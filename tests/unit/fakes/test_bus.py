@@ -105,7 +105,7 @@ def test_one_node_can_be_cut_off_alone() -> None:
     with pytest.raises(MemoryLinkDown):
         redis.uplink(TAG).news("0")
     assert redis.uplink("f0e1d2c3b4").news("0").beat is None
-    bus.set_beat(TAG, "beat")
+    bus.set_beats({TAG: "beat"})
 
 
 def test_waiting_is_what_the_simulation_makes_of_it() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.control.nodes.liveness import give_up_lost
+from pancode.control.nodes.liveness import judge
 from pancode.control.query import fleet as query_fleet
 from pancode.domain.nodes.fleet import Gap, NodeState, Reaching, awake_since
 from pancode.domain.records import Node, Run
@@ -151,5 +151,5 @@ def test_a_coordinator_that_was_frozen_since_its_last_look_gives_nothing_up(coor
     """A laptop's lid closes between the look at Redis and the decision."""
     working(coordinator)
     coordinator.clock.ms += 3_600_000
-    give_up_lost(coordinator.plane.core)
+    judge(coordinator.plane.core)
     assert outcome(coordinator) is None and state(coordinator) is not NodeState.LOST

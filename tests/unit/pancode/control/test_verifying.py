@@ -161,12 +161,7 @@ def test_without_another_node_the_words_are_definite() -> None:
     pair = Pair(require={"os": "linux"}, on=None)
     assert pair.seen() == (ResultTrust.PARTLY, False)
     other = next(name for name in pair.nodes if name != pair.own)
-    with pair.desk.ledger.transaction() as tx:
-        from pancode.domain.records import Node
-
-        node = tx.get(Node, other)
-        assert node is not None
-        tx.put(replace(node, labels={}))
+    pair.desk.plane.nodes.change(other, lambda node: replace(node, labels={}))
     ask(pair.desk.plane.core, pair.run, "other", "me")
     pair.follow()
     told = verified(pair.run)

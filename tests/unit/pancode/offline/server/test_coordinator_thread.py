@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.offline.server.coordinator_thread import ALONE_MS, BUSY_MS, GATHER_MS, LISTEN_MS, pause_ms
+from pancode.offline.server.coordinator_thread import BUSY_MS, GATHER_MS, LISTEN_MS, pause_ms
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from pancode.offline.server.coordinator_thread import ALONE_MS, BUSY_MS, GATHER_
         (True, 0, 0, GATHER_MS),
         (True, 0, BUSY_MS, 0),
         (False, LISTEN_MS, LISTEN_MS, 0),
-        (False, 0, 0, ALONE_MS),
+        (False, 0, 0, LISTEN_MS),
         (False, LISTEN_MS - 5, LISTEN_MS, 5),
     ],
     ids=["a crowd", "a word after a pause", "silence", "nobody to listen to", "nearly the whole time"],

@@ -1,0 +1,157 @@
+"""A round looks at what has changed: it reads nodes from memory, and asks Redis about all of them at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pancode.control.kept_nodes import KeptNodes
+from pancode.domain.records import Node, Run, RunState
+from pancode.ports import Ledger, Transaction
+from tests.fakes.ledger import MemoryLedger
+from tests.unit.pancode.control.world import Desk, Puppet, offered
+
+
+class CountedRows:
+    """A ledger that counts the rows which it gives out, by kind."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.rows: Counter[str] = Counter()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self.ledger.transaction() as tx:
+            yield CountedReads(tx, self.rows)
+
+    def close(self) -> None:
+        self.ledger.close()
+
+
+class CountedReads:
+    def __init__(self, tx: Transaction, rows: Counter[str]) -> None:
+        self._tx, self._rows = tx, rows
+
+    def get(self, kind: type[Any], *key: str | int) -> Any:
+        self._rows[kind.__name__] += 1
+        return self._tx.get(kind, *key)
+
+    def find(self, kind: type[Any], *args: Any, **options: Any) -> list[Any]:
+        found = self._tx.find(kind, *args, **options)
+        self._rows[kind.__name__] += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+
+class CountedCalls:
+    """A port whose calls are counted by name."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._port, name)
+
+
+class Fleet(Desk):
+    """A coordinator whose reads and calls are counted."""
+
+    def restart(self) -> None:
+        super().restart()
+        core = self.plane.core
+        self.counted, self.bus = CountedRows(self.ledger), CountedCalls(core.ports.bus)
+        core.ports = replace(core.ports, ledger=KeptNodes(self.counted), bus=self.bus)
+
+
+def fleet(count: int) -> tuple[Fleet, list[Puppet]]:
+    desk = Fleet()
+    puppets = [Puppet(desk, f"n{n}") for n in range(count)]
+    desk.turn()
+    for puppet in puppets:
+        puppet.breathe()
+    desk.turn()
+    return desk, puppets
+
+
+def test_an_idle_round_reads_no_node_from_the_ledger() -> None:
+    desk, puppets = fleet(20)
+    assert len(desk.plane.nodes.names()) == 20
+    desk.turn()
+    desk.counted.rows.clear()
+    for _ in range(10):
+        desk.turn()
+    assert desk.counted.rows["Node"] == 0
+
+
+def test_all_beats_travel_together() -> None:
+    desk, puppets = fleet(20)
+    desk.turn(desk.rules.beat_ms)
+    desk.bus.calls.clear()
+    desk.turn(desk.rules.beat_ms)
+    assert desk.bus.calls["set_beats"] == 1
+    beats = [puppet.beat() for puppet in puppets]
+    assert len({beat.seq for beat in beats if beat is not None}) == 1 and None not in beats
+
+
+def test_a_run_is_ended_without_a_look_at_all_nodes() -> None:
+    desk = Fleet()
+    puppet, order = offered(desk)
+    for n in range(20):
+        Puppet(desk, f"other{n}")
+    puppet.start(order)
+    desk.turn()
+    puppet.deliver(order)
+    desk.counted.rows.clear()
+    desk.turn()
+    assert desk.row(Run, order.identity.run).state is RunState.ENDED
+    assert desk.counted.rows["Node"] <= 2  # of the node that was told something
+
+
+def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
+    desk, (puppet, *_) = fleet(3)
+    desk.bus.calls.clear()
+    desk.clock.ms += desk.rules.look_ms // 2
+    desk.plane.turn(woken=True)
+    assert desk.bus.calls["heartbeats"] == 0 and desk.bus.calls["read_up"] == 1
+    desk.clock.ms += desk.rules.look_ms // 2
+    desk.plane.turn(woken=True)
+    assert desk.bus.calls["heartbeats"] == 1
+    desk.plane.turn()
+    assert desk.bus.calls["heartbeats"] == 2
+
+
+def test_a_row_whose_commit_failed_is_as_it_was() -> None:
+    failing = False
+
+    def before() -> None:
+        if failing:
+            raise OSError("the disk")
+
+    ledger = KeptNodes(MemoryLedger(before_commit=before))
+    one = Node("a", 0, {}, {}, 1)
+    with ledger.transaction() as tx:
+        tx.insert(one)
+    failing = True
+    with pytest.raises(OSError, match="disk"), ledger.transaction() as tx:
+        assert tx.get(Node, "a") == one
+        tx.put(replace(one, slots=2))
+        tx.insert(replace(one, name="b"))
+        assert [(n.name, n.slots) for n in tx.find(Node)] == [("a", 2), ("b", 1)]
+    failing = False
+    with ledger.transaction() as tx:
+        assert tx.find(Node) == [one] and tx.get(Node, "b") is None
+        tx.delete(Node, "a")
+        tx.insert(replace(one, name="0"))
+        tx.insert(replace(one, name="c"))
+    with ledger.transaction() as tx:
+        tx.insert(replace(one, name="b"))
+        assert [n.name for n in tx.find(Node)] == ["0", "b", "c"]
