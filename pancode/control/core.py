@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
 from pancode.control.feed import Feed
-from pancode.control.kept_nodes import KeptNodes
+from pancode.control.kept_rows import KeptRows
 from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
 from pancode.domain import books
@@ -94,7 +94,8 @@ class Core:
     """Zone of the budget's day; None: the machine's own."""
 
     def __init__(self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings) -> None:
-        self.ports = replace(ports, ledger=KeptNodes(ports.ledger))
+        self.kept = KeptRows(ports.ledger)
+        self.ports = replace(ports, ledger=self.kept)
         self.lists = Lists(ports.vendors)
         self.key = key
         self.former: dict[str, SigningKey] = {}

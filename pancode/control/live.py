@@ -115,6 +115,9 @@ class Binding:
     explained_ms: int = -1_000_000
     """The time when the waiting runs' reasons were refreshed last."""
     tickets: object = None
+    """Which state of the queue is shown."""
+    shown: int = 0
+    """The number of tickets that are shown."""
     shown_ms: int = 0
     """The time when the tickets were refreshed last."""
 

@@ -79,6 +79,11 @@ def kept_from(
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
+def decides_of_each(core: Core) -> bool:
+    """Whether a breaker is open: two runs that ask for the same may wait for different reasons then."""
+    return breakers.any_open(core)
+
+
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
     """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
     return breakers.is_second_probe(core, run, node, probes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -95,15 +95,19 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 
 
 def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Unplaced]:
-    """A decision for each run, in the order in which they are served.
+    """A decision for each run, in the order in which they are served."""
+    return list(decisions(in_order(runs), standing, whole))
+
+
+def decisions(runs: Iterable[Run], standing: Standing, whole: bool) -> Iterator[Placed | Unplaced]:
+    """The same of runs that come in order, one by one: the next is asked for when the last one was decided.
 
     Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
     """
     free, claimed = dict(standing.free), dict[str, Amount]()
-    decided: list[Placed | Unplaced] = []
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
-    for run in in_order(runs):
+    for run in runs:
         if not whole and not _any(free):
             break
         wish = _wish(run, standing)
@@ -115,8 +119,7 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
             claimed[name] = claimed.get(name, Amount()) + standing.holds(run)
         else:
             in_vain[wish] = decision.why, decision.kind
-        decided.append(decision)
-    return decided
+        yield decision
 
 
 def _any(free: Mapping[str, int]) -> bool:
@@ -126,12 +129,16 @@ def _any(free: Mapping[str, int]) -> bool:
 def _wish(run: Run, standing: Standing) -> object:
     """All that decides where it may go."""
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
-    due = standing.holds(run) if standing.room else None
-    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"), due)
+    return wish_of(run), shunned, standing.holds(run) if standing.room else None
+
+
+def wish_of(run: Run) -> object:
+    """The part of it that the run itself says."""
+    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
     tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
     model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
-    return where, how, shunned, model, *sorted(run.require.items())
+    return where, how, model, *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:

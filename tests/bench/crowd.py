@@ -254,6 +254,13 @@ class Crowd:
         self.taking(self.plane.act)
         return run.id
 
+    def wait_in_line(self, count: int) -> None:
+        """So many runs are queued, and the fleet is paused."""
+        self.plane.queues.pause(None, "bench", "bench")
+        for _ in range(count):
+            self._number += 1
+            self.plane.runs.enqueue(a_run(self._number, self.clock.wall_ms()))
+
     def until_settled(self, ids: list[str]) -> None:
         left = set(ids)
         for _ in range(3_000):

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.adapters.store.ledger import SqlLedger
-from pancode.control.kept_nodes import KeptNodes
+from pancode.control.kept_rows import KeptRows
 from pancode.domain.records import (
     ALL,
     Action,
@@ -116,7 +116,7 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     openings: dict[str, Open] = {
         "memory": MemoryLedger,
         "memory-strict": lambda: MemoryLedger(strict=True),
-        "nodes-kept": lambda: KeptNodes(MemoryLedger()),
+        "nodes-kept": lambda: KeptRows(MemoryLedger()),
         "sqlite": lambda: SqlLedger(tmp_path / "home" / "ledger.db"),
     }
     return openings[request.param]

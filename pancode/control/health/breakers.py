@@ -105,6 +105,11 @@ def blocked_nodes(
     return shuns
 
 
+def any_open(core: Core) -> bool:
+    """Whether a breaker holds something up now."""
+    return bool(_not_closed(core))
+
+
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
     """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
     bad = _not_closed(core)

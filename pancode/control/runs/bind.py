@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
 from functools import partial
+from itertools import chain
 
 from node_agent.wire.order import Order
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
-from pancode.control.runs.standing import free_slots, standing_of
+from pancode.control.runs.standing import free_slots, has_rooms, standing_of
+from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.case import RunCase
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import Bound, Due, Unbindable, Waits
 from pancode.domain.model_server import served
 from pancode.domain.orders import fence_of, identity_of, may_push, order_for, with_board
-from pancode.domain.placement import Placed, choose, in_order, pool_of
+from pancode.domain.placement import Placed, Unplaced, decisions, in_order
 from pancode.domain.records import (
     Attempt,
     Fence,
     FenceState,
     Node,
     Run,
-    RunState,
     WaitReason,
     Workflow,
 )
 from pancode.domain.values import replace
 from pancode.errors import UnavailableError
-from pancode.ports import Offer, Ticket, Transaction
+from pancode.ports import Offer, Transaction
 
 MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
 """With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
+LONG, MOST_EXPLAINED = 64, 8
+"""Of a queue that is longer, so many that wait as another one does are told so in one refreshment."""
 
 
 def bind(core: Core) -> int:
@@ -43,27 +47,94 @@ def bind(core: Core) -> int:
 def bind_in(work: Work) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
+    queue = core.kept.waiting(tx)
+    many = len(queue.all)
+    if not many:
+        work.after(partial(setattr, core.live.binding, "waiting", 0))
+        return 0
     views, fences = core.views(tx), open_fences(tx)
     freed = core.live.contacts.freed
     free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", set())) for v in views}
-    if _is_explained(core, core.live.binding.waiting) and not any(slots > 0 for slots in free.values()):
+    if _is_explained(core, many) and not any(slots > 0 for slots in free.values()):
         return 0
-    waiting = [run for run in _waiting(work, fences) if _granted(work, run)]
-    work.after(partial(setattr, core.live.binding, "waiting", len(waiting)))
-    if not waiting:
+    turn = _Turn(work, queue, {fence.run for fence in fences})
+    firsts = turn.firsts()
+    work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
+    if not firsts:
         return 0
-    placed, whole = 0, _is_whole(work, len(waiting))
-    standing = standing_of(core, tx, waiting, (views, free))
+    placed, whole = 0, _is_whole(work, many)
+    standing = standing_of(core, tx, firsts, (views, free))
     if not whole and not standing.has_room:
         return 0
     probes: set[str] = set()
-    for decision in choose(waiting, standing, whole):
+    for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             if not passed_over.is_second_probe(core, decision.run, decision.node.node.name, probes):
                 placed += _bound(work, decision)
-        elif decision.run.reason != decision.why:
+            continue
+        turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
+        if decision.run.reason != decision.why:
             work.signal(decision.run, Waits("placement", decision.why, decision.kind))
+    if whole:
+        turn.explain_more()
     return placed
+
+
+class _Turn:
+    """The waiting runs whose turn may have come, read from the ledger one by one as they are served."""
+
+    def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
+        self._work, self._queue, self._bound = work, queue, bound
+        core = work.core
+        self._alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
+        """Whose turn is another than that of all who ask for the same."""
+        if passed_over.decides_of_each(core) or has_rooms(work.tx):
+            self._alone = queue.all.keys()
+        self._ready: dict[str, Run | None] = {}
+        self.in_vain: dict[object, Unplaced] = {}
+        """By what runs ask for: the decision of the first of them that could not be placed."""
+        self._groups: list[Iterator[WaitingRun]] = []
+        for group in queue.groups(self._fits, self._alone):
+            first = next((one for one in group if self._run(one) is not None), None)
+            if first is not None:
+                self._groups.append(chain([first], group))
+
+    def firsts(self) -> list[Run]:
+        """Of all that ask for the same the first that is ready, in serving order."""
+        return in_order(run for run in self._ready.values() if run is not None)
+
+    def served(self) -> Iterator[Run]:
+        """In order, as long as others that ask for the same were not in vain."""
+        for one in in_turn(self._groups, self.in_vain):
+            run = self._run(one)
+            if run is not None:
+                yield run
+
+    def explain_more(self) -> None:
+        """Take down why those wait who ask for the same; of a long queue some in each refreshment."""
+        left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
+        for wish, decision in self.in_vain.items():
+            for name in self._queue.unexplained(wish, decision.why, self._alone, left):
+                run = self._work.tx.get(Run, name)
+                if run is not None and name not in self._bound and run.reason != decision.why:
+                    self._work.signal(run, Waits("placement", decision.why, decision.kind))
+                    left -= 1
+
+    def _fits(self, one: WaitingRun) -> bool:
+        """As far as memory tells; a long pause is looked at with its run."""
+        rules = self._work.core.rules
+        left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
+        is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
+        return not one.held and not is_pausing and one.ticket.run not in self._bound
+
+    def _run(self, one: WaitingRun) -> Run | None:
+        """The run, once its time has come and it has its hold."""
+        name = one.ticket.run
+        if name not in self._ready:
+            run = self._work.tx.get(Run, name)
+            is_due = run is not None and _is_due(self._work, run) and not _may_still_run(self._work, run)
+            self._ready[name] = run if run is not None and is_due and _granted(self._work, run) else None
+        return self._ready[name]
 
 
 def _is_whole(work: Work, many: int) -> bool:
@@ -97,28 +168,20 @@ def push_offers(core: Core) -> None:
 
 
 def show_tickets(core: Core) -> None:
-    """Make the pool queues show what waits; only when that has changed, and a long list not at every turn."""
-    boot, shown = core.ports.clock.boot_ms(), core.live.binding.tickets
-    if isinstance(shown, tuple) and len(shown) > MANY_TICKETS and boot - core.live.binding.shown_ms < SHOW_MS:
+    """Make the pool queues show what waits, when that has changed; the longer it is, the more seldom."""
+    boot, known = core.ports.clock.boot_ms(), core.live.binding
+    pause = max(SHOW_MS, known.shown) if known.shown > MANY_TICKETS else 0
+    if boot - known.shown_ms < pause:
         return
     with core.ports.ledger.transaction() as tx:
-        open_runs = {f.run for f in open_fences(tx)}
-        runs = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in open_runs]
-    tickets = tuple(
-        Ticket(f"pool.{pool_of(r)}", r.id, r.attempt, r.task[:200], r.agent, r.priority)
-        for r in in_order(runs)
-    )
-    if tickets != core.live.binding.tickets:
-        core.ports.bus.show_tickets(tickets)
-        core.live.binding.tickets, core.live.binding.shown_ms = tickets, boot
-
-
-def _waiting(work: Work, fences: list[Fence]) -> list[Run]:
-    """Pending runs without an open fence whose time has come, in serving order."""
-    bound = {f.run for f in fences}
-    runs = work.tx.find(Run, {"state": RunState.PENDING})
-    due = [r for r in runs if r.id not in bound and _is_due(work, r) and not _may_still_run(work, r)]
-    return in_order(due)
+        queue = core.kept.waiting(tx)
+        bound = {f.run for f in open_fences(tx)} & queue.all.keys() if queue.all else set[str]()
+        state = queue.changes, bound
+        if state == known.tickets:
+            return
+        tickets = [one.ticket for one in queue.in_order(bound)]
+    core.ports.bus.show_tickets(tickets)
+    known.tickets, known.shown, known.shown_ms = state, len(tickets), boot
 
 
 def _is_due(work: Work, run: Run) -> bool:

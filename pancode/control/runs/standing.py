@@ -47,6 +47,11 @@ def standing_of(
     )
 
 
+def has_rooms(tx: Transaction) -> bool:
+    """Whether a node has a ceiling of its own: what a run holds decides where it may go then."""
+    return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
+
+
 def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
     """As far as they were read: binding reads nothing for them."""
     known = core.live.recent

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pancode.control.kept_nodes import KeptNodes
-from pancode.domain.records import Node, Run, RunState
+from pancode.control.kept_rows import KeptRows
+from pancode.domain.records import Fence, Node, Run, RunState
 from pancode.ports import Ledger, Transaction
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.control.world import Desk, Puppet, offered
@@ -69,7 +69,8 @@ class Fleet(Desk):
         super().restart()
         core = self.plane.core
         self.counted, self.bus = CountedRows(self.ledger), CountedCalls(core.ports.bus)
-        core.ports = replace(core.ports, ledger=KeptNodes(self.counted), bus=self.bus)
+        core.kept = KeptRows(self.counted)
+        core.ports = replace(core.ports, ledger=core.kept, bus=self.bus)
 
 
 def fleet(count: int) -> tuple[Fleet, list[Puppet]]:
@@ -136,7 +137,7 @@ def test_a_row_whose_commit_failed_is_as_it_was() -> None:
         if failing:
             raise OSError("the disk")
 
-    ledger = KeptNodes(MemoryLedger(before_commit=before))
+    ledger = KeptRows(MemoryLedger(before_commit=before))
     one = Node("a", 0, {}, {}, 1)
     with ledger.transaction() as tx:
         tx.insert(one)
@@ -155,3 +156,34 @@ def test_a_row_whose_commit_failed_is_as_it_was() -> None:
     with ledger.transaction() as tx:
         tx.insert(replace(one, name="b"))
         assert [n.name for n in tx.find(Node)] == ["0", "b", "c"]
+
+
+def test_a_long_queue_is_not_read_in_each_round() -> None:
+    desk = Fleet()
+    desk.plane.queues.pause(None, "lunch", "me")
+    for n in range(60):
+        desk.dispatch(f"r-{n:04d}", usd="0")
+    for _ in range(20):
+        desk.turn()
+    assert {run.reason for run in desk.rows(Run)} == {"the fleet is paused: lunch"}
+    desk.counted.rows.clear()
+    for _ in range(5):
+        desk.turn()
+    assert desk.counted.rows["Run"] <= 5  # the first of those that ask for the same
+    desk.dispatch("r-9999", usd="0")
+    desk.counted.rows.clear()
+    desk.plane.act()
+    assert desk.counted.rows["Run"] <= 5
+
+
+def test_of_a_long_queue_only_those_are_read_that_are_placed() -> None:
+    desk, puppets = fleet(2)
+    desk.plane.queues.pause(None, "lunch", "me")
+    for n in range(60):
+        desk.dispatch(f"r-{n:04d}", usd="0")
+    desk.turn()
+    desk.plane.queues.pause(None, None, "me")
+    desk.counted.rows.clear()
+    desk.plane.act()
+    assert sorted(fence.run for fence in desk.rows(Fence)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
+    assert desk.counted.rows["Run"] <= 40
