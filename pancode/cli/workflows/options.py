@@ -18,7 +18,10 @@ WORK = frozenset(
 GATES = frozenset({"verify", "no_verify", "reports", "verify_retries", "verify_on"})
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 Stagger = Annotated[
-    int | None, option("So long between the starts of two runs (default: 150ms).", "D", parser=duration)
+    int | None,
+    option(
+        "So long between two starts of agent programs on one machine (default: 150ms).", "D", parser=duration
+    ),
 ]
 FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
 Partial = Annotated[

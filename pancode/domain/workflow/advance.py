@@ -219,11 +219,8 @@ def _begun(
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
     """Before this time it waits; a time beyond any pause is none: the wall clock was set back."""
-    pause = 0 if step.needs else step.number * workflow.stagger_ms
-    at_ms = workflow.created_ms + pause
-    turn = at_ms if at_ms - now_ms <= pause else 0
-    until = step.begins_ms or 0
-    return max(turn, until if until - now_ms <= LONGEST_HOLD_MS else 0)
+    longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
+    return until if until - now_ms <= longest else 0
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:

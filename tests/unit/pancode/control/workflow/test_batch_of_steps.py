@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pancode.domain.books import Ceilings
 from pancode.domain.records import Run, Workflow
 from tests.unit.pancode.control.workflow.world import ERROR, Flows, step
+from tests.unit.pancode.control.world import Puppet
 
 
 @pytest.fixture
@@ -54,13 +56,42 @@ def test_no_more_at_once_than_concurrency_allows(flows: Flows) -> None:
     assert flows.show()["state"] == "done"
 
 
-def test_each_begins_so_long_after_the_one_before(flows: Flows) -> None:
-    flows.begin(*(step(name) for name in "abc"), stagger_ms=10_000)
+def agent(name: str, **more: Any) -> dict[str, Any]:
+    """A step that starts an agent program."""
+    return step(name, runtime="claude", **more)
+
+
+def test_each_agent_program_starts_so_long_after_the_one_before(flows: Flows) -> None:
+    flows.knows("claude")
+    flows.begin(*(agent(name) for name in "abc"), stagger_ms=10_000)
     assert flows.claim() == ["a"]
     flows.wait(10_000)
     assert flows.claim() == ["b"]
     flows.wait(10_000)
     assert flows.claim() == ["c"]
+
+
+def test_commands_start_at_once(flows: Flows) -> None:
+    flows.knows("claude")
+    flows.begin(step("a"), agent("b"), step("c"), agent("d"), stagger_ms=10_000)
+    assert flows.claim() == ["a", "b", "c"]
+    flows.wait(10_000)
+    assert flows.claim() == ["d"]
+
+
+def test_starts_on_different_machines_do_not_wait_for_each_other(flows: Flows) -> None:
+    flows.knows("claude")
+    other = Puppet(flows.coordinator, "n2")
+    other.facts = flows.node.facts
+    flows.coordinator.turn()
+    other.breathe()
+    flows.begin(
+        *(agent(name, node=f"n{n}") for name, n in zip("abcd", (1, 2, 2, 1), strict=True)), stagger_ms=9_000
+    )
+    assert flows.claim() == ["a"] and flows.steps_of(other) == ["b"]
+    flows.wait(9_000)
+    other.breathe()
+    assert flows.claim() == ["d"] and flows.steps_of(other) == ["c"]
 
 
 def test_the_first_failure_ends_the_rest_where_that_is_asked_for(flows: Flows) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
 from pancode.control.workflow.advancing import Advancing
 from pancode.control.workflow.starting import StepStarter
 from pancode.domain.records import Action, ActionKind, Balance, BookEntry, Run
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import facts, failed
+from tests.unit.pancode.control.world import Puppet, facts, failed
 
 ERROR: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 
@@ -69,6 +70,17 @@ class Flows:
             self.node.open.append(order.identity)
         self.coordinator.turn()
         return taken
+
+    def knows(self, runtime: str) -> None:
+        """The node has this program from now on."""
+        found = RuntimeFact(name=runtime, state="ok")
+        self.node.facts = facts(runtimes=(*self.node.facts.runtimes, found), isolation=Isolation.SANDBOX)
+        self.node.breathe()
+
+    def steps_of(self, node: Puppet) -> list[str]:
+        """The steps that another node has taken now."""
+        orders = iter(node.claim, None)
+        return [str(self.coordinator.row(Run, order.identity.run).step) for order in orders]
 
     def end(self, step: str, **changes: Any) -> None:
         """The run of that step ends: done, unless it is said otherwise."""
