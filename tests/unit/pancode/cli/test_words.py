@@ -55,7 +55,7 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "commit": None,
         "started_at": None,
         "finished_at": None,
-        "usage": {"cost_usd": "0", "cost_source": "local"},
+        "usage": {"cost_usd": "0", "cost_source": "local", "disputed_usd": None},
         "findings": ["huge: larger than 100 MB, not in the result"],
     }
     assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
