@@ -10,6 +10,7 @@ from pancode.adapters.git.compose import conflict_state, unsettled
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.landing.land import land
 from pancode.adapters.git.landing.land_branch import land_on_branch
+from pancode.adapters.git.landing.session import LandingSession
 from pancode.adapters.git.merge import commit_of, offer
 from pancode.domain.landing.values import (
     CalledOff,
@@ -28,6 +29,12 @@ class DepotRepositories:
 
     def __init__(self, depot: Depot) -> None:
         self._depot = depot
+        self._sessions: dict[str, LandingSession] = {}
+
+    def close(self) -> None:
+        """End what is kept open between landings. Idempotent."""
+        for session in list(self._sessions.values()):
+            session.close()
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
         return land(Path(project), self._depot, _here(request), gates, called_off=off)
@@ -35,7 +42,9 @@ class DepotRepositories:
     def onto_branch(
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
-        return land_on_branch(Path(project), self._depot, _here(request), target, gates, off)
+        repo = request.repo_id
+        session = self._sessions.setdefault(repo, LandingSession(self._depot, repo))
+        return land_on_branch(Path(project), self._depot, _here(request), target, gates, off, session)
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
         return conflict_state(Path(project), self._depot, _here(request), branch)

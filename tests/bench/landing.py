@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pancode.adapters.git.landing.session import IDLE_S
 from tests.bench.figures import Goal, Row
 from tests.bench.ours import Api, OurFleet
 
@@ -22,24 +25,37 @@ def landing(tell: Callable[[str], None], count: int) -> list[Row]:
         for run in runs:
             ours.output(api, run)
         _branches(ours, top, count)
-        began = time.monotonic()
+        began = _processor_s(ours.coordinator_pid)
         for run in runs:
             api.call("POST", f"/v1/runs/{run}/land", {"gates": False, "branch": BRANCH})
-        mine = time.monotonic() - began
-        began = time.monotonic()
+        time.sleep(2 * IDLE_S)  # only of programs that have ended it is known
+        mine = _processor_s(ours.coordinator_pid) - began
+        began = _children_s()
         ours.owner.git(top, "checkout", "-q", "-b", "merged", BASE)
         for number in range(count):
             ours.owner.git(top, "merge", "-q", "--no-edit", f"theirs{number}")
-        theirs = time.monotonic() - began
+        theirs = _children_s() - began
         _must_be_the_same(ours, top)
-    tell(f"r: {count} landings {mine:.1f} s, {count} times git merge {theirs:.1f} s")
-    what, peer = f"{count} changes landed on a branch, gates off", "`git merge` of the same changes"
-    return [Row("r", what, "s", mine, theirs, peer, Goal(most=2.0), _LIMIT, mine / theirs)]
+    tell(f"r: {count} landings {mine:.2f} s of the processor, {count} times git merge {theirs:.2f} s")
+    what = f"{count} changes landed on a branch, gates off: processor time"
+    peer = "`git merge` of the same changes"
+    return [Row("r", what, "s", mine, theirs, peer, Goal(most=3.0), _LIMIT, mine / theirs)]
+
+
+def _processor_s(pid: int) -> float:
+    """Of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 _LIMIT = (
-    "Each landing is a request with transactions of its own, and 13 git programs: they read the repository, "
-    "merge in the depot, carry the objects over and move the branch, where plain `git merge` is one program."
+    "Each landing is a request with transactions of its own, and six git programs: they merge in the depot, "
+    "carry the objects over and move the branch, where plain `git merge` is one program."
 )
 
 

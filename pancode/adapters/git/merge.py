@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from node_agent.wire.git.gitrefs import base_ref, checked_object, checked_run, snap_ref
 from node_agent.wire.git.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
@@ -18,6 +20,18 @@ _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
 _LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
 
 
+_TREE = b"tree\n"
+"""The message of a commit that only carries a tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """The tree and the parents of a commit."""
+
+    tree: str
+    parents: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Merge:
     """`tree` is the merged tree; with `conflicts` it must not be used."""
@@ -30,32 +44,57 @@ def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
 
-def merge_change(git: Git, begins: str, result: str, ours: str) -> tuple[Merge, str]:
+class CommitStore(Protocol):
+    """Reads and writes commits of one repository of the depot."""
+
+    def commits(self, *oids: str) -> list[CommitFacts]:
+        """GitFailure for what is not there."""
+
+    def write_commit(
+        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
+    ) -> str:
+        """`signed`: by `stamp_env`. Idempotent: the same words give the same commit."""
+
+
+def merge_change(
+    git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
+) -> tuple[Merge, str]:
     """The change between two commits merged into the tree `ours`; and the tree of `result`.
 
     The history of `ours` does not matter, so cherry-picks and rebases merge alike.
     """
-    asked = (checked_object(begins), checked_object(result))
-    if begins == result:
-        return Merge(ours, ()), tree_of(git, result)
-    rows = git.text("log", "--no-walk=unsorted", "--format=%T %P", *asked).splitlines()
-    (before, *_), (theirs, *parents) = (row.split() for row in rows)
+    store = store or _GitCommits(git)
+    if checked_object(begins) == checked_object(result):
+        return Merge(ours, ()), store.commits(result)[0].tree
+    base, made = store.commits(begins, result)
+    before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
     # git 2.39 has no --merge-base: a commit of our own on top of `begins` makes that the base.
-    late = git.having(**_LATE)
-    side = result if begins in parents else _on(late, theirs, begins)
-    return merge_commits(git, _on(late, ours, begins), side), theirs
+    side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
+    return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
+
+
+class _GitCommits:
+    """A git program for each question."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def commits(self, *oids: str) -> list[CommitFacts]:
+        rows = self._git.text("log", "--no-walk=unsorted", "--format=%T %P", *oids).splitlines()
+        return [CommitFacts(tree, tuple(parents)) for tree, *parents in (row.split() for row in rows)]
+
+    def write_commit(
+        self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
+    ) -> str:
+        asked = [word for parent in parents for word in ("-p", parent)]
+        return self._git.having(**signed).must("commit-tree", tree, *asked, stdin=words).text()
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
     """A commit that only carries a tree and its place in a history; always the same one."""
-    return _on(git.having(**_STAMP), tree, *parents)
-
-
-def _on(signed: Git, tree: str, *parents: str) -> str:
-    asked = [word for parent in parents for word in ("-p", parent)]
-    return signed.must("commit-tree", tree, *asked, stdin=b"tree\n").text()
+    return _GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:

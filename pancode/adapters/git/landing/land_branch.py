@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off
 from pancode.adapters.git.landing.land_commits import commits_of, explained
 from pancode.adapters.git.landing.land_state import free_branch
+from pancode.adapters.git.landing.session import LandingSession
 from pancode.adapters.git.merge import tree_of
 from pancode.adapters.git.objects import import_tip
-from pancode.adapters.git.project import GitProject, open_project
+from pancode.adapters.git.project import GitProject
 from pancode.domain.landing.values import (
     CalledOff,
     Gates,
@@ -38,16 +40,33 @@ def land_on_branch(
     target: OnBranch,
     gates: Gates | None = None,
     called_off: CalledOff = never,
+    session: LandingSession | None = None,
 ) -> LandReport:
     """Merge the result into the tip of the branch, which is made at HEAD when it is new; commit it there.
 
     GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip.
-    A branch that somebody else moves meanwhile is merged into anew, and its gates run again.
+    A branch that somebody else moves meanwhile is merged into anew, and its gates run again. `session`: what
+    landings one after the other share; None: this is the only one.
     """
-    seen = open_project(project, request.environ, request.repo_id)
+    if session is None:
+        with closing(LandingSession(depot, request.repo_id)) as own:
+            return land_on_branch(project, depot, request, target, gates, called_off, own)
+    with session:
+        return _tried(session, project, depot, request, target, (gates, called_off))
+
+
+def _tried(
+    session: LandingSession,
+    project: Path,
+    depot: Depot,
+    request: LandRequest,
+    target: OnBranch,
+    way: tuple[Gates | None, CalledOff],
+) -> LandReport:
+    seen = session.project(project, request.environ)
     try:
         for _ in range(TRIES):
-            report = _land(seen, depot, request, target, (gates, called_off))
+            report = _land(session, project, depot, request, target, way)
             if report is not None:
                 break
         else:
@@ -61,7 +80,8 @@ def land_on_branch(
 
 
 def _land(
-    seen: GitProject,
+    session: LandingSession,
+    project: Path,
     depot: Depot,
     request: LandRequest,
     target: OnBranch,
@@ -69,17 +89,26 @@ def _land(
 ) -> LandReport | None:
     """None: somebody else has moved the branch meanwhile, and nothing was written."""
     gates, called_off = way
+    seen = session.project(project, request.environ)
     branch = free_branch(seen, target.name)
+    if not branch.tip:  # it is made at HEAD, which may have moved since that was read
+        session.fresh()
+        seen = session.project(project, request.environ)
     tip = branch.tip or seen.head
-    import_tip(seen, depot, tip)
+    if tip is None or tip != session.tip:
+        import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = merge_result(depot, request, ours)
+    merged, changes = merge_result(depot, request, ours, session)
     if isinstance(merged, LandReport):
         return explained(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
-    named = git.having(**stamp_env(who["user.name"], who["user.email"], target.now_ms))
-    made = commits_of(named, request, target, tip, merged)
+    stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
+
+    def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
+        return session.write_commit(tree, parents, stamp, words)
+
+    made = commits_of(git, write, request, target, tip, merged)
     if isinstance(made, LandReport):
         return made
     gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
@@ -96,6 +125,7 @@ def _land(
         if free_branch(seen, target.name) != branch:
             return None
         seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
+    session.tip = made.commit
     files = tuple(shown(change.path) for change in changes)
     return LandReport(LandStatus.LANDED, files, gate=gate, commit=made.commit)
 

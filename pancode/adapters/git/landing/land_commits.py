@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from node_agent.wire.git.gitrefs import checked_object
@@ -34,23 +35,27 @@ class MadeCommits:
     tree: str
 
 
+CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
+"""Writes a commit of the user's: tree, parents, message."""
+
+
 def commits_of(
-    git: Git, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
+    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
 ) -> MadeCommits | LandReport:
-    """In the depot only; a report where the run's commits conflict one by one. `git` names the committer."""
+    """In the depot only; a report where the run's commits conflict one by one."""
     if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
         parents = tuple(filter(None, (tip,)))
-        return MadeCommits(_commit(git, merged.tree, parents, target.message, target), merged.tree)
+        return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
     begin = tip if target.how is How.REBASE else request.base
-    replayed = _replayed(git, request, target, begin)
+    replayed = _replayed(git, write, request, target, begin)
     if isinstance(replayed, LandReport) or target.how is How.REBASE:
         return replayed
     parents = tuple(filter(None, (tip, replayed.commit)))
-    return MadeCommits(_commit(git, merged.tree, parents, target.message, target), merged.tree)
+    return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
 
 
 def _replayed(
-    git: Git, request: LandRequest, target: OnBranch, begin: str | None
+    git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, begin: str | None
 ) -> MadeCommits | LandReport:
     tree = tree_of(git, begin) if begin else git.must("mktree", stdin=b"").text()
     last, before = begin, request.snapshot_commit
@@ -60,7 +65,7 @@ def _replayed(
             return _one_by_one(commit, merge.conflicts)
         if merge.tree != tree:
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
-            last = _commit(git, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
+            last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
         before = commit
     assert last is not None  # a change that is no change was told before
     return MadeCommits(last, tree)
@@ -86,10 +91,8 @@ def _one_by_one(commit: str, files: tuple[bytes, ...]) -> LandReport:
     return LandReport(LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in files))
 
 
-def _commit(git: Git, tree: str, parents: tuple[str, ...], words: str, target: OnBranch) -> str:
-    asked = [word for parent in parents for word in ("-p", parent)]
-    text = with_trailers(words, target.trailers)
-    return git.must("commit-tree", tree, *asked, stdin=text.encode()).text()
+def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str, target: OnBranch) -> str:
+    return write(tree, parents, with_trailers(words, target.trailers).encode())
 
 
 def explained(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:

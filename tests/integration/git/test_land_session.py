@@ -1,0 +1,116 @@
+"""Landings one after another share what was read and two git programs; each sees the repository as it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from node_agent.wire.git.gitsafe import shown
+from pancode.adapters.git.errors import GitFailure
+from pancode.adapters.git.landing.land_branch import land_on_branch
+from pancode.adapters.git.landing.session import LandingSession
+from pancode.domain.landing.values import LandReport, LandStatus, OnBranch
+from tests.crowd import crowded
+from tests.integration.git.coordinator import Desk, edit_c
+from tests.integration.git.repos import NOW_MS, Repo
+
+
+@pytest.fixture
+def session(coordinator: Desk) -> Iterator[LandingSession]:
+    made = LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id)
+    yield made
+    made.close()
+
+
+def made(name: str) -> Callable[[Repo], None]:
+    def act(agent: Repo) -> None:
+        (agent.path / name).write_text(f"{name}\n")
+
+    return act
+
+
+def land(coordinator: Desk, session: LandingSession, name: str, branch: str = "agent/x") -> LandReport:
+    """The change of a run that has made one new file of that name."""
+    target, request = OnBranch(branch, f"add {name!r}", NOW_MS), coordinator.result(made(name))
+    place = coordinator.user.path
+    report = land_on_branch(place, coordinator.depot, request, target, session=session)
+    assert report.status is LandStatus.LANDED
+    return report
+
+
+def test_a_landing_after_another_starts_six_programs(
+    coordinator: Desk, session: LandingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+
+    class Counted(subprocess.Popen[bytes]):
+        def __init__(self, args: Any, **more: Any) -> None:
+            started.append(args)
+            super().__init__(args, **more)
+
+    land(coordinator, session, "one")
+    requests = [coordinator.result(made(name)) for name in ("two", "three")]
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    for number, request in enumerate(requests):
+        target = OnBranch("agent/x", f"number {number}", NOW_MS)
+        land_on_branch(coordinator.user.path, coordinator.depot, request, target, session=session)
+    assert len(started) == 12, started
+    assert coordinator.user.git("fsck", "--strict") == ""
+
+
+def test_its_commits_are_those_that_git_writes(coordinator: Desk, session: LandingSession) -> None:
+    commit = land(coordinator, session, "Zoë").commit
+    git, depot = coordinator.user.git, coordinator.depot.git(session.repo_id)
+    tree, parent = git("rev-parse", f"{commit}^{{tree}}"), git("rev-parse", f"{commit}^")
+    names = git("log", "-1", "--format=%an%n%ae%n%cn%n%ce%n%at", commit).splitlines()
+    keys = [f"GIT_{role}_{key}" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")]
+    dates = {f"GIT_{role}_DATE": f"@{names[-1]} +0000" for role in ("AUTHOR", "COMMITTER")}
+    signed = depot.having(**dict(zip(keys, names, strict=False)), **dates)
+    again = signed.must("commit-tree", tree, "-p", parent, stdin="add 'Zoë'\n".encode())
+    assert again.text() == commit
+
+
+def test_each_landing_sees_what_was_done_meanwhile(coordinator: Desk, session: LandingSession) -> None:
+    git = coordinator.user.git
+    land(coordinator, session, "one")
+    git("config", "user.email", "work@example.org")
+    theirs = git("commit-tree", "agent/x^{tree}", "-p", "agent/x", "-m", "by the user")
+    git("update-ref", "refs/heads/agent/x", theirs)
+    second = land(coordinator, session, "two").commit
+    assert git("rev-parse", f"{second}^") == theirs
+    assert git("log", "-1", "--format=%ae", second) == "work@example.org"
+    git("commit", "-q", "--allow-empty", "-m", "HEAD moves")
+    third = land(coordinator, session, "three", branch="agent/new").commit
+    assert git("rev-parse", f"{third}^") == coordinator.user.head
+
+
+def test_names_like_the_mark_of_an_end(coordinator: Desk, session: LandingSession) -> None:
+    for name in ("end\n", "end\nx", "end"):
+        assert shown(name.encode()) in land(coordinator, session, name).files
+    assert coordinator.user.git("ls-tree", "-z", "--name-only", "agent/x").split("\0").count("end") == 1
+
+
+def test_a_program_that_was_killed_is_begun_again(coordinator: Desk, session: LandingSession) -> None:
+    land(coordinator, session, "one")
+    for pid in session.pids():
+        os.kill(pid, signal.SIGKILL)
+    land(coordinator, session, "two")
+    with session, pytest.raises(GitFailure):
+        session.commits("0" * 40)
+
+
+def test_it_ends_its_programs_when_nothing_is_landed_any_more(coordinator: Desk) -> None:
+    session = LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id, idle_s=0.05)
+    land(coordinator, session, "one")
+    until = time.monotonic() + 20 * crowded()
+    while session.pids() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert session.pids() == ()
+    land(coordinator, session, "two")
+    session.close()
