@@ -120,6 +120,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         settings.disk_reserve,
         other_facts,
         lambda fact: with_local_fix(fact, home.root, settings.name, vault.trouble()),
+        vault.news,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
     sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())

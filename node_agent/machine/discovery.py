@@ -66,8 +66,10 @@ class MachineProbe:
         disk_reserve: int,
         others: Callable[[], OtherFacts] = lambda: OtherFacts(),
         local_fix: Callable[[RuntimeFact], RuntimeFact] = lambda fact: fact,
+        news: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`local_fix` puts this node's own name and paths into the fix of a runtime."""
+        """`local_fix` puts this node's own name and paths into a runtime's fix. `news`: of other parts."""
+        self._others_news = news
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
@@ -104,7 +106,8 @@ class MachineProbe:
         return self._owner.ceiling()
 
     def news(self) -> bool:
-        return self._finder.news()
+        others = self._others_news()
+        return self._finder.news() or others
 
     def version(self, name: str) -> str | None:
         """Of a runtime, as last found."""

@@ -56,6 +56,7 @@ class Vault:
         self._seen: object = ()
         self._found, self._due = VaultValues(), 0
         self._looked = -LOOK_MS
+        self._told = _state(path)
 
     def values(self) -> Mapping[str, str]:
         """Every name that has a value now."""
@@ -73,6 +74,11 @@ class Vault:
     def trouble(self) -> str:
         """The reason why nothing of the owner's file counts; empty where it can be read."""
         return self._look().trouble
+
+    def news(self) -> bool:
+        """Whether the owner's file is another one than at the last call."""
+        told, self._told = self._told, _state(self._path)
+        return told != self._told
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems of the file or its sources."""

@@ -132,6 +132,10 @@ def _progress(shape: dict[str, Any]) -> str:
     return f"  {shape['run']}  {_stage(shape)}{spent}"
 
 
+_LOGS = {"setup_failed": "--stream setup ", "gate_failed": "--stream gates.log "}
+"""Where the output of a failure is that is not the agent's."""
+
+
 def summary(shape: dict[str, Any]) -> str:
     """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
     notes = f" ({', '.join(shape['notes'])})" if shape["notes"] else ""
@@ -147,7 +151,8 @@ def summary(shape: dict[str, Any]) -> str:
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape.get("inbox") else []
     if shape["outcome"] not in (None, "done"):
-        lines.append(f"  look: pancode runs logs {shape['run']}   why: pancode why {shape['run']}")
+        stream = _LOGS.get((shape.get("attempts") or [{}])[-1].get("failure"), "")
+        lines.append(f"  look: pancode runs logs {stream}{shape['run']}   why: pancode why {shape['run']}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from pancode.domain.life.changes import Changes, PassOver
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.placement import Shun
 from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
+from pancode.domain.values import replace
 from pancode.ports import Transaction
 
 _FIXES = {
@@ -36,7 +37,8 @@ def note_changes(core: Core, changes: Changes) -> None:
 
 def note(core: Core, passed: PassOver) -> None:
     """A node could not take an order: it is not asked at once again, for this run or for any."""
-    shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms())
+    of_task = passed.cause is FailureKind.GATE_MISSING
+    shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:
         core.live.passed_over.resting[passed.node] = _until(shun, core.rules.rest_ms)
     else:
@@ -96,13 +98,13 @@ def of_node(core: Core, name: str) -> list[Shun]:
     shuns += [
         Shun(f"could not take {run}: {nodes[name].why}", nodes[name].fix, nodes[name].until_ms)
         for run, nodes in core.live.passed_over.shunned.items()
-        if name in nodes
+        if name in nodes and not nodes[name].of_task
     ]
     return shuns[:3]
 
 
 def _until(shun: Shun, ms: int) -> Shun:
-    return Shun(shun.why, shun.fix, shun.until_ms + ms)
+    return replace(shun, until_ms=shun.until_ms + ms)
 
 
 def _forget(core: Core) -> None:

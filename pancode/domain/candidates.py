@@ -34,6 +34,8 @@ class Candidate:
     """The node's own reason why there is none."""
     other: bool = False
     """The request names another node."""
+    near: int = 0
+    """How far it came among the demands: the fix of the machine that came farthest is the one to name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +55,41 @@ class NodeRequirements:
 
 def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
     """Every node of the fleet, by name, each with its reason."""
-    return tuple(_judge(view, wish) for view in sorted(nodes, key=lambda v: v.node.name))
+    there = (view for view in nodes if view.node.removed is None)
+    return tuple(_judge(view, wish) for view in sorted(there, key=lambda v: v.node.name))
 
 
-def _unlabelled(node: Node, key: str, value: str) -> tuple[str, str]:
-    """The reason why a label does not fit, and the nearest label that the machine has."""
+def _unlabelled(node: Node, key: str, value: str) -> Candidate:
+    """The reason why a label does not fit, and the nearest label that the machine has.
+
+    Where there is one, what was asked for may be a typo: nobody is told to give it to a machine.
+    """
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
     own = node.labels.get(key)
     near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
     if near is None:
-        return why, f"pancode node set {node.name} --label {key}={value}"
-    return (
-        f"{why} (it has {near})",
-        f"--require {near}, or: pancode node set {node.name} --label {key}={value}",
-    )
+        fix = f"pancode node set {node.name} --label {key}={value}"
+        return Candidate(node.name, False, False, why, fix, near=1)
+    return Candidate(node.name, False, False, f"{why} (it has {near})", f"--require {near}", near=2)
 
 
 def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
     name = view.node.name
     if wish.node is not None and wish.node != name:
         return Candidate(name, False, False, "not the pinned node", other=True)
-    if view.node.removed is not None:
-        return Candidate(name, False, False, view.node.removed, f"pancode node add {name}")
     for key, value in wish.require.items():
         if view.node.labels.get(key) != value:
-            return Candidate(name, False, False, *_unlabelled(view.node, key, value))
+            return _unlabelled(view.node, key, value)
     if view.last is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.last.heartbeat.facts
     if is_looking(facts, wish.runtime):
         return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
-    lack = (
-        _without(facts, wish, name)
-        or _unwalled(facts, wish, name)
-        or _beyond(facts, wish, name)
-        or _unserved(facts, wish, name)
-    )
-    if lack is not None:
-        return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, _no_sandbox(facts))
+    for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):
+        lack = demand(facts, wish, name)
+        if lack is not None:
+            sandbox, come = _no_sandbox(facts), near + (demand is _unserved and _has_endpoint(facts, wish))
+            return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, sandbox, near=come)
     waits, fix = _not_now(view)
     can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
     return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
@@ -129,6 +128,10 @@ def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
 
 def _unserved(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
+
+
+def _has_endpoint(facts: NodeFacts, wish: NodeRequirements) -> bool:
+    return any(wish.wanted is not None and one.name == wish.wanted.endpoint for one in facts.endpoints)
 
 
 def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:

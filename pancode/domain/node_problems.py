@@ -18,11 +18,13 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    """What its sandbox holds, and why there is no better one."""
+    """What its sandbox holds, why there is no better one, and what the machine itself has reported since."""
     wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = apart([one.model_dump() for one in (wall, *problems)])
-    return [{"node": name, "ok": True, **one} for one in lines]
+    others = [one for one in facts.problems if one.code is not ProblemCode.NO_SANDBOX]
+    wrong = [{"node": name, "ok": not one.fix, **apart(one.model_dump())} for one in others]
+    return [{"node": name, "ok": True, **one} for one in lines] + wrong
 
 
 def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[Json]:

@@ -47,6 +47,8 @@ class Shun:
     why: str
     fix: str
     until_ms: int
+    of_task: bool = False
+    """The run asks for something that is not there, such as a gate's program: no problem of the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class BringUp:
             out = await self._with_remote(node.name, agent_path, work)
         except PancodeError as error:
             report(StepReport(StepName.CONNECT, StepState.FAILED, str(error), loop.time() - began))
-            return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
+            return NodeResult(node.name, False, (problem_of(error, node.name),), (), loop.time() - began)
         problems = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in out.problems)
         again = Reach.of(node).installed_home is not None
         return NodeResult(node.name, out.ok, problems, tuple(out.changed), loop.time() - began, again)
@@ -143,7 +143,7 @@ class BringUp:
                 node.name, agent_path, lambda remote: halt(remote, self.parts.fleet, report, home)
             )
         except PancodeError as error:
-            return NodeResult(node.name, False, (problem_of(error),), (), loop.time() - began)
+            return NodeResult(node.name, False, (problem_of(error, node.name),), (), loop.time() - began)
         return NodeResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
     def note_reached(self, node: Node) -> None:
@@ -177,7 +177,7 @@ class BringUp:
                 return await self._forgotten(node, began, "never_reached")
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
-            problem = {**problem_of(error), "fix": "nothing: it is cleaned when it is back"}
+            problem = {**problem_of(error), "fix": before_it_is_cleaned(error)}
             return NodeResult(node.name, False, (problem,), (), loop.time() - began)
         if removed.left:
             left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
@@ -342,11 +342,18 @@ def _for_node(progress: Progress, name: str) -> Callable[[StepReport], None]:
     return say
 
 
-def problem_of(error: Exception) -> dict[str, str]:
-    """As `fleet up` shows it; what nobody foresaw is logged whole."""
+def before_it_is_cleaned(error: Exception) -> str:
+    """What a person has to do first; nothing where the machine is only away."""
+    if isinstance(error, ConnectError) and error.permanent:
+        return f"{error.fix}; then it is cleaned by itself"
+    return "nothing: it is cleaned when it is back"
+
+
+def problem_of(error: Exception, node: str = "HOST") -> dict[str, str]:
+    """As `fleet up` shows it; `node`: its name, for the fix. What nobody foresaw is logged whole."""
     if not isinstance(error, PancodeError):
         log.error("a node's own failure", exc_info=error)
         what = f"{type(error).__name__}: {error}"
         return {"what": what, "fix": "an error of PanCode itself: see run/coordinator.log", "weight": "stop"}
     what = f"{error}: {error.why}" if error.why else str(error)
-    return {"what": what, "fix": error.fix, "weight": "stop"}
+    return {"what": what, "fix": error.fix.replace("ssh HOST ", f"ssh {node} "), "weight": "stop"}

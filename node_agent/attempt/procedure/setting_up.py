@@ -7,6 +7,7 @@ from typing import assert_never
 
 from node_agent.attempt.claims import NEVER_RAN
 from node_agent.attempt.markdata import ExitedData
+from node_agent.attempt.plans import SETUP_LOG
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.procedure.context import Case, Progressed, Turn, Wait
 from node_agent.attempt.procedure.starting import LAID_OUT_BEFORE, must_have_gates, reopen, runner_fault
@@ -17,6 +18,8 @@ from node_agent.shim.spool import Ended, ExitRecord, NotStarted, PhasePlan, Runn
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.marks import Mark
+
+LAST_BYTES, LAST_LINES, MOST_TOLD = 4_096, 3, 600
 
 
 def attend(case: Case) -> Turn:
@@ -53,7 +56,7 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
     if fault is not None:
-        return _never_ran(case, fault)
+        return _never_ran(case, _with_last_lines(case, fault))
     try:
         kept = _kept(case)
         baseline = case.context.workspaces.baseline(case.identity, case.order.workspace)
@@ -62,6 +65,16 @@ def _set_up(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     words = (Finding(level="info", text=_took(case, record, kept)),)
     case.context.journal.write(case.identity, Note(baseline=baseline, findings=kept, say=words))
     return Progressed()
+
+
+def _with_last_lines(case: Case, fault: Fault) -> Fault:
+    """Its own words say why a set-up step failed. The first line may be cut, a secret in it too: left out."""
+    if fault.kind is not FailureKind.SETUP_FAILED:
+        return fault
+    left = case.context.runner.tail(case.folder / SETUP_LOG, -LAST_BYTES, LAST_BYTES)
+    lines = case.cleaner()(left.decode("utf-8", "replace")).splitlines()
+    told = [line.strip() for line in lines[len(left) == LAST_BYTES :] if line.strip()][-LAST_LINES:]
+    return Fault(fault.kind, ": ".join((fault.reason, " | ".join(told)[-MOST_TOLD:]))) if told else fault
 
 
 def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:

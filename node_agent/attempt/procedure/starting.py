@@ -90,7 +90,8 @@ def must_have_gates(case: Case, plan: PhasePlan) -> None:
     absent = case.context.workspaces.absent(case.order, path)
     if absent:
         named = ", ".join(absent)[:500]
-        where = f"PATH there: {path[:1000]}"
+        mend = "correct the gate, or let set-up install the program"
+        where = f"{mend}; PATH there: {path[:1000]}"
         raise StepFailed(
             FailureKind.GATE_MISSING,
             f"no agent was started: a gate's program is not on {case.context.node.name}: {named} ({where})",

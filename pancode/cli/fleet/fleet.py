@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,7 +43,8 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     client = face.client(works=True)
     body = {**caller(), "nodes": nodes, **({"link": link} if link else {})}
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
-    face.show(answer, lambda: _status(answer) + _troubles(answer["results"]))
+    failed = {one["node"] for one in answer["results"] if not one["ok"]}
+    face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     return _exit(answer["results"])
 
 
@@ -129,13 +130,19 @@ def _coordinator(info: dict[str, Any]) -> str:
     return text
 
 
-def _status(answer: dict[str, Any]) -> str:
-    """The readiness table, each problem with its fix below its node."""
+def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
+    """The readiness table, each problem with its fix below its node.
+
+    `failed`: the bring-up of these has just failed, and says itself why. What was heard before tells no more.
+    """
     if not answer["nodes"]:
         return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
     head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ENDPOINTS", "ISOLATION", "DISK", "CLOCK")
-    rows = [_row(node) for node in answer["nodes"]]
-    below = [list(_problems(node)) for node in answer["nodes"]]
+    nodes = [
+        {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
+        for one in answer["nodes"]
+    ]
+    rows, below = [_row(node) for node in nodes], [list(_problems(node)) for node in nodes]
     return table(head, rows, ("STATE",), below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
 
 

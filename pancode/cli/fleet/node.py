@@ -234,7 +234,9 @@ def trust(
         )
         return
     answer = client.post(path_of("nodes", name, "trust"), {**caller(), "fingerprint": fingerprint})
-    face.show(answer, lambda: f"{name}: pinned {fingerprint}; next: pancode fleet up {name}\n")
+    gone = client.get(path_of("nodes", name))["state"] == "removed, not cleaned"
+    then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
+    face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
 @node.verb("login", "pancode node login gpubox claude")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.policy import is_on_the_machine
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.agents.agentrules import SAMPLES, no_sampling
-from pancode.domain.agents.agents import Autonomy, Tier
+from pancode.domain.agents.agents import Autonomy, Tier, Walls
 from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.dispatch.snapshot import AdmissionView
 from pancode.domain.land_rule import LandRule
@@ -118,9 +118,16 @@ def _outside(resolution: Resolution) -> GateVerdict | None:
     runs = (resolution.runtime.name, resolution.workspace, resolution.safety)
     if not resolution.walled or not is_on_the_machine(*runs, writes, asked.depth):
         return None
-    return refused(
-        NAME,
-        f"Dispatch blocked: agent {agent.name} runs only in a sandbox (isolation: container), and a command "
-        "about the machine itself runs outside of one",
-        "take another agent with --agent",
+    why, fix = (
+        f"agent {agent.name} runs only in a sandbox (isolation: container)",
+        "another agent with --agent",
     )
+    if asked.walled:
+        why, fix = "the run that dispatches this runs only in a sandbox, and so does all that it starts", ""
+    elif agent.walls is not Walls.CONTAINER:
+        network = "only a sandbox can keep it from the network, as --network or your pansafety.yaml asks"
+        why, fix = network, "leave out --network, or run it in a repository, where it has a sandbox"
+    words = (
+        f"Dispatch blocked: {why}; a command about the machine itself (--workspace none) runs outside of one"
+    )
+    return refused(NAME, words, fix)

@@ -78,7 +78,8 @@ def _nowhere(candidates: tuple[Candidate, ...]) -> GateVerdict:
     if not candidates:
         return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
     shown = [c for c in candidates if not c.other]
-    fix = next((c.fix for c in shown if c.fix), "pancode fleet status")
+    nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
+    fix = nearest[0].fix if nearest else "pancode fleet status"
     return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
 
 

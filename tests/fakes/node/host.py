@@ -28,6 +28,7 @@ class Script:
     """How long it takes to die when asked."""
     setup_code: int = 0
     setup_ms: int = 0
+    setup_log: bytes = b""
     setup_files: tuple[str, ...] = ()
     """What set-up leaves in the checkout, and git does not ignore."""
     gate_codes: tuple[int, ...] = ()

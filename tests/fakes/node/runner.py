@@ -119,7 +119,8 @@ class MemoryRunner:
 
     def _other_log(self, path: Path) -> bytes:
         if path.name in (SETUP_LOG, ANSWER):
-            return self._host.logs.get(str(path), b"")
+            phase = self._host.phases.get(str(path.parent / SETUP)) if path.name == SETUP_LOG else None
+            return self._host.logs.get(str(path), self._script(phase.plan).setup_log if phase else b"")
         phase = self._host.phases.get(str(path.parent / GATES))
         if phase is None or phase.boot is None:
             return b""

@@ -151,6 +151,9 @@ def test_set_up_that_does_not_end_well() -> None:
     claims = failed.claims[NAME]
     assert (claims.failure, claims.change, claims.commit) == (FailureKind.SETUP_FAILED, "empty", None)
     assert failed.host.spawns == [SETUP]
+    log = b"one\ntwo\n\nthree\nERROR: no matching distribution\n"
+    told = run(Script(setup_code=1, setup_log=log), setup=(("make",),)).claims[NAME].reason
+    assert told.endswith("exit 1: two | three | ERROR: no matching distribution")
     stage = Stage(script=lambda _: Script(setup_ms=60_000))
     stage.push(gated())
     stage.go(5_000)

@@ -33,6 +33,15 @@ class Owner:
         self.clock.advance(LOOK_MS)
 
 
+def test_an_edit_of_the_file_is_news_once(tmp_path: Path) -> None:
+    owner = Owner(tmp_path)
+    assert not owner.vault.news()
+    owner.writes('{"A": "1",}')
+    assert owner.vault.news() and not owner.vault.news()
+    owner.file.unlink()
+    assert owner.vault.news(), "a file that is gone is news too"
+
+
 @pytest.fixture
 def owner(tmp_path: Path) -> Owner:
     return Owner(tmp_path)

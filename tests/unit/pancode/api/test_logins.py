@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.node import NodeProblem
 from pancode.domain.records import Audit
 from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import facts
 
 
 @pytest.fixture
@@ -40,3 +42,12 @@ def test_the_wall_of_each_machine_is_told_with_its_runtimes(world: World) -> Non
     lines = world.http.post("/v1/fleet/doctor", {}).json()["checks"]
     told = [line["what"] for line in lines if line["node"] == "n1"]
     assert told[0] == f"isolation none: holds {wall['holds']}"
+
+
+def test_what_a_machine_reports_is_in_doctor(world: World) -> None:
+    broken = NodeProblem(what="/home/ana/secrets.json is broken: line 3", fix="mend secrets.json there")
+    world.node.facts = facts(problems=(broken, NodeProblem(what="a note")))
+    world.node.breathe()
+    lines = world.http.post("/v1/fleet/doctor", {}).json()["checks"]
+    told = {line["what"]: (line["ok"], line.get("says")) for line in lines}
+    assert told[broken.what] == (False, "n1 says: mend secrets.json there") and told["a note"][0]

@@ -291,6 +291,20 @@ def test_a_bad_key_ends_the_run_where_the_other_node_cannot_be_had(coordinator: 
     assert coordinator.row(Run, "r-0001").failure is FailureKind.MODEL_AUTH
 
 
+def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> None:
+    node, _ = two(coordinator)
+    coordinator.dispatch()
+    coordinator.turn()
+    order = node.claim()
+    assert order is not None
+    node.start(order)
+    node.deliver(order, **failed(FailureKind.GATE_MISSING, Outcome.ERROR))
+    coordinator.turn()
+    core = coordinator.plane.core
+    assert "n1" in passed_over.shunned(core)["r-0001"], "another machine may have the program"
+    assert passed_over.of_node(core, "n1") == []
+
+
 def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coordinator: Desk) -> None:
     bad, other = two(coordinator)
     coordinator.dispatch()

@@ -10,8 +10,8 @@ import pytest
 
 from node_agent.wire.models.endpoint import ModelFact
 from node_agent.wire.models.sampling import Sampling
-from node_agent.wire.node import no_sandbox
-from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.node import Allowed, no_sandbox
+from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Safety
 from pancode.domain.admission import NAMES, judge, refusal
 from pancode.domain.agents.agents import Autonomy, Tier, Walls
 from pancode.domain.dispatch.request import Defaults
@@ -91,6 +91,13 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode fleet doctor"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
     assert not outside.passed and "about the machine itself" in outside.words
+    for asked, why in (
+        ({"network": NetworkAccess.NONE}, "as --network"),
+        ({"walled": True}, "the run that dispatches"),
+    ):
+        outside = gate("agent", runtime="shell", workspace="none", nodes=both, **asked)
+        assert not outside.passed and why in outside.words
+        assert "isolation: container" not in outside.words
     assert gate("agent", settings=walled, nodes=both).passed
 
 
@@ -144,3 +151,13 @@ def test_an_owner_knows_better_how_able_a_model_is() -> None:
     knows = Defaults(strict_tiers=True, tiers={"qwen3*": ModelTier.FRONTIER})
     settings = {**own(tier=Tier.FRONTIER), "defaults": knows}
     assert gate("agent", settings=settings, model="qwen3:4b", **ANY_MODEL).passed
+
+
+def test_the_fix_is_of_the_machine_that_comes_nearest() -> None:
+    gpu = (node("alder", labels={"os": "arch"}), node("gpubox", labels={"gpu": "24g"}))
+    label = gate("routing", nodes=gpu, require={"gpuu": "24g"})
+    assert "gpubox has no label gpuu=24g (it has gpu=24g)" in label.words
+    assert label.fix == "--require gpu=24g", "nobody is told to give a typo to a machine"
+    bare = node("a", {}, isolation=Isolation.SANDBOX)
+    full = node("b", {"claude": "ok"}, allows=Allowed(runtimes=("shell",)))
+    assert "ceiling.json on b" in gate("routing", nodes=(bare, full)).fix

@@ -223,8 +223,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("f", True, False, "was not heard yet"),
         ("g", True, False, "is draining: kernel update"),
         ("h", True, False, "is paused: lunch"),
-        ("i", False, False, "removed, not cleaned"),
-    ]
+    ]  # and not the removed one
     assert (found[1].fix, found[3].fix) == ("pancode node set b --label gpu=24g", "pancode runtimes")
     assert [c.name for c in resolved(*nodes, node="b").candidates if c.fits] == ["b"]
 

@@ -1,0 +1,23 @@
+"""What a failed bring-up or removal tells a person to do."""
+
+from __future__ import annotations
+
+from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.cli.fleet.fleet import _status
+from pancode.wiring.bringup import before_it_is_cleaned, problem_of
+
+
+def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> None:
+    changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "it has changed", fix="pancode node trust gpubox")
+    assert before_it_is_cleaned(changed) == "pancode node trust gpubox; then it is cleaned by itself"
+    assert before_it_is_cleaned(LinkLost("cut")) == "nothing: it is cleaned when it is back"
+
+
+def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> None:
+    assert "(ssh gpubox true)" in problem_of(LinkLost("cut"), "gpubox")["fix"]
+    row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free"))
+    node = {**row, "name": "gpubox", "state": "online", "slots": {"used": 0, "total": 4}, "runtimes": []}
+    answer = {"nodes": [{**node, "endpoints": [], "problems": [{"what": "gone", "fix": "pancode fleet up"}]}]}
+    shown = _status(answer, {"gpubox"})
+    assert "unknown" in shown and "online" not in shown and "gone" not in shown
+    assert "online" in _status(answer) and "gone" in _status(answer)
