@@ -54,9 +54,9 @@ def unusable(home: Path, exc: OSError) -> ConfigError:
 def named(text: str) -> str:
     """A name that a person typed. UsageError for an empty one: an empty variable does not mean `any`."""
     if not text:
-        raise UsageError("an empty name names nothing", fix="give a name; a run: pancode runs")
+        raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
     if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
-        raise UsageError("a name that is no valid text names nothing", fix="give a name; a run: pancode runs")
+        raise UsageError("the name is not valid text", fix="give a name; a run: pancode runs")
     return text
 
 

@@ -26,8 +26,8 @@ class JournalEntry(WireModel):
 class Inventory(Message):
     """The whole journal of attempts that are not final, and the final ones of this epoch.
 
-    A fence that was offered with a start-by before `at` and is not named here was never accepted
-    and never will be.
+    It answers for every fence whose order had to begin before `at`: if such a fence is not in the list,
+    the node has not accepted it, and will not accept it later.
     """
 
     fleet: FleetId

@@ -77,10 +77,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name to (module of this package, one line)."""
 LATER: dict[str, str] = {
-    "chat": "Panos, the orchestrator",
-    "up": "Panos' sessions",
-    "down": "Panos' sessions",
-    "sessions": "Panos' sessions",
+    "chat": "an orchestrator that you talk to",
+    "up": "it will open a session with an orchestrator that you talk to",
+    "down": "it will end a session with an orchestrator, and never the fleet",
+    "sessions": "sessions with an orchestrator that you talk to",
 }
 """Names that are promised and not there yet."""
 

@@ -102,7 +102,7 @@ class _Reading:
     def take(self, name: str, written: object) -> None:
         where, before = self._folded.origin(f"agents.{name}"), len(self.wrong)
         if not _NAME.fullmatch(name):
-            what = f"{where}: {name!r} is no name for an agent"
+            what = f"{where}: {name!r} cannot be the name of an agent"
             self.wrong.append(ConfigError(what, fix="use a-z, 0-9, - and _"))
         entry, dropped = self._entry(name, written)
         if entry is None:

@@ -67,7 +67,7 @@ def _preset(name: str, data: object, folded: Folded) -> Preset:
     where = folded.origin(name)
     if not _NAME.fullmatch(name) or name == NO_PRESET:
         fix = f"use a-z, 0-9, - and _, and not {NO_PRESET}, which stands for no preset"
-        raise ConfigError(f"{where}: {name!r} is no name for a preset", fix=fix)
+        raise ConfigError(f"{where}: {name!r} cannot be the name of a preset", fix=fix)
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"{where}: the preset {name} holds no keys",

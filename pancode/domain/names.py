@@ -33,7 +33,7 @@ def node_name(text: str) -> str:
     """A machine's name as it is; ValueError for one that no table, path or command line could hold."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
-            f"{text[:80]!r} is no name: it has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
+            f"{text[:80]!r} cannot be a name: a name has 1 to {LONGEST_WORD} letters, digits and . _ - @ :, "
             "and begins with a letter, a digit or _"
         )
     return text

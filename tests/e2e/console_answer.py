@@ -71,9 +71,9 @@ def _answered(console: Console, top: Path) -> None:
     assert findings(page, axe_source()) == []
     assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
     page.reload()
-    page.get_by_label("Your answer").fill("8080, please")
+    page.get_by_label("Your answer").fill("7")
     page.get_by_role("button", name="Answer", exact=True).click()
-    expect(page.get_by_role("status")).to_contain_text("pancode")  # a script takes no words, and that is said
+    expect(page.get_by_role("status")).to_contain_text("pancode")  # there is no choice 7, and that is said
     token = page.evaluate("() => sessionStorage.getItem('pancode-answer')")
     told = person.request.get(f"{console.url}v1/runs", headers={"Authorization": f"Bearer {token}"})
     assert (told.status, told.json()["code"]) == (403, "wrong_item")

@@ -22,7 +22,7 @@ KINDS = {
     "ansible_port": ("22x", "is no port: '22x'", "a number from 1 to 65535"),
     "ansible_ssh_private_key_file": ("/none/key", "names no file: /none/key", "name the private key"),
     "node_user": ("{{ who }}", "is a template", "write the value itself"),
-    "node_name": ("a b", "'a b' is no name", "give it a name by node_name"),
+    "node_name": ("a b", "'a b' cannot be a name", "give it a name by node_name"),
     "pancode_labels": ("gpu", "is no map of words", "such as {gpu: 24g}"),
     "pancode_slots": ("0", "is no number of slots", "a number from 1 to 256"),
 }

@@ -63,7 +63,7 @@ class KeptSecrets:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{name[:80]!r} is no name of a secret", fix="letters, digits, - and _")
+            raise ConfigError(f"{name[:80]!r} cannot be the name of a secret", fix="letters, digits, - and _")
         return self._folder / name
 
 

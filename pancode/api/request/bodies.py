@@ -352,7 +352,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     if error["type"] == "enum":
         return _not_one_of(path, exc.errors(include_url=False)[0])
     if error["type"] == "string_too_short":
-        nothing = "an empty name names nothing"
+        nothing = "the name is empty"
         return UsageError(f"{path}: {nothing}", fix="give a name, or leave it out", code="bad_value")
     if not path:
         return UsageError("the request is no JSON object", fix="send one, such as {}", code="bad_value")

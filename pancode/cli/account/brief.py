@@ -24,7 +24,7 @@ def brief(
 ) -> None:
     """Since you last looked: what ran, what waits for you, what landed, what it cost; each with its command.
 
-    The moment is kept for each user, and moves on with each brief that says no --since.
+    PanCode remembers for each user when they last looked. A brief with --since does not count as a look.
     """
     _not_both(markdown, face.as_json)
     client = face.client()

@@ -34,7 +34,7 @@ def list_breakers(face: Json) -> None:
 
 @breakers.verb("reset", "pancode breakers reset node:gpubox", "pancode breakers reset loop")
 def reset_breaker(name: Annotated[str, Argument()], face: Json) -> None:
-    """Close one: its failures until now do not count any more. loop: the loop breaker of the dispatch."""
+    """Forget the failures of a breaker: work goes there again. `loop`: the one against repeated tasks."""
     answer = face.client().post("/v1/breakers/reset", {"name": name, "by": who()})
     face.show(answer, lambda: f"{name}: reset\n")
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _NO_SUCH = "pancode.no_such_command"
 """Tab was pressed behind a name that is none: no answer, and no error."""
+_TODAY = {
+    ("pancode", "up"): "to bring your machines up: pancode fleet up",
+    ("pancode", "down"): "to take your machines down: pancode fleet down",
+}
+"""What does now what is meant most often by a name that is not there yet."""
 _ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
@@ -127,7 +132,7 @@ class Group(TyperGroup):
             raise UsageError(
                 f"{ctx.command_path} {name} is not there yet",
                 why=self.later[name],
-                fix=f"what is there: {ctx.command_path} -h",
+                fix=_TODAY.get((ctx.command_path, name), f"what is there: {ctx.command_path} -h"),
                 code="not_there_yet",
             )
         if not name.startswith("-") and self.get_command(ctx, name) is None:

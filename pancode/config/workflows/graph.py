@@ -71,7 +71,7 @@ class StepGraph:
 
     def _unknown(self, key: str, what: str, name: str) -> None:
         near = nearest(name, self._steps)
-        fix = f"did you mean {near}?" if near else f"its steps: {', '.join(self._steps)}"
+        fix = f"did you mean {near}?" if near else f"name one of its steps: {', '.join(self._steps)}"
         self._problems.add(key, what, "there is no such step", fix)
 
     def _check_cycles(self) -> None:
@@ -137,12 +137,12 @@ class StepGraph:
     def _check_templates(self, step: PlacedStep) -> None:
         key = f"{step.key}.task"
         for word in misspelt(step.entry.task, self._steps):
-            self._problems.add(key, f"step {step.name}: {word} names nothing", fix=f"write {FORMS}")
+            self._problems.add(key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}")
         for place in outputs(step.entry.task):
             self._check_output(step, place, key)
 
     def _check_output(self, step: PlacedStep, place: TemplatePlace, key: str) -> None:
-        what = f"step {step.name}: {written(place)} names nothing"
+        what = f"step {step.name}: {written(place)} does not name a value"
         source = self._steps.get(place.step)
         if source is None:
             self._unknown(key, what, place.step)

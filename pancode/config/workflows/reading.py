@@ -98,7 +98,7 @@ class _FileReading:
             word = sorted(extra)[0]
             self._problems.add(word, f"{word} and steps are in one file", fix="write two files")
         if head is not None and head.name is not None and not NAME.fullmatch(head.name):
-            self._problems.add("name", f"{head.name!r} is no name for a workflow", fix=_NAME_FIX)
+            self._problems.add("name", f"{head.name!r} cannot be the name of a workflow", fix=_NAME_FIX)
         return head
 
     def _body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
@@ -195,7 +195,7 @@ class _FileReading:
             self._problems.add(f"{key}.name", f"step {own} has a name already", fix="take `name` out")
         name = (entry.name or f"step-{int(own) + 1}") if listed else own
         if not NAME.fullmatch(name):
-            self._problems.add(key, f"{name!r} is no name for a step", fix=_NAME_FIX)
+            self._problems.add(key, f"{name!r} cannot be the name of a step", fix=_NAME_FIX)
         elif name in names:
             self._problems.add(f"{key}.name", f"step {name} is there twice", fix="give one another name")
         return name

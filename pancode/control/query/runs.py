@@ -73,7 +73,7 @@ def moment_ms(text: str, wall_ms: int) -> int:
         return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError, OSError) as exc:
         fix = "write 90m, 2h, 3d, 2026-11-22 or 2026-11-22T08:30"
-        raise UsageError(f"{text!r} is no time", why=str(exc), fix=fix, code="bad_value") from exc
+        raise UsageError(f"{text!r} is not a time", why=str(exc), fix=fix, code="bad_value") from exc
 
 
 def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:

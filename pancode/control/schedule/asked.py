@@ -35,7 +35,7 @@ def planned(
     """
     if not NAME.fullmatch(asked.name):
         raise UsageError(
-            f"{asked.name[:80]!r} is no name of a schedule",
+            f"{asked.name[:80]!r} cannot be the name of a schedule",
             why="it has up to 63 small letters, digits and . _ -, and begins with a letter or a digit",
             fix="pancode schedule add nightly ...",
             code="bad_name",

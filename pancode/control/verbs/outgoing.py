@@ -53,7 +53,7 @@ class OutgoingVerbs:
         """UsageError for what cannot be one. Each post judges where the address leads."""
         if not _NAME.fullmatch(name):
             fix = "pancode webhook add ci https://ci.example.org/hook"
-            raise UsageError(f"{name[:80]!r} is no name of a webhook", fix=fix, code="bad_name")
+            raise UsageError(f"{name[:80]!r} cannot be the name of a webhook", fix=fix, code="bad_name")
         if not re.fullmatch(r"https?://[^\s@#]+", url) or not url.isascii() or len(url) > 2_000:
             raise UsageError(
                 f"{url[:200]!r} is no address of a webhook",

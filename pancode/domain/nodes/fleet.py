@@ -46,7 +46,7 @@ KEPT_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """Whether we try to reach one node, and when we did not: its silence of that time gives nothing up."""
+    """Whether we try to reach a node, and when we did not: such silence gives no run up."""
 
     trying: bool = True
     """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""

@@ -30,7 +30,7 @@ def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
 def _must_take(run: Run, text: str) -> None:
     if RUNTIMES[run.runtime].own:
         raise UsageError(
-            f"{run.id} runs a command, which takes no words",
+            f"{run.id} runs a command, so it cannot be given words",
             fix=f"pancode runs show {run.id}",
             code="takes_no_words",
         )

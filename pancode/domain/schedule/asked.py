@@ -72,7 +72,7 @@ def _check_name(name: str) -> None:
     """UsageError for a name that no address and no file of a secret has."""
     if "." in name or len(name) > MOST_HOOK_NAME:
         raise UsageError(
-            f"{name[:80]!r} is no name of a schedule on a webhook",
+            f"{name[:80]!r} cannot be the name of a schedule on a webhook",
             why=f"its secret is kept by that name, which has up to {MOST_HOOK_NAME} characters and no dot",
             fix="pancode schedule add on-push --on webhook ...",
             code="bad_name",

@@ -51,7 +51,7 @@ class CronTimes:
 
     @staticmethod
     def read(words: str, zone: str, now_ms: int) -> CronTimes:
-        """UsageError for what is no cron expression, and for one that no time ever fits."""
+        """UsageError for what is not a cron expression, and for one that no time ever fits."""
         text = " ".join(words.split())
         fields = WORDS.get(text.lower(), text)
         if text.startswith("@") and fields == text:
@@ -183,9 +183,9 @@ def _never(words: str, why: str) -> UsageError:
 
 
 def _wrong(words: str, why: str) -> UsageError:
-    return UsageError(f"{words[:80]!r} is no cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
+    return UsageError(f"{words[:80]!r} is not a cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
 
 
 def _no_time(words: str, why: str) -> UsageError:
     fix = "2026-12-24 08:00, 08:00, or 2026-12-24T08:00+01:00"
-    return UsageError(f"{words[:80]!r} is no time", why=why, fix=fix, code="bad_time")
+    return UsageError(f"{words[:80]!r} is not a time", why=why, fix=fix, code="bad_time")

@@ -47,7 +47,7 @@ def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
     """UsageError for a place that names nothing. `needed`: the files kept of each step it may name."""
     for found in _ANY.finditer(text):
         if _PLACE.fullmatch(found[0]) is None:
-            raise UsageError(f"{found[0]} names nothing", fix=f"write {_FORMS}", code="bad_workflow")
+            raise UsageError(f"{found[0]} does not name a value", fix=f"write {_FORMS}", code="bad_workflow")
     for place in places(text):
         if place.step and place.step not in needed:
             known = ", ".join(sorted(needed)) or "none"

@@ -47,7 +47,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
-        raise GitRefusal(f"{name!r} is no name of a branch", fix="--branch agent/my-change")
+        raise GitRefusal(f"{name!r} cannot be the name of a branch", fix="--branch agent/my-change")
     if not there or fields[2].strip():  # that also names a bare repository, which has no files
         _unless_checked_out(seen, name)
     if there and fields[3].strip():

@@ -18,7 +18,7 @@ SPEC = "/v1/nodes/probe"
 )
 def test_a_name_that_is_none(name: str, tmp_path: Path) -> None:
     told = World(tmp_path).problem("POST", SPEC, {"name": name})
-    assert told["exit_code"] == 2 and told["message"].startswith(f"name: {name!r} is no name")
+    assert told["exit_code"] == 2 and told["message"].startswith(f"name: {name!r} cannot be a name")
 
 
 @pytest.mark.parametrize("name", ["gpubox", "GPU-1.lan", "ops@10.0.0.5", "fe80::1", "_x", "7"])

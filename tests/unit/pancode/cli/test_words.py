@@ -180,6 +180,12 @@ def test_a_promised_name_says_that_it_is_not_there_yet(name: str, capsys: pytest
     assert "is not there yet" in told and "fix:" in told
 
 
+def test_up_and_down_name_the_command_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("up", "down"):
+        assert entry.run([name]) == ExitCode.USAGE
+        assert f"pancode fleet {name}" in capsys.readouterr().err
+
+
 PROMISED = {
     "": "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
     "agents inbox answer approve deny tell "
@@ -236,7 +242,7 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["why", ""], ["runs", "show", ""], ["node", "show", ""]):
         assert entry.run(words) == ExitCode.USAGE
-        assert "an empty name names nothing" in capsys.readouterr().err
+        assert "the name is empty" in capsys.readouterr().err
 
 
 def test_a_drain_without_a_word_for_those_who_wait_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

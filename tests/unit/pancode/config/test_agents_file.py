@@ -115,7 +115,7 @@ def test_the_shipped_scout_takes_the_scouts_model(tmp_path: Path) -> None:
             "there is no runtime 'claud'",
             "claude",
         ),
-        ("agents:\n  Bad Name: {}", "'Bad Name' is no name for an agent", "a-z"),
+        ("agents:\n  Bad Name: {}", "'Bad Name' cannot be the name of an agent", "a-z"),
         ("agents:\n  x: {tier: huge}", "agents.x.tier: 'huge' does not fit", "correct"),
         ("agents:\n  x: {limits: {wall: 5}}", "agents.x.limits.wall: 5 does not fit", "correct"),
         ("agents:\n  x: {model: 'a/${NOPE}'}", "names ${NOPE}, which is not set", ""),

@@ -176,7 +176,7 @@ def test_new_agents_need_a_new_name_and_a_known_base(agents_file: AgentsFile) ->
         new_agent(agents_file, "reviewer", "builder")
     with pytest.raises(NotFoundError, match="no agent 'bulider'"):
         new_agent(agents_file, "mine", "bulider")
-    with pytest.raises(ConfigError, match="'Not A Name' is no name for an agent"):
+    with pytest.raises(ConfigError, match="'Not A Name' cannot be the name of an agent"):
         new_agent(agents_file, "Not A Name", "builder")
     assert not agents_file.file.exists()
 

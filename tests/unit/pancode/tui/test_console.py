@@ -96,12 +96,12 @@ def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
         await pilot.press("a")
         await shows(app, pilot, "Your answer to")
         assert "2: 9090" in screen(app)
-        await pilot.press("2", "enter")
-        await shows(app, pilot, "pancode")  # a shell command takes no words
-        await shows(app, pilot, "words")
+        await pilot.press("7", "enter")
+        await shows(app, pilot, "there is no choice 7")
+        await shows(app, pilot, f"pancode answer {scene.asks} 1")
 
     played(scene, play, "inbox")
-    assert posts(scene)[0] == (f"/v1/runs/{scene.asks}/answer", {"by": "ada", "text": "2"})
+    assert posts(scene)[0] == (f"/v1/runs/{scene.asks}/answer", {"by": "ada", "text": "7"})
 
 
 def test_deny_and_drain(scene: Scene) -> None:

@@ -16,7 +16,13 @@ def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> N
 def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> None:
     assert "(ssh gpubox true)" in problem_of(LinkLost("cut"), "gpubox")["fix"]
     row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free"))
-    node = {**row, "name": "gpubox", "state": "online", "slots": {"used": 0, "total": 4}, "runtimes": []}
+    node: dict[str, object] = {
+        **row,
+        "name": "gpubox",
+        "state": "online",
+        "slots": {"used": 0, "total": 4},
+        "runtimes": [],
+    }
     answer = {"nodes": [{**node, "endpoints": [], "problems": [{"what": "gone", "fix": "pancode fleet up"}]}]}
     shown = _status(answer, {"gpubox"})
     assert "unknown" in shown and "online" not in shown and "gone" not in shown

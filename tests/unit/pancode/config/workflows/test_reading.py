@@ -198,8 +198,8 @@ WRONG = [
     ("tasks:\n  - ''", "2: the task is empty", "say what is to be done"),
     ("tasks:\n  - {task: a, verify: 'a | b'}", "2: tasks.0.verify.0: 'a | b' does not fit", "correct"),
     ("tasks: [a]\nstagger: 5", "2: stagger: 5 does not fit", "correct"),
-    ("name: No Name\ntasks: [a]", "1: 'No Name' is no name for a workflow", "a-z"),
-    ("steps:\n  Plan: a", "2: 'Plan' is no name for a step", "a-z"),
+    ("name: No Name\ntasks: [a]", "1: 'No Name' cannot be the name of a workflow", "a-z"),
+    ("steps:\n  Plan: a", "2: 'Plan' cannot be the name of a step", "a-z"),
     ("steps:\n  - {name: a, task: a}\n  - {name: a, task: b}", "3: step a is there twice", "another name"),
     ("steps:\n  a: {name: b, task: a}", "2: step a has a name already", "take `name` out"),
     ("steps:\n  plan: a\n  b: {task: b, needs: pln}", "3: step b needs 'pln'", "did you mean plan?"),
@@ -212,27 +212,27 @@ WRONG = [
     ("steps:\n  a: {task: a, max: 3}", "2: step a has max and no until", "until: verdict =="),
     (
         "steps:\n  a: a\n  b: {task: '{{ steps.a.answer }}'}",
-        "3: step b: {{ steps.a.answer }} names nothing",
+        "3: step b: {{ steps.a.answer }} does not name a value",
         "needs: [a]",
     ),
     (
         "steps:\n  - a\n  - '{{ steps.step-1.files.x }}'",
-        "3: step step-2: {{ steps.step-1.files.x }} names",
+        "3: step step-2: {{ steps.step-1.files.x }} does not name",
         "files: [x]",
     ),
     (
         "steps:\n  - a\n  - '{{ step.a }}'",
-        "3: step step-2: {{ step.a }} names nothing",
+        "3: step step-2: {{ step.a }} does not name a value",
         "{{ steps.NAME.answer }}",
     ),
     (
         "steps:\n  - a\n  - 'do {{ step-1.answer }} as {{ user.answer }} says'",
-        "3: step step-2: {{ step-1.answer }} names nothing",
+        "3: step step-2: {{ step-1.answer }} does not name a value",
         "{{ steps.NAME.answer }}",
     ),
     (
         "steps:\n  - a\n  - '{{ steps.stp-1.answer }}'",
-        "3: step step-2: {{ steps.stp-1.answer }} names",
+        "3: step step-2: {{ steps.stp-1.answer }} does not name",
         "step-1?",
     ),
     ("steps:\n  - {task: a, files: ../x}", "2: steps.0.files.0: '../x' does not fit", "correct"),
@@ -319,7 +319,7 @@ def test_what_cannot_be_read_is_not_called_missing_too(right: str, wrong: str) -
 
 def test_a_need_of_nothing_names_the_steps_that_there_are() -> None:
     (problem,) = read("steps: {a: {task: x, needs: zzzzzz}}").problems
-    assert problem.fix == "its steps: a"
+    assert problem.fix == "name one of its steps: a"
 
 
 def test_each_broken_line_of_jsonl_is_named() -> None:

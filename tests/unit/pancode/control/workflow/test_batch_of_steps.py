@@ -185,7 +185,11 @@ def test_runs_of_a_workflow_can_be_listed(flows: Flows) -> None:
         ({"kind": "race", "steps": [step("a")]}, "race", "by: first"),
         ({"kind": "graph", "steps": [step("a", max=2)]}, "no until", "until"),
         ({"kind": "graph", "steps": [step("a", task="{{ steps.x.answer }}")]}, "does not need", "needs"),
-        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.anser }}")]}, "names nothing", "answer"),
+        (
+            {"kind": "graph", "steps": [step("a", task="{{ steps.x.anser }}")]},
+            "does not name a value",
+            "answer",
+        ),
         (
             {"kind": "graph", "steps": [{"name": "a", "dispatch": {"taks": "x"}}]},
             "steps.0.dispatch.taks",

@@ -50,7 +50,7 @@ def test_a_host_is_what_node_add_would_name() -> None:
         ({"ansible_port": 0}, "ansible_port", "is no port: 0"),
         ({"ansible_port": 65536}, "ansible_port", "is no port"),
         ({"ansible_ssh_private_key_file": "/k"}, "ansible_ssh_private_key_file", "names no file: /k"),
-        ({"node_name": "a b"}, "node_name", "is no name"),
+        ({"node_name": "a b"}, "node_name", "cannot be a name"),
         ({"pancode_labels": "gpu"}, "pancode_labels", "is no map"),
         ({"pancode_labels": {"a": "b c"}}, "pancode_labels", "is no map"),
         ({"pancode_slots": 257}, "pancode_slots", "is no number"),
