@@ -14,10 +14,13 @@ _WARN = {
     "unknown",
 }  # fmt: skip
 
-_BLANK = frozenset(
+BLANK = frozenset(
     map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, 0xFFA0))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 """Letters and marks that show nothing although their category is that of visible ones."""
+
+HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+"""Categories of characters that are not seen, or turn the reading round; also of the console's `words.js`."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -34,7 +37,7 @@ def unhidden(text: str) -> str:
 
 
 def _seen(char: str) -> str:
-    return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_hides(char) or char in _BLANK) else char
+    return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_hides(char) or char in BLANK) else char
 
 
 def whole(text: str, indent: str = "") -> str:
@@ -51,7 +54,7 @@ def _named(char: str) -> str:
 
 
 def _hides(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+    return unicodedata.category(char) in HIDING
 
 
 def width(text: str) -> int:
