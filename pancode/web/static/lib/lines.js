@@ -1,12 +1,14 @@
 // Reads one line of a log: a terminal's colours (SGR) into spans with classes, an agent program's JSON into words.
 
+import { visibleLines } from "./words.js";
+
 const SGR = /\x1b\[([\d;:]*)m/g;
 // Other sequences: CSI, OSC (titles, links), single escapes; then control characters but the tab.
-const OTHER = /\x1b\[[\d;:?<=>!]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[@-_a-z]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g;
+const OTHER = /\x1b\[[\d;:?<=>!]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[@-_a-z]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]/g;
 const PLAIN = { fg: "", bg: "", more: [] };
 
 /** The text without any of it. */
-export const strip = (line) => (line.includes("\x1b") || /[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/.test(line) ? line.replace(SGR, "").replace(OTHER, "") : line);
+export const strip = (line) => visibleLines(line.includes("\x1b") || /[\x00-\x08\x0b-\x1f\x7f]/.test(line) ? line.replace(SGR, "").replace(OTHER, "") : line);
 
 function turn(style, codes) {
   const now = { ...style, more: [...style.more] };
@@ -47,10 +49,10 @@ export function after(line, style = PLAIN) {
 
 /** [{text, className}] of one line that begins in `style`. */
 export function pieces(line, style = PLAIN) {
-  if (!line.includes("\x1b") && !style.fg && !style.bg && !style.more.length) return [{ text: line.replace(OTHER, ""), className: "" }];
+  if (!line.includes("\x1b") && !style.fg && !style.bg && !style.more.length) return [{ text: visibleLines(line.replace(OTHER, "")), className: "" }];
   const found = [];
   let now = style, place = 0;
-  const add = (end) => { const text = line.slice(place, end).replace(OTHER, ""); if (text) found.push({ text, className: classes(now) }); };
+  const add = (end) => { const text = visibleLines(line.slice(place, end).replace(OTHER, "")); if (text) found.push({ text, className: classes(now) }); };
   for (const match of line.matchAll(SGR)) {
     add(match.index);
     place = match.index + match[0].length;
