@@ -1,14 +1,14 @@
-// Reads one line of a log: a terminal's colours (SGR) into spans with classes, an agent program's JSON into words.
+// Reads one line of a log: a terminal's colours (SGR) into spans, an agent program's JSON into words.
 
 import { visibleLines } from "./words.js";
 
 const SGR = /\x1b\[([\d;:]*)m/g;
-// Other sequences: CSI, OSC (titles, links), single escapes; then control characters but the tab.
+// CSI, OSC, single escapes; control characters.
 const OTHER = /\x1b\[[\d;:?<=>!]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[@-_a-z]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]/g;
 const PLAIN = { fg: "", bg: "", more: [] };
 
-/** The text without any of it. */
-export const strip = (line) => visibleLines(line.includes("\x1b") || /[\x00-\x08\x0b-\x1f\x7f]/.test(line) ? line.replace(SGR, "").replace(OTHER, "") : line);
+/** The text alone. */
+export const strip = (line) => visibleLines(line.replace(SGR, "").replace(OTHER, ""));
 
 function turn(style, codes) {
   const now = { ...style, more: [...style.more] };

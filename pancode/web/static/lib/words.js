@@ -72,9 +72,8 @@ export function took(run, now = Date.now()) {
 /** The first line of a task, short. */
 export const title = (run) => (run.task || "").split("\n")[0].slice(0, 200) || "(no words)";
 
-// The same table as in pancode/plain.py; a test holds them together.
 const HIDDEN = /(?!\t)[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2800}\u{3164}\u{ffa0}\u{fe00}-\u{fe0f}\u{e0100}-\u{e01ef}]/gu;
-/** Text of a stranger in one line: what cannot be seen, or turns the reading round, is named. */
+/** Text of a stranger: what cannot be seen is named. */
 export const visible = (text) => String(text ?? "").replace(HIDDEN, (one) => `⟨${one.codePointAt(0).toString(16)}⟩`);
 /** The same in its own lines. */
 export const visibleLines = (text) => String(text ?? "").split("\n").map(visible).join("\n");

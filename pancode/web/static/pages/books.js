@@ -17,6 +17,8 @@ export function Money() {
     <h2>Ceilings</h2><ul class="rows cards">${budget.scopes.map((scope) => html`<${Scope} key=${scope.scope} scope=${scope} again=${live.again} />`)}</ul>`}<${Charts} /><//>`;
 }
 
+const disputed = (of) => Number(of.disputed_usd) ? html` <b class="warn">${usd(of.disputed_usd)} disputed</b>` : "";
+
 function Scope({ scope, again }) {
   const [spent, held, most] = [scope.spent_usd, scope.held_usd, scope.ceiling_usd].map(Number);
   const capped = scope.ceiling_usd !== null;
@@ -26,10 +28,10 @@ function Scope({ scope, again }) {
     if (!text) return;
     try { await post("budget/ceiling", { scope: name, usd: text.trim() }); again(); } catch (problem) { tell(problem); }
   };
-  const why = [`${scope.scope}: ${usd(scope.spent_usd)} spent, ${usd(scope.held_usd)} held for runs that have not ended`, capped ? `its ceiling of ${usd(scope.ceiling_usd)} comes from: ${scope.origin}` : "it has no ceiling", scope.unknown_runs ? `${counted(scope.unknown_runs, "run")} of unknown cost: pancode budget settle` : "", Number(scope.disputed_usd) ? `nodes claim ${usd(scope.disputed_usd)} beyond the limits of their orders, which no ceiling counts: pancode budget settle` : ""].filter(Boolean).join("\n");
+  const why = [`${scope.scope}: ${usd(scope.spent_usd)} spent, ${usd(scope.held_usd)} held for runs that have not ended`, capped ? `its ceiling of ${usd(scope.ceiling_usd)} comes from: ${scope.origin}` : "it has no ceiling", scope.unknown_runs ? `${counted(scope.unknown_runs, "run")} of unknown cost: pancode budget settle` : ""].filter(Boolean).join("\n");
   return html`<li data-row><div><b>${visible(scope.scope)}</b> ${scope.over ? html`<b class="warn">over its ceiling</b>` : ""}</div>
     <div class="facts"><span>${usd(scope.spent_usd)} spent</span><span>${usd(scope.held_usd)} held</span><span>${capped ? `${usd(scope.remaining_usd)} left of ${usd(scope.ceiling_usd)}` : "no ceiling"}</span><span>${many(scope.tokens)} tokens${scope.ceiling_tokens ? ` of ${many(scope.ceiling_tokens)}` : ""}</span>
-      <span>${scope.agent_minutes} min${scope.ceiling_minutes ? ` of ${scope.ceiling_minutes}` : ""}</span>${scope.unknown_runs ? html`<span class="warn">${counted(scope.unknown_runs, "run")} of unknown cost</span>` : ""}${Number(scope.disputed_usd) ? html`<span class="warn">${usd(scope.disputed_usd)} disputed</span>` : ""}</div>
+      <span>${scope.agent_minutes} min${scope.ceiling_minutes ? ` of ${scope.ceiling_minutes}` : ""}</span>${scope.unknown_runs ? html`<span class="warn">${counted(scope.unknown_runs, "run")} of unknown cost</span>` : ""}${disputed(scope)}</div>
     ${capped && html`<${Bar} used=${spent} held=${held} most=${most} label=${`${usd(spent)} of ${usd(most)} spent, ${usd(held)} held`} />`}
     <div class="keys">${/^(day|week|month|node|agent|repo)\b/.test(name) && html`<button type="button" class="small" onClick=${set}>set ceiling</button>`}<${Why} what=${`money:${why}`} /></div></li>`;
 }
@@ -42,7 +44,7 @@ function Charts() {
   return html`<section aria-labelledby="c1"><h2 id="c1">Cost</h2><div class="filters"><label>by <select value=${by} onChange=${(event) => set(event.target.value)}>${BY.map((one) => html`<option>${one}</option>`)}</select></label>
     <label>since <select value=${since} onChange=${(event) => setSince(event.target.value)}>${[["1d", "a day"], ["7d", "7 days"], ["30d", "30 days"], ["52w", "a year"]].map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label></div>
     ${live.error && html`<p class="warn">${live.error.message}</p>`}
-    ${live.data && html`<p>${usd(live.data.total.usd)} for ${counted(live.data.total.runs, "run")}, ${many(live.data.total.tokens)} tokens${live.data.total.unknown_runs ? html`; <b class="warn">${counted(live.data.total.unknown_runs, "run")} of unknown cost are not in it</b>` : ""}${Number(live.data.total.disputed_usd) ? html`; <b class="warn">${usd(live.data.total.disputed_usd)} disputed are not in it</b>` : ""}</p><${Chart} rows=${rows} />`}</section>`;
+    ${live.data && html`<p>${usd(live.data.total.usd)} for ${counted(live.data.total.runs, "run")}, ${many(live.data.total.tokens)} tokens${live.data.total.unknown_runs ? html`; <b class="warn">${counted(live.data.total.unknown_runs, "run")} of unknown cost are not in it</b>` : ""}${disputed(live.data.total)}</p><${Chart} rows=${rows} />`}</section>`;
 }
 
 /** Bars by money; where all of it is free, by minutes. */

@@ -106,7 +106,7 @@ function Gates({ run }) {
 
 function Cost({ run }) {
   const { usage, claimed, calls, limits } = run;
-  return html`<dl class="facts-list">${fact("cost", `${usd(usage.cost_usd)} (${usage.cost_source})${usage.disputed_usd ? `, and ${usd(usage.disputed_usd)} disputed` : ""}`)}${fact("tokens in", many(usage.input_tokens))}${fact("tokens out", many(usage.output_tokens))}
+  return html`<dl class="facts-list">${fact("cost", `${usd(usage.cost_usd)} (${usage.cost_source})${usage.disputed_usd ? `, ${usd(usage.disputed_usd)} disputed` : ""}`)}${fact("tokens in", many(usage.input_tokens))}${fact("tokens out", many(usage.output_tokens))}
     ${fact("its own claim", claimed && `${usd(claimed.cost_usd)}, ${many(claimed.input_tokens + claimed.output_tokens)} tokens`)}${fact("estimated before", usd(run.estimate_usd))}
     ${fact("cap", [limits.usd && usd(limits.usd), limits.tokens && `${many(limits.tokens)} tokens`, limits.wall_ms && span(limits.wall_ms)].filter(Boolean).join(", "))}
     ${fact("model calls", calls && `${calls.requests}, ${calls.failed} failed, ${calls.refused} refused, waited ${span(calls.waited_ms)}`)}</dl>
