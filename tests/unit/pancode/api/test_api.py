@@ -32,9 +32,9 @@ def world(tmp_path: Path) -> World:
         ("/v1/runs", {"task": "x", "mode": "bild"}, "mode", "admin, plan, build, review"),
         ("/v1/runs", {"task": "x", "settings": {"budget.ceiling": "99"}}, "settings", "budget.per_run"),
         ("/v1/runs", {"task": "x", "priority": "high"}, "priority", ""),
-        ("/v1/runs", {"task": "x", "runtime": ""}, "an empty name", "leave it out"),
-        ("/v1/runs", {"task": "x", "agent": ""}, "an empty name", "leave it out"),
-        ("/v1/runs", {"task": "x", "preset": ""}, "an empty name", "leave it out"),
+        ("/v1/runs", {"task": "x", "runtime": ""}, "the name is empty", "leave it out"),
+        ("/v1/runs", {"task": "x", "agent": ""}, "the name is empty", "leave it out"),
+        ("/v1/runs", {"task": "x", "preset": ""}, "the name is empty", "leave it out"),
         ("/v1/budget/ceiling", {"usd": "-1"}, "usd", ""),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "fortnight"}, "fortnight", "day"),
         ("/v1/budget/ceiling", {"usd": "1", "scope": "agent:bulider"}, "bulider", "builder"),
@@ -233,7 +233,7 @@ def test_ceilings_and_costs_by_hand(world: World) -> None:
     assert {"node:n1", "5"} <= {v for s in node["scopes"] for v in s.values() if isinstance(v, str)}
     run = world.context.dispatch("r-0009").id
     told = world.problem("POST", "/v1/budget/settle", {"run": run, "usd": "1"})
-    assert "not unknown" in told["message"]
+    assert "neither unknown nor disputed" in told["message"]
 
 
 def test_retry_is_admitted_anew(world: World) -> None:

@@ -53,7 +53,7 @@ def test_a_run_is_counted_where_it_stands_and_where_it_ends(
     context.turn()
     over = values(coordinator)
     assert over["pancode_runs running"] == over["pancode_budget_held_usd"] == 0
-    assert over["pancode_runs_ended_total done shell n1"] == over["pancode_agent_runs_total builder"] == 1
+    assert over["pancode_runs_ended_total done claude n1"] == over["pancode_agent_runs_total builder"] == 1
     assert over["pancode_budget_spent_usd"] == over["pancode_node_cost_usd n1"] == 0.1
     assert (over["pancode_node_tokens_total n1"], over["pancode_node_slots n1"]) == (10, 2)
     assert over["pancode_node_up n1"] == over["pancode_nodes online"] == 1
@@ -65,7 +65,7 @@ def test_a_run_that_is_stopped_before_anybody_had_it_has_ended_nowhere(
     run = context.dispatch()
     context.plane.runs.stop(run.id, "not needed")
     context.plane.runs.stop(run.id, "not needed")
-    assert values(coordinator)["pancode_runs_ended_total interrupted shell"] == 1
+    assert values(coordinator)["pancode_runs_ended_total interrupted claude"] == 1
 
 
 def test_every_figure_is_in_the_catalogue_with_its_labels_and_is_text_that_can_be_read(

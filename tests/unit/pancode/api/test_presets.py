@@ -70,7 +70,7 @@ def test_a_variable_of_this_command_that_a_preset_outranks_is_said(world: World,
     words = "PANCODE_WORKER_MODEL is set, and preset quick counts more: it says anthropic/quick"
     said = {"models.worker": "llamacpp/tiny"}
     asked = {"task": "do it", "workspace": "none", "preset": "quick", "settings": said}
-    refused = world.problem("POST", "/v1/runs", asked)
+    refused = world.problem("POST", "/v1/runs", {**asked, "require": {"zone": "moon"}})
     assert refused["code"] == "refused_routing" and words in refused["why"], refused
     assert world.http.post("/v1/runs", {**asked, "dry_run": True}).json()["notes"] == [words]
     flagged = world.http.post("/v1/runs", {**asked, "dry_run": True, "model": "anthropic/opus"}).json()

@@ -45,7 +45,6 @@ def listed(world: World, **query: str) -> list[str]:
         ({"agent": "builder"}, ["later", "import", "Export"]),
         ({"agent": "scout"}, []),
         ({"node": "n1"}, ["import", "Export"]),
-        ({"node": "n2"}, []),
         ({"text": "eXPORT"}, ["Export"]),
         ({"since": "30m"}, ["later", "import"]),
         ({"since": "1d", "text": "echo", "limit": "2"}, ["later", "import"]),
