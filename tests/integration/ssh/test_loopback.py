@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,10 +147,13 @@ def test_only_the_pinned_key_is_talked_to(tmp_path: Path) -> None:
 def test_only_our_key_and_our_user_log_in(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:
-            wrong = SshLogin(keys=(make_key(),), own_only=True)
-            with pytest.raises(ConnectError) as caught:
-                await open_session(it.server.target, it.pins, wrong, TIMING)
-            assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent
+            ours, right = it.server.target, it.server.login
+            other_key = SshLogin(keys=(make_key(),), own_only=True)
+            for target, login in ((ours, other_key), (replace(ours, user="root"), right)):
+                with pytest.raises(ConnectError) as caught:
+                    await open_session(target, it.pins, login, TIMING)
+                assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent
+            await (await open_session(ours, it.pins, right, TIMING)).close()
 
     asyncio.run(go())
 
