@@ -53,6 +53,26 @@ def test_a_run_is_offered_run_settled_and_acknowledged(coordinator: Desk) -> Non
     coordinator.check_books()
 
 
+def test_a_slot_is_taken_until_the_gates_are_over(coordinator: Desk) -> None:
+    """By our own count: a heartbeat that names no open attempt gives nothing back."""
+    node = Puppet(coordinator, slots=1)
+    node.breathe()
+    coordinator.dispatch("r-0001")
+    coordinator.turn()
+    order = node.claim()
+    coordinator.dispatch("r-0002")
+    assert order is not None
+    node.start(order)
+    for mark in (Mark.EXITED, Mark.COMMITTED):  # its gates run from here on
+        node.say(order.identity, Marked(mark=mark))
+        node.breathe()
+        assert coordinator.row(Fence, "r-0001", 1).mark == mark and node.claim() is None
+    node.say(order.identity, Marked(mark=Mark.GATED))
+    coordinator.turn()
+    second = node.claim()
+    assert second is not None and second.identity.run == "r-0002"
+
+
 def test_no_order_before_the_inventory(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     coordinator.dispatch()
