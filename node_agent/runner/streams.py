@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage
 from node_agent.policy.judging import Offences, Where
 from node_agent.runner.violations import Violations
-from node_agent.runtimes.base import Capabilities, EndedBy, ExitInfo, Parser, Ran, ToolCall, WordsTaken, clip
-from node_agent.runtimes.orders import findings
+from node_agent.runtimes.base import (
+    Capabilities,
+    Denial,
+    EndedBy,
+    ExitInfo,
+    Parser,
+    Ran,
+    ToolCall,
+    WordsTaken,
+    clip,
+)
+from node_agent.runtimes.orders import findings, words_of
 from node_agent.vault.redact import redacted
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Policy
@@ -31,6 +41,8 @@ class StreamReader:
                 self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
+            elif isinstance(activity, Denial):
+                self._held.deny(words_of(activity))
             elif isinstance(activity, WordsTaken):
                 self._heard = [*self._heard, activity.number][-100:]
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
@@ -53,7 +65,7 @@ class StreamReader:
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=ReportedUsage(told.usage, tools or self._tools, heard=tuple(self._heard)),
-            findings=tuple(map(self._clean, (*self._held.all_words(), *findings(told)))),
+            findings=tuple(dict.fromkeys(map(self._clean, (*self._held.all_words(), *findings(told))))),
         )
 
     def _clean(self, text: str) -> str:

@@ -19,7 +19,7 @@ _USES = {
 
 
 class Violations:
-    """Forbidden calls that were let through, in words; and the first that ends the run.
+    """Calls that were denied, or let through though forbidden, in words; and the first that ends the run.
 
     Of what only the level forbids, the first of each kind is told and the others are counted. `asks`: its
     program asks people before such a call, so one that went through is told and ends nothing.
@@ -39,6 +39,11 @@ class Violations:
                 self._note(judgement, offence, "let through" if ran else "asked for")
                 if offence.ends and ran and not (self._asks and offence.asks):
                     self.violation = self.violation or offence.words
+
+    def deny(self, words: str) -> None:
+        """A call that its program did not let through: it is told, and ends nothing."""
+        if len(self._words) < SHOWN:
+            self._words[words] = None
 
     def words(self) -> tuple[str, ...]:
         """So far, each once."""

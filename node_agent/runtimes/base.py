@@ -186,11 +186,12 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A tool call that the runtime did not let through."""
+    """A tool call that the runtime did not let through; `detail` as that of the call."""
 
     tool: str
     action: ActionClass
     why: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from node_agent.runtimes.base import (
     READ_TOOLS,
     TOOLS,
+    Denial,
     LaunchRequest,
     Resume,
     Runtime,
@@ -149,8 +150,14 @@ def _of_rules(
             yield Enforced(rule=no, how=how)
 
 
+def words_of(denial: Denial) -> str:
+    """A call that was not let through: its tool, its command or path, and the reason that was given."""
+    call = f"denied: {denial.tool} ({denial.action}) {denial.detail}".strip()
+    return f"{call}: {denial.why}" if denial.why else call
+
+
 def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:
     """Warnings beside the outcome: the calls that were denied."""
-    denials = [f"denied: {d.tool} ({d.action}) {d.why}".strip() for d in verdict.denials[:SHOWN]]
+    denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
     return tuple([*denials, f"and {more} more denied calls"] if more > 0 else denials)

@@ -97,7 +97,7 @@ class WorkerParser(EventParser):
         self._denied_last = None
         if event["type"] == "denied":
             why = clip(text_of(event.get("why")), DETAIL_CHARS)
-            yield self._denied(Denial(call.tool, call.action, why))
+            yield self._denied(Denial(call.tool, call.action, why, call.detail))
         else:
             yield Ran(call, event.get("ok") is True)
 

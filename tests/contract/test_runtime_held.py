@@ -41,6 +41,18 @@ def test_a_command_that_a_rule_forbids_is_a_violation(runtime: str) -> None:
     assert said.failure is FailureKind.RULE_BROKEN and "rule command: ." in said.reason
 
 
+def test_a_denied_call_is_told_while_its_program_works_and_only_once() -> None:
+    around = LaunchSurroundings("/usr/bin", "/usr/bin/python3", dict)
+    reader = NodeRuntimes(around).reader(
+        order_of(runtime="claude", model="m"), Bounds(Where("$WORK", "$HOME"))
+    )
+    reader.feed(output("claude", "tool-denied"))
+    words = reader.spent().broken.words
+    assert any(word.startswith("denied: Bash (shell) echo x > forbidden-shell.txt: ") for word in words)
+    assert reader.spent().broken.ending is None
+    assert reader.finish(ProcessEnd(0, None, "none")).findings == words
+
+
 @pytest.mark.parametrize("runtime", RECORDED)
 @pytest.mark.parametrize("case", ["ok-edit", "ok-text"])
 def test_what_no_rule_forbids_is_no_finding(runtime: str, case: str) -> None:

@@ -198,6 +198,7 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     )
     reported = None if reported is None else _with_session_kept(case, reported)
     _note_delivered(case, watch_of(case))
+    _tell_offences(case, watch_of(case))
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, reported, case.entry.stop, case.limits), reported, count)
     return _mark_ended(case, record, fault, reported, count)

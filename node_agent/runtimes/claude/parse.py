@@ -106,7 +106,8 @@ class ClaudeParser(EventParser):
                 self._denied_last = None  # it found another way
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
                 continue
-            yield self._denied(Denial(call.tool, call.action, clip(text_of(block.get("content")), 200)))
+            why = clip(text_of(block.get("content")), 200)
+            yield self._denied(Denial(call.tool, call.action, why, call.detail))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

@@ -137,7 +137,7 @@ class CodexParser(EventParser):
     def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:
         status = item.get("status")
         if status == "declined":
-            return self._denied(Denial(call.tool, call.action, "declined"))
+            return self._denied(Denial(call.tool, call.action, "declined", call.detail))
         return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:

@@ -124,7 +124,7 @@ class CopilotParser(EventParser):
         error = dict_of(data.get("error"))
         if data.get("success") is False and is_denied(error):
             why = clip(text_of(error.get("message")), DETAIL_CHARS)
-            yield self._denied(Denial(call.tool, call.action, why))
+            yield self._denied(Denial(call.tool, call.action, why, call.detail))
         else:
             output = dict_of(data.get("result")).get("content") or error.get("message")
             yield Ran(call, data.get("success") is not False, answer_of(output))

@@ -119,9 +119,8 @@ class GeminiParser(EventParser):
         call = self._open.pop(text_of(event.get("tool_id")), ToolCall("?", ActionClass.UNKNOWN))
         error = dict_of(event.get("error"))
         if event.get("status") == "error" and error.get("type") in _DENIED:
-            yield self._denied(
-                Denial(call.tool, call.action, clip(text_of(error.get("message")), DETAIL_CHARS))
-            )
+            why = clip(text_of(error.get("message")), DETAIL_CHARS)
+            yield self._denied(Denial(call.tool, call.action, why, call.detail))
         else:
             yield Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 

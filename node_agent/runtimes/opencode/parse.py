@@ -98,7 +98,7 @@ class OpencodeParser(EventParser):
         self._denied_last = None
         why, failed = text_of(state.get("error")), state.get("status") == "error"
         if failed and any(words in why for words in _DENIED):
-            yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS)))
+            yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS), call.detail))
         else:
             yield Ran(call, not failed, answer_of(why if failed else state.get("output")))
 

@@ -113,7 +113,7 @@ class QwenParser(EventParser):
             self._denied_last = None
             if is_denied(block):
                 why = clip(text_of(block.get("content")), DETAIL_CHARS)
-                yield self._denied(Denial(call.tool, call.action, why))
+                yield self._denied(Denial(call.tool, call.action, why, call.detail))
             else:
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 

@@ -80,7 +80,7 @@ class ScriptedParser(EventParser):
             yield call
             yield Ran(call, event.get("ok") is not False)
         else:
-            yield self._denied(Denial(name, action, detail))
+            yield self._denied(Denial(name, action, "", detail))
 
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):

@@ -17,6 +17,9 @@ MOST_CHARS = 300
 """Of one text in an entry: the audit is kept for good, and nodes and runs write such texts."""
 _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
 """An end that is not here is an error."""
+_FOUND = ("warning", "error")
+MOST_HEARD = 5_000
+"""Of the events of one order, whose findings become entries."""
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
@@ -26,6 +29,7 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
         yield _queued(run)
     yield from _questions(made)
     yield from _on_nodes(made)
+    yield from _found(made)
     if run.stop_asked is not None and was.stop_asked is None:
         yield _line(run, "warning", "stop asked", why=run.stop_asked)
     if run.attempt > was.attempt:
@@ -49,6 +53,15 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
         elif fence.closed is Closed.LOST:
             attempt = made.case.attempts.get(fence.attempt)
             yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
+
+
+def _found(made: Changes) -> Iterator[AuditLine]:
+    """Warnings of its node: a denied call, a broken rule. A node cannot fill the audit with them."""
+    found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
+    if found and made.fence.cursor <= MOST_HEARD:
+        for one in found:
+            where = {"node": one.what, "attempt": made.fence.attempt}
+            yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
 
 
 def _queued(run: Run) -> AuditLine:

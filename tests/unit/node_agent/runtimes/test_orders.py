@@ -97,8 +97,8 @@ def test_fewer_tools_than_the_level_gives_are_held_or_told(
 
 
 def test_denials_are_mentioned_but_not_without_end() -> None:
-    denials = tuple(Denial(f"T{i}", ActionClass.SHELL, "no") for i in range(12))
+    denials = tuple(Denial(f"T{i}", ActionClass.SHELL, "no", "rm -r a") for i in range(12))
     told = findings(RuntimeVerdict(None, "", "", Usage(), denials=denials))
-    assert told[0] == "denied: T0 (shell) no"
+    assert told[0] == "denied: T0 (shell) rm -r a: no"
     assert (len(told), told[-1]) == (11, "and 2 more denied calls")
     assert findings(RuntimeVerdict(None, "", "", Usage())) == ()

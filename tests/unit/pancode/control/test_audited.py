@@ -72,10 +72,12 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     assert [what for _, _, what in told(coordinator, run)] == [
         "queued",
         "started",
+        "finding",
         "tried again",
         "ended: policy_violation",
     ]
-    retried, ended = coordinator.rows(Audit, run=run)[2:]
+    found, retried, ended = coordinator.rows(Audit, run=run)[2:]
+    assert found.detail == {"node": "n1", "attempt": 1, "finding": "it asked for a door"}
     assert (retried.level, retried.detail["failure"], retried.detail["attempt"]) == (
         "warning",
         "agent_failed",
