@@ -38,8 +38,8 @@ class Contacts:
     """The number of times that node had the epoch raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
     """By session: our boot clock when it first echoed a beat that was sent after the others were heard."""
-    freed: dict[str, set[str]] = field(default_factory=dict)
-    """Attempts that the node has ended since its last heartbeat, by its signed word."""
+    freed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By node: attempts that it has ended since its last heartbeat, by its signed word; when we heard."""
 
     def forget(self, tag: str) -> None:
         """The node has no place in Redis any more: its last heartbeat counts no longer."""

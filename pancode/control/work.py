@@ -252,7 +252,8 @@ class Work:
             if fence.closed is Closed.LOST:
                 live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
             else:
-                live.contacts.freed.setdefault(fence.tag, set()).add(str(identity))
+                boot = self.core.ports.clock.boot_ms()
+                live.contacts.freed.setdefault(fence.tag, {})[str(identity)] = boot
         if changes.ended:
             live.tally.ended[(str(run.outcome), run.runtime, str(run.result.get("node") or ""))] += 1
         for staged in changes.stages:

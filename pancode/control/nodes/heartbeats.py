@@ -72,7 +72,9 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
-    core.live.contacts.freed.pop(beat.node, None)
+    # It was written after our last look. What ended since then, it may still call open.
+    looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
+    core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, beat)
     _note_forgeries(core, node, beat)
     _note_key(core, node, beat)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from pancode.control import passed_over
@@ -76,7 +76,7 @@ def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def free_slots(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
+def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str]) -> int:
     """Slots of the node less the fences that may occupy one, by our count and by the node's own.
 
     A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
@@ -85,5 +85,5 @@ def free_slots(view: NodeView, fences: list[Fence], freed: set[str]) -> int:
         return 0
     ask = view.last.heartbeat.ask
     ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
-    theirs = {str(i) for i in ask.open} - freed
+    theirs = {str(i) for i in ask.open}.difference(freed)
     return min(ask.slots, view.node.slots) - len(ours | theirs)

@@ -147,6 +147,26 @@ def test_a_slot_is_free_again_with_the_receipt_not_with_the_next_heartbeat(coord
     assert node.claim() is not None
 
 
+def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk) -> None:
+    """In a busy fleet it is heard up to a second later: the slot stood empty until the next one came."""
+    node = Puppet(coordinator, slots=1)
+    node.breathe()
+    coordinator.dispatch()
+    coordinator.turn()
+    order = node.claim()
+    assert order is not None
+    coordinator.clock.ms += 100
+    node.open = [order.identity]
+    node.heartbeat()
+    node.deliver(order)
+    coordinator.plane.turn(woken=True)
+    coordinator.clock.ms += coordinator.rules.look_ms
+    coordinator.plane.turn(woken=True)
+    coordinator.dispatch("r-0002")
+    coordinator.plane.act()
+    assert node.claim() is not None
+
+
 def test_the_last_dollar_is_held_once() -> None:
     coordinator = Desk(ceiling="1.00")
     coordinator.dispatch("r-0001")
