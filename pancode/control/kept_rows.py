@@ -68,9 +68,10 @@ class KeptRows:
     def waiting(self, tx: Transaction) -> WaitingRuns:
         """As this transaction sees them; a view that the next call may change."""
         if self._waiting is None:
-            self._waiting = WaitingRuns()
+            waiting = WaitingRuns()
             for run in tx.find(Run, {"state": RunState.PENDING}):
-                self._waiting.note(run.id, run)
+                waiting.note(run.id, run)
+            self._waiting = waiting
         for key in self._written[Run]:
             self._waiting.note(key, tx.get(Run, key))
         self._written[Run] = set(self._mine[Run])

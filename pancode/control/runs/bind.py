@@ -54,7 +54,7 @@ def bind_in(work: Work) -> int:
         return 0
     views, fences = core.views(tx), open_fences(tx)
     freed = core.live.contacts.freed
-    free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", set())) for v in views}
+    free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
     if _is_explained(core, many) and not any(slots > 0 for slots in free.values()):
         return 0
     turn = _Turn(work, queue, {fence.run for fence in fences})
@@ -72,7 +72,8 @@ def bind_in(work: Work) -> int:
             if not passed_over.is_second_probe(core, decision.run, decision.node.node.name, probes):
                 placed += _bound(work, decision)
             continue
-        turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
+        if decision.run.id not in turn.alone:
+            turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
         if decision.run.reason != decision.why:
             work.signal(decision.run, Waits("placement", decision.why, decision.kind))
     if whole:
@@ -86,15 +87,15 @@ class _Turn:
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
-        self._alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
+        self.alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
         """Whose turn is another than that of all who ask for the same."""
         if passed_over.decides_of_each(core) or has_rooms(work.tx):
-            self._alone = queue.all.keys()
+            self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.in_vain: dict[object, Unplaced] = {}
         """By what runs ask for: the decision of the first of them that could not be placed."""
         self._groups: list[Iterator[WaitingRun]] = []
-        for group in queue.groups(self._fits, self._alone):
+        for group in queue.groups(self._fits, self.alone):
             first = next((one for one in group if self._run(one) is not None), None)
             if first is not None:
                 self._groups.append(chain([first], group))
@@ -114,7 +115,7 @@ class _Turn:
         """Take down why those wait who ask for the same; of a long queue some in each refreshment."""
         left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
         for wish, decision in self.in_vain.items():
-            for name in self._queue.unexplained(wish, decision.why, self._alone, left):
+            for name in self._queue.unexplained(wish, decision.why, self.alone, left):
                 run = self._work.tx.get(Run, name)
                 if run is not None and name not in self._bound and run.reason != decision.why:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))

@@ -15,6 +15,7 @@ from node_agent.wire.policy import Safety
 from pancode.control import passed_over
 from pancode.control.query import fleet as query_fleet
 from pancode.domain.books import Ceilings
+from pancode.domain.life.changes import PassOver
 from pancode.domain.life.moves import MAX_BINDINGS
 from pancode.domain.nodes.node_advice import MOST_CHARS
 from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
@@ -131,13 +132,13 @@ def test_other_refusals_are_counted_and_waits_are_not(coordinator: Desk) -> None
 
 def test_what_an_owner_does_not_allow_is_never_offered_there(coordinator: Desk) -> None:
     strict, other = Puppet(coordinator, "n1", slots=4), Puppet(coordinator, "n2", slots=1)
-    strict.facts = facts(allows=Allowed(runtimes=("claude",)))
+    strict.facts = facts(allows=Allowed(runtimes=("shell",)))
     wait(coordinator, strict, other)
     coordinator.dispatch()
     coordinator.dispatch("r-0002", node="n1")
     coordinator.turn()
     assert strict.claim() is None and other.claim() is not None
-    words = "n1 may not take it: runtime shell is not among those that this node's owner allows"
+    words = "n1 may not take it: runtime claude is not among those that this node's owner allows"
     assert coordinator.row(Run, "r-0002").reason == words
 
 
@@ -172,6 +173,18 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
     shown, _ = query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"]
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
+
+
+def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator: Desk) -> None:
+    node = Puppet(coordinator, slots=4)
+    node.breathe()
+    coordinator.plane.queues.pause(None, "lunch", "me")
+    for number in range(1, 4):
+        coordinator.dispatch(f"r-000{number}")
+    passed_over.note(coordinator.plane.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
+    coordinator.plane.queues.pause(None, None, "me")
+    coordinator.turn()
+    assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
 
 
 def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ever(coordinator: Desk) -> None:

@@ -158,6 +158,20 @@ def test_a_row_whose_commit_failed_is_as_it_was() -> None:
         assert [n.name for n in tx.find(Node)] == ["0", "b", "c"]
 
 
+def test_a_first_read_that_fails_loses_no_waiting_run() -> None:
+    class Failing(CountedReads):
+        def find(self, kind: type[Any], *args: Any, **options: Any) -> list[Any]:
+            raise OSError("the disk")
+
+    desk = Desk()
+    desk.dispatch()
+    kept = KeptRows(desk.ledger)
+    with kept.transaction() as tx, pytest.raises(OSError, match="disk"):
+        kept.waiting(Failing(tx, Counter()))
+    with kept.transaction() as tx:
+        assert list(kept.waiting(tx).all) == ["r-0001"]
+
+
 def test_a_long_queue_is_not_read_in_each_round() -> None:
     desk = Fleet()
     desk.plane.queues.pause(None, "lunch", "me")
