@@ -146,7 +146,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         verify_retries=verify if isinstance(verify, int) else None,
         verify_on=str(on) if (on := run.terms.get(VERIFY_ON)) else None,
         land=run.land and run.landed is None,
-        walled=run.depth > 0 and is_walled(run),
+        walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
         ask="asks" in run.terms,

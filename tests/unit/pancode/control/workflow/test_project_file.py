@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from pancode.domain.records import Audit
+from pancode.domain.records import Audit, Run
 from tests.unit.pancode.control.workflow.trees import Trees, git
 from tests.unit.pancode.control.workflow.world import Flows, step
 from tests.unit.pancode.control.world import facts
@@ -99,3 +100,12 @@ def test_a_schedule_of_such_a_file_asks_when_it_is_made(flows: Flows) -> None:
     assert flows.world.problem("POST", "/v1/schedules", body)["code"] == "needs_yes"
     agreed = {**body, "workflow": asked(step("a"), yes=True)}
     assert flows.world.http.post("/v1/schedules", agreed).status_code == 201
+
+
+def test_a_run_of_such_a_file_is_retried_in_a_sandbox_too(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    sandboxed(flows)
+    flows.begin(git("a"), kind="chain", name="mine", cwd=str(tmp_path / "shop"), file=FILE)
+    flows.claim()
+    flows.end("a", outcome=Outcome.ERROR, reason="red")
+    again = flows.world.http.post(f"/v1/runs/{flows.runs()['a'].id}/retry", {"alone": True}).json()["run"]
+    assert flows.coordinator.row(Run, again).terms["walled"]
