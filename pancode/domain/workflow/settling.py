@@ -69,10 +69,11 @@ def _merging(step: WorkflowStep, files: list[str], every: Mapping[str, WorkflowS
     gone = (*_OF_ITS_TASK, *(_OF_A_WORKER if kind is not None and kind.own else ()))
     request = {name: value for name, value in step.request.items() if name not in gone}
     number = max(one.number for one in every.values()) + 1
+    name = f"{step.name}-merge"
     return WorkflowStep(
         workflow=step.workflow,
         number=number,
-        name=f"{step.name}-merge",
+        name=name if name not in every else f"{name}-{number}",
         needs=step.needs,
         request={**request, "task": task, "resolves": {"files": files}},
         round=step.round,

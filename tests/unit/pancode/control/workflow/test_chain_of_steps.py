@@ -108,6 +108,22 @@ def test_an_agent_settles_a_conflict_between_steps_as_a_step_more(
     assert refused["code"] == "nothing_to_resume"
 
 
+def test_a_step_that_settles_takes_no_other_steps_name(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    (tmp_path / "pancode.yaml").write_text("dispatch: {runtime: scripted}")
+    joined, named = git("join", "a", "b"), git("join-merge", "a")
+    workflow = flows.begin(git("a"), git("b"), joined, named, kind="graph", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("a", **changed(trees, "b"))
+    flows.claim()
+    flows.end("join-merge", **changed(trees, "d"))
+    trees.conflict = True
+    flows.end("b", **changed(trees, "c"))
+    flows.world.http.post(f"/v1/workflows/{workflow['workflow']}/resume", {"resolve": True})
+    flows.advance()
+    assert flows.claim() == ["join-merge-4"]
+    assert flows.states()["join-merge"] == "done"
+
+
 @pytest.mark.parametrize(
     ("left", "why"),
     [
