@@ -47,7 +47,8 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     beyond = excess(usage, made.run, made.case.left(made.attempt.attempt))
     if not beyond:
         return made, claims, books.ZERO
-    cuts = (f"{field} {getattr(usage, field):f} counted as {most:f}" for field, most in beyond.items())
+    claimed = {field: Decimal(getattr(usage, field)) for field in beyond}
+    cuts = (f"{field} {claimed[field]:f} counted as {Decimal(most):f}" for field, most in beyond.items())
     why = f"beyond what its order allows: {', '.join(cuts)}"
     counted = usage.model_copy(update=beyond)
     disputed = books.minus(usage.cost_usd or books.ZERO, counted.cost_usd or books.ZERO)
