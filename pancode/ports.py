@@ -200,7 +200,10 @@ class Bus(Protocol):
         """The newest heartbeat envelope of each of these nodes that has one, as found."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
-        """Oldest messages of these nodes not dropped yet; waits at most `wait_ms` when there are none."""
+        """Oldest messages of these nodes not dropped yet; waits at most `wait_ms` when there are none.
+
+        Of each node in its order, and no more than its share of a round (`domain.nodes.quota.is_full`).
+        """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
         """These are dealt with. Never before their effect is durable."""

@@ -16,6 +16,7 @@ from pancode.domain.access.tokens import WebCode
 from pancode.domain.health.breakers import EndedTries, EndedTry
 from pancode.domain.nodes.fleet import LastHeartbeat, Listening, NodeState, Reaching
 from pancode.domain.nodes.link_figures import Linked
+from pancode.domain.nodes.quota import Flood
 from pancode.domain.placement import Shun
 from pancode.domain.records import Fence
 from pancode.domain.track.recent import RecentRuns
@@ -219,6 +220,8 @@ class Live:
     answers: Answers = field(default_factory=Answers)
     tally: Tally = field(default_factory=Tally)
     links: LinkStates = field(default_factory=LinkStates)
+    floods: dict[str, Flood] = field(default_factory=dict)
+    """By tag of a node that sends more than rounds take. `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
     """Level, words and details of entries about trust that other threads want on record. `rounds` writes."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)

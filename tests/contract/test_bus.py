@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
+from pancode.domain.nodes.quota import ROUND_MESSAGES, ROUND_SIZE
 from pancode.errors import UnavailableError
 from pancode.ports import JobToClose, Offer, Ticket, UpMessage
 from tests.contract.bus_worlds import TAGS, WORLDS, BusWorld, open_world
@@ -171,6 +172,23 @@ def test_a_loud_node_does_not_crowd_out_a_quiet_one(world: BusWorld) -> None:
     assert [data for tag, data in messages if tag == ONE] == [f"loud {n}".encode() for n in range(5)]
     world.bus.drop_up(world.bus.read_up([TWO], 6, 0))
     assert len(world.bus.read_up([ONE, TWO], 40, 0)) == 40
+
+
+def test_a_read_takes_no_more_than_its_share_of_one_node(world: BusWorld) -> None:
+    loud, quiet = world.node(ONE), world.node(TWO)
+    sizes = [1, ROUND_SIZE // 2, ROUND_SIZE // 2, 1, ROUND_SIZE, 2, 3]
+    for size in sizes:
+        loud.send("x" * size)
+    quiet.send("quiet")
+    for share in (sizes[:3], sizes[3:5], sizes[5:]):
+        messages = world.bus.read_up([ONE, TWO], 500, 0)
+        assert [len(m.data) for m in messages if m.tag == ONE] == share
+        assert (TWO, b"quiet") in texts(messages)
+        world.bus.drop_up([message for message in messages if message.tag == ONE])
+    for number in range(ROUND_MESSAGES + 1):
+        loud.send(str(number))
+    messages = world.bus.read_up([ONE, TWO], 500, 0)
+    assert [int(m.data) for m in messages if m.tag == ONE] == list(range(ROUND_MESSAGES))
 
 
 def test_a_node_reads_its_beat_and_the_coordinator_its_heartbeat(world: BusWorld) -> None:

@@ -23,13 +23,15 @@ from pancode.adapters.redis_bus.rights import node_keys, node_rules, node_user, 
 from pancode.adapters.redis_bus.weighing import sweep, weighed
 from pancode.adapters.valkey.access import RedisAccess, connect
 from pancode.adapters.valkey.faults import translated
-from pancode.domain.nodes.quota import RedisUsage
+from pancode.domain.nodes.quota import RedisUsage, is_full
 from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 
 POOL_PREFIX = keys.pool_queue("")
 NODE_PREFIX = keys.node_queue("")
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
+FEW = 4
+"""Messages of each node that are read at first."""
 CHUNK = 100
 """Jobs that are closed in one round trip: no node's may keep those of others waiting for long."""
 PAGE = 200
@@ -221,14 +223,18 @@ class RedisBus:
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
         if not tags or limit < 1:
             return []
-        share = max(1, limit // len(tags))
-        found = self._read(dict.fromkeys(tags, "0"), share, _block(wait_ms))
-        room = limit - sum(len(messages) for messages in found.values())
-        full = {tag: messages[-1].entry for tag, messages in found.items() if len(messages) == share}
-        if room > 0 and full:
-            for tag, messages in self._read(full, room, None).items():
+        found: dict[str, list[UpMessage]] = {tag: [] for tag in tags}
+        after, count, block = dict.fromkeys(tags, "0"), min(FEW, max(1, limit // len(tags))), _block(wait_ms)
+        while after:  # twice as many each time: what a node has beyond its share is hardly read
+            read = self._read(after, count, block)
+            for tag, messages in read.items():
                 found[tag] += messages
-        return take_fairly([found.get(tag, []) for tag in tags], limit)
+            if sum(map(len, found.values())) >= limit:
+                break
+            more = (tag for tag, messages in read.items() if len(messages) == count and _has_room(found[tag]))
+            after = {tag: found[tag][-1].entry for tag in more}
+            count, block = 2 * count, None
+        return take_fairly([found[tag] for tag in tags], limit)
 
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
         """Up to `count` of each node behind an entry."""
@@ -287,6 +293,10 @@ class RedisBus:
             # A server that is not ours may keep no file of users; nodes are admitted again at each bring-up.
             if "ACL file" not in str(exc):
                 raise
+
+
+def _has_room(messages: list[UpMessage]) -> bool:
+    return not is_full(len(messages), sum(len(message.data) for message in messages))
 
 
 def _block(wait_ms: int) -> int | None:

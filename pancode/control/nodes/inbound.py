@@ -25,6 +25,7 @@ from pancode.control.runs.settle import Letter, Proofs, Unreadable, identity_in,
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.decide import decide
 from pancode.domain.life.signals import NodeReported
+from pancode.domain.nodes.quota import Flood, is_full
 from pancode.domain.records import Fence, Node
 from pancode.errors import ConflictError
 from pancode.ports import UpMessage
@@ -51,7 +52,17 @@ def take_in(core: Core, limit: int) -> int:
         take(core, list(group))
     if received:
         core.ports.bus.drop_up(received)
+    _note_floods(core, received)
     return len(received)
+
+
+def _note_floods(core: Core, received: Sequence[UpMessage]) -> None:
+    sizes: dict[str, list[int]] = {}
+    for message in received:
+        sizes.setdefault(message.tag, []).append(len(message.data))
+    boot, floods = core.ports.clock.boot_ms(), core.live.floods
+    for tag in (tag for tag, sent in sizes.items() if is_full(len(sent), sum(sent))):
+        floods[tag] = floods.get(tag, Flood(boot, boot)).goes_on(boot)
 
 
 def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:

@@ -116,7 +116,8 @@ def _node(core: Core, tx: Transaction, view: NodeView, known: tuple[Since, Clock
         "disk_free": facts.disk_free if facts is not None else None,
         "isolation": facts.isolation.value if facts is not None else None,
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
-        + _passed_over(core, view.node.name),
+        + _passed_over(core, view.node.name)
+        + _flood(core, view.node),
     }
 
 
@@ -172,3 +173,8 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 def _passed_over(core: Core, name: str) -> list[Json]:
     """Problems from recent refusals, which the node's own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
+
+
+def _flood(core: Core, node: Node) -> list[Json]:
+    flood = core.live.floods.get(node.tag or "")
+    return [] if flood is None else list(flood.problem(node.name, core.ports.clock.boot_ms()))

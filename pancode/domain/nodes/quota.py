@@ -1,4 +1,4 @@
-"""Decides whether a node keeps too much in Redis, and when to measure it."""
+"""Decides whether a node keeps too much in Redis, or sends too much, and when that is measured."""
 
 from __future__ import annotations
 
@@ -42,6 +42,36 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     excess = f"it sent {counted(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
     may = f"may send {share.receipts} of {_mib(share.size)}"
     return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+
+
+ROUND_MESSAGES, ROUND_SIZE = 64, 128 * 2**10
+"""One round takes so much of one node, and at least one message; the rest waits in the node's stream."""
+FLOOD_MS, CALM_MS = 10_000, 3_000
+
+
+def is_full(messages: int, size: int) -> bool:
+    """Whether these messages of one node, of `size` bytes, are all that one round takes of it."""
+    return messages >= ROUND_MESSAGES or size >= ROUND_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """A node of which rounds took all that they take of one; on our boot clock."""
+
+    since_ms: int
+    last_ms: int
+
+    def goes_on(self, boot_ms: int) -> Flood:
+        """It was so again; a longer pause begins it anew."""
+        return Flood(self.since_ms if boot_ms - self.last_ms <= CALM_MS else boot_ms, boot_ms)
+
+    def problem(self, name: str, boot_ms: int) -> list[dict[str, str]]:
+        """Nothing before it has lasted for some time, and when it is over."""
+        if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
+            return []
+        lasted = counted((self.last_ms - self.since_ms) // 1_000, "second")
+        what = f"{name} has sent too much for {lasted}: others come first, and its own runs are shown late"
+        return [{"what": what, "fix": f"pancode runs ls --node {name}; to end it: pancode fleet down {name}"}]
 
 
 MOST_NAMED = 1_000
