@@ -1,17 +1,20 @@
 """Keeps nodes, and what decides of waiting runs, in memory: every round looks at all, and few are written.
 
 A row that was written is read anew by its key, whatever became of the write: memory never says more than
-the ledger. That holds as long as nobody else writes them: a coordinator has its ledger for itself.
+the ledger. That holds as long as nobody else writes them: a coordinator has its ledger for itself. A server
+that was away may have served another one meanwhile, so all is read anew then.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar, cast
 
 from pancode.control.waiting_runs import WaitingRuns
 from pancode.domain.records import Node, Record, Run, RunState
+from pancode.errors import UnavailableError
 from pancode.ports import Grouped, Grouping, Key, Ledger, Transaction
 
 R = TypeVar("R", bound=Record)
@@ -21,7 +24,7 @@ class KeptRows:
     """A pancode.ports.Ledger on another one, of which only one transaction is open at a time."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._ledger, self._lock = ledger, threading.RLock()
         self._nodes: dict[str, Node] | None = None
         """By name, in its order; None: not read yet."""
         self._waiting: WaitingRuns | None = None
@@ -35,9 +38,14 @@ class KeptRows:
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
-        with self._ledger.transaction() as tx:
-            self._mine = {Node: set(), Run: set()}
-            yield KeptTransaction(tx, self)
+        with self._lock:
+            try:
+                with self._ledger.transaction() as tx:
+                    self._mine = {Node: set(), Run: set()}
+                    yield KeptTransaction(tx, self)
+            except UnavailableError:
+                self._nodes = self._waiting = None
+                raise
 
     def close(self) -> None:
         self._ledger.close()

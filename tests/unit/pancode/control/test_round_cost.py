@@ -12,6 +12,7 @@ import pytest
 
 from pancode.control.kept_rows import KeptRows
 from pancode.domain.records import Fence, Node, Run, RunState
+from pancode.errors import UnavailableError
 from pancode.ports import Ledger, Transaction
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.control.world import Desk, Puppet, offered
@@ -156,6 +157,34 @@ def test_a_row_whose_commit_failed_is_as_it_was() -> None:
     with ledger.transaction() as tx:
         tx.insert(replace(one, name="b"))
         assert [n.name for n in tx.find(Node)] == ["0", "b", "c"]
+
+
+def test_what_another_wrote_while_the_ledger_was_away_is_read_anew() -> None:
+    """A PostgreSQL that was away may have served another coordinator meanwhile."""
+    away = False
+
+    def before() -> None:
+        if away:
+            raise UnavailableError("the server is away")
+
+    desk = Desk()
+    desk.dispatch()
+    run, ledger = desk.row(Run, "r-0001"), MemoryLedger(before_commit=before)
+    ours, node = KeptRows(ledger), Node("a", 0, {}, {}, 1)
+    with ours.transaction() as tx:
+        tx.insert(node)
+        tx.insert(run)
+        assert tx.find(Node) == [node] and list(ours.waiting(tx).all) == ["r-0001"]
+    away = True
+    with pytest.raises(UnavailableError), ours.transaction() as tx:
+        tx.get(Node, "a")
+    away = False
+    with ledger.transaction() as other:
+        other.put(replace(node, slots=5))
+        other.put(replace(run, state=RunState.ENDED))
+        other.insert(replace(run, id="r-0002"))
+    with ours.transaction() as tx:
+        assert tx.find(Node) == [replace(node, slots=5)] and list(ours.waiting(tx).all) == ["r-0002"]
 
 
 def test_a_first_read_that_fails_loses_no_waiting_run() -> None:
