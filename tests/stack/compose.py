@@ -14,8 +14,8 @@ HONOURED = {
     *("build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "image", "init"),
     *("profiles", "read_only", "secrets", "security_opt", "tmpfs", "user", "volumes"),
 }
-_DEFAULT = re.compile(r"\$\{[A-Z_]+:-([^}]*)\}")
-"""A variable that `.env` may set, and what stands there without it."""
+_DIGEST = re.compile(r"\$\{[A-Z]+_DIGEST[^}]*\}")
+"""By which an image is fetched; the programs that we start in its place are this machine's."""
 BESIDE = {"restart", "ports"}
 """What a stack that is tried once does without: nothing is restarted, nothing published."""
 
@@ -67,7 +67,7 @@ def _service(name: str, told: dict[str, Any], files: dict[str, dict[str, Path]])
     health = ("sh", "-c", test[0].replace("$$", "$")) if kind == "CMD-SHELL" else tuple(test)
     return Service(
         name=name,
-        image=_DEFAULT.sub(r"\1", told["image"]),
+        image=_DIGEST.sub("", told["image"]),
         target=told.get("build", {}).get("target"),
         command=tuple(str(word).replace("$$", "$") for word in told.get("command", ())),
         environ={key: str(value) for key, value in told.get("environment", {}).items()},

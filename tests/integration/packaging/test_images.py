@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -137,12 +138,53 @@ def test_compose_says_what_its_schema_allows() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_image_of_others_can_be_pinned_by_a_variable() -> None:
+def test_an_image_of_others_is_fetched_by_its_digest_or_not_at_all() -> None:
     services = yaml.safe_load(COMPOSE.read_text())["services"].values()
     theirs = [one["image"] for one in services if "build" not in one]
     bases = {one["build"]["args"]["BASE"] for one in services if "build" in one}
     assert len(theirs) == 3 and len(bases) == 1
-    assert all(re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z0-9/]+:[a-z0-9.-]+\}", one) for one in (*theirs, *bases))
+    pinned = r"[a-z0-9/]+:[a-z0-9.-]+\$\{([A-Z]+_DIGEST):\+@\}\$\{\1\?run deploy/pin-images\}"
+    assert all(re.fullmatch(pinned, one) for one in (*theirs, *bases))
+    assert "\nARG BASE\n" in (ROOT / "deploy" / "Containerfile").read_text(), "it has no base by tag"
+
+
+DIGEST_OF_ITS_NAME = "echo sha256:$(echo $4 | sha256sum | head -c 64)"
+
+
+def _pinned(folder: Path, *options: str, says: str = DIGEST_OF_ITS_NAME) -> subprocess.CompletedProcess[str]:
+    """`deploy/pin-images` in a copy of our files, with a `docker` that says that."""
+    (folder / "deploy").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "deploy" / "pin-images", folder / "deploy")
+    shutil.copy(COMPOSE, folder)
+    (folder / "docker").write_text(f"#!/bin/sh\n{says}\n")
+    (folder / "docker").chmod(0o755)
+    environ = {"PATH": f"{folder}:/usr/bin:/bin"}
+    argv = [str(folder / "deploy" / "pin-images"), *options]
+    return subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_digests_are_looked_up_and_kept(tmp_path: Path) -> None:
+    kept = tmp_path / ".env"
+    kept.write_text("COMPOSE_PROFILES=dashboard\nVALKEY_DIGEST=old\n")
+    done = _pinned(tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = kept.read_text().splitlines()
+    names = [f"{name}_DIGEST" for name in ("BASE", "POSTGRES", "PROMETHEUS", "VALKEY")]
+    assert [line.partition("=")[0] for line in lines] == [*names, "COMPOSE_PROFILES"]
+    digests = {line.partition("=")[2] for line in lines[:4]}
+    assert len(digests) == 4 and all(re.fullmatch("sha256:[0-9a-f]{64}", one) for one in digests)
+    valkey = hashlib.sha256(b"valkey/valkey:8-alpine\n").hexdigest()
+    assert f"VALKEY_DIGEST=sha256:{valkey}" in lines and done.stdout.splitlines() == lines[:4]
+    assert _pinned(tmp_path, "--by-tag", says="exit 1").returncode == 0
+    assert kept.read_text().splitlines() == [*(f"{name}=" for name in names), "COMPOSE_PROFILES=dashboard"]
+
+
+@pytest.mark.parametrize("says", ["exit 1", "echo latest", "echo sha256:12", "true"])
+def test_no_digest_changes_nothing(tmp_path: Path, says: str) -> None:
+    (tmp_path / ".env").write_text("VALKEY_DIGEST=old\n")
+    done = _pinned(tmp_path, says=says)
+    assert done.returncode == 1 and "no digest could be looked up" in done.stderr and "fix: " in done.stderr
+    assert (tmp_path / ".env").read_text() == "VALKEY_DIGEST=old\n"
 
 
 def test_compose_keeps_secrets_in_files_and_publishes_to_this_machine_alone() -> None:
