@@ -60,9 +60,13 @@ class LoopbackDoor:
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
         port = int(made.getsockname()[1])
         door = DoorPlace(ListenAddress(HOST, port, "pancode web"))
+        try:
+            write_durable(self._kept, str(port).encode())
+        except OSError:
+            made.close()
+            raise
         self._answering = Answering(door_config(self._context, door), "web", self._beat, BOUNDS)
         self._answering.start(made)
-        write_durable(self._kept, str(port).encode())
         self._url = door.url(port)
 
     def _beat(self) -> None:

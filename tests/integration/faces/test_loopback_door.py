@@ -123,3 +123,10 @@ def test_the_command_needs_no_setting(served: Served, tmp_path: Path) -> None:
     assert page.status == 200 and b"<!doctype html>" in page.read().lower()
     connection.close()
     assert urlsplit(pancode("web", "--print").out.strip()).port == link.port
+
+
+def test_a_port_that_cannot_be_kept_is_told_each_time(room: Room) -> None:
+    room.kept.parent.write_text("no folder")
+    for _ in range(2):
+        with pytest.raises(OSError, match="web"):
+            room.door.url()
