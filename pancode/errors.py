@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
 
 RULES = frozenset(
     {
-        *("gate_failed", "held", "not_done", "not_verified", "not_settled", "other_kind"),
+        *("gate_failed", "held", "not_done", "not_verified", "not_settled", "other_kind", "other_repository"),
         *("host_key_changed", "host_key_unknown", "fingerprint_not_accepted"),
     }
 )

@@ -24,7 +24,15 @@ FLAGS = (
     *("--allow-told-only", "--yes", "--safety", "--accept-fingerprint"),
 )
 """Flags with which a person passes over a rule."""
-LIFTS = ("fleet resume", "queue resume", "breakers reset", "node trust", "token create", "land_verified to")
+LIFTS = (
+    "fleet resume",
+    "queue resume",
+    "breakers reset",
+    "node trust",
+    "token create",
+    "dispatch.land to",
+    "pancode -C",
+)
 COMMANDS = {ROUTES[verb.name].command for verb in VERBS if verb.right in (DECIDES, BUDGETS, SETTLES)}
 WAY = re.compile("|".join((*FLAGS, *LIFTS, *(f"pancode {one}" for one in sorted(COMMANDS - {"deny"})))))
 FACES = ("cli", "tui", "offline")
