@@ -39,7 +39,7 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return context.plane.runs.find(call.path["run"])
+    return context.plane.runs.find(call.path["run"], to_land=True)
 
 
 def _land(context: ApiContext, call: ApiCall) -> Any:

@@ -107,11 +107,11 @@ def _believe_every_claim(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settlement, "_first_lie", lambda *_: "")
 
 
-def _silent_in_a_new_epoch(view: Any, now: Any, started: int, gaps: Any) -> tuple[int, bool]:
-    echo = view.heartbeat.echo if view else None
-    if echo is None or echo.epoch != now.epoch:
-        return fleet.awake_since(started, now.ms, gaps), False
-    return fleet.awake_since(min(echo.ms, now.ms), now.ms, gaps), True
+def _silent_in_a_new_epoch(newest: Any, epoch: int, now_ms: int, started: int, gaps: Any) -> tuple[int, bool]:
+    echo = newest.heartbeat.echo if newest else None
+    if echo is None or echo.epoch != epoch:
+        return fleet.awake_since(started, now_ms, gaps), False
+    return fleet.awake_since(min(echo.ms, now_ms), now_ms, gaps), True
 
 
 def _heard_is_heard(core: Any, beat: Any) -> None:

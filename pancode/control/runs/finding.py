@@ -12,9 +12,10 @@ _PAGES = (20, 2_000)
 """So many of the newest runs are looked at, one after the other."""
 
 
-def find_run(tx: Transaction, text: str) -> Run:
+def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
     """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
 
+    `to_land`: a run without a repository is not the last one.
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
     exact = tx.get(Run, text)
@@ -24,7 +25,7 @@ def find_run(tx: Transaction, text: str) -> Run:
         return _running(tx)
     last, _, folder = text.partition("@")
     if last == LAST:
-        return _last(tx, folder) or _picked(tx, LAST, [])
+        return _last(tx, folder, to_land) or _picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
     ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
     if not ids:  # only the nearest name is still looked for
@@ -32,18 +33,18 @@ def find_run(tx: Transaction, text: str) -> Run:
     return _picked(tx, text, ids)
 
 
-def _last(tx: Transaction, folder: str) -> Run | None:
-    """The newest of the repository around the folder, where it has one among the newest; else of the fleet.
+def _last(tx: Transaction, folder: str, to_land: bool) -> Run | None:
+    """The newest that is of no other repository, where the one around the folder has runs; else of the fleet.
 
-    Left out: the runs of gates, which nobody has asked for.
+    A run without a repository counts everywhere. Left out: the runs of gates, which nobody has asked for.
     """
     asked: list[Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
         newest = tx.find(Run, order="created_ms", descending=True, limit=most)
         asked = sorted(newest, key=lambda run: run.judges is not None)
-        here = (run for run in asked if run.project is not None and is_in(folder, run.project))
-        if (found := next(here, None)) is not None and found.judges is None:
-            return found
+        here = [run for run in asked if (is_in(folder, run.project) if run.project else not to_land)]
+        if any(run.project for run in here) and here[0].judges is None:
+            return here[0]
         if len(newest) < most:
             break
     return asked[0] if asked else None

@@ -68,10 +68,10 @@ class RunVerbs:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def find(self, text: str) -> Run:
-        """The run that this text names."""
+    def find(self, text: str, *, to_land: bool = False) -> Run:
+        """The run that this text names; `to_land`: the last one is one with a repository."""
         with self._core.ports.ledger.transaction() as tx:
-            return find_run(tx, text)
+            return find_run(tx, text, to_land=to_land)
 
     def filters(self, wanted: Mapping[str, str], agents: Collection[str]) -> dict[str, str]:
         """The same filters, with whole names; `agents`: those of files. NotFoundError."""

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from pancode.api.routing import FOLDER
+from pancode.control.runs.finding import find_run
 from pancode.domain.records import Run
 from pancode.domain.values import replace
 from tests.unit.pancode.api.world import World
@@ -56,6 +57,10 @@ def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Pat
     assert last_from(world, tmp_path / "other") == "r-other2"
     assert last_from(world, tmp_path / "minesweeper") == "r-none22", "the newest that a person has asked for"
     assert world.http.get("/v1/runs/last").json()["run"] == "r-none22"
+    with world.context.ledger.transaction() as tx:
+        mine = str(tmp_path / "mine")
+        assert find_run(tx, f"last@{mine}").id == "r-none22", "one without a repository, too"
+        assert find_run(tx, f"last@{mine}", to_land=True).id == "r-mine22"
 
 
 def test_a_landing_in_another_repository_is_refused_with_the_command(world: World, tmp_path: Path) -> None:
