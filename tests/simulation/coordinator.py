@@ -130,7 +130,13 @@ class Desk:
         if self.plane is None or self.frozen:
             return False
         plane = self.plane
-        return self.guarded(lambda: plane.turn(plane.listen(0))) is not None
+
+        def one() -> int:
+            plane.listen(0)
+            # A step is shorter than the pause after which a real round comes that no message has woken.
+            return plane.turn(woken=True)
+
+        return self.guarded(one) is not None
 
     def guarded(self, work: Callable[[], Any]) -> Any:
         """Do it; a crash ends the process. None: it was not done to its end."""
