@@ -151,8 +151,11 @@ def summary(shape: dict[str, Any]) -> str:
     lines += [f"  finding    {safe(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape.get("inbox") else []
     if shape["outcome"] not in (None, "done"):
-        stream = _LOGS.get((shape.get("attempts") or [{}])[-1].get("failure"), "")
-        lines.append(f"  look: pancode runs logs {stream}{shape['run']}   why: pancode why {shape['run']}")
+        failure = (shape.get("attempts") or [{}])[-1].get("failure")
+        stream = _LOGS.get(failure, "")
+        look = f"  look: pancode runs logs {stream}{shape['run']} " if failure != "gate_missing" else ""
+        servers = "   servers: pancode endpoints" if failure == "model_failed" else ""
+        lines.append(f"{look}  why: pancode why {shape['run']}{servers}")
     return "\n".join(lines) + "\n"
 
 

@@ -52,7 +52,9 @@ def _choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
     words = [word.strip().strip("'") for word in str(about["expected"]).replace(" or ", ", ").split(",")]
     near = nearest(str(value), words)
     listed = f"there are {', '.join(words)}"
-    return (f"did you mean {near}? {listed}" if near else listed), f"correct {path}"
+    if near is None:
+        return listed, f"correct {path}: write one of them"
+    return f"did you mean {near}? {listed}", f"write {path.rpartition('.')[2]}: {near}"
 
 
 def _bounds(kind: str, about: Mapping[str, Any]) -> str:

@@ -154,7 +154,8 @@ def _shown(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: boo
     test = f"pancode models test {needs.at(one.name).text}"
     if trusted.trust is Trust.FAILED:
         why = with_words(failure(needs.model, trusted), trusted.fix)
-        return replace(one, fits=False, ready=False, why=why, fix=f"{test} --again")
+        first = f"do as {one.name} says, then: " if trusted.fix else ""
+        return replace(one, fits=False, ready=False, why=why, fix=f"{first}{test} --again")
     if trusted.trust is Trust.GOOD:
         return one
     if is_proven:

@@ -159,8 +159,13 @@ def misfit(run: Run, view: NodeView) -> str:
     if node.removed is not None:
         return node.removed
     if view.last is not None and not _has_runtime(run, view):
-        looking = is_looking(view.last.heartbeat.facts, run.runtime)
-        return f"{LOOKING} {run.runtime}" if looking else f"has no runtime {run.runtime}"
+        facts = view.last.heartbeat.facts
+        if is_looking(facts, run.runtime):
+            return f"{LOOKING} {run.runtime}"
+        state = next((one.state for one in facts.runtimes if one.name == run.runtime), "missing")
+        if state == "missing":
+            return f"has no runtime {run.runtime}"
+        return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
     for judge in (_kept_off, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
             return why

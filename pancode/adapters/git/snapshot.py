@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -121,10 +122,14 @@ def preview(project: Path, options: SnapshotOptions) -> Preview:
 
 
 def _no_folder(project: GitProject, folder: str) -> GitRefusal:
+    name, top = shown(os.fsencode(folder)), f"cd {shlex.quote(str(project.top))}, then the same command again"
+    what = f"a run cannot begin in {name}: the snapshot has no such folder"
+    if ".git" in folder.split("/"):
+        return GitRefusal(what, why="nothing of .git travels: a run has a repository of its own", fix=top)
     return GitRefusal(
-        f"a run cannot begin in {shown(os.fsencode(folder))}: the snapshot has no such folder",
+        what,
         why="git keeps no empty folder, and nothing that is ignored travels",
-        fix=f"put a file into it that is not ignored, or dispatch from {project.top}",
+        fix=f"put a file into it that is not ignored, or: {top}",
     )
 
 

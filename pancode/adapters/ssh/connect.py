@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -146,15 +147,20 @@ async def _dial(
 
 @asynccontextmanager
 async def _way(target: Target) -> AsyncIterator[ProxyCommand | None]:
-    """The target's ProxyCommand, running; ended when the block fails, and with its words in the error."""
+    """The target's ProxyCommand, running; ended when the block fails. The error then names the target, and
+    has the words of the command."""
     proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
     try:
         with translated():
             yield proxy
     except BaseException as error:
+        if isinstance(error, ConnectError) and not error.permanent:
+            error.why = f"{target.endpoint}: {error.why}"
+            error.fix = error.fix.replace("ssh HOST", target.by_hand)
         if proxy is not None:
             if isinstance(error, ConnectError) and not error.permanent:
-                error.why = "; ".join(filter(None, (error.why, await proxy.why())))
+                error.why = f"{error.why}; {await proxy.why()}"
+                error.fix = f"run the ProxyCommand by hand: {shlex.join(target.proxy)}"
             await proxy.close()
         raise
 

@@ -75,6 +75,13 @@ class Target:
     """Names of the directives that have no meaning for us (we set our own keepalive, forwards, ...)."""
 
     @property
+    def by_hand(self) -> str:
+        """The words with which OpenSSH connects to it."""
+        if self.hops or self.proxy:  # they are in its owner's configuration
+            return f"ssh {self.alias}"
+        return f"ssh -p {self.port} {self.user}@{self.host}"
+
+    @property
     def endpoint(self) -> str:
         """The name under which a host key pin is kept."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -357,7 +357,9 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     if not path:
         return UsageError("the request is no JSON object", fix="send one, such as {}", code="bad_value")
     words = error["msg"].removeprefix("Value error, ")
-    return UsageError(f"{path[:80]}: {words}", fix=_hint(error, path), code="bad_value")
+    field = kind.model_fields.get(path)
+    must = field is not None and field.is_required()
+    return UsageError(f"{path[:80]}: {words}", fix=_hint(error, path, must), code="bad_value")
 
 
 def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
@@ -386,6 +388,8 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     )
 
 
-def _hint(error: Mapping[str, Any], path: str) -> str:
-    expected = error.get("ctx", {}).get("expected")
-    return f"it may be {expected}" if expected else f"change {path[:80]}, or leave it out"
+def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
+    """`must`: the request cannot do without it."""
+    if expected := error.get("ctx", {}).get("expected"):
+        return f"it may be {expected}"
+    return f"give another {path[:80]}" if must else f"change {path[:80]}, or leave it out"

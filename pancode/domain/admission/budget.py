@@ -20,7 +20,9 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     due, parent = resolution.due, view.parent
     if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
         words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"
-        return refused(NAME, words, "do it there")
+        return refused(
+            NAME, words, "do the work in that run itself, or begin that run with a larger --budget"
+        )
     for scope in view.scopes:
         if not books.fits(scope.balance, scope.ceilings, due):
             return refused(

@@ -89,7 +89,8 @@ def workspace(request: DispatchRequest) -> str:
         raise UsageError(
             f"{request.cwd} is in no git working tree",
             why="the run would work in an empty folder, on whichever machine, and see none of your files",
-            fix="go into the repository, or run git init; for an empty folder: --workspace none",
+            fix="go into the repository (of a bare one: into a clone), or run git init; for an empty folder: "
+            "--workspace none",
             code="no_repository",
         )
     kind = asked or ("git" if request.project is not None else "none")

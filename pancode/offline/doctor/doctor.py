@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -47,6 +48,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> list[Check]:
         lambda: opening(DIRECT, home, environ),
         lambda: opening(FIGURES, home, environ),
         lambda: opening(API, home, environ),
+        lambda: _secrets(environ),
         lambda: _outgoing(home),
         lambda: _coordinator(home),
     )
@@ -197,6 +199,24 @@ def _coordinator(home: Path) -> Check:
         fix = f"look at {home}/run/coordinator.log; end it: kill {holder.pid} (else kill -9 {holder.pid})"
         return bad("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
     return good("coordinator", f"pid {answer['pid']}, version {answer['version']}")
+
+
+def _secrets(environ: Mapping[str, str]) -> Check:
+    """The keys of runs on this machine, in the homes of its node agents; nothing of them is quoted."""
+    files = sorted(Path(environ.get("HOME") or Path.home()).glob(".pancode-node/*/secrets.json"))
+    for path in files:
+        try:
+            broken = (
+                "" if isinstance(json.loads(path.read_bytes()), dict) else "it is no JSON object of names"
+            )
+        except json.JSONDecodeError as exc:
+            broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
+        except (OSError, UnicodeDecodeError) as exc:
+            broken = f"it cannot be read: {type(exc).__name__}"
+        if broken:
+            fix = f'mend {path}: {{"NAME": "value"}}; until then no run here has a key of it'
+            return bad("secrets", "error", f"{path}: {broken}", fix)
+    return good("secrets", ", ".join(map(str, files)) or "no secrets.json here")
 
 
 def _outgoing(home: Path) -> Check:

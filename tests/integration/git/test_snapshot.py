@@ -260,7 +260,7 @@ def test_a_folder_to_begin_in(repo: Repo, depot: Depot, folder: str) -> None:
     assert take_snapshot(repo.path, depot, "r-abc123", options).snapshot_commit
 
 
-@pytest.mark.parametrize("folder", ["empty", "ignored", "link", "link/inner", "f1", "gone", "sub/f"])
+@pytest.mark.parametrize("folder", ["empty", "ignored", "link", "link/inner", "f1", "gone", "sub/f", ".git"])
 def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, folder: str) -> None:
     repo.write("sub/f")
     repo.write("gone/f")
@@ -277,7 +277,8 @@ def test_a_folder_to_begin_in_that_does_not_travel(repo: Repo, depot: Depot, fol
     ):
         with pytest.raises(GitRefusal, match="a run cannot begin in") as told:
             look()
-        assert folder in str(told.value) and str(repo.path) in told.value.fix
+        assert folder in str(told.value) and f"cd {repo.path}, then" in told.value.fix
+        assert ("put a file into it" in told.value.fix) is (folder != ".git")
 
 
 def test_preview_writes_nothing(repo: Repo, depot: Depot) -> None:

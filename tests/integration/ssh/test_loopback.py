@@ -15,6 +15,7 @@ from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, Trans
 from pancode.adapters.ssh.hostkey import HostKey
 from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.adapters.ssh.probe import probe
+from pancode.adapters.ssh.target import Target
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, TIMING, remote, world
 
@@ -182,3 +183,24 @@ def test_the_environment_of_commands_is_the_nodes_own(
             assert (await node.run(["pwd"], 5)).text.strip() == str(it.home)
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why", "fix"),
+    [
+        ((), "127.0.0.1:1: ", "--port"),
+        (("sh", "-c", "exit 3"), "127.0.0.1:1: ", "run the ProxyCommand by hand: sh -c 'exit 3'"),
+    ],
+)
+def test_no_connection_names_the_machine_and_a_broken_proxy_command(
+    proxy: tuple[str, ...], why: str, fix: str
+) -> None:
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(presented_key(Target("far", "127.0.0.1", 1, "ann", proxy=proxy), {}, SshLogin()))
+    assert caught.value.why.startswith(why) and fix in caught.value.fix
+
+
+def test_the_words_that_connect_by_hand() -> None:
+    target = Target("far", "10.0.0.5", 2200, "ann")
+    assert target.by_hand == "ssh -p 2200 ann@10.0.0.5"
+    assert replace(target, proxy=("nc",)).by_hand == "ssh far"

@@ -59,6 +59,11 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
         "findings": ["huge: larger than 100 MB, not in the result"],
     }
     assert "  finding    huge: larger than 100 MB, not in the result\n" in summary(shape)
+    failed = {**shape, "outcome": "error"}
+    assert "look: pancode runs logs" in summary(failed)
+    missing = summary({**failed, "attempts": [{"failure": "gate_missing"}]})
+    assert "look:" not in missing and f"why: pancode why {shape['run']}" in missing, "no log was written"
+    assert "pancode endpoints" in summary({**failed, "attempts": [{"failure": "model_failed"}]})
 
 
 def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:

@@ -79,7 +79,7 @@ def test_the_users_are_laid_over_key_by_key(tmp_path: Path) -> None:
     ("text", "said", "fix"),
     [
         ("mine:\n  workerModle: x\n", "unknown key workerModle", "did you mean workerModel?"),
-        ("mine:\n  safety: full\n", "safety: 'full' does not fit", "correct safety"),
+        ("mine:\n  safety: full\n", "safety: 'full' does not fit", "write safety: full-auto"),
         ("mine:\n  reasoning: hihg\n", "reasoning: 'hihg' does not fit", "correct reasoning"),
         ("mine:\n  model: ollama/\n", "model: 'ollama/' does not fit", "correct model"),
     ],

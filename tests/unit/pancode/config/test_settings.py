@@ -155,7 +155,11 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("limits: {wall: 1:30}", "limits.wall: 90 does not fit", "correct"),
         ("limits: {wall: 0s}", "limits.wall: '0s' does not fit", "correct"),
         ("limits: {output: huge}", "limits.output: 'huge' does not fit", "correct"),
-        ("dispatch:\n\n  mode: bild", "pancode.yaml:3: dispatch.mode: 'bild' does not fit", "correct"),
+        (
+            "dispatch:\n\n  mode: bild",
+            "pancode.yaml:3: dispatch.mode: 'bild' does not fit",
+            "write mode: build",
+        ),
         ("dispatch: {on_lost: maybe}", "dispatch.on_lost: 'maybe' does not fit", "correct"),
         ("dispatch:\n  runtime: claud", "pancode.yaml:2: dispatch.runtime: 'claud' does not fit", "correct"),
         (

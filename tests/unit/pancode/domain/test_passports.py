@@ -86,7 +86,7 @@ def test_a_model_that_failed_takes_its_node_out_with_the_way_back() -> None:
         not shown["a"].fits
         and shown["a"].why == "model qwen3 did not pass its test: context: context words (mend context)"
     )
-    assert shown["a"].fix == "pancode models test a/ollama/qwen3 --again"
+    assert shown["a"].fix == "do as a says, then: pancode models test a/ollama/qwen3 --again"
     assert shown["b"].fits and places == []
 
 

@@ -88,6 +88,13 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
         ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude", WaitReason.NO_NODE),
         (
             {"runtime": "claude"},
+            node("a", {"claude": "not_logged_in"}),
+            1,
+            "a has runtime claude, which is not logged in: pancode node show a",
+            WaitReason.NO_NODE,
+        ),
+        (
+            {"runtime": "claude"},
             node("a", {"claude": "looking"}),
             1,
             "a is still finding out whether it has runtime claude",

@@ -123,3 +123,15 @@ def test_the_written_files_change_nothing_until_they_are_edited(home: Path) -> N
     )
     (home / "pancode.yaml").write_text(text)
     assert load(ConfigPlaces(home), {}).settings.budget.ceiling == 3
+
+
+def test_a_broken_secrets_file_on_this_machine_is_named_with_its_line(home: Path) -> None:
+    assert _checks(home)["secrets"]["ok"]
+    file = home.parent / ".pancode-node/f-1/secrets.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"KEY": "hunter2",}')
+    told = _checks(home)["secrets"]
+    assert not told["ok"] and "line 1, column" in told["detail"] and str(file) in told["fix"]
+    assert "hunter2" not in str(told)
+    file.write_text('{"KEY": "hunter2"}')
+    assert _checks(home)["secrets"]["ok"]
