@@ -13,7 +13,7 @@ from pancode.domain.records import Balance, BookEntry, EntryKind, Run
 from pancode.domain.values import replace
 
 ZERO = Decimal(0)
-_EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
+EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
 """Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. Sums of nodes' figures stay there rather than refuse the next receipt."""
@@ -78,12 +78,12 @@ class Stamp:
 
 def plus(*amounts: Decimal) -> Decimal:
     """Their sum, exactly."""
-    return reduce(_EXACT.add, amounts, ZERO)
+    return reduce(EXACT.add, amounts, ZERO)
 
 
 def minus(amount: Decimal, less: Decimal) -> Decimal:
     """The difference, exactly."""
-    return _EXACT.subtract(amount, less)
+    return EXACT.subtract(amount, less)
 
 
 def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:

@@ -217,7 +217,7 @@ class Fence(Record):
 class BookEntry(Record):
     """A line in the books. Never changed, never deleted."""
 
-    TABLE: ClassVar = Table("entries", ("id",), ("run", "scope"))
+    TABLE: ClassVar = Table("entries", ("id",), ("run", "scope,kind,source"))
     id: str
     at_ms: int
     scope: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ from pancode.control.core import ControlSettings, Ports
 from pancode.control.plane import Plane
 from pancode.domain.nodes.fleet import NodeState
 from pancode.domain.records import Node, Run, RunState
+from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
 from tests.fakes.node import MemoryClock, MemoryDepot, Script
 from tests.simulation.coordinator import FLEET, SimDepot
@@ -261,6 +263,15 @@ class Crowd:
             self._number += 1
             self.plane.runs.enqueue(a_run(self._number, self.clock.wall_ms()))
 
+    def has_ended(self, count: int) -> None:
+        """So many copies of a run that was really executed; a second lies between two of them."""
+        run = self.dispatch()
+        self.until_settled([run])
+        with sqlite3.connect(self.folder / "ledger.db", timeout=60) as database:
+            for table, key in {**KEYED, "ended_runs": "run"}.items():
+                database.execute(copies(database, table, key, count), (run,))
+        self.idle(1)
+
     def until_settled(self, ids: list[str]) -> None:
         left = set(ids)
         for _ in range(3_000):
@@ -277,7 +288,7 @@ class _Short(dict[str, Script]):
     """Every run is over at once."""
 
     def get(self, key: str, default: Any = None) -> Script:
-        return Script(duration_ms=200, output=b"", kind="empty")
+        return Script(duration_ms=200, kind="empty")
 
 
 def a_run(number: int, created_ms: int, **more: Any) -> Run:

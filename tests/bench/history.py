@@ -13,7 +13,7 @@ from tests.bench.ours import NO_OP, Api, OurFleet
 
 SMALL, LARGE = 1_000, 100_000
 PAGE_MS = 30.0
-_KEYED = {
+KEYED = {
     "runs": "id",
     "attempts": "run",
     "fences": "run",
@@ -22,6 +22,22 @@ _KEYED = {
     "receipts": "run",
 }
 _UNIQUE = {"entries": "id", "receipts": "digest"}
+_MOMENTS = {
+    "runs": ("created_ms",),
+    "attempts": ("created_ms",),
+    "entries": ("at_ms",),
+    "ended_runs": ("ended_ms", "first_ms", "last_ms"),
+}
+_USD = "printf('%.6f', 0.01 + n.x * 7919 % 99991 / 100000.0)"
+_VARIED = {
+    ("runs", "agent"): "'agent' || n.x % 8",
+    ("runs", "project"): "'/srv/repository' || n.x % 20",
+    ("entries", "usd"): f"case t.kind when 'spend' then {_USD} else t.usd end",
+    ("ended_runs", "agent"): "'agent' || n.x % 8",
+    ("ended_runs", "repository"): "'/srv/repository' || n.x % 20",
+    ("ended_runs", "usd"): _USD,
+}
+"""Sums over one value in all rows would be cheaper than they are."""
 
 
 def history(tell: Callable[[str], None], rounds: int) -> list[Row]:
@@ -81,14 +97,8 @@ def _grow(fleet: OurFleet, count: int) -> None:
     database = sqlite3.connect(fleet.owner.fleet_home / "ledger.db", timeout=60, isolation_level=None)
     run = database.execute("select id from runs where state = 'ended' limit 1").fetchone()[0]
     database.execute("begin immediate")
-    database.execute(
-        "create temp table n as with recursive c(x) as "
-        "(select 1 union all select x + 1 from c where x < ?) select x from c",
-        (count,),
-    )
-    for table, key in _KEYED.items():
-        database.execute(_copy(database, table, key), (run,))
-    database.execute("drop table n")
+    for table, key in KEYED.items():
+        database.execute(copies(database, table, key, count), (run,))
     database.execute("commit")
     # No ledger comes to so many runs in one transaction: its log is not left to what is measured.
     busy, left, moved = database.execute("pragma wal_checkpoint(truncate)").fetchone()
@@ -101,7 +111,8 @@ def _grow(fleet: OurFleet, count: int) -> None:
     assert len(answer["runs"]) == 3
 
 
-def _copy(database: sqlite3.Connection, table: str, key: str) -> str:
+def copies(database: sqlite3.Connection, table: str, key: str, count: int) -> str:
+    """Copies the rows of one run so many times, each a second before the other; takes the run's id."""
     columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
     picked = []
     for name in columns:
@@ -109,9 +120,13 @@ def _copy(database: sqlite3.Connection, table: str, key: str) -> str:
             picked.append("'r-' || printf('%07d', n.x)")
         elif name == _UNIQUE.get(table):
             picked.append(f"t.\"{name}\" || '-' || n.x")
-        elif name == "created_ms":
+        elif name in _MOMENTS.get(table, ()):
             picked.append(f't."{name}" - n.x * 1000')
+        elif (table, name) in _VARIED:
+            picked.append(_VARIED[table, name])
         else:
             picked.append(f't."{name}"')
     names = ", ".join(f'"{name}"' for name in columns)
-    return f'insert into {table} ({names}) select {", ".join(picked)} from n, {table} t where t."{key}" = ?'
+    numbers = f"with recursive n(x) as (select 1 union all select x + 1 from n where x < {count})"
+    values = ", ".join(picked)
+    return f'insert into {table} ({names}) {numbers} select {values} from n, {table} t where t."{key}" = ?'

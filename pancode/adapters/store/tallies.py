@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Numeric, Table, Text, cast, func, literal, or_, select
 
 from pancode.adapters.store.shape import Column, Kind, RecordShape
-from pancode.domain.books import plus
+from pancode.domain.books import EXACT
 from pancode.ports import Grouped, Grouping
 
 SQLITE_SUM = "pancode_sum"
@@ -25,7 +25,7 @@ class ExactSum:
 
     def step(self, value: str | int | None) -> None:
         if value is not None:
-            self._total = plus(self._total, Decimal(value))
+            self._total = EXACT.add(self._total, Decimal(value))
 
     def finalize(self) -> str:
         return format(self._total, "f")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
@@ -14,18 +13,20 @@ from pancode.control.query.continued import is_the_result
 from pancode.control.query.cost import cost, disputed_runs
 from pancode.control.query.run import at, node_of
 from pancode.control.query.schedules import brief_lines
-from pancode.control.query.shapes import InboxShape
+from pancode.control.query.shapes import CostTable, InboxShape
 from pancode.domain.account.ended import is_at_fault, is_left
 from pancode.domain.account.run_cost import cost_of
 from pancode.domain.records import EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.domain.track.verified import ResultTrust, verified
-from pancode.ports import Transaction
+from pancode.ports import Grouping, Transaction
 
 LOOKED = "looked:"
 """Before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
 _NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
+_LOOKED_AT = 3 * _SHOWN
+"""So many of the newest ends are looked at for those that are shown: some are of runs that judge another."""
 _WAITING = 100
 """So many runs that need a person are told one by one."""
 _FINDS: dict[Outcome, tuple[str, str]] = {
@@ -35,13 +36,19 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) -> BriefShape:
-    """`inbox`: everything that waits for a person. `since_ms` None: since this person's last look."""
+def brief(
+    core: Core, inbox: list[InboxShape], by: str, since_ms: int | None, costs: CostTable | None = None
+) -> BriefShape:
+    """`inbox`: everything that waits for a person. `since_ms` None: since this person's last look.
+
+    `costs`: by agent since then, where they are known already.
+    """
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         begin = _last_look(tx, by, until) if since_ms is None else since_ms
-        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_NEWEST)
-        ended = [row for row in newest if row.ended_ms >= begin and not row.judges]
+        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
+        ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
+        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
         nodes = tx.find(Node)
         landed = list(_landed(core, tx, begin))
         open_ = {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
@@ -49,16 +56,15 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         unfired = brief_lines(tx, begin)
         disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
-        again = {run.retry_of for runs in open_.values() for run in runs} | {row.retry_of for row in newest}
-        seen_to = {*(item["run"] for item in inbox), *again}
-        left = [row for row in newest if _still_waits(row, begin) and row.run not in seen_to]
+        again = {run.retry_of for runs in open_.values() for run in runs}
+        left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
         waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)]
-    costs = cost(core, "agent", begin, _SHOWN)
+    costs = costs or cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
         "since": at(begin),
         "until": at(until),
-        "outcomes": dict(Counter(str(row.outcome) for row in ended)),
+        "outcomes": outcomes,
         "ran": ran,
         "waits": [
             *asked,
@@ -71,7 +77,7 @@ def brief(core: Core, inbox: list[InboxShape], by: str, since_ms: int | None) ->
         ],
         "landed": landed,
         "cost": costs["total"],
-        "by_agent": costs["rows"],
+        "by_agent": costs["rows"][:_SHOWN],
         "running": sum(len(runs) for state, runs in open_.items() if state is not RunState.PENDING),
         "queued": len(open_[RunState.PENDING]),
     }
@@ -107,14 +113,27 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
             yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
 
 
-def _runs(tx: Transaction, rows: Sequence[EndedRun]) -> list[Run]:
-    found = (tx.get(Run, row.run) for row in rows)
+def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
+    found = (tx.get(Run, name) for name in names)
     return [run for run in found if run is not None]
 
 
-def _still_waits(row: EndedRun, begin: int) -> bool:
-    """A change or a lost run waits until somebody decides on it; another failure is news of its period."""
-    return row.left and (row.ended_ms >= begin or row.outcome in (Outcome.DONE, Outcome.LOST))
+def _ends(begin: int) -> Grouping:
+    return Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+
+
+def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
+    """Runs that nobody has seen to, the newest first.
+
+    A change or a lost run waits until somebody decides on it; another failure is news of its period.
+    """
+    rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
+    newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
+    keeps = (Outcome.DONE, Outcome.LOST)
+    waits = [run for ended, run, outcome in newest if ended >= begin or outcome in keeps]
+    tried = tx.tally(EndedRun, Grouping(by=("retry_of",), among={"retry_of": tuple(waits)})) if waits else []
+    done = {one.key[0] for one in tried}.union(seen_to)
+    return [run for run in waits if run not in done]
 
 
 def _is_for_a_person(tx: Transaction, run: Run) -> bool:

@@ -10,7 +10,7 @@ from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.people.answering import items
 from pancode.control.query.brief import LOOKED, brief
-from pancode.control.query.cost import cost
+from pancode.control.query.cost import cost, cost_tables
 from pancode.control.query.money import Configured, budget
 from pancode.control.query.runs import moment_ms
 from pancode.control.query.shapes import (
@@ -83,8 +83,9 @@ class MoneyVerbs:
     def report(self, by: str, since: str) -> ReportShape:
         """A brief of a longer time, with the cost of each day and each repository."""
         since_ms = self._moment(since)
-        days, repositories = (cost(self._core, one, since_ms, MOST_SHOWN) for one in ("day", "repository"))
-        summary = brief(self._core, items(self._core), by, since_ms)
+        asked = ("day", "repository", "agent")
+        days, repositories, agents = cost_tables(self._core, asked, since_ms, MOST_SHOWN)
+        summary = brief(self._core, items(self._core), by, since_ms, agents)
         return {"brief": summary, "by_day": days["rows"], "by_repository": repositories["rows"]}
 
     def _moment(self, text: str) -> int:

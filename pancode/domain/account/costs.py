@@ -12,15 +12,10 @@ from pancode.domain import books
 BY = ("run", "workflow", "agent", "model", "runtime", "node", "repository", "day")
 SCOPE_OF: Mapping[str, str] = {
     "day": "day:",
-    "agent": "agent:",
     "node": "node:",
-    "repository": "repo:",
     "workflow": "workflow:",
 }
-"""Properties that have a scope of the books for each of their values."""
-
-SHARED = ("day", "node", "repository", "workflow")
-"""Properties of which a run may have several values, or none."""
+"""Properties of which a run may have several values, or none: each value has a scope of the books."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ class CountedReads:
         self._rows[kind.__name__] += len(found)
         return found
 
+    def tally(self, kind: type[Any], grouping: Any) -> list[Any]:
+        self._rows[f"{'sums' if grouping.sums else 'columns'} of {kind.__name__}"] += 1
+        return self._tx.tally(kind, grouping)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tx, name)
 

@@ -117,7 +117,7 @@ TABLES = (
     (
         "entries",
         "id",
-        "run scope",
+        "run scope,kind,source",
         "id:text at_ms:int scope:text kind:text run:text attempt:int fence:int usd:text tokens:int "
         "agent_ms:int source:text note:text held_tokens:int held_ms:int",
     ),
