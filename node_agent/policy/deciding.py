@@ -36,16 +36,18 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
 """By PanCode, and by the program of each runtime: the files of a project on which it acts by itself."""
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "PanCode reads it: it decides what later runs are told, do, and have to pass": READ_BY["pancode"],
-    _AGENT: (
-        *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
-        *("AGENT.md", ".aider.conf.yml", ".amazonq/", ".augment/", ".clinerules", ".continue/", ".cursor/"),
-        *(".cursorrules", ".goosehints", ".junie/", ".kiro/", ".roo/", ".roorules*", ".rules", ".trae/"),
-        *(".windsurf/", ".windsurfrules"),
-    ),
     _CI: (
-        *(".forgejo/", ".gitea/", ".gitlab/", ".gitlab-ci.yml", ".circleci/", "Jenkinsfile", ".travis.yml"),
+        *(".github/", ".forgejo/", ".gitea/", ".gitlab/", ".gitlab-ci.yml", ".circleci/", "Jenkinsfile"),
         *("azure-pipelines.yml", ".azure-pipelines/", "bitbucket-pipelines.yml", ".buildkite/", ".drone.*"),
-        *(".woodpecker.y*ml", ".woodpecker/", "appveyor.yml", ".appveyor.yml", ".cirrus.*", ".builds/"),
+        *(
+            ".travis.yml",
+            ".woodpecker.y*ml",
+            ".woodpecker/",
+            "appveyor.yml",
+            ".appveyor.yml",
+            ".cirrus.*",
+            ".builds/",
+        ),
         *(".build.yml", ".semaphore/", ".teamcity/", ".tekton/", "buildspec.yml", "cloudbuild.y*ml"),
     ),
     _SHELL: (
@@ -62,11 +64,17 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
     ),
     _EDITOR: (
-        *(".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json", "*.code-workspace"),
+        *(".vscode/", ".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json"),
         *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el"),
-        *("*.sublime-project", ".vim/"),
+        *("*.sublime-project", "*.code-workspace", ".vim/"),
     ),
     _HOOK: (".husky/", ".githooks/", ".pre-commit-config.y*ml", "lefthook*", ".lefthook*", ".overcommit.yml"),
+    _AGENT: (
+        *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
+        *("AGENT.md", ".aider.conf.yml", ".amazonq/", ".augment/", ".clinerules", ".continue/", ".cursor/"),
+        *(".cursorrules", ".goosehints", ".junie/", ".kiro/", ".roo/", ".roorules*", ".rules", ".trae/"),
+        *(".windsurf/", ".windsurfrules"),
+    ),
 }
 ALWAYS: Mapping[str, str] = {name: why for why, names in reversed(list(_REASONS.items())) for name in names}
 """Name of a file or folder, at any depth and with letters of any case, to why. `*` stands for any text."""

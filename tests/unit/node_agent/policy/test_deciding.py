@@ -49,6 +49,18 @@ def test_it_does(path: str) -> None:
     assert why_it_decides(path, COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (".github/workflows/x.yml", "continuous integration runs it"),
+        (".vscode/tasks.json", "an editor runs what it names"),
+        ("AGENTS.md", "an agent program obeys it, or runs what it names"),
+    ],
+)
+def test_a_person_is_told_who_runs_it(path: str, why: str) -> None:
+    assert why_it_decides(path, ()) == why
+
+
 @pytest.mark.parametrize("path", ["a.sh", "b/c.sh"])
 def test_a_script_that_a_shell_line_names_does(path: str) -> None:
     assert why_it_decides(path, COMMANDS) == "set-up or a gate runs it"
