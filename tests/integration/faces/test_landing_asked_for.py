@@ -113,7 +113,18 @@ def test_what_decides_what_runs_next_waits_for_a_person(fleet: Shell) -> None:
     assert not stolen.exists(), "its gates were behind the wall of a node"
     (entry,) = [one for one in fleet("audit", "--json").data["audit"] if one["what"] == "landed"]
     assert entry["detail"]["yes"] == ["with_commands"] and entry["detail"]["by"]
+    _a_workflow_of_the_project_waits_too(fleet)
     _a_gate_that_fails_names_its_way_out(fleet)
+
+
+def _a_workflow_of_the_project_waits_too(fleet: Shell) -> None:
+    """A later `chain review-loop` would run it: neither --land nor --all-green writes it without a yes."""
+    script = "mkdir -p .pancode/workflows && echo 'steps: []' > .pancode/workflows/review-loop.yaml"
+    held = fleet(*LANDS, "--verify", "true", script, timeout_s=LONG_S)
+    assert held.status == 7 and ".pancode/workflows/review-loop.yaml" in held.err
+    green = fleet("land", "--all-green", "--yes")
+    assert green.status != 0 and "held: " in green.out and "--with-commands" in green.out
+    assert not (fleet.cwd / ".pancode").exists()
 
 
 def _a_gate_that_fails_names_its_way_out(fleet: Shell) -> None:
