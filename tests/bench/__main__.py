@@ -25,9 +25,10 @@ from tests.bench.playing import playing
 from tests.bench.probing import probing
 from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
+from tests.bench.scale import scale
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqr"
+ROWS = "abcdefghijklmnopqrs"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -60,6 +61,7 @@ def main(argv: list[str]) -> int:
         ("r", lambda: landing(_tell, 10 if quick else 50)),
         ("p", lambda: overhead(_tell, 3 if quick else 15)),
         ("q", lambda: faces(_tell, *((3, 4) if quick else (9, 10)))),
+        ("s", lambda: scale(_tell, quick)),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:
