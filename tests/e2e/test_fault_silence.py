@@ -13,7 +13,7 @@ import pytest
 
 from tests.crowd import crowded
 from tests.e2e.fleets import IMPATIENT, own_fleet, up
-from tests.e2e.ground import Ground, held, kill_coordinator, money
+from tests.e2e.ground import Ground, held, kill_coordinator
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
@@ -74,10 +74,10 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
 def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     owner: Owner, healed: Lab, no_walls: None
 ) -> None:
-    """Its owner said `--on-lost retry`: the second attempt wins, the first may not, but is paid for."""
+    """Its owner said `--on-lost retry`: the second attempt wins; what the first cost is on record."""
     top = owner.repository("late")
     task = script("write where.txt 'x\\n'", "usage 10 10 0.02", "await /tmp/old-fence 60")
-    run = owner.dispatch("--runtime", "scripted", "--budget", "0.10", "--on-lost", "retry", task, cwd=top)
+    run = owner.dispatch("--runtime", "scripted", "--on-lost", "retry", task, cwd=top)
     first = owner.running(run)["node"]
     k = int(first[-1])
     host = Ground(owner, healed, k)
@@ -96,8 +96,9 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     }, "it changed nothing"
     old = next(a for a in after["attempts"] if a["attempt"] == 1)
     assert old["outcome"] == "superseded", after["attempts"]
-    spent, held = money(owner)
-    assert (Decimal(spent), Decimal(held)) == (Decimal("0.04"), Decimal(0)), "both were paid"
+    day = owner.ask("budget", "show")["scopes"][0]
+    disputed, kept = Decimal(day["disputed_usd"]), Decimal(day["held_usd"])
+    assert (disputed, kept) == (Decimal("0.04"), Decimal(0)), "both claims are on record"
 
 
 def test_frozen_for_longer_than_every_deadline_nothing_is_declared_lost(owner: Owner) -> None:

@@ -76,8 +76,9 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     """
     from pancode.offline.login import keep_here
 
+    home = home_of(os.environ)  # before anybody types a secret where it cannot be kept
     value = _value(face, name)
-    keep_here(home_of(os.environ), name, value)
+    keep_here(home, name, value)
     if "://" not in value:
         face.note(f"no channel can use {name}: it is a token, and an address begins as in ntfy://")
     answer: dict[str, Any] = {"secret": name}

@@ -177,7 +177,9 @@ def test_large_answers_and_a_slow_reader(served: Served, laptop: Laptop) -> None
     last = laptop("runs", "--cursor", page["next"], "--json").data
     assert [one["run"] for one in (*page["runs"], *last["runs"])] == [one["run"] for one in rows]
     assert last["next"] is None and laptop("runs", "--all", "--json").data == last | {"runs": rows}
-    assert laptop("runs", "--cursor", page["next"], "--node", "x", "--json").error["code"] == "bad_cursor"
+    assert (
+        laptop("runs", "--cursor", page["next"], "--agent", "scout", "--json").error["code"] == "bad_cursor"
+    )
 
 
 def _ends_of(laptop: Laptop) -> list[int]:

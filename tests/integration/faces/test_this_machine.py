@@ -60,7 +60,11 @@ def test_first_ten_minutes_on_one_machine(fleet: Shell) -> None:
         "echo two >> a.txt; cat draft.txt; echo oops >&2", timeout_s=LONG_S,
     )  # fmt: skip
     assert said.status == 0, said.err
-    assert (said.data["outcome"], said.data["files_changed"], said.data["notes"]) == ("done", ["a.txt"], [])
+    assert (said.data["outcome"], said.data["files_changed"], said.data["notes"]) == (
+        "done",
+        ["a.txt"],
+        ["gates passed"],
+    )
     assert [g["exit_code"] for g in said.data["gates"]] == [0]
     logs = fleet("runs", "logs", "last")
     assert (logs.out, logs.err) == ("not committed\n", "oops\n")

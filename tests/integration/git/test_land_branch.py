@@ -66,7 +66,7 @@ def test_a_conflict_and_a_gate_leave_the_branch(coordinator: Desk) -> None:
 
 @pytest.mark.parametrize("name", ["-x", "a..b", "", "a b"])
 def test_what_is_no_branchs_name_is_refused(coordinator: Desk, name: str) -> None:
-    with pytest.raises(GitRefusal, match="no name of a branch"):
+    with pytest.raises(GitRefusal, match="cannot be the name of a branch"):
         _land(coordinator, coordinator.result(edit_c), name)
 
 
