@@ -26,13 +26,15 @@ def _to(target: Any, name: str, value: Any) -> Plant:
 
 
 def _any_winner(patch: pytest.MonkeyPatch) -> None:
+    """A loser that has ended takes the winner's place."""
     decided = race.decided
 
     def again(workflow: Any, steps: Any, runs: Any) -> Any:
-        newest = dict(reversed(list(steps.items())))
-        made, measure = decided(replace(workflow, winner=None), newest, runs)
-        others = [s.name for s in newest.values() if s.state is WorkflowStepState.DONE]
-        return (replace(made, winner=others[0]) if workflow.race and others else made), measure
+        if workflow.winner is None:
+            return decided(workflow, steps, runs)
+        ended = (WorkflowStepState.DONE, WorkflowStepState.STOPPED, WorkflowStepState.FAILED)
+        losers = [one.name for one in steps.values() if one.name != workflow.winner and one.state in ended]
+        return (replace(workflow, winner=losers[0]) if losers else workflow), ()
 
     patch.setattr(race, "decided", again)
 
