@@ -108,7 +108,7 @@ def test_a_killed_coordinator_fires_once(fleet: Owner) -> None:
 
 def test_what_can_never_fire_is_refused(fleet: Owner) -> None:
     for words, what in (
-        (("--cron", "0 0 31 2 *"), "no cron expression"),
+        (("--cron", "0 0 31 2 *"), "can never fire"),
         (("--at", "2001-01-01 08:00"), "never fires"),
         (("--on", "run.fails"), "run.failed"),
         (("--on-push", "/nonexistent", "main"), "no folder of this machine"),
