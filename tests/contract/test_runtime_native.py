@@ -72,7 +72,7 @@ def test_each_event_is_an_activity() -> None:
     started, said, push, denied, write, ran, grew, again = parser.feed(events)
     assert started == SessionStarted("s", "m") and said == TextPiece("hi")
     assert isinstance(push, ToolCall) and (push.action, push.command) == (A.GIT_PUSH, "git push")
-    assert denied == Denial("bash", A.GIT_PUSH, "no")
+    assert denied == Denial("bash", A.GIT_PUSH, "no", "git push")
     assert isinstance(write, ToolCall) and (write.action, write.paths) == (A.FILE_WRITE, ("/w/a",))
     assert ran == Ran(write) and again == Retrying(429, "busy")
     assert isinstance(grew, UsageGrew) and (grew.usage.input_tokens, grew.usage.cached_tokens) == (10, 3)
