@@ -124,5 +124,5 @@ FLOW_BUGS = (
     Bug("a merge forgets one parent", "flows", _to(lineage, "sides", _one_parent), 10),
     Bug("a conflict begins with one side", "flows", _half_of_a_conflict, 10),
     Bug("a round begins from nothing", "flows", _to(preparing, "begins_later_round", lambda *_: False), 10),
-    Bug("what a stop left of a round is done again", "flows", _to(asked, "ran_out", _is_judged), 25, 16),
+    Bug("what a stop left of a round is done again", "flows", _to(asked, "ran_out", _is_judged), 25, 88),
 )

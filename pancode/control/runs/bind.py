@@ -69,8 +69,11 @@ def bind_in(work: Work) -> int:
     probes: set[str] = set()
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
-            if not passed_over.is_second_probe(core, decision.run, decision.node.node.name, probes):
+            name = decision.node.node.name
+            if not passed_over.is_second_probe(core, decision.run, name, probes):
                 placed += _bound(work, decision)
+            elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
+                work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
             continue
         if decision.run.id not in turn.alone:
             turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)

@@ -53,6 +53,7 @@ def test_a_node_with_an_open_breaker_gets_one_run_after_its_pause(desk: Desk) ->
     probe = node.claim()
     assert probe is not None and probe.identity.run == "r-0004"
     assert node.claim() is None, "one probe at a time"
+    assert "lets one run through" in desk.row(Run, "r-0005").reason
     node.start(probe)
     node.deliver(probe)
     _later(desk, node, 5_000)
