@@ -11,7 +11,7 @@ from node_agent.wire.receipt import ReportLevel
 
 _LEVELS = ("error", "warning", "note", "none")
 MOST_TOOLS = 8
-"""So many are named, of a report that has merged more."""
+"""How many tools are named at most, where a report has merged more."""
 _DEFAULT: ReportLevel = "warning"
 """Of a result that names no level, by the standard."""
 

@@ -70,7 +70,7 @@ class ControlSettings:
     retry_pause_ms: int = 10_000
     quota_look_ms: int = 1_000
     look_ms: int = 1_000
-    """So often heartbeats and states are looked at where messages wake us more often than that."""
+    """How often heartbeats and states are looked at, at most, where messages wake us more often."""
     rest_ms: int = 45_000
     """So long a node gets nothing that has refused for a state of its own: until its heartbeat tells it."""
     shun_ms: int = 600_000

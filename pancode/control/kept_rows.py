@@ -29,7 +29,7 @@ class KeptRows:
         """By name, in its order; None: not read yet."""
         self._waiting: WaitingRuns | None = None
         self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
-        """Keys of rows that may be others in the ledger."""
+        """Keys of the rows that may have changed in the ledger since they were read."""
         self._mine: dict[type[Record], set[str]] = {}
         """Those that the open transaction has written, and may still take back."""
 

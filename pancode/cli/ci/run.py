@@ -132,7 +132,6 @@ def _end(face: Face, starting: Client) -> None:
         from pancode.offline.server.leftovers import end_left
 
         starting.end_started()
-
         if isinstance(client.place, Path):
             end_left(client.place)
     except PancodeError as error:

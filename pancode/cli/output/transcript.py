@@ -65,7 +65,7 @@ def transcript_writer(runtime: str, show: Callable[[str], None]) -> TranscriptWr
 
 
 KEPT = 100_000
-"""So many characters of what was shown are known at the end."""
+"""How many characters of the shown output are remembered for the end."""
 
 
 class LiveTranscript(threading.Thread):

@@ -13,7 +13,7 @@ OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States in which a step has come to its end."""
 ENDED = ("done", "partial", "failed", "stopped")
 TASK_COLUMNS = 60
-"""Of a task, and of an answer, in a line."""
+"""How many characters of a task, and of an answer, a line shows."""
 MOST_NAMED = 5
 
 

@@ -21,7 +21,7 @@ from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git, end_group
 
 IDLE_S = 3.0
-"""So long after the last landing its git programs end, and the settings of the repository are read anew."""
+"""How long the git programs stay open after the last landing, and the settings that were read are kept."""
 _END = b"end\n"
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
@@ -61,7 +61,7 @@ class OpenGit:
 
 
 class LandingSession:
-    """Of one repository; for one landing at a time. Closes by itself when nothing is landed any more."""
+    """The landings of one repository, one at a time. It closes by itself when no landing follows."""
 
     def __init__(self, depot: Depot, repo_id: str, idle_s: float = IDLE_S) -> None:
         self._depot, self.repo_id, self._idle_s = depot, repo_id, idle_s
@@ -92,7 +92,7 @@ class LandingSession:
             self._project = self.tip = None
 
     def pids(self) -> tuple[int, ...]:
-        """Of the programs that are open now."""
+        """The process ids of the git programs that are open now."""
         return tuple(one.pid for one in list(self._open.values()))
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
