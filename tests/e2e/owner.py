@@ -155,8 +155,9 @@ class Owner:
         return next(str(n["state"]) for n in nodes if n["name"] == node)
 
     def repository(self, name: str = "project", files: Mapping[str, str] | None = None) -> Path:
-        """A small real repository with one commit."""
-        top = self.home / name
+        """A small real repository with one commit; where its name is taken, it gets a number."""
+        names = (name, *(f"{name}-{number}" for number in range(2, 100)))
+        top = next(self.home / one for one in names if not (self.home / one).exists())
         top.mkdir()
         for path, text in (files or {"README.md": "# demo\n", "app.py": "print('hello')\n"}).items():
             (top / path).parent.mkdir(parents=True, exist_ok=True)
