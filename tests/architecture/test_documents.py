@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import ROOT, tracked
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"docs/adr/(\d{4}[a-z0-9-]+\.md)")
+INDEX = ROOT / "docs" / "which-page.md"
 KINDS = ("tutorial", "howto", "reference", "explanation", "adr")
 
 
@@ -40,16 +42,33 @@ def test_every_link_leads_somewhere() -> None:
 def test_every_page_is_reached_from_its_index() -> None:
     for kind in KINDS:
         folder = ROOT / "docs" / kind
-        index = (folder / "README.md").read_text()
+        index, prefix = (INDEX, f"{kind}/") if kind == "howto" else (folder / "README.md", "")
         pages = {page.name for page in folder.glob("*.md")} - {"README.md"}
-        assert not [page for page in pages if f"({page})" not in index], (
-            f"docs/{kind}/README.md misses a page"
-        )
+        assert not [page for page in pages if f"({prefix}{page})" not in index.read_text()], index
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
     numbers = sorted(int(page.name[:4]) for page in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_index_of_decisions_has_the_state_that_each_page_says_below_its_title() -> None:
+    folder = ROOT / "docs" / "adr"
+    index = (folder / "README.md").read_text()
+    wrong = []
+    for page in sorted(folder.glob("[0-9]*.md")):
+        state = page.read_text().splitlines()[2].partition(" · ")[0].removeprefix("State: ")
+        shown = re.sub(r"\[(\d+)\]\([^)]+\)", r"\1", state)
+        row = next((line for line in index.splitlines() if f"({page.name})" in line), "")
+        if not row.endswith(f"| {shown} |"):
+            wrong.append(page.name)
+    assert not wrong
+
+
+def test_every_decision_that_a_file_names_by_its_path_exists() -> None:
+    text = [path for path in tracked() if path.suffix in {".md", ".py", ".toml", ".yml"}]
+    named = {name for path in text for name in NAMED.findall((ROOT / path).read_text())}
+    assert named and not [name for name in sorted(named) if not (ROOT / "docs" / "adr" / name).is_file()]
 
 
 def test_every_make_command_in_the_documents_exists() -> None:
