@@ -47,10 +47,9 @@ from node_agent.shim import shim
 from node_agent.tempo import Tempo
 from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.hello import Hello, Verb
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.identity import WORDS_KEY, AttemptId, CallDesk, words_in
-from node_agent.wire.models.endpoint import EndpointFact
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.node import Hello, NodeProblem, Verb
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node_agent.wire.failure import FailureKind, OrderRefusal
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.domain.life.stages import RunStage
 from pancode.domain.nodes.fleet import NodeState

@@ -17,11 +17,9 @@ from docs.generate.markdown import block, code, listed, page, remarks, table, to
 from node_agent.wire import keys
 from node_agent.wire.control import Beat, Control
 from node_agent.wire.event import Events
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory
 from node_agent.wire.model import WireModel
+from node_agent.wire.node import Heartbeat, Hello, Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Envelope, Signed

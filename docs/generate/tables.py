@@ -20,8 +20,9 @@ from docs.generate.meanings import (
     STAGES,
     WAITS,
 )
-from node_agent.wire import marks
 from node_agent.wire.failure import ELSEWHERE, FAILURES, NODE_STATES, REBINDABLE, OrderRefusal
+from node_agent.wire.identity import FINAL, HOLDS_SLOT, Mark
+from node_agent.wire.identity import MARKS as MARK_ORDER
 from node_agent.wire.signing import RefusalCode
 from pancode import errors
 from pancode.cli.output.tell import MEANINGS, OUTCOMES
@@ -151,7 +152,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/domain/life/moves.py`, `pancode/domain/nodes/fleet.py` and `node_agent/wire/marks.py`",
+        "`pancode/domain/life/moves.py`, `pancode/domain/nodes/fleet.py` and `node_agent/wire/identity.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."
@@ -197,11 +198,11 @@ def fence_chart() -> str:
 
 
 def journal_chart() -> str:
-    m = marks.Mark
-    moves_of: list[Move] = [(a, b, "") for a, b in zip(marks.ORDER, marks.ORDER[1:], strict=False)]
+    m = Mark
+    moves_of: list[Move] = [(a, b, "") for a, b in zip(MARK_ORDER, MARK_ORDER[1:], strict=False)]
     moves_of += [(a, b, "") for a in (m.ACCEPTED, m.PREPARED) for b in (m.EXITED, m.REFUSED)]
     moves_of += [(m.PREPARED, m.PREPARED, "anew"), (m.RECEIPTED, m.REJECTED, "")]
-    return chart("How far an attempt has come", list(m), moves_of, marks.FINAL)
+    return chart("How far an attempt has come", list(m), moves_of, FINAL)
 
 
 def _chart(title: str, table_of: Mapping[S, frozenset[S]], last: S) -> str:
@@ -220,10 +221,7 @@ def _ordered(targets: frozenset[S], table_of: Mapping[S, frozenset[S]]) -> list[
 
 
 def _journal() -> list[str]:
-    rows = [
-        (code(m), yes(m in marks.HOLDS_SLOT), yes(m in marks.FINAL), yes(m in PUBLISHING), MARKS[m])
-        for m in marks.Mark
-    ]
+    rows = [(code(m), yes(m in HOLDS_SLOT), yes(m in FINAL), yes(m in PUBLISHING), MARKS[m]) for m in Mark]
     return [
         "## The journal of an attempt",
         words(

@@ -37,8 +37,7 @@ from node_agent.wire.control import (
     Tombstone,
 )
 from node_agent.wire.event import Interrupting
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import HOLDS_SLOT, Mark
+from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
 from node_agent.wire.signing import (
     PublicKey,
     RefusalCode,

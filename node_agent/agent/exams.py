@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from node_agent.wire.control import Examine
-from node_agent.wire.models.endpoint import EndpointFact
-from node_agent.wire.models.passport import AskFact, AskState
+from node_agent.wire.endpoint import AskFact, AskState, EndpointFact
 
 
 class Exams(Protocol):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from node_agent.attempt.plans import STREAMS
 from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 
 _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.records import JournalRecord, JournalState
-from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.marks import HOLDS_SLOT
-from node_agent.wire.node import NodeFacts
+from node_agent.wire.identity import HOLDS_SLOT
+from node_agent.wire.node import Ask, Heartbeat, NodeFacts
 
 
 def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:

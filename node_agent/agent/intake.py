@@ -26,8 +26,7 @@ from node_agent.wire import keys as names
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Finding, Marked, Refused
 from node_agent.wire.failure import NODE_STATES, OrderRefusal
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import FINAL, Mark
+from node_agent.wire.identity import FINAL, AttemptId, Mark
 from node_agent.wire.node import ProblemCode
 
 MOST_CLAIMS = 16

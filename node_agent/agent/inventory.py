@@ -8,7 +8,7 @@ from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.records import JournalRecord
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.inventory import Inventory, JournalEntry
+from node_agent.wire.node import Inventory, JournalEntry
 
 MOST_FINAL = 5_000
 """So many finished attempts are named, the newest; an envelope has a size limit."""

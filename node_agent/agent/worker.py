@@ -14,8 +14,7 @@ from node_agent.attempt.job import Finished, Job, Turn, Wait
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import HOLDS_SLOT
+from node_agent.wire.identity import HOLDS_SLOT, AttemptId
 
 PUBLISHERS = 4
 """So many attempts are delivered at once; those that hold slots have a thread each."""

@@ -19,8 +19,7 @@ from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.verdict import Fault
 from node_agent.wire.control import PersonAnswers, PersonSays
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, sealed, words_in
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 

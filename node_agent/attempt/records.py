@@ -18,8 +18,7 @@ from node_agent.attempt.markdata import (
 )
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import EventBody
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import FINAL, ORDER, Mark
+from node_agent.wire.identity import FINAL, MARKS, AttemptId, Mark
 
 Data = Mapping[str, Any]
 """Plain JSON: what a step leaves behind for those after it."""
@@ -197,7 +196,7 @@ def may_follow(entry: JournalRecord, mark: Mark) -> bool:
         return False
     if mark in (Mark.REFUSED, Mark.REJECTED) or mark is entry.mark is Mark.PREPARED:
         return True
-    return ORDER.index(mark) > ORDER.index(entry.mark)
+    return MARKS.index(mark) > MARKS.index(entry.mark)
 
 
 def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from node_agent.chat.dialect import Question, Trouble, broken_off, refusal, requ
 from node_agent.chat.messages import Answer
 from node_agent.chat.stream import Stream
 from node_agent.wire.clock import Ids
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 
 if TYPE_CHECKING:
     import ssl

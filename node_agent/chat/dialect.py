@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 
 _ROOM = re.compile(r"n_ctx\D{1,4}(\d+)|context (?:length|window|size)\D{1,40}?(\d{3,})", re.IGNORECASE)
 _TOO_LONG = ("exceed_context_size", "context_length_exceeded", "maximum context length", "context size")

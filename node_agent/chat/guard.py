@@ -184,7 +184,7 @@ def _note(turns: list[Turn], at: int, out: int, names: dict[str, None]) -> None:
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
     """The reason why a run cannot begin or go on, and the fix."""
-    from node_agent.wire.widening import widen_any  # for a run that ends here alone
+    from node_agent.wire.endpoint import widen_any  # for a run that ends here alone
 
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(_rounded(fitted.tokens))

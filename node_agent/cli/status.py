@@ -12,7 +12,7 @@ from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.home.settings import NodeHome, current_link
 from node_agent.journal.storage import JournalFiles
-from node_agent.wire.marks import HOLDS_SLOT
+from node_agent.wire.identity import HOLDS_SLOT
 
 
 @dataclass(frozen=True, slots=True)

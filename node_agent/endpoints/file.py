@@ -10,9 +10,8 @@ from pydantic import Field, field_validator
 
 from node_agent.endpoints.places import PORTS, EndpointAddress, place_of
 from node_agent.home.settings import read_owned
+from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES, ModelWire
 from node_agent.wire.model import SecretName, WireModel
-from node_agent.wire.models.endpoint import ModelWire
-from node_agent.wire.models.vendors import OTHER_NAMES, VENDOR_VARIABLES
 
 FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from node_agent.endpoints.answers import ServerClient, ServerReply
-from node_agent.wire.models.endpoint import Dialect
+from node_agent.wire.endpoint import Dialect
 
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
 ORDER = (VERSION, PROPS, LM1, LM0, LIST)

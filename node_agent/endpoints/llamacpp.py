@@ -20,7 +20,7 @@ from node_agent.endpoints.answers import (
 )
 from node_agent.endpoints.fingerprint import LIST, PROPS
 from node_agent.endpoints.reading import Memory, ServerReading, Slot, SlotCount
-from node_agent.wire.models.endpoint import ModelFact, ModelWire, Residence
+from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 ROUTED = f"{LIST}?autoload=false"
 _WIRES = (("/v1/responses", ModelWire.RESPONSES), ("/v1/messages", ModelWire.MESSAGES))

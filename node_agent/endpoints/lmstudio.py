@@ -19,7 +19,7 @@ from node_agent.endpoints.answers import (
 from node_agent.endpoints.answers import size_of as parameters_of
 from node_agent.endpoints.fingerprint import LIST, LM0, LM1
 from node_agent.endpoints.reading import Memory, ServerReading
-from node_agent.wire.models.endpoint import ModelFact, ModelWire, Residence
+from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 
 def read(ask: ServerClient, memory: Memory) -> ServerReading:

@@ -17,7 +17,7 @@ from node_agent.endpoints.answers import (
     word,
 )
 from node_agent.endpoints.reading import Memory, ServerReading
-from node_agent.wire.models.endpoint import ModelFact, ModelWire, Residence
+from node_agent.wire.endpoint import ModelFact, ModelWire, Residence
 
 ASSUMED_CONTEXT = 4096
 """Its default on most machines. A longer prompt is cut from its front, without a word."""

@@ -17,7 +17,7 @@ from node_agent.endpoints.answers import (
 )
 from node_agent.endpoints.fingerprint import LIST
 from node_agent.endpoints.reading import Memory, ServerReading
-from node_agent.wire.models.endpoint import Dialect, ModelFact, ModelWire, Residence
+from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
 
 _WIRES = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.MESSAGES}
 

@@ -6,8 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from node_agent.wire.machines import is_address, machine_of
-from node_agent.wire.models.endpoint import ModelWire
+from node_agent.wire.endpoint import ModelWire, is_address, machine_of
 
 PORTS = (11434, 1234, 8080, 9931, 8000, 30000)
 """Ollama, LM Studio, llama.cpp twice, vLLM, SGLang: where to look, never what it is."""

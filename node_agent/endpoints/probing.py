@@ -9,7 +9,7 @@ from node_agent.endpoints.answers import Mismatch, ServerClient, Silent
 from node_agent.endpoints.fingerprint import ServerKind, identify
 from node_agent.endpoints.progress import DecodeProgress
 from node_agent.endpoints.reading import Memory, ServerReading, SlotCount
-from node_agent.wire.models.endpoint import Dialect
+from node_agent.wire.endpoint import Dialect
 
 STRANGER_MS = 600_000
 """So long a server that is none of models is not asked again, unless it was gone meanwhile: it may log us."""

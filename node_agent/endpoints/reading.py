@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.wire.models.endpoint import ModelFact, ModelWire
+from node_agent.wire.endpoint import ModelFact, ModelWire
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node_agent.endpoints.places import EndpointAddress
 from node_agent.endpoints.probing import KnownServer
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, Residence, troubled
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, troubled
 from node_agent.wire.node import NodeProblem
 
 MOST_MODELS = 40

@@ -16,7 +16,7 @@ from node_agent.endpoints.probing import KnownServer, ProbeContext, look
 from node_agent.endpoints.report import capped, fact, named, problems
 from node_agent.home.settings import SettingsError
 from node_agent.wire.clock import Clock
-from node_agent.wire.models.endpoint import EndpointFact
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import NodeProblem
 
 FIRST_S, BRIEF_S = 2.5, 0.25

@@ -12,8 +12,8 @@ from node_agent.endpoints.table import EndpointServer
 from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
 from node_agent.runtimes.vendors import Way, local_way
+from node_agent.wire.endpoint import RUNTIME_WIRES, Health
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.models.endpoint import RUNTIME_WIRES, Health
 from node_agent.wire.order import Order
 
 

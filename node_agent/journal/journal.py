@@ -26,8 +26,7 @@ from node_agent.attempt.records import (
 from node_agent.files.durable import from_json, to_json
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.order import Order
 from node_agent.wire.signing import parse_envelope, parse_message
 

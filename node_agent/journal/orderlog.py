@@ -6,9 +6,8 @@ from node_agent.attempt.records import JournalRecord, Note
 from node_agent.attempt.verdict import fault_from_json
 from node_agent.journal.journal import Journal, JournalStorage, Say
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.logs import STAGES, OrderLine
-from node_agent.wire.marks import Mark
 from node_agent.wire.order import Order
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from node_agent.files.durable import write_atomic
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.direct import PROTOCOL, WATCHED
+from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import SigningKey
 
 if TYPE_CHECKING:  # 2 MB, which a node behind a tunnel need not hold

@@ -13,7 +13,7 @@ from node_agent.home.owner import OwnersFiles
 from node_agent.machine.finding import Finder
 from node_agent.shim import process
 from node_agent.wire.clock import Clock
-from node_agent.wire.models.endpoint import EndpointFact
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import Allowed, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.policy import Isolation
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from node_agent.files.durable import write_atomic
+from node_agent.wire.endpoint import EndpointFact, ExamCheck, Grade, ModelFact, PassportFact, Residence
 from node_agent.wire.model import Count, WireModel
-from node_agent.wire.models.endpoint import EndpointFact, ModelFact, Residence
-from node_agent.wire.models.passport import ExamCheck, Grade, PassportFact
 
 FILE = "passports.json"
 MOST = 200

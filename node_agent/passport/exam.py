@@ -11,8 +11,18 @@ from node_agent.passport import fixes, judge, questions
 from node_agent.passport.replies import Reply
 from node_agent.passport.servers import Chat, ExamServer, Servers, ServerUnreachable
 from node_agent.wire.clock import Clock, Ids
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
-from node_agent.wire.models.passport import AskState, CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import (
+    AskState,
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    Health,
+    ModelFact,
+    PassportFact,
+    Residence,
+)
 
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 LOCKED = frozenset({401, 403})

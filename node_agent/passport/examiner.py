@@ -9,8 +9,7 @@ from collections import deque
 from node_agent.passport.cache import PassportCache, StoredPassport, stamped
 from node_agent.passport.exam import Exam, ExamTools, NotNow
 from node_agent.wire.control import Examine
-from node_agent.wire.models.endpoint import EndpointFact
-from node_agent.wire.models.passport import AskFact, AskState
+from node_agent.wire.endpoint import AskFact, AskState, EndpointFact
 
 MOST_ASKS = 32
 TOLD_MS = 300_000

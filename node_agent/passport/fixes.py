@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
-from node_agent.wire.widening import widen
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, widen
 
 LEAST_CONTEXT = 16_384
 """Tokens that a coding agent needs: its own words and tools take the half of it, a few files the rest."""

@@ -8,8 +8,7 @@ from node_agent.passport import fixes
 from node_agent.passport.fixes import LEAST_CONTEXT
 from node_agent.passport.questions import FILE_TEXT, NEW_WORD, OLD_WORD, PING, PING_VALUE
 from node_agent.passport.replies import Reply
-from node_agent.wire.models.endpoint import EndpointFact, ModelFact
-from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade
+from node_agent.wire.endpoint import CheckFact, EndpointFact, ExamCheck, Grade, ModelFact
 
 CUT_BELOW = 0.8
 """A prompt of which the server counts fewer tokens than this share of its words was cut."""

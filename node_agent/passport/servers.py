@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from node_agent.passport.replies import Reply
-from node_agent.wire.models.endpoint import EndpointFact
+from node_agent.wire.endpoint import EndpointFact
 
 
 class ExamServer(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.files.durable import make_folder
 from node_agent.gateway.slots import folder_of
 from node_agent.passport.servers import ExamServer
-from node_agent.wire.models.endpoint import ModelFact
+from node_agent.wire.endpoint import ModelFact
 
 
 class Turns:

@@ -30,8 +30,8 @@ from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.models.endpoint import EndpointFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,

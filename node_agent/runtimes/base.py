@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from node_agent.runtimes.probing import Program
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import CallDesk
-from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety

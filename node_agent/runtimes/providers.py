@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node_agent.wire.models.vendors import VENDOR_VARIABLES
+from node_agent.wire.endpoint import VENDOR_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from node_agent.runtimes.providers import HOSTED, KEY, LOGINS, NAME, PROVIDERS, URL, split_model
-from node_agent.wire.models.endpoint import RUNTIME_WIRES
+from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.node import LoggedIn
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.identity import CallDesk
 from node_agent.wire.model import WireModel
-from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import AskId
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
-from node_agent.wire.models.passport import AskId
 from node_agent.wire.policy import MOST_NO, CallAsked
 from node_agent.wire.signing import Message, Signature
 

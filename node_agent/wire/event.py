@@ -7,18 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.bounded import Lasted, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.keys import WIRE_VERSION
-from node_agent.wire.marks import Mark
 from node_agent.wire.model import (
     Count,
     FleetId,
+    Lasted,
     NodeTag,
     Number,
+    Tokens,
+    Usd,
+    WallMillis,
     WireModel,
+    Words,
     canonical_json,
 )
 from node_agent.wire.policy import CallAsked

@@ -1,10 +1,11 @@
-"""The identity that every message carries: run, attempt, fence; what proves words to an attempt."""
+"""The identity of an attempt, the marks of its way, and what proves a person's words to it."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
+from enum import StrEnum
 
 from pydantic import Field
 
@@ -80,3 +81,37 @@ class CallDesk(WireModel):
 def calls_in(attempt: str) -> str:
     """The folder below a run's home that has the questions of this attempt, and the answers."""
     return f"calls-{attempt}"
+
+
+class Mark(StrEnum):
+    """Each is written, fsynced, before what follows it begins."""
+
+    ACCEPTED = "accepted"
+    PREPARED = "prepared"
+    SPAWNED = "spawned"
+    EXITED = "exited"
+    COMMITTED = "committed"
+    GATED = "gated"
+    PUSHED = "pushed"
+    RECEIPTED = "receipted"
+    ACKNOWLEDGED = "acknowledged"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+
+
+MARKS: tuple[Mark, ...] = (
+    Mark.ACCEPTED,
+    Mark.PREPARED,
+    Mark.SPAWNED,
+    Mark.EXITED,
+    Mark.COMMITTED,
+    Mark.GATED,
+    Mark.PUSHED,
+    Mark.RECEIPTED,
+    Mark.ACKNOWLEDGED,
+)
+FINAL: frozenset[Mark] = frozenset({Mark.ACKNOWLEDGED, Mark.REJECTED, Mark.REFUSED})
+HOLDS_SLOT: frozenset[Mark] = frozenset(
+    {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
+)
+"""Marks at which the attempt still occupies a slot: until all steps ended. Publishing holds none."""

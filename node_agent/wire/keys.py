@@ -1,4 +1,4 @@
-"""Every name in Redis, and the version of the contract."""
+"""Every name in Redis, the version of the contract, and the names of a direct link's destinations."""
 
 from __future__ import annotations
 
@@ -70,3 +70,10 @@ def hint_channel(tag: str) -> str:
 
 UP_HINT = "pancode:hint:up"
 """Pub/sub: a node has written something."""
+
+
+PROTOCOL = "pancode-"
+"""With the name of an end behind it: what TLS agrees on, so that one port leads to both."""
+WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
+"""Options of a socket, where the system has them: a peer that is gone is noticed within 40 s, as behind a
+tunnel."""

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TextIO
 
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 
 VARIABLE = "PANCODE_LOG"
 LEVELS = ("debug", "info", "warning", "error")

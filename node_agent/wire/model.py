@@ -1,14 +1,143 @@
-"""The base of every message: frozen, strict, no unknown field, canonical bytes."""
+"""The base of every message: frozen, strict, canonical bytes; and its bounded types.
+
+A bounded value is cut to fit where a message is written, and refused where it is read: a writer that has too
+much to say is still heard, and a reader never has to ask whether a value is sane.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import PydanticCustomError, core_schema
 
-from node_agent.wire.bounded import WholeNumber
+Schema = core_schema.CoreSchema
+YEAR_3000_MS = 32_503_680_000_000
+MOST_TOKENS = 10**12
+"""Of one attempt: a thousand times of what a model has ever read and written in a day."""
+MOST_LASTED_MS = 10 * 366 * 86_400_000
+"""Ten years."""
+MOST_REAL = 1e12
+_USD_DIGITS, _USD_PLACES = 15, 12
+_USD = rf"^(0|[1-9][0-9]{{0,{_USD_DIGITS - 1}}})(\.[0-9]{{1,{_USD_PLACES}}})?$"
+MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
+
+
+def _written(read: Schema, fit: Callable[[Any], Any]) -> Schema:
+    """JSON is read as it is; a value from our own code is made to fit first."""
+    return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
+
+
+def plain_text(text: str) -> str:
+    """Half a surrogate pair, which is not UTF-8, becomes `?`; so does NUL, which not every database holds."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "?")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """At most so many characters, no NUL. A text that is too long is cut."""
+
+    most: int
+    least: int = 0
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
+        read = core_schema.str_schema(
+            strict=True, min_length=self.least, max_length=self.most, pattern=r"^[^\x00]*$"
+        )
+        return _written(read, self._fit)
+
+    def _fit(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = plain_text(value)
+        return text if len(text) <= self.most else f"{text[: self.most - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """A tuple of at most so many; `chars`: of all its texts together. What is too much is left out."""
+
+    most: int
+    chars: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
+        read = cast(Schema, {**handler(source), "max_length": self.most})
+        if self.chars is not None:
+            read = core_schema.no_info_after_validator_function(self._checked, read)
+        return _written(read, self._fit)
+
+    def _checked(self, value: tuple[str, ...]) -> tuple[str, ...]:
+        if self.chars is not None and sum(map(len, value)) > self.chars:
+            most = {"most": self.chars}
+            raise PydanticCustomError("too_long", "All texts together have at most {most} characters", most)
+        return value
+
+    def _fit(self, value: Any) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        kept = value[: self.most]
+        while self.chars is not None and kept and sum(map(len, kept)) > self.chars:
+            kept = kept[:-1]
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """A whole number of this range. A larger one counts as the largest."""
+
+    most: int
+    least: int = 0
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
+        return _written(core_schema.int_schema(strict=True, ge=self.least, le=self.most), self._fit)
+
+    def _fit(self, value: Any) -> Any:
+        return min(value, self.most) if isinstance(value, int) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Money:
+    """US dollars: in JSON a decimal string and nothing else, so that every reader reads the same sum."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
+        text = core_schema.str_schema(strict=True, pattern=_USD, max_length=_USD_DIGITS + 1 + _USD_PLACES)
+        read = core_schema.no_info_after_validator_function(Decimal, text)
+        either = core_schema.union_schema(
+            [read, core_schema.decimal_schema(ge=Decimal(0), allow_inf_nan=False)]
+        )
+        python = core_schema.no_info_after_validator_function(self._fit, either)
+        plain = core_schema.plain_serializer_function_ser_schema(
+            _plain, return_schema=core_schema.str_schema()
+        )
+        return core_schema.json_or_python_schema(read, python, serialization=plain)
+
+    def _fit(self, value: Decimal) -> Decimal:
+        if value > MOST_USD:
+            return MOST_USD
+        exponent = value.as_tuple().exponent
+        rounded = isinstance(exponent, int) and exponent < -_USD_PLACES
+        return value.quantize(Decimal(1).scaleb(-_USD_PLACES)) if rounded else value
+
+
+Usd = Annotated[Decimal, _Money()]
+"""Money in US dollars, a decimal string on the wire; `books` adds it exactly."""
+Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
+WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
+"""Unix time. Every one of them is a date."""
+Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
+"""A duration, in milliseconds."""
+Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
+Name = Annotated[str, Text(200)]
+"""Of a thing: a machine, a program, a model, a version."""
+Line = Annotated[str, Text(1_000)]
+Words = Annotated[str, Text(4_000)]
+"""For people: as much as a run's story keeps."""
 
 
 class WireModel(BaseModel):

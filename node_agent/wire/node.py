@@ -1,15 +1,31 @@
-"""A node's facts about itself: machine, runtimes, problems."""
+"""What a node says of itself: facts, heartbeat, the inventory of its journal, its hello to the depot."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from node_agent.wire.bounded import Few, Line, Name, Real, WallMillis
-from node_agent.wire.model import Count, RepoId, WireModel
-from node_agent.wire.models.endpoint import EndpointFact
-from node_agent.wire.models.passport import AskFact
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import AskFact, EndpointFact
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import (
+    Count,
+    Digest,
+    Few,
+    FleetId,
+    Line,
+    Millis,
+    Name,
+    NodeTag,
+    Number,
+    Real,
+    RepoId,
+    WallMillis,
+    WholeNumber,
+    WireModel,
+)
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
+from node_agent.wire.signing import Message
 
 
 class Flag(StrEnum):
@@ -122,3 +138,80 @@ class NodeFacts(WireModel):
     """The reason why the node can take no work at all now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
     wall_ms: WallMillis
+
+
+MOST_SLOTS = 256
+
+
+class Ask(WireModel):
+    """The node's room for work. Valid for 15 s of the coordinator's clock."""
+
+    seq: Number
+    slots: Annotated[int, WholeNumber(MOST_SLOTS)]
+    open: Annotated[tuple[AttemptId, ...], Few(1_000)]
+    """Fences that hold a slot on the node."""
+
+
+class Heartbeat(Message):
+    """Every 5 s. `echo` is the newest coordinator beat the node has seen: its age is the node's liveness."""
+
+    fleet: FleetId
+    node: NodeTag
+    session: Name
+    """Made at each start of the node agent."""
+    boot_id: Name
+    seq: Number
+    boot_ms: Millis
+    nonce: Name
+    """Answered by the coordinator's beat; new at each start and each link-up."""
+    echo: FleetTime | None = None
+    epoch_seen: Count
+    """The highest epoch that this node has ever believed."""
+    control_seen: Count
+    ask: Ask
+    draining: bool = False
+    version: Name
+    obeys: Annotated[tuple[Digest, ...], Few(4)]
+    """Ids of the coordinator's keys that it believes."""
+    facts: NodeFacts
+
+
+MOST_ENTRIES = 8_000
+
+
+class JournalEntry(WireModel):
+    """One attempt in the journal; `last_event` is the number of its newest event."""
+
+    identity: AttemptId
+    order: Digest
+    mark: Mark
+    last_event: Count
+
+
+class Inventory(Message):
+    """The whole journal of attempts that are not final, and the final ones of this epoch.
+
+    It answers for every fence whose order had to begin before `at`: if such a fence is not in the list,
+    the node has not accepted it, and will not accept it later.
+    """
+
+    fleet: FleetId
+    node: NodeTag
+    session: Name
+    nonce: Name
+    at: FleetTime
+    epoch_seen: Count
+    entries: Annotated[tuple[JournalEntry, ...], Few(MOST_ENTRIES)]
+
+
+Verb = Literal["fetch", "push", "log"]
+
+
+class Hello(Message):
+    """Signed by the node over the server's nonce: valid for one stream, one fence, one verb."""
+
+    fleet: FleetId
+    node: NodeTag
+    nonce: Name
+    identity: AttemptId
+    verb: Verb

@@ -114,7 +114,7 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """The access to the paths that a pattern covers; `wire/globs.py` has the matching."""
+    """The access to the paths that a pattern covers; `policy/globs.py` has the matching."""
 
     pattern: Pattern
     access: PathAccess

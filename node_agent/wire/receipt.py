@@ -6,23 +6,30 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from node_agent.wire.bounded import Few, Lasted, Line, Name, Text, Tokens, Usd, WallMillis, Words
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.folders import MAX_REPORTS
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import (
     CommitId,
     Count,
     Digest,
+    Few,
     FleetId,
+    Lasted,
+    Line,
+    Name,
     NodeTag,
     Number,
     Status,
+    Text,
+    Tokens,
+    Usd,
+    WallMillis,
     WireModel,
+    Words,
 )
-from node_agent.wire.models.endpoint import Dialect, Word
-from node_agent.wire.order import MAX_TASK_BYTES, BoardEntry
+from node_agent.wire.order import MAX_REPORTS, MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.git.gitsafe import Change, parents
+from node_agent.wire.git import Change, parents
 from node_agent.workspace.errors import WorkspaceFailure
 
 NO_WORKSPACE = "none"

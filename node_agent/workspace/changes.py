@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from node_agent.policy.breaches import FileChange, Touch
-from node_agent.wire.git.gitsafe import Change, parse_raw_diff, shown
+from node_agent.wire.git import Change, parse_raw_diff, shown
 from node_agent.workspace.gitrun import NodeGit
 
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import repository_config
+from node_agent.wire.git import repository_config
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git.gitsafe import GitCall, GitDone, git_env
-from node_agent.wire.hello import Verb
+from node_agent.wire.git import GitCall, GitDone, git_env
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Verb
 from node_agent.wire.receipt import Blob
 from node_agent.workspace.depot_stream import DepotAccess, ask, hang_up, must_agree, read_line, send
 from node_agent.workspace.errors import (

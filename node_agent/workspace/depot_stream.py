@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.link.direct import Secure, dial
-from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Verb
 from node_agent.workspace.errors import DepotRefused, DepotUnavailable
 
 LINE_MAX = 16 * 1024

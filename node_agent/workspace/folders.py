@@ -13,7 +13,7 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git.gitrefs import checked_repo
+from node_agent.wire.git import checked_repo
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace.errors import WorkspaceFailure
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import GitCall, GitDone, git_env
+from node_agent.wire.git import GitCall, GitDone, git_env
 from node_agent.workspace.errors import GitTimeout, WorkspaceFailure, from_words
 
 ERR_KEPT = 2000

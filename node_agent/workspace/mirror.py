@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from node_agent.wire.git.gitrefs import snap_ref
-from node_agent.wire.git.gitsafe import repository_config
+from node_agent.wire.git import repository_config, snap_ref
 from node_agent.wire.identity import AttemptId
 from node_agent.workspace import stores
 from node_agent.workspace.errors import WorkspaceFailure

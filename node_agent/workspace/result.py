@@ -11,7 +11,7 @@ from typing import Literal
 
 from node_agent.attempt.claims import such_as
 from node_agent.attempt.ports import AttemptResult, CommitStamp
-from node_agent.wire.git.gitsafe import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
+from node_agent.wire.git import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
 from node_agent.workspace.changes import all_changes
 from node_agent.workspace.errors import WorkspaceFailure

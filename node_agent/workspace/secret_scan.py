@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from node_agent.vault.redact import found_in, secret_values
-from node_agent.wire.git.gitsafe import parse_raw_diff, shown
+from node_agent.wire.git import parse_raw_diff, shown
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.gitrun import NodeGit
 

@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import store_ref
+from node_agent.wire.git import store_ref
 from node_agent.workspace.folders import erase
 from node_agent.workspace.gitrun import NodeGit
 

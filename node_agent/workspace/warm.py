@@ -18,7 +18,7 @@ from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.walk import WalkedName, walk
-from node_agent.wire.git.gitsafe import parents
+from node_agent.wire.git import parents
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import AttemptFolders, erase, give
 from node_agent.workspace.index import Index, IndexEntry, ObjectFormat

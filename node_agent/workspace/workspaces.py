@@ -8,8 +8,7 @@ from pathlib import Path
 
 from node_agent.attempt.ports import CommitStamp, Guide
 from node_agent.attempt.records import PutBack
-from node_agent.wire.git.gitrefs import salvage_ref
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import salvage_ref, shown
 from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import homes

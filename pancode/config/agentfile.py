@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import NetworkAccess
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts

@@ -8,9 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from node_agent.wire.folders import Folders, ReportFiles
-from node_agent.wire.machines import machine_of
-from node_agent.wire.order import Reasoning
+from node_agent.wire.endpoint import machine_of
+from node_agent.wire.order import Folders, Reasoning, ReportFiles
 from pancode.domain.dispatch.limits import MOST_BYTES, MOST_MS
 from pancode.domain.names import nearest
 from pancode.domain.words import split_words

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.control import Examine
-from node_agent.wire.models.endpoint import Residence
-from node_agent.wire.models.passport import AskFact, AskState, PassportFact
+from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.control.core import Core
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.query.passports import passport_shape

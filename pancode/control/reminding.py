@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from node_agent.wire.control import Tombstone
-from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import Heartbeat
 from pancode.control.core import Core
 from pancode.domain.orders import may_push
 from pancode.domain.records import Closed, Fence

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.models.endpoint import (
+from node_agent.wire.endpoint import (
     RUNTIME_WIRES,
     Dialect,
     EndpointFact,
@@ -15,9 +15,9 @@ from node_agent.wire.models.endpoint import (
     ModelFact,
     Residence,
     troubled_name,
+    widen,
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
-from node_agent.wire.widening import widen
 from pancode.domain.models import LOCAL, ModelRef
 from pancode.domain.names import nearest
 from pancode.domain.nodes.fleet import NodeView

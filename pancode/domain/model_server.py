@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.wire.models.passport import PassportFact
+from node_agent.wire.endpoint import PassportFact
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.passports import ModelPlace, Trust, fact_of, judged
 from pancode.domain.records import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from node_agent.wire.models.vendors import OTHER_NAMES, VENDOR_VARIABLES
+from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES
 from pancode.domain.names import nearest, not_found
 from pancode.errors import UsageError
 

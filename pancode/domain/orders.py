@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
-from node_agent.wire.models.sampling import Sampling
 from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from node_agent.wire.models.endpoint import EndpointFact, Health, ModelFact
-from node_agent.wire.models.passport import ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import EndpointFact, ExamCheck, Grade, Health, ModelFact, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.models import ModelRef
 from pancode.domain.names import not_found

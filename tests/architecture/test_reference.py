@@ -14,7 +14,7 @@ from docs.generate.meanings import CLOSED, FAILED, FENCES, MARKS, NODES, REFUSED
 from docs.generate.pages import PAGES, REFERENCE
 from docs.generate.settings import leaves
 from node_agent.wire.failure import FailureKind, OrderRefusal
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES

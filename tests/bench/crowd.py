@@ -23,9 +23,7 @@ from typing import Any, Self, TypeVar
 from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime, SystemIds
-from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.inventory import Inventory
-from node_agent.wire.node import NodeFacts
+from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
 from pancode.adapters.files import FileArchive, FileEpochs

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent.wire.models.endpoint import Dialect
+from node_agent.wire.endpoint import Dialect
 from tests.bench.figures import Goal, Row, median
 from tests.bench.processes import cpu_ms
 from tests.clis.launched import NATIVE, Bench

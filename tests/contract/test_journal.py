@@ -15,8 +15,7 @@ from node_agent.attempt.records import JournalError, JournalState, Note, Pending
 from node_agent.journal.journal import Journal, JournalStorage
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.event import EventBody, Finding, Marked
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import ORDER, Mark
+from node_agent.wire.identity import MARKS, AttemptId, Mark
 from tests.fakes.node import MemoryClock, MemoryShelf
 from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
 
@@ -124,9 +123,9 @@ def test_what_was_not_started_is_prepared_anew(reopen: Open) -> None:
 def test_marks_go_forward_only(reopen: Open) -> None:
     journal = reopen()
     one = accept(journal)
-    for number, mark in enumerate(ORDER[1:7], 1):
+    for number, mark in enumerate(MARKS[1:7], 1):
         journal.write(one, Note(mark=mark))
-        for earlier in ORDER[: number + 1]:
+        for earlier in MARKS[: number + 1]:
             if earlier is mark is Mark.PREPARED:
                 continue
             with pytest.raises(JournalError):

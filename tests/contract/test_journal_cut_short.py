@@ -16,8 +16,7 @@ from node_agent.attempt.procedure.context import digest_of
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from tests.contract.test_journal import accept, on
 from tests.unit.node_agent.stage import identity, order_of
 

@@ -11,8 +11,7 @@ import pytest
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
 from node_agent.journal.storage import JournalFiles
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from tests.contract.test_journal import accept, on, say
 from tests.fakes.node import MemoryClock
 from tests.unit.node_agent.stage import identity

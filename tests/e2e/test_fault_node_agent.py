@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, money
 from tests.e2e.owner import Owner, script, until

@@ -20,10 +20,8 @@ from node_agent.wire import keys
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
 from node_agent.wire.event import Event, Events, Marked
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import Heartbeat, Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import SigningKey, parse_envelope, parse_message

@@ -14,11 +14,8 @@ from node_agent.wire.clock import FleetTime, SystemClock
 from node_agent.wire.control import Control, StopControl
 from node_agent.wire.event import Event, Events, Interrupting, Marked, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.hello import Hello, Verb
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory, JournalEntry
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import Heartbeat, Hello, Inventory, JournalEntry, Verb
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message
 from node_agent.workspace.depot_stream import DepotAccess, hang_up

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from node_agent.wire.event import Events
-from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message

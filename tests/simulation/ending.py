@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.marks import FINAL, Mark
+from node_agent.wire.identity import FINAL, Mark
 from pancode.control.core import open_fences
 from pancode.domain import books
 from pancode.domain.records import (

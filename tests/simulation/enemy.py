@@ -9,9 +9,8 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.event import Event, Events, Finding, Marked, Refused
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Envelope, Signed, SigningKey, WireRefusal, parse_envelope, parse_message

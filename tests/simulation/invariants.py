@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from pancode.domain import books
 from pancode.domain.life.moves import holds_slot
 from pancode.domain.records import (

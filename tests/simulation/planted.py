@@ -16,7 +16,7 @@ from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from pancode.control import rounds
 from pancode.control.core import Core
 from pancode.control.nodes import heartbeats, inbound, inventory, journals

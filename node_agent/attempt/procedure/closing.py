@@ -18,7 +18,7 @@ from node_agent.shim.spool import (
 )
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 
 AS_FOUND = "the saved files may be empty or partly old"
 

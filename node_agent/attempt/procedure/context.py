@@ -23,8 +23,7 @@ from node_agent.tempo import Tempo
 from node_agent.vault.redact import redacted
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.event import EventBody, Marked
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.signing import SigningKey
 
 

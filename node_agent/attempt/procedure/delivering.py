@@ -15,7 +15,7 @@ from node_agent.attempt.records import Note
 from node_agent.attempt.verdict import Fault
 from node_agent.wire import keys
 from node_agent.wire.event import Finding
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import receipt_of
 
 MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"

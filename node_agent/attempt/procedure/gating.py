@@ -30,7 +30,7 @@ from node_agent.shim.spool import (
 )
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.order import Gate
 from node_agent.wire.receipt import GateResult
 

@@ -17,7 +17,7 @@ from node_agent.attempt.verdict import Fault, setup_fault, stop_fault, vanished_
 from node_agent.shim.spool import Ended, ExitRecord, NotStarted, PhasePlan, RunnerError, Running, Vanished
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 
 LAST_BYTES, LAST_LINES, MOST_TOLD = 4_096, 3, 600
 

@@ -14,7 +14,7 @@ from node_agent.attempt.verdict import Fault
 from node_agent.shim.spool import NotStarted, PhasePlan, RunnerError
 from node_agent.wire.event import EventBody, Finding, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"

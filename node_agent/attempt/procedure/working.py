@@ -41,7 +41,7 @@ from node_agent.shim.spool import (
 )
 from node_agent.wire.event import Finding, Interrupting, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 
 ANSWER_CHARS = 4_000
 """Of an answer, in a receipt."""

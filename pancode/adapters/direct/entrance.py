@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.direct import PROTOCOL, WATCHED
+from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
 from pancode.adapters.direct.authority import Authority, key_of
 from pancode.adapters.direct.copying import both, closed, copy, opened

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import checked_object, result_prefix
-from node_agent.wire.git.gitsafe import shown, split_nul
+from node_agent.wire.git import checked_object, result_prefix, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
 from pancode.adapters.git.listing import ListingLimits

@@ -11,8 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import base_ref, checked_object, checked_repo, result_prefix, snap_ref
-from node_agent.wire.git.gitsafe import repository_config
+from node_agent.wire.git import (
+    base_ref,
+    checked_object,
+    checked_repo,
+    repository_config,
+    result_prefix,
+    snap_ref,
+)
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.safe import Git, safe_env

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node_agent.wire.git.gitrefs import checked_object
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import checked_object, shown
 from pancode.adapters.git.depot import Depot
 
 # Programs that a repository names for diffs are never run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from node_agent.wire.git.gitrefs import snap_ref
+from node_agent.wire.git import snap_ref
 from node_agent.wire.identity import AttemptId
 from pancode.adapters.git.safe import safe_env
 

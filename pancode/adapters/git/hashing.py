@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from node_agent.wire.git.gitsafe import join_nul
+from node_agent.wire.git import join_nul
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.listing import Listing
 from pancode.adapters.git.safe import Git

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import GitCall, GitDone
+from node_agent.wire.git import GitCall, GitDone
 from pancode.adapters.git.errors import GitFailure
 from pancode.adapters.git.safe import run_git, safe_env
 from pancode.errors import NotFoundError

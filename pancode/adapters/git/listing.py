@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import join_nul, parents, shown, split_nul
+from node_agent.wire.git import join_nul, parents, shown, split_nul
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.private_names import is_private, withheld
 from pancode.adapters.git.project import GitProject

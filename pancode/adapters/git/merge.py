@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from node_agent.wire.git.gitrefs import base_ref, checked_object, checked_run, snap_ref
-from node_agent.wire.git.gitsafe import Change, parse_raw_diff, split_nul, stamp_env
+from node_agent.wire.git import (
+    Change,
+    base_ref,
+    checked_object,
+    checked_run,
+    parse_raw_diff,
+    snap_ref,
+    split_nul,
+    stamp_env,
+)
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure, GitRefusal
 from pancode.adapters.git.project import GitProject

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import (
+from node_agent.wire.git import (
     DRIVER_KEYS,
     GitCall,
     filter_names,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import checked_object
+from node_agent.wire.git import checked_object
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.project import GitProject, open_project
 from pancode.adapters.git.safe import Git, safe_env

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from node_agent.wire.git.gitsafe import GitCall, GitDone, git_env
+from node_agent.wire.git import GitCall, GitDone, git_env
 from pancode.adapters.git.errors import GitFailure, GitMissing
 
 ERR_KEPT = 2000

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import base_ref, checked_run, snap_ref
-from node_agent.wire.git.gitsafe import shown, split_nul, stamp_env
+from node_agent.wire.git import base_ref, checked_run, shown, snap_ref, split_nul, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.hashing import hash_files

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from node_agent.wire.git.gitrefs import checked_stream
+from node_agent.wire.git import checked_stream
 from node_agent.wire.identity import AttemptId
 
 CHUNK = 1 << 18

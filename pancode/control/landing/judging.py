@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import shown
 from pancode.control import rounds
 from pancode.control.core import Core
 from pancode.control.landing import gating

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import FORGED
+from node_agent.wire.node import FORGED, Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from node_agent.wire.event import Events
-from node_agent.wire.inventory import Inventory
+from node_agent.wire.node import Inventory
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import (
     Envelope,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.inventory import Inventory, JournalEntry
-from node_agent.wire.marks import FINAL, Mark
+from node_agent.wire.identity import FINAL, Mark
+from node_agent.wire.node import Inventory, JournalEntry
 from pancode.control.core import Core, open_fences
 from pancode.control.work import Work, unit_of_work
 from pancode.domain.life.signals import Doubted, Lost, NotTaken, UnknownFence

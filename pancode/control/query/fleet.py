@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.node import Heartbeat, NodeFacts, RuntimeFact
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
 from pancode.control.query.models import endpoint_shape

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from node_agent.wire.models.endpoint import EndpointFact, ModelFact
+from node_agent.wire.endpoint import EndpointFact, ModelFact
 from pancode.control.core import Core
 from pancode.control.query.passports import passport_shape
 from pancode.control.query.shapes import EndpointShape, Json, ModelShape

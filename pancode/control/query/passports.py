@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.models.passport import Grade, PassportFact
+from node_agent.wire.endpoint import Grade, PassportFact
 from pancode.control.query.run import iso
 from pancode.control.query.shapes import GradeShape, PassportShape
 

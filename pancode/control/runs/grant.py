@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Hello, Verb
 from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core

@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import shown
 from pancode.control import rejoining
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import Heartbeat
 from pancode.control.core import Core
 from pancode.control.trust.quarantine import shut_out
 from pancode.control.work import unit_of_work

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.models.endpoint import RUNTIME_WIRES
+from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
 from pancode.domain.admission.gate import GateVerdict, passed, refused, warned
 from pancode.domain.candidates import Candidate

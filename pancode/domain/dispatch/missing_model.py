@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health
 from pancode.counted import first_few
 from pancode.domain.dispatch.request import VendorList
 from pancode.domain.endpoints import pull_command

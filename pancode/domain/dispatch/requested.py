@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from node_agent.wire.bounded import MOST_TOKENS
-from node_agent.wire.folders import checked_reports
+from node_agent.wire.model import MOST_TOKENS
+from node_agent.wire.order import checked_reports
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.domain.agents.agents import Agent, Walls
 from pancode.domain.dispatch.limits import MOST_BYTES, MOST_MS

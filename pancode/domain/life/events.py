@@ -17,9 +17,9 @@ from node_agent.wire.event import (
     Revoked,
 )
 from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
+from node_agent.wire.identity import MARKS as MARKS
+from node_agent.wire.identity import Mark
 from node_agent.wire.logs import STAGES, OrderStage
-from node_agent.wire.marks import ORDER as MARKS
-from node_agent.wire.marks import Mark
 from pancode.domain import books
 from pancode.domain.life import calls, people
 from pancode.domain.life.changes import Changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState
 from pancode.domain.values import replace
 

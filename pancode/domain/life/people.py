@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.control import PersonAnswers, PersonSays
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from pancode.counted import counted
 from pancode.domain.life.changes import Changes

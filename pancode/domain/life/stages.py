@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from pancode.domain.records import Fence, FenceState, Run, RunState
 
 

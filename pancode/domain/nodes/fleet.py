@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import Heartbeat
 from pancode.domain.records import Node
 from pancode.domain.values import replace
 

@@ -19,7 +19,7 @@ class RunTerms(TypedDict, total=False):
     walled: bool
     """Its agent's definition asks for a sandbox."""
     sampling: dict[str, Any]
-    """Wire form of node_agent.wire.models.sampling.Sampling, of its agent's definition."""
+    """Wire form of node_agent.wire.endpoint.Sampling, of its agent's definition."""
     autonomy: str
     """`supervised` or `confirmatory`: a person is asked before its change lands."""
     free: bool

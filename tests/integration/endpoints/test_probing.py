@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.endpoints.table import EndpointTable
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelWire, Residence
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelWire, Residence
 from tests.endpointfakes import (
     Generic,
     LmStudio,

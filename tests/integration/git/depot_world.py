@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from node_agent.wire.hello import Verb
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Verb
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import DepotAccess
 from pancode.adapters.git.depot import Depot

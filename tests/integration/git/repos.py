@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.git.gitsafe import SAFE_CONFIG, git_env
+from node_agent.wire.git import SAFE_CONFIG, git_env
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import from_words

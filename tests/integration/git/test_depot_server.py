@@ -13,8 +13,8 @@ import pytest
 
 from node_agent.attempt.ports import CommitStamp, LinkDown, StepFailed
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git.gitsafe import git_env
-from node_agent.wire.hello import Verb
+from node_agent.wire.git import git_env
+from node_agent.wire.node import Verb
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import DepotAccess, ask, read_line
 from node_agent.workspace.mirror import make_bare

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.git.gitsafe import stamp_env
+from node_agent.wire.git import stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.landing.land import land

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.git.gitsafe import GitCall, GitDone
+from node_agent.wire.git import GitCall, GitDone
 from pancode.adapters.git import project, safe
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.landing.land_branch import land_on_branch

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import shown
 from pancode.adapters.git.errors import GitFailure
 from pancode.adapters.git.landing.land_branch import land_on_branch
 from pancode.adapters.git.landing.session import LandingSession

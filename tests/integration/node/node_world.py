@@ -13,8 +13,8 @@ from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
 from node_agent.home.settings import NodeHome, NodeSettings, RedisLogin
 from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
-from node_agent.wire.hello import Hello
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Hello
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope

@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.exam import Exam, ExamTools, Patience
 from node_agent.wire.clock import SystemClock, SystemIds
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact, Residence
-from node_agent.wire.models.passport import AskState, CheckFact, ExamCheck, PassportFact
+from node_agent.wire.endpoint import (
+    AskState,
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    ModelFact,
+    PassportFact,
+    Residence,
+)
 from tests.tinyllama import call
 
 CLOCK = SystemClock()

@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.passport.cache import PassportCache
 from node_agent.passport.examiner import MOST_ASKS, TOLD_MS, ExamQueue
 from node_agent.passport.replies import Reply
-from node_agent.wire.models.passport import AskState
+from node_agent.wire.endpoint import AskState
 from tests.crowd import crowded
 from tests.unit.node_agent.passport.sittings import FACT, Box, asking
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.passport.exam import NotNow, Patience
-from node_agent.wire.models.endpoint import Dialect, ModelFact, Residence
-from node_agent.wire.models.passport import ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import Dialect, ExamCheck, Grade, ModelFact, PassportFact, Residence
 from tests.endpointfakes.working import PASSES, script_of
 from tests.fakemodel import FakeModel
 from tests.integration.passport.ground import Sitting, check, there

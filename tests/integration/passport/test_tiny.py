@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.passport.exam import NotNow, Patience
-from node_agent.wire.models.endpoint import Dialect
-from node_agent.wire.models.passport import AskState, ExamCheck, Grade
+from node_agent.wire.endpoint import AskState, Dialect, ExamCheck, Grade
 from tests.crowd import crowded
 from tests.integration.passport.ground import Sitting, check, there, tiny_model
 from tests.tinyllama import call, passport, tiny_server

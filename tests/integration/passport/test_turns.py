@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.gateway.slots import SlotLocks, folder_of, is_taken
 from node_agent.passport.turns import Turns
-from node_agent.wire.models.endpoint import Dialect, ModelFact
+from node_agent.wire.endpoint import Dialect, ModelFact
 from tests.integration.passport.ground import There, there
 
 MODEL = ModelFact(id="m")

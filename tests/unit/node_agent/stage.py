@@ -23,9 +23,8 @@ from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
 from node_agent.wire.event import Event, Events, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory
+from node_agent.wire.node import Heartbeat, Inventory
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Mode, Safety, compile_policy
 from node_agent.wire.receipt import Claims, Receipt

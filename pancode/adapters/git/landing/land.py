@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import Change, shown, split_nul
+from node_agent.wire.git import Change, shown, split_nul
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import translated
 from pancode.adapters.git.landing.land_commits import explained

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import shown, stamp_env
+from node_agent.wire.git import shown, stamp_env
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitRefusal, translated
 from pancode.adapters.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off

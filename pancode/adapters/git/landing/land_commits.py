@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from node_agent.wire.git.gitrefs import checked_object
-from node_agent.wire.git.gitsafe import shown
+from node_agent.wire.git import checked_object, shown
 from pancode.adapters.git.errors import GitRefusal
 from pancode.adapters.git.merge import merge_change, tree_of
 from pancode.adapters.git.safe import Git

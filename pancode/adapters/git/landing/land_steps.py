@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from node_agent.wire.git.gitsafe import Change, parents, shown
+from node_agent.wire.git import Change, parents, shown
 from pancode.domain.landing.values import Conflict
 
 ABSENT = "000000"

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from node_agent.wire.git.gitrefs import checked_object
-from node_agent.wire.git.gitsafe import Change, parse_raw_diff
+from node_agent.wire.git import Change, checked_object, parse_raw_diff
 from pancode.adapters.git.depot import Depot
 from pancode.adapters.git.errors import GitFailure
 from pancode.adapters.git.merge import CommitFacts

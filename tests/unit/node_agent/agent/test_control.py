@@ -15,7 +15,7 @@ from node_agent.wire.control import (
 )
 from node_agent.wire.event import Interrupting
 from node_agent.wire.failure import OrderRefusal, Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.signing import parse_envelope
 from tests.fakes.node import Script
 from tests.unit.node_agent.stage import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from node_agent.agent.exams import NoExams
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Drain, Examine, Revoke
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.models.passport import AskFact, AskState
+from node_agent.wire.endpoint import AskFact, AskState
+from node_agent.wire.node import Heartbeat
 from tests.unit.node_agent.stage import STRANGER, Stage
 
 

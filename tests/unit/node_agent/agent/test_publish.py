@@ -12,7 +12,7 @@ from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
 from node_agent.tempo import Tempo
 from node_agent.wire.event import Marked
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from tests.fakes.node import MemoryClock, MemoryShelf, MemoryUplink
 from tests.unit.node_agent.stage import COORDINATOR, identity, order_of
 

@@ -12,7 +12,7 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import Envelope

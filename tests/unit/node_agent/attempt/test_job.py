@@ -12,7 +12,7 @@ from node_agent.files.durable import from_json
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.order import AgentSpec, Limits, Order, Workspace
 from node_agent.wire.policy import Safety
 from tests.fakes.node import Crash, Script, Tripwire

@@ -8,7 +8,7 @@ from node_agent.attempt.ports import StepFailed
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Finding, Progress
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.model import canonical_json
 from node_agent.wire.order import Gate, Limits
 from tests.fakes.node import Script

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from node_agent.chat.guard import Guard, too_small
 from node_agent.chat.messages import Answered, Asked, Call, Result, ToolResults, Turn
-from node_agent.wire.widening import SETTINGS
+from node_agent.wire.endpoint import SETTINGS
 
 TASK = Asked("the task")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node_agent.endpoints.fingerprint import LM1, ServerKind, identify
-from node_agent.wire.models.endpoint import Dialect
+from node_agent.wire.endpoint import Dialect
 from tests.unit.node_agent.endpoints.answering import ToolResults
 
 LISTED = (200, {"object": "list", "data": [{"id": "m", "owned_by": "me"}]})

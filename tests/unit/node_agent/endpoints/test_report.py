@@ -8,7 +8,7 @@ from node_agent.endpoints.probing import KnownServer
 from node_agent.endpoints.progress import DecodeProgress
 from node_agent.endpoints.reading import ServerReading
 from node_agent.endpoints.report import MOST_MODELS, capped, fact, named, problems
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
 
 HERE, OTHER = EndpointAddress("127.0.0.1", 8080), EndpointAddress("127.0.0.1", 9931)
 LAN, BOX = EndpointAddress("10.0.0.5", 1234, listed=True), EndpointAddress("10.0.0.6", 1234, prefix="gpu")

@@ -11,8 +11,8 @@ from node_agent.attempt.verdict import Fault, fault_to_json
 from node_agent.journal.journal import Journal
 from node_agent.journal.orderlog import LoggedJournal
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import Mark
 from node_agent.wire.logs import OrderLine
-from node_agent.wire.marks import Mark
 from tests.fakes.node import MemoryClock, MemoryShelf
 from tests.unit.node_agent.stage import COORDINATOR, order_of
 

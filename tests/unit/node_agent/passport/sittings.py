@@ -13,7 +13,7 @@ from node_agent.passport.replies import Reply
 from node_agent.passport.servers import ExamServer, ServerUnreachable
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact, Residence
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
 from tests.fakes.node import CountingIds, MemoryClock
 
 MODEL = ModelFact(id="m", ctx_usable=32_768, residence=Residence.LOADED, tools=True, digest="d1")

@@ -16,8 +16,7 @@ from node_agent.passport.cache import (
     StoredPassport,
     stamped,
 )
-from node_agent.wire.models.endpoint import EndpointFact, Residence
-from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import CheckFact, EndpointFact, ExamCheck, Grade, PassportFact, Residence
 from tests.unit.node_agent.passport.sittings import FACT, MODEL, with_model
 
 AT = 1_000

@@ -6,8 +6,7 @@ import pytest
 
 from node_agent.passport.exam import Exam, NotNow
 from node_agent.passport.replies import Reply
-from node_agent.wire.models.endpoint import EndpointFact, Health, Residence
-from node_agent.wire.models.passport import AskState, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import AskState, EndpointFact, ExamCheck, Grade, Health, PassportFact, Residence
 from tests.unit.node_agent.passport.sittings import FACT, Box, with_model
 
 

@@ -11,8 +11,7 @@ from node_agent.chat.messages import Call
 from node_agent.passport import fixes, judge
 from node_agent.passport.fixes import LEAST_CONTEXT
 from node_agent.passport.replies import Reply
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
-from node_agent.wire.models.passport import Grade
+from node_agent.wire.endpoint import Dialect, EndpointFact, Grade, ModelFact
 
 MODEL = ModelFact(id="qwen3:8b", ctx_usable=32_768, ctx_max=262_144, tools=True)
 PING = Reply(calls=(Call("c", "ping", '{"x": "ok"}'),), finish="tool_calls")

@@ -20,8 +20,8 @@ from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.tempo import Tempo
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Reasoning, Workspace
 from node_agent.wire.policy import (

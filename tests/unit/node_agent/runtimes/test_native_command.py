@@ -12,7 +12,7 @@ from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
 from node_agent.runtimes.providers import PROVIDERS, split_model
 from node_agent.runtimes.vendors import way_of
 from node_agent.runtimes.workerspec import WorkerSpec
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Limits, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage

@@ -6,17 +6,37 @@ from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, CallAnswer, Control, Examine, PersonAnswers, PersonSays, StopControl
+from node_agent.wire.endpoint import (
+    AskFact,
+    AskState,
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    Health,
+    ModelFact,
+    ModelWire,
+    PassportFact,
+    Residence,
+    Sampling,
+)
 from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.hello import Hello
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory, JournalEntry
-from node_agent.wire.marks import Mark
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.models.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
-from node_agent.wire.models.sampling import Sampling
-from node_agent.wire.node import Allowed, Flag, LoggedIn, NodeFacts, NodeProblem, RuntimeFact
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import (
+    Allowed,
+    Ask,
+    Flag,
+    Heartbeat,
+    Hello,
+    Inventory,
+    JournalEntry,
+    LoggedIn,
+    NodeFacts,
+    NodeProblem,
+    RuntimeFact,
+)
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
 from node_agent.wire.policy import (
     CallAsked,

@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.clock import ALPHABET, FleetTime, SystemClock, SystemIds
 from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
-from node_agent.wire.marks import FINAL, HOLDS_SLOT, ORDER, Mark
+from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, Mark
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety, compile_policy
 
 
@@ -26,10 +26,10 @@ def test_what_a_person_or_the_owner_said_is_never_rebound() -> None:
 
 
 def test_marks_go_one_way_and_publishing_holds_no_slot() -> None:
-    assert set(ORDER) | FINAL == set(Mark)
-    last = max(ORDER.index(mark) for mark in HOLDS_SLOT)
-    assert set(ORDER[: last + 1]) == HOLDS_SLOT
-    assert ORDER[last] is Mark.COMMITTED
+    assert set(MARKS) | FINAL == set(Mark)
+    last = max(MARKS.index(mark) for mark in HOLDS_SLOT)
+    assert set(MARKS[: last + 1]) == HOLDS_SLOT
+    assert MARKS[last] is Mark.COMMITTED
 
 
 def test_levels_only_grow_and_never_reach_the_system() -> None:

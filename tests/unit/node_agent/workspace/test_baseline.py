@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire.git.gitsafe import parents
+from node_agent.wire.git import parents
 from node_agent.workspace.baseline import Baseline, Entry, Restored, kept, read_baseline, restored
 from node_agent.workspace.errors import WorkspaceFailure
 

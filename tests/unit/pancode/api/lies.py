@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from node_agent.wire.event import Events
-from node_agent.wire.heartbeat import Heartbeat
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory
+from node_agent.wire.node import Heartbeat, Inventory
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Signed
 from pancode.api.app import VERBS

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent.wire.event import Events
-from node_agent.wire.heartbeat import Heartbeat
+from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed

@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import Examine
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
-from node_agent.wire.models.passport import AskFact, AskState, CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import (
+    AskFact,
+    AskState,
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    ModelFact,
+    ModelWire,
+    PassportFact,
+    Residence,
+)
 from node_agent.wire.node import RuntimeFact
 from pancode.control import exams
 from pancode.control.exams import LAST_MS, START_MS, NotTested

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.models.endpoint import ModelFact
+from node_agent.wire.endpoint import ModelFact
 from tests.unit.pancode.api.world import Http, MemoryCoordinator, app_of
 from tests.unit.pancode.control.world import Desk, Puppet
 from tests.unit.pancode.domain.fleets import endpoint

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact
-from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import (
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    Health,
+    ModelFact,
+    PassportFact,
+)
 from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
 from pancode.api.app import VERBS
 from pancode.cli.output.render import advice

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.models.endpoint import ModelFact, Residence
-from node_agent.wire.models.passport import Grade
+from node_agent.wire.endpoint import Grade, ModelFact, Residence
 from pancode.domain.model_server import served
 from pancode.domain.records import Run
 from tests.unit.pancode.api.test_exams import Local, passport

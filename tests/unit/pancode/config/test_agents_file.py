@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NetworkAccess
 from pancode.config.agentfile import AgentEntry

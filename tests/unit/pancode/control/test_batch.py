@@ -11,9 +11,8 @@ import pytest
 from node_agent.wire.control import Acknowledge, Reject, Resend
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import Outcome
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import JournalEntry
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope

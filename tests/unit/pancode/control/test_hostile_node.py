@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.bounded import MOST_USD
 from node_agent.wire.control import Reject
 from node_agent.wire.event import Events, Finding, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import JournalEntry
-from node_agent.wire.marks import Mark
-from node_agent.wire.node import FORGED, NodeProblem, ProblemCode
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import MOST_USD
+from node_agent.wire.node import FORGED, Heartbeat, JournalEntry, NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as

@@ -10,9 +10,8 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import EventBody, Interrupting, Marked, Progress, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal, Outcome
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import JournalEntry
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
 from pancode.control.work import unit_of_work
 from pancode.domain.life.signals import Rejected

@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.control import Acknowledge, Reject, Resend, StopControl
 from node_agent.wire.event import Marked, Progress, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
 from pancode.control.query import fleet as query_fleet

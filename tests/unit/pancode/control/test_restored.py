@@ -6,8 +6,7 @@ import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from pancode.domain.life.moves import MAX_BINDINGS
 from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
 from pancode.domain.records import ALL, Record, Run, RunState

@@ -11,11 +11,8 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control
 from node_agent.wire.event import Event, EventBody, Events, Marked
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.inventory import Inventory, JournalEntry
-from node_agent.wire.marks import Mark
-from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.node import Ask, Heartbeat, Inventory, JournalEntry, NodeFacts, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.heartbeat import Ask, Heartbeat
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
-from node_agent.wire.node import NodeFacts, RuntimeFact
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire, Residence
+from node_agent.wire.node import Ask, Heartbeat, NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.domain.agents.agents import READ_TOOLS, TOOLS, Agent
 from pancode.domain.books import Amount

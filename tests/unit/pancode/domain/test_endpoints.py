@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import (
+    CheckFact,
+    Dialect,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    Health,
+    ModelFact,
+    ModelWire,
+    PassportFact,
+    Residence,
+)
 from node_agent.wire.node import NodeProblem
 from pancode.domain.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.domain.endpoints import OWN_TOKENS

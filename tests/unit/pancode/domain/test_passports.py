@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.models.endpoint import Health, ModelFact
-from node_agent.wire.models.passport import CheckFact, ExamCheck, Grade, PassportFact
+from node_agent.wire.endpoint import CheckFact, ExamCheck, Grade, Health, ModelFact, PassportFact
 from pancode.domain.candidates import Candidate
 from pancode.domain.nodes.fleet import NodeView
 from pancode.domain.passports import (

@@ -12,9 +12,9 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.models.endpoint import ModelFact
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import PersonQuestion

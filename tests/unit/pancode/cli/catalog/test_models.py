@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
+from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
 from pancode.cli.catalog.models import _endpoints, _models
 from pancode.cli.fleet.fleet import endpoint_words as in_status
 

@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Interrupting, Marked, PersonAsked
 from node_agent.wire.failure import Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked
 from pancode.control.people.answering import answer, decide_call, items

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from node_agent.wire.hello import Hello, Verb
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Hello, Verb
 from node_agent.wire.signing import SigningKey
 from pancode.control.runs.grant import StreamDenial, StreamGrant, authorize, note_wait
 from pancode.domain.records import Decision, Node, Run

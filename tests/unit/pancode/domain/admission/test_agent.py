@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.models.endpoint import ModelFact
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import ModelFact, Sampling
 from node_agent.wire.node import Allowed, no_sandbox
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Safety
 from pancode.domain.admission import NAMES, judge, refusal

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import Mode, Safety
 from pancode.domain.agents.agentrules import flaws
 from pancode.domain.agents.agents import Agent, Role, Speed, find_agent

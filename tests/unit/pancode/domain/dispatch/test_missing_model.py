@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.models.endpoint import Dialect, Health, ModelFact
+from node_agent.wire.endpoint import Dialect, Health, ModelFact
 from pancode.domain.dispatch.request import Defaults
 from pancode.domain.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.domain.endpoints import pull_command

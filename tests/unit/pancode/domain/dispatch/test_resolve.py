@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.models.sampling import Sampling
+from node_agent.wire.endpoint import Sampling
 from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety

@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.control import Acknowledge, StopControl, Tombstone
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
-from node_agent.wire.marks import Mark
+from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Usage
 from pancode.domain.books import Ceilings
 from pancode.domain.life import signals

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.marks import ORDER, Mark
+from node_agent.wire.identity import MARKS, Mark
 from pancode.cli.follow import _stage
 from pancode.domain.life.stages import RunStage, stage_of
 from pancode.domain.records import Closed, Fence, FenceState, Run, RunState, WaitReason
@@ -28,10 +28,10 @@ def test_the_stage_of_a_run() -> None:
     assert seen(RunState.PENDING, FenceState.CLOSED, Mark.ACCEPTED) is RunStage.WAITING
     assert seen(RunState.INTERRUPTING, FenceState.RUNNING, Mark.SPAWNED) is RunStage.STOPPING
     assert seen(RunState.ENDED, FenceState.CLOSED) is RunStage.ENDED
-    by_mark = [seen(RunState.RUNNING, FenceState.RUNNING, mark) for mark in ORDER]
+    by_mark = [seen(RunState.RUNNING, FenceState.RUNNING, mark) for mark in MARKS]
     assert by_mark == [
         *(RunStage.PREPARING, RunStage.PREPARING, RunStage.RUNNING, RunStage.VERIFYING, RunStage.VERIFYING),
-        *(RunStage.DELIVERING for _ in ORDER[5:]),
+        *(RunStage.DELIVERING for _ in MARKS[5:]),
     ]
 
 

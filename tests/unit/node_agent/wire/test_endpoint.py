@@ -6,8 +6,7 @@ import shlex
 
 import pytest
 
-from node_agent.wire.models.endpoint import Dialect, EndpointFact, ModelFact
-from node_agent.wire.widening import widen
+from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, widen
 
 
 def said(dialect: Dialect, model: ModelFact, wanted: int = 32_768, slots: int | None = None) -> str:

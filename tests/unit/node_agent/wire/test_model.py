@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from node_agent.wire.bounded import MOST_TOKENS, MOST_USD, YEAR_3000_MS
 from node_agent.wire.event import Events, Finding
-from node_agent.wire.heartbeat import Heartbeat
-from node_agent.wire.hello import Hello
-from node_agent.wire.inventory import Inventory
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.model import MOST_TOKENS, MOST_USD, YEAR_3000_MS
+from node_agent.wire.node import Heartbeat, Hello, Inventory, NodeProblem
 from node_agent.wire.receipt import Claims, Receipt, Usage
 from node_agent.wire.signing import Envelope, Message, Signature, Signed
 from tests.unit.node_agent.wire import samples

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from node_agent.attempt.accept import Refuse, open_order
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.folders import MAX_FOLDERS, MAX_PLACE, Folders, checked_folder, checked_place
+from node_agent.wire.order import MAX_FOLDERS, MAX_PLACE, Folders, checked_folder, checked_place
 from tests.unit.node_agent.wire.samples import KEY, order
 
 FOLDERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Folders)

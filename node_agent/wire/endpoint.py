@@ -1,0 +1,342 @@
+"""Model servers in the words of both sides: models, passports, vendors, sampling, advice for more context."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from node_agent.wire.model import Count, Few, Lasted, Line, Name, Real, Share, Text, WallMillis, WireModel
+
+
+class Sampling(WireModel):
+    """The sampling settings of a model; None: the model server's own."""
+
+    temperature: Annotated[Share, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Share, Field(gt=0, le=1)] | None = None
+    top_k: int | None = Field(default=None, ge=1, le=1_000_000)
+    presence_penalty: Annotated[Share, Field(ge=-2, le=2)] | None = None
+
+
+VENDOR_VARIABLES: Mapping[str, tuple[str, str]] = {
+    name: (f"{stem}_API_KEY", f"{stem}_BASE_URL")
+    for name, stem in {
+        "openai": "OPENAI",
+        "anthropic": "ANTHROPIC",
+        "google": "GEMINI",
+        "groq": "GROQ",
+        "together": "TOGETHER",
+        "mistral": "MISTRAL",
+        "openrouter": "OPENROUTER",
+    }.items()
+} | {"google": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")}
+"""In the order in which one is taken where nobody names one."""
+OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
+
+
+PassportLine = Annotated[str, Text(300)]
+"""Words for people, clipped by whoever wrote them."""
+AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+
+
+class ExamCheck(StrEnum):
+    """In the order in which they are made; each needs what comes before."""
+
+    ANSWERS = "answers"
+    CONTEXT = "context"
+    TOOLS = "tools"
+    EDITS = "edits"
+
+
+class Grade(StrEnum):
+    """`unknown`: it could not be found out, and `words` say why."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class CheckFact(WireModel):
+    """One check. `fix`: what mends a failed one, on the machine of the model server."""
+
+    check: ExamCheck
+    grade: Grade
+    words: PassportLine
+    fix: PassportLine = ""
+
+
+class PassportFact(WireModel):
+    """A model as it was on its server at `taken_ms` of the node's wall clock.
+
+    `ctx`: tokens that a call was found to get; `tok_s`: tokens of its answers in a second.
+    """
+
+    taken_ms: WallMillis
+    took_ms: Lasted
+    checks: Annotated[tuple[CheckFact, ...], Few(8)]
+    ctx: Count | None = None
+    tok_s: Real | None = None
+
+    def of(self, check: ExamCheck) -> CheckFact | None:
+        """None: it was not made."""
+        return next((one for one in self.checks if one.check is check), None)
+
+
+class AskState(StrEnum):
+    """The progress of a test; `given up`: it found nothing new, and `words` say why."""
+
+    WAITING = "waiting"
+    TESTING = "testing"
+    DONE = "done"
+    GIVEN_UP = "given up"
+
+
+class AskFact(WireModel):
+    """A test that was asked for, until a while after its end. What it found is the model's passport."""
+
+    ask: AskId
+    endpoint: Name
+    model: Name
+    state: AskState
+    words: PassportLine = ""
+    fix: PassportLine = ""
+
+
+Word = Annotated[str, Text(200, least=1)]
+"""Of a server's own telling: clipped by whoever read it."""
+
+
+class Dialect(StrEnum):
+    """The program that answers, by the shape of its answers; the last: any server with OpenAI's wire."""
+
+    OLLAMA = "ollama"
+    LMSTUDIO = "lmstudio"
+    LLAMACPP = "llamacpp"
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    OPENAI = "openai-compatible"
+
+
+class Residence(StrEnum):
+    """The state of a model: ready, to be loaded at the first call, or unloaded until a call."""
+
+    LOADED = "loaded"
+    NOT_LOADED = "not loaded"
+    ASLEEP = "asleep"
+
+
+class Health(StrEnum):
+    """`wedged`: it says that it is well and makes no progress."""
+
+    OK = "ok"
+    NEEDS_KEY = "needs a key"
+    WEDGED = "wedged"
+
+
+class ModelWire(StrEnum):
+    """A way of asking for a model's words."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    OLLAMA = "ollama"
+
+
+RUNTIME_WIRES: Mapping[str, ModelWire] = {
+    "claude": ModelWire.MESSAGES,
+    "claude-sdk": ModelWire.MESSAGES,
+    "codex": ModelWire.RESPONSES,
+    "copilot": ModelWire.CHAT,
+    "native": ModelWire.CHAT,
+    "openai-agents": ModelWire.CHAT,
+    "opencode": ModelWire.CHAT,
+    "qwen": ModelWire.CHAT,
+}
+"""The wire that each runtime asks an endpoint on; one that is not here can use none."""
+
+
+class ModelFact(WireModel):
+    """A model of an endpoint; None is unknown.
+
+    `ctx_usable`: tokens that a call gets now; `ctx_max`: what it was trained for. `size` and `vram` are
+    bytes. `remote`: the server asks another one on the internet for it, which costs.
+    """
+
+    id: Word
+    family: Word | None = None
+    parameters: Count | None = None
+    quantisation: Word | None = None
+    ctx_usable: Count | None = None
+    ctx_max: Count | None = None
+    residence: Residence | None = None
+    size: Count | None = None
+    vram: Count | None = None
+    slots: Count | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    embedding: bool = False
+    """It makes vectors, no words: not offered as a worker."""
+    remote: bool = False
+    digest: Word | None = None
+    passport: PassportFact | None = None
+    """None: it was not tested as it is now."""
+
+
+_ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
+
+
+class EndpointFact(WireModel):
+    """A model server. `name`: what `NAME/MODEL` calls it; `at`: host:port; `slots`: calls at once.
+
+    `fix`: what mends a health that is not ok. `age_ms`: since it was looked at. `free`: calls cost nothing.
+    """
+
+    name: Word
+    dialect: Dialect
+    at: Word
+    version: Word | None = None
+    health: Health = Health.OK
+    words: Line = ""
+    fix: Line = ""
+    slots: Count | None = None
+    slots_free: Count | None = None
+    wires: Annotated[tuple[ModelWire, ...], Few(8)] = ()
+    free: bool = True
+    age_ms: Lasted = 0
+    models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
+    more: Count = 0
+    """Models that are not named here: a heartbeat stays small."""
+
+    def model(self, name: str) -> ModelFact | None:
+        """The one of that id; Ollama's without a tag is its `latest`, llama.cpp's may leave out `.gguf`."""
+        names = (name, name + _ENDINGS.get(self.dialect, ""))
+        return next((one for one in self.models if one.id in names), None)
+
+
+_TROUBLED = re.compile(r"endpoint (\S+) \(")
+
+
+def troubled(name: str, at: str, words: str) -> str:
+    """A node's problem with a server that its owner lists and that it cannot use."""
+    return f"endpoint {name} ({at}) {words}"
+
+
+def troubled_name(what: str) -> str | None:
+    """The server that such a problem is about; None for any other problem."""
+    found = _TROUBLED.match(what)
+    return found[1] if found else None
+
+
+SETTINGS = {
+    Dialect.OLLAMA: "OLLAMA_CONTEXT_LENGTH={tokens}",
+    Dialect.LLAMACPP: "--ctx-size {tokens}",
+    Dialect.LMSTUDIO: "--context-length {tokens}",
+    Dialect.VLLM: "--max-model-len {tokens}",
+    Dialect.SGLANG: "--context-length {tokens}",
+}
+"""Of each server that has one, as it is written."""
+_SERVERS = {
+    Dialect.OLLAMA: "Ollama with ",
+    Dialect.LLAMACPP: "llama-server (its slots share it) with ",
+    Dialect.LMSTUDIO: "LM Studio: lms load MODEL ",
+    Dialect.VLLM: "vLLM with ",
+    Dialect.SGLANG: "SGLang with ",
+}
+
+
+def widen_any(tokens: int) -> str:
+    """The same where nobody knows which server it is: the setting of each."""
+    settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
+    return "; ".join(settings)
+
+
+def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
+    """The setting that gives a call `wanted` tokens if it can; another model where `least` is too much."""
+    if model.ctx_max is not None and model.ctx_max < least:
+        return f"use another model: {model.id} was made for {model.ctx_max} tokens at most"
+    tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
+    setting = SETTINGS.get(endpoint.dialect, "").format(tokens=tokens)
+    match endpoint.dialect:
+        case Dialect.OLLAMA:
+            return (
+                f"start {_SERVERS[Dialect.OLLAMA]}{setting}, or make a model of it: "
+                f"a Modelfile with FROM {model.id} and PARAMETER num_ctx {tokens}, then "
+                f"ollama create {shlex.quote(_short(model.id))}-{tokens // 1024}k -f Modelfile"
+            )
+        case Dialect.LLAMACPP:
+            slots = max(model.slots or endpoint.slots or 1, 1)
+            shared = f" --parallel {slots} (they share it)" if slots > 1 else ""
+            all_slots = SETTINGS[Dialect.LLAMACPP].format(tokens=tokens * slots)
+            return f"start llama-server with {all_slots}{shared}"
+        case Dialect.LMSTUDIO:
+            return f"lms load {name} {setting}, or set the context length where LM Studio loads it"
+        case Dialect.VLLM | Dialect.SGLANG:
+            return f"start {_SERVERS[endpoint.dialect]}{setting}"
+        case Dialect.OPENAI:
+            return f"give the model a context of {tokens} tokens where its server is started"
+
+
+def _short(model: str) -> str:
+    return model.rpartition("/")[2].replace(":", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`port` None: the usual ones. `name` None: its endpoints go by their kind."""
+
+    name: str | None
+    host: str
+    port: int | None
+
+
+def machine_of(text: str) -> Machine:
+    """ValueError says the right form."""
+    name, equals, address = text.strip().rpartition("=")
+    host, port = _split(address.strip())
+    if not _is_host(host) or (equals and not _is_name(name)):
+        raise ValueError(f"{text!r} is no machine: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
+    if port is None and not equals:
+        raise ValueError(f"{text!r} has no port: write HOST:PORT, or NAME=HOST for the usual ports")
+    return Machine(name or None, host, port)
+
+
+def is_address(host: str) -> bool:
+    """Of numbers, of either version."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    """An empty host for what is none."""
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+        bare = not rest
+    elif address.count(":") > 1:
+        return address, None
+    else:
+        host, colon, port = address.partition(":")
+        bare = not colon
+    if bare:
+        return host, None
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    return (host, number) if 0 < number < 65536 else ("", None)
+
+
+def _is_host(host: str) -> bool:
+    letters = host.replace("-", "").replace(".", "").replace("_", "")
+    return is_address(host) or (letters.isascii() and letters.isalnum())
+
+
+def _is_name(name: str) -> bool:
+    letters = name.replace("-", "").replace(".", "").replace("_", "")
+    return letters.isascii() and letters.isalnum() and name == name.lower() and len(name) <= 40

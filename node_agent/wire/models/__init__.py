@@ -1,3 +1,0 @@
-"""Models: their servers, tests, settings and vendors."""
-
-from __future__ import annotations
