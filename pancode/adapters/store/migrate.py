@@ -1,4 +1,4 @@
-"""Checks whether the database is of this version, and upgrades an older one in one transaction."""
+"""Gives an empty database its tables, and upgrades one of an older version; each in one transaction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect
 
 from pancode.adapters.store.migrations import HEAD
+from pancode.adapters.store.tables import METADATA
 from pancode.errors import ConfigError
 
 VERSION_TABLE = "alembic_version"
@@ -15,7 +16,10 @@ VERSION_TABLE = "alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """The newest revision, and the folders that hold all revisions; None: those that are shipped."""
+    """The newest revision, and the folders that hold all revisions.
+
+    None: those that are shipped, whose outcome for an empty database is known: the tables of the records.
+    """
 
     head: str = HEAD
     folders: tuple[Path, ...] | None = None
@@ -25,6 +29,9 @@ def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
     """Idempotent. An older ledger in a file is first copied beside itself. ConfigError for a newer one."""
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
+        if found is None and history.folders is None:
+            _create(connection)
+            return
     if found == history.head:
         return
     if found is not None:
@@ -68,6 +75,14 @@ def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) 
         assert raw is not None
         raw.execute("VACUUM INTO ?", (str(copy),))
     copy.chmod(0o600)
+
+
+def _create(connection: Connection) -> None:
+    """What all revisions together would make: Alembic and what it imports would stay in memory for good."""
+    METADATA.create_all(connection, checkfirst=False)
+    column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+    connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")
+    connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{HEAD}')")
 
 
 def _upgrade(connection: Connection, history: Revisions) -> None:

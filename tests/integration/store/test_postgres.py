@@ -22,7 +22,9 @@ from pancode.adapters.store import postgres as postgres_module
 from pancode.adapters.store.engine import engine_for, sqlite_url
 from pancode.adapters.store.ledger import SqlLedger
 from pancode.adapters.store.look_postgres import look_there
+from pancode.adapters.store.migrate import Revisions
 from pancode.adapters.store.migrations import HEAD
+from pancode.adapters.store.migrations.script import SHIPPED
 from pancode.adapters.store.postgres import Database, database_of, engine_of
 from pancode.adapters.store.tables import METADATA
 from pancode.domain.records import Balance, Setting
@@ -69,12 +71,33 @@ def spent(ledger: SqlLedger) -> Decimal:
 
 def test_the_migrations_make_the_tables_of_the_records_on_both(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    SqlLedger(path).close()
-    SqlLedger(database).close()
+    SqlLedger(path, history=Revisions(HEAD, SHIPPED)).close()
+    SqlLedger(database, history=Revisions(HEAD, SHIPPED)).close()
     for engine in (engine_for(sqlite_url(path), 0), engine_of(database, 1_000, sole=False)):
         with engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         engine.dispose()
+
+
+def test_a_new_database_is_what_the_revisions_make(postgres: Postgres) -> None:
+    made, migrated = postgres.database(), postgres.database()
+    SqlLedger(made).close()
+    SqlLedger(migrated, history=Revisions(HEAD, SHIPPED)).close()
+    assert schema(made) == schema(migrated)
+
+
+def schema(database: Database) -> list[tuple[object, ...]]:
+    columns = "SELECT table_name, column_name, data_type, is_nullable, collation_name, column_default "
+    columns += "FROM information_schema.columns WHERE table_schema = 'public'"
+    engine = engine_of(database, 1_000, sole=False)
+    with engine.connect() as connection:
+        found = [
+            tuple(row)
+            for look in (columns, "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'")
+            for row in connection.exec_driver_sql(look)
+        ]
+    engine.dispose()
+    return sorted(found, key=str)
 
 
 # -- one writer -----------------------------------------------------------------------------------

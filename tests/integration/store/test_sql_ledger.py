@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -220,7 +221,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, tmp_path: Path) -> N
 
 
 def test_the_newest_revision_has_the_schema_of_the_records(path: Path) -> None:
-    keep(path)
+    SqlLedger(path, history=Revisions(HEAD, SHIPPED)).close()
     engine = engine_for(sqlite_url(path), 0)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -228,6 +229,31 @@ def test_the_newest_revision_has_the_schema_of_the_records(path: Path) -> None:
     engine.dispose()
     assert differences == [], "write a revision: python -m pancode.adapters.store.migrations.new"
     assert scripts().get_current_head() == HEAD
+
+
+def test_a_new_ledger_is_what_the_revisions_make(path: Path, tmp_path: Path) -> None:
+    migrated = tmp_path / "migrated.db"
+    SqlLedger(path).close()
+    SqlLedger(migrated, history=Revisions(HEAD, SHIPPED)).close()
+    assert schema(path) == schema(migrated)
+
+
+def schema(path: Path) -> set[tuple[object, ...]]:
+    """Each table's and each index's columns, as SQLite sees them, and the revision."""
+    with closing(sqlite3.connect(path)) as ledger:
+        found: set[tuple[object, ...]] = set(ledger.execute("SELECT * FROM alembic_version"))
+        for kind, name in ledger.execute("SELECT type, name FROM sqlite_master").fetchall():
+            look = "table_info" if kind == "table" else "index_xinfo"
+            found |= {(kind, name, *row) for row in ledger.execute(f"PRAGMA {look}({name})")}
+        return found
+
+
+def test_a_new_ledger_takes_no_memory_for_migrations(path: Path) -> None:
+    program = "import sys; from pathlib import Path; from pancode.adapters.store.ledger import SqlLedger; "
+    program += "SqlLedger(Path(sys.argv[1])).close(); print(*sys.modules)"
+    told = subprocess.check_output([sys.executable, "-c", program, str(path)], cwd=ROOT, text=True).split()
+    assert "sqlalchemy" in told
+    assert {"alembic", "mako", "pygments"}.isdisjoint(told)
 
 
 def test_two_openings_at_once_make_one_schema(path: Path) -> None:
