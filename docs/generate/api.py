@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from itertools import groupby
 from types import UnionType
@@ -14,7 +13,7 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from pancode.api.app import VERBS, openapi
+from pancode.api.app import VERBS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
@@ -35,8 +34,7 @@ Where the setting `api.listen` names an address, the same routes are served ther
 [whoever has a token](../howto/api.md): *scope* is what the token must allow, *risk* what a request may bring
 about. `anybody` needs no token, `signature` needs [a signed body](../howto/schedules.md#on-a-webhook)
 instead, `unix socket` is not answered over TCP. A token of one inbox item may use what is marked *item*.
-The same for programs is the OpenAPI document [openapi.json](openapi.json), which `GET /v1/openapi.json`
-answers with.
+Programs find all of this in the OpenAPI document that `GET /v1/openapi.json` returns.
 """
 TRY = """
 $ pancode fleet up
@@ -140,11 +138,6 @@ def api_page() -> str:
         table(("Status", "Exit status"), [(str(s), f"`{int(e)}`") for e, s in STATUS.items()]),
         "A clash of two at once is 409 as well; everything else that fails is 500.",
     )
-
-
-def openapi_page() -> str:
-    """The same as a document for programs."""
-    return json.dumps(openapi(), indent=1, ensure_ascii=True) + "\n"
 
 
 def _place(verb: Verb) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,15 +16,29 @@ from pancode.cli.main import COMMANDS, cli
 from pancode.cli.output.tell import MEANINGS
 from pancode.config.variables import VARIABLES
 
-MANUALS = Path(__file__).resolve().parents[1] / "man" / "man1"
 DAY = "2026-11-21"
 """Of this version's pages; with the version it is all that a page says of time."""
-_NOTE = '.\\" Written by `make man` from pancode/cli. What you change here is lost: change the code.'
+_NOTE = '.\\" Written from pancode/cli by `make man`.'
 _FILES = {
     "~/.pancode": "the coordinator's home: settings, ledger, receipts, keys, results",
     "~/.pancode/pancode.yaml": "your settings; written, all comments, by pancode init",
     "~/.pancode-node": "on a node: what its node agent keeps",
 }
+
+
+def write_manual(folder: Path) -> None:
+    """Writes the pages into the folder; a page of a command that is gone is deleted."""
+    pages = manual_pages()
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in pages:
+            path.unlink()
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent
+    ) as made:  # another build may read the folder meanwhile
+        for name, text in pages.items():
+            (Path(made) / name).write_text(text, encoding="utf-8")
+            (Path(made) / name).replace(folder / name)
 
 
 def manual_pages() -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docs.generate.agents import agents_page
-from docs.generate.api import api_page, openapi_page
+from docs.generate.api import api_page
 from docs.generate.commands import commands_page
 from docs.generate.evidence import evidence_page
 from docs.generate.figures import figures_page
@@ -43,5 +43,4 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": figures_page,
     "json.md": json_page,
     "api.md": api_page,
-    "openapi.json": openapi_page,
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate.man import manual_pages
 from pancode.commit import commit
 from tests.architecture.sources import ROOT, modules
 
@@ -70,9 +71,11 @@ def test_it_brings_the_two_commands_and_the_licence(wheel: zipfile.ZipFile) -> N
 
 def test_it_brings_the_manual_to_where_man_looks(wheel: zipfile.ZipFile) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    place = f"pancode-{version}.data/data/share/man/man1"
-    carried = {Path(name).name for name in wheel.namelist() if name.startswith(place)}
-    assert carried == {path.name for path in (ROOT / "docs/man/man1").iterdir()}
+    place = f"pancode-{version}.data/data/share/man/man1/"
+    carried = {
+        name.removeprefix(place): wheel.read(name).decode() for name in wheel.namelist() if place in name
+    }
+    assert carried == manual_pages()
 
 
 def test_it_names_the_commit_that_it_was_built_of(wheel: zipfile.ZipFile) -> None:
