@@ -22,7 +22,7 @@ def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mandoc_finds_nothing_wrong(manual: Path) -> None:
     mandoc = shutil.which("mandoc")
     assert mandoc is not None, "sudo apt-get install mandoc"
-    argv = [mandoc, "-T", "lint", "-W", "warning", *sorted(manual.iterdir())]
+    argv = [mandoc, "-T", "lint", "-W", "warning", *map(str, sorted(manual.iterdir()))]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
