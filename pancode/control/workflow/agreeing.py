@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from node_agent.wire.policy import Isolation
 from pancode.control.core import Core
 from pancode.control.runs.dispatch import JudgedDispatch
 from pancode.control.work import unit_of_work
+from pancode.domain.dispatch.resolve import Resolution
 from pancode.domain.records import Setting
 from pancode.domain.values import replace
 from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
-from pancode.domain.workflow.project_file import SETTING, is_outside, needs_yes, reasons_to_ask
+from pancode.domain.workflow.project_file import SETTING, needs_yes, reasons_to_ask
 from pancode.errors import RefusedError
 
 
@@ -41,7 +43,7 @@ def dry_objection(
     """The refusal that `held` or the judging of the steps would meet now; nothing is put down."""
     if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
         return None
-    outside = next((step.name for step, one in judged if is_outside(one.resolution)), None)
+    outside = next((step.name for step, one in judged if _is_outside(one.resolution)), None)
     why = f"step {outside} would run outside of a sandbox"
     return objection(plan) or (None if outside is None else needs_yes(plan.file, why))
 
@@ -61,3 +63,9 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
         return True
     with core.ports.ledger.transaction() as tx:
         return tx.get(Setting, f"{SETTING}{plan.file.digest}") is not None
+
+
+def _is_outside(resolution: Resolution) -> bool:
+    """Whether it would run, and every machine that could take it has no sandbox."""
+    fitting = [one for one in resolution.candidates if one.fits]
+    return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node_agent.wire.policy import Isolation
-from pancode.domain.dispatch.resolve import Resolution
 from pancode.errors import RefusedError
 
 NEEDS_YES = "needs_yes"
@@ -34,12 +32,6 @@ def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
     names = ", ".join(bare)
     outside = f"step {names}: workspace none, on the machine itself" if names else ""
     return tuple(filter(None, (file.words(), outside)))
-
-
-def is_outside(resolution: Resolution) -> bool:
-    """Whether it would run, and every machine that could take it has no sandbox."""
-    fitting = [one for one in resolution.candidates if one.fits]
-    return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
 
 def needs_yes(file: ProjectFile, why: str) -> RefusedError:
