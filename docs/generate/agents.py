@@ -9,12 +9,12 @@ import yaml
 
 from docs.generate.markdown import block, code, listed, page, table, words, yes
 from docs.generate.settings import kind_of
+from pancode.agents.agentchoice import BY_MODE
+from pancode.agents.agents import DEFAULT_AGENT
+from pancode.agents.prompts import fragments
+from pancode.agents.prompts.compiler import Category
 from pancode.config.agentfile import PRESETS, AgentEntry, LimitsEntry, SamplingEntry
 from pancode.config.agents import shipped_text
-from pancode.domain.agents.agentchoice import BY_MODE
-from pancode.domain.agents.agents import DEFAULT_AGENT
-from pancode.domain.prompts import fragments
-from pancode.domain.prompts.compiler import Category
 
 INTRO = """
 An agent is a definition: who does a kind of work, with which tools, within which bounds. Seven are shipped;
@@ -107,7 +107,7 @@ def agents_page() -> str:
     presets = [(code(name), ", ".join(f"{k} {v}" for k, v in said.items())) for name, said in PRESETS.items()]
     return page(
         "Agents",
-        "`pancode/config/agentfile.py` and `pancode/domain/prompts`",
+        "`pancode/config/agentfile.py` and `pancode/agents/prompts`",
         words(INTRO),
         "## Shipped",
         table(

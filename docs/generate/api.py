@@ -13,6 +13,7 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
+from pancode.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.api.app import VERBS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import ROUTES
@@ -21,8 +22,7 @@ from pancode.api.request import bodies, token_bodies, workflow_bodies
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
 from pancode.api.signed import SignedBody
 from pancode.control.feed import MOST
-from pancode.domain.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
-from pancode.domain.records import EventKind
+from pancode.core.records import EventKind
 
 INTRO = """
 Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in

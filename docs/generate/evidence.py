@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.generate.markdown import code, page, table, words
 from node_agent.wire.policy import Isolation
-from pancode.domain.runtimes import RULES, matrix
+from pancode.agents.runtimes import RULES, matrix
 from pancode.offline.evidence import ACTS, SafetyMatrix, evidence
 
 

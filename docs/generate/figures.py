@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from docs.generate.markdown import code, listed, page, table, words
-from pancode.control.query.figures import FIGURES
-from pancode.domain.figures import MEDIA_TYPE, Figure
+from pancode.core.figures import MEDIA_TYPE, Figure
+from pancode.reports.figures import FIGURES
 
 INTRO = f"""
 `pancode metrics` prints them, and `/metrics` at the address of `metrics.listen` shows them, where that is set
@@ -29,7 +29,7 @@ def figures_page() -> str:
     process = {name: figure for name, figure in FIGURES.items() if name not in own}
     return page(
         "Figures",
-        "`pancode/control/query/figures.py`",
+        "`pancode/reports/figures.py`",
         words(INTRO),
         words(LABELS),
         _table(own.items()),

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
-from pancode.domain.life.stages import RunStage
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.records import Closed, EventKind, FenceState, RunState, WaitReason
+from pancode.core.records import Closed, EventKind, FenceState, RunState, WaitReason
+from pancode.life.stages import RunStage
+from pancode.nodes.fleet import NodeState
 
 FAILED: Mapping[FailureKind, str] = {
     FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",

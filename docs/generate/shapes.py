@@ -8,9 +8,9 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.api.document import answers
-from pancode.control.outgoing import shapes as outgoing_shapes
-from pancode.control.query import account_shapes, schedule_shapes
-from pancode.control.query import shapes as query_shapes
+from pancode.control import account_shapes, schedule_shapes
+from pancode.control import shapes as query_shapes
+from pancode.notices import shapes as outgoing_shapes
 
 MODULES = (query_shapes, account_shapes, schedule_shapes, outgoing_shapes, answers)
 """Where the objects are declared; a module of its own is not imported by the first one."""
@@ -44,7 +44,7 @@ def json_page() -> str:
     ]
     return page(
         "JSON",
-        "`pancode/control/query/shapes.py`",
+        "`pancode/control/shapes.py`",
         words(INTRO),
         table(("Command", "Object", ""), rows),
         "## Objects",

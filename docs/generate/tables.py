@@ -27,11 +27,11 @@ from node_agent.wire.signing import RefusalCode
 from pancode import errors
 from pancode.cli.output.tell import MEANINGS, OUTCOMES
 from pancode.control.core import ControlSettings
-from pancode.domain.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
-from pancode.domain.life.retries import CAUSES, MOVES, RULES, RetryCause
-from pancode.domain.life.stages import RunStage
-from pancode.domain.nodes.fleet import Deadlines, NodeState
-from pancode.domain.records import Closed, FenceState, RunState, WaitReason
+from pancode.core.records import Closed, FenceState, RunState, WaitReason
+from pancode.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.life.retries import CAUSES, MOVES, RULES, RetryCause
+from pancode.life.stages import RunStage
+from pancode.nodes.fleet import Deadlines, NodeState
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -152,7 +152,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/domain/life/moves.py`, `pancode/domain/nodes/fleet.py` and `node_agent/wire/identity.py`",
+        "`pancode/life/moves.py`, `pancode/nodes/fleet.py` and `node_agent/wire/identity.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."

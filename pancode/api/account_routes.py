@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.rights import BUDGETS, NOTES, SETTLES
+from pancode.agents.agents import find_agent
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     BriefShape,
@@ -18,10 +20,8 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
-from pancode.domain.access.rights import BUDGETS, NOTES, SETTLES
-from pancode.domain.account.periods import PERIODS
-from pancode.domain.agents.agents import find_agent
-from pancode.domain.books import repo_scope
+from pancode.core.books import repo_scope
+from pancode.core.periods import PERIODS
 from pancode.errors import UsageError
 
 

@@ -7,18 +7,18 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
+from pancode.access.rights import SETS_UP, TESTS
+from pancode.agents.agents import Agent, find_agent
+from pancode.agents.presets import Preset, find_preset
+from pancode.agents.prompts import Situation, compile_prompt, tokens_of
+from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import AgentsAnswer, AppliedAnswer, EventStream, PresetsAnswer, PromptAnswer
 from pancode.api.request.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Progress
-from pancode.domain.access.rights import SETS_UP, TESTS
-from pancode.domain.agents.agents import Agent, find_agent
-from pancode.domain.names import not_found
-from pancode.domain.presets import Preset, find_preset
-from pancode.domain.prompts import Situation, compile_prompt, tokens_of
-from pancode.domain.runtimes import RUNTIMES, canonical
+from pancode.core.names import not_found
 from pancode.errors import NotFoundError
 
 E = TypeVar("E", bound=StrEnum)

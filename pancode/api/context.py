@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pancode.control.coordinator_api import CoordinatorApi
-from pancode.control.plane import Plane
+from pancode.api.coordinator_api import CoordinatorApi
+from pancode.api.plane import Plane
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 
 log = logging.getLogger("pancode.api")

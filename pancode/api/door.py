@@ -14,19 +14,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pancode.access.door import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
 from pancode.api.context import LET_IN, ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
 from pancode.api.request.bodies import Body, CallerBody, says
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
-from pancode.domain.access.door import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
-from pancode.domain.access.tokens import (
-    AccessError,
-    Visitor,
-    must_allow,
-    must_allow_said,
-    must_be_its_item,
-)
-from pancode.domain.values import replace
+from pancode.core.values import replace
+from pancode.core.visitors import AccessError, Visitor, must_allow, must_allow_said, must_be_its_item
 from pancode.remote.hello import handed_on
 
 VISITOR = "pancode.visitor"

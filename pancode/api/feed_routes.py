@@ -10,8 +10,8 @@ from pancode.api.context import ApiContext
 from pancode.api.document.answers import EventStream
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
-from pancode.domain.names import not_found
-from pancode.domain.records import EventKind, FeedEvent
+from pancode.core.names import not_found
+from pancode.core.records import EventKind, FeedEvent
 from pancode.errors import UsageError
 
 

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pancode.access.rights import OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import BreakersAnswer, FiguresAnswer
 from pancode.api.request.bodies import BreakerBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.domain.access.rights import OPERATES
-from pancode.domain.figures import MEDIA_TYPE, Sample
+from pancode.core.figures import MEDIA_TYPE, Sample
 from pancode.errors import PancodeError
 
 PATH = "/metrics"

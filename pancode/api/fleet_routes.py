@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from pancode.access.rights import OPERATES, REMOVES, SETS_UP
+from pancode.agents.logins import check_login
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChecksAnswer,
@@ -35,8 +37,6 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
 from pancode.counted import counted
-from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
-from pancode.domain.logins import check_login
 from pancode.errors import RefusedError, UsageError
 
 

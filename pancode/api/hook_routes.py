@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from pancode.access.door import HOOKS
+from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import HookShape, ScheduleShape
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.api.signed import SignedBody
-from pancode.domain.access.door import HOOKS
-from pancode.domain.access.rights import DISPATCHES
-from pancode.domain.notices.signing import secret_of
-from pancode.domain.schedule.triggers import WEBHOOK, secret_name
 from pancode.errors import ConfigError
+from pancode.notices.signing import secret_of
+from pancode.work.schedule.triggers import WEBHOOK, secret_name
 
 KEY_BYTES = 32
 CLOSED = (

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from node_agent.wire.failure import Outcome
+from pancode.access.rights import LANDS, OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     CalledOffAnswer,
@@ -20,13 +21,12 @@ from pancode.api.document.answers import (
 )
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.domain.access.rights import LANDS, OPERATES
-from pancode.domain.landing.forge import ForgeKind
-from pancode.domain.landing.pull_request import PullAsked
-from pancode.domain.landing.values import How
-from pancode.domain.names import LAST
-from pancode.domain.records import Run
+from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.pull_request import PullAsked
+from pancode.core.names import LAST
+from pancode.core.records import Run
 from pancode.errors import WorkspaceError
+from pancode.life.values import How
 
 
 class PullRequestBody(ActBody):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChannelsAnswer,
@@ -17,8 +18,7 @@ from pancode.api.document.answers import (
 )
 from pancode.api.request.bodies import ActBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.domain.access.rights import OPERATES, REMOVES, SETS_UP
-from pancode.domain.access.scopes import AccessScope, allows
+from pancode.core.scopes import AccessScope, allows
 from pancode.errors import UsageError
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
+from pancode.agents.runtimes import RUNTIMES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.request.bodies import AnswerBody, ContinueBody, TellBody
 from pancode.api.request.people_bodies import ApproveBody, DenyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
-from pancode.domain.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
-from pancode.domain.landing.values import LandWay
-from pancode.domain.life.landing import LANDED
-from pancode.domain.life.signals import CallDecided
-from pancode.domain.people.inbox import ItemKind, kind_of
-from pancode.domain.people.telling import rows
-from pancode.domain.records import Run, RunState
-from pancode.domain.runtimes import RUNTIMES
+from pancode.core.records import Run, RunState
 from pancode.errors import RefusedError, UsageError
+from pancode.life.inbox import ItemKind, kind_of
+from pancode.life.landing import LANDED
+from pancode.life.signals import CallDecided
+from pancode.life.telling import rows
+from pancode.life.values import LandWay
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:

@@ -6,6 +6,9 @@ from typing import Any
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
+from pancode.access.rights import OPERATES, REMOVES
+from pancode.account.audit_filter import AuditFilter
+from pancode.agents.runtimes import RUNTIMES, matrix
 from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
@@ -30,11 +33,8 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import QueueBody, ReasonBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
-from pancode.domain.access.rights import OPERATES, REMOVES
-from pancode.domain.account.audit_filter import AuditFilter
-from pancode.domain.names import not_found
-from pancode.domain.nodes.isolation import holds
-from pancode.domain.runtimes import RUNTIMES, matrix
+from pancode.core.names import not_found
+from pancode.nodes.isolation import holds
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:

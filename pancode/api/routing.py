@@ -15,18 +15,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pancode.access.once import key_of
+from pancode.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
 from pancode.api.asking.once import mark_of, once
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
 from pancode.api.request.bodies import Body, Empty, parse
 from pancode.api.signed import SignedBody, bytes_of
-from pancode.domain.access.once import key_of
-from pancode.domain.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
-from pancode.domain.access.scopes import AccessScope, Risk
-from pancode.domain.access.tokens import Visitor
-from pancode.domain.names import LAST, nearest
-from pancode.domain.records import Run
-from pancode.domain.values import replace
+from pancode.core.names import LAST, nearest
+from pancode.core.records import Run
+from pancode.core.scopes import AccessScope, Risk
+from pancode.core.values import replace
+from pancode.core.visitors import Visitor
 from pancode.errors import RefusedError, UsageError
 
 MAX_BODY = 8 * 1024 * 1024

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pancode.access.rights import DISPATCHES, DROPS
 from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
@@ -26,10 +27,9 @@ from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, Veri
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
-from pancode.domain.access.rights import DISPATCHES, DROPS
-from pancode.domain.access.scopes import AccessScope
-from pancode.domain.access.tokens import must_allow
-from pancode.domain.records import Run, RunState
+from pancode.core.records import Run, RunState
+from pancode.core.scopes import AccessScope
+from pancode.core.visitors import must_allow
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:

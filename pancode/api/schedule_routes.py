@@ -6,16 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pancode.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import RemovedAnswer, SchedulesAnswer, ScheduleShape
 from pancode.api.hook_routes import forget_secret, placed, with_secret
 from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody
 from pancode.api.request.workflow_bodies import WorkflowBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
-from pancode.domain.schedule.asked import AskedSchedule
-from pancode.domain.schedule.work import PlannedWork
 from pancode.errors import UsageError
+from pancode.work.schedule.request import AskedSchedule
+from pancode.work.schedule.work import PlannedWork
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 

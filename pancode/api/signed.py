@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from pancode.api.request.bodies import Body
-from pancode.domain.notices.incoming import HEADERS, MOST_BYTES, HookCall
 from pancode.errors import UsageError
+from pancode.notices.incoming import HEADERS, MOST_BYTES, HookCall
 
 
 class SignedBody(Body):

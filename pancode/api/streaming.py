@@ -16,7 +16,7 @@ from pancode.api.context import ApiContext
 from pancode.api.problems import body_of, problem_of
 from pancode.api.routing import ApiCall
 from pancode.control.faces import Progress, ProgressLine
-from pancode.domain.records import FeedEvent
+from pancode.core.records import FeedEvent
 
 LOOK_S = 0.5
 QUIET_S = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     EndedAnswer,
@@ -16,9 +17,8 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import ActBody
 from pancode.api.request.token_bodies import TokenBody, WebCodeBody, WebSessionBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
-from pancode.domain.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.domain.access.tokens import CODE_MS
-from pancode.domain.records import ApiToken
+from pancode.core.records import ApiToken
+from pancode.core.visitors import CODE_MS
 from pancode.errors import UnavailableError, UsageError
 
 

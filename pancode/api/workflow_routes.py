@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.rights import DISPATCHES, DROPS
 from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
@@ -11,7 +12,6 @@ from pancode.api.request.bodies import ReasonBody
 from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_WORKFLOWS, Surroundings
-from pancode.domain.access.rights import DISPATCHES, DROPS
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:

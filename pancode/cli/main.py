@@ -221,7 +221,7 @@ def _unforeseen(exc: Exception, as_json: bool) -> int:
 
 def _near(wrong: click.NoSuchOption) -> str | None:
     """The option that was probably meant: click compares the dashes too, which are alike in all."""
-    from pancode.domain.names import nearest
+    from pancode.core.names import nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
     options = {name.lstrip("-"): name for param in params for name in param.opts if name.startswith("--")}

@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, Field
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import NetworkAccess
+from pancode.agents.agentrules import Flaw
+from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts
-from pancode.domain.agents.agentrules import Flaw
-from pancode.domain.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from pancode.agents.agentrules import Flaw, flaws
+from pancode.agents.agents import Agent, Agents
+from pancode.agents.runtimes import canonical
 from pancode.config.agentfile import DEFAULT_PROMPT, AgentEntry, entry_flaws, remarks
 from pancode.config.checked import problems
 from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.layers import Folded, file_layer, fold
 from pancode.config.promptfiles import prompt_text
 from pancode.config.schema import Part, Settings
-from pancode.domain.agents.agentrules import Flaw, flaws
-from pancode.domain.agents.agents import Agent, Agents
-from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
 
 FILE = "panagents.yaml"

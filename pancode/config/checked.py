@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from pancode.config.misfits import words_of
 from pancode.config.secrets import SecretShownError, shown
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 from pancode.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)

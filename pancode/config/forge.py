@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config.secrets import SecretShownError
-from pancode.domain.landing.forge import ForgeAccess, ForgeKind
 
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 

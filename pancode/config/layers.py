@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pancode.config.documents import Document
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
 from pancode.config.variables import VARIABLES
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 from pancode.errors import ConfigError
 
 BUILT_IN = "built-in"

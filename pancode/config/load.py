@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pancode.agents.presets import Preset, raises
+from pancode.agents.request import Defaults
 from pancode.config.checked import checked
 from pancode.config.documents import read_document
 from pancode.config.layers import (
@@ -27,9 +29,7 @@ from pancode.config.schema import Settings
 from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES, unknown_variables
 from pancode.config.written import whole, written
-from pancode.domain.dispatch.request import Defaults
-from pancode.domain.presets import Preset, raises
-from pancode.domain.values import replace
+from pancode.core.values import replace
 from pancode.errors import ConfigError
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")

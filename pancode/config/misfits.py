@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 
 Words = tuple[str, str]
 """(why, fix)."""

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pancode.config.secrets import SecretShownError
 from pancode.config.values import Texts
-from pancode.domain.notices.routing import NoticeRoute, NotifyRules, QuietHours
-from pancode.domain.schedule.times import zone_of
 from pancode.errors import UsageError
+from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
+from pancode.work.schedule.times import zone_of
 
 SECRET = "secret:"
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S+))?")

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from pancode.access.door import DoorPlace
 from pancode.config.load import Loaded
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.nodes.place import (
-    Doorway,
-    ListenAddress,
-    api_place_of,
-    doorway_of,
-    figures_place_of,
-    place_of,
-)
 from pancode.errors import ConfigError
+from pancode.nodes.place import Doorway, ListenAddress, api_place_of, doorway_of, figures_place_of, place_of
 
 
 def direct_in(loaded: Loaded) -> Doorway | None:

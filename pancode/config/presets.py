@@ -12,13 +12,13 @@ from typing import Annotated
 from pydantic import Field
 
 from node_agent.wire.policy import Safety
+from pancode.agents.presets import Preset, Presets, find_preset
 from pancode.config.agents import shipped_text
 from pancode.config.checked import checked
 from pancode.config.documents import parse_document, read_document
 from pancode.config.layers import Folded, Layer, file_layer, fold, layer_of
 from pancode.config.schema import ModelName, Part
 from pancode.config.values import Level
-from pancode.domain.presets import Preset, Presets, find_preset
 from pancode.errors import ConfigError, NotFoundError
 
 FILE = "panpresets.yaml"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pancode.config.documents import bytes_of
-from pancode.domain.names import not_found
+from pancode.core.names import not_found
 from pancode.errors import ConfigError
 
 FOLDER = "prompts"

@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.expected import EXPLORE
+from pancode.agents.models import model_ref
+from pancode.agents.request import Defaults, Project
+from pancode.agents.runtimes import known_runtime
+from pancode.agents.tiers import ModelTier
 from pancode.config.forge import ForgeSettings
 from pancode.config.notify import Notify
 from pancode.config.telemetry import Telemetry
@@ -25,14 +30,9 @@ from pancode.config.values import (
     Texts,
     as_tuple,
 )
-from pancode.domain.dispatch.request import Defaults, Project
-from pancode.domain.land_rule import LandRule
-from pancode.domain.landing.values import How
-from pancode.domain.models import model_ref
-from pancode.domain.runtimes import known_runtime
-from pancode.domain.tiers import ModelTier
-from pancode.domain.track.expected import EXPLORE
+from pancode.core.land_rule import LandRule
 from pancode.errors import ConfigError, UsageError
+from pancode.life.values import How
 
 MINUTE_MS = 60_000
 

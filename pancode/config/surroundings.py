@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.policy import Rules
+from pancode.agents.agents import Agents
+from pancode.agents.request import Defaults, Project
+from pancode.agents.snapshot import PathFact
+from pancode.agents.tiers import ModelTier
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
@@ -15,12 +19,8 @@ from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
 from pancode.config.promptfiles import prompt_files
 from pancode.config.safety import LoadedRules, load_rules, rule_files
-from pancode.domain.agents.agents import Agents
-from pancode.domain.dispatch.paths import is_inside, is_rooted, located, mentioned
-from pancode.domain.dispatch.request import Defaults, Project
-from pancode.domain.dispatch.snapshot import PathFact
-from pancode.domain.tiers import ModelTier
-from pancode.domain.values import replace
+from pancode.core.values import replace
+from pancode.dispatch.paths import is_inside, is_rooted, located, mentioned
 from pancode.errors import UsageError
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10

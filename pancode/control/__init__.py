@@ -1,1 +1,1 @@
-"""Use cases of the coordinator: load a snapshot, decide purely, apply."""
+"""What every use case stands on: the memory, the unit of work, the feed, the JSON of answers."""

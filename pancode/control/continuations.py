@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pancode.domain.people.continuing import is_blocked, nexts
-from pancode.domain.records import Action, ActionKind, Run, RunState, WorkflowStep
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, ActionKind, Run, RunState, WorkflowStep
+from pancode.life.continuing import is_blocked, nexts
 
 LONGEST = 100
 """The greatest number of runs of one chain that are followed."""

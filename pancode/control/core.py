@@ -11,28 +11,19 @@ from typing import Any
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
+from pancode.agents.request import VendorList
 from pancode.control.feed import Feed
 from pancode.control.kept_rows import KeptRows
 from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
-from pancode.domain import books
-from pancode.domain.account import periods
-from pancode.domain.dispatch.request import VendorList
-from pancode.domain.life.signals import Purse
-from pancode.domain.nodes.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
-from pancode.domain.nodes.quota import ForeignReceipts
-from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
-from pancode.domain.records import (
-    Balance,
-    Fence,
-    FenceState,
-    Node,
-    Run,
-    Setting,
-    Workflow,
-)
-from pancode.domain.values import replace
-from pancode.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
+from pancode.core import books, periods
+from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
+from pancode.core.quota import ForeignReceipts
+from pancode.core.records import Balance, Fence, FenceState, Node, Run, Setting, Workflow
+from pancode.core.values import replace
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.life.signals import Purse
+from pancode.nodes.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""

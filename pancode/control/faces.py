@@ -8,13 +8,13 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
-from pancode.domain.agents.agents import Agents
-from pancode.domain.dispatch.request import Defaults, Project
-from pancode.domain.dispatch.snapshot import PathFact
-from pancode.domain.landing.values import LandWay
-from pancode.domain.presets import Presets
-from pancode.domain.records import Node, Run
-from pancode.domain.tiers import ModelTier
+from pancode.agents.agents import Agents
+from pancode.agents.presets import Presets
+from pancode.agents.request import Defaults, Project
+from pancode.agents.snapshot import PathFact
+from pancode.agents.tiers import ModelTier
+from pancode.core.records import Node, Run
+from pancode.life.values import LandWay
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
-from pancode.domain.records import FeedEvent
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import FeedEvent
 
 MOST = 5_000
 """So many of the newest are kept, in the ledger and here."""

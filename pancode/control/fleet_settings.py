@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
-from pancode.domain.records import Setting
+from pancode.core.records import Setting
 
 
 def put_setting(core: Core, name: str, value: object | None, by: str) -> None:

@@ -13,15 +13,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar, cast
 
 from pancode.control.waiting_runs import WaitingRuns
-from pancode.domain.records import Node, Record, Run, RunState
+from pancode.core.ports import Grouped, Grouping, Key, Ledger, Transaction
+from pancode.core.records import Node, Record, Run, RunState
 from pancode.errors import UnavailableError
-from pancode.ports import Grouped, Grouping, Key, Ledger, Transaction
 
 R = TypeVar("R", bound=Record)
 
 
 class KeptRows:
-    """A pancode.ports.Ledger on another one, of which only one transaction is open at a time."""
+    """A pancode.core.ports.Ledger on another one, of which only one transaction is open at a time."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock = ledger, threading.RLock()
@@ -87,7 +87,7 @@ class KeptRows:
 
 
 class KeptTransaction:
-    """A pancode.ports.Transaction whose nodes come from memory."""
+    """A pancode.core.ports.Transaction whose nodes come from memory."""
 
     def __init__(self, tx: Transaction, kept: KeptRows) -> None:
         self._tx, self._kept = tx, kept

@@ -9,10 +9,10 @@ from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.control.core import Core
 from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.receipts.verification import TrustedKey, TrustedKeys
-from pancode.domain.records import Fence, FenceState, KnownKey, Node, Setting
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import Fence, FenceState, KnownKey, Node, Setting
+from pancode.life.verification import TrustedKey, TrustedKeys
+from pancode.nodes.fleet import NodeState
 
 NODE, COORDINATOR = "node", "coordinator"
 CURRENT = "coordinator_key"

@@ -12,14 +12,14 @@ from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from pancode.domain.access.tokens import WebCode
-from pancode.domain.health.breakers import EndedTries, EndedTry
-from pancode.domain.nodes.fleet import LastHeartbeat, Listening, NodeState, Reaching
-from pancode.domain.nodes.link_figures import Linked
-from pancode.domain.nodes.quota import Flood
-from pancode.domain.placement import Shun
-from pancode.domain.records import Fence
-from pancode.domain.track.recent import RecentRuns
+from pancode.control.recent import RecentRuns
+from pancode.core.quota import Flood
+from pancode.core.records import Fence
+from pancode.core.visitors import WebCode
+from pancode.life.placement import Shun
+from pancode.nodes.breakers import EndedTries, EndedTry
+from pancode.nodes.fleet import LastHeartbeat, Listening, NodeState, Reaching
+from pancode.nodes.link_figures import Linked
 
 
 @dataclass

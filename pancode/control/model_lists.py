@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from pancode.domain.dispatch.request import VendorList
+from pancode.agents.request import VendorList
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.control.work import unit_of_work
-from pancode.domain import books
-from pancode.domain.life.decide import decide
-from pancode.domain.life.signals import Priced
-from pancode.domain.records import Run, Setting
+from pancode.core import books
+from pancode.core.records import Run, Setting
 from pancode.errors import NotFoundError, UsageError
+from pancode.life.decide import decide
+from pancode.life.signals import Priced
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pancode.control.faces import ListPage, ListPlace
-from pancode.domain.rows.base import Record
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.rows.base import Record
 
 R = TypeVar("R", bound=Record)
 CHUNK = 500

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.wire.failure import FAILURES, FailureKind, OrderRefusal
+from pancode.control import breakers
 from pancode.control.core import Core
-from pancode.control.health import breakers
-from pancode.domain.life.changes import Changes, PassOver
-from pancode.domain.nodes.fleet import NodeView
-from pancode.domain.placement import Shun
-from pancode.domain.records import Attempt, Closed, Fence, Run, RunState
-from pancode.domain.values import replace
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import Attempt, Closed, Fence, Run, RunState
+from pancode.core.values import replace
+from pancode.life.changes import Changes, PassOver
+from pancode.life.placement import Shun
+from pancode.nodes.fleet import NodeView
 
 _FIXES = {
     OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",

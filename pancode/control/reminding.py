@@ -12,8 +12,8 @@ from collections import deque
 from node_agent.wire.control import Tombstone
 from node_agent.wire.node import Heartbeat
 from pancode.control.core import Core
-from pancode.domain.orders import may_push
-from pancode.domain.records import Closed, Fence
+from pancode.core.records import Closed, Fence
+from pancode.life.orders import may_push
 
 OVER = "it was answered before"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)

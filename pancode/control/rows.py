@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pancode.domain.records import ControlMessage, Record
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import ControlMessage, Record
 
 R = TypeVar("R", bound=Record)
 

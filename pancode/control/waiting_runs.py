@@ -11,10 +11,10 @@ from collections.abc import Callable, Container, Iterator, Set
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from pancode.domain.placement import pool_of, wish_of
-from pancode.domain.records import Run, RunState, WaitReason
-from pancode.domain.track.choosing import worker_kind
-from pancode.ports import Ticket
+from pancode.account.choosing import worker_kind
+from pancode.core.ports import Ticket
+from pancode.core.records import Run, RunState, WaitReason
+from pancode.life.placement import pool_of, wish_of
 
 Place = tuple[int, int, str]
 """Priority, higher first, then age, then id: as `in_order`."""

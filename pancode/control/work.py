@@ -11,19 +11,13 @@ from node_agent.wire.control import Control, ControlBody
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from pancode.control import passed_over, reminding
+from pancode.control.alerts import ALERT, Alert, alert_of
+from pancode.control.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
 from pancode.control.core import Core
-from pancode.domain import books
-from pancode.domain.account.alerts import ALERT, Alert, alert_of
-from pancode.domain.account.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
-from pancode.domain.account.ended import ended_run
-from pancode.domain.life.audited import entries_of
-from pancode.domain.life.case import Now, RunCase, may_follow
-from pancode.domain.life.changes import AuditLine, Changes, Domain
-from pancode.domain.life.decide import decide
-from pancode.domain.life.feed import Happened, events_of
-from pancode.domain.life.signals import Signal
-from pancode.domain.orders import NUMBERS_IN_AN_EPOCH, identity_of
-from pancode.domain.records import (
+from pancode.control.ended import ended_run
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import (
     Action,
     Attempt,
     Audit,
@@ -42,7 +36,13 @@ from pancode.domain.records import (
     RunState,
     Setting,
 )
-from pancode.ports import Transaction
+from pancode.life.audited import entries_of
+from pancode.life.case import Now, RunCase, may_follow
+from pancode.life.changes import AuditLine, Changes, Domain
+from pancode.life.decide import decide
+from pancode.life.feed import Happened, events_of
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.life.signals import Signal
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 """Of a run's story: how many entries nodes may add to, and how long each may be."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.caller import above
 from pancode.client import path_of
-from pancode.domain.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.mcp.tool import CWD, WORK, Json, McpTool, McpToolCall, string
 
 _NAME = string("name of the schedule (see schedules)")

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from pancode.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.caller import above
 from pancode.client import LAND_S, Client
-from pancode.domain.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS

@@ -11,16 +11,16 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from pancode.adapters.files import write_durable
+from pancode.agents.agents import find_agent
 from pancode.config.agentedit import set_value
 from pancode.config.agentfile import AgentEntry, LimitsEntry, SamplingEntry
 from pancode.config.agents import FILE, Checked, check_agents
 from pancode.config.documents import Document, parse_document, read_document
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.agents.agents import find_agent
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 from pancode.errors import ConfigError, ConflictError, NotFoundError, PancodeError, RefusedError, UsageError
+from pancode.host.files import write_durable
 
 Json = dict[str, Any]
 _TEXTS = {"description", "system_prompt", "prompt", "model", "runtime"}

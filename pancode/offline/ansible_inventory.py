@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.ssh.knownhosts import known_key
-from pancode.adapters.ssh.target import Target
-from pancode.domain.nodes.inventories import InventoryHost, Misfit, entry, hosts_of
 from pancode.errors import ConfigError
+from pancode.fleet.ssh.knownhosts import known_key
+from pancode.fleet.ssh.target import Target
+from pancode.nodes.inventories import InventoryHost, Misfit, entry, hosts_of
 
 PROGRAM = "ansible-inventory"
 READ_S = 120

@@ -13,8 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from pancode.adapters.open_files import is_spare, most
 from pancode.essential import EssentialThread, watch
+from pancode.host.open_files import is_spare, most
 from pancode.offline.guest_places import GuestPlace, PlaceBounds, Places
 from pancode.offline.guest_protocol import HEAD_S, GuestProtocol
 

@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Any
 
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.domain.names import not_found
-from pancode.domain.runtimes import READ_ONLY, RULES, RUNTIMES, matrix
+from pancode.agents.runtimes import READ_ONLY, RULES, RUNTIMES, matrix
+from pancode.core.names import not_found
 
 FILE = "evidence.json"
 WALLS = (Isolation.SANDBOX, Isolation.NONE)

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.outgoing.sender import KeptSecrets
-from pancode.adapters.ssh.connect import Session, open_session
-from pancode.adapters.ssh.remote import Completed, Remote
-from pancode.adapters.ssh.terminal import attach
-from pancode.domain.nodes.reach import Reach
 from pancode.errors import UnavailableError, UsageError
+from pancode.fleet.ssh.connect import Session, open_session
+from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.terminal import attach
+from pancode.nodes.reach import Reach
+from pancode.notices.delivery.sender import KeptSecrets
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import login_for, pins_of, target_of
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.price_list import cloud_models
+from pancode.agents.cloud import CloudModel, offered, providers_of
+from pancode.agents.models import ModelRef
+from pancode.agents.tiers import ModelTier, tier_of
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
-from pancode.domain.cloud import CloudModel, offered, providers_of
-from pancode.domain.models import ModelRef
-from pancode.domain.names import not_found
-from pancode.domain.tiers import ModelTier, tier_of
+from pancode.config.price_list import cloud_models
+from pancode.core.names import not_found
 
 
 def models_of(

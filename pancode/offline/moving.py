@@ -21,8 +21,8 @@ def move_ledger(
 ) -> dict[str, Any]:
     """`source`: `file`, or the address of a PostgreSQL. AlreadyRunningError, and the errors of moving."""
     # Only who moves one loads what speaks to databases.
-    from pancode.adapters.store.move import kept_as, move, place_of
-    from pancode.adapters.store.postgres import database_of
+    from pancode.store.move import kept_as, move, place_of
+    from pancode.store.postgres import database_of
 
     loaded, path = load(ConfigPlaces(home), environ, preset=NO_PRESET), home / "ledger.db"
     settings = loaded.settings.ledger

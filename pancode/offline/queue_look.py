@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from node_agent.wire.clock import SystemIds
-from pancode.adapters.redis_bus.inspection import counts, reading, rq_info
-from pancode.adapters.valkey.access import RedisAccess
-from pancode.adapters.valkey.embedded import known_access
+from pancode.bus.inspection import counts, reading, rq_info
+from pancode.bus.valkey.access import RedisAccess
+from pancode.bus.valkey.embedded import known_access
 from pancode.config.load import ConfigPlaces, load
 from pancode.errors import UsageError
 from pancode.wiring.faces import redis_in

@@ -6,8 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from pancode.adapters.redis_bus.rights import USER_PREFIX
-from pancode.adapters.valkey.users import users_text
+from pancode.bus.rights import USER_PREFIX
+from pancode.bus.valkey.users import users_text
 from pancode.errors import ConfigError, UsageError
 
 STDIN = "-"

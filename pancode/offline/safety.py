@@ -13,7 +13,7 @@ from node_agent.policy.deciding import ALWAYS
 from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, to_ask
 from node_agent.wire.policy import BUILT_IN, CommandRule, Policy, Safety, compile_policy
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.names import nearest
+from pancode.core.names import nearest
 from pancode.errors import UsageError
 
 NOTE = "the owner of a node may have more: pansafety.yaml in the node's home, beside ceiling.json"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters import launchd
-from pancode.adapters.ssh.unit import Unit
-from pancode.adapters.systemd.hardening import SYSTEM_NODE, lines
-from pancode.adapters.systemd.system_unit import SystemService
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UnavailableError, UsageError
+from pancode.fleet.ssh.unit import Unit
+from pancode.systemd import launchd
+from pancode.systemd.hardening import SYSTEM_NODE, lines
+from pancode.systemd.system_unit import SystemService
 from pancode.wiring.home import Home
 from pancode.wiring.reboot import ARGV, kept_of, only_in_environ, service_of, unit_of
 
@@ -54,7 +54,7 @@ def plist_text(root: Path, environ: Mapping[str, str]) -> str:
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
     """The unit of the node agent in `node_home`, as `fleet up` writes it, or one for the system's manager."""
-    from pancode.adapters.ssh.steps import NodeLocation
+    from pancode.fleet.ssh.steps import NodeLocation
 
     place = NodeLocation(
         node_home.name, str(system.home if system else Path.home()), str(node_home), os.getuid()

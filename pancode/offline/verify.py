@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
-from pancode.control.query.receipts import EXPORT, shape
-from pancode.control.query.shapes import VerdictShape
-from pancode.domain.receipts.verification import (
+from pancode.control.shapes import VerdictShape
+from pancode.errors import ConfigError, UsageError
+from pancode.life.verification import (
     ReceiptVerdict,
     TrustedKey,
     TrustedKeys,
@@ -19,7 +19,7 @@ from pancode.domain.receipts.verification import (
     not_found,
     verify_text,
 )
-from pancode.errors import ConfigError, UsageError
+from pancode.runs.receipts import EXPORT, shape
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:

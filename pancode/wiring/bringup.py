@@ -15,26 +15,26 @@ import asyncssh
 
 from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.redis_bus.rights import node_user
-from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, StepReport, StepState, bring_up
-from pancode.adapters.ssh.bringup import remove as take_out
-from pancode.adapters.ssh.bringup import stop as halt
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.perform import perform
-from pancode.adapters.ssh.probe import NodeProbe, probe
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, StepName
-from pancode.adapters.ssh.target import Target
+from pancode.api.plane import Plane
+from pancode.bus.rights import node_user
 from pancode.control import keyring
 from pancode.control.faces import NodeResult, Progress, ProgressLine, ProgressState
-from pancode.control.plane import Plane
-from pancode.domain.nodes.fleet import NodeState, skew_ms
-from pancode.domain.nodes.reach import Reach, changed
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.bringup import BringUpPlan, BroughtUp, StepReport, StepState, bring_up
+from pancode.fleet.ssh.bringup import remove as take_out
+from pancode.fleet.ssh.bringup import stop as halt
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.probe import NodeProbe, probe
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.steps import HomeFile, StepName
+from pancode.fleet.ssh.target import Target
+from pancode.nodes.fleet import NodeState, skew_ms
+from pancode.nodes.reach import Reach, changed
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links

@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.diff import FileStat, diff_patch, diff_stat
-from pancode.adapters.git.listing import ListingLimits
-from pancode.adapters.git.snapshot import SnapshotOptions, preview
+from pancode.code.git.depot import Depot
+from pancode.code.git.diff import FileStat, diff_patch, diff_stat
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.snapshot import SnapshotOptions, preview
+from pancode.code.landing.lander import Lander, commits_of
+from pancode.code.landing.listing import before, landing_rows, report_of
+from pancode.code.landing.queue import LandingQueue
+from pancode.code.landing.resolve import resolve
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
-from pancode.control.landing.lander import Lander, commits_of
-from pancode.control.landing.listing import before, landing_rows, report_of
-from pancode.control.landing.queue import LandingQueue
-from pancode.control.landing.resolving import resolve
-from pancode.control.query.run import queued
-from pancode.domain.landing.values import LandWay
-from pancode.domain.records import Run
+from pancode.control.run import queued
+from pancode.core.records import Run
+from pancode.life.values import LandWay
 from pancode.wiring.repositories import DepotRepositories
 from pancode.wiring.reverting import RevertLook
 

@@ -12,31 +12,31 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.direct.entrance import Rooms
-from pancode.adapters.files import FileArchive, FileEpochs
-from pancode.adapters.fleet_lock import Alone
-from pancode.adapters.forward_targets import End, TlsEnd
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.port import GitDepot
-from pancode.adapters.git.streams import LogStreams
-from pancode.adapters.redis_bus.bus import RedisBus
-from pancode.adapters.ssh.connect import SshTiming
-from pancode.adapters.ssh.link import Backoff
-from pancode.adapters.ssh.tunnel import TunnelTargets
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.postgres import Database
-from pancode.adapters.valkey.access import RedisAccess
-from pancode.adapters.valkey.embedded import EmbeddedValkey
-from pancode.adapters.valkey.external import check_access
-from pancode.adapters.vendor_lists import KeptLists
+from pancode.access.door import DoorPlace
+from pancode.api.plane import Plane
+from pancode.bus.bus import RedisBus
+from pancode.bus.valkey.access import RedisAccess
+from pancode.bus.valkey.embedded import EmbeddedValkey
+from pancode.bus.valkey.external import check_access
+from pancode.code.git.depot import Depot
+from pancode.code.git.port import GitDepot
+from pancode.code.git.streams import LogStreams
+from pancode.config.vendor_lists import KeptLists
 from pancode.control.core import ControlSettings, Ports
-from pancode.control.plane import Plane
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.nodes.place import Doorway, ListenAddress
-from pancode.domain.records import Node
+from pancode.core.ports import Ledger
+from pancode.core.records import Node
 from pancode.errors import ConfigError
-from pancode.ports import Ledger
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.direct.entrance import Rooms
+from pancode.fleet.ssh.connect import SshTiming
+from pancode.fleet.ssh.forward_targets import End, TlsEnd
+from pancode.fleet.ssh.link import Backoff
+from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.host.files import FileArchive, FileEpochs
+from pancode.host.fleet_lock import Alone
+from pancode.nodes.place import Doorway, ListenAddress
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database
 from pancode.wiring.bringup import FleetParts
 from pancode.wiring.depot import depot_server
 from pancode.wiring.direct import Direct

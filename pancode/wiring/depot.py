@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from node_agent.wire.clock import Ids
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.depot_server import DepotParts, DepotServer, StreamEnd
-from pancode.adapters.git.grants import Grant, Refusal, grant_for
-from pancode.adapters.git.streams import LogStreams
+from pancode.code.git.depot import Depot
+from pancode.code.git.depot_server import DepotParts, DepotServer, StreamEnd
+from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.streams import LogStreams
 from pancode.control.core import Core
-from pancode.control.runs.grant import StreamDenial, authorize, note_wait
 from pancode.errors import UnavailableError
+from pancode.runs.grant import StreamDenial, authorize, note_wait
 
 log = logging.getLogger("pancode.depot")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
-from pancode.adapters.direct.authority import Authority
-from pancode.adapters.direct.entrance import Entrance, Guest, Rooms
-from pancode.adapters.redis_bus.rights import node_user
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.tunnel import Pass
-from pancode.domain.nodes.place import Doorway
-from pancode.domain.nodes.reach import Reach
-from pancode.domain.records import Node
+from pancode.bus.rights import node_user
+from pancode.core.records import Node
 from pancode.errors import ConfigError, PancodeError
+from pancode.fleet.direct.authority import Authority
+from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.tunnel import Pass
+from pancode.nodes.place import Doorway
+from pancode.nodes.reach import Reach
 
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"

@@ -11,15 +11,14 @@ from typing import Any
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
-from pancode.adapters import callers
-from pancode.adapters.git.heads import head_of
-from pancode.adapters.git.streams import LogStreams
-from pancode.adapters.process_metrics import Itself
-from pancode.adapters.ssh.target import Overrides
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.postgres import Database, database_of
-from pancode.adapters.systemd.user_unit import UserService
-from pancode.adapters.valkey.access import Beside, RedisAccess, access_from_url
+from pancode.access.run_rights import refused, run_of
+from pancode.api.plane import Plane
+from pancode.bus.valkey.access import Beside, RedisAccess, access_from_url
+from pancode.code.git.heads import head_of
+from pancode.code.git.streams import LogStreams
+from pancode.code.landing.forges import open_pull_request
+from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.verifying import Verifications
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.config.presets import NO_PRESET
@@ -35,24 +34,21 @@ from pancode.control.faces import (
     Probed,
     Progress,
 )
-from pancode.control.fleet.config_watch import ConfigWatch
-from pancode.control.fleet.ports import unwatched
-from pancode.control.landing.forges import open_pull_request
-from pancode.control.landing.verifying import Verifications
-from pancode.control.plane import Plane
-from pancode.control.query.shapes import PullRequestShape
-from pancode.control.runs.followon import FollowOn
-from pancode.control.runs.inside import refused, run_of
-from pancode.control.schedule.pushes import PushWatch
-from pancode.control.schedule.scheduler import Scheduler
-from pancode.control.workflow.advancing import Advancing
-from pancode.control.workflow.starting import StepStarter
-from pancode.domain.landing.pull_request import PullAsked
-from pancode.domain.nodes.fleet import Deadlines
-from pancode.domain.nodes.quota import ForeignReceipts
-from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.records import ActionKind, Node, Run
+from pancode.control.shapes import PullRequestShape
+from pancode.core.quota import ForeignReceipts
+from pancode.core.records import ActionKind, Node, Run
 from pancode.errors import PancodeError, RefusedError, UsageError
+from pancode.fleet.config_watch import ConfigWatch
+from pancode.fleet.ports import unwatched
+from pancode.fleet.ssh.target import Overrides
+from pancode.host import callers
+from pancode.host.process_metrics import Itself
+from pancode.nodes.fleet import Deadlines
+from pancode.notices.routing import NotifyRules
+from pancode.runs.followon import FollowOn
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database, database_of
+from pancode.systemd.user_unit import UserService
 from pancode.wiring.code import DepotCode
 from pancode.wiring.coordinator import Coordinator, CoordinatorSettings, build
 from pancode.wiring.fleet import Fleet, HostKeyOffer
@@ -61,6 +57,10 @@ from pancode.wiring.home import Home
 from pancode.wiring.outgoing import OutgoingParts
 from pancode.wiring.reboot import service_of
 from pancode.wiring.telemetry import BackgroundThread, tracing_of
+from pancode.work.schedule.pushes import PushWatch
+from pancode.work.schedule.scheduler import Scheduler
+from pancode.work.workflow.advancing import Advancing
+from pancode.work.workflow.starting import StepStarter
 
 
 class FaceCoordinator:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh.connect import presented_key
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.hostkey import Changed, HostKey, compare
-from pancode.adapters.ssh.knownhosts import known_key
-from pancode.adapters.ssh.target import Overrides, SshPlaces, Target, resolve
-from pancode.control.fleet.machines import Machines
-from pancode.domain.nodes.reach import Reach
-from pancode.domain.records import Node
+from pancode.core.records import Node
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.machines import Machines
+from pancode.fleet.ssh.connect import presented_key
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.hostkey import Changed, HostKey, compare
+from pancode.fleet.ssh.knownhosts import known_key
+from pancode.fleet.ssh.target import Overrides, SshPlaces, Target, resolve
+from pancode.nodes.reach import Reach
 from pancode.wiring.bringup import BringUp, FleetParts
 from pancode.wiring.handed import Handed
 from pancode.wiring.hands import SshHands

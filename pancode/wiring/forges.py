@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.forge.forges import HttpForges
-from pancode.adapters.outgoing.sender import KeptSecrets
+from pancode.code.forge.forges import HttpForges
+from pancode.code.landing.forge import ForgeAccess
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
-from pancode.domain.landing.forge import ForgeAccess
+from pancode.notices.delivery.sender import KeptSecrets
 
 
 def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.move import MOVED
-from pancode.adapters.store.postgres import Database
 from pancode.control import keyring
 from pancode.control.keyring import CURRENT
-from pancode.domain.records import Node, Setting, StoredReceipt
+from pancode.core.ports import Transaction
+from pancode.core.records import Node, Setting, StoredReceipt
 from pancode.errors import ConfigError, UnavailableError
-from pancode.ports import Transaction
+from pancode.store.ledger import SqlLedger
+from pancode.store.move import MOVED
+from pancode.store.postgres import Database
 from pancode.wiring.home import OWN_KEY, Home
 
 

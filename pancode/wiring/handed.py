@@ -6,17 +6,17 @@ from typing import Any
 
 import asyncssh
 
-from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.bringup import bundle_for
-from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
-from pancode.adapters.ssh.readiness import problems, stops
-from pancode.adapters.ssh.scripts.link import PROBE
-from pancode.adapters.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
-from pancode.adapters.ssh.steps_json import act_json, step_json
-from pancode.domain.nodes.reach import Reach
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import UnavailableError, UsageError
+from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.bringup import bundle_for
+from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
+from pancode.fleet.ssh.readiness import problems, stops
+from pancode.fleet.ssh.scripts.link import PROBE
+from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
+from pancode.fleet.ssh.steps_json import act_json, step_json
+from pancode.nodes.reach import Reach
 from pancode.wiring.bringup import BringUp
 
 Json = dict[str, Any]

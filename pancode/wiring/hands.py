@@ -9,10 +9,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, assert_never
 
 from pancode.control.faces import NodeResult, Progress, ProgressLine
-from pancode.control.fleet.ports import ActRequest, LinkEvents, MachineAct, unwatched
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import NotFoundError
+from pancode.fleet.ports import ActRequest, LinkEvents, MachineAct, unwatched
+from pancode.nodes.fleet import NodeState
 from pancode.wiring.bringup import BringUp, problem_of
 from pancode.wiring.links import Links
 from pancode.wiring.loop import LoopThread
@@ -22,7 +22,7 @@ One = Callable[[Node, Progress, str | None], Coroutine[Any, Any, NodeResult]]
 
 
 class SshHands:
-    """pancode.control.fleet.ports.Hands: SSH runs in the loop's thread."""
+    """pancode.fleet.ports.Hands: SSH runs in the loop's thread."""
 
     def __init__(self, bringup: BringUp, links: Links, loop: LoopThread) -> None:
         self._bringup, self._links, self._loop = bringup, links, loop

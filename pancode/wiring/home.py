@@ -10,11 +10,11 @@ from pathlib import Path
 
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.files import write_durable
-from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.config.presets import APPLIED, applied
 from pancode.connection import KEY_LOST
 from pancode.errors import ConfigError
+from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
+from pancode.host.files import write_durable
 
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 

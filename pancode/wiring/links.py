@@ -11,21 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.connect import Session, SshTiming, open_session
-from pancode.adapters.ssh.errors import LinkFault
-from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
-from pancode.adapters.ssh.loopback.loopback import LoopbackNode, LoopbackServer
-from pancode.adapters.ssh.perform import perform
-from pancode.adapters.ssh.probe import NodeProbe, probe
-from pancode.adapters.ssh.proving import prove
-from pancode.adapters.ssh.readiness import pythons
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Pass, TunnelTargets, folders
-from pancode.control.fleet.ports import LinkEvents, LinkNews
-from pancode.domain.nodes.reach import Reach
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import PancodeError
+from pancode.fleet.ports import LinkEvents, LinkNews
+from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.errors import LinkFault
+from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
+from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.probe import NodeProbe, probe
+from pancode.fleet.ssh.proving import prove
+from pancode.fleet.ssh.readiness import pythons
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, folders
+from pancode.nodes.reach import Reach
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of

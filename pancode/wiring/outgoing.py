@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pancode.adapters.outgoing.sender import KeptSecrets, Sender
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.control.core import Core
-from pancode.control.outgoing.sending import Outgoing
-from pancode.domain.notices.routing import NotifyRules
+from pancode.notices.delivery.sender import KeptSecrets, Sender
+from pancode.notices.routing import NotifyRules
+from pancode.notices.sending import Outgoing
 from pancode.wiring.home import Home
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node_agent.wire.logs import VARIABLE as LOG
-from pancode.adapters.systemd.system_unit import SystemService
-from pancode.adapters.systemd.unit import CoordinatorUnit
-from pancode.adapters.systemd.user_unit import UserService
 from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES
+from pancode.systemd.system_unit import SystemService
+from pancode.systemd.unit import CoordinatorUnit
+from pancode.systemd.user_unit import UserService
 
 ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 

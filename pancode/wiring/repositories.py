@@ -1,4 +1,4 @@
-"""Implements the port of landings (pancode.control.landing.ports) on git and the depot."""
+"""Implements the port of landings (pancode.code.landing.ports) on git and the depot."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pancode.adapters.git.compose import conflict_state, unsettled
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.landing.land import land
-from pancode.adapters.git.landing.land_branch import land_on_branch
-from pancode.adapters.git.landing.session import LandingSession
-from pancode.adapters.git.merge import commit_of, offer
-from pancode.domain.landing.values import (
-    CalledOff,
-    Conflict,
-    ConflictState,
-    Gates,
-    LandReport,
-    LandRequest,
-    OnBranch,
-)
-from pancode.domain.values import replace
+from pancode.code.git.compose import conflict_state, unsettled
+from pancode.code.git.depot import Depot
+from pancode.code.git.landing.land import land
+from pancode.code.git.landing.land_branch import land_on_branch
+from pancode.code.git.landing.session import LandingSession
+from pancode.code.git.merge import commit_of, offer
+from pancode.core.values import replace
+from pancode.life.values import CalledOff, Conflict, ConflictState, Gates, LandReport, LandRequest, OnBranch
 
 
 class DepotRepositories:

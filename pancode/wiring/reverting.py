@@ -7,15 +7,15 @@ import os
 import threading
 from pathlib import Path
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.reverts import LandedChange, find_reverts, head_of
+from pancode.code.git.depot import Depot
+from pancode.code.git.reverts import LandedChange, find_reverts, head_of
 from pancode.control.core import Core
-from pancode.control.query.continued import change_begins
 from pancode.control.work import unit_of_work
-from pancode.domain.life.landing import LANDED_MS
-from pancode.domain.life.signals import Reverted
-from pancode.domain.records import EndedRun, Run
+from pancode.core.records import EndedRun, Run
 from pancode.errors import PancodeError
+from pancode.life.landing import LANDED_MS
+from pancode.life.signals import Reverted
+from pancode.work.workflow.continued import change_begins
 
 log = logging.getLogger("pancode.reverts")
 LOOKED_BACK_MS = 30 * 24 * 3_600_000

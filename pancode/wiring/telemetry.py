@@ -10,9 +10,9 @@ from typing import Protocol
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.control.core import Core
-from pancode.control.telemetry.tracing import Tracing
 from pancode.control.work import unit_of_work
 from pancode.errors import ConfigError
+from pancode.notices.traces.tracing import Tracing
 
 log = logging.getLogger("pancode.telemetry")
 
@@ -35,7 +35,7 @@ def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Trac
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:
         return ()
-    from pancode.adapters.telemetry.otlp import OtlpExport
+    from pancode.notices.delivery.otlp import OtlpExport
 
     try:
         export = OtlpExport(telemetry.endpoint, core.fleet)

@@ -14,7 +14,7 @@ from statistics import median
 from tests.architecture.sources import PACKAGES, imports, modules, text, tree
 
 ROWS_IN_BODY = (frozenset({"get", "find", "starting"}), frozenset({"put", "insert", "delete"}))
-"""The names of reading and of writing in `pancode.ports.Transaction`."""
+"""The names of reading and of writing in `pancode.core.ports.Transaction`."""
 
 
 def lines(*under: str) -> int:

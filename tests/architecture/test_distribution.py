@@ -54,7 +54,7 @@ def test_it_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None
 
 
 def test_an_installed_coordinator_has_the_locked_list_for_nodes(wheel: zipfile.ZipFile) -> None:
-    carried = wheel.read("pancode/adapters/bundle/node-requirements.txt")
+    carried = wheel.read("pancode/fleet/bundle/node-requirements.txt")
     assert carried == (ROOT / "requirements" / "node.txt").read_bytes()
 
 

@@ -11,7 +11,7 @@ from tests.architecture.sources import PACKAGES, ROOT, dotted, imports, modules,
 WIRE = "node_agent/wire"
 RUNTIMES = "node_agent/runtimes"
 SHARED = ("node_agent.wire", "node_agent.policy")
-GATES = "pancode/domain/admission"
+GATES = "pancode/dispatch/admission"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
 LOADED_LATE = {
     "node_agent/policy/regex.py": ("re2",),
@@ -44,7 +44,7 @@ def test_the_node_agent_knows_nothing_of_pancode() -> None:
 def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     """Two exceptions: the runtimes' own parsers (ADR 32), and RQ's classes as both ends use them (ADR 40)."""
     known = {"pancode/cli/output/transcript.py": (*SHARED, "node_agent.runtimes.transcript")}
-    bus = modules("pancode/adapters/redis_bus")
+    bus = modules("pancode/bus")
     known |= {str(path): (*SHARED, "node_agent.link.rqjson") for path in bus}
     strays = [
         f"{path}:{line} imports {name}"
@@ -60,11 +60,11 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
 def test_the_api_acts_and_asks_through_the_plane_alone() -> None:
     """`faces` has the values of a question; only the context of the routes knows plane and coordinator."""
     known = {
-        "pancode/api/context.py": ("pancode.control.coordinator_api", "pancode.control.plane"),
+        "pancode/api/context.py": ("pancode.api.coordinator_api", "pancode.api.plane"),
         "pancode/api/document/answers.py": (
             "pancode.control.query",
-            "pancode.control.access.token_shapes",
-            "pancode.control.outgoing.shapes",
+            "pancode.access.token_shapes",
+            "pancode.notices.shapes",
         ),
     }
     strays = [
@@ -125,9 +125,9 @@ def test_gates_do_not_know_each_other() -> None:
         others = [
             f"{path}:{line} imports {name}"
             for line, name in imports(path)
-            if within(name, "pancode.domain.admission")
-            and name != "pancode.domain.admission"
-            and not within(name, "pancode.domain.admission.gate", dotted(path))
+            if within(name, "pancode.dispatch.admission")
+            and name != "pancode.dispatch.admission"
+            and not within(name, "pancode.dispatch.admission.gate", dotted(path))
         ]
         assert not others
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from pancode.adapters.ssh.errors import LinkFault
+from pancode.access.rights import BUDGETS, DECIDES, SETTLES
 from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES
-from pancode.domain.access.rights import BUDGETS, DECIDES, SETTLES
 from pancode.errors import RULES, ExitCode, PancodeError
+from pancode.fleet.ssh.errors import LinkFault
 from pancode.mcp.shown import ASK, refusal
 from pancode.remote.refusal import ApiError
 from tests.architecture.sources import modules, text, tree

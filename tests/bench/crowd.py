@@ -26,14 +26,14 @@ from node_agent.wire.clock import FleetTime, SystemIds
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.files import FileArchive, FileEpochs
-from pancode.adapters.redis_bus.bus import RedisBus
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.valkey.access import connect
+from pancode.api.plane import Plane
+from pancode.bus.bus import RedisBus
+from pancode.bus.valkey.access import connect
 from pancode.control.core import ControlSettings, Ports
-from pancode.control.plane import Plane
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.records import Node, Run, RunState
+from pancode.core.records import Node, Run, RunState
+from pancode.host.files import FileArchive, FileEpochs
+from pancode.nodes.fleet import NodeState
+from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
 from tests.fakes.node import MemoryClock, MemoryDepot, Script

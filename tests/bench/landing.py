@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pancode.adapters.git.landing.session import IDLE_S
+from pancode.code.git.landing.session import IDLE_S
 from tests.bench.figures import Goal, Row
 from tests.bench.ours import Api, OurFleet
 

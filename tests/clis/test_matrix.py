@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import Enforcement, Isolation
-from pancode.domain.runtimes import RULES, matrix
+from pancode.agents.runtimes import RULES, matrix
 from pancode.offline.evidence import evidence
 from tests.clis.hostile import SHELL, Cell, came_of
 from tests.clis.launched import EVERY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.domain.records import (
+from pancode.core.records import (
     ApiToken,
     AuditAnchor,
     Delivery,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.receipt import Blob, Usage
-from pancode.domain.records import Run
+from pancode.core.records import Run
 from tests.unit.pancode.api.world import Http, MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -10,8 +10,8 @@ from node_agent.runtimes.base import LaunchRequest, Place
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.domain.runtimes import RULES, EnforcementRequest, enforced
-from pancode.domain.runtimes import RUNTIMES as BELIEVED
+from pancode.agents.runtimes import RULES, EnforcementRequest, enforced
+from pancode.agents.runtimes import RUNTIMES as BELIEVED
 from pancode.offline.evidence import ACTS, WALLS, SafetyMatrix, TryResult, evidence
 from tests.clis.install import NATIVE, PACKAGES, VERSIONS
 

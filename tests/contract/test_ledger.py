@@ -1,4 +1,4 @@
-"""The promises of pancode.ports.Ledger, kept by the ledger in memory and the one on disk alike."""
+"""The promises of pancode.core.ports.Ledger, kept by the ledger in memory and the one on disk alike."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
-from pancode.adapters.store.ledger import SqlLedger
 from pancode.control.kept_rows import KeptRows
-from pancode.domain.records import (
+from pancode.core.ports import Grouped, Grouping, Ledger
+from pancode.core.records import (
     ALL,
     Action,
     ActionKind,
@@ -40,9 +40,9 @@ from pancode.domain.records import (
     WorkflowKind,
     WorkflowStep,
 )
-from pancode.domain.values import replace
+from pancode.core.values import replace
 from pancode.errors import ConflictError, UnavailableError
-from pancode.ports import Grouped, Grouping, Ledger
+from pancode.store.ledger import SqlLedger
 from tests.contract.more_rows import MORE
 from tests.fakes.ledger import MemoryLedger
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from pancode.domain.records import EndedRun
-from pancode.domain.values import replace
-from pancode.ports import Grouping, Ledger
+from pancode.core.ports import Grouping, Ledger
+from pancode.core.records import EndedRun
+from pancode.core.values import replace
 from tests.contract.ended import ENDED
 from tests.contract.test_ledger import ledger, open_ledger, write
 

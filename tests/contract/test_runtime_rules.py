@@ -11,9 +11,9 @@ from node_agent.runtimes.providers import PROVIDERS
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import OURS, way_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.domain.models import CLOUD
-from pancode.domain.runtimes import RUNTIMES as BELIEVED
-from pancode.domain.runtimes import EnforcementRequest, enforced, rule_of
+from pancode.agents.models import CLOUD
+from pancode.agents.runtimes import RUNTIMES as BELIEVED
+from pancode.agents.runtimes import EnforcementRequest, enforced, rule_of
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIMES))

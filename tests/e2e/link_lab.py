@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.adapters.ssh.connect import Session, SshTiming, open_session
-from pancode.adapters.ssh.credentials import SshLogin
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.link import Backoff, Link, LinkKind, LinkState
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.target import Target
-from pancode.adapters.ssh.tunnel import Folders, Generation, TunnelTargets, folders
+from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.credentials import SshLogin
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.target import Target
+from pancode.fleet.ssh.tunnel import Folders, Generation, TunnelTargets, folders
 from tests.crowd import crowded
 from tests.integration.ssh.world import echo
 from tests.lab import Lab

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.signing import PublicKey, SigningKey
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh.probe import NodeProbe
-from pancode.adapters.ssh.steps import HomeFile, StepName
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh.probe import NodeProbe
+from pancode.fleet.ssh.steps import HomeFile, StepName
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.link_lab import NODE_HOME, coordinator
 from tests.e2e.test_link_bringup import LISTING, Half

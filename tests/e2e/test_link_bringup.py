@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.contents import node_agent_folder
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh import bringup
-from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, StepState, bring_up
-from pancode.adapters.ssh.probe import NodeProbe
-from pancode.adapters.ssh.steps import HomeFile, StepName
+from pancode.fleet.bundle.contents import node_agent_folder
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh import bringup
+from pancode.fleet.ssh.bringup import BringUpPlan, BroughtUp, StepState, bring_up
+from pancode.fleet.ssh.probe import NodeProbe
+from pancode.fleet.ssh.steps import HomeFile, StepName
 from tests.e2e.link_lab import NODE_HOME, Coordinator, coordinator, passes
 from tests.lab import Lab
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.errors import LinkFault, LinkLost
-from pancode.adapters.ssh.link import LinkKind
+from pancode.fleet.ssh.errors import LinkFault, LinkLost
+from pancode.fleet.ssh.link import LinkKind
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, NODE_HOME, STOPPED, UP, coordinator, generation, passes
 from tests.lab import Lab

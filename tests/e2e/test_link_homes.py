@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.errors import LinkFault, TransferFailed
-from pancode.adapters.ssh.probe import HomeState, probe
-from pancode.adapters.ssh.readiness import platforms, problems, stops
+from pancode.fleet.ssh.errors import LinkFault, TransferFailed
+from pancode.fleet.ssh.probe import HomeState, probe
+from pancode.fleet.ssh.readiness import platforms, problems, stops
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, NODE_HOME, UP, coordinator, generation, passes
 from tests.lab import Lab

@@ -13,17 +13,17 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from pancode.adapters.ssh import steps
-from pancode.adapters.ssh.connect import open_session, presented_key
-from pancode.adapters.ssh.credentials import SshLogin
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, TransferFailed
-from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback.loopback import make_key
-from pancode.adapters.ssh.perform import perform
-from pancode.adapters.ssh.probe import probe
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.target import Overrides, SshPlaces, resolve
+from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.connect import open_session, presented_key
+from pancode.fleet.ssh.credentials import SshLogin
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, TransferFailed
+from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.loopback.loopback import make_key
+from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.probe import probe
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.target import Overrides, SshPlaces, resolve
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab

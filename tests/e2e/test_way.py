@@ -25,7 +25,7 @@ def test_real_work_goes_through_few_files_and_rooms() -> None:
     dispatch = {path for _, paths in ways["a dispatch"].processes for path in paths}
     whole = {
         "pancode/cli/runs/dispatch.py",
-        "pancode/domain/admission/__init__.py",
+        "pancode/dispatch/admission/__init__.py",
         "node_agent/attempt/job.py",
         "node_agent/shim/shim.py",
     }

@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
-from pancode.adapters.redis_bus.fair import take_fairly
-from pancode.domain.nodes.quota import RedisUsage
+from pancode.bus.fair import take_fairly
+from pancode.core.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
+from pancode.core.quota import RedisUsage
 from pancode.errors import UnavailableError
-from pancode.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from tests.fakes.store import JobState, MemoryJob, Store
 from tests.fakes.weighing import weighed
 

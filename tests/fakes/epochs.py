@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class MemoryEpochs:
-    """A pancode.ports.Epochs."""
+    """A pancode.core.ports.Epochs."""
 
     def __init__(self) -> None:
         self._kept: int | None = None

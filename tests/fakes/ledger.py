@@ -10,11 +10,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeVar, cast
 
-from pancode.adapters.store.shape import RecordShape, key_getter, shape_of
-from pancode.domain.books import plus
-from pancode.domain.records import ALL, Record
+from pancode.core.books import plus
+from pancode.core.ports import Grouped, Grouping
+from pancode.core.records import ALL, Record
 from pancode.errors import ConflictError, UnavailableError
-from pancode.ports import Grouped, Grouping
+from pancode.store.shape import RecordShape, key_getter, shape_of
 
 R = TypeVar("R", bound=Record)
 Key = tuple[str | int, ...]
@@ -22,7 +22,7 @@ Hook = Callable[[], None]
 
 
 class MemoryLedger:
-    """A pancode.ports.Ledger. One transaction at a time; others wait for it.
+    """A pancode.core.ports.Ledger. One transaction at a time; others wait for it.
 
     `strict`: keep copies that went through the stored ledger's encoding, so that a caller who changes a dict
     in place, or stores what is not plain JSON, fails here as it would there (about twice as slow).
@@ -79,7 +79,7 @@ class MemoryLedger:
 
 
 class MemoryTransaction:
-    """A pancode.ports.Transaction that changes the tables at once and remembers how to undo it."""
+    """A pancode.core.ports.Transaction that changes the tables at once and remembers how to undo it."""
 
     def __init__(self, tables: Mapping[type[Record], _Table], strict: bool) -> None:
         self._tables: Mapping[type[Record], _Table] | None = tables

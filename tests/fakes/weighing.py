@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pancode.domain.nodes.quota import NOTHING, RedisUsage
+from pancode.core.quota import NOTHING, RedisUsage
 
 
 def weighed(

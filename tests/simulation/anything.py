@@ -11,7 +11,7 @@ from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signed, parse_envelope, parse_message
-from pancode.domain.records import Fence
+from pancode.core.records import Fence
 from tests.simulation.coordinator import FLEET
 from tests.simulation.machines import Machine
 from tests.simulation.onlooker import every_look_is_answered

@@ -10,12 +10,12 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
+from pancode.api.plane import Plane
 from pancode.control.core import ControlSettings, Ports
-from pancode.control.plane import Plane
-from pancode.domain.nodes.fleet import Deadlines
-from pancode.domain.records import ALL, Record
+from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
+from pancode.core.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
-from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
+from pancode.nodes.fleet import Deadlines
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -32,7 +32,7 @@ Rows = dict[type[Record], list[Record]]
 
 
 class SimDepot:
-    """pancode.ports.Depot over what the nodes have delivered."""
+    """pancode.core.ports.Depot over what the nodes have delivered."""
 
     def __init__(self, arrived: MemoryDepot, trees: Trees) -> None:
         self.arrived, self.trees = arrived, trees

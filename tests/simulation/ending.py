@@ -8,8 +8,9 @@ from decimal import Decimal
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import FINAL, Mark
 from pancode.control.core import open_fences
-from pancode.domain import books
-from pancode.domain.records import (
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -23,7 +24,6 @@ from pancode.domain.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.ports import Transaction
 from tests.simulation.invariants import must
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in

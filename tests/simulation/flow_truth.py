@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import Outcome
-from pancode.control.workflow.rows import steps_of
-from pancode.domain.books import workflow_scope
-from pancode.domain.records import (
+from pancode.core.books import workflow_scope
+from pancode.core.ports import Transaction
+from pancode.core.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -21,9 +21,9 @@ from pancode.domain.records import (
     WorkflowStep,
     WorkflowStepState,
 )
-from pancode.domain.workflow.advance import OPEN
-from pancode.domain.workflow.outputs import result_commit
-from pancode.ports import Transaction
+from pancode.work.workflow.rows import steps_of
+from pancode.workflow.advance import OPEN
+from pancode.workflow.outputs import result_commit
 from tests.simulation import flows
 from tests.simulation.invariants import must
 from tests.simulation.rounds_truth import RoundsTruth

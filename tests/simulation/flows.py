@@ -8,17 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pancode.agents.request import DispatchRequest
+from pancode.api.plane import Plane
 from pancode.config.surroundings import FileSurroundings
-from pancode.control.plane import Plane
-from pancode.control.workflow import asked
-from pancode.control.workflow.advancing import Advancing
-from pancode.control.workflow.begin import begin
-from pancode.control.workflow.rows import steps_of
-from pancode.control.workflow.starting import StepStarter
-from pancode.domain.dispatch.request import DispatchRequest
-from pancode.domain.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
-from pancode.domain.workflow.advance import OPEN
-from pancode.domain.workflow.plan import StepPlan, WorkflowPlan
+from pancode.core.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
+from pancode.work.workflow import asked
+from pancode.work.workflow.advancing import Advancing
+from pancode.work.workflow.begin import begin
+from pancode.work.workflow.rows import steps_of
+from pancode.work.workflow.starting import StepStarter
+from pancode.workflow.advance import OPEN
+from pancode.workflow.plan import StepPlan, WorkflowPlan
 from tests.fakes.node import Script
 from tests.simulation.flow_shapes import NEVER, PROJECT, SHAPES, Shape
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
-from pancode.domain import books
-from pancode.domain.life.moves import holds_slot
-from pancode.domain.records import (
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import (
     Attempt,
     Balance,
     BookEntry,
@@ -24,7 +24,7 @@ from pancode.domain.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.ports import Transaction
+from pancode.life.moves import holds_slot
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World

@@ -17,19 +17,18 @@ from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
 from node_agent.wire.identity import Mark
-from pancode.control import rounds
 from pancode.control.core import Core
-from pancode.control.nodes import heartbeats, inbound, inventory, journals
-from pancode.control.runs import bind, settle
-from pancode.domain import books, placement
-from pancode.domain.life import binding, ends, events, receipts
-from pancode.domain.life.case import RunCase
-from pancode.domain.life.retries import Retry, RetryCause
-from pancode.domain.nodes import fleet
-from pancode.domain.nodes.fleet import Listening
-from pancode.domain.receipts import settlement
-from pancode.domain.receipts.settlement import Judged, Ruling
-from pancode.domain.records import WaitReason
+from pancode.core import books
+from pancode.core.records import WaitReason
+from pancode.dispatch import bind
+from pancode.fleet import heartbeats, inventory
+from pancode.life import binding, ends, events, placement, receipts, settlement
+from pancode.life.case import RunCase
+from pancode.life.retries import Retry, RetryCause
+from pancode.life.settlement import Judged, Ruling
+from pancode.nodes import fleet
+from pancode.nodes.fleet import Listening
+from pancode.runs import inbound, journals, rounds, settle
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]

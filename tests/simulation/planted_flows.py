@@ -8,15 +8,15 @@ import pytest
 
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
-from pancode.control.workflow import asked, preparing, rows
-from pancode.control.workflow.advancing import Advancing
-from pancode.domain import books
-from pancode.domain.life.changes import Changes
-from pancode.domain.records import WorkflowStepState
-from pancode.domain.values import replace
-from pancode.domain.workflow import advance, lineage, race, rounds
-from pancode.domain.workflow.handing import HandedWork
-from pancode.ports import MergeConflictError
+from pancode.core import books
+from pancode.core.ports import MergeConflictError
+from pancode.core.records import WorkflowStepState
+from pancode.core.values import replace
+from pancode.life.changes import Changes
+from pancode.work.workflow import asked, preparing, rows
+from pancode.work.workflow.advancing import Advancing
+from pancode.workflow import advance, lineage, race, rounds
+from pancode.workflow.handing import HandedWork
 from tests.simulation.planted import Bug, Plant
 from tests.simulation.trees import Trees
 

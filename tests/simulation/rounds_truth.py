@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import Outcome
-from pancode.domain.records import Run, Workflow, WorkflowStep, WorkflowStepState
-from pancode.domain.workflow.outputs import result_commit
-from pancode.ports import Transaction
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.workflow.outputs import result_commit
 from tests.simulation.invariants import must
 from tests.simulation.trees import carries
 

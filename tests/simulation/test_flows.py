@@ -10,12 +10,12 @@ from random import Random  # noqa: TID251 - seeded, which is the point
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.control.runs.retry import dispatch_again
-from pancode.control.workflow.begin import begin
-from pancode.control.workflow.rows import steps_of
-from pancode.domain.books import workflow_scope
-from pancode.domain.records import Balance, BookEntry, Run, WorkflowKind
-from pancode.domain.workflow.plan import WorkflowPlan
+from pancode.core.books import workflow_scope
+from pancode.core.records import Balance, BookEntry, Run, WorkflowKind
+from pancode.runs.retry import dispatch_again
+from pancode.work.workflow.begin import begin
+from pancode.work.workflow.rows import steps_of
+from pancode.workflow.plan import WorkflowPlan
 from tests.fakes.ledger import MemoryTransaction
 from tests.simulation import flows
 from tests.simulation.flow_shapes import PROJECT, SHAPES, Shape

@@ -10,9 +10,9 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import CEILING, WORK_CEILING
-from pancode.domain.books import Ceilings
-from pancode.domain.records import Fence, FenceState, Node, Run, RunState, Setting
-from pancode.ports import SnapshotRequest
+from pancode.core.books import Ceilings
+from pancode.core.ports import SnapshotRequest
+from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine

@@ -10,10 +10,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pancode.access.once import RequestMark
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
 from pancode.api.request.bodies import Body
-from pancode.domain.access.once import RequestMark
 from pancode.errors import PancodeError
 
 REPLAYED = "Idempotency-Replayed"

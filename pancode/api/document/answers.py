@@ -6,34 +6,34 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from pancode.control.access.token_shapes import MadeTokenShape as MadeTokenShape
-from pancode.control.access.token_shapes import TokenShape as TokenShape
-from pancode.control.outgoing.shapes import ChannelShape as ChannelShape
-from pancode.control.outgoing.shapes import DeliveryShape as DeliveryShape
-from pancode.control.outgoing.shapes import WebhookShape as WebhookShape
-from pancode.control.query.schedule_shapes import HookShape as HookShape
-from pancode.control.query.schedule_shapes import ScheduleShape as ScheduleShape
-from pancode.control.query.shapes import AuditRow as AuditRow
-from pancode.control.query.shapes import AuditVerdictShape as AuditVerdictShape
-from pancode.control.query.shapes import BriefShape as BriefShape
-from pancode.control.query.shapes import BudgetShape as BudgetShape
-from pancode.control.query.shapes import CostTable as CostTable
-from pancode.control.query.shapes import FleetShape as FleetShape
-from pancode.control.query.shapes import InboxShape as InboxShape
-from pancode.control.query.shapes import ModelShape as ModelShape
-from pancode.control.query.shapes import NodeShape as NodeShape
-from pancode.control.query.shapes import PullRequestShape as PullRequestShape
-from pancode.control.query.shapes import Queued as Queued
-from pancode.control.query.shapes import QueuesShape as QueuesShape
-from pancode.control.query.shapes import ReceiptRow as ReceiptRow
-from pancode.control.query.shapes import ReportShape as ReportShape
-from pancode.control.query.shapes import RunDetail as RunDetail
-from pancode.control.query.shapes import RunShape as RunShape
-from pancode.control.query.shapes import TrackRecordRow as TrackRecordRow
-from pancode.control.query.shapes import VerdictShape as VerdictShape
-from pancode.control.query.shapes import WhyShape as WhyShape
-from pancode.control.query.shapes import WorkerShape as WorkerShape
-from pancode.control.query.shapes import WorkflowShape as WorkflowShape
+from pancode.access.token_shapes import MadeTokenShape as MadeTokenShape
+from pancode.access.token_shapes import TokenShape as TokenShape
+from pancode.control.schedule_shapes import HookShape as HookShape
+from pancode.control.schedule_shapes import ScheduleShape as ScheduleShape
+from pancode.control.shapes import AuditRow as AuditRow
+from pancode.control.shapes import AuditVerdictShape as AuditVerdictShape
+from pancode.control.shapes import BriefShape as BriefShape
+from pancode.control.shapes import BudgetShape as BudgetShape
+from pancode.control.shapes import CostTable as CostTable
+from pancode.control.shapes import FleetShape as FleetShape
+from pancode.control.shapes import InboxShape as InboxShape
+from pancode.control.shapes import ModelShape as ModelShape
+from pancode.control.shapes import NodeShape as NodeShape
+from pancode.control.shapes import PullRequestShape as PullRequestShape
+from pancode.control.shapes import Queued as Queued
+from pancode.control.shapes import QueuesShape as QueuesShape
+from pancode.control.shapes import ReceiptRow as ReceiptRow
+from pancode.control.shapes import ReportShape as ReportShape
+from pancode.control.shapes import RunDetail as RunDetail
+from pancode.control.shapes import RunShape as RunShape
+from pancode.control.shapes import TrackRecordRow as TrackRecordRow
+from pancode.control.shapes import VerdictShape as VerdictShape
+from pancode.control.shapes import WhyShape as WhyShape
+from pancode.control.shapes import WorkerShape as WorkerShape
+from pancode.control.shapes import WorkflowShape as WorkflowShape
+from pancode.notices.shapes import ChannelShape as ChannelShape
+from pancode.notices.shapes import DeliveryShape as DeliveryShape
+from pancode.notices.shapes import WebhookShape as WebhookShape
 
 Json = dict[str, Any]
 Object = dict[str, Any]

@@ -10,13 +10,13 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from pancode import __version__
+from pancode.access.once import MOST_CHARS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
 from pancode.api.request.bodies import Body, Empty
 from pancode.api.routing import AtDoor, Verb
 from pancode.api.signed import SignedBody
-from pancode.domain.access.once import MOST_CHARS
-from pancode.domain.notices.incoming import HEADERS
+from pancode.notices.incoming import HEADERS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"

@@ -13,12 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.request import DispatchRequest
 from pancode.control.faces import LinkWay
-from pancode.domain.books import MINUTE_MS, Ceilings
-from pancode.domain.dispatch.request import DispatchRequest
-from pancode.domain.landing.values import How, LandWay
-from pancode.domain.names import label_word, nearest, node_name, one_line
+from pancode.core.books import MINUTE_MS, Ceilings
+from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.errors import UsageError
+from pancode.life.values import How, LandWay
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pancode.agents.request import DispatchRequest
 from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
-from pancode.domain.dispatch.request import DispatchRequest
-from pancode.domain.records import WorkflowKind
-from pancode.domain.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
-from pancode.domain.workflow.project_file import ProjectFile
+from pancode.core.records import WorkflowKind
+from pancode.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
+from pancode.workflow.project_file import ProjectFile
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=1_000)]

@@ -7,6 +7,7 @@ import io
 import os
 from typing import Annotated, Any
 
+from pancode.account.costs import BY
 from pancode.cli.face import Face
 from pancode.cli.output.render import count, safe, short_time, unsettled, usd
 from pancode.cli.output.tables import table
@@ -14,7 +15,6 @@ from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.counted import counted
-from pancode.domain.account.costs import BY
 from pancode.errors import UsageError
 
 app = Commands()

@@ -75,7 +75,7 @@ def _login(fact: dict[str, Any]) -> str:
 
 def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]]], str]) -> None:
     """The one of that name; NotFoundError with the nearest."""
-    from pancode.domain.names import not_found
+    from pancode.core.names import not_found
 
     found = _ask(face, what)[what]
     one = next((one for one in found if one["name"] == name), None)

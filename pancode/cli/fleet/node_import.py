@@ -11,8 +11,8 @@ from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.client import Client, path_of
 from pancode.connection import home_of
-from pancode.domain.nodes.inventories import InventoryHost
 from pancode.errors import ConflictError, UsageError
+from pancode.nodes.inventories import InventoryHost
 from pancode.offline.ansible_inventory import known_fingerprint, read
 
 app = Commands()

@@ -8,7 +8,7 @@ from typing import Any
 from pancode.cli.face import Face, who
 from pancode.cli.output.render import safe
 from pancode.client import ApiError, Client, path_of
-from pancode.domain.landing.forge import ForgeKind
+from pancode.code.landing.forge import ForgeKind
 from pancode.errors import UsageError
 
 PULL_S = 180.0

@@ -17,9 +17,9 @@ from pancode.cli.parsing import completions
 from pancode.cli.parsing.lazy import Commands
 from pancode.cli.parsing.params import Json, option
 from pancode.client import Client
-from pancode.domain.landing.forge import ForgeKind
-from pancode.domain.landing.values import How
+from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ExitCode, UsageError
+from pancode.life.values import How
 
 app = Commands()
 

@@ -193,7 +193,7 @@ def _draw_help(command: TyperCommand | TyperGroup, ctx: click.Context) -> None:
 
 def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
-    from pancode.domain.names import nearest
+    from pancode.core.names import nearest
 
     meant = _ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
     near = nearest(name, known)

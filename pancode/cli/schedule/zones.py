@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pancode.domain.schedule.times import zone_of
 from pancode.errors import UsageError
+from pancode.work.schedule.times import zone_of
 
 _LOCALTIME, _NAMED = "/etc/localtime", "/etc/timezone"
 _FOLDER = "zoneinfo/"

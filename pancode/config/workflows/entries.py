@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.runtimes import known_runtime
 from pancode.config.schema import ModelName, Part
 from pancode.config.values import Duration, Level, Money, Size, duration_ms
-from pancode.domain.names import label_word
-from pancode.domain.runtimes import known_runtime
-from pancode.domain.words import split_words
+from pancode.core.names import label_word
+from pancode.core.words import split_words
 from pancode.errors import UsageError
 
 MOST_ROUNDS = 20

@@ -13,7 +13,7 @@ from typing import Any, Self
 from pancode.config.documents import bytes_of
 from pancode.config.surroundings import FileSurroundings
 from pancode.config.workflows.source import MOST_BYTES
-from pancode.domain.names import not_found
+from pancode.core.names import not_found
 from pancode.errors import ConfigError, NotFoundError
 
 PROJECT_FOLDER = Path(".pancode/workflows")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pancode.config.workflows.entries import StepEntry
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.templates import FORMS, misspelt, outputs, written
-from pancode.domain.names import nearest
-from pancode.domain.workflow.template import TemplatePlace, is_kept
+from pancode.core.names import nearest
+from pancode.workflow.template import TemplatePlace, is_kept
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pancode.agents.runtimes import canonical
 from pancode.config.checked import problems
 from pancode.config.documents import Document
 from pancode.config.workflows.entries import FileEntry, StepEntry, TaskEntry
@@ -16,7 +17,6 @@ from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_ma
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.source import read_source
 from pancode.config.workflows.templates import stranger_words, takes_input
-from pancode.domain.runtimes import canonical
 from pancode.errors import ConfigError
 
 Json = dict[str, Any]

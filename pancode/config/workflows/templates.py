@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from pancode.domain.names import nearest
-from pancode.domain.workflow.template import TemplatePlace, places
+from pancode.core.names import nearest
+from pancode.workflow.template import TemplatePlace, places
 
 FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
 _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")

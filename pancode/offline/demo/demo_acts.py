@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pancode.adapters.store.ledger import SqlLedger
 from pancode.client import path_of
-from pancode.domain import books
-from pancode.domain.records import Balance, BookEntry
+from pancode.core import books
+from pancode.core.records import Balance, BookEntry
 from pancode.errors import UnavailableError
 from pancode.offline.demo import demo_work as work
 from pancode.offline.demo.demo_report import DemoReport
 from pancode.offline.demo.demo_stage import FACTOR, NODES, CommandDone, Stage
+from pancode.store.ledger import SqlLedger
 
 CALM, DOOMED = NODES
 _AGENT = "scripted/program.py"

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pancode.adapters.valkey.binary import find_server
+from pancode.bus.valkey.binary import find_server
 from pancode.config.load import ConfigPlaces, load
 from pancode.connection import ask
 from pancode.errors import PancodeError
@@ -22,7 +22,7 @@ from pancode.offline.doctor.doctor_openings import API, DIRECT, FIGURES, opening
 from pancode.offline.server.single_instance import holder_of
 
 if TYPE_CHECKING:
-    from pancode.adapters.valkey.external import ExternalRedis
+    from pancode.bus.valkey.external import ExternalRedis
 
 PING_S = 5.0
 FREE = 1 << 30
@@ -170,8 +170,8 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
         redis = loaded.settings.redis
         if redis.url is None:
             return good("Redis", f"our own: {find_server()}")
-        from pancode.adapters.valkey.access import Beside
-        from pancode.adapters.valkey.external import check_external
+        from pancode.bus.valkey.access import Beside
+        from pancode.bus.valkey.external import check_external
 
         origin = loaded.origin("redis.url")
         found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))

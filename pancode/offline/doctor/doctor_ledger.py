@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.store.inspection import REVISIONS, look_at
-from pancode.adapters.store.migrations import HEAD
 from pancode.config.load import ConfigPlaces, load
 from pancode.counted import counted
 from pancode.errors import PancodeError
 from pancode.offline.doctor.check import Check, bad, good
+from pancode.store.inspection import REVISIONS, look_at
+from pancode.store.migrations import HEAD
 
 
 def ledger(home: Path, environ: Mapping[str, str]) -> Check:
@@ -49,8 +49,8 @@ def _in_file(path: Path) -> Check:
 
 def _there(url: str, origin: str, password_file: str | None) -> Check:
     # Only who uses another database loads what speaks to it.
-    from pancode.adapters.store.look_postgres import look_there
-    from pancode.adapters.store.postgres import database_of
+    from pancode.store.look_postgres import look_there
+    from pancode.store.postgres import database_of
 
     try:
         database = database_of(url, origin, password_file)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.adapters.direct.authority import KeyPair
-from pancode.adapters.listening import listening_at
+from pancode.access.door import DoorPlace
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.connection import ask
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.nodes.place import Doorway, ListenAddress
 from pancode.errors import PancodeError
+from pancode.fleet.direct.authority import KeyPair
+from pancode.fleet.direct.listening import listening_at
+from pancode.nodes.place import Doorway, ListenAddress
 from pancode.offline.doctor.check import Check, bad, good
 from pancode.offline.server.single_instance import holder_of
 from pancode.wiring.home import Home

@@ -6,11 +6,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from pancode.adapters.files import write_durable
-from pancode.adapters.listening import listening_at
+from pancode.access.door import DoorPlace
 from pancode.api.context import ApiContext
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.nodes.place import ListenAddress
+from pancode.fleet.direct.listening import listening_at
+from pancode.host.files import write_durable
+from pancode.nodes.place import ListenAddress
 from pancode.offline.answering import Answering
 
 HOST, KEPT_PORT = "127.0.0.1", "web/port"

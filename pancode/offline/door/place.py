@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import uvicorn
 
-from pancode.adapters.listening import listening_at
 from pancode.api.context import ApiContext
-from pancode.domain.nodes.place import ListenAddress
+from pancode.fleet.direct.listening import listening_at
+from pancode.nodes.place import ListenAddress
 from pancode.offline.answering import Answering
 from pancode.offline.guest_places import PlaceBounds
 

@@ -10,10 +10,10 @@ import uvicorn
 from starlette.routing import BaseRoute
 
 from pancode import __version__
+from pancode.access.door import DoorPlace, DoorRules
 from pancode.api.app import VERBS
 from pancode.api.context import ApiContext
 from pancode.api.door import door_app
-from pancode.domain.access.door import DoorPlace, DoorRules
 from pancode.offline.answering import QUIET
 from pancode.offline.door.place import AGAIN_S, OpenPlace
 from pancode.offline.guest_places import PlaceBounds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.adapters.valkey.embedded import EmbeddedValkey
-from pancode.adapters.valkey.process import read_record
+from pancode.bus.valkey.embedded import EmbeddedValkey
+from pancode.bus.valkey.process import read_record
 from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
 
 

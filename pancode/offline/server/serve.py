@@ -18,12 +18,11 @@ import uvicorn
 
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__, down
-from pancode.adapters.systemd.notify import Watched, watched
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext
+from pancode.api.coordinator_api import CoordinatorApi
 from pancode.connection import SOCKET, reachable
-from pancode.control.coordinator_api import CoordinatorApi
-from pancode.control.query.run import at
+from pancode.control.run import at
 from pancode.essential import end_with_them
 from pancode.offline.answering import QUIET, Answering
 from pancode.offline.door.loopback import KEPT_PORT, LoopbackDoor
@@ -32,6 +31,7 @@ from pancode.offline.door.place import OpenPlace
 from pancode.offline.server.coordinator_thread import Rounds
 from pancode.offline.server.peers import PeerProtocol
 from pancode.offline.server.single_instance import HomeLock
+from pancode.systemd.notify import Watched, watched
 
 log = logging.getLogger("pancode.serve")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from node_agent.wire import logs
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.open_files import raise_limit
-from pancode.adapters.systemd.notify import watched
+from pancode.api.coordinator_api import CoordinatorApi
 from pancode.connection import home_of
-from pancode.control.coordinator_api import CoordinatorApi
+from pancode.host.open_files import raise_limit
 from pancode.offline.server.serve import API, ROUNDS, serve
+from pancode.systemd.notify import watched
 
 log = logging.getLogger("pancode.serve")
 

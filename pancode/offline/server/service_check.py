@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pancode.adapters.systemd.system_unit import SystemService
 from pancode.offline.server.single_instance import holder_of
+from pancode.systemd.system_unit import SystemService
 from pancode.wiring.reboot import service_of, unit_of
 
 _LOOK_S, _LOOKS = 0.2, 100

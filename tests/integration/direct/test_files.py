@@ -37,7 +37,7 @@ def test_at_the_limit_some_are_turned_away_and_the_rest_goes_on(house: House, an
 
 def test_the_soft_limit_is_raised_and_never_lowered() -> None:
     ask = (
-        "import resource; from pancode.adapters.open_files import raise_limit\n"
+        "import resource; from pancode.host.open_files import raise_limit\n"
         "before = {}\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
         "print(raise_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))"

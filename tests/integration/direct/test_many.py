@@ -10,11 +10,11 @@ from contextlib import ExitStack
 import pytest
 
 from node_agent.link.direct import NotLetInError, _context, dial
-from pancode.adapters.direct import port
-from pancode.adapters.direct.port import WAITING
-from pancode.adapters.ssh.door import MOST
-from pancode.domain.nodes.place import ListenAddress
 from pancode.errors import UnavailableError
+from pancode.fleet.direct import port
+from pancode.fleet.direct.port import WAITING
+from pancode.fleet.ssh.door import MOST
+from pancode.nodes.place import ListenAddress
 from tests.integration.direct.conftest import House, Visitor
 from tests.integration.git.depot_world import until
 

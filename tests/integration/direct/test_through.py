@@ -19,9 +19,9 @@ from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import DepotAccess
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.forward_targets import TlsEnd
-from pancode.adapters.valkey.access import connect
-from pancode.adapters.valkey.tls import TlsFiles
+from pancode.bus.valkey.access import connect
+from pancode.bus.valkey.tls import TlsFiles
+from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.wiring.loop import LoopThread
 from tests.contract.certificates import Authority as Others
 from tests.contract.redis_servers import TlsRedis

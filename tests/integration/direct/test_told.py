@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.direct.authority import Authority
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.proving import check
-from pancode.adapters.ssh.remote import Completed
-from pancode.adapters.ssh.tunnel import Generation, Pass
+from pancode.fleet.direct.authority import Authority
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.proving import check
+from pancode.fleet.ssh.remote import Completed
+from pancode.fleet.ssh.tunnel import Generation, Pass
 from tests.integration.direct.conftest import DAY_MS, House, Shifted, Visitor
 
 

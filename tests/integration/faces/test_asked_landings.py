@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from pancode.adapters.git.depot import Depot
-from pancode.control.landing.lander import Lander
-from pancode.control.landing.listing import landing_rows, report_of
-from pancode.control.landing.queue import LandingQueue
-from pancode.control.query import run as query
-from pancode.domain.landing.values import LandWay
-from pancode.domain.records import Run
+from pancode.code.git.depot import Depot
+from pancode.code.landing.lander import Lander
+from pancode.code.landing.listing import landing_rows, report_of
+from pancode.code.landing.queue import LandingQueue
+from pancode.control import run as query
+from pancode.core.records import Run
 from pancode.errors import UnavailableError, WorkspaceError
+from pancode.life.values import LandWay
 from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT, World
+from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, World
 
 LANDED = {"status": "landed", "files": ("a.txt",), "tree": "/p", "branch": "main", "commit": COMMIT}
 

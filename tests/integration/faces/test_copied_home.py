@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.valkey.process import ServerRecord, read_record
+from pancode.bus.valkey.process import ServerRecord, read_record
 from pancode.offline.server.single_instance import holder_of
 from pancode.processes import ProcessId
 from tests.integration.faces.conftest import Shell, until

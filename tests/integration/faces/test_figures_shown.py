@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.domain.nodes.place import ListenAddress, figures_place_of
 from pancode.errors import ConfigError
+from pancode.nodes.place import ListenAddress, figures_place_of
 from pancode.offline.door.figures import Shown
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator

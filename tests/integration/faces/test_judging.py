@@ -13,14 +13,14 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
-from pancode.adapters.git.depot import Depot
-from pancode.control.landing.judging import LandingJudge
-from pancode.domain.landing.values import LandingGates, LandWay, Merged
-from pancode.domain.records import Decision, Run
+from pancode.code.git.depot import Depot
+from pancode.code.landing.judging import LandingJudge
+from pancode.core.records import Decision, Run
+from pancode.life.values import LandingGates, LandWay, Merged
 from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
-from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT
+from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 GATE = {"name": "sh test.sh", "argv": ["sh", "test.sh"]}

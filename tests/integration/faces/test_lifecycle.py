@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.valkey.process import read_record
+from pancode.bus.valkey.process import read_record
 from pancode.offline.server.single_instance import holder_of
 from tests.integration.faces.conftest import Shell, until
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.domain.access.scopes import AccessScope
-from pancode.domain.nodes.place import ListenAddress
+from pancode.core.scopes import AccessScope
+from pancode.nodes.place import ListenAddress
 from pancode.offline.door.loopback import LoopbackDoor
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
@@ -98,7 +98,7 @@ def test_where_its_port_is_taken_it_takes_another(room: Room) -> None:
 
 
 def test_a_setting_of_its_own_comes_first(room: Room) -> None:
-    from pancode.domain.access.door import DoorPlace
+    from pancode.access.door import DoorPlace
 
     room.session()
     room.door.stop()

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pancode.api import feed_routes
-from pancode.domain.access.scopes import AccessScope
-from pancode.domain.nodes.place import ListenAddress
+from pancode.core.scopes import AccessScope
+from pancode.nodes.place import ListenAddress
 from pancode.offline import guest_protocol as protocol
 from pancode.offline.door import figures, server
 from pancode.offline.door.figures import Shown

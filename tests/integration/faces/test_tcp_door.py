@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from pancode.access.door import DoorPlace
 from pancode.api import door as doors
 from pancode.api import feed_routes
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.access.scopes import AccessScope
-from pancode.domain.access.tokens import NewToken
-from pancode.domain.nodes.place import ListenAddress
-from pancode.domain.notices.signing import headers as signed_headers
+from pancode.core.scopes import AccessScope
+from pancode.core.visitors import NewToken
+from pancode.nodes.place import ListenAddress
+from pancode.notices.signing import headers as signed_headers
 from pancode.offline.door.server import TcpDoor
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.forge import asking
-from pancode.adapters.forge.forges import HttpForges
-from pancode.domain.landing.forge import ForgeKind, ForgePlace, RemoteRepository
-from pancode.domain.landing.pull_request import OpenedPull, PullRequest
+from pancode.code.forge import asking
+from pancode.code.forge.forges import HttpForges
+from pancode.code.landing.forge import ForgeKind, ForgePlace, RemoteRepository
+from pancode.code.landing.pull_request import OpenedPull, PullRequest
 from pancode.errors import (
     ConfigError,
     NotFoundError,

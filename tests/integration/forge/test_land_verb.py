@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 
-from pancode.adapters.outgoing.sender import KeptSecrets
 from pancode.cli.face import Face
 from pancode.cli.land import verbs
 from pancode.client import ApiError
-from pancode.control.landing.forges import open_pull_request
-from pancode.control.query.shapes import PullRequestShape
+from pancode.code.landing.forges import open_pull_request
+from pancode.code.landing.pull_request import PullAsked
+from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
-from pancode.domain.landing.pull_request import PullAsked
-from pancode.domain.records import Audit, Run
-from pancode.domain.values import replace
+from pancode.core.records import Audit, Run
+from pancode.core.values import replace
 from pancode.errors import UsageError
+from pancode.notices.delivery.sender import KeptSecrets
 from pancode.wiring.forges import forges_of
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
 from tests.unit.pancode.api.world import MemoryCoordinator, ToldCode
 from tests.unit.pancode.cli.land.test_pulling import DirectClient
-from tests.unit.pancode.control.landing.test_asked import Lander
-from tests.unit.pancode.control.landing.test_asked import World as LandingWorld
+from tests.unit.pancode.code.landing.test_asked import Lander
+from tests.unit.pancode.code.landing.test_asked import World as LandingWorld
 
 PUSH = ("origin", "agent/x")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.landing.land import land
-from pancode.domain.landing.values import LandReport, LandRequest
+from pancode.code.git.depot import Depot
+from pancode.code.git.landing.land import land
+from pancode.life.values import LandReport, LandRequest
 from tests.integration.git.repos import Repo, fingerprint, snap
 
 Act = Callable[[Repo], object]

@@ -12,11 +12,11 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
 from node_agent.workspace.depot_client import DepotClient
 from node_agent.workspace.depot_stream import DepotAccess
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
-from pancode.adapters.git.grants import Grant, Refusal, grant_for
-from pancode.adapters.git.snapshot import Snapshot
-from pancode.adapters.git.streams import LogStreams
+from pancode.code.git.depot import Depot
+from pancode.code.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
+from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.snapshot import Snapshot
+from pancode.code.git.streams import LogStreams
 from tests.crowd import crowded
 from tests.integration.git.repos import simple, snap
 

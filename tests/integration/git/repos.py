@@ -16,9 +16,9 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import from_words
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.safe import Git
-from pancode.adapters.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
+from pancode.code.git.depot import Depot
+from pancode.code.git.safe import Git
+from pancode.code.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
 
 NOW_MS = 1_790_000_000_000
 _WHO = {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.diff import diff_patch
-from pancode.adapters.git.port import GitDepot
-from pancode.adapters.git.streams import LogStreams
-from pancode.ports import Composition, EarlierResult, MergeConflictError, SnapshotRequest, SnapshotTaken
+from pancode.code.git.depot import Depot
+from pancode.code.git.diff import diff_patch
+from pancode.code.git.port import GitDepot
+from pancode.code.git.streams import LogStreams
+from pancode.core.ports import Composition, EarlierResult, MergeConflictError, SnapshotRequest, SnapshotTaken
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_port import StoppedClock
 

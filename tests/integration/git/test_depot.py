@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace.mirror import make_bare
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitRefusal
 from tests.integration.git.repos import (
     PathTransport,
     Repo,

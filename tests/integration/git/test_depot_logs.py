@@ -13,8 +13,8 @@ import pytest
 from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
 from node_agent.workspace.depot_stream import ask, read_line, send
-from pancode.adapters.git.depot_server import FULL, DepotParts, DepotServer
-from pancode.adapters.git.streams import MOST_LOGS, LogStreams
+from pancode.code.git.depot_server import FULL, DepotParts, DepotServer
+from pancode.code.git.streams import MOST_LOGS, LogStreams
 from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
 

@@ -12,8 +12,8 @@ import pytest
 
 from node_agent.attempt.ports import CommitStamp
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitRefusal
 from tests.integration.git.repos import (
     NOW_MS,
     PathTransport,

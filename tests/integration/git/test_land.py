@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.git import stamp_env
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.landing.land import land
-from pancode.adapters.git.merge import commit_of, offer
-from pancode.domain.landing.values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitRefusal
+from pancode.code.git.landing.land import land
+from pancode.code.git.merge import commit_of, offer
+from pancode.life.values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps

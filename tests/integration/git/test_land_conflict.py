@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pancode.adapters.git.compose import conflict_state, unsettled
-from pancode.adapters.git.landing.land_branch import land_on_branch
-from pancode.domain.landing.values import ConflictState, LandStatus, OnBranch
+from pancode.code.git.compose import conflict_state, unsettled
+from pancode.code.git.landing.land_branch import land_on_branch
+from pancode.life.values import ConflictState, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_c
 from tests.integration.git.repos import NOW_MS
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.landing.land import recover
-from pancode.domain.landing.values import LandRequest, LandStatus
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitRefusal
+from pancode.code.git.landing.land import recover
+from pancode.life.values import LandRequest, LandStatus
 from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pancode.adapters.git import safe
-from pancode.adapters.git.landing.land_branch import land_on_branch
-from pancode.domain.landing.values import How, LandRequest, LandStatus, OnBranch
-from pancode.domain.values import replace
+from pancode.code.git import safe
+from pancode.code.git.landing.land_branch import land_on_branch
+from pancode.core.values import replace
+from pancode.life.values import How, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk
 from tests.integration.git.repos import NOW_MS, Repo
 

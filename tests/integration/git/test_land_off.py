@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from pancode.control.landing.under_way import Landings
-from pancode.domain.landing.values import LandingGates, LandReport, LandStatus, Merged
+from pancode.code.landing.under_way import Landings
+from pancode.life.values import LandingGates, LandReport, LandStatus, Merged
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, everything
 

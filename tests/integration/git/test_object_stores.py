@@ -8,8 +8,8 @@ from pathlib import Path
 
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.snapshot import Snapshot
+from pancode.code.git.depot import Depot
+from pancode.code.git.snapshot import Snapshot
 from tests.integration.git.repos import Repo, attempt, snap, workspace_of
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from node_agent.workspace.mirror import make_bare
-from pancode import ports
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.listing import ListingLimits
-from pancode.adapters.git.port import GitDepot
-from pancode.adapters.git.streams import LogStreams
+from pancode.code.git.depot import Depot
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.port import GitDepot
+from pancode.code.git.streams import LogStreams
+from pancode.core import ports
 from pancode.errors import WorkspaceError
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
 

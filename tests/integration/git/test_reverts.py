@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from pancode.adapters.git.landing.land import land
-from pancode.adapters.git.reverts import LandedChange, find_reverts
-from pancode.domain.landing.values import LandRequest
+from pancode.code.git.landing.land import land
+from pancode.code.git.reverts import LandedChange, find_reverts
+from pancode.life.values import LandRequest
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS
 

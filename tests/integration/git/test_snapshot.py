@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.errors import GitRefusal
-from pancode.adapters.git.listing import ListingLimits
-from pancode.adapters.git.snapshot import SnapshotOptions, preview, take_snapshot
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitRefusal
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.snapshot import SnapshotOptions, preview, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, cloned, fingerprint, simple, snap, sound, tree_of
 
 Files = dict[str, tuple[str, bytes]]

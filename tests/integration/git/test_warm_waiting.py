@@ -15,7 +15,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.warm import IDLE_MS, MOST
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.git.depot import Depot
+from pancode.code.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
 from tests.integration.git.warm_world import again, dispatched, must_be_as_new, project, waiting
 from tests.unit.node_agent.stage import order_of

@@ -13,8 +13,8 @@ from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.workspaces import Workspaces
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.snapshot import Snapshot
+from pancode.code.git.depot import Depot
+from pancode.code.git.snapshot import Snapshot
 from tests.integration.git.repos import (
     NOW_MS,
     PathTransport,

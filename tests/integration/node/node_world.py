@@ -19,10 +19,10 @@ from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope
 from node_agent.wiring import Parts, build
-from pancode.adapters.git.depot import Depot
-from pancode.adapters.git.depot_server import DepotParts, DepotServer, ServerLimits
-from pancode.adapters.git.grants import Grant, Refusal, grant_for
-from pancode.adapters.git.streams import LogStreams
+from pancode.code.git.depot import Depot
+from pancode.code.git.depot_server import DepotParts, DepotServer, ServerLimits
+from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.streams import LogStreams
 from tests.crowd import crowded
 from tests.fakes.node import MemoryUplink
 from tests.integration.git.repos import simple, snap, workspace_of

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pancode.adapters.outgoing.child import with_extras, without
-from pancode.adapters.outgoing.sender import KeptSecrets, Sender, _resolved, allowed
-from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.notices.signing import encoded, headers, signature
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+from pancode.notices.delivery.child import with_extras, without
+from pancode.notices.delivery.sender import KeptSecrets, Sender, _resolved, allowed
+from pancode.notices.routing import NotifyRules
+from pancode.notices.signing import encoded, headers, signature
 from tests.contract.certificates import Authority
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -119,7 +119,7 @@ def test_what_is_no_success_is_an_error_and_a_redirect_is_not_followed(
 def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, begin: bytes
 ) -> None:
-    monkeypatch.setattr("pancode.adapters.outgoing.sender.POST_S", 1.0)
+    monkeypatch.setattr("pancode.notices.delivery.sender.POST_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         cut = threading.Event()
 

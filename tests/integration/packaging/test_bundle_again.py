@@ -19,8 +19,8 @@ MAKE = """
 import os, platform, sys
 from pathlib import Path
 os.umask(int(sys.argv[3], 8))
-from pancode.adapters.bundle.platform import NodePlatform
-from pancode.adapters.bundle.store import BundleStore
+from pancode.fleet.bundle.platform import NodePlatform
+from pancode.fleet.bundle.store import BundleStore
 here = NodePlatform(sys.version_info[:3], platform.machine(), (2, 36))
 _, bundle = BundleStore(Path(sys.argv[1]), agent=Path(sys.argv[2])).bundle_for([here])
 print(bundle.digest, bundle.sha256, bundle.size, bundle.path, sep="\\n")

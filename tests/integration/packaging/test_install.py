@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 
 BUNDLE = """
 import platform, sys, pathlib
-from pancode.adapters.bundle.download import requirements_file
-from pancode.adapters.bundle.installed import libraries
-from pancode.adapters.bundle.platform import NodePlatform
-from pancode.adapters.bundle.store import BundleStore
+from pancode.fleet.bundle.download import requirements_file
+from pancode.fleet.bundle.installed import libraries
+from pancode.fleet.bundle.platform import NodePlatform
+from pancode.fleet.bundle.store import BundleStore
 listing = requirements_file()
 assert listing.is_relative_to(sys.prefix) and "--hash=sha256:" in listing.read_text(), listing
 glibc = tuple(int(part) for part in platform.libc_ver()[1].split(".")[:2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pancode.control.query.figures import FIGURES
+from pancode.reports.figures import FIGURES
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import Puppet
 

@@ -17,13 +17,13 @@ import pytest
 
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire.node import HOME_LAYOUT
-from pancode.adapters.store.inspection import look_at
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.migrate import Revisions
-from pancode.adapters.store.migrations import HEAD
-from pancode.adapters.store.migrations.script import SHIPPED
 from pancode.config.load import ConfigPlaces, load
-from pancode.domain.records import ALL
+from pancode.core.records import ALL
+from pancode.store.inspection import look_at
+from pancode.store.ledger import SqlLedger
+from pancode.store.migrate import Revisions
+from pancode.store.migrations import HEAD
+from pancode.store.migrations.script import SHIPPED
 from tests.e2e.owner import PATH
 from tests.fixtures.capture import NEXT, QUESTIONS, SETTINGS, revisions
 from tests.fixtures.restore import Kept, kept

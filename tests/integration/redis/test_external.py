@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.valkey.access import connect
-from pancode.adapters.valkey.external import ORIGIN, check_external
+from pancode.bus.valkey.access import connect
+from pancode.bus.valkey.external import ORIGIN, check_external
 from pancode.errors import ConfigError, UnavailableError
 from tests.contract.redis_servers import DebianRedis
 from tests.crowd import crowded

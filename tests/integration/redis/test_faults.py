@@ -18,11 +18,11 @@ from node_agent.link.bus import RedisUplink, UplinkTempo
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
-from pancode.adapters.redis_bus.bus import RedisBus
-from pancode.adapters.valkey.access import connect
-from pancode.adapters.valkey.process import wait_until
+from pancode.bus.bus import RedisBus
+from pancode.bus.valkey.access import connect
+from pancode.bus.valkey.process import wait_until
+from pancode.core.ports import Offer
 from pancode.errors import UnavailableError
-from pancode.ports import Offer
 from tests.contract.redis_servers import OwnValkey
 from tests.crowd import crowded
 from tests.integration.redis.conftest import PASSWORD, TAG, Site

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.adapters.valkey.access import connect
-from pancode.adapters.valkey.embedded import EmbeddedValkey, RunningServer
-from pancode.adapters.valkey.layout import SOCKET_BYTES
-from pancode.adapters.valkey.process import wait_until
+from pancode.bus.valkey.access import connect
+from pancode.bus.valkey.embedded import EmbeddedValkey, RunningServer
+from pancode.bus.valkey.layout import SOCKET_BYTES
+from pancode.bus.valkey.process import wait_until
 from pancode.errors import UnavailableError
 from pancode.processes import boot_id, start_of
 from tests.crowd import crowded
@@ -161,7 +161,7 @@ START = """
 import sys
 from pathlib import Path
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.adapters.valkey.embedded import EmbeddedValkey
+from pancode.bus.valkey.embedded import EmbeddedValkey
 print(EmbeddedValkey(Path(sys.argv[1]), SystemClock(), SystemIds()).start_or_adopt("1").pid)
 """
 

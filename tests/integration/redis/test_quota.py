@@ -17,13 +17,13 @@ import redis
 from node_agent.wire import keys
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
-from pancode.adapters.files import FileArchive
-from pancode.adapters.redis_bus.rights import node_rules
-from pancode.adapters.store.ledger import SqlLedger
+from pancode.bus.rights import node_rules
 from pancode.control.core import ControlSettings
-from pancode.control.trust import quota
-from pancode.domain.nodes.quota import ForeignReceipts
-from pancode.domain.records import Node, Run
+from pancode.core.quota import ForeignReceipts
+from pancode.core.records import Node, Run
+from pancode.fleet import quota
+from pancode.host.files import FileArchive
+from pancode.store.ledger import SqlLedger
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_rights import as_node
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.valkey import access as access_module
-from pancode.adapters.valkey.access import Beside, access_from_url, connect
-from pancode.adapters.valkey.external import check_external
-from pancode.adapters.valkey.faults import translated
-from pancode.adapters.valkey.tls import TlsFiles
+from pancode.bus.valkey import access as access_module
+from pancode.bus.valkey.access import Beside, access_from_url, connect
+from pancode.bus.valkey.external import check_external
+from pancode.bus.valkey.faults import translated
+from pancode.bus.valkey.tls import TlsFiles
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.offline.doctor.doctor import examine
 from tests.contract.certificates import Authority, Pair

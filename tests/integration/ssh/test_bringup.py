@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.archive import Bundle, sha256_of
-from pancode.adapters.bundle.contents import node_agent_folder
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh import bringup, steps
-from pancode.adapters.ssh.bringup import BringUpPlan, BroughtUp, NodeRemoval, StepState, bring_up
-from pancode.adapters.ssh.errors import RemoteFailed
-from pancode.adapters.ssh.fleetkey import authorized_line, marker
-from pancode.adapters.ssh.loopback.loopback import LoopbackNode, LoopbackServer
-from pancode.adapters.ssh.perform import perform
-from pancode.adapters.ssh.probe import NodeProbe, probe
-from pancode.adapters.ssh.readiness import platforms
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.steps import HomeFile, NodeLocation, StepName
+from pancode.fleet.bundle.archive import Bundle, sha256_of
+from pancode.fleet.bundle.contents import node_agent_folder
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh import bringup, steps
+from pancode.fleet.ssh.bringup import BringUpPlan, BroughtUp, NodeRemoval, StepState, bring_up
+from pancode.fleet.ssh.errors import RemoteFailed
+from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.perform import perform
+from pancode.fleet.ssh.probe import NodeProbe, probe
+from pancode.fleet.ssh.readiness import platforms
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.steps import HomeFile, NodeLocation, StepName
 from tests.integration.ssh.world import KEYS, World, remote, world
 
 FLEET = "f1"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.platform import NodePlatform
-from pancode.adapters.bundle.store import BundleStore
+from pancode.fleet.bundle.platform import NodePlatform
+from pancode.fleet.bundle.store import BundleStore
 
 MOST_BYTES = 25_000_000
 HERE = NodePlatform(sys.version_info[:3], platform.machine(), (2, 36))

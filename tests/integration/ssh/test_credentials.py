@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.credentials import SshLogin, encrypted, keys
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.loopback.loopback import make_key
-from pancode.adapters.ssh.target import Target
+from pancode.fleet.ssh.credentials import SshLogin, encrypted, keys
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.loopback.loopback import make_key
+from pancode.fleet.ssh.target import Target
 
 
 def keygen(path: Path, passphrase: str = "", *more: str) -> Path:

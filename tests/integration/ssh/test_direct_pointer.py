@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.errors import ConnectError, LinkFault
-from pancode.adapters.ssh.link import LinkKind
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Pass
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.link import LinkKind
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.tunnel import Pass
 from tests.integration.ssh.world import World, talk, world
 
 DAY_MS = 24 * 3600 * 1000

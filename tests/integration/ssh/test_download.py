@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.download import libraries
-from pancode.adapters.bundle.errors import NotHere
-from pancode.adapters.bundle.platform import NodePlatform
+from pancode.fleet.bundle.download import libraries
+from pancode.fleet.bundle.errors import NotHere
+from pancode.fleet.bundle.platform import NodePlatform
 
 NODE = NodePlatform((3, 13, 1), "aarch64", (2, 28))
 TAGS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pancode.adapters.ssh.link import LinkKind
-from pancode.adapters.ssh.tunnel import TunnelTargets
+from pancode.fleet.ssh.link import LinkKind
+from pancode.fleet.ssh.tunnel import TunnelTargets
 from tests.integration.ssh.world import echo, talk, world
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.adapters.ssh.scripts.install import AGENT, STOP_AGENT
-from pancode.adapters.ssh.scripts.link import PROBE
+from pancode.fleet.ssh.scripts.install import AGENT, STOP_AGENT
+from pancode.fleet.ssh.scripts.link import PROBE
 from tests.crowd import crowded
 
 HANGS = """

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh.scripts.install import POINT
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh.scripts.install import POINT
 from pancode.offline.doctor.doctor import examine
 from tests.integration.ssh.test_bundle import HERE
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from pancode.adapters.ssh.connect import Session
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
-from pancode.adapters.ssh.link import LinkKind
-from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
-from pancode.adapters.ssh.tunnel import Generation
+from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.fleet.ssh.link import LinkKind
+from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
+from pancode.fleet.ssh.tunnel import Generation
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world
 
-SERVER = "pancode.adapters.ssh.loopback.loopback._Server"
+SERVER = "pancode.fleet.ssh.loopback.loopback._Server"
 UP = [LinkKind.UP]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.scripts import install as install_scripts
-from pancode.adapters.ssh.scripts import look as look_scripts
-from pancode.adapters.ssh.scripts.link import spoken
+from pancode.fleet.ssh.scripts import install as install_scripts
+from pancode.fleet.ssh.scripts import look as look_scripts
+from pancode.fleet.ssh.scripts.link import spoken
 
 LINE, MARK = "ssh-ed25519 AAAA pancode fleet f1", "pancode fleet f1"
 

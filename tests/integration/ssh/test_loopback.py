@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.connect import open_session, presented_key
-from pancode.adapters.ssh.credentials import SshLogin
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, make_key
-from pancode.adapters.ssh.probe import probe
-from pancode.adapters.ssh.target import Target
+from pancode.fleet.ssh.connect import open_session, presented_key
+from pancode.fleet.ssh.credentials import SshLogin
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
+from pancode.fleet.ssh.probe import probe
+from pancode.fleet.ssh.target import Target
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, TIMING, remote, world
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.scripts import install as install_scripts
-from pancode.adapters.ssh.scripts import link as scripts
-from pancode.adapters.ssh.scripts import removal as removal_scripts
-from pancode.adapters.ssh.unit import Unit
+from pancode.fleet.ssh.scripts import install as install_scripts
+from pancode.fleet.ssh.scripts import link as scripts
+from pancode.fleet.ssh.scripts import removal as removal_scripts
+from pancode.fleet.ssh.unit import Unit
 
 ALL_SCRIPTS = {
     f"{module.__name__}.{name}": getattr(module, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.target import Overrides, SshPlaces, resolve
+from pancode.fleet.ssh.target import Overrides, SshPlaces, resolve
 
 CONFIGS = [
     "",

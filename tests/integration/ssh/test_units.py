@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.bundle.store import BundleStore
-from pancode.adapters.ssh.loopback.loopback import LoopbackNode, LoopbackServer
-from pancode.adapters.ssh.steps import StepName
+from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.steps import StepName
 from tests.integration.ssh.test_bringup import (
     FLEET,
     Fleet,

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pancode.adapters.ssh.connect import Session, SshTiming, open_session
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.link import Backoff, Link, LinkState
-from pancode.adapters.ssh.loopback.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
-from pancode.adapters.ssh.remote import Remote
-from pancode.adapters.ssh.tunnel import Folders, TunnelTargets, folders
+from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.link import Backoff, Link, LinkState
+from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.tunnel import Folders, TunnelTargets, folders
 
 QUICK = Backoff(first_s=0.02, last_s=0.1, steady_s=0.2, refused_s=0.1)
 TIMING = SshTiming(connect_s=3, login_s=3, keepalive_s=0.3, keepalive_count=2)

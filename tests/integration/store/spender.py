@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.postgres import Database, database_of
-from pancode.domain.records import Balance
+from pancode.core.records import Balance
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database, database_of
 
 SCOPE = "day:1"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.store.inspection import REVISIONS, look_at
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.migrations import HEAD
-from pancode.domain.records import Setting
+from pancode.core.records import Setting
 from pancode.offline.doctor.doctor import examine
+from pancode.store.inspection import REVISIONS, look_at
+from pancode.store.ledger import SqlLedger
+from pancode.store.migrations import HEAD
 from tests.unit.pancode.control.world import Desk
 
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.postgres import Database, database_of
-from pancode.domain.records import Balance, BookEntry, EntryKind
+from pancode.core.records import Balance, BookEntry, EntryKind
 from pancode.errors import UnavailableError
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database, database_of
 from tests.contract.postgres_server import PASSWORD, Postgres
 from tests.integration.store.cutting import Cut, Wire
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemIds
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.move import Where, kept_as, move
-from pancode.adapters.store.postgres import Database
-from pancode.domain.records import ALL, Audit, Balance, Record, Setting
+from pancode.core.records import ALL, Audit, Balance, Record, Setting
 from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
 from pancode.offline.moving import move_ledger
 from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
+from pancode.store.ledger import SqlLedger
+from pancode.store.move import Where, kept_as, move
+from pancode.store.postgres import Database
 from pancode.wiring.founding import fleet_id
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import Postgres

@@ -18,19 +18,19 @@ from sqlalchemy.exc import DBAPIError
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.store import postgres as postgres_module
-from pancode.adapters.store.engine import engine_for, sqlite_url
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.look_postgres import look_there
-from pancode.adapters.store.migrate import Revisions
-from pancode.adapters.store.migrations import HEAD
-from pancode.adapters.store.migrations.script import SHIPPED
-from pancode.adapters.store.postgres import Database, database_of, engine_of
-from pancode.adapters.store.tables import METADATA
-from pancode.domain.records import Balance, Setting
+from pancode.core.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
 from pancode.offline.doctor.check import Check
 from pancode.offline.doctor.doctor import examine
+from pancode.store import postgres as postgres_module
+from pancode.store.engine import engine_for, sqlite_url
+from pancode.store.ledger import SqlLedger
+from pancode.store.look_postgres import look_there
+from pancode.store.migrate import Revisions
+from pancode.store.migrations import HEAD
+from pancode.store.migrations.script import SHIPPED
+from pancode.store.postgres import Database, database_of, engine_of
+from pancode.store.tables import METADATA
 from pancode.wiring.founding import LedgerLostError, fleet_id, own_key
 from pancode.wiring.home import Home
 from tests.contract.postgres_server import PASSWORD, Postgres, running
@@ -289,8 +289,8 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
     """In a process that cannot import it."""
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from pancode.adapters.store.ledger import SqlLedger\n"
-        "from pancode.adapters.store.postgres import database_of\n"
+        "from pancode.store.ledger import SqlLedger\n"
+        "from pancode.store.postgres import database_of\n"
         "from pancode.errors import ConfigError\n"
         "try: SqlLedger(database_of('postgresql://h/d'))\n"
         "except ConfigError as error: sys.stdout.write(f'{error.code} {error.fix}')"
@@ -305,7 +305,7 @@ def test_without_the_driver_it_says_what_to_install(database: Database) -> None:
 def test_where_the_ledger_is_a_file_nothing_of_the_driver_is_loaded(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from pancode.adapters.store.ledger import SqlLedger\n"
+        "from pancode.store.ledger import SqlLedger\n"
         "import pancode.wiring.faces\n"
         "SqlLedger(Path(sys.argv[1])).close()\n"
         "sys.stdout.write(str([n for n in sys.modules if n.startswith('psycopg')]))"

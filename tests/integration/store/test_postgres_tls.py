@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.adapters.store.postgres import database_of
-from pancode.adapters.valkey.process import wait_until
-from pancode.domain.records import Setting
+from pancode.bus.valkey.process import wait_until
+from pancode.core.records import Setting
 from pancode.errors import ConfigError, PancodeError
 from pancode.offline.doctor.doctor import examine
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import database_of
 from tests.contract.certificates import Authority, Pair
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded

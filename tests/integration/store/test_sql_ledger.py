@@ -16,15 +16,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.adapters.store.engine import engine_for, sqlite_url
-from pancode.adapters.store.errors import LedgerDamagedError
-from pancode.adapters.store.ledger import SqlLedger, SqlTransaction
-from pancode.adapters.store.migrate import Revisions
-from pancode.adapters.store.migrations import HEAD
-from pancode.adapters.store.migrations.script import SHIPPED, scripts
-from pancode.adapters.store.tables import METADATA
-from pancode.domain.records import Attempt, Balance, BookEntry, Setting
+from pancode.core.records import Attempt, Balance, BookEntry, Setting
 from pancode.errors import ConfigError, PancodeError, UnavailableError
+from pancode.store.engine import engine_for, sqlite_url
+from pancode.store.errors import LedgerDamagedError
+from pancode.store.ledger import SqlLedger, SqlTransaction
+from pancode.store.migrate import Revisions
+from pancode.store.migrations import HEAD
+from pancode.store.migrations.script import SHIPPED, scripts
+from pancode.store.tables import METADATA
 
 ROOT = Path(__file__).parents[3]
 NEXT = """
@@ -227,7 +227,7 @@ def test_the_newest_revision_has_the_schema_of_the_records(path: Path) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, METADATA)
     engine.dispose()
-    assert differences == [], "write a revision: python -m pancode.adapters.store.migrations.new"
+    assert differences == [], "write a revision: python -m pancode.store.migrations.new"
     assert scripts().get_current_head() == HEAD
 
 
@@ -249,7 +249,7 @@ def schema(path: Path) -> set[tuple[object, ...]]:
 
 
 def test_a_new_ledger_takes_no_memory_for_migrations(path: Path) -> None:
-    program = "import sys; from pathlib import Path; from pancode.adapters.store.ledger import SqlLedger; "
+    program = "import sys; from pathlib import Path; from pancode.store.ledger import SqlLedger; "
     program += "SqlLedger(Path(sys.argv[1])).close(); print(*sys.modules)"
     told = subprocess.check_output([sys.executable, "-c", program, str(path)], cwd=ROOT, text=True).split()
     assert "sqlalchemy" in told

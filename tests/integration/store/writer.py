@@ -6,8 +6,8 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from pancode.adapters.store.ledger import SqlLedger
-from pancode.domain.records import Balance, BookEntry, EntryKind
+from pancode.core.records import Balance, BookEntry, EntryKind
+from pancode.store.ledger import SqlLedger
 
 SCOPE = "day:1"
 

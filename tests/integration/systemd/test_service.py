@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.systemd.unit import CoordinatorUnit
-from pancode.adapters.systemd.user_unit import UserService
 from pancode.offline.server.service_check import left_to_service
 from pancode.offline.server.single_instance import HomeLock
+from pancode.systemd.unit import CoordinatorUnit
+from pancode.systemd.user_unit import UserService
 from pancode.wiring.reboot import service_of
 
 SYSTEMCTL = r"""#!/bin/sh

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.ssh.unit import Unit
-from pancode.adapters.systemd import hardening
-from pancode.adapters.systemd.system_unit import SystemService
-from pancode.adapters.systemd.unit import CoordinatorUnit
 from pancode.cli.main import run
 from pancode.errors import UnavailableError
+from pancode.fleet.ssh.unit import Unit
+from pancode.systemd import hardening
+from pancode.systemd.system_unit import SystemService
+from pancode.systemd.unit import CoordinatorUnit
 from pancode.wiring.reboot import unit_of
 
 ANALYZE = shutil.which("systemd-analyze")

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.adapters.systemd.notify import watched
 from pancode.client import Client
 from pancode.offline.server.serve import API, ROUNDS, Serving
+from pancode.systemd.notify import watched
 from tests.integration.faces.world import LiveDesk
 from tests.integration.node.node_world import NodeWorld
 from tests.integration.systemd.hearing import Hearing, hearing

@@ -11,7 +11,7 @@ import pytest
 from node_agent.policy.deciding import ALWAYS, READ_BY, WHEN_USED, why_it_decides
 from node_agent.policy.globs import pattern_fault
 from node_agent.runtimes.registry import RUNTIMES
-from pancode.domain.runtimes import RUNTIMES as KINDS
+from pancode.agents.runtimes import RUNTIMES as KINDS
 from tests.architecture.sources import ROOT
 
 COMMANDS = (("python3", "-m", "venv", ".venv"), ("sh", "tools/test.sh"), ("sh", "-c", "./a.sh && b/c.sh"))

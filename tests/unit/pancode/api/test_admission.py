@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.node import Allowed
-from pancode.domain.orders import order_for, rules_of
-from pancode.domain.records import BookEntry, Run
+from pancode.core.records import BookEntry, Run
+from pancode.life.orders import order_for, rules_of
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts
 

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
-from pancode.domain.records import Run
+from pancode.core.records import Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
 

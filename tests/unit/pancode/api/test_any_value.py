@@ -18,10 +18,10 @@ from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, Signature, Signed
-from pancode.adapters.store.shape import shape_of
 from pancode.control.work import unit_of_work
-from pancode.domain.books import MOST_SUM
-from pancode.domain.records import ALL, BookEntry, EntryKind, Run, RunState
+from pancode.core.books import MOST_SUM
+from pancode.core.records import ALL, BookEntry, EntryKind, Run, RunState
+from pancode.store.shape import shape_of
 from tests.unit.pancode.api.lies import SAID, events, gets, receipt, word
 from tests.unit.pancode.api.world import Http, World, app_of
 from tests.unit.pancode.control.world import FLEET, Puppet

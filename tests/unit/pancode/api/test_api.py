@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.api.app import VERBS
-from pancode.domain.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
+from pancode.core.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from tests.unit.pancode.api.world import FINGERPRINT, World, events_of
 from tests.unit.pancode.control.world import failed

@@ -9,9 +9,9 @@ import pytest
 
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked
-from pancode.domain.people.asking import is_lifted_for_good, is_unapproved
-from pancode.domain.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
-from pancode.domain.values import replace
+from pancode.core.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
+from pancode.core.values import replace
+from pancode.life.approval import is_lifted_for_good, is_unapproved
 from tests.unit.pancode.api.test_inbox import items, keep
 from tests.unit.pancode.api.world import World
 

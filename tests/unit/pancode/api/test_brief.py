@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.domain.account.audit_chain import digest_of
-from pancode.domain.records import Audit, Run
-from pancode.domain.values import replace
+from pancode.control.audit_chain import digest_of
+from pancode.core.records import Audit, Run
+from pancode.core.values import replace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
 

@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from pancode.access.door import DoorRules
+from pancode.access.tokens import MOST_FAILURES
 from pancode.api.app import VERBS
 from pancode.api.door import door_app
 from pancode.api.routing import AtDoor
-from pancode.control.access.tokens import MOST_FAILURES
-from pancode.domain.access.door import DoorRules
-from pancode.domain.records import ApiToken, Audit, Run
+from pancode.core.records import ApiToken, Audit, Run
 from tests.unit.pancode.api.test_inbox import blocked
 from tests.unit.pancode.api.world import World, app_of
 

@@ -24,12 +24,12 @@ from node_agent.wire.endpoint import (
     Residence,
 )
 from node_agent.wire.node import RuntimeFact
-from pancode.control import exams
-from pancode.control.exams import LAST_MS, START_MS, NotTested
+from pancode.agents.passports import ModelPlace
 from pancode.control.faces import ProgressLine
-from pancode.domain.passports import ModelPlace
-from pancode.domain.records import Run
+from pancode.core.records import Run
 from pancode.errors import NotFoundError, UnavailableError
+from pancode.fleet import exams
+from pancode.fleet.exams import LAST_MS, START_MS, NotTested
 from tests.unit.pancode.api.world import World, events_of
 from tests.unit.pancode.control.world import facts
 

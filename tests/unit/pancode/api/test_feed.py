@@ -15,7 +15,7 @@ from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import NotFoundError, UsageError
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk as MemoryDesk

@@ -9,8 +9,8 @@ import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.api.figure_routes import figures_app
-from pancode.control.query.figures import FIGURES
 from pancode.errors import UnavailableError
+from pancode.reports.figures import FIGURES
 from tests.unit.pancode.api.world import FACTS, Http, MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -12,9 +12,9 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import PersonQuestion
-from pancode.domain.people.inbox import yes_of
-from pancode.domain.records import Audit, FeedEvent, Run
-from pancode.domain.values import replace
+from pancode.core.records import Audit, FeedEvent, Run
+from pancode.core.values import replace
+from pancode.life.inbox import yes_of
 from tests.unit.pancode.api.world import ToldCode, World
 from tests.unit.pancode.control.world import facts, failed
 

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.api.app import VERBS
-from pancode.domain.records import Audit, Fence, Run
+from pancode.core.records import Audit, Fence, Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import Puppet, facts
 

@@ -10,22 +10,22 @@ import pytest
 
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
-from pancode.adapters.git.depot import Depot
-from pancode.control.landing import asked
-from pancode.control.landing.lander import Lander
-from pancode.control.landing.resolving import resolve
-from pancode.control.people.continuing import continue_run
-from pancode.control.runs.retry import dispatch_again, request_of
-from pancode.domain.landing.values import Conflict, ConflictState, LandWay
-from pancode.domain.people.continuing import continued
-from pancode.domain.records import Run
-from pancode.domain.values import replace
+from pancode.code.git.depot import Depot
+from pancode.code.landing import asked
+from pancode.code.landing.lander import Lander
+from pancode.code.landing.resolve import resolve
+from pancode.core.records import Run
+from pancode.core.values import replace
 from pancode.errors import UsageError, WorkspaceError
+from pancode.life.continuing import continued
+from pancode.life.values import Conflict, ConflictState, LandWay
+from pancode.runs.retry import dispatch_again, request_of
 from pancode.wiring.repositories import DepotRepositories
+from pancode.work.people.continuing import continue_run
 from tests.unit.pancode.api.test_inbox import keep
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.landing.test_asked import COMMIT, GIT
-from tests.unit.pancode.control.landing.test_asked import Lander as ToldLander
+from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT
+from tests.unit.pancode.code.landing.test_asked import Lander as ToldLander
 from tests.unit.pancode.control.world import facts
 
 MARKED, OURS = "d" * 40, "e" * 40

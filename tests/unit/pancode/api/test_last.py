@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from pancode.api.routing import FOLDER
-from pancode.control.runs.finding import find_run
-from pancode.domain.records import Run
-from pancode.domain.values import replace
+from pancode.control.finding import find_run
+from pancode.core.records import Run
+from pancode.core.values import replace
 from tests.unit.pancode.api.world import World
 
 

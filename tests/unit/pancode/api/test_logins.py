@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.node import NodeProblem
-from pancode.domain.records import Audit
+from pancode.core.records import Audit
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts
 

@@ -9,7 +9,7 @@ import pytest
 from node_agent.wire.endpoint import ModelFact
 from tests.unit.pancode.api.world import Http, MemoryCoordinator, app_of
 from tests.unit.pancode.control.world import Desk, Puppet
-from tests.unit.pancode.domain.fleets import endpoint
+from tests.unit.pancode.core.fleets import endpoint
 
 SMALL = ModelFact(id="tiny", parameters=141_632, ctx_usable=32_768)
 LARGE = ModelFact(id="large", parameters=120 * 10**9, ctx_usable=32_768)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.control import SetSlots
-from pancode.domain.records import Audit, Node, Run
+from pancode.core.records import Audit, Node, Run
 from tests.unit.pancode.api.world import World
 
 

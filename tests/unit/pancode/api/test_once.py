@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from pancode.access.once import KEPT_MS, MOST_KEPT, RequestMark
 from pancode.api.app import VERBS
-from pancode.domain.access.once import KEPT_MS, MOST_KEPT, RequestMark
-from pancode.domain.records import KeyedRequest, Run
+from pancode.core.records import KeyedRequest, Run
 from pancode.errors import PancodeError, UnavailableError
 from tests.unit.pancode.api.test_door import DoorWorld
 from tests.unit.pancode.api.world import World

@@ -65,7 +65,7 @@ def test_a_page_of_a_filter_may_be_short_and_the_list_still_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many runs are looked through for one page."""
-    monkeypatch.setattr("pancode.control.query.runs.MOST_ROWS", 4)
+    monkeypatch.setattr("pancode.runs.runs.MOST_ROWS", 4)
     for task in ("echo old", *["echo new"] * 9):
         world.dispatch(task=task)
     found = pages(world, "/v1/runs", text="old")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pancode.config.presets import APPLIED, FILE
-from pancode.domain.records import Audit
+from pancode.core.records import Audit
 from tests.unit.pancode.api.world import World
 
 

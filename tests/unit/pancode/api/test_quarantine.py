@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.domain.records import Audit, Node
+from pancode.core.records import Audit, Node
 from tests.unit.pancode.api.world import World
 
 

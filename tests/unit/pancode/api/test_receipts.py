@@ -14,7 +14,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope, SigningKey
-from pancode.domain.records import StoredReceipt
+from pancode.core.records import StoredReceipt
 from pancode.errors import ConfigError, UsageError
 from pancode.offline.verify import verify_file
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.control.query.runs import moment_ms
 from pancode.errors import UsageError
+from pancode.runs.runs import moment_ms
 from tests.unit.pancode.api.world import World
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.endpoint import Grade, ModelFact, Residence
-from pancode.domain.model_server import served
-from pancode.domain.records import Run
+from pancode.agents.model_server import served
+from pancode.core.records import Run
 from tests.unit.pancode.api.test_exams import Local, passport
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.domain.fleets import endpoint, node
+from tests.unit.pancode.core.fleets import endpoint, node
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.domain.records import Audit
+from pancode.core.records import Audit
 from tests.unit.pancode.api.world import World
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from node_agent.wire.identity import AttemptId
-from pancode.control.schedule.scheduler import Scheduler
-from pancode.domain.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
-from pancode.domain.values import replace
+from pancode.core.records import Audit, Firing, Run, Schedule, Workflow, WorkflowStep
+from pancode.core.values import replace
+from pancode.work.schedule.scheduler import Scheduler
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 
 HOUR = 3_600_000

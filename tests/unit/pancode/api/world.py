@@ -15,9 +15,11 @@ from starlette.applications import Starlette
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.outgoing.sender import KeptSecrets, Sender
+from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
+from pancode.api.plane import Plane
+from pancode.code.landing.pull_request import PullAsked
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.faces import (
     Caller,
@@ -29,16 +31,14 @@ from pancode.control.faces import (
     Progress,
     ProgressLine,
 )
-from pancode.control.plane import Plane
-from pancode.control.query.shapes import PullRequestShape
-from pancode.domain.access.door import DoorPlace
-from pancode.domain.landing.pull_request import PullAsked
-from pancode.domain.landing.values import LandWay
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.nodes.place import ListenAddress
-from pancode.domain.notices.routing import NotifyRules
-from pancode.domain.records import Node, Run
+from pancode.control.shapes import PullRequestShape
+from pancode.core.records import Node, Run
 from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
+from pancode.life.values import LandWay
+from pancode.nodes.fleet import NodeState
+from pancode.nodes.place import ListenAddress
+from pancode.notices.delivery.sender import KeptSecrets, Sender
+from pancode.notices.routing import NotifyRules
 from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -12,11 +12,11 @@ import pytest
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NetworkAccess
+from pancode.agents.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.config.agentfile import AgentEntry
 from pancode.config.agents import LoadedAgents, check_agents, load_agents
 from pancode.config.documents import parse_document
 from pancode.config.schema import Models, Settings
-from pancode.domain.agents.agents import TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
 from pancode.errors import ConfigError, ExitCode
 
 SEVEN = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config.load import ConfigPlaces, load
-from pancode.domain.landing.forge import ForgeAccess, ForgeKind
 from pancode.errors import ConfigError
 
 

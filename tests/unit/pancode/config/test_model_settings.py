@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess
-from pancode.domain.tiers import ModelTier
+from pancode.agents.tiers import ModelTier
 from pancode.errors import ConfigError
 from tests.unit.pancode.config.conftest import Load
 

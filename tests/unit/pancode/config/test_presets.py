@@ -9,11 +9,11 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
+from pancode.agents.models import known, model_ref
+from pancode.agents.presets import Preset
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, FILE, load_presets
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.models import known, model_ref
-from pancode.domain.presets import Preset
 from pancode.errors import ConfigError, NotFoundError
 
 SEED = """\

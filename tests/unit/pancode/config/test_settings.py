@@ -11,11 +11,11 @@ import pytest
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.agents.request import Defaults, Project
 from pancode.config.documents import MOST_BYTES, read_document
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.schema import Settings
 from pancode.config.values import amount_usd
-from pancode.domain.dispatch.request import Defaults, Project
 from pancode.errors import ConfigError, ExitCode
 from tests.unit.pancode.config.conftest import Load
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pancode.agents.snapshot import PathFact
 from pancode.config.surroundings import FileSurroundings
-from pancode.domain.dispatch.snapshot import PathFact
 from pancode.errors import ConfigError
 
 

@@ -13,10 +13,10 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
-from pancode.control.account.track_records import RecordsPicker
-from pancode.control.query import run as query
-from pancode.domain.books import Ceilings
-from pancode.domain.records import Attempt, Balance, Decision, Fence, Run
+from pancode.control import run as query
+from pancode.core.books import Ceilings
+from pancode.core.records import Attempt, Balance, Decision, Fence, Run
+from pancode.dispatch.track_records import RecordsPicker
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000, "usd": "1.00"}

@@ -7,9 +7,9 @@ import pytest
 from node_agent.wire.event import Finding, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.receipt import PersonQuestion
-from pancode.control.query import story
-from pancode.domain.account.audit_filter import AuditFilter
-from pancode.domain.records import Audit, EventKind, FeedEvent
+from pancode.account.audit_filter import AuditFilter
+from pancode.core.records import Audit, EventKind, FeedEvent
+from pancode.reports import story
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 

@@ -16,11 +16,11 @@ from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import Envelope
-from pancode.control.runs.settle import ANSWER_AGAIN_MS
 from pancode.control.work import Work
-from pancode.domain.life.changes import Changes
-from pancode.domain.records import Audit, Decision, Run
+from pancode.core.records import Audit, Decision, Run
 from pancode.errors import ConflictError, UnavailableError
+from pancode.life.changes import Changes
+from pancode.runs.settle import ANSWER_AGAIN_MS
 from tests.unit.pancode.control.world import Desk, Puppet
 
 BLOB = Blob(name="out", size=3, sha256="1" * 64)

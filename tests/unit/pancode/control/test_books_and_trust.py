@@ -9,8 +9,8 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Receipt, Subject, Usage
 from node_agent.wire.signing import parse_message
-from pancode.domain.books import Ceilings
-from pancode.domain.records import Audit, Balance, Node, Run, StoredReceipt
+from pancode.core.books import Ceilings
+from pancode.core.records import Audit, Balance, Node, Run, StoredReceipt
 from pancode.errors import ConflictError
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 

@@ -7,8 +7,8 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.control import feed as feeds
 from pancode.control.work import Work, unit_of_work
-from pancode.domain.life.feed import Happened
-from pancode.domain.records import EventKind, FeedEvent
+from pancode.core.records import EventKind, FeedEvent
+from pancode.life.feed import Happened
 from tests.unit.pancode.control.world import Desk, offered
 
 

@@ -14,7 +14,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
-from pancode.domain.records import Audit, Fence, Run, StoredReceipt
+from pancode.core.records import Audit, Fence, Run, StoredReceipt
 from pancode.offline.verify import verify_file
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.node import NodeProblem, ProblemCode
-from pancode.domain.records import Audit
+from pancode.core.records import Audit
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 FORGED = (

@@ -17,11 +17,9 @@ from node_agent.wire.node import FORGED, Heartbeat, JournalEntry, NodeProblem, P
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
-from pancode.control.nodes.heartbeats import MOST_RAISES
-from pancode.control.runs.settle import REASON_CHARS
 from pancode.control.work import MOST_TOLD, TOLD_CHARS, unit_of_work
-from pancode.domain import books
-from pancode.domain.records import (
+from pancode.core import books
+from pancode.core.records import (
     Attempt,
     Audit,
     Balance,
@@ -33,6 +31,8 @@ from pancode.domain.records import (
     StoredReceipt,
 )
 from pancode.errors import UsageError
+from pancode.fleet.heartbeats import MOST_RAISES
+from pancode.runs.settle import REASON_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 NESTED = b'{"v":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"

@@ -11,7 +11,7 @@ from node_agent.wire.control import Acknowledge, Drain
 from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.control import keyring
-from pancode.domain.records import Audit, Fence, Node, Run, RunState, StoredReceipt
+from pancode.core.records import Audit, Fence, Node, Run, RunState, StoredReceipt
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
 

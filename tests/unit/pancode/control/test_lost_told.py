@@ -7,7 +7,7 @@ import pytest
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Order
-from pancode.control.query import run as query
+from pancode.control import run as query
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

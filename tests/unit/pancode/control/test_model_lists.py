@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pancode.agents.request import DispatchRequest, VendorList
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.core import Core
 from pancode.control.model_lists import Lists, Unread
-from pancode.control.runs.dispatch import dispatch, dry_run
-from pancode.domain.dispatch.request import DispatchRequest, VendorList
-from pancode.domain.records import Run
+from pancode.core.records import Run
+from pancode.dispatch.dispatch import dispatch, dry_run
 from pancode.errors import NotFoundError
 from tests.unit.pancode.control.world import Desk, Puppet
 

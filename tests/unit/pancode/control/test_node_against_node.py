@@ -14,8 +14,8 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
 from pancode.control.work import unit_of_work
-from pancode.domain.life.signals import Rejected
-from pancode.domain.records import Attempt, BookEntry, Closed, EntryKind, Fence, Node, Run
+from pancode.core.records import Attempt, BookEntry, Closed, EntryKind, Fence, Node, Run
+from pancode.life.signals import Rejected
 from tests.unit.pancode.control.test_hostile_node import Fleet
 
 LIES: tuple[EventBody, ...] = (

@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.receipt import GateResult
 from pancode.cli.follow import summary
-from pancode.control.query import run as query
+from pancode.control import run as query
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

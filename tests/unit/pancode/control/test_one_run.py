@@ -12,10 +12,10 @@ from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import Blob, Usage
 from node_agent.wire.signing import SigningKey
-from pancode.control.query import fleet as query_fleet
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.records import Audit, Balance, Closed, Fence, Node, Run, RunState
+from pancode.core.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
+from pancode.fleet import fleet as query_fleet
+from pancode.nodes.fleet import NodeState
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 

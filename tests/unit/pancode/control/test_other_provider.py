@@ -10,8 +10,8 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import ModelCalls
-from pancode.control.health import breakers
-from pancode.domain.records import Run
+from pancode.control import breakers
+from pancode.core.records import Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode import __version__
-from pancode.control.query import fleet as query_fleet
+from pancode.fleet import fleet as query_fleet
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.control.query import story as query_story
+from pancode.reports import story as query_story
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

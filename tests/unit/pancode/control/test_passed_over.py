@@ -13,12 +13,12 @@ from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import passed_over
-from pancode.control.query import fleet as query_fleet
-from pancode.domain.books import Ceilings
-from pancode.domain.life.changes import PassOver
-from pancode.domain.life.moves import MAX_BINDINGS
-from pancode.domain.nodes.node_advice import MOST_CHARS
-from pancode.domain.records import Balance, Closed, Decision, Fence, Run, RunState
+from pancode.core.books import Ceilings
+from pancode.core.records import Balance, Closed, Decision, Fence, Run, RunState
+from pancode.fleet import fleet as query_fleet
+from pancode.life.changes import PassOver
+from pancode.life.moves import MAX_BINDINGS
+from pancode.nodes.node_advice import MOST_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")

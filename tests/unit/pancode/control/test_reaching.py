@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.control.nodes.liveness import judge
-from pancode.control.query import fleet as query_fleet
-from pancode.domain.nodes.fleet import Gap, NodeState, Reaching, awake_since
-from pancode.domain.records import Node, Run
+from pancode.core.records import Node, Run
+from pancode.fleet import fleet as query_fleet
+from pancode.fleet.liveness import judge
+from pancode.nodes.fleet import Gap, NodeState, Reaching, awake_since
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

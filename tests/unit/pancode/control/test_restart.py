@@ -7,7 +7,7 @@ import pytest
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.keys import job_id
-from pancode.domain.records import Audit, Decision, Run
+from pancode.core.records import Audit, Decision, Run
 from tests.fakes.store import JobState
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 

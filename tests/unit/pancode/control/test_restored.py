@@ -7,10 +7,10 @@ import pytest
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId, Mark
-from pancode.domain.life.moves import MAX_BINDINGS
-from pancode.domain.orders import NUMBERS_IN_AN_EPOCH
-from pancode.domain.records import ALL, Record, Run, RunState
+from pancode.core.records import ALL, Record, Run, RunState
 from pancode.errors import UnavailableError
+from pancode.life.moves import MAX_BINDINGS
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 
 Rows = dict[type[Record], list[Record]]

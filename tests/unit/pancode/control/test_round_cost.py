@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pancode.control.kept_rows import KeptRows
-from pancode.domain.records import Fence, Node, Run, RunState
+from pancode.core.ports import Ledger, Transaction
+from pancode.core.records import Fence, Node, Run, RunState
 from pancode.errors import UnavailableError
-from pancode.ports import Ledger, Transaction
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 

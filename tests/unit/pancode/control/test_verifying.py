@@ -9,17 +9,17 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
-from pancode.control.landing.lander import Lander
-from pancode.control.landing.listing import green
-from pancode.control.landing.ports import Repositories
-from pancode.control.landing.verifying import Verifications, ask
-from pancode.control.query import run as query
-from pancode.domain.landing.values import LandWay
-from pancode.domain.life.landing import landing_of
-from pancode.domain.records import Action, ActionKind, EventKind, FeedEvent, Run
-from pancode.domain.track.verified import ResultTrust, trusted_on, verified
-from pancode.domain.values import replace
+from pancode.code.landing.lander import Lander
+from pancode.code.landing.listing import green
+from pancode.code.landing.ports import Repositories
+from pancode.code.landing.verifying import Verifications, ask
+from pancode.control import run as query
+from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run
+from pancode.core.values import replace
 from pancode.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
+from pancode.life.landing import landing_of
+from pancode.life.values import LandWay
+from pancode.life.verified import ResultTrust, trusted_on, verified
 from tests.unit.pancode.api.world import MemoryStreams
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pancode.control.waiting_runs import WaitingRuns, in_turn
-from pancode.domain.placement import Placed, Standing, choose, decisions, in_order
-from pancode.domain.records import Run, RunState, WaitReason
-from tests.unit.pancode.domain.fleets import node, resolved
+from pancode.core.records import Run, RunState, WaitReason
+from pancode.life.placement import Placed, Standing, choose, decisions, in_order
+from tests.unit.pancode.core.fleets import node, resolved
 
 NOBODY: frozenset[str] = frozenset()
 

@@ -10,8 +10,8 @@ import pytest
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.domain.books import Ceilings
-from pancode.domain.records import Balance, BookEntry, Run
+from pancode.core.books import Ceilings
+from pancode.core.records import Balance, BookEntry, Run
 from pancode.errors import RefusedError, UsageError
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 

@@ -17,12 +17,12 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
+from pancode.api.plane import Plane
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Ports
-from pancode.control.plane import Plane
-from pancode.domain import books
-from pancode.domain.records import Balance, BookEntry, Node, Record, Run
-from pancode.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+from pancode.core import books
+from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+from pancode.core.records import Balance, BookEntry, Node, Record, Run
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger

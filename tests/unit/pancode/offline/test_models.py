@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.price_list import cloud_models
-from pancode.adapters.vendor_lists import KeptLists
-from pancode.domain.models import CLOUD
+from pancode.agents.models import CLOUD
+from pancode.config.price_list import cloud_models
+from pancode.config.vendor_lists import KeptLists
 from pancode.errors import NotFoundError
 from pancode.offline.models import models_of
 

@@ -24,9 +24,9 @@ from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader
 from pancode.tui.reader import Reader, Say
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.workflow.world import Flows
 from tests.unit.pancode.control.world import Puppet, facts, failed
-from tests.unit.pancode.domain.fleets import endpoint
+from tests.unit.pancode.core.fleets import endpoint
+from tests.unit.pancode.work.workflow.world import Flows
 
 SPITEFUL = "echo \x1b[31m[red]boo[/red]\x1b]52;c;AAAA\x07 \u202eevil"
 """A task that would colour, copy or turn around, if anybody let it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.cli.fleet.fleet import _status
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.wiring.bringup import before_it_is_cleaned, problem_of
 
 

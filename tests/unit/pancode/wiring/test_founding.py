@@ -9,9 +9,9 @@ import pytest
 
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.store.ledger import SqlLedger
 from pancode.control import keyring
-from pancode.domain.records import KnownKey, Node, Setting
+from pancode.core.records import KnownKey, Node, Setting
+from pancode.store.ledger import SqlLedger
 from pancode.wiring.founding import KeyLostError, OwnKey, fleet_id, own_key
 from pancode.wiring.home import Home
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.ssh.errors import ConnectError, LinkFault, LinkLost
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.target import Target
 from pancode.control.faces import Caller, NodeResult, NodeSpec
-from pancode.control.fleet.ports import unwatched
-from pancode.domain.nodes.fleet import NodeState
-from pancode.domain.records import Node
+from pancode.core.records import Node
 from pancode.errors import RefusedError
+from pancode.fleet.ports import unwatched
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.target import Target
+from pancode.nodes.fleet import NodeState
 from pancode.wiring.bringup import BringUp
 from pancode.wiring.faces import FaceFleet
 from pancode.wiring.fleet import HostKeyOffer

@@ -8,8 +8,8 @@ from typing import Any, cast
 from node_agent.home.settings import NodeSettings
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
-from pancode.adapters.ssh.target import Target
-from pancode.domain.records import Node
+from pancode.core.records import Node
+from pancode.fleet.ssh.target import Target
 from pancode.wiring.bringup import FleetParts, node_settings
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import reach_to

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pancode.adapters.ssh.hostkey import HostKey
-from pancode.adapters.ssh.loopback.loopback import make_key
-from pancode.adapters.ssh.target import Target
-from pancode.domain.nodes.reach import Reach
-from pancode.domain.records import Node
+from pancode.core.records import Node
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.loopback.loopback import make_key
+from pancode.fleet.ssh.target import Target
+from pancode.nodes.reach import Reach
 from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

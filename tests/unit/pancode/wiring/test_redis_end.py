@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pancode.adapters.forward_targets import TlsEnd
-from pancode.adapters.valkey.access import access_from_url
+from pancode.bus.valkey.access import access_from_url
 from pancode.errors import ConfigError
+from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.wiring.coordinator import redis_end
 
 

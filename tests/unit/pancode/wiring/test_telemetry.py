@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.domain.records import Audit
+from pancode.core.records import Audit
 from pancode.offline.doctor.doctor import _settings
 from pancode.wiring.telemetry import tracing_of
 from tests.unit.pancode.control.world import Desk

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.adapters.ssh.readiness import Weight
 from pancode.control.faces import NodeResult
+from pancode.fleet.ssh.readiness import Weight
 
 NOTE = {"what": "no systemd user services", "fix": "", "weight": Weight.NOTE.value}
 TO_DO = {"what": "user services end with the last login", "fix": "loginctl", "weight": Weight.NOTE.value}

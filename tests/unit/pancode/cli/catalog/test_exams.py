@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from pancode.agents import passports
 from pancode.cli.catalog.exams import MODEL_UNTESTED, _exit, _shown, admitted
 from pancode.cli.catalog.models import _tested
 from pancode.cli.face import Face
 from pancode.client import ApiError, Client, ServerEvent
-from pancode.domain import passports
 from pancode.errors import ExitCode, UnavailableError
 
 FACE = Face(as_json=False)

@@ -10,7 +10,7 @@ from pancode.cli.face import Face
 from pancode.cli.land import pulling
 from pancode.cli.land.pulling import PullWanted
 from pancode.client import ApiError, Client
-from pancode.domain.landing.forge import ForgeKind
+from pancode.code.landing.forge import ForgeKind
 from pancode.errors import RefusedError, UsageError
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk

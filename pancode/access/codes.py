@@ -1,0 +1,72 @@
+"""One-time codes: whoever may use the unix socket lets a browser in with one."""
+
+from __future__ import annotations
+
+from pancode.access.token_shapes import MadeTokenShape
+from pancode.access.tokens import create, failed
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.core.records import ApiToken
+from pancode.core.scopes import AccessScope
+from pancode.core.visitors import (
+    CODE_MS,
+    WEB,
+    AccessError,
+    NewToken,
+    WebCode,
+    digest,
+    invalid_code,
+    is_over,
+    used_code,
+)
+
+CODE_BYTES, MOST_USED = 16, 100
+"""So many codes that were used are known again."""
+
+
+def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: str) -> str:
+    """A code that is good for one token of a browser, once, for a minute."""
+    boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
+    for key in [key for key, code in codes.items() if code.until_ms <= boot]:
+        del codes[key]
+    text = core.ports.ids.token(CODE_BYTES)
+    wanted = NewToken(WEB + core.ports.ids.short(6), scopes, lasts_ms)
+    codes[digest(text)] = WebCode(boot + CODE_MS, wanted, by)
+    with unit_of_work(core) as work:
+        work.audit("trust", "info", "code for a browser made", by=by, token=wanted.name)
+    return text
+
+
+def has_browsers(core: Core) -> bool:
+    """Whether a browser has a session, or may yet trade a code for one."""
+    boot = core.ports.clock.boot_ms()
+    if any(code.until_ms > boot for code in list(core.live.visits.codes.values())):
+        return True
+    with core.ports.ledger.transaction() as tx:
+        known = tx.find(ApiToken)
+    now = core.wall_ms()
+    return any(one.name.startswith(WEB) and not is_over(one, now) for one in known)
+
+
+def trade(core: Core, text: str) -> MadeTokenShape:
+    """The token for a code. AccessError for one that is not known, was used or is too old."""
+    key = digest(text)
+    with core.lock:
+        code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
+        if code is None or code.until_ms <= core.ports.clock.boot_ms():
+            raise _refused(core, used.get(key))
+        made = create(core, code.wanted, code.by)
+        used[key] = code.wanted.name
+        for old in list(used)[:-MOST_USED]:
+            del used[old]
+        return made
+
+
+def _refused(core: Core, session: str | None) -> AccessError:
+    """What to raise. `session`: what the code has opened before; then two have had the same link."""
+    error = invalid_code() if session is None else used_code(session)
+    failed(core, error)
+    if session is not None:
+        with unit_of_work(core) as work:
+            work.audit("trust", "warning", "code for a browser used again", token=session)
+    return error

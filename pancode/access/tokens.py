@@ -1,0 +1,141 @@
+"""Makes tokens, shows them, revokes them, and knows a visitor by one."""
+
+from __future__ import annotations
+
+from pancode.access import rows
+from pancode.access.token_shapes import MadeTokenShape, TokenShape
+from pancode.control.core import Core
+from pancode.control.run import at, iso
+from pancode.control.work import unit_of_work
+from pancode.core.names import not_found
+from pancode.core.records import ApiToken
+from pancode.core.scopes import AccessScope
+from pancode.core.visitors import (
+    PREFIX,
+    SECRET_BYTES,
+    USED_MS,
+    AccessError,
+    NewToken,
+    digest,
+    judge,
+    must_be_free,
+    narrowed,
+    stale,
+)
+from pancode.errors import UsageError
+from pancode.work.people.answering import items
+from pancode.work.schedule.rows import pause_of_token
+
+MOST_FAILURES, WITHIN_MS = 20, 60_000
+"""So many unknown tokens and codes are looked up in a minute; more are refused unread."""
+
+
+def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
+    """The token with its secret, told once. AccessError, ConflictError, UsageError."""
+    now = core.wall_ms()
+    wanted = narrowed(asker, wanted, now)
+    item, run = _item(core, wanted.item)
+    secret = PREFIX + core.ports.ids.token(SECRET_BYTES)
+    expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
+    scopes = tuple(scope.value for scope in AccessScope if scope in wanted.scopes)
+    made = ApiToken(wanted.name, digest(secret), scopes, now, by, expires, item, run)
+    with unit_of_work(core) as work:
+        known = rows.known(work)
+        must_be_free(known, made.name, now)
+        rows.keep(work, made, stale(known, now))
+        detail = {"scopes": list(scopes), "expires": iso(expires), "item": item, "by": by}
+        work.audit("trust", "info", "token made", run, token=made.name, **detail)
+    return {**shape(made), "token": secret}
+
+
+def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
+    """(item, run) of what waits for a person. UsageError where that is nothing."""
+    if named is None:
+        return None, None
+    for item in items(core):
+        if named in (item["id"], item["run"]):
+            return item["id"], item["run"]
+    raise UsageError(f"nothing of {named[:80]} waits for a person", fix="pancode inbox", code="nothing_asked")
+
+
+def listed(core: Core) -> list[TokenShape]:
+    """All tokens, those of browsers too, by name."""
+    with core.ports.ledger.transaction() as tx:
+        return [shape(token) for token in tx.find(ApiToken, order="name")]
+
+
+def revoke(core: Core, name: str, by: str) -> list[str]:
+    """It opens nothing from now on, and what it follows is cut; the schedules that it made, paused.
+
+    NotFoundError.
+    """
+    with unit_of_work(core) as work:
+        known = {token.name for token in rows.known(work)}
+        if name not in known:
+            raise not_found("token", name, known, "pancode token ls")
+        rows.forget(work, name)
+        paused = pause_of_token(work, name)
+        detail: dict[str, object] = {"paused": paused} if paused else {}
+        work.audit("trust", "info", "token revoked", None, token=name, by=by, **detail)
+        return paused
+
+
+def check(core: Core, secret: str) -> ApiToken:
+    """The token with this secret, which is in force. AccessError; after too many failures at once."""
+    now = core.wall_ms()
+    with core.ports.ledger.transaction() as tx:
+        found = tx.find(ApiToken, {"digest": digest(secret)}, limit=1)
+    try:
+        token = judge(secret, found[0] if found else None, now)
+    except AccessError as error:
+        failed(core, error)
+        raise
+    if token.used_ms is None or now - token.used_ms >= USED_MS:
+        with unit_of_work(core) as work:
+            rows.note_use(work, token, now)
+    return token
+
+
+def still_in_force(core: Core, token: ApiToken) -> bool:
+    """Whether it was neither revoked nor has expired since it was checked."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(ApiToken, token.name)
+    in_time = token.expires_ms is None or core.wall_ms() < token.expires_ms
+    return found is not None and found.digest == token.digest and in_time
+
+
+def failed(core: Core, error: AccessError) -> None:
+    """Count a failure, the first of a minute into the audit; AccessError from the bound on."""
+    failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
+    while failures and boot - failures[0] >= WITHIN_MS:
+        failures.popleft()
+    failures.append(boot)
+    if len(failures) == 1:
+        with unit_of_work(core) as work:
+            work.audit("trust", "warning", "refused over TCP", why=str(error), code=error.code)
+    if len(failures) > MOST_FAILURES:
+        raise AccessError(
+            "too many requests with a wrong token or code",
+            why=f"more than {MOST_FAILURES} within a minute",
+            fix="wait a minute; look: pancode audit trust",
+            code="too_many_failures",
+        ) from error
+
+
+def asked(core: Core, name: str, verb: str, run: str | None) -> None:
+    """Put a request over TCP that changes something on record."""
+    with unit_of_work(core) as work:
+        work.audit("trust", "info", "asked over TCP", run, by=name, asked=verb)
+
+
+def shape(token: ApiToken) -> TokenShape:
+    return {
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "created_at": at(token.created_ms),
+        "created_by": token.created_by,
+        "expires_at": iso(token.expires_ms),
+        "used_at": iso(token.used_ms),
+        "item": token.item,
+        "run": token.run,
+    }

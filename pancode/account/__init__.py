@@ -1,0 +1,1 @@
+"""Costs and track records of runs. Pure."""

@@ -1,1 +1,0 @@
-"""Sends what is told to the world outside: notices through Apprise, webhooks by HTTP."""

@@ -1,1 +1,0 @@
-"""Sends spans to an OpenTelemetry collector."""

@@ -1,0 +1,1 @@
+"""Agents, models, runtimes and prompts: what a run may be given. Pure."""

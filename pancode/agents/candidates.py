@@ -1,0 +1,158 @@
+"""Lists the nodes that could take a run, and why each of the others could not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
+from node_agent.wire.policy import Isolation, Safety
+from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
+from pancode.core.names import nearest
+from pancode.core.records import Node
+from pancode.nodes.fleet import NodeState, NodeView
+from pancode.nodes.node_advice import in_a_sentence, with_words
+
+NOT_WALLED = (
+    "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
+)
+
+LOOKING = "is still finding out whether it has runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node seen by one request. `fits`: it may take it, now or later; `ready`: it asks for work now."""
+
+    name: str
+    fits: bool
+    ready: bool
+    why: str
+    fix: str = ""
+    isolation: Isolation | None = None
+    no_sandbox: NodeProblem | None = None
+    """The node's own reason why there is none."""
+    other: bool = False
+    """The request names another node."""
+    near: int = 0
+    """How far it came among the demands: the fix of the machine that came farthest is the one to name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRequirements:
+    """A request's demands on a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
+
+    node: str | None
+    require: Mapping[str, str]
+    runtime: str
+    safety: Safety
+    repo: str | None = None
+    wanted: EndpointNeed | None = None
+    """Of an endpoint, where its model is on one."""
+    walled: bool = False
+    """Only where there is a sandbox."""
+
+
+def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
+    """Every node of the fleet, by name, each with its reason."""
+    there = (view for view in nodes if view.node.removed is None)
+    return tuple(_judge(view, wish) for view in sorted(there, key=lambda v: v.node.name))
+
+
+def _unlabelled(node: Node, key: str, value: str) -> Candidate:
+    """The reason why a label does not fit, and the nearest label that the machine has.
+
+    Where there is one, what was asked for may be a typo: nobody is told to give it to a machine.
+    """
+    why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(node.labels.items())]
+    own = node.labels.get(key)
+    near = f"{key}={own}" if own is not None else nearest(f"{key}={value}", there)
+    if near is None:
+        fix = f"pancode node set {node.name} --label {key}={value}"
+        return Candidate(node.name, False, False, why, fix, near=1)
+    return Candidate(node.name, False, False, f"{why} (it has {near})", f"--require {near}", near=2)
+
+
+def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
+    name = view.node.name
+    if wish.node is not None and wish.node != name:
+        return Candidate(name, False, False, "not the pinned node", other=True)
+    for key, value in wish.require.items():
+        if view.node.labels.get(key) != value:
+            return _unlabelled(view.node, key, value)
+    if view.last is None:
+        return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
+    facts = view.last.heartbeat.facts
+    if is_looking(facts, wish.runtime):
+        return Candidate(name, True, False, f"{LOOKING} {wish.runtime}", "pancode runtimes", facts.isolation)
+    for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):
+        lack = demand(facts, wish, name)
+        if lack is not None:
+            sandbox, come = _no_sandbox(facts), near + (demand is _unserved and _has_endpoint(facts, wish))
+            return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, sandbox, near=come)
+    waits, fix = _not_now(view)
+    can = "can take it" if wish.wanted is None else f"can take it, and {RANKED[rank(facts, wish.wanted)]}"
+    return Candidate(name, True, not waits, waits or can, fix, facts.isolation, _no_sandbox(facts))
+
+
+def is_looking(facts: NodeFacts, runtime: str) -> bool:
+    """Whether the node does not know yet if it has that runtime: its program has not answered."""
+    return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
+
+
+def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    """At an endpoint nobody has to log in."""
+    fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
+    if fact is None or fact.state == "missing":
+        says = "" if fact is None else fact.fix
+        return Lack(with_words(f"has no runtime {wish.runtime}", says), "pancode runtimes")
+    if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
+        return None
+    words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
+    state = words.get(fact.state, "has an unknown version")
+    return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")
+
+
+def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    if not wish.walled or facts.isolation is Isolation.SANDBOX:
+        return None
+    missing = _no_sandbox(facts)
+    return Lack(with_words(NOT_WALLED, "" if missing is None else missing.fix), "pancode fleet doctor")
+
+
+def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
+    fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
+    return Lack(f"may not take it: {beyond}", fix) if beyond else None
+
+
+def _unserved(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+    return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
+
+
+def _has_endpoint(facts: NodeFacts, wish: NodeRequirements) -> bool:
+    return any(wish.wanted is not None and one.name == wish.wanted.endpoint for one in facts.endpoints)
+
+
+def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
+    return next((one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX), None)
+
+
+def _not_now(view: NodeView) -> tuple[str, str]:
+    """The reason why a fitting node takes nothing at the moment, and the fix; empty when it does."""
+    name = view.node.name
+    if view.node.quarantined is not None:
+        return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
+    if view.node.paused is not None:
+        return f"is paused: {view.node.paused}", f"pancode queue resume {name}"
+    if view.node.draining is not None:
+        return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
+    if view.state is not NodeState.ONLINE:
+        return f"is {view.state}", f"pancode fleet up {name}"
+    if not view.asks:
+        return "has not asked for work yet", ""
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
+    if shut is None:
+        return "", ""
+    words = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
+    return f"takes no work: {words}", f"pancode node show {name}"

@@ -1,0 +1,283 @@
+"""Decides which of the fleet's model servers can serve a run, and what the others lack. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.endpoint import (
+    RUNTIME_WIRES,
+    Dialect,
+    EndpointFact,
+    Health,
+    ModelFact,
+    Residence,
+    troubled_name,
+    widen,
+)
+from node_agent.wire.node import NodeFacts, NodeProblem
+from pancode.agents.models import LOCAL, ModelRef
+from pancode.core.names import nearest
+from pancode.errors import NotFoundError
+from pancode.nodes.fleet import NodeView
+from pancode.nodes.node_advice import with_words
+
+CHARS_OF_TOKEN = 4
+"""Of English and of code, about: an estimate, never a count."""
+OWN_TOKENS = {
+    "claude": 13_500,
+    "claude-sdk": 1_200,
+    "codex": 9_700,
+    "copilot": 6_200,
+    "native": 700,
+    "openai-agents": 700,
+    "opencode": 5_400,
+    "qwen": 17_600,
+}
+"""The size of each program's first call at full-auto before the task, as it was measured."""
+_PULL = {
+    Dialect.OLLAMA: "ollama pull {model}",
+    Dialect.LMSTUDIO: "lms get {model}",
+    Dialect.LLAMACPP: "llama-server -hf {model}",
+    Dialect.VLLM: "vllm serve {model}",
+    Dialect.SGLANG: "python -m sglang.launch_server --model-path {model}",
+}
+_FROM_DISK = {
+    Dialect.LLAMACPP: "llama-server -m FILE.gguf --alias {model}",
+    Dialect.VLLM: "vllm serve FOLDER --served-model-name {model}",
+    Dialect.SGLANG: "python -m sglang.launch_server --model-path FOLDER --served-model-name {model}",
+}
+"""Of a name under which these servers can fetch nothing: its owner knows where the weights are."""
+_HUB = "hf.co/"
+_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
+_NAMES = {
+    "ollama": Dialect.OLLAMA,
+    "lmstudio": Dialect.LMSTUDIO,
+    "llamacpp": Dialect.LLAMACPP,
+    "vllm": Dialect.VLLM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointNeed:
+    """A run's demands on an endpoint. `context`: tokens of its first call, about."""
+
+    endpoint: str
+    model: str
+    runtime: str
+    context: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """The reason why a node's endpoint does not fit, and the fix."""
+
+    why: str
+    fix: str = ""
+
+
+def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
+    """Of every node that was heard, with those that its owner lists and that it cannot use."""
+    there = {one.name for view in nodes for one in _facts(view)}
+    return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
+
+
+def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
+    """The endpoint that a model names; None for a model of a vendor's, or of the runtime's own."""
+    if ref is None or ref.provider is None:
+        return None
+    return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
+
+
+def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
+    """The names of a machine's own endpoints that the runtime can ask for a model's words now."""
+    wire = RUNTIME_WIRES.get(runtime)
+    return tuple(
+        one.name
+        for one in facts.endpoints
+        if one.health is Health.OK
+        and wire in one.wires
+        and (one.more or not all(m.embedding for m in one.models))
+    )
+
+
+def serving(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
+    """The names of the endpoints that have a model of that name; `node`: only there."""
+    asked = [view for view in nodes if node in (None, view.node.name)]
+    return sorted({one.name for view in asked for one in _facts(view) if _serves(one, model)})
+
+
+def _serves(endpoint: EndpointFact, model: str) -> bool:
+    found = endpoint.model(model)
+    return found is not None and not found.embedding
+
+
+def context_of(runtime: str, prompt: str, task: str) -> int:
+    """About how many tokens the first call has: the program's own words, the prompt, the task."""
+    return OWN_TOKENS.get(runtime, 0) + (len(prompt) + len(task)) // CHARS_OF_TOKEN
+
+
+def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
+    """None: this node's endpoint does. What is not known is no reason."""
+    found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
+    if found is None:
+        return Lack(f"has no endpoint {wanted.endpoint} now", f"start it on {node}, then: pancode endpoints")
+    if found.health is not Health.OK:
+        state = "is wedged" if found.health is Health.WEDGED else "needs a key"
+        return Lack(with_words(f"its {found.name} {state}: {found.words}", found.fix), "pancode endpoints")
+    wire = RUNTIME_WIRES.get(wanted.runtime)
+    if wire not in found.wires:
+        words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
+        return Lack(words, "--runtime native, which asks on chat")
+    model = found.model(wanted.model)
+    if model is None:
+        return (
+            None
+            if found.more
+            else Lack(f"has no model {wanted.model} at {found.name}", _on(node, found, wanted))
+        )
+    return _unable(found, model, wanted, node)
+
+
+def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: str) -> Lack | None:
+    if model.embedding:
+        return Lack(f"{model.id} at its {found.name} makes vectors, no words", "pancode models")
+    if model.tools is False:
+        words = f"{model.id} at its {found.name} cannot call tools, so it can change nothing"
+        return Lack(words, "a model whose TOOLS says yes: pancode models")
+    if model.ctx_usable is not None and model.ctx_usable < wanted.context:
+        words = (
+            f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, "
+            f"and this run begins with about {wanted.context}"
+        )
+        return Lack(words, f"on {node}: {_setting(found, model, wanted.context)}")
+    return None
+
+
+def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
+    """The setting of that server that gives a model a longer context: twice what the run begins with."""
+    tokens = 16_384
+    while tokens < needed * 2:
+        tokens *= 2
+    return widen(found, model, needed, tokens)
+
+
+def rank(facts: NodeFacts, wanted: EndpointNeed) -> int:
+    """Lower is better: loaded, then unknown, then what has to be loaded first."""
+    found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
+    model = None if found is None else found.model(wanted.model)
+    match None if model is None else model.residence:
+        case Residence.LOADED:
+            return 0
+        case Residence.ASLEEP:
+            return 2
+        case Residence.NOT_LOADED:
+            return 3
+        case _:
+            return 1
+
+
+RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, which may take minutes")
+"""In words, by rank."""
+
+
+def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
+    """Whether every endpoint of that name is free, and the model is its own. Of one unheard nobody knows."""
+    named = [one for view in nodes for one in _facts(view) if one.name == endpoint]
+    models = [one.model(model) for one in named]
+    free = bool(named) and all(one.free for one in named)
+    return free and not any(one.remote for one in models if one is not None)
+
+
+def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
+    """Whether that node's endpoint takes money for it; one that does not tell of itself takes nothing yet."""
+    found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
+    model = None if found is None else found.model(wanted.model)
+    return found is not None and (not found.free or (model is not None and model.remote))
+
+
+def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
+    """NotFoundError for an endpoint or model that is on no node, if every node was heard: else who knows.
+
+    Nor does anybody know what is at an endpoint that wants a key, or is wedged: placement says which it is.
+    """
+    asked = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
+    if not asked or any(view.last is None for view in asked):
+        return
+    there = [(view.node.name, one) for view in asked for one in _facts(view) if one.name == endpoint]
+    if not there:
+        raise _no_endpoint(asked, ref, endpoint)
+    if any(one.health is not Health.OK or one.more or one.model(ref.model) for _, one in there):
+        return
+    names = [model.id for _, one in there for model in one.models if not model.embedding]
+    near = nearest(ref.model, names)
+    listed = f"there are {', '.join(names[:8])}" if names else "it has no model at all"
+    node, found = there[0]
+    others = _elsewhere(nodes, ref.model)
+    raise NotFoundError(
+        f"no endpoint {endpoint} has the model {ref.model!r}",
+        why="; ".join(filter(None, (f"did you mean {endpoint}/{near}?" if near else listed, others))),
+        fix=_on(node, found, EndpointNeed(endpoint, ref.model, "")),
+        code="model_not_found",
+    )
+
+
+def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
+    if trouble := next((one for one in _troubles(asked) if one[1] == endpoint), None):
+        node, _, problem = trouble
+        return NotFoundError(
+            f"no endpoint {endpoint!r} can be used",
+            why=with_words(f"{node}: {problem.what}", problem.fix),
+            fix=f"mend it there; pancode node show {node}",
+            code="endpoint_not_found",
+        )
+    names = sorted({one.name for view in asked for one in _facts(view)})
+    where = ref.node or "any node"
+    command = pull_command(_NAMES.get(endpoint, Dialect.OPENAI), ref.model)
+    node = ref.node or asked[0].node.name
+    start = f"start it on {node}" + (f" ({command})" if command else "")
+    return NotFoundError(
+        f"there is no endpoint {endpoint!r} on {where}",
+        why=_elsewhere(asked, ref.model) or (f"there are {', '.join(names)}" if names else "none was found"),
+        fix=f"{start}, or list its address in endpoints.json there; look: pancode endpoints",
+        code="endpoint_not_found",
+    )
+
+
+def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
+    """(node, name, what is wrong) of each server that an owner lists and the node cannot use."""
+    for view in nodes:
+        problems = view.last.heartbeat.facts.problems if view.last is not None else ()
+        for problem in problems if view.node.removed is None else ():
+            if (name := troubled_name(problem.what)) is not None:
+                yield view.node.name, name, problem
+
+
+def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
+    """The places of a model of that name, in words."""
+    there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
+    return f"it is at {', '.join(there[:4])}" if there else ""
+
+
+def pull_command(dialect: Dialect, model: str) -> str:
+    """The command that brings a model to such a server; empty where none is known."""
+    if dialect not in _FROM_DISK:
+        return _PULL.get(dialect, "").format(model=shlex.quote(model))
+    name = model.removeprefix(_HUB)
+    repository = name.partition(":")[0] if dialect is Dialect.LLAMACPP else name  # there a tag is the file
+    if _REPOSITORY.fullmatch(repository) and shlex.quote(name) == name:
+        return _PULL[dialect].format(model=name)
+    return _FROM_DISK[dialect].format(model=shlex.quote(model))
+
+
+def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
+    command = pull_command(found.dialect, wanted.model)
+    if not command:
+        return f"have the server at {found.at} of {node} serve it; what is there: pancode models"
+    return f"on {node}: {command}; what is there: pancode models"
+
+
+def _facts(view: NodeView) -> tuple[EndpointFact, ...]:
+    return view.last.heartbeat.facts.endpoints if view.last is not None and view.node.removed is None else ()

@@ -1,0 +1,66 @@
+"""The definition of a preset, its settings, and whether it lets runs do more than the settings below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import SAFETY_RANK, Safety
+from pancode.agents.request import Defaults, DispatchRequest
+from pancode.core.names import not_found
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Some settings under one name. None: left as it is."""
+
+    name: str
+    description: str = ""
+    model: str | None = None
+    worker_model: str | None = None
+    scout_model: str | None = None
+    reasoning: Reasoning | None = None
+    safety: Safety | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The places of its models, by dotted key: `file:line`."""
+
+    def settings(self) -> dict[str, str]:
+        """By dotted key, as they would be written."""
+        values = {
+            "models.orchestrator": self.model,
+            "models.worker": self.worker_model,
+            "models.scout": self.scout_model,
+            "dispatch.reasoning": self.reasoning,
+            "dispatch.safety": self.safety,
+        }
+        return {key: str(value) for key, value in values.items() if value is not None}
+
+
+Presets = Mapping[str, Preset]
+
+
+def find_preset(presets: Presets, name: str) -> Preset:
+    """The preset of this name; NotFoundError with the nearest one, or the list."""
+    found = presets.get(name)
+    if found is None:
+        raise not_found("preset", name, presets, "pancode presets")
+    return found
+
+
+def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
+    """The variables that a preset outranks, in words; without those that a flag sets anyway."""
+    flags = {
+        "models.worker": request.model,
+        "models.scout": request.model,
+        "dispatch.reasoning": request.reasoning,
+        "dispatch.safety": request.safety,
+    }
+    return tuple(words for key, words in defaults.outranked.items() if key in flags and flags[key] is None)
+
+
+def raises(preset: Preset | None, without: Safety) -> str:
+    """In words, that runs may do more under it than the settings below it allow; empty when they may not."""
+    if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
+        return ""
+    return f"preset {preset.name} raises safety from {without} to {preset.safety}"

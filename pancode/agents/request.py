@@ -1,0 +1,231 @@
+"""The two inputs of resolution: the request of a person or program, and the offer of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
+from pancode.agents.agentchoice import Pick as Pick
+from pancode.agents.agents import Agents
+from pancode.agents.expected import EXPLORE, ExpectedWork
+from pancode.agents.tiers import ModelTier
+from pancode.core.land_rule import LandRule
+from pancode.nodes.fleet import NodeView
+
+PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
+"""One of these models for an agent's task, and the numbers that decided."""
+Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
+"""By agent, runtime, model and task: what such a run needs, as far as it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A commit of the depot as the beginning of a run's workspace.
+
+    `run`: whose result it is. `base`: the commit on which the user stood at the first dispatch. `carries`:
+    that result has a change that nobody has landed, and the new run goes on with it.
+    """
+
+    run: str
+    repo: str
+    commit: str
+    base: str | None
+    object_format: str
+    carries: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRequest:
+    """One dispatch as asked. None: not said, so the agent's, the project's or the fleet's own applies.
+
+    `argv` (runtime shell only) takes the place of `task`. `verify` None: the project's gates; empty: none.
+    `depth`: 0 from a person, the parent's depth plus 1 from a run.
+    """
+
+    task: str
+    created_by: str
+    argv: tuple[str, ...] | None = None
+    agent: str | None = None
+    node: str | None = None
+    require: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode | None = None
+    safety: Safety | None = None
+    model: str | None = None
+    reasoning: Reasoning | None = None
+    runtime: str | None = None
+    workspace: str | None = None
+    """`git` or `none`; None: git inside a repository, refused in a folder outside of one."""
+    budget: Decimal | None = None
+    timeout_ms: int | None = None
+    idle_timeout_ms: int | None = None
+    max_requests: int | None = None
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    max_output: int | None = None
+    """Bytes, and so are `max_memory` and `max_disk`."""
+    max_memory: int | None = None
+    max_processes: int | None = None
+    max_disk: int | None = None
+    wrap_up: bool | None = None
+    verify: tuple[str, ...] | None = None
+    score: str | None = None
+    """A command that gives its result a number."""
+    reports: tuple[str, ...] | None = None
+    """Files that the gates write. None: the project's, with the project's gates."""
+    priority: int = 0
+    told_only: bool = False
+    network: NetworkAccess | None = None
+    """Narrower than the other sources of the network, or it has no effect."""
+    secret_files: bool = False
+    """Untracked files travel although their names usually mean secrets."""
+    untested: bool = False
+    """A local model that was not tested, or has failed, will do."""
+    depth: int = 0
+    project: str | None = None
+    """Absolute path of the top of the user's repository; None outside of one."""
+    repo: str | None = None
+    """The project's name in orders; known once its snapshot was taken."""
+    cwd: str | None = None
+    folder: str = ""
+    """The folder relative to the project's top, where the run begins."""
+    on_lost: str | None = None
+    land: bool = False
+    max_attempts: int | None = None
+    verify_retries: int | None = None
+    """The number of new attempts after a failed gate."""
+    retry_of: str | None = None
+    in_step: bool = False
+    """It takes the step of the run that it retries."""
+    verify_on: str | None = None
+    """Another node runs the gates on the result: its name, or `other`; None: as the settings say."""
+    parent: str | None = None
+    """The run from inside which it was asked for."""
+    resume: Mapping[str, str] = field(default_factory=dict)
+    """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
+    begins: Beginning | None = None
+    """At which commit its workspace begins; None: at a snapshot of the working tree."""
+    continues: str | None = None
+    """The run that it goes on from."""
+    resolves: Mapping[str, object] = field(default_factory=dict)
+    """The conflict that it settles: `run`, `origin` (a commit without its change), `marked` (one with
+    both sides), `files`, `way`, `trailers`."""
+    answers: str | None = None
+    """A person's answer to the question of that run; nobody else can answer it then."""
+    program: str = ""
+    """The program that has answered instead of a person."""
+    walled: bool = False
+    """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
+    confirmed: bool = False
+    """A person has said yes to this very dispatch."""
+    ask: bool = False
+    """A person approves it before it begins; a budget or rule that refuses it is then theirs to lift."""
+    most_usd: Decimal | None = None
+    """The rest of that run's own limit; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
+
+    agent: str | None = None
+    """None: chosen by the task."""
+    runtime: str = "claude"
+    model: str | None = None
+    """The workers'."""
+    scout_model: str | None = None
+    """Of agents that only look, and fast; None: the workers'."""
+    reasoning: Reasoning | None = None
+    """None: as hard as the runtime has it by itself."""
+    mode: Mode = Mode.BUILD
+    safety: Safety = Safety.AUTO_EDIT
+    wall_ms: int = 3_600_000
+    idle_ms: int = 600_000
+    output_bytes: int = 64 * 1024 * 1024
+    tokens: int | None = None
+    requests: int | None = None
+    wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
+    disk_bytes: int | None = None
+    per_run_usd: Decimal | None = None
+    estimate_usd: Decimal = Decimal("0.75")
+    estimate_tokens: int = 200_000
+    estimate_ms: int = 600_000
+    max_attempts: int | None = None
+    on_lost: str = "ask"
+    land_how: str = "squash"
+    verify_on: str | None = None
+    land: LandRule = LandRule.ASK
+    """Which results are landed without a person's `pancode land`."""
+    network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
+    """By mode, the widest that its runs have."""
+    raised: str = ""
+    """In words, that a preset has raised `safety` above what the settings say without it."""
+    outranked: Mapping[str, str] = field(default_factory=dict)
+    """By key, in words: which variables of this one command a preset outranks."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Of the models, by key: where each is written."""
+    tiers: Mapping[str, ModelTier] = field(default_factory=dict)
+    """The owner's corrections of models' tiers, by pattern."""
+    allowed_files: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although their names usually mean secrets."""
+    models: tuple[str, ...] = ()
+    """Models between which the records choose for agents that name none."""
+    explore: float = EXPLORE
+    """The share of dispatches that try what was tried least."""
+    strict_tiers: bool = False
+    """A model below its agent's tier is refused, not only told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The repository's own pancode.yaml. Commands are argument lists."""
+
+    setup: tuple[tuple[str, ...], ...] = ()
+    cache: tuple[str, ...] = ()
+    """Folders that `setup` makes, for the node to keep."""
+    verify: tuple[tuple[str, ...], ...] = ()
+    reports: tuple[str, ...] = ()
+    """Files that its gates write about themselves."""
+    env: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    guide_chars: int = 0
+    """The length of its instructions to agents (AGENTS.md), as far as an agent is given them."""
+
+
+class VendorList(Protocol):
+    """The known models of one vendor; a newer one may be missing."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of those that could do a run's work."""
+
+    def knows(self, model: str) -> bool:
+        """Also by another of its names, as with a date at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The choices of now."""
+
+    agents: Agents
+    nodes: tuple[NodeView, ...]
+    defaults: Defaults = Defaults()
+    project: Project = Project()
+    expect: Expect | None = None
+    """Tells what such runs have needed; None: nobody knows."""
+    pick: Pick | None = None
+    """Decides by their records between agents that fit a task as well; read when it is asked."""
+    pick_model: PickModel | None = None
+    vendors: Mapping[str, VendorList] = field(default_factory=dict)
+    """By provider; read when it is asked for."""
+    rules: Rules = NO_RULES
+
+    @property
+    def node_names(self) -> list[str]:
+        """Of the machines that belong to the fleet."""
+        return [view.node.name for view in self.nodes if view.node.removed is None]

@@ -1,0 +1,237 @@
+"""The coordinator's table of runtimes: names, costs, and the rules that each enforces by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import (
+    MODE_WRITES,
+    Enforcement,
+    Isolation,
+    Mode,
+    Safety,
+    is_on_the_machine,
+)
+from pancode.agents.models import PROVIDERS, ModelRef
+from pancode.core.names import nearest
+
+READ_ONLY = "read-only"
+RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
+"""A rule that a run can be held to; the level `suggest` is read-only."""
+_ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
+_EVERY = frozenset(Reasoning)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeKind:
+    """One runtime.
+
+    `own`: it runs the user's own words as a program: no model, no cost. `plays`: that program plays an agent
+    and says what it would have cost. `holds`: rules that its own flags
+    enforce without a wall around it (measured). `provider`: the only model provider that it can use, None for
+    any. `needs_model`: it has no default model. `reaches`: it asks each vendor in the cloud by itself.
+    """
+
+    name: str
+    own: bool = False
+    plays: bool = False
+    holds: frozenset[str] = frozenset()
+    provider: str | None = None
+    needs_model: bool = False
+    reaches: bool = False
+    reasons: frozenset[Reasoning] = frozenset()
+    """The reasoning efforts that its model takes (measured)."""
+    hears: bool = False
+    """While it works, its agent is given the words of a person, with its next turn."""
+    asks_people: bool = False
+    """While it works, a command waits for a person's yes."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it can go on with a session: agent programs can, a program of the user's own has none."""
+        return not self.own
+
+
+OUR_OWN = "native"
+"""Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""
+RUNTIMES: dict[str, RuntimeKind] = {
+    kind.name: kind
+    for kind in (
+        RuntimeKind("shell", own=True),
+        RuntimeKind("scripted", own=True, plays=True, holds=frozenset({READ_ONLY})),
+        RuntimeKind(
+            "claude",
+            holds=_ALL_BUT_OPEN,
+            provider="anthropic",
+            reasons=_EVERY - {Reasoning.MINIMAL},
+            asks_people=True,
+        ),
+        RuntimeKind(
+            "claude-sdk",
+            holds=_ALL_BUT_OPEN,
+            provider="anthropic",
+            reasons=_EVERY - {Reasoning.MINIMAL},
+            hears=True,
+            asks_people=True,
+        ),
+        RuntimeKind(
+            "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
+        ),
+        RuntimeKind(
+            "gemini",
+            holds=_ALL_BUT_OPEN,
+            provider="google",
+            reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
+        ),
+        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY, asks_people=True),
+        RuntimeKind(
+            "copilot",
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reasons=_EVERY - {Reasoning.OFF},
+            asks_people=True,
+        ),
+        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
+        RuntimeKind(
+            "openai-agents",
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reaches=True,
+            reasons=_EVERY,
+            hears=True,
+            asks_people=True,
+        ),
+        RuntimeKind(
+            OUR_OWN,
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reaches=True,
+            reasons=_EVERY,
+            hears=True,
+            asks_people=True,
+        ),
+    )
+}
+ALIASES: dict[str, str] = {
+    "cli:claude-code": "claude",
+    "claude-code": "claude",
+    "cli:claude": "claude",
+    "cli:codex": "codex",
+    "cli:gemini": "gemini",
+    "cli:gemini-cli": "gemini",
+    "cli:opencode": "opencode",
+    "cli:copilot": "copilot",
+    "cli:copilot-cli": "copilot",
+    "pi": "native",
+}
+"""Names that the original's files use."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnforcementRequest:
+    """The facts that decide the holder of a run. `workspace`: git or none.
+
+    `may_allow`: whoever asks may accept that nothing holds it; a run that is itself held may not.
+    """
+
+    mode: Mode
+    safety: Safety
+    read_only: bool
+    told_only: bool
+    workspace: str
+    depth: int
+    may_allow: bool = True
+
+
+def canonical(name: str) -> str:
+    """The runtime's own name for any of its names."""
+    return ALIASES.get(name, name)
+
+
+def known_runtime(name: str) -> str:
+    """The name as it is; ValueError with the nearest one for a runtime that nobody knows."""
+    if canonical(name) not in RUNTIMES:
+        near = nearest(name, (*RUNTIMES, *ALIASES))
+        words = f"did you mean {near}?" if near else f"there are {', '.join(sorted(RUNTIMES))}"
+        raise ValueError(f"there is no runtime {name!r}; {words}")
+    return name
+
+
+def runtime_for(ref: ModelRef | None) -> str | None:
+    """The vendor's own runtime for a model of that provider, or ours; None where none is named."""
+    if ref is None or ref.provider is None:
+        return None
+    own = next((kind.name for kind in RUNTIMES.values() if kind.provider == ref.provider), None)
+    return own or ("native" if ref.provider in PROVIDERS else None)
+
+
+def model_for(ref: ModelRef, kind: RuntimeKind) -> str:
+    """The model as the runtime has to name it to whom it asks."""
+    theirs = ref.is_cloud and kind.provider is None
+    return ref.without_node().text if theirs else ref.model
+
+
+def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
+    """The provider that the model names and the runtime cannot use; None when there is no such conflict."""
+    if ref is None or kind.provider in (None, ref.provider):
+        return None
+    return ref.provider
+
+
+@dataclass(frozen=True, slots=True)
+class EnforcedRule:
+    """The rules of a run, and whether a mere instruction is enough. `outside`: about the node itself."""
+
+    kind: RuntimeKind
+    rule: str
+    told_only: bool
+    outside: bool = False
+    may_allow: bool = True
+
+    def by(self, isolation: Isolation | None) -> Enforcement:
+        """The holder of a rule on a node with these walls: the sandbox, the runtime, or instructions."""
+        if isolation is Isolation.SANDBOX and not self.outside:
+            return Enforcement.SANDBOX
+        if self.rule in self.kind.holds:
+            return Enforcement.RUNTIME
+        script = self.kind.own and self.rule == READ_ONLY
+        return Enforcement.IMPOSSIBLE if script else Enforcement.TOLD_ONLY
+
+    def has_shell(self, isolation: Isolation | None) -> bool:
+        """Whether an agent that may write can run commands: at auto-edit only where something bounds them."""
+        bounded = isolation is Isolation.SANDBOX or Safety.FULL_AUTO.value in self.kind.holds
+        return bounded or self.kind.own or self.rule != Safety.AUTO_EDIT.value
+
+    def enough(self, isolation: Isolation | None) -> bool:
+        """Whether it may run there: held, or the user says so, or it is their own and not at full-auto."""
+        how = self.by(isolation)
+        if how in (Enforcement.SANDBOX, Enforcement.RUNTIME) or not self.may_allow:
+            return how in (Enforcement.SANDBOX, Enforcement.RUNTIME)
+        if self.told_only:
+            return True
+        return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
+
+
+def enforced(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
+    """The rule of a run, and what is enough for it."""
+    rule = rule_of(asked.mode, asked.safety, asked.read_only)
+    writes = rule == asked.safety.value
+    outside = is_on_the_machine(kind.name, asked.workspace, asked.safety, writes, asked.depth)
+    return EnforcedRule(kind, rule, asked.told_only, outside, asked.may_allow)
+
+
+def matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
+    """Each runtime and rule: who holds it on a node with a sandbox, and on one without."""
+    rows = []
+    for kind in RUNTIMES.values():
+        for rule in RULES:
+            needs = EnforcedRule(kind, rule, told_only=False)
+            rows.append((kind.name, rule, needs.by(Isolation.SANDBOX), needs.by(Isolation.NONE)))
+    return rows
+
+
+def rule_of(mode: Mode, safety: Safety, read_only: bool) -> str:
+    """The one rule that a run must be held to: read-only, or its safety level."""
+    may_write = mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
+    return safety.value if may_write else READ_ONLY

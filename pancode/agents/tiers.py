@@ -1,0 +1,131 @@
+"""Decides how able a model is: frontier, mid or small; by the owner's setting, its size, its family. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from pancode.agents.models import ModelRef
+
+FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
+MID_CONTEXT = 16_384
+"""With less than this a model cannot hold a coding task, whatever its size."""
+
+
+class ModelTier(StrEnum):
+    """The ability of a model."""
+
+    SMALL = "small"
+    MID = "mid"
+    FRONTIER = "frontier"
+
+
+RANK: dict[ModelTier, int] = {tier: rank for rank, tier in enumerate(ModelTier)}
+
+
+@dataclass(frozen=True, slots=True)
+class Tiered:
+    """A tier and how it is known; None: nobody knows."""
+
+    tier: ModelTier | None
+    why: str
+
+
+_FAMILIES: tuple[tuple[str, ModelTier], ...] = (
+    ("*-nano*", ModelTier.SMALL),
+    ("*flash-lite*", ModelTier.SMALL),
+    ("gpt-4o-mini*", ModelTier.SMALL),
+    ("ministral*", ModelTier.SMALL),
+    ("phi-4-mini*", ModelTier.SMALL),
+    ("gpt-*-luna*", ModelTier.SMALL),
+    ("gpt-3.5*", ModelTier.SMALL),
+    ("claude-*haiku*", ModelTier.MID),
+    ("haiku*", ModelTier.MID),
+    ("gpt-*-mini*", ModelTier.MID),
+    ("gpt-*-terra*", ModelTier.MID),
+    ("gpt-4*", ModelTier.MID),
+    ("o?-mini*", ModelTier.MID),
+    ("gemini-*flash*", ModelTier.MID),
+    ("codestral*", ModelTier.MID),
+    ("devstral*", ModelTier.MID),
+    ("mistral-small*", ModelTier.MID),
+    ("mistral-medium*", ModelTier.MID),
+    ("phi4*", ModelTier.MID),
+    ("claude-?-*", ModelTier.MID),
+    ("gemini-1*", ModelTier.MID),
+    ("claude-opus-*", ModelTier.FRONTIER),
+    ("claude-sonnet-*", ModelTier.FRONTIER),
+    ("claude-fable-*", ModelTier.FRONTIER),
+    ("claude-mythos-*", ModelTier.FRONTIER),
+    ("opus*", ModelTier.FRONTIER),
+    ("sonnet*", ModelTier.FRONTIER),
+    ("gpt-5*", ModelTier.FRONTIER),
+    ("gpt-6*", ModelTier.FRONTIER),
+    ("o1*", ModelTier.FRONTIER),
+    ("o3*", ModelTier.FRONTIER),
+    ("gemini-*-pro*", ModelTier.FRONTIER),
+    ("mistral-large*", ModelTier.FRONTIER),
+    ("deepseek-v3*", ModelTier.FRONTIER),
+    ("deepseek-r1*", ModelTier.FRONTIER),
+    ("kimi-k2*", ModelTier.FRONTIER),
+)
+"""Known families by name, the narrower first. A size in the name ranks before them."""
+_MIXTURE = re.compile(r"(?<![a-z0-9.])(\d+)x(\d+(?:\.\d+)?)b(?![a-z0-9])")
+_SIZE = re.compile(r"(?<![a-z0-9.])e?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
+
+
+def billions(model: str) -> float | None:
+    """Parameters as the name tells them: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`; None: it does not.
+
+    Of `35b-a3b` it is the whole, 35: what is active at a time is written with a letter before it.
+    """
+    name = model.lower()
+    mixture = _MIXTURE.search(name)
+    if mixture:
+        return int(mixture[1]) * float(mixture[2])
+    sizes = [float(number) / (1000 if unit == "m" else 1) for number, unit in _SIZE.findall(name)]
+    return max(sizes, default=None)
+
+
+def tier_of(
+    ref: ModelRef,
+    parameters: float | None = None,
+    context: int | None = None,
+    overrides: dict[str, ModelTier] | None = None,
+    served: bool = False,
+) -> Tiered:
+    """The tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not known.
+
+    `served`: by a model server of the fleet, which gives it any name: a name there can only say that it is
+    small, and its family counts for nothing.
+
+    `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`, the last that
+    fits, as a later file counts more. A long context makes no small model able: it only ever lowers a tier.
+    """
+    for pattern, tier in reversed((overrides or {}).items()):
+        if any(fnmatchcase(name, pattern) for name in _names(ref)):
+            return Tiered(tier, f"models.tiers: {pattern}")
+    if context is not None and context < MID_CONTEXT:
+        return Tiered(ModelTier.SMALL, f"a usable context of {context} tokens")
+    size = parameters if parameters is not None else billions(ref.model)
+    if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
+        return Tiered(_of_size(size), f"{size:g} billion parameters")
+    if served:
+        return Tiered(None, "its server does not tell how many parameters it has")
+    name = ref.model.rpartition("/")[2].lower()
+    for pattern, tier in _FAMILIES:
+        if fnmatchcase(name, pattern):
+            return Tiered(tier, f"its family, {pattern}")
+    return Tiered(None, "neither its size nor its family is known")
+
+
+def _of_size(size: float) -> ModelTier:
+    if size >= FRONTIER_BILLIONS:
+        return ModelTier.FRONTIER
+    return ModelTier.MID if size >= MID_BILLIONS else ModelTier.SMALL
+
+
+def _names(ref: ModelRef) -> tuple[str, ...]:
+    return (ref.model, ref.without_node().text, ref.text)

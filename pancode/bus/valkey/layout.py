@@ -1,0 +1,158 @@
+"""Decides where the embedded server's files and its socket are, and writes its configuration and users."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pancode.bus.valkey.access import COORDINATOR
+from pancode.bus.valkey.users import users_text
+from pancode.errors import UnavailableError
+
+SOCKET_BYTES = 103
+"""The longest unix socket address that works everywhere (macOS has 104 with the closing zero)."""
+MAX_MEMORY = 512 * 2**20
+MAX_MESSAGE = 16 * 2**20
+
+SETTINGS = """\
+# Written by pancode at every start; changes are lost. Only what is not the default stands here.
+port 0
+unixsocketperm 600
+daemonize no
+databases 1
+loglevel notice
+save ""
+appendonly yes
+appendfsync everysec
+# A node that floods the bus fills this and no more; writes are then refused, and nothing is thrown away.
+maxmemory-policy noeviction
+# Many connections with much in their buffers: the largest are cut, never those of the coordinator.
+maxmemory-clients 64mb
+client-query-buffer-limit 32mb
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of one embedded server; `folder` is the `valkey` folder of a coordinator's home."""
+
+    folder: Path
+    socket: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "conf"
+
+    @property
+    def users(self) -> Path:
+        return self.folder / "users.acl"
+
+    @property
+    def password(self) -> Path:
+        return self.folder / "coordinator.password"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "valkey.log"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "server.json"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "appendonlydir"
+
+    @property
+    def link(self) -> Path:
+        """The usual path of the socket; a link to it when the socket had to go elsewhere."""
+        return self.folder / "valkey.sock"
+
+
+def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
+    """Make the folders (0700) and choose the socket's place: `folder`, or a short one if it must be."""
+    folder = folder.absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    socket = folder / "valkey.sock"
+    if len(os.fsencode(socket)) <= SOCKET_BYTES:
+        return Layout(folder, socket)
+    short = _short_folder(runtime_dir, uid) / hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    private_folder(short, uid)
+    return Layout(folder, short / "valkey.sock")
+
+
+def _short_folder(runtime_dir: str | None, uid: int) -> Path:
+    if runtime_dir and len(os.fsencode(runtime_dir)) < SOCKET_BYTES - 40 and os.path.isdir(runtime_dir):
+        base = Path(runtime_dir) / "pancode"
+    else:
+        base = Path("/tmp") / f"pancode-{uid}"
+    private_folder(base, uid)
+    return base
+
+
+def private_folder(folder: Path, uid: int) -> None:
+    """Make it 0700, or check that it is a real folder of ours that nobody else can enter."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = os.lstat(folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
+            raise UnavailableError(
+                f"{folder} is not safe for a socket.",
+                why="it is not a folder of this user that is closed to others",
+                fix=f"remove {folder}, or set XDG_RUNTIME_DIR to a private folder with a short path",
+            ) from None
+
+
+def write_config(layout: Layout, tempo: str = "") -> None:
+    """The configuration file; `tempo` is more lines of it, for tests."""
+    places = {
+        "unixsocket": layout.socket,
+        "dir": layout.folder,
+        "aclfile": layout.users,
+    }
+    lines = [f"{name} {quoted(str(path))}" for name, path in places.items()]
+    limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
+    text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + tempo
+    write_private(layout.config, text.encode("utf-8", "surrogateescape"))
+
+
+def write_users(layout: Layout, password: str) -> None:
+    """Ours and the closed default user, and every node that was admitted before."""
+    try:
+        known = layout.users.read_text("utf-8")
+    except FileNotFoundError:
+        known = ""
+    write_private(layout.users, users_text(known, COORDINATOR, password).encode())
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace the file (0600) as a whole, durably."""
+    fresh = path.with_name(f"{path.name}.new")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def quoted(text: str) -> str:
+    """One word of a Redis configuration file, whatever is in it."""
+    plain = (c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
+    return '"' + "".join(plain) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))

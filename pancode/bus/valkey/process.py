@@ -1,0 +1,56 @@
+"""Checks whether a process is the one that was started, and ends it if it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from pancode.bus.valkey.layout import write_private
+from pancode.processes import ProcessId
+
+STEP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord(ProcessId):
+    """A running process, and the command that started it."""
+
+    version: str
+    socket: str
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sent only to that very process."""
+        if self.alive():
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def write_record(path: Path, record: ServerRecord) -> None:
+    """Durable."""
+    write_private(path, json.dumps(asdict(record)).encode())
+
+
+def read_record(path: Path) -> ServerRecord | None:
+    """None when there is none or it cannot be read."""
+    try:
+        return ServerRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def wait_until(clock: Clock, limit_ms: int, done: Callable[[], bool]) -> bool:
+    """Looks again and again until `done` or the limit; says whether it was done."""
+    end = clock.mono_ms() + limit_ms
+    while not done():
+        if clock.mono_ms() >= end:
+            return False
+        time.sleep(STEP_S)
+    return True

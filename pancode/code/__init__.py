@@ -1,0 +1,1 @@
+"""The code of runs: snapshots, the depot, landings, pull requests."""

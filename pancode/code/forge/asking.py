@@ -1,0 +1,152 @@
+"""Asks a forge's API: JSON over HTTPS, no redirect, an answer of a bounded size, errors in our words."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from node_agent.wire.clock import Clock
+from pancode import __version__
+from pancode.code.landing.forge import ForgePlace
+from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
+from pancode.plain import safe
+
+if TYPE_CHECKING:
+    import httpx2
+
+PATIENCE_S, WHOLE_S = 10.0, 30.0
+MOST_BYTES = 8 << 20
+_WORDS = 300
+REFUSED = "forge_refused"
+_RIGHTS = "a new token with the right to write pull requests (GitLab: the scope api)"
+
+
+class ForgeClient:
+    """One conversation; a context manager. The token is in a header, and nowhere else."""
+
+    def __init__(self, place: ForgePlace, token: str, headers: Mapping[str, str], clock: Clock) -> None:
+        import httpx2  # for the first pull request: most fleets open none
+
+        self._place, self._token, self._clock = place, token, clock
+        own = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": f"pancode/{__version__}",
+        }
+        tls: Any = ssl.create_default_context() if place.api.startswith("https:") else False
+        self._client = httpx2.Client(
+            verify=tls,
+            trust_env=False,
+            timeout=PATIENCE_S,
+            headers={**own, **headers},
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> ForgeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path: str, **params: str | int) -> Any:
+        return self._ask("GET", path, params, None)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        return self._ask("POST", path, {}, body)
+
+    def _ask(
+        self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
+    ) -> Any:
+        """ConfigError, RefusedError, NotFoundError, UnavailableError, each with its code and fix."""
+        status, headers, data = self._answered(method, path, params, body)
+        good = 200 <= status < 300
+        try:
+            parsed = json.loads(data)
+        except ValueError as exc:
+            if good:
+                raise self._unreachable("its answer is not JSON") from exc
+            parsed = None
+        if not good:
+            raise self._error(status, headers, parsed)
+        return parsed
+
+    def _answered(
+        self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        import httpx2
+
+        until = self._clock.mono_ms() + int(WHOLE_S * 1000)
+        url = f"{self._place.api}{path}"
+        try:
+            with self._client.stream(method, url, params=dict(params), json=body) as answer:
+                return answer.status_code, answer.headers, self._read(answer, until)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
+
+    def _read(self, answer: httpx2.Response, until: int) -> bytes:
+        data = bytearray()
+        for piece in answer.iter_bytes():
+            data += piece
+            if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
+                raise self._unreachable("its answer is too long, or takes too long")
+        return bytes(data)
+
+    def _unreachable(self, why: str) -> UnavailableError:
+        fix = f"look at forge.{self._place.repository.host}.url: {self._place.api}"
+        what = f"{self._place.repository.host} does not answer"
+        return UnavailableError(what, why=self._clean(why), fix=fix, code="forge_unreachable")
+
+    def _error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
+        host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
+        why = self._clean(f"HTTP {status}: {words_of(body)}")
+        keep = f"pancode notify secret {name}"
+        if is_rate_limit(status, headers):
+            wait = safe(headers.get("retry-after", "") or "some")[:20]
+            fix = f"wait {wait} seconds"
+            return UnavailableError(
+                f"{host} takes no more requests now", why=why, fix=fix, code="forge_limit"
+            )
+        if 300 <= status < 400:
+            fix = f"git remote -v; forge.{host}.url"
+            what = f"{path} or the API of {host} is elsewhere: a redirect is not followed"
+            return ConfigError(what, why=why, fix=fix, code="forge_moved")
+        if status == 401:
+            what = f"{host} does not accept the token {name}"
+            return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
+        if status == 403:
+            what = f"the token {name} may not do this on {path}"
+            return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
+        if status == 404:
+            fix = (
+                f"look at the address: git remote -v; forges also say this of a token without rights: {keep}"
+            )
+            return NotFoundError(f"{host} has no {path}", why=why, fix=fix, code="forge_not_found")
+        if status < 500:
+            what = f"{host} refuses the pull request"
+            return RefusedError(what, why=why, fix=f"look at the branches of {path}", code=REFUSED)
+        return UnavailableError(f"{host} has failed", why=why, fix="later", code="forge_unreachable")
+
+    def _clean(self, words: str) -> str:
+        return safe(words.replace(self._token, "***"))[:_WORDS]
+
+
+def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
+    """GitHub says it by 403, too."""
+    spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
+    return status == 429 or (status == 403 and spent)
+
+
+def words_of(body: Any) -> str:
+    """The reason in an error's body: `message` is a text, a list or a mapping, as forges go."""
+    if not isinstance(body, dict):
+        return "without a reason"
+    parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]
+    return "; ".join(_plain(part) for part in parts if part) or "without a reason"
+
+
+def _plain(part: Any) -> str:
+    if isinstance(part, dict):
+        return str(part.get("message") or part)
+    return ", ".join(_plain(one) for one in part[:5]) if isinstance(part, list) else str(part)

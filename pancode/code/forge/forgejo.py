@@ -1,0 +1,31 @@
+"""The dialect of Forgejo and Gitea: paths as GitHub's, another header, and lists that are looked through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pancode.code.forge import github
+from pancode.code.forge.asking import ForgeClient
+from pancode.code.landing.forge import RemoteRepository
+
+LINK, NUMBER = github.LINK, github.NUMBER
+root, made, base_of = github.root, github.made, github.base_of
+PAGES, ROWS = 20, 50
+
+
+def headers(token: str) -> dict[str, str]:
+    return {"authorization": f"token {token}"}
+
+
+def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+    """The open one of this branch of this repository itself; older versions know no filter by branch."""
+    for page in range(1, PAGES + 1):
+        rows = client.get(f"{root(repository)}/pulls", state="open", limit=ROWS, page=page)
+        for row in rows:
+            own = row["head"].get("repo_id") == row["base"].get("repo_id")
+            if row["head"]["ref"] == branch and own:
+                return dict(row)
+        if not rows:
+            return None
+    return None

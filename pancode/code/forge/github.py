@@ -1,0 +1,39 @@
+"""GitHub's dialect of pull requests (REST, version 2022-11-28), also of GitHub Enterprise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pancode.code.forge.asking import ForgeClient
+from pancode.code.landing.forge import RemoteRepository
+from pancode.code.landing.pull_request import PullRequest
+
+LINK, NUMBER = "html_url", "number"
+
+
+def headers(token: str) -> dict[str, str]:
+    version = {"accept": "application/vnd.github+json", "x-github-api-version": "2022-11-28"}
+    return {**version, "authorization": f"Bearer {token}"}
+
+
+def root(repository: RemoteRepository) -> str:
+    return f"/repos/{quote(repository.owner, safe='')}/{quote(repository.name, safe='')}"
+
+
+def found(client: ForgeClient, repository: RemoteRepository, branch: str) -> Mapping[str, Any] | None:
+    """The open one of this branch of this repository itself."""
+    rows = client.get(
+        f"{root(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
+    )
+    return next((row for row in rows if row["head"]["ref"] == branch), None)
+
+
+def made(client: ForgeClient, repository: RemoteRepository, wanted: PullRequest, base: str) -> Any:
+    body = {"title": wanted.title, "body": wanted.text, "head": wanted.branch, "base": base}
+    return client.post(f"{root(repository)}/pulls", body)
+
+
+def base_of(row: Mapping[str, Any]) -> Any:
+    return row["base"]["ref"]

@@ -1,0 +1,138 @@
+"""Keeps one bare repository per project, with all its own objects: runs fetch from it and push to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import (
+    base_ref,
+    checked_object,
+    checked_repo,
+    repository_config,
+    result_prefix,
+    snap_ref,
+)
+from node_agent.wire.identity import AttemptId
+from pancode.code.git.errors import GitFailure, GitRefusal
+from pancode.code.git.safe import Git, safe_env
+
+GRACE = "2.weeks.ago"
+"""Only its age protects an object that is written before its ref. Never `now`: it broke a depot in use."""
+
+GC = "gc"
+"""The lock that a collection holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCheck:
+    """Whether a delivered commit can be believed, and if not, why."""
+
+    ok: bool
+    why: str = ""
+
+
+class Depot:
+    """All projects' bare repositories under one folder, `<root>/<repo id>.git`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, repo_id: str) -> Path:
+        return self.root / f"{checked_repo(repo_id)}.git"
+
+    def git(self, repo_id: str, **variables: str) -> Git:
+        """Hardened git on a repository of the depot; GitRefusal when the depot does not have it."""
+        path = self.path(repo_id)
+        if not path.is_dir():
+            raise GitRefusal(f"the depot has no repository {repo_id}", fix="dispatch from the project again")
+        return Git(path, safe_env() | {"GIT_DIR": str(path)} | variables)
+
+    def ensure(self, repo_id: str, object_format: str = "sha1") -> Path:
+        """The repository's path, made when missing. Idempotent, safe for several processes at once."""
+        path = self.path(repo_id)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            with self.locked(repo_id):
+                if not path.is_dir():
+                    self._make(path, object_format)
+        return path
+
+    def _make(self, path: Path, object_format: str) -> None:
+        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        try:
+            asked = ("init", "-q", "--bare", "--template=", f"--object-format={object_format}", str(fresh))
+            Git(self.root, safe_env()).must(*asked)
+            (fresh / "config").write_text(repository_config(object_format))
+            fresh.rename(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, repo_id: str, what: str = "depot") -> Iterator[None]:
+        """Hold the project's lock of that name; waits for its holder."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(
+            self.root / f"{checked_repo(repo_id)}.{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def mend(self) -> None:
+        """Take away what killed processes left. Only at the coordinator's start, before the depot is used.
+
+        Lock files of git would refuse every later change; temporary folders only take space.
+        """
+        for pattern in (".new-*", "*.git/pancode-*"):
+            for leftover in self.root.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+        for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+
+    def known_bases(self, repo_id: str) -> tuple[str, ...]:
+        """Commits whose whole history the depot holds."""
+        listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
+        return tuple(dict.fromkeys(listed.split()))
+
+    def commit_at(self, repo_id: str, ref: str) -> str | None:
+        """The commit that a ref names, None when there is no such ref."""
+        return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
+
+    def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
+        """The commit that an attempt delivered, None when it delivered none."""
+        return self.commit_at(repo_id, identity.ref)
+
+    def verify_result(self, repo_id: str, identity: AttemptId, commit: str) -> ResultCheck:
+        """Is `commit` what this attempt pushed, whole, and built on the run's snapshot?"""
+        git, snap = self.git(repo_id), self.commit_at(repo_id, snap_ref(identity.run))
+        if self.result_at(repo_id, identity) != checked_object(commit):
+            return ResultCheck(False, f"{identity.ref} is not at {commit}")
+        if snap is None:
+            return ResultCheck(False, f"the depot no longer has the snapshot of {identity.run}")
+        if not git.ask("merge-base", "--is-ancestor", snap, commit).ok:
+            return ResultCheck(False, f"{commit} is not built on the run's snapshot {snap}")
+        whole = git.ask("rev-list", "--objects", "--quiet", commit, f"^{snap}")
+        return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
+
+    def drop(self, repo_id: str, run: str) -> None:
+        """Forget the refs of a run (its objects go at a later `collect`). Idempotent."""
+        git = self.git(repo_id)
+        listed = git.text(
+            "for-each-ref", "--format=%(refname)", result_prefix(run), snap_ref(run), base_ref(run)
+        )
+        orders = "".join(f"delete {ref}\n" for ref in listed.split())
+        git.must("update-ref", "--stdin", stdin=orders.encode())
+
+    def collect(self, repo_id: str) -> None:
+        """Pack, and remove objects that nothing names and that are older than two weeks."""
+        with self.locked(repo_id, GC), suppress(GitFailure):
+            self.git(repo_id).must("gc", "-q", f"--prune={GRACE}")

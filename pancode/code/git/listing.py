@@ -1,0 +1,194 @@
+"""Decides which files of a working tree go into a snapshot, and which trees are refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.git import join_nul, parents, shown, split_nul
+from pancode.code.git.errors import GitRefusal
+from pancode.code.git.private_names import is_private, withheld
+from pancode.code.git.project import GitProject
+from pancode.code.git.safe import Git
+from pancode.counted import counted, first_few
+
+MB = 1 << 20
+NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"
+SENT = "untracked, sent as you allowed, though such names usually hold secrets"
+SHOWN = 10
+"""So many paths are named in a warning; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingLimits:
+    """Sizes in bytes: one file that is hashed anew, and all untracked files together."""
+
+    file: int = 100 * MB
+    untracked: int = 1024 * MB
+    skip_large_untracked: bool = False
+    """Leave large untracked files out instead of refusing (landing: they are not merged anyway)."""
+    allowed: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although such names usually hold secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """`names` are hashed anew (sorted), `untracked` those of them unknown to git; `gone` are removed."""
+
+    names: tuple[bytes, ...]
+    gone: tuple[bytes, ...]
+    untracked: tuple[bytes, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The index, by what matters here."""
+
+    unmerged: frozenset[bytes]
+    links: frozenset[bytes]
+    hidden: tuple[bytes, ...]
+
+
+def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
+    """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
+    entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
+    changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
+    found = index.must("ls-files", "-z", "-o", "--exclude-standard")
+    others = set(split_nul(found.out))
+    nested = tuple(sorted(n for n in others if n.endswith(b"/")))
+    untracked = tuple(sorted(n for n in others if not n.endswith(b"/")))
+    private = withheld(untracked, limits.allowed)
+    untracked = tuple(name for name in untracked if name not in set(private))
+    untracked = _within_limits(project, changed - entries.links, untracked, limits)
+    gone = beyond_links(project.top, changed)
+    names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
+    filtered = _refuse_filters(project, index, names)
+    dirty = tuple(sorted(changed & entries.links))
+    secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
+    warnings = [f"{named(names)}: {text}" for names, text in secret if names]
+    warnings += [*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err)]
+    return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
+
+
+def _entries(raw: bytes) -> _Entries:
+    """Parse `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
+    unmerged, links, hidden = set(), set(), []
+    for line in split_nul(raw):
+        head, path = line.split(b"\t", 1)
+        tag, mode, _, stage = head.split(b" ")
+        if stage != b"0":
+            unmerged.add(path)
+        if mode == b"160000":
+            links.add(path)
+        elif tag == b"S" or tag.islower():
+            hidden.append(path)
+    return _Entries(frozenset(unmerged), frozenset(links), tuple(hidden))
+
+
+def hidden_names(raw: bytes) -> tuple[bytes, ...]:
+    """Files whose local edits git does not tell, in the output of `ls-files -z -s -v`."""
+    return _entries(raw).hidden
+
+
+def _within_limits(
+    project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
+) -> tuple[bytes, ...]:
+    """The untracked files that may travel."""
+    sizes = {name: _size(project, name) for name in untracked}
+    large = {name for name, size in sizes.items() if size > limits.file}
+    if limits.skip_large_untracked:
+        return tuple(name for name in untracked if name not in large)
+    large |= {name for name in changed if _size(project, name) > limits.file}
+    if large:
+        raise GitRefusal(
+            f"{_count(large, 'file')} over {limits.file // MB} MB would travel: {named(sorted(large))}",
+            why="untracked and changed files are part of the snapshot",
+            fix="add them to .gitignore, or move them out of the working tree",
+            paths=tuple(map(shown, sorted(large))),
+        )
+    total = sum(sizes.values())
+    if total > limits.untracked:
+        biggest = sorted(untracked, key=lambda name: -sizes[name])[:SHOWN]
+        raise GitRefusal(
+            f"untracked files of {total // MB} MB together would travel, limit {limits.untracked // MB} MB",
+            why=f"the largest: {named(biggest)}",
+            fix="add built and downloaded files to .gitignore",
+            paths=tuple(map(shown, biggest)),
+        )
+    return untracked
+
+
+def _size(project: GitProject, name: bytes) -> int:
+    try:
+        seen = os.lstat(os.path.join(os.fsencode(project.top), name))
+    except OSError:
+        return 0
+    return seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+
+
+def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
+    """Names below what is a symbolic link now: git would look through the link, for us they are gone."""
+    root, every = os.fsencode(top), list(names)
+    folders = {folder for name in every for folder in parents(name)}
+    links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
+    return {name for name in every if links.intersection(parents(name))}
+
+
+def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Changed files under a filter: LFS ones are answered, any other filter with a program is a refusal.
+
+    Our git runs no filter, so a file that an encryption filter would close would travel in plain text.
+    """
+    raw = index.must("check-attr", "-z", "--stdin", "filter", stdin=join_nul(names)).out
+    fields = raw.split(b"\0")
+    active = [(path, value) for path, value in zip(fields[0::3], fields[2::3], strict=False)]
+    lfs = tuple(path for path, value in active if value == b"lfs")
+    known = {name.encode() for name in project.filters} - {b"lfs"}
+    closed = tuple(path for path, value in active if value in known)
+    if closed:
+        raise GitRefusal(
+            f"{_count(closed, 'changed file')} under a filter that PanCode does not run: {named(closed)}",
+            why="without the filter (encryption, for example) their plain text would leave this machine",
+            fix="commit them, or restore them with git checkout, then dispatch again",
+            paths=tuple(map(shown, closed)),
+        )
+    return lfs
+
+
+def _warnings(
+    project: GitProject,
+    entries: _Entries,
+    nested: tuple[bytes, ...],
+    lfs: tuple[bytes, ...],
+    dirty: tuple[bytes, ...],
+) -> Iterable[str]:
+    top = os.fsencode(project.top)
+    hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
+    cases = (
+        (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
+        (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
+        (sorted(entries.links), "a submodule: its files do not travel"),
+        (dirty, "a submodule at another commit than recorded: the recorded one travels"),
+        (nested, "a repository of its own inside this one: does not travel"),
+        (lfs, "under Git LFS and changed: its raw bytes travel, not a pointer"),
+    )
+    return [f"{named(names)}: {text}" for names, text in cases if names]
+
+
+def _closed(err: str) -> list[str]:
+    """Folders that git could not look into: nothing is left behind in silence."""
+    lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
+    return [f"{line}: the folder's files do not travel" for line in lines if line]
+
+
+def named(names: Iterable[bytes]) -> str:
+    """The first few names, and how many more there are."""
+    return first_few([shown(name) for name in names], SHOWN)
+
+
+def _count(names: Iterable[bytes], what: str) -> str:
+    return counted(len(list(names)), what)

@@ -1,0 +1,150 @@
+"""Brings objects of the user's repository into the depot as packs; the user's store is only read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from pancode.code.git.depot import GC, Depot
+from pancode.code.git.errors import GitFailure, GitRefusal
+from pancode.code.git.project import GitProject
+from pancode.code.git.safe import Git, safe_env
+
+
+def reading(project: GitProject, depot_path: Path) -> Git:
+    """Git that reads the user's objects and writes into the depot.
+
+    pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
+    """
+    return project.git.having(
+        GIT_OBJECT_DIRECTORY=str(depot_path / "objects"),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=_quoted(project.objects),
+    )
+
+
+def writing(project: GitProject, depot_path: Path, index: Path) -> Git:
+    """Git that hashes the user's files into the depot through an index of ours.
+
+    No alternates: git refreshes the mtime of an object that it finds in one.
+    """
+    return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
+
+
+def _quoted(path: Path) -> str:
+    """A path in an alternates list: separated by colons, a leading double quote starts C quoting."""
+    text = str(path)
+    if ":" not in text and not text.startswith('"'):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
+    """As `import_base`, of another commit of the user's; nothing where we have landed it, and kept it all."""
+    asked = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
+    if tip and not depot.git(project.repo_id).ask(*asked).ok:
+        import_base(replace(project, head=tip), depot)
+
+
+def import_base(project: GitProject, depot: Depot) -> None:
+    """The closure of the user's HEAD becomes a pack in the depot. Idempotent; nothing for an unborn branch.
+
+    pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops our settings on the way.
+    """
+    path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
+    if head is None or head in known:
+        return
+    have = _present(project, known) if _same_cuts(project, path) else []
+    revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
+    # The cut-off points must be there before the commits that lack parents.
+    _import_shallow(project, depot)
+    try:
+        _pack(reading(project, path), path, revs, "--revs", "--delta-base-offset")
+    except GitFailure as exc:
+        raise _unreadable(project, exc) from exc
+
+
+def _same_cuts(project: GitProject, path: Path) -> bool:
+    """Whether the depot's history is cut only where the user's is: else known commits lack ancestors."""
+    cuts = path / "shallow"
+    ours = set(cuts.read_text().split()) if cuts.exists() else set()
+    return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
+
+
+def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
+    """Those of our commits that the user's repository has, newest 200 at most."""
+    asked = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
+    answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).text()
+    pairs = (line.split(" ") for line in answers.splitlines())
+    return [pair[0] for pair in pairs if pair[-1] == "commit"]
+
+
+def _pack(git: Git, path: Path, stdin: str, *options: str) -> None:
+    settings = ("-c", "core.bigFileThreshold=1m", "-c", "pack.window=0")
+    target = str(path / "objects" / "pack" / "pack")
+    git.must(*settings, "pack-objects", "-q", *options, target, stdin=stdin.encode())
+
+
+def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
+    """Blobs that are staged, but neither committed nor in a file: only they can still be missing."""
+    path = depot.path(project.repo_id)
+    git = Git(path, safe_env() | {"GIT_DIR": str(path)})
+    try:
+        missing = _missing(git, tree, project.head)
+    except GitFailure:
+        missing = [tree]
+    if missing:
+        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped every look
+            missing = _missing(git, tree, project.head)
+    if not missing:
+        return
+    try:
+        _pack(reading(project, path), path, "\n".join(missing) + "\n")
+    except GitFailure as exc:
+        raise _unreadable(project, exc) from exc
+
+
+def _missing(git: Git, tree: str, head: str | None) -> list[str]:
+    """Objects of the tree, beyond the head's, that the depot lacks.
+
+    `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
+    """
+    seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
+    lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
+    named = [line[1:] for line in lines if line.startswith("?")]
+    if not named:
+        return []
+    answers = git.must(
+        "cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in named).encode()
+    ).text()
+    return [
+        oid for oid, answer in zip(named, answers.splitlines(), strict=True) if answer.endswith(" missing")
+    ]
+
+
+def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
+    if project.partial:
+        return GitRefusal(
+            "this is a partial clone, and objects that the snapshot needs are not here",
+            why=exc.err.splitlines()[0] if exc.err else "",
+            fix="fetch them: git fetch --refetch --no-filter, then dispatch again",
+        )
+    return GitRefusal("the repository's objects cannot be read", why=exc.err, fix="look with: git fsck")
+
+
+def _import_shallow(project: GitProject, depot: Depot) -> None:
+    """The depot's `shallow` becomes the union of its own lines and the user's."""
+    if not project.shallow:
+        return
+    target = depot.path(project.repo_id) / "shallow"
+    with depot.locked(project.repo_id):
+        ours = set(target.read_text().split()) if target.exists() else set()
+        union = ours | set(project.shallow_file.read_text().split())
+        if union == ours:
+            return
+        handle, name = tempfile.mkstemp(dir=target.parent)
+        with os.fdopen(handle, "w") as file:
+            file.write("".join(f"{line}\n" for line in sorted(union)))
+        os.rename(name, target)

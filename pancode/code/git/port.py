@@ -1,0 +1,99 @@
+"""The port `Depot`: snapshots and arrivals, in the words of the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.identity import AttemptId
+from pancode.code.git.compose import compose, file_names, lines_changed, read_file
+from pancode.code.git.depot import Depot
+from pancode.code.git.errors import GitFailure, GitRefusal
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.merge import offer
+from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
+from pancode.code.git.streams import LogStreams
+from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+
+PRINTED, ANSWER = "out", "answer"
+"""The stream that is the answer of a script."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitDepot:
+    """Snapshots into, and arrivals in, one depot. `environ`: whose git settings count (None: our own)."""
+
+    depot: Depot
+    streams: LogStreams
+    clock: Clock
+    limits: ListingLimits = ListingLimits()
+    environ: Mapping[str, str] | None = None
+
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
+        """Take a snapshot of the tree around the project. GitRefusal (a WorkspaceError) names paths and fix.
+
+        Refused, too, while the disk is so full that no result could be taken in.
+        """
+        self._must_have_room()
+        limits = replace(self.limits, allowed=wanted.allowed)
+        options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)
+        snapshot = take_snapshot(Path(wanted.project), self.depot, wanted.run, options)
+        return SnapshotTaken(
+            repo=snapshot.repo_id,
+            base=snapshot.base_commit,
+            snapshot=snapshot.snapshot_commit,
+            object_format=snapshot.object_format,
+            untracked=snapshot.untracked,
+            warnings=snapshot.warnings,
+        )
+
+    def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
+        """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
+        self._must_have_room()
+        offer(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
+
+    def compose(self, wanted: Composition) -> Composed:
+        """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""
+        return compose(self.depot, wanted)
+
+    def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
+        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+        return read_file(self.depot, repo, commit, path, most)
+
+    def file_names(self, repo: str, commit: str) -> list[str]:
+        """Every file of a result."""
+        return file_names(self.depot, repo, commit)
+
+    def lines_changed(self, repo: str, old: str, new: str) -> int:
+        """The number of added and removed lines."""
+        return lines_changed(self.depot, repo, old, new)
+
+    def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
+        """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""
+        path = self.streams.log(identity, PRINTED if printed else ANSWER)
+        return path.read_bytes() if path.is_file() else None
+
+    def _must_have_room(self) -> None:
+        """No work is sent out whose result could not be taken in."""
+        full = self.streams.full()
+        if full:
+            raise GitRefusal(
+                "the coordinator's disk is full", why=full, fix="free disk space there, then: pancode doctor"
+            )
+
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+        """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
+        try:
+            return self.depot.verify_result(repo, identity, commit).ok
+        except (GitRefusal, GitFailure, ValueError):
+            return False
+
+    def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+        """Whether that log is on disk, complete to its digest."""
+        return self.streams.holds(identity, name, size, sha256)
+
+    def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of that log; empty when there are none."""
+        return self.streams.read(identity, name, offset, limit)

@@ -1,0 +1,1 @@
+"""Landings: asked for, judged, queued, carried out."""

@@ -1,0 +1,173 @@
+"""Lands the change of one run: which commits, which way, judged by its gates, with its trailers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pancode.code.landing.asked import call_off
+from pancode.code.landing.commits import message_of, trailers_of
+from pancode.code.landing.judging import LandingJudge
+from pancode.code.landing.ports import Repositories
+from pancode.code.landing.under_way import Landings
+from pancode.control.core import Core
+from pancode.core.records import Run, RunState
+from pancode.errors import WorkspaceError
+from pancode.life.landing import CALLED_OFF
+from pancode.life.values import ConflictState, How, LandReport, LandRequest, LandStatus, LandWay, OnBranch
+from pancode.life.verified import ResultTrust, verified
+from pancode.work.workflow.continued import change_begins
+
+OFF_S = 60.0
+"""How long one that is called off may take to end: it is past its gates then, and writes."""
+
+
+class Lander:
+    """Implements asked.Land; knows the landings that are under way."""
+
+    def __init__(self, core: Core, repositories: Repositories) -> None:
+        self._core, self._repositories = core, repositories
+        self._landings = Landings()
+
+    def land(self, run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
+        """Its report, with all that faces show. WorkspaceError for one that may not be written."""
+        _must_be_verified(run)
+        request = self.request_of(run)
+        self._must_be_settled(run, request)
+        with self._landings.of(run.id) as landing:
+            if not wanted():
+                landing.off.set()
+            report = self._landed(run, request, way, landing.off.is_set)
+            landing.ended = told(report, request.result_commit)
+        if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
+            raise _refused(run, report)
+        return landing.ended
+
+    def request_of(self, run: Run) -> LandRequest:
+        """Its change. WorkspaceError for a run that changed nothing."""
+        repo, snapshot, commit = commits_of(self._core, run)
+        if commit is None or run.project is None:
+            raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
+        return LandRequest(repo, snapshot, commit, None, _allowed(run), _base(run), run.id)
+
+    def conflict(self, run: Run, branch: str) -> ConflictState:
+        """The state of both sides; without files where the change would merge cleanly."""
+        return self._repositories.conflict(str(run.project), self.request_of(run), branch)
+
+    def _must_be_settled(self, run: Run, request: LandRequest) -> None:
+        """WorkspaceError where it was to settle a conflict and has left a file as it was, or with markers."""
+        terms = run.terms.get("resolves")
+        if not isinstance(terms, dict):
+            return
+        marked = str(terms.get("marked") or run.workspace["snapshot"])
+        left = self._repositories.unsettled(
+            request.repo_id, marked, request.result_commit, terms.get("files", ())
+        )
+        if request.result_commit != marked and not left:
+            return
+        why = "; ".join(f"{one.path} {one.why}" for one in left) or "it changed nothing"
+        raise WorkspaceError(
+            f"{run.id} was not landed: it has not settled the conflict of {terms['run']}",
+            why=why,
+            fix=f'pancode runs continue {run.id} "settle each file"; or anew: '
+            f"pancode land {terms['run']} --resolve",
+            code="not_settled",
+        )
+
+    def _landed(self, run: Run, request: LandRequest, way: LandWay, off: Callable[[], bool]) -> LandReport:
+        judge = LandingJudge(self._core, self._repositories, run, way, off)
+        project = str(run.project)
+        if not way.branch:
+            return self._repositories.into_files(project, request, judge, off)
+        message, settles = message_of(run, way.message), run.terms.get("resolves")
+        how, trailers = way.how, trailers_of(run)
+        if isinstance(settles, dict):  # its first commit is one with markers
+            how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))
+        target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
+        return self._repositories.onto_branch(project, request, target, judge, off)
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        """First it is not asked for any more, so that none begins after those were looked for."""
+        waited = call_off(self._core, run.id, "called off before it was landed")
+        ended = self._landings.call_off(run.id, OFF_S)
+        return ended or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
+
+    def cut_short(self, run_id: str) -> None:
+        """What is under way ends, and stays asked for: the next coordinator lands it."""
+        self._landings.call_off(run_id, OFF_S)
+
+
+def told(report: LandReport, result: str) -> dict[str, Any]:
+    """As faces show it."""
+    shape = {**asdict(report), "status": report.status.value}
+    if report.already:
+        shape["why"] = report.already
+    return {**shape, "commit": report.commit or result, "made": bool(report.commit)}
+
+
+def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
+    """Repository, beginning of the change, and its result; WorkspaceError where there can be none.
+
+    Counted from where the first of the runs began that it goes on from. Where it changed nothing itself, the
+    result is that of the run before it.
+    """
+    repo, snapshot, commit = _own_commits(run)
+    begins = change_begins(core, run) or snapshot
+    return repo, begins, commit or (snapshot if begins != snapshot else None)
+
+
+def _must_be_verified(run: Run) -> None:
+    """WorkspaceError where its owner wants the word of another node first, as the settings said."""
+    seen = verified(run)
+    if not run.terms.get("land_verified") or (seen is not None and seen.state is ResultTrust.VERIFIED):
+        return
+    raise WorkspaceError(
+        f"{run.id} was not landed: no other node has verified it",
+        why=f"dispatch.land: when-verified asks for it; {seen.why if seen is not None else 'it is not done'}",
+        fix=f"pancode runs verify {run.id}; or set dispatch.land to ask and dispatch again",
+        code="not_verified",
+    )
+
+
+def _base(run: Run) -> str | None:
+    base = run.workspace.get("base")
+    return None if base is None else str(base)
+
+
+def _allowed(run: Run) -> tuple[str, ...]:
+    """As at its dispatch: what was held back then is no change now."""
+    return tuple(run.terms.get("allowed_files", ()))
+
+
+def _own_commits(run: Run) -> tuple[str, str, str | None]:
+    repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
+    if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
+        raise WorkspaceError(
+            f"{run.id} worked in an empty folder, so it has no change to land",
+            why="it ran with --workspace none",
+            fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
+        )
+    commit = run.result.get("commit")
+    if commit is None and run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+    return repo, snapshot, str(commit) if commit is not None else None
+
+
+def _refused(run: Run, report: LandReport) -> WorkspaceError:
+    status = report.status
+    why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
+    yes = dict.fromkeys(one.yes for one in report.conflicts)
+    look = f"your files are as they were; look: pancode runs diff {run.id}"
+    fixes = {
+        LandStatus.GATE_FAILED: f"{look}; without its gates: pancode land --no-gates {run.id}",
+        LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",
+    }
+    details = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}
+    return WorkspaceError(
+        f"{run.id} was not landed: {status}",
+        why=why or (report.gate.detail if report.gate else ""),
+        fix=fixes.get(status, f"{look}; or let an agent settle it: pancode land {run.id} --resolve"),
+        code=status.value.replace(" ", "_"),
+        details=details if status is LandStatus.HELD else None,
+    )

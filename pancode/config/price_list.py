@@ -1,0 +1,58 @@
+"""Reads the list of vendors' models and prices that is installed with PanCode; uses no network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from genai_prices.data import providers
+from genai_prices.types import ModelInfo, TieredPrices
+
+from pancode.agents.cloud import CloudModel
+from pancode.agents.models import CLOUD
+
+_SOLD = Decimal(0)
+"""At a price that does not matter here."""
+
+
+def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
+    """Every model of the vendors that PanCode knows, but those that are given up, at that day's price."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return tuple(
+        _model(provider.id, model, now)
+        for provider in providers
+        if provider.id in CLOUD
+        for model in provider.models
+        if not model.deprecated
+    )
+
+
+class KeptList:
+    """pancode.agents.request.VendorList of one vendor."""
+
+    def __init__(self, provider: str) -> None:
+        self._models = tuple(model for one in providers if one.id == provider for model in one.models)
+        known = (
+            CloudModel(provider, m.id, None, _SOLD, None, _SOLD) for m in self._models if not m.deprecated
+        )
+        self.names = sorted(model.id for model in known if model.could_work)
+
+    def knows(self, model: str) -> bool:
+        return any(one.is_match(model) for one in self._models)
+
+
+def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
+    prices = model.get_prices(now)
+    return CloudModel(
+        provider,
+        model.id,
+        model.context_window,
+        _base(prices.input_mtok),
+        _base(prices.cache_read_mtok),
+        _base(prices.output_mtok),
+    )
+
+
+def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
+    """Of a price in steps, the first one."""
+    return price.base if isinstance(price, TieredPrices) else price

@@ -1,1 +1,0 @@
-"""Tokens of the API over TCP, and one-time codes for a browser."""

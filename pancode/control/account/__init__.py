@@ -1,1 +1,0 @@
-"""The account: the records that decide."""

@@ -1,0 +1,169 @@
+"""Circuit breakers: keeps ends of attempts in memory, rebuilds them at the start, tells what is held up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from node_agent.wire.failure import FailureKind
+from pancode.agents.models import provider_name
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core, open_fences
+from pancode.core.ports import Transaction
+from pancode.core.records import Attempt, Fence, Run, Setting
+from pancode.life.placement import Shun
+from pancode.life.providers import as_it_was
+from pancode.nodes.breakers import LOOP, MOST_KEPT, Breaker, BreakerState, EndedTry, breakers, not_closed
+from pancode.nodes.fleet import NodeView
+
+RESET = "breaker-reset:"
+"""Before a breaker's name: the setting that has when a person reset it."""
+RECENT_MS, RUNS = 3_600_000, 200
+"""At the start the newest runs are looked at, as far as they are of the last hour."""
+FIX = "pancode breakers reset {}"
+
+
+def provider_of(run: Run, node: str) -> str:
+    """The vendor, or the endpoint of a node, that its model calls go to; empty for a program of its own.
+
+    Where nobody has named one, the name of the runtime stands for the vendor that it asks.
+    """
+    kind = RUNTIMES.get(run.runtime)
+    if kind is None or kind.own:
+        return ""
+    if run.endpoint is not None:
+        return f"{node}/{run.endpoint}"
+    named = (run.asked_model or "").partition("/")[0] if "/" in (run.asked_model or "") else ""
+    return provider_name(named) or kind.provider or run.runtime
+
+
+def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
+    """These attempts of the run have ended."""
+    kept = core.live.ended_tries
+    for attempt, fence in ended:
+        kept.append(_ended(run, attempt, fence))
+    del kept[:-MOST_KEPT]
+
+
+def recall(core: Core, tx: Transaction) -> None:
+    """Rebuild the memory from the ledger when a coordinator starts."""
+    since = core.wall_ms() - RECENT_MS
+    found: list[EndedTry] = []
+    for run in tx.find(Run, order="created_ms", descending=True, limit=RUNS):
+        if run.finished_ms is not None and run.finished_ms < since:
+            continue
+        fences = {fence.attempt: fence for fence in tx.find(Fence, {"run": run.id}, order="fence")}
+        tries = [one for one in tx.find(Attempt, {"run": run.id}) if one.finished_ms is not None]
+        found += [_ended(run, one, fences[one.attempt]) for one in tries if one.attempt in fences]
+    core.live.ended_tries[:] = sorted(found, key=lambda one: one.at_ms)[-MOST_KEPT:]
+    names = [one for one in tx.find(Setting) if one.name.startswith(RESET)]
+    core.live.breaker_resets.update({one.name.removeprefix(RESET): one.changed_ms for one in names})
+
+
+def now(core: Core) -> list[Breaker]:
+    """All breakers, those that hold something up first."""
+    order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
+    return sorted(
+        breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
+        key=lambda one: (order.index(one.state), one.name),
+    )
+
+
+def reset(tx: Transaction, name: str, at_ms: int, by: str) -> None:
+    """Failures until now do not count any more, once the memory is told. Idempotent."""
+    tx.put(Setting(f"{RESET}{name}", "reset", at_ms, by))
+
+
+def names(core: Core) -> set[str]:
+    """Names of all breakers that can be reset."""
+    return {LOOP, *breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms))}
+
+
+def blocked_nodes(
+    core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
+) -> dict[str, dict[str, Shun]]:
+    """By run, the nodes that it may not go to now, as a breaker is open or its probe is under way."""
+    bad = _not_closed(core)
+    if not bad:
+        return {}
+    at_work, nodes = _at_work(tx, bad), [view.node.name for view in views]
+    shuns: dict[str, dict[str, Shun]] = {}
+    for run in waiting:
+        for node in nodes:
+            mine = [bad[name] for name in _names(run, node) if name in bad]
+            shut = [one for one in mine if one.state is BreakerState.OPEN or one.name in at_work]
+            if shut:
+                shuns.setdefault(run.id, {})[node] = _shun(shut[0])
+    return shuns
+
+
+def any_open(core: Core) -> bool:
+    """Whether a breaker holds something up now."""
+    return bool(_not_closed(core))
+
+
+def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
+    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
+    bad = _not_closed(core)
+    mine = {name for name in _names(run, node) if name in bad} if bad else set()
+    if mine & probes:
+        return True
+    probes |= mine
+    return False
+
+
+def _not_closed(core: Core) -> dict[str, Breaker]:
+    """By name; nothing is gone through while nothing has failed of late."""
+    if all(one.failure is None for one in core.live.ended_tries):
+        return {}
+    return {one.name: one for one in not_closed(now(core))}
+
+
+def _at_work(tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
+    """By half-open breaker, the run that is its probe already."""
+    probes: dict[str, str] = {}
+    for fence in open_fences(tx):
+        run = tx.get(Run, fence.run)
+        for name in () if run is None else _names(run, fence.node):
+            if name in bad and fence.bound_ms >= (bad[name].until_ms or 0):
+                probes[name] = fence.run
+    return probes
+
+
+def _names(run: Run, node: str) -> tuple[str, ...]:
+    return _ended(run, None, node).names
+
+
+def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
+    run = run if attempt is None else as_it_was(run, attempt.attempt)
+    kind = RUNTIMES.get(run.runtime)
+    node, began = (fence.node, fence.bound_ms) if isinstance(fence, Fence) else (fence, 0)
+    return EndedTry(
+        at_ms=attempt.finished_ms or 0 if attempt is not None else 0,
+        began_ms=began,
+        run=run.id,
+        agent=run.agent,
+        task=run.task,
+        node=node,
+        provider=provider_of(run, node),
+        failure=None if attempt is None else attempt.failure,
+        own=kind is None or kind.own,
+        retry_ms=_asked_wait_ms(run, attempt),
+    )
+
+
+def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
+    """The wait that the provider's rate limit asks for, in milliseconds; 0: no limit."""
+    if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
+        return 0
+    return max(0, run.retry_at_ms - (attempt.finished_ms or 0))
+
+
+def _shun(found: Breaker) -> Shun:
+    until = found.until_ms or 0
+    if found.state is BreakerState.HALF_OPEN:
+        why = f"the breaker of {found.name} lets one run through, and that run is at work"
+    else:
+        clock = datetime.fromtimestamp(until / 1_000, UTC).strftime("%H:%M:%S UTC")
+        why = f"the breaker of {found.name} is open until {clock}: {found.why}"
+    return Shun(why, FIX.format(found.name), until)

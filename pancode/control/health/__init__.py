@@ -1,1 +1,0 @@
-"""Circuit breakers: use cases."""

@@ -1,1 +1,0 @@
-"""Lands the changes of runs: asked for, queued by repository, judged, written, recorded."""

@@ -1,3 +1,0 @@
-"""Use cases about nodes: messages, heartbeats, silence, inventory."""
-
-from __future__ import annotations

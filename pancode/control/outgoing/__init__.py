@@ -1,1 +1,0 @@
-"""Tells the world outside: notices to people and signed webhooks, each delivered from a durable row."""

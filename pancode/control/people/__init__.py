@@ -1,1 +1,0 @@
-"""Use cases in which a person has a say: runs are continued, questions answered, changes approved."""

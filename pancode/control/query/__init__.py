@@ -1,1 +1,0 @@
-"""Answers questions of faces: reads, and never changes anything."""

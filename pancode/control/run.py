@@ -1,0 +1,281 @@
+"""Runs as JSON: the ledger's rows in the shapes that scripts rely on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from node_agent.wire.failure import Outcome
+from pancode.control.attempts import usage_of_run
+from pancode.control.continuations import before
+from pancode.control.core import Core
+from pancode.control.finding import find_run
+from pancode.control.shapes import (
+    Json,
+    LandingShape,
+    Queued,
+    RunDetail,
+    RunShape,
+    UsageShape,
+    VerificationShape,
+)
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, Attempt, Closed, Fence, Node, Run, RunState
+from pancode.life.continuing import nexts
+from pancode.life.inbox import answerer_of, item_of, open_item
+from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
+from pancode.life.orders import identity_of
+from pancode.life.stages import stage_of
+from pancode.life.telling import rows
+from pancode.life.verified import verified
+from pancode.nodes.fleet import NodeState
+
+HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
+"""States of a machine that was heard a moment ago."""
+
+
+def iso(ms: int | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond; None for None, and for what is no date of any calendar."""
+    if ms is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def at(ms: int) -> str:
+    """As `iso`, for a time that is always known."""
+    return iso(ms) or ""
+
+
+def brief(core: Core, text: str) -> RunShape:
+    """One run, as in the list."""
+    with core.ports.ledger.transaction() as tx:
+        return run_shape(core, tx, find_run(tx, text))
+
+
+def show(core: Core, text: str) -> RunDetail:
+    """Everything about one run."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        attempts = tx.find(Attempt, {"run": run.id})
+        fences = tx.find(Fence, {"run": run.id})
+        chain = [old.id for old in before(tx, run)]
+        shape = run_shape(core, tx, run)
+        waits = open_item(tuple(tx.find(Action, {"run": run.id})))
+    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
+    return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain, "inbox": _inbox(run, waits)})
+
+
+def queued(run: Run, chosen: str) -> Queued:
+    """The answer right after a dispatch."""
+    state, reason = run.state.value, run.reason
+    return {"run": run.id, "state": state, "reason": reason, "agent": run.agent, "chosen": chosen}
+
+
+def usage_of(usage: dict[str, Any]) -> UsageShape:
+    """Usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
+
+    Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
+    """
+    cost = usage.get("cost_usd")
+    source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
+    return {
+        "input_tokens": int(usage.get("input_tokens") or 0),
+        "output_tokens": int(usage.get("output_tokens") or 0),
+        "cost_usd": None if cost is None or source == "unknown" else str(cost),
+        "cost_source": source,
+        "disputed_usd": usage.get(books.DISPUTED),
+    }
+
+
+def newest_fence(tx: Transaction, run: Run) -> Fence | None:
+    return tx.get(Fence, run.id, run.fence) if run.fence else None
+
+
+def node_of(tx: Transaction, run: Run) -> str | None:
+    """The node of the run; before placement the pinned one."""
+    node = run.result.get("node")
+    if node:
+        return str(node)
+    fence = newest_fence(tx, run)
+    return fence.node if fence is not None else run.node
+
+
+def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
+    fence = newest_fence(tx, run)
+    result: dict[str, Any] = run.result
+    usage = usage_of_run(tx, run) or result.get("usage")
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "stage": stage_of(run, fence).value,
+        "waits": run.waits.value if run.waits is not None else None,
+        "attempt": run.attempt,
+        "fence": run.fence,
+        "node": node_of(tx, run),
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.model,
+        "task": run.task or " ".join(run.argv or ()),
+        "outcome": run.outcome.value if run.outcome is not None else None,
+        "reason": run.reason,
+        "exit_code": run.exit_code,
+        "commit": result.get("commit"),
+        "files_changed": list(result.get("files_changed") or ()),
+        "receipt": result.get("receipt"),
+        "usage": usage_of(usage or {}),
+        "notes": _notes(core, tx, run, fence),
+        "created_at": at(run.created_ms),
+        "started_at": iso(run.started_ms),
+        "finished_at": iso(run.finished_ms),
+        "retry_of": run.retry_of,
+        "continues": run.terms.get("continues"),
+        "continued_by": list(nexts(run)),
+        "parent": run.parent,
+        "landed": run.landed,
+        "landing": cast("LandingShape | None", landing_of(run)),
+        "verification": cast("VerificationShape", seen.plain()) if (seen := verified(run)) else None,
+        "workflow": run.workflow,
+        "step": run.step,
+    }
+
+
+def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
+    """Details that a state or outcome alone would hide."""
+    lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
+    return lost + _of_newest(core, tx, run, fence)
+
+
+def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
+    if run.outcome is Outcome.DONE:
+        change = run.result.get("change")
+        notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
+        return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
+    if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
+        return []
+    return _unknown(core, tx, fence)
+
+
+def _trust(run: Run) -> list[str]:
+    seen = verified(run)
+    if seen is None:
+        return []
+    before = ["disputed before"] if seen.disputed_before and not seen.in_doubt else []
+    return [seen.words, *before]
+
+
+def _not_landed(run: Run) -> list[str]:
+    """A landing that was asked for and did not come about must not be overlooked."""
+    landing = landing_of(run)
+    if landing is None or landing["status"] in (LANDED, NOTHING):
+        return []
+    return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
+
+
+def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
+    """`unknown since T` is a note on a running run whose node is not heard, not a state."""
+    node = tx.get(Node, fence.node)
+    view = core.view_of(node) if node is not None else None
+    if view is None or view.state in HEARD:
+        return []
+    since = at(core.wall_ms() - view.silent_ms) if view.silent_ms is not None else "the coordinator's start"
+    why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
+    return [f"unknown since {since}: {fence.node} is {view.state}{why}"]
+
+
+def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
+    """Lost fences that their node names as open again, or that were asked to end and did not confirm it."""
+    notes = []
+    for fence in tx.find(Fence, {"run": run.id}):
+        if not _is_lost(fence):
+            continue
+        which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
+        if _named_since(core, fence):
+            notes.append(f"{which}lost, still running on {fence.node}")
+        if fence.stop_sent:
+            notes.append(f"{which}stop asked, not confirmed by {fence.node}")
+    return notes
+
+
+def _is_lost(fence: Fence) -> bool:
+    return fence.closed is Closed.LOST and fence.receipt is None
+
+
+def _named_since(core: Core, fence: Fence) -> bool:
+    """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
+    contacts, identity = core.live.contacts, identity_of(fence)
+    last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+    since = core.live.answers.given_up_ms.get(str(identity), 0)
+    return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
+
+
+def _details(run: Run) -> Json:
+    result: dict[str, Any] = run.result
+    return {
+        "argv": list(run.argv) if run.argv is not None else None,
+        "mode": run.mode.value,
+        "reasoning": run.reasoning,
+        "safety": run.safety.value,
+        "isolation": result.get("isolation"),
+        "priority": run.priority,
+        "project": run.project,
+        "workspace": dict(run.workspace),
+        "folder": str(run.workspace.get("folder") or "") or None,
+        "setup": [list(argv) for argv in run.setup],
+        "cache": list(run.cache),
+        "verify": [str(gate["name"]) for gate in run.gates],
+        "gates": list(result.get("gates") or ()),
+        "reports": list(result.get("reports") or ()),
+        "limits": dict(run.limits),
+        "estimate_usd": f"{run.estimate_usd:f}",
+        "created_by": run.created_by,
+        "answer": str(result.get("answer") or ""),
+        "findings": list(result.get("findings") or ()),
+        "calls": result.get("calls"),
+        "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
+        "model_from": run.terms.get("model_from"),
+        "served": run.terms.get("served"),
+        "told": [{**one, "at": iso(one["at_ms"])} for one in rows(run)],
+        "answered": answerer_of(run),
+        "session": "same" if run.terms.get("resume") else "new",
+    }
+
+
+def _inbox(run: Run, action: Action | None) -> Json | None:
+    if action is None:
+        return None
+    item = item_of(run, action)
+    return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome.value if attempt.outcome is not None else None,
+        "failure": attempt.failure.value if attempt.failure is not None else None,
+        "reason": attempt.reason,
+        "held_usd": f"{attempt.held_usd:f}",
+        "usage": usage_of(attempt.usage),
+        "created_at": at(attempt.created_ms),
+        "finished_at": iso(attempt.finished_ms),
+    }
+
+
+def _fence(fence: Fence) -> Json:
+    return {
+        "attempt": fence.attempt,
+        "fence": fence.fence,
+        "node": fence.node,
+        "state": fence.state.value,
+        "mark": fence.mark,
+        "closed": fence.closed.value if fence.closed is not None else None,
+        "receipt": fence.receipt,
+        "stop": "asked" if fence.stop_sent and (fence.closed is None or _is_lost(fence)) else None,
+        "bound_at": at(fence.bound_ms),
+        "closed_at": iso(fence.closed_ms),
+    }

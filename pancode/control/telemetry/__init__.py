@@ -1,1 +1,0 @@
-"""Sends a trace of each run that has ended, as a follower of the feed."""

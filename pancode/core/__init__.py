@@ -1,0 +1,1 @@
+"""The rows, states, books and ports that every room stands on. Pure."""

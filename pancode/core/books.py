@@ -1,0 +1,436 @@
+"""The books: which entries a hold, a settlement or a loss makes, and what they sum up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from functools import reduce
+from typing import Any, assert_never
+
+from pancode.core.records import Balance, BookEntry, EntryKind, Run
+from pancode.core.values import replace
+
+ZERO = Decimal(0)
+EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
+"""Decimal's own context rounds at 28 digits: eleven large sums would no longer be what their entries say."""
+MOST_SUM = 2**63 - 1
+"""The greatest value of a column. Sums of nodes' figures stay there rather than refuse the next receipt."""
+DISPUTED = "disputed_usd"
+"""In a usage as kept in the ledger: what was claimed beyond the order, and is not in its cost."""
+NewId = Callable[[], str]
+_SIGN = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+MINUTE_MS = 60_000
+_SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """For whom an entry is made: one attempt (fence 0 before its binding)."""
+
+    run: str
+    attempt: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The real usage of an attempt; `usd` None: not known."""
+
+    usd: Decimal | None
+    tokens: int = 0
+    agent_ms: int = 0
+    source: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """In the three currencies: USD, tokens, milliseconds of agents."""
+
+    usd: Decimal = ZERO
+    tokens: int = 0
+    ms: int = 0
+
+    def __add__(self, more: Amount) -> Amount:
+        return Amount(plus(self.usd, more.usd), self.tokens + more.tokens, self.ms + more.ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The ceiling of a scope; None: it has none in that currency."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+    ms: int | None = None
+
+
+NO_CEILING = Ceilings()
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The time, and the source of entry ids."""
+
+    at_ms: int
+    new_id: NewId
+
+
+def plus(*amounts: Decimal) -> Decimal:
+    """Their sum, exactly."""
+    return reduce(EXACT.add, amounts, ZERO)
+
+
+def minus(amount: Decimal, less: Decimal) -> Decimal:
+    """The difference, exactly."""
+    return EXACT.subtract(amount, less)
+
+
+def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
+    """The scope of the coordinator's local day; `tz` None: the machine's own zone."""
+    return f"day:{datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()}"
+
+
+def is_day(scope: str) -> bool:
+    """Whether a scope ends by itself."""
+    return scope.startswith("day:")
+
+
+def node_scope(name: str) -> str:
+    return f"node:{name}"
+
+
+def agent_scope(name: str) -> str:
+    return f"agent:{name}"
+
+
+def workflow_scope(workflow: str) -> str:
+    return f"workflow:{workflow}"
+
+
+def is_workflow(scope: str) -> bool:
+    """Whether it sums up the runs of one workflow."""
+    return scope.startswith("workflow:")
+
+
+def repo_scope(project: str) -> str:
+    return f"repo:{project}"
+
+
+def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
+    """Whether a hold of `amount` keeps what is used and held within each ceiling."""
+    return not refusal(balance, ceilings, amount)
+
+
+def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
+    """The reason why a hold is not granted, with the numbers; empty when it is."""
+    if ceilings.usd is not None and plus(balance.spent_usd, balance.held_usd, amount.usd) > ceilings.usd:
+        return (
+            f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
+            f"held: ${balance.held_usd:.2f}, estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
+        )
+    if ceilings.tokens is not None and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens:
+        numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)
+        return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
+    if ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
+        times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
+        return _refused("Ceiling of agent-minutes", *map(minutes, times))
+    return ""
+
+
+def _refused(what: str, used: str, held: str, due: str, ceiling: str) -> str:
+    return (
+        f"Dispatch blocked: {what} would be exceeded "
+        f"(used: {used}, held: {held}, estimated next: {due}, ceiling: {ceiling})"
+    )
+
+
+def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
+    """One hold in each scope."""
+    made = [_entry(EntryKind.HOLD, scope, account, due.usd, stamp) for scope in scopes]
+    return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
+
+
+def estimate_of(run: Run) -> Amount:
+    """The estimated usage of an attempt of the run."""
+    return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
+
+
+def used_by(usage: object) -> Amount:
+    """Tokens and time in a usage as kept in the ledger (plain JSON); nothing where it says nothing."""
+    if not isinstance(usage, Mapping):
+        return Amount()
+    read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
+    return Amount(tokens=read + written, ms=ms)
+
+
+def minutes(ms: int) -> str:
+    """An amount for people; a small one is never shown as nothing."""
+    return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
+
+
+def release(
+    entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
+) -> list[BookEntry]:
+    """Nothing was spent: the holds of the attempt go back (`only`: in that scope)."""
+    held = _held_scopes(entries, account.attempt)
+    due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
+    back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
+    return [replace(_freed(entry, entries), note=note) for entry in back]
+
+
+def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
+    made: list[BookEntry] = []
+    for scope, usd in _held_scopes(entries, account.attempt).items():
+        if spent.usd is None:
+            unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
+            made.append(_freed(unknown, entries, told=spent))
+            continue
+        made.append(_freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries))
+        made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
+    return made
+
+
+def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
+    """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
+    made: list[BookEntry] = []
+    for scope, held in _held_scopes(entries, account.attempt).items():
+        unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
+        made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
+        if known.usd:
+            made.append(_entry(EntryKind.RELEASE, scope, account, min(held, known.usd), stamp))
+            so_far = Spent(known.usd, source="reported")
+            made.append(_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
+    return made
+
+
+def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
+    """Of one scope's entries: the runs whose cost nobody could tell yet, in the order of their first line."""
+    known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
+    unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
+    return tuple(dict.fromkeys(e.run for e in unknown))
+
+
+def settle_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
+    """A person or a late receipt says what an unknown attempt consumed: the standing hold is replaced.
+
+    Only what was not booked before is booked now. `spent.usd` must be known.
+    """
+    if spent.usd is None:
+        raise ValueError("an unknown cost settles nothing")
+    made: list[BookEntry] = []
+    sums = _sums(entries, account.attempt)
+    for scope in _unknown_scopes(entries, account.attempt):
+        back = _entry(EntryKind.RELEASE, scope, account, sums.get(scope, ZERO), stamp)
+        made.append(replace(_freed(back, entries), source="unknown"))
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        booked = plus(*(e.usd for e in mine if e.kind in _SPENDS))
+        rest = replace(
+            spent,
+            tokens=max(0, spent.tokens - sum(e.tokens for e in mine)),
+            agent_ms=max(0, spent.agent_ms - sum(e.agent_ms for e in mine)),
+        )
+        kind = EntryKind.CORRECT if booked else EntryKind.SPEND
+        made.append(_entry(kind, scope, account, minus(spent.usd, booked), stamp, rest))
+    return made
+
+
+def dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+    """What a node claims beyond its order's limit: beside each cost that `made` books, and no part of it."""
+    scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
+    return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
+
+
+def disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
+    """Of one scope's entries: the runs with a claim that no person has looked at, and its amount."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.DISPUTED:
+            sums[entry.run] = plus(sums.get(entry.run, ZERO), entry.usd)
+    return {run: usd for run, usd in sums.items() if usd}
+
+
+def settle_disputed(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
+) -> list[BookEntry]:
+    """A person says what an attempt with a disputed claim has cost: that is spent, and the claim is over."""
+    mine = [entry for entry in entries if entry.attempt == account.attempt]
+    made: list[BookEntry] = []
+    for scope in dict.fromkeys(entry.scope for entry in mine):
+        here = [entry for entry in mine if entry.scope == scope]
+        claim = disputed(here).get(account.run, ZERO)
+        if claim:
+            booked = plus(*(entry.usd for entry in here if entry.kind in _SPENDS))
+            spent = Spent(usd, source="settled")
+            made.append(_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
+            made.append(_entry(EntryKind.CORRECT, scope, account, minus(usd, booked), stamp, spent))
+    return made
+
+
+def add_unknown(
+    entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
+) -> list[BookEntry]:
+    """A late receipt that knows no cost: the tokens and time not booked yet are; the USD hold stays."""
+    made: list[BookEntry] = []
+    for scope in _unknown_scopes(entries, account.attempt):
+        mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
+        tokens = max(0, spent.tokens - sum(e.tokens for e in mine))
+        ms = max(0, spent.agent_ms - sum(e.agent_ms for e in mine))
+        rest = replace(spent, usd=None, tokens=tokens, agent_ms=ms)
+        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
+        if tokens or ms or more.held_tokens or more.held_ms:
+            made.append(more)
+    return made
+
+
+def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
+    """Two nodes ran one attempt: what the second one used is booked, too, in the scopes of its hold.
+
+    Nothing, unless the books have an amount of another fence of the attempt and none of this one.
+    """
+    mine = [e for e in entries if e.attempt == account.attempt]
+    booked = {e.fence for e in mine if e.kind in _SPENDS}
+    if account.fence in booked or not booked - {0}:  # 0: a person has said what it cost
+        return []
+    scopes = dict.fromkeys(
+        e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence)
+    )
+    usd = ZERO if spent.usd is None else spent.usd
+    return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
+
+
+def lapse(entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp) -> list[BookEntry]:
+    """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
+    held = _sums(entries, account.attempt).get(scope, ZERO)
+    back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
+    nothing = not (held or back.held_tokens or back.held_ms)
+    if nothing or scope not in _unknown_scopes(entries, account.attempt):
+        return []
+    return [replace(back, note="the day of its admission is over")]
+
+
+def used(entries: Iterable[BookEntry], before: int) -> Decimal:
+    """The cost of the earlier attempts; an unknown one counts as its hold."""
+    mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
+    return plus(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
+
+
+def apply(balance: Balance, entry: BookEntry) -> Balance:
+    """The balance after one more entry of its scope."""
+    more: dict[str, Any] = {
+        "held_tokens": balance.held_tokens + entry.held_tokens,
+        "held_ms": balance.held_ms + entry.held_ms,
+    }
+    match entry.kind:
+        case EntryKind.HOLD:
+            more["held_usd"] = plus(balance.held_usd, entry.usd)
+            more["runs"] = balance.runs + (1 if entry.attempt == 1 and entry.fence == 0 else 0)
+        case EntryKind.RELEASE:
+            more["held_usd"] = minus(balance.held_usd, entry.usd)
+            more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
+        case EntryKind.SPEND | EntryKind.CORRECT:
+            more |= {**_used(balance, entry), "spent_usd": plus(balance.spent_usd, entry.usd)}
+        case EntryKind.UNKNOWN:
+            more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
+        case EntryKind.DISPUTED:
+            more["disputed_usd"] = plus(balance.disputed_usd, entry.usd)
+        case _:
+            assert_never(entry.kind)
+    return replace(balance, **more)
+
+
+def total(scope: str, entries: Iterable[BookEntry]) -> Balance:
+    """The balance that these entries make; must equal the stored one."""
+    balance = Balance(scope)
+    for entry in entries:
+        balance = apply(balance, entry)
+    return balance
+
+
+def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
+    """Neither ever shrinks, so that where it stops does not depend on the order of the entries."""
+    tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
+    return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
+
+
+def _signed(entry: BookEntry, sign: int) -> Decimal:
+    return entry.usd.copy_negate() if sign < 0 else entry.usd if sign else ZERO
+
+
+def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
+    """Scopes in which the attempt stands as unknown and was not settled since."""
+    open_scopes: dict[str, int] = {}
+    for entry in entries:
+        if entry.attempt != attempt:
+            continue
+        if entry.kind is EntryKind.UNKNOWN:
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) + 1
+        elif entry.kind is EntryKind.RELEASE and entry.source == "unknown":
+            open_scopes[entry.scope] = open_scopes.get(entry.scope, 0) - 1
+    return [scope for scope, count in open_scopes.items() if count > 0]
+
+
+def _held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+    """Scopes with an open hold (one of 0 USD included) that do not stand as unknown."""
+    open_holds: dict[str, int] = {}
+    for entry in entries:
+        if entry.attempt == attempt and entry.kind in _SIGN:
+            open_holds[entry.scope] = open_holds.get(entry.scope, 0) + _SIGN[entry.kind]
+    unknown = set(_unknown_scopes(entries, attempt))
+    sums = _sums(entries, attempt)
+    return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
+
+
+def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+    """Held less released, by scope."""
+    sums: dict[str, Decimal] = {}
+    for entry in entries:
+        if entry.attempt == attempt and entry.kind in _SIGN:
+            sums[entry.scope] = plus(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
+    return sums
+
+
+def _freed(
+    entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
+) -> BookEntry:
+    """The entry, giving back what its attempt still holds of tokens and time there; `most`: of that.
+
+    `told`: of an attempt of unknown cost. What it says nothing of was not nothing, and is not given back.
+    """
+    mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
+    tokens, ms = sum(e.held_tokens for e in mine), sum(e.held_ms for e in mine)
+    if told is not None:
+        tokens, ms = (tokens if told.tokens else 0), (ms if told.agent_ms else 0)
+    if most is not None:
+        tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
+    return replace(entry, held_tokens=-tokens, held_ms=-ms)
+
+
+_NOTHING = Spent(None, source="")
+
+
+def _entry(
+    kind: EntryKind, scope: str, account: Account, usd: Decimal, stamp: Stamp, spent: Spent = _NOTHING
+) -> BookEntry:
+    return BookEntry(
+        id=stamp.new_id(),
+        at_ms=stamp.at_ms,
+        scope=scope,
+        kind=kind,
+        run=account.run,
+        attempt=account.attempt,
+        fence=account.fence,
+        usd=usd,
+        tokens=spent.tokens,
+        agent_ms=spent.agent_ms,
+        source=spent.source,
+    )
+
+
+def known_cost(usage: dict[str, object]) -> Decimal | None:
+    """The cost in a usage that a node has sworn to so far; None when it named none."""
+    cost = usage.get("cost_usd")
+    return None if cost is None else Decimal(str(cost))

@@ -1,0 +1,164 @@
+"""Judges a token: whether it is known and in force, its rights, and the tokens that it may make."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pancode.core.records import ApiToken
+from pancode.core.scopes import AccessScope, allows
+from pancode.errors import ConflictError, RefusedError
+
+PREFIX = "pct_"
+"""Of each secret, so that a scanner of files and logs finds it."""
+SECRET_BYTES = 32
+USED_MS = 60_000
+"""The last use is written down this often at most."""
+CODE_MS = 60_000
+"""The life of a one-time code."""
+BY = "token "
+"""Before a token's name: who has asked for what it asks for."""
+WEB = "web-"
+"""Of the names of tokens that a browser got for a code."""
+NOTICE = "notice-"
+"""Of the names of tokens that stand in the link of a notice."""
+
+
+class AccessError(RefusedError):
+    """A caller over TCP is not let in, or may not ask for this."""
+
+    code = "no_token"
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that is to be made. `lasts_ms` None: no end. `item`: an item of the inbox, or its run."""
+
+    name: str
+    scopes: tuple[AccessScope, ...]
+    lasts_ms: int | None
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebCode:
+    """What a one-time code is traded for, and until when by our boot clock."""
+
+    until_ms: int
+    wanted: NewToken
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A caller over TCP. `token` None: the caller has shown none."""
+
+    token: ApiToken | None = None
+
+    @property
+    def name(self) -> str:
+        return "nobody" if self.token is None else f"{BY}{self.token.name}"
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def judge(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
+    """The token that this secret is of, if it is in force. AccessError."""
+    make = "pancode token create NAME --scope read"
+    if found is None or not hmac.compare_digest(found.digest, digest(secret)):
+        why = "there is none with this secret; it may have been revoked"
+        raise AccessError("the token is not known", why=why, fix=make, code="unknown_token")
+    if is_over(found, now_ms):
+        raise AccessError(f"the token {found.name} has expired", fix=make, code="expired_token")
+    return found
+
+
+def invalid_code() -> AccessError:
+    """A code that nobody was given, or that is too old."""
+    why = f"it is good once, for {CODE_MS // 1_000} s"
+    return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
+
+
+def used_code(session: str) -> AccessError:
+    """A code that has opened this session before. Perhaps its link was read by somebody else."""
+    return AccessError(
+        "this code was used already",
+        why=f"it opened the session {session}; if that was not you, somebody else may do there what you may",
+        fix=f"look with `pancode token ls`; end it with `pancode token revoke {session}`; then: pancode web",
+        code="used_code",
+        details={"session": session},
+    )
+
+
+def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = "") -> None:
+    """AccessError where the token lacks the scope. `without`: what else the caller can do."""
+    if not allows(token.scopes, needed):
+        raise AccessError(
+            f"the token {token.name} may not ask for {asked}",
+            why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
+            fix=f"{without}pancode token create NAME --scope {needed}",
+            code="wrong_scope",
+            details={"scope": needed.value},
+        )
+
+
+def must_allow_said(token: ApiToken, asked: str, lands: bool, says_yes: bool) -> None:
+    """AccessError for a request that asks for more than its route needs: a landing, or a person's yes."""
+    if lands:
+        must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
+    if says_yes:
+        must_allow(token, AccessScope.ANSWER, f"{asked} with a person's yes", "without yes; or: ")
+
+
+def token_behind(created_by: str) -> str | None:
+    """The name of the token that has made it; None: somebody else has."""
+    return created_by.removeprefix(BY) if created_by.startswith(BY) else None
+
+
+def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
+    """Whether this token, found by its name, is the one that made something then, and is still in force."""
+    return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
+
+
+def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
+    """AccessError for a token of one inbox item that asks about another run. `run` empty: about none."""
+    if token.item is not None and run != token.run:
+        raise AccessError(
+            f"the token {token.name} may not ask for {asked}",
+            why=f"it may only answer what {token.run} waits for",
+            fix="pancode inbox",
+            code="wrong_item",
+        )
+
+
+def narrowed(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
+    """What a token makes has no more rights than it and ends no later. AccessError for more scopes."""
+    if asker is None:
+        return wanted
+    for scope in wanted.scopes:
+        must_allow(asker, scope, f"a token with the scope {scope}")
+    if asker.expires_ms is None:
+        return wanted
+    left = max(0, asker.expires_ms - now_ms)
+    lasts = left if wanted.lasts_ms is None else min(left, wanted.lasts_ms)
+    return NewToken(wanted.name, wanted.scopes, lasts, wanted.item)
+
+
+def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
+    """ConflictError where a token in force has that name."""
+    if any(token.name == name and not is_over(token, now_ms) for token in known):
+        fix = f"choose another name, or: pancode token revoke {name}"
+        raise ConflictError(f"there is a token {name} already", fix=fix, code="token_exists")
+
+
+def stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
+    """Tokens of browsers and notices that have expired: nobody asks for them any more."""
+    return [token for token in known if token.name.startswith((WEB, NOTICE)) and is_over(token, now_ms)]
+
+
+def is_over(token: ApiToken, now_ms: int) -> bool:
+    return token.expires_ms is not None and token.expires_ms <= now_ms

@@ -1,0 +1,1 @@
+"""From a request for work to a run that waits, and to its node."""

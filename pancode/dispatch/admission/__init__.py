@@ -1,0 +1,95 @@
+"""The ten gates of admission and their ORDER. Gates only judge; what they judge was resolved before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+
+from pancode.agents.snapshot import AdmissionView
+from pancode.dispatch.admission import (
+    agent,
+    budget,
+    drain,
+    mode,
+    mutation,
+    paths,
+    recursion,
+    routing,
+    safety,
+    task,
+)
+from pancode.dispatch.admission.exceptions import asks_for, objections
+from pancode.dispatch.admission.gate import GateVerdict
+from pancode.dispatch.resolve import Resolution
+from pancode.errors import RefusedError
+
+Gate = Callable[[Resolution, AdmissionView], GateVerdict]
+ORDER: tuple[ModuleType, ...] = (
+    mode,
+    mutation,
+    drain,
+    recursion,
+    task,
+    paths,
+    safety,
+    budget,
+    agent,
+    routing,
+)
+OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routing)}
+"""Gates whose fixes change what the owner has set."""
+_NOT_FOR_RUNS = "that is for the person who started"
+_ASK = "; or add --ask: it waits in the inbox for a person's yes"
+NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
+
+
+UNTIL_MS = "until_ms"
+"""In the details of a refusal that ends by itself: when."""
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
+    """All ten verdicts, always, in ORDER."""
+    gates: list[Gate] = [gate.judge for gate in ORDER]
+    verdicts = tuple(gate(resolution, view) for gate in gates)
+    return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
+
+
+def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
+    """A run that dispatches is never told to raise what its owner has set."""
+    if not verdict.fix or verdict.gate not in OWNERS:
+        return verdict
+    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")
+
+
+def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
+    """The verdict that decides; None when all gates let the run pass.
+
+    `ask`: a person is asked before the run begins, so refusals that a person may lift do not count.
+    """
+    refusals = (verdict for verdict in verdicts if not verdict.passed)
+    return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
+
+
+def refusal(verdict: GateVerdict) -> RefusedError:
+    """The error that a face shows for a refused run."""
+    exception = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
+    return RefusedError(
+        verdict.words,
+        why=f"gate {NAMES.index(verdict.gate) + 1} of {len(NAMES)}: {verdict.gate}",
+        fix=f"{verdict.fix}{_ASK if exception else ''}",
+        code=verdict.code or f"refused_{verdict.gate}",
+        details={} if verdict.until_ms is None else {UNTIL_MS: str(verdict.until_ms)},
+    )
+
+
+__all__ = [
+    "NAMES",
+    "ORDER",
+    "GateVerdict",
+    "asks_for",
+    "first_refused",
+    "judge",
+    "objections",
+    "refusal",
+]

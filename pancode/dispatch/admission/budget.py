@@ -1,0 +1,84 @@
+"""Gate 8: whether the estimate fits under every ceiling. The hold is taken when all have passed."""
+
+from __future__ import annotations
+
+from math import ceil
+from shlex import quote
+
+from pancode.agents.snapshot import AdmissionView, ScopeView
+from pancode.core import books
+from pancode.core.periods import is_period
+from pancode.counted import counted
+from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
+from pancode.dispatch.resolve import Resolution
+
+NAME = "budget"
+MOST_NAMED = 3
+
+
+def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
+    due, parent = resolution.due, view.parent
+    if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
+        words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"
+        return refused(
+            NAME, words, "do the work in that run itself, or begin that run with a larger --budget"
+        )
+    for scope in view.scopes:
+        if not books.fits(scope.balance, scope.ceilings, due):
+            return refused(
+                NAME,
+                books.refusal(scope.balance, scope.ceilings, due),
+                _raised(scope, due),
+                lifts="budget",
+            )
+    words = f"estimated ${due.usd:.2f}, {_room(view)}"
+    if view.unknown:
+        more = len(view.unknown) - MOST_NAMED
+        names = ", ".join(view.unknown[:MOST_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
+        fix = f"pancode budget settle {view.unknown[0]} --usd X"
+        return warned(NAME, f"{words}; the cost of {names} is unknown", fix)
+    return passed(NAME, words)
+
+
+def _raised(scope: ScopeView, due: books.Amount) -> str:
+    """The command that makes just enough room, in the currency that has none; USD comes first."""
+    balance, ceilings = scope.balance, scope.ceilings
+    if books.is_workflow(balance.scope):
+        return "begin the rest with a larger --budget; look: pancode budget show"
+    kind, _, name = balance.scope.partition(":")
+    scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
+    where = "" if kind == "day" else f" --scope {scope_word}"
+    if not books.fits(balance, books.Ceilings(usd=ceilings.usd), due):
+        most = f"{ceil(books.plus(balance.spent_usd, balance.held_usd, due.usd))}"
+    elif not books.fits(balance, books.Ceilings(tokens=ceilings.tokens), due):
+        most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
+    else:
+        most = f"--minutes {ceil((balance.agent_ms + balance.held_ms + due.ms) / books.MINUTE_MS)}"
+    return f"pancode budget set {most}{where}"
+
+
+def _room(view: AdmissionView) -> str:
+    """The rest in each currency, of the first scope that has a ceiling in it."""
+    left: list[tuple[str, str]] = []
+    for scope in view.scopes:
+        free, listed = _free(scope), {currency for currency, _ in left}
+        left += [
+            (currency, f"{words} free ({scope.balance.scope})")
+            for currency, words in free.items()
+            if currency not in listed
+        ]
+    return ", ".join(words for _, words in left) or "no ceiling"
+
+
+def _free(scope: ScopeView) -> dict[str, str]:
+    """By currency."""
+    balance, ceilings, free = scope.balance, scope.ceilings, {}
+    if ceilings.usd is not None:
+        free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.held_usd:.2f} of ${ceilings.usd:.2f}"
+    if ceilings.tokens is not None:
+        left = ceilings.tokens - balance.tokens - balance.held_tokens
+        free["tokens"] = f"{left:,} of {ceilings.tokens:,} tokens"
+    if ceilings.ms is not None:
+        rest = ceilings.ms - balance.agent_ms - balance.held_ms
+        free["ms"] = f"{books.minutes(rest)} of {books.minutes(ceilings.ms)} agent-minutes"
+    return free

@@ -1,0 +1,238 @@
+"""Gives waiting runs to nodes that asked for work: one signed order for each free slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from functools import partial
+from itertools import chain
+
+from node_agent.wire.order import Order
+from pancode.agents.model_server import served
+from pancode.control import passed_over
+from pancode.control.core import Core, open_fences
+from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Offer, Transaction
+from pancode.core.records import Attempt, Fence, FenceState, Node, Run, WaitReason, Workflow
+from pancode.core.values import replace
+from pancode.dispatch.placement_view import free_slots, has_rooms, standing_of
+from pancode.errors import UnavailableError
+from pancode.life.case import RunCase
+from pancode.life.decide import decide
+from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board
+from pancode.life.placement import Placed, Unplaced, decisions, in_order
+from pancode.life.signals import Bound, Due, Unbindable, Waits
+
+MANY, MANY_TICKETS = 16, 4
+SHOW_MS = 500
+"""With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
+LONG, MOST_EXPLAINED = 64, 8
+"""Of a queue that is longer, so many that wait as another one does are told so in one refreshment."""
+
+
+def bind(core: Core) -> int:
+    """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
+    with unit_of_work(core) as work:
+        return bind_in(work)
+
+
+def bind_in(work: Work) -> int:
+    """The same inside a transaction, whose commit makes the orders durable."""
+    core, tx = work.core, work.tx
+    queue = core.kept.waiting(tx)
+    many = len(queue.all)
+    if not many:
+        work.after(partial(setattr, core.live.binding, "waiting", 0))
+        return 0
+    views, fences = core.views(tx), open_fences(tx)
+    freed = core.live.contacts.freed
+    free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
+    if _is_explained(core, many) and not any(slots > 0 for slots in free.values()):
+        return 0
+    turn = _Turn(work, queue, {fence.run for fence in fences})
+    firsts = turn.firsts()
+    work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
+    if not firsts:
+        return 0
+    placed, whole = 0, _is_whole(work, many)
+    standing = standing_of(core, tx, firsts, (views, free))
+    if not whole and not standing.has_room:
+        return 0
+    probes: set[str] = set()
+    for decision in decisions(turn.served(), standing, whole):
+        if isinstance(decision, Placed):
+            name = decision.node.node.name
+            if not passed_over.is_second_probe(core, decision.run, name, probes):
+                placed += _bound(work, decision)
+            elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
+                work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
+            continue
+        if decision.run.id not in turn.alone:
+            turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
+        if decision.run.reason != decision.why:
+            work.signal(decision.run, Waits("placement", decision.why, decision.kind))
+    if whole:
+        turn.explain_more()
+    return placed
+
+
+class _Turn:
+    """The waiting runs whose turn may have come, read from the ledger one by one as they are served."""
+
+    def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
+        self._work, self._queue, self._bound = work, queue, bound
+        core = work.core
+        self.alone: Set[str] = {*core.live.journals.strays, *passed_over.shunned(core)}
+        """Whose turn is another than that of all who ask for the same."""
+        if passed_over.decides_of_each(core) or has_rooms(work.tx):
+            self.alone = queue.all.keys()
+        self._ready: dict[str, Run | None] = {}
+        self.in_vain: dict[object, Unplaced] = {}
+        """By what runs ask for: the decision of the first of them that could not be placed."""
+        self._groups: list[Iterator[WaitingRun]] = []
+        for group in queue.groups(self._fits, self.alone):
+            first = next((one for one in group if self._run(one) is not None), None)
+            if first is not None:
+                self._groups.append(chain([first], group))
+
+    def firsts(self) -> list[Run]:
+        """Of all that ask for the same the first that is ready, in serving order."""
+        return in_order(run for run in self._ready.values() if run is not None)
+
+    def served(self) -> Iterator[Run]:
+        """In order, as long as others that ask for the same were not in vain."""
+        for one in in_turn(self._groups, self.in_vain):
+            run = self._run(one)
+            if run is not None:
+                yield run
+
+    def explain_more(self) -> None:
+        """Take down why those wait who ask for the same; of a long queue some in each refreshment."""
+        left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
+        for wish, decision in self.in_vain.items():
+            for name in self._queue.unexplained(wish, decision.why, self.alone, left):
+                run = self._work.tx.get(Run, name)
+                if run is not None and name not in self._bound and run.reason != decision.why:
+                    self._work.signal(run, Waits("placement", decision.why, decision.kind))
+                    left -= 1
+
+    def _fits(self, one: WaitingRun) -> bool:
+        """As far as memory tells; a long pause is looked at with its run."""
+        rules = self._work.core.rules
+        left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
+        is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
+        return not one.held and not is_pausing and one.ticket.run not in self._bound
+
+    def _run(self, one: WaitingRun) -> Run | None:
+        """The run, once its time has come and it has its hold."""
+        name = one.ticket.run
+        if name not in self._ready:
+            run = self._work.tx.get(Run, name)
+            is_due = run is not None and _is_due(self._work, run) and not _may_still_run(self._work, run)
+            self._ready[name] = run if run is not None and is_due and _granted(self._work, run) else None
+        return self._ready[name]
+
+
+def _is_whole(work: Work, many: int) -> bool:
+    """Whether this round decides of all that wait, and not only of those for whom there is room now."""
+    core = work.core
+    if _is_explained(core, many):
+        return False
+    work.after(partial(setattr, core.live.binding, "explained_ms", core.ports.clock.boot_ms()))
+    return True
+
+
+def _is_explained(core: Core, many: int) -> bool:
+    """Whether so many wait that it was taken down often enough why each does."""
+    return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.binding.explained_ms < SHOW_MS
+
+
+def push_offers(core: Core) -> None:
+    """Put every offered order that may still be pushed into its queue; repeated, byte for byte."""
+    now, boot = core.now(), core.ports.clock.boot_ms()
+    with core.ports.ledger.transaction() as tx:
+        offered = tx.find(Fence, {"state": FenceState.OFFERED})
+    keys = {str(identity_of(fence)) for fence in offered}
+    core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
+    due = []
+    for fence in offered:
+        last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
+        if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
+            due.append(Offer(fence.tag, identity_of(fence), fence.order))
+    core.ports.bus.push_orders(due)
+    core.live.binding.pushed_ms.update((str(offer.identity), boot) for offer in due)
+
+
+def show_tickets(core: Core) -> None:
+    """Make the pool queues show what waits, when that has changed; the longer it is, the more seldom."""
+    boot, known = core.ports.clock.boot_ms(), core.live.binding
+    pause = max(SHOW_MS, known.shown) if known.shown > MANY_TICKETS else 0
+    if boot - known.shown_ms < pause:
+        return
+    with core.ports.ledger.transaction() as tx:
+        queue = core.kept.waiting(tx)
+        bound = {f.run for f in open_fences(tx)} & queue.all.keys() if queue.all else set[str]()
+        state = queue.changes, bound
+        if state == known.tickets:
+            return
+        tickets = [one.ticket for one in queue.in_order(bound)]
+    core.ports.bus.show_tickets(tickets)
+    known.tickets, known.shown, known.shown_ms = state, len(tickets), boot
+
+
+def _is_due(work: Work, run: Run) -> bool:
+    """Its pause is over. A long pause is one that a provider asked for, or the wall clock was set back: then
+    it shows an earlier time than the end of the attempt before."""
+    if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
+        return False
+    rules, now = work.core.rules, work.core.wall_ms()
+    left = 0 if run.retry_at_ms is None else run.retry_at_ms - now
+    if left <= max(rules.refused_pause_ms, rules.retry_pause_ms):
+        return left <= 0
+    before = work.tx.get(Attempt, run.id, run.attempt - 1)
+    return before is None or before.finished_ms is None or now < before.finished_ms
+
+
+def _may_still_run(work: Work, run: Run) -> bool:
+    """An attempt of it that a restored ledger does not know is on some node: it was told to end."""
+    if not work.core.live.journals.strays.get(run.id) or run.read_only or run.on_lost == "retry":
+        return False
+    why = "an attempt that this ledger does not know is still being ended"
+    if run.reason != why:
+        work.signal(run, Waits("placement", why, WaitReason.OLDER_ATTEMPT))
+    return True
+
+
+def _granted(work: Work, run: Run) -> bool:
+    """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
+    if run.attempt == 1:
+        return True
+    due = work.signal(run, Due(work.core.purses(work.tx, run)))
+    return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
+
+
+def _bound(work: Work, placed: Placed) -> bool:
+    """Whether it could be: a run of which no order can be made ends, and holds up no other."""
+    core, case, view = work.core, work.case(placed.run), placed.node
+    try:
+        order = _order(core, work.tx, case, view.node)
+    except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
+        work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
+        return False
+    fence = fence_of(order, order.signed(core.key_for(view.node)), view.node.name)
+    about = served(case.run, view, core.wall_ms())
+    work.apply(decide(case, Bound(fence, placed.why, about)))
+    return True
+
+
+def _order(core: Core, tx: Transaction, case: RunCase, node: Node) -> Order:
+    """One fence: its number was never used before."""
+    if node.tag is None:
+        raise UnavailableError(f"node {node.name} is not enrolled")
+    run, left = case.run, case.left(case.run.attempt)
+    number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
+    start_by = core.now().plus(core.rules.start_by_ms)
+    due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    due = due if workflow is None else with_board(due, workflow)
+    return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))

@@ -1,0 +1,332 @@
+"""Admission: load one view, resolve, judge by ten gates, take the snapshot, judge again, hold and queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from node_agent.policy.rulefile import RuleError, together
+from pancode.agents.endpoints import costs_nothing
+from pancode.agents.expected import EXPECTED
+from pancode.agents.passports import ModelPlace, Needs, sifted, unknowns, untested
+from pancode.agents.presets import outranked_for
+from pancode.agents.request import Catalogue, DispatchRequest
+from pancode.agents.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.model_lists import decided
+from pancode.control.work import Work, unit_of_work
+from pancode.core import books
+from pancode.core.ports import SnapshotTaken, Transaction
+from pancode.core.records import Balance, BookEntry, Run, Setting
+from pancode.dispatch import run_budget, snapshots
+from pancode.dispatch.admission import GateVerdict, asks_for, first_refused, judge, objections, refusal
+from pancode.dispatch.admission.safety import accepted
+from pancode.dispatch.bind import bind_in
+from pancode.dispatch.enqueue import admit
+from pancode.dispatch.requested import as_task
+from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
+from pancode.dispatch.track_records import RecordsPicker, recent
+from pancode.errors import ConfigError, NotFoundError
+from pancode.life.orders import rules_of
+from pancode.life.placement import is_unheld, is_walled
+
+HISTORY = 200
+"""Runs that the estimate looks back on."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedDispatch:
+    """The plan of a dispatch, with the answer of each of the ten gates."""
+
+    resolution: Resolution
+    verdicts: tuple[GateVerdict, ...]
+    untested: tuple[ModelPlace, ...] = ()
+    """The model servers of which at least one has to be tested first."""
+    costly: bool = False
+    """The test of it is not free."""
+    notes: tuple[str, ...] = ()
+    """The unknown facts of its model."""
+    outranked: tuple[str, ...] = ()
+    """The variables of this one command that a preset outranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The queued run with what the person should know."""
+
+    run: Run
+    warnings: tuple[str, ...]
+    chosen: str = ""
+    """The reason for this agent, where nobody named one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedDispatch:
+    """A request with the parts of the world that do not change while it is judged."""
+
+    request: DispatchRequest
+    parent: str | None
+    paths: tuple[PathFact, ...]
+    picker: RecordsPicker
+    """Chooses by the records; for the whole dispatch with one draw."""
+
+
+def dry_run(
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
+) -> JudgedDispatch:
+    """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
+    asked = ask(core, around, request, parent)
+    return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
+
+
+def dispatch(
+    core: Core,
+    around: Surroundings,
+    request: DispatchRequest,
+    parent: str | None = None,
+    run_id: str | None = None,
+) -> Dispatched:
+    """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up.
+
+    `run_id`: the id that it is to have; None: a fresh one.
+    """
+    asked = ask(core, around, request, parent)
+    begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked, run_id))
+    if isinstance(begun, Dispatched):
+        return begun
+    judged, run_id = begun
+    snapshot = snapshots.take(core, judged.resolution, run_id)
+    if snapshot is not None:
+        asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
+    # judged again: a snapshot may take long
+    return decided(
+        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot)
+    )
+
+
+def _begun(
+    core: Core, around: Surroundings, asked: AskedDispatch, wanted: str | None
+) -> Dispatched | tuple[JudgedDispatch, str]:
+    """Queued, where it needs no project; else what was judged, and the id that it is to have."""
+    judged = passed(core, around, asked)
+    run_id = wanted or new_id(core)
+    return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
+
+
+def _queued(core: Core, judged: JudgedDispatch, run_id: str, snapshot: SnapshotTaken | None) -> Dispatched:
+    """Committed under the lock under which the gates were asked."""
+    run = run_of(core, judged.resolution, run_id, snapshot)
+    run = _commit(core, run, judged.verdicts)
+    return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
+
+
+def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple[str, ...]:
+    """The warnings for the person who dispatched it."""
+    own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
+    seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
+    warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
+    return (*judged.outranked, *warned, *judged.notes, *(snapshot.warnings if snapshot is not None else ()))
+
+
+def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
+    """The agents, models and nodes to choose from now."""
+    project = asked.request.project
+    with core.ports.ledger.transaction() as tx:
+        nodes = tuple(core.views(tx))
+    return Catalogue(
+        agents=around.agents(project),
+        nodes=nodes,
+        defaults=around.defaults(project),
+        project=around.project(project),
+        rules=around.rules(project),
+        vendors=core.lists,
+        pick=asked.picker.agent,
+        pick_model=asked.picker.model,
+        expect=asked.picker.expect,
+    )
+
+
+def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
+    """The request with its project, and what is read of the world once."""
+    if request.project is None and request.cwd is not None and request.workspace != "none":
+        request = replace(request, project=around.project_of(request.cwd))
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
+    paths = around.paths(as_task(request).task, request.cwd, request.project)
+    recent(core)  # read before anything is locked
+    picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
+    return AskedDispatch(request, parent, paths, picker)
+
+
+def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
+    """Judged by all gates as things are now; the first refusal is raised, and is on record."""
+    judged = _judge(core, around, asked)
+    verdict = first_refused(judged.verdicts, asked.request.ask)
+    if verdict is not None:
+        with unit_of_work(core) as work:
+            detail = {"gate": verdict.gate, "words": verdict.words, "by": asked.request.created_by}
+            work.audit("dispatch", "error", "refused", None, **detail)
+        raise refusal(verdict).because(*judged.outranked)
+    if judged.untested:
+        raise untested(judged.untested[0], judged.costly)
+    return judged
+
+
+def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
+    above = _parent(core, asked.parent)
+    catalogue = _under(_catalogue(core, around, asked), above)
+    resolved = resolve(_as_child(asked.request, above), catalogue)
+    if isinstance(resolved, Unresolved):
+        raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
+    view = replace(_view(core, around, resolved, asked), parent=above)
+    resolved, places, notes = _trusted(resolved, catalogue)
+    verdicts = judge(resolved, view)
+    if first_refused(verdicts) is None:
+        resolved = with_other(resolved, catalogue, lambda one: first_refused(judge(one, view)) is None)
+    costly = any(not costs_nothing(catalogue.nodes, one.endpoint, one.model) for one in places)
+    outranked = _outranked(resolved, catalogue)
+    if resolved.request.ask:
+        resolved = replace(resolved, asks=asks_for(verdicts), objections=objections(verdicts))
+    return JudgedDispatch(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
+
+
+def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
+    """Nothing of a program of one's own, nor of what the agent itself says."""
+    agent, request = resolved.agent, resolved.request
+    request = replace(
+        request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
+    )
+    return () if resolved.runtime.own else outranked_for(request, catalogue.defaults)
+
+
+def _trusted(
+    resolved: Resolution, catalogue: Catalogue
+) -> tuple[Resolution, tuple[ModelPlace, ...], tuple[str, ...]]:
+    """The nodes by what their tests of the model say; where one is due, and what no test could find out."""
+    if resolved.wanted is None:
+        return resolved, (), ()
+    wanted = resolved.wanted
+    if resolved.request.untested:
+        return resolved, (), (f"the model {wanted.model} counts without a test, as you said (--untested)",)
+    needs = Needs(wanted.endpoint, wanted.model, resolved.agent.read_only)
+    shown, places = sifted(resolved.candidates, catalogue.nodes, needs)
+    return replace(resolved, candidates=shown), places, unknowns(shown, catalogue.nodes, needs)
+
+
+def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:
+    """The run as it is queued: the request is not yet the permission."""
+    told_only = accepted(resolution, above)
+    return replace(resolution, request=replace(resolution.request, told_only=told_only))
+
+
+def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
+    """A run may edit the rules of its own checkout; they hold its children as they held itself."""
+    if above is None:
+        return catalogue
+    try:
+        return replace(catalogue, rules=together(catalogue.rules, above.rules))
+    except RuleError as wrong:
+        raise ConfigError(f"{wrong}, with those of run {above.run}", why=wrong.why, fix=wrong.fix) from wrong
+
+
+def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
+    """The caller's own depth may only add to the depth on record."""
+    if above is None:
+        return request
+    depth = max(request.depth, above.depth + 1)
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=above.walled)
+
+
+def _view(core: Core, around: Surroundings, resolution: Resolution, asked: AskedDispatch) -> AdmissionView:
+    scopes = [books.day_scope(core.wall_ms(), core.tz), books.agent_scope(resolution.agent.name)]
+    scopes += [books.repo_scope(resolution.project)] if resolution.project is not None else []
+    with core.ports.ledger.transaction() as tx:
+        draining = tx.get(Setting, "draining")
+        purses = [*core.held_in(tx, scopes), *core.period_purses(tx)]
+        return AdmissionView(
+            scopes=tuple(ScopeView(purse.balance, purse.ceilings) for purse in purses),
+            unknown=_unknown_today(core, tx, purses[0].balance.scope),
+            max_depth=around.max_depth(),
+            draining=str(draining.value) if draining is not None else None,
+            paths=asked.paths,
+            ended=core.live.ended(core.wall_ms(), core.rules.retry_pause_ms),
+        )
+
+
+def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
+    """All entries of the day are read only when the set has changed."""
+    balance = tx.get(Balance, scope)
+    if balance is None or not balance.unknown_runs:
+        return ()
+    known = core.live.unknown_runs
+    if known is None or known[:2] != (scope, balance.unknown_runs):
+        runs = books.unknown_runs(tx.find(BookEntry, {"scope": scope}, order=None))
+        known = core.live.unknown_runs = (scope, balance.unknown_runs, runs)
+    return known[2]
+
+
+def _parent(core: Core, run_id: str | None) -> Parent | None:
+    if run_id is None:
+        return None
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+        left = run_budget.left(tx, run)
+    rules = rules_of(run.rules)
+    walled = is_walled(run)
+    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)
+
+
+def new_id(core: Core) -> str:
+    with core.ports.ledger.transaction() as tx:
+        return new_id_in(core, tx)
+
+
+def new_id_in(core: Core, tx: Transaction) -> str:
+    """An id that no run has; it is taken only when its run is written."""
+    while True:
+        fresh = f"r-{core.ports.ids.short(6)}"
+        if tx.get(Run, fresh) is None:
+            return fresh
+
+
+def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTaken | None) -> Run:
+    """The run that is to be queued."""
+    workspace: dict[str, object] = {"kind": "none"}
+    if snapshot is not None:
+        workspace = {
+            "kind": "git",
+            "repo": snapshot.repo,
+            "base": snapshot.base,
+            "snapshot": snapshot.snapshot,
+            "object_format": snapshot.object_format,
+            "folder": resolution.request.folder,
+        }
+    return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
+
+
+def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> Run:
+    """The gates' words, the hold, the run, what it replaces; its order, if a slot is free: all or nothing.
+
+    Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
+    """
+    with unit_of_work(core) as work:
+        queued = put_in_queue(work, run, verdicts)
+        if not core.live.binding.waiting:
+            bind_in(work)
+    return queued
+
+
+def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
+    """The same inside a transaction, but for its order."""
+    for verdict in verdicts:
+        word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
+        work.tell(run.id, "gate", verdict.gate, word, verdict.words)
+    if chosen_by := run.terms.get("model_from"):
+        work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+    if evidence := run.terms.get(EXPECTED):
+        work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", str(evidence))
+    return admit(work, run)

@@ -1,0 +1,86 @@
+"""Decides what ends a run: the request's limits, its agent's, and those of the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pancode.agents.agents import Agent, Speed
+from pancode.agents.request import Defaults, DispatchRequest
+from pancode.agents.runtimes import RuntimeKind
+
+MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
+"""No duration and no size that a person gives is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """The limits of a run; None: no such limit."""
+
+    wall_ms: int
+    idle_ms: int
+    output_bytes: int
+    tokens: int | None = None
+    usd: Decimal | None = None
+    requests: int | None = None
+    wrap_up: bool = False
+    memory_bytes: int | None = None
+    processes: int | None = None
+    disk_bytes: int | None = None
+    turns: int | None = None
+
+    def plain(self) -> dict[str, object]:
+        """Plain JSON as the ledger keeps it; money as text."""
+        usd = None if self.usd is None else format(self.usd, "f")
+        sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
+        calls = {"requests": self.requests, "wrap_up": self.wrap_up, "turns": self.turns}
+        machine = {"memory_bytes": self.memory_bytes, "processes": self.processes}
+        disk = {"disk_bytes": self.disk_bytes}
+        return {**sizes, "tokens": self.tokens, "usd": usd, **calls, **machine, **disk}
+
+
+def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
+    """Flag, then agent, then fleet. A program of the user's own makes no model calls that anybody counts."""
+    own, (wall_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
+    output = own.output_bytes or defaults.output_bytes
+    caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
+    usd = request.budget if request.budget is not None else min(caps, default=None)
+    if request.most_usd is not None:
+        usd = request.most_usd if usd is None else min(usd, request.most_usd)
+    return RunLimits(
+        wall_ms=request.timeout_ms or own.wall_ms or wall_ms,
+        idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms,
+        output_bytes=_of_the_machine(request, request.max_output, output) or output,
+        tokens=request.max_tokens or own.tokens or defaults.tokens,
+        usd=usd,
+        requests=None if runtime.own else request.max_requests or own.requests or defaults.requests,
+        wrap_up=not runtime.own and _first_set(request.wrap_up, own.wrap_up, defaults.wrap_up),
+        memory_bytes=_of_the_machine(request, request.max_memory, defaults.memory_bytes),
+        processes=_of_the_machine(request, request.max_processes, defaults.processes),
+        disk_bytes=_of_the_machine(request, request.max_disk, defaults.disk_bytes),
+        turns=None if runtime.own else request.max_turns or own.turns,
+    )
+
+
+def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
+    """Limits that protect a machine: a run may lower them for its child, and never raise them."""
+    if asked is None or fleets is None:
+        return asked or fleets
+    return min(asked, fleets) if request.depth else asked
+
+
+def paced(defaults: Defaults, speed: Speed) -> tuple[int, int]:
+    """(wall, idle) of an agent that says neither: who is to be fast is given less of both, and who is to be
+    thorough may think for twice as long without a word, within the same time.
+    """
+    match speed:
+        case Speed.FAST:
+            return max(1, defaults.wall_ms // 4), max(1, defaults.idle_ms // 2)
+        case Speed.THOROUGH:
+            return defaults.wall_ms, min(2 * defaults.idle_ms, max(defaults.wall_ms, defaults.idle_ms))
+        case Speed.BALANCED:
+            return defaults.wall_ms, defaults.idle_ms
+
+
+def _first_set(*words: bool | None) -> bool:
+    return next((word for word in words if word is not None), False)

@@ -1,0 +1,246 @@
+"""Checks a request by itself, before any node or model is looked at; UsageError explains a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from node_agent.wire.model import MOST_TOKENS
+from node_agent.wire.order import checked_reports
+from node_agent.wire.policy import NetworkAccess, narrowest
+from pancode.agents.agents import Agent, Walls
+from pancode.agents.request import Catalogue, DispatchRequest
+from pancode.agents.runtimes import RuntimeKind
+from pancode.core.names import not_found
+from pancode.core.values import replace
+from pancode.core.words import split_words
+from pancode.dispatch.limits import MOST_BYTES, MOST_MS
+from pancode.errors import UsageError
+from pancode.life.verified import OTHER
+
+ON_LOST = ("ask", "retry")
+WORKSPACES = ("git", "none")
+NOWHERE = "none"
+"""No other node verifies, whatever the settings say."""
+MOST_ATTEMPTS, MOST_CALLS, MOST_PROCESSES = 100, 10**9, 2**22
+LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 * 2**20, 32, 64 * 2**20
+
+
+def _is_amount(usd: Decimal) -> bool:
+    """An amount that an order can carry: a billion at most, to a billionth."""
+    return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
+
+
+def check_numbers(request: DispatchRequest) -> None:
+    asked: dict[str, tuple[int | None, int, str]] = {
+        "--timeout": (request.timeout_ms, MOST_MS, "365d"),
+        "--attempts": (request.max_attempts, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
+        "--verify-retries": (request.verify_retries or None, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
+        "--idle-timeout": (request.idle_timeout_ms, MOST_MS, "365d"),
+        "--max-requests": (request.max_requests, MOST_CALLS, f"{MOST_CALLS}"),
+        "--max-turns": (request.max_turns, MOST_CALLS, f"{MOST_CALLS}"),
+        "--max-tokens": (request.max_tokens, MOST_TOKENS, f"{MOST_TOKENS}"),
+        "--max-output": (request.max_output, MOST_BYTES, "1048576GiB"),
+        "--max-memory": (request.max_memory, MOST_BYTES, "1048576GiB"),
+        "--max-processes": (request.max_processes, MOST_PROCESSES, f"{MOST_PROCESSES}"),
+    }
+    for flag, (value, most, spoken) in asked.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
+        if value is not None and value > most:
+            fix = f"give less, or leave {flag} out for the default"
+            raise UsageError(f"{flag} may be {spoken} at most", fix=fix)
+    _check_least("--max-memory", request.max_memory, LEAST_MEMORY)
+    _check_least("--max-processes", request.max_processes, LEAST_PROCESSES)
+    _check_least("--max-disk", request.max_disk, LEAST_DISK)
+    if request.budget is not None and not _is_amount(request.budget):
+        raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
+    if request.on_lost not in (None, *ON_LOST):
+        raise UsageError(
+            f"--on-lost {request.on_lost!r} is not known", fix="--on-lost ask, or --on-lost retry"
+        )
+
+
+def _check_least(flag: str, value: int | None, least: int) -> None:
+    """With less nothing starts."""
+    if value is not None and value < least:
+        raise UsageError(f"{flag} must be {least} or more", fix=f"leave {flag} out for the default")
+
+
+def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
+    """The given number; else one for an agent that writes, and the number of attempts where that is given."""
+    if request.verify_retries is not None:
+        return request.verify_retries
+    writes = not agent.read_only and not runtime.own
+    return max(int(writes), 0 if attempts is None else attempts - 1)
+
+
+def workspace(request: DispatchRequest) -> str:
+    asked = request.workspace
+    if asked not in (None, *WORKSPACES):
+        raise UsageError(f"--workspace {asked!r} is not known", fix="--workspace git, or --workspace none")
+    if asked == "git" and request.project is None:
+        raise UsageError(
+            f"{request.cwd or 'this folder'} is in no git repository",
+            why="--workspace git takes a snapshot of one",
+            fix="go into the repository, run git init, or use --workspace none",
+        )
+    if asked is None and request.project is None and request.cwd is not None:
+        raise UsageError(
+            f"{request.cwd} is in no git working tree",
+            why="the run would work in an empty folder, on whichever machine, and see none of your files",
+            fix="go into the repository (of a bare one: into a clone), or run git init; for an empty folder: "
+            "--workspace none",
+            code="no_repository",
+        )
+    kind = asked or ("git" if request.project is not None else "none")
+    if request.land and kind == "none":
+        raise UsageError(
+            "--land needs a git workspace",
+            why="without one there is nothing to land on",
+            fix="go into the repository, or leave --land out",
+        )
+    return kind
+
+
+def check_worktree(agent: Agent, workspace: str) -> None:
+    if agent.walls is Walls.WORKTREE and workspace != "git":
+        raise UsageError(
+            f"agent {agent.name} works on a checkout of its own, and this run would have none",
+            why=f"isolation: worktree ({agent.origin or agent.name})",
+            fix="go into the repository, leave --workspace none out, or take another agent with --agent",
+            code="needs_worktree",
+        )
+
+
+def check_network(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
+) -> None:
+    """An agent program without a way to its model has no turn at all."""
+    if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
+        raise UsageError(
+            f"network none leaves {runtime.name} no way to its model",
+            why="an agent program asks its model through the node's gateway",
+            fix="--network gateway; rules (pancode safety show), agents, dispatch.network may say none, too",
+        )
+
+
+def requested_networks(
+    request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
+) -> tuple[NetworkAccess | None, ...]:
+    """Of rules, mode, agent and dispatch: the narrowest counts."""
+    mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
+    return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
+
+
+def gates(
+    request: DispatchRequest, catalogue: Catalogue, workspace: str | None
+) -> tuple[tuple[str, ...], ...]:
+    if request.verify is not None:
+        return tuple(split_words(text, "--verify") for text in request.verify)
+    return catalogue.project.verify if workspace == "git" else ()
+
+
+def reports(
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
+) -> tuple[str, ...]:
+    """The files that its gates write; the project's only with the project's gates. UsageError."""
+    named = request.reports
+    if named is None:
+        return catalogue.project.reports if gates and request.verify is None else ()
+    if named and gates == ():
+        raise UsageError(
+            "--report needs a gate", why="no other command writes a report", fix="add --verify CMD"
+        )
+    try:
+        return checked_reports(named)
+    except ValueError as wrong:
+        raise UsageError(
+            "--report names no file of the workspace", why=str(wrong), fix="--report out/junit.xml"
+        ) from wrong
+
+
+def score(request: DispatchRequest) -> tuple[str, ...]:
+    """The words of its score command; empty where it has none."""
+    return () if request.score is None else split_words(request.score, "--score")
+
+
+def verify_on(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    gates: tuple[tuple[str, ...], ...],
+    workspace: str | None,
+) -> str | None:
+    """Where another node verifies the result; None: nowhere. What only the settings say asks for no gates."""
+    on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
+    if request.verify_on is None and (not gates or workspace != "git" or on is None):
+        return None
+    if on is None or on == NOWHERE:
+        return None
+    if workspace != "git" or not gates:
+        raise UsageError(
+            "--verify-on runs gates on the commit of the result",
+            why="there is no git workspace" if workspace != "git" else "the run has no gates",
+            fix='add one: --verify "make test"' if workspace == "git" else "go into the repository",
+            code="nothing_to_verify",
+        )
+    check_verifier(on, names, request.node)
+    return on
+
+
+def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
+    """NotFoundError for an unknown node; UsageError where no node but `own`, the run's, could be meant."""
+    if on != OTHER and on not in names:
+        raise not_found("node", on, names, "pancode node ls")
+    if len(names) < 2 or on == own:
+        raise UsageError(
+            f"no other node can verify the result (verify on {on})",
+            why=f"{on} is the run's own node" if on == own else "the fleet has one node",
+            fix="pancode node add, or --verify-on none" if len(names) < 2 else "--verify-on other",
+            code="no_other_node",
+        )
+
+
+def as_task(request: DispatchRequest) -> DispatchRequest:
+    """For an agent one word after `--` is the task, which may begin with a dash."""
+    if request.argv is None or len(request.argv) != 1 or request.task.strip():
+        return request
+    return replace(request, task=request.argv[0], argv=None)
+
+
+def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    asked = {
+        "--max-requests": request.max_requests,
+        "--max-turns": request.max_turns,
+        "--max-tokens": request.max_tokens,
+        "--wrap-up": request.wrap_up,
+    }
+    for flag, value in asked.items():
+        if value and runtime.own:
+            raise UsageError(
+                f"{flag} is about model calls, and the runtime {runtime.name} makes none",
+                fix=f"leave {flag} out",
+            )
+
+
+def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.argv is None:
+        return
+    if runtime.name != "shell":
+        raise UsageError(
+            f"an argument list after -- is for the runtime shell, not for {runtime.name}",
+            fix="add --runtime shell, or put the task after -- in quotes, as one word",
+        )
+    if request.task.strip():
+        raise UsageError(
+            "a task and an argument list after -- exclude each other", fix="leave one of them out"
+        )
+    if not request.argv or not request.argv[0]:
+        raise UsageError("there is no command after --", fix="pancode dispatch --runtime shell -- uname -a")
+
+
+def check_node(request: DispatchRequest, catalogue: Catalogue) -> None:
+    """NotFoundError for a pinned node that the fleet does not have."""
+    names = catalogue.node_names
+    if request.node is not None and request.node not in names:
+        raise not_found("node", request.node, names, "pancode node ls")

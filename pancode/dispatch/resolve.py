@@ -1,0 +1,421 @@
+"""Resolves a request into the run that would be queued: agent, runtime, limits, gates, nodes, estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, TypeVar, cast
+
+from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
+from pancode.agents.agentchoice import Choice, choose
+from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, find_agent
+from pancode.agents.candidates import Candidate, NodeRequirements, candidates
+from pancode.agents.endpoints import EndpointNeed, context_of, endpoint_of
+from pancode.agents.expected import EXPLORE
+from pancode.agents.models import ModelRef
+from pancode.agents.passports import Needs, tier_at, trusted_at
+from pancode.agents.prompts import Situation, compile_prompt, tokens_of
+from pancode.agents.request import Catalogue, Defaults, DispatchRequest, Project
+from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
+from pancode.agents.tiers import Tiered, tier_of
+from pancode.core.books import Amount
+from pancode.core.land_rule import LandRule
+from pancode.core.records import Run, RunTerms
+from pancode.core.visitors import token_behind
+from pancode.dispatch import requested
+from pancode.dispatch.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
+from pancode.dispatch.estimate import estimate, evidence, is_free
+from pancode.dispatch.limits import RunLimits, run_limits
+from pancode.dispatch.walls import is_walled_by, narrowed
+from pancode.errors import PancodeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Everything that is decided of a run before its admission."""
+
+    request: DispatchRequest
+    agent: Agent
+    runtime: RuntimeKind
+    ref: ModelRef | None
+    """The model, with provider and node where they were said."""
+    reasoning: Reasoning | None
+    wanted: EndpointNeed | None
+    """Of an endpoint, where its model is on one."""
+    unasked: Reasoning | None
+    """The level that the settings wish and the runtime cannot be asked for."""
+    unlisted: str
+    """In words, that nobody has heard of its model."""
+    mode: Mode
+    safety: Safety
+    prompt: str
+    limits: RunLimits
+    setup: tuple[tuple[str, ...], ...]
+    cache: tuple[str, ...]
+    gates: tuple[tuple[str, ...], ...]
+    reports: tuple[str, ...]
+    """Files that the gates write about themselves."""
+    workspace: str
+    candidates: tuple[Candidate, ...]
+    due: Amount
+    """The hold of its first attempt."""
+    env: tuple[str, ...]
+    secrets: tuple[str, ...]
+    on_lost: str
+    max_attempts: int | None
+    verify_retries: int
+    verify_on: str | None = None
+    """Where another node runs the gates again; None: nowhere."""
+    land: LandRule = LandRule.ASK
+    lands: bool = False
+    """The settings land its result, without being asked."""
+    rules: Rules = NO_RULES
+    raised: str = ""
+    """In words, that a preset and nobody else has raised its safety."""
+    chosen: str = ""
+    """The reason for this agent, where nobody named one."""
+    tiered: Tiered | None = None
+    """The tier of its model; None: the runtime's own, of which nothing is known."""
+    strict_tiers: bool = False
+    allowed_files: tuple[str, ...] = ()
+    """Patterns of untracked files that travel although such names usually hold secrets."""
+    expected: str = ""
+    """The evidence of the estimate, in words."""
+    explore: float = EXPLORE
+    free: bool = False
+    """Its endpoint costs nothing, as far as it is told of: no money is held."""
+    trusted: tuple[str, ...] = ()
+    """The nodes on which its model has passed its test."""
+    model_from: str = ""
+    """In words, who chose its model; empty where it has the runtime's own."""
+    other: Mapping[str, object] = field(default_factory=dict)
+    """Fields of its run with another provider, to which a rate limit may move it; empty: it stays."""
+    asks: str = ""
+    """As which item of the inbox it waits for a person before it begins; empty: it does not."""
+    objections: tuple[str, ...] = ()
+    """What gates say against it, which a person may lift."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Estimated, of what is known of its first call: system, tools, task, context."""
+
+    @property
+    def walled(self) -> bool:
+        """Whether it runs behind a sandbox or not at all."""
+        return is_walled_by(self.request, self.agent, self.rules)
+
+    @property
+    def model(self) -> str | None:
+        """The model's name for the runtime."""
+        return None if self.ref is None else model_for(self.ref, self.runtime)
+
+    @property
+    def project(self) -> str | None:
+        return self.request.project if self.workspace == "git" else None
+
+    def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
+        """The run to be queued. `workspace`: wire form, after the snapshot was taken."""
+        asked = self.request
+        return Run(
+            id=run,
+            created_ms=created_ms,
+            created_by=asked.created_by,
+            task=asked.task,
+            argv=asked.argv,
+            agent=self.agent.name,
+            prompt=self.prompt,
+            tools=self.agent.tools,
+            read_only=self.agent.read_only,
+            runtime=self.runtime.name,
+            model=self.model,
+            asked_model=None if self.ref is None else self.ref.text,
+            reasoning=self.reasoning,
+            mode=self.mode,
+            safety=self.safety,
+            told_only=asked.told_only,
+            untested=asked.untested and self.wanted is not None,
+            node=asked.node,
+            require=dict(asked.require),
+            priority=asked.priority,
+            project=self.project,
+            workspace=workspace,
+            setup=self.setup,
+            cache=self.cache,
+            gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
+            limits=self.limits.plain(),
+            env=self.env,
+            secrets=self.secrets,
+            depth=asked.depth,
+            estimate_usd=self.due.usd,
+            estimate_tokens=self.due.tokens,
+            estimate_ms=self.due.ms,
+            on_lost=self.on_lost,
+            max_attempts=self.max_attempts,
+            trace=trace,
+            retry_of=asked.retry_of,
+            parent=asked.parent,
+            land=asked.land or self.lands,
+            endpoint=None if self.wanted is None else self.wanted.endpoint,
+            context=None if self.wanted is None else self.wanted.context,
+            rules=self.rules.model_dump(mode="json"),
+            terms=self._terms(),
+        )
+
+    def _terms(self) -> RunTerms:
+        """Facts that no other field of a run holds: of its agent, and of its endpoint at that time."""
+        asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
+        all_terms = RunTerms(
+            walled=self.walled,
+            free=self.free,
+            model_from=self.model_from,
+            allowed_files=list(self.allowed_files),
+            sampling={} if sampling is None else sampling.model_dump(mode="json"),
+            resume=dict(asked.resume),
+            continues=asked.continues or "",
+            in_step=asked.in_step,
+            autonomy=_autonomy(self.agent),
+            answers=asked.answers or "",
+            program=asked.program,
+            begins=asked.begins.run if asked.begins is not None else "",
+            carries=asked.begins is not None and asked.begins.carries,
+            origin=str(asked.resolves.get("origin", "")),
+            resolves=dict(asked.resolves),
+            asks=self.asks,
+            score=list(requested.score(asked)),
+            reports=list(self.reports),
+            other=dict(self.other),
+            objections=list(self.objections),
+            expected=self.expected,
+            verify_on=self.verify_on or "",
+            lands=self.lands,
+            land_verified=self.land is LandRule.WHEN_VERIFIED and bool(self.verify_on),
+        )
+        terms = cast("RunTerms", {name: value for name, value in all_terms.items() if value})
+        terms["verify_retries"] = self.verify_retries
+        if self.explore != EXPLORE:
+            terms["explore"] = self.explore
+        if self.wanted is not None:
+            terms["trusted"] = list(self.trusted)
+        return terms
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """All that does not fit, the first one first: usage (exit 2) and unknown names (exit 4)."""
+
+    problems: tuple[PancodeError, ...]
+
+    @property
+    def error(self) -> PancodeError:
+        """The first problem."""
+        return self.problems[0]
+
+
+def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unresolved:
+    """Decide everything that can be decided without judging; flag > agent > project > fleet."""
+    problems: list[PancodeError] = []
+    choice = _try(problems, lambda: _agent(request, catalogue))
+    agent = None if choice is None else choice.agent
+    _try(problems, lambda: requested.check_node(request, catalogue))
+    _try(problems, lambda: requested.check_numbers(request))
+    workspace = _try(problems, lambda: requested.workspace(request))
+    if agent is not None and workspace is not None:
+        _try(problems, lambda: requested.check_worktree(agent, workspace))
+    gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
+    _try(problems, lambda: requested.score(request))
+    _try(problems, lambda: requested.reports(request, catalogue, gates))
+    found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
+    if gates is not None:
+        _try(problems, lambda: requested.verify_on(request, catalogue, gates, workspace))
+    runtime, ref = found if found is not None else (None, None)
+    if runtime is not None and runtime.name != "shell" and request.argv is not None:
+        request = requested.as_task(request)
+    if runtime is not None:
+        _try(problems, lambda: requested.check_argv(request, runtime))
+        _try(problems, lambda: requested.check_network(request, agent, catalogue, runtime))
+        _try(problems, lambda: requested.check_calls(request, runtime))
+    thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
+    if agent is not None:
+        named_by = model_from(request, agent, catalogue)
+        request = _try(problems, lambda: pinned(request, ref, named_by)) or request
+    if problems or choice is None or runtime is None or workspace is None or gates is None:
+        return Unresolved(tuple(problems))
+    what = (runtime, ref, *(thinks or (None, None)))
+    return _put_together(request, catalogue, choice, what, (workspace, gates))
+
+
+def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
+    """By name: of the request, else of the settings. Else by what the task says, but for a script."""
+    name = request.agent or catalogue.defaults.agent
+    kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
+    script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
+    if name is None and not script:
+        mode = request.mode or catalogue.defaults.mode
+        return choose(catalogue.agents, requested.as_task(request).task, mode, catalogue.pick)
+    return Choice(find_agent(catalogue.agents, name or DEFAULT_AGENT))
+
+
+def _put_together(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    choice: Choice,
+    what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
+    rest: tuple[str, tuple[tuple[str, ...], ...]],
+) -> Resolution:
+    agent, defaults, project = choice.agent, catalogue.defaults, catalogue.project
+    (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
+    mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
+    limits = run_limits(request, agent, catalogue.defaults, runtime)
+    compiled = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
+    prompt = "" if runtime.own else compiled.text
+    wanted = _wanted(request, ref, runtime, prompt, catalogue)
+    needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
+    free = is_free(wanted, catalogue)
+    worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
+    due = estimate(request, catalogue, worker, limits)
+    rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
+    walled = is_walled_by(request, agent, rules)
+    wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    attempts = request.max_attempts or agent.max_attempts or defaults.max_attempts
+    able = candidates(catalogue.nodes, wish)
+    return Resolution(
+        request=request,
+        agent=agent,
+        runtime=runtime,
+        ref=ref,
+        reasoning=reasoning,
+        unasked=unasked,
+        unlisted=unlisted(ref, runtime, catalogue.vendors),
+        mode=mode,
+        safety=safety,
+        wanted=wanted,
+        prompt=prompt,
+        limits=limits,
+        setup=project.setup if workspace == "git" else (),
+        cache=project.cache if workspace == "git" else (),
+        gates=gates,
+        reports=requested.reports(request, catalogue, gates),
+        workspace=workspace,
+        candidates=able,
+        due=replace(due, usd=Decimal(0)) if free else due,
+        expected=evidence(request, catalogue, worker),
+        **_settled(request, agent, catalogue, gates, workspace),
+        free=free,
+        trusted=trusted_at(catalogue.nodes, needs),
+        env=tuple(dict.fromkeys((*project.env, *agent.env))),
+        secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
+        on_lost=request.on_lost or defaults.on_lost,
+        max_attempts=attempts,
+        verify_retries=requested.verify_retries(request, agent, runtime, attempts),
+        rules=rules,
+        raised="" if request.safety is not None else defaults.raised,
+        chosen=choice.why,
+        tiered=_tiered(ref, able, catalogue, needs),
+        allowed_files=("*",) if request.secret_files else defaults.allowed_files,
+        model_from=model_from(request, agent, catalogue) if ref is not None else "",
+        tokens={} if runtime.own else tokens_of(compiled, request.task, _guide(project, workspace)),
+    )
+
+
+def _settled(
+    request: DispatchRequest,
+    agent: Agent,
+    catalogue: Catalogue,
+    gates: tuple[tuple[str, ...], ...],
+    workspace: str,
+) -> dict[str, Any]:
+    """What follows from the settings: the share that explores, who verifies, what is landed."""
+    defaults = catalogue.defaults
+    on = requested.verify_on(request, catalogue, gates, workspace)
+    settings = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
+    lands = _lands(request, agent, defaults, workspace, gates)
+    return {**settings, "land": defaults.land, "lands": lands}
+
+
+def _lands(
+    request: DispatchRequest, agent: Agent, defaults: Defaults, workspace: str, gates: tuple[object, ...]
+) -> bool:
+    """Whether the settings land its result. A run's own child, and a token, have to ask for it."""
+    if defaults.land is not LandRule.WHEN_VERIFIED or workspace != "git" or not gates or agent.read_only:
+        return False
+    own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
+    return own and agent.autonomy is Autonomy.AUTONOMOUS
+
+
+def _guide(project: Project, workspace: str) -> int:
+    return project.guide_chars if workspace == "git" else 0
+
+
+def _autonomy(agent: Agent) -> str:
+    """Of an agent that lands nothing before a person has said so; empty: it may."""
+    free = agent.autonomy is Autonomy.AUTONOMOUS
+    return "" if free else agent.autonomy.value
+
+
+def _tiered(
+    ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
+) -> Tiered | None:
+    """A model of the fleet's by what its server tells, one of a vendor's by its name."""
+    if ref is None:
+        return None
+    if needs is None:
+        return tier_of(ref, overrides=dict(catalogue.defaults.tiers))
+    return tier_at(ref, able, catalogue.nodes, needs, catalogue.defaults.tiers)
+
+
+def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
+    """The part's answer; None, and one problem more, when it has none. All problems are told at once."""
+    try:
+        return part()
+    except PancodeError as problem:
+        problems.append(problem)
+        return None
+
+
+def _wanted(
+    request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
+) -> EndpointNeed | None:
+    """Its demands on an endpoint; None: its model is not on one."""
+    endpoint = endpoint_of(ref, catalogue.nodes)
+    if endpoint is None or ref is None:
+        return None
+    return EndpointNeed(endpoint, ref.model, runtime.name, context_of(runtime.name, prompt, request.task))
+
+
+def with_other(
+    resolved: Resolution, catalogue: Catalogue, passes: Callable[[Resolution], bool]
+) -> Resolution:
+    """The resolution with the first other vendor's runtime that fits a node and passes all gates."""
+    if _is_chosen(resolved):
+        return resolved
+    for kind in RUNTIMES.values():
+        if kind.own or kind.provider in (None, resolved.runtime.provider):
+            continue
+        found = resolve(replace(resolved.request, runtime=kind.name), catalogue)
+        if isinstance(found, Unresolved) or not any(one.fits for one in found.candidates):
+            continue
+        if passes(found):
+            return replace(resolved, other=_fields(found))
+    return resolved
+
+
+def _is_chosen(resolved: Resolution) -> bool:
+    """Somebody has named its model, runtime or agent; or it calls no vendor, or goes on with a session."""
+    asked, agent = resolved.request, resolved.agent
+    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
+    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
+    return bool(named or bound or resolved.runtime.provider is None)
+
+
+def _fields(found: Resolution) -> dict[str, object]:
+    """Fields of the run that differ with the provider, as plain JSON."""
+    return {
+        "runtime": found.runtime.name,
+        "model": found.model,
+        "asked_model": None if found.ref is None else found.ref.text,
+        "reasoning": None if found.reasoning is None else found.reasoning.value,
+        "prompt": found.prompt,
+        "limits": found.limits.plain(),
+    }

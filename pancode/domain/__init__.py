@@ -1,1 +1,0 @@
-"""Decisions: no await, no IO, no clock; `now` is an argument."""

@@ -1,1 +1,0 @@
-"""Decisions about the account: costs, periods, alerts, records."""

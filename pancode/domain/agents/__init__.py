@@ -1,3 +1,0 @@
-"""Agents: their definitions, checks, and the choice of one for a task."""
-
-from __future__ import annotations

@@ -1,1 +1,0 @@
-"""Decides which nodes, agents and providers get no work for a while, after failures."""

@@ -1,1 +1,0 @@
-"""Landings: the queue of each repository, the way a change is landed, and how a landing ends."""

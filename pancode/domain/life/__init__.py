@@ -1,1 +1,0 @@
-"""The life of a run: one signal and one frozen case make one value of changes."""

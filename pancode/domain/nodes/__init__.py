@@ -1,3 +1,0 @@
-"""Machines: their state, their address, their facts for people."""
-
-from __future__ import annotations

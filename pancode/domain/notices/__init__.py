@@ -1,1 +1,0 @@
-"""Decides which notice goes to which channel, in which words, and when."""

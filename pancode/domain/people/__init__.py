@@ -1,1 +1,0 @@
-"""What people have a say in while work goes on: continuing, questions, approvals."""

@@ -1,3 +1,0 @@
-"""Receipts: verification, chains, settlement."""
-
-from __future__ import annotations

@@ -1,1 +1,0 @@
-"""Parts of the ledger's records (`pancode/domain/records.py` has them all)."""

@@ -1,1 +1,0 @@
-"""Decides when schedules fire, and what then begins."""

@@ -1,1 +1,0 @@
-"""Makes a trace of a run from its rows in the ledger."""

@@ -1,0 +1,119 @@
+"""Compiles a bundle's Python files here, once, where our Python is of the node's version."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from pancode.fleet.bundle import compiler
+from pancode.fleet.bundle.archive import Contents
+from pancode.fleet.bundle.errors import BundleError
+from pancode.fleet.bundle.platform import NodePlatform
+
+OWN = "lib/node_agent/"
+BY_THEMSELVES = tuple(
+    f"{OWN}{part}"
+    for part in (
+        *("__init__.py", "files/", "gateway/", "sandbox/", "shim/", "link/__init__.py", "link/trusting.py"),
+        *("policy/__init__.py", "policy/commands/__init__.py", "policy/commands/tree.py"),
+    )
+)
+"""The programs that the node agent starts for a run, and what they are made of."""
+MOST_WORKERS = 4
+TIMEOUT_S = 300
+ROOM = 64 << 20
+"""Bytes below which a disk is taken for the reason."""
+
+
+def fits(platform: NodePlatform) -> bool:
+    """Whether our bytecode runs there: it does at every patch level of a minor version, on every machine."""
+    return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
+
+
+def places(name: str) -> dict[str, int]:
+    """The path of the bytecode of `name`, and its level of optimisation.
+
+    The node agent runs without docstrings, and so do its libraries, which travel as bytecode alone: half the
+    files. Our own sources go along, for whoever reads a traceback. Programs by themselves run as they are.
+    """
+    if not name.startswith("lib/") or not name.endswith(".py"):
+        return {}
+    if not name.startswith(OWN):
+        return {f"{name}c": 2}
+    return {cached(name, level): level for level in ((0, 2) if name.startswith(BY_THEMSELVES) else (2,))}
+
+
+def cached(name: str, level: int) -> str:
+    """The path where an interpreter of our version looks for the bytecode of `name`."""
+    path = PurePosixPath(name)
+    tag = sys.implementation.cache_tag
+    optimised = f".opt-{level}" if level else ""
+    return str(path.parent / "__pycache__" / f"{path.stem}.{tag}{optimised}.pyc")
+
+
+def with_bytecode(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
+    """The bundle's files as they are packed where our bytecode runs; made below `folder`.
+
+    In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
+    BundleError.
+    """
+    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=folder) as scratch:
+        wishes = _wishes(contents, Path(scratch))
+        _run([*wishes.values()], Path(scratch))
+        made = {place: Path(wish[1]) for place, wish in wishes.items()}
+        compiled = {place: path.read_bytes() for place, path in made.items() if path.exists()}
+    return {name: source for name, source in contents.items() if f"{name}c" not in compiled} | compiled
+
+
+def _wishes(contents: Contents, scratch: Path) -> dict[str, compiler.Wish]:
+    out: dict[str, compiler.Wish] = {}
+    for name in sorted(contents):
+        for place, level in places(name).items():
+            made = scratch / str(len(out))
+            out[place] = (str(_file(contents[name], made)), f"{made}.pyc", name, level)
+    return out
+
+
+def _file(source: Path | bytes, place: Path) -> Path:
+    if isinstance(source, bytes):
+        place.write_bytes(source)
+        return place
+    return source
+
+
+def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
+    workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1))
+    running = [_start(wishes[part::workers], scratch / f"{part}.json") for part in range(workers)]
+    try:
+        for process in running:
+            if process.wait(TIMEOUT_S):
+                raise _failed(f"exit status {process.returncode}", scratch.parent)
+    except subprocess.TimeoutExpired as error:
+        raise _failed(str(error), scratch.parent) from error
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _failed(why: str, folder: Path) -> BundleError:
+    """The compiler's output is in the coordinator's log; mostly the disk is full."""
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"
+    else:
+        fix = f"look at {folder.parent}/run/coordinator.log"
+    return BundleError("a node bundle could not be compiled", why=why, fix=fix)
+
+
+def _start(wishes: Sequence[compiler.Wish], listing: Path) -> subprocess.Popen[bytes]:
+    listing.write_text(json.dumps(wishes))
+    program = (sys.executable, "-I", "-S", "-B", str(Path(compiler.__file__)))
+    with listing.open("rb") as file:
+        return subprocess.Popen(program, stdin=file, stdout=subprocess.DEVNULL)

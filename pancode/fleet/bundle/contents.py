@@ -1,0 +1,74 @@
+"""Gathers the files of a bundle: the node agent's own, its libraries, the launcher, a label."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+from pancode.fleet.bundle.archive import Contents
+from pancode.fleet.bundle.platform import NodePlatform
+
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "testing", "test"})
+_SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
+_UNUSED = re.compile(
+    # What writes C interfaces: only the compiled half of cffi is loaded. Another event loop. WebSockets.
+    r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
+    # What RQ needs for its command line and its calendar.
+    r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
+)
+"""Parts of its libraries that a node never imports."""
+
+
+def wanted(path: str) -> bool:
+    """Whether a library's file is of use at run time."""
+    parts = path.split("/")
+    if ".." in parts or path.startswith("/") or path.endswith(_SKIPPED_SUFFIXES):
+        return False
+    if len(parts) > 1 and parts[0].endswith(".dist-info"):
+        return parts[-1] == "METADATA" or "licen" in path.lower()
+    return not _SKIPPED_FOLDERS & set(parts[:-1])
+
+
+def node_agent_folder() -> Path:
+    """The folder of our own copy of the node agent; it is shipped by path, never imported."""
+    spec = importlib.util.find_spec("node_agent")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("the package node_agent is not installed beside pancode")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
+    """Every source and data file of the node agent, as `node_agent/...`."""
+    return {
+        f"node_agent/{path.relative_to(folder).as_posix()}": path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
+
+
+def assemble(
+    libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
+) -> dict[str, Path | bytes]:
+    """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: whose bytecode joins them."""
+    packages = sorted(
+        n.split("/")[0].removesuffix(".dist-info") for n in libraries if n.endswith("/METADATA")
+    )
+    about = {
+        "version": version,
+        "python": f"3.{platform.minor}",
+        "machine": platform.machine,
+        "packages": sorted(set(packages)),
+        "compiled_by": compiled_by,
+    }
+    launcher = resources.files("pancode.fleet.bundle").joinpath("launcher.txt").read_bytes()
+    out: dict[str, Path | bytes] = {
+        "start.py": launcher,
+        "bundle.json": json.dumps(about, sort_keys=True, indent=1).encode() + b"\n",
+    }
+    used = {name: source for name, source in libraries.items() if not _UNUSED.match(name)}
+    for name, source in {**used, **agent}.items():
+        out[f"lib/{name}"] = source
+    return out

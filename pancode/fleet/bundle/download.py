@@ -1,0 +1,96 @@
+"""Downloads the node agent's libraries for another platform with pip: wheels only, hashes required."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+from pancode.fleet.bundle.archive import Contents
+from pancode.fleet.bundle.contents import wanted
+from pancode.fleet.bundle.errors import NotHere
+from pancode.fleet.bundle.platform import NodePlatform
+
+TIMEOUT_S = 300
+PACKAGED = "node-requirements.txt"
+
+
+def requirements_file() -> Path:
+    """The hash-locked list: shipped inside the package, or beside it in a checkout."""
+    packaged = resources.files("pancode.fleet.bundle").joinpath(PACKAGED)
+    beside = Path(__file__).parents[3] / "requirements" / "node.txt"
+    for path in (Path(str(packaged)), beside):
+        if path.is_file():
+            return path
+    raise NotHere("the locked list of the node agent's libraries is not installed")
+
+
+def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> list[str]:
+    """The argument list: nothing is built, nothing unlisted is taken."""
+    return [
+        *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"),
+        *("--only-binary=:all:", "--require-hashes", "--no-deps", "-r", str(requirements), "-d", str(target)),
+        *platform.pip_arguments(),
+    ]
+
+
+def libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
+    """Path in `lib/` -> file, fetched once for each platform and list. NotHere has pip's words."""
+    listing = requirements or requirements_file()
+    stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]
+    folder = cache / f"{platform.key}-{stamp}"
+    if not folder.is_dir():
+        _fetch(platform, listing, folder)
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _fetch(platform: NodePlatform, requirements: Path, folder: Path) -> None:
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    wheels = part / "wheels"
+    wheels.mkdir(parents=True)
+    try:
+        _run(pip_command(platform, requirements, wheels))
+        for wheel in sorted(wheels.glob("*.whl")):
+            unpack(wheel, part / "lib")
+        os.replace(part / "lib", folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotHere(f"pip could not be run: {error}") from error
+    if done.returncode:
+        raise NotHere(f"pip found no wheels: {done.stderr.decode('utf-8', 'replace').strip()[-600:]}")
+
+
+def unpack(wheel: Path, target: Path) -> None:
+    """Put a wheel's importable files under `target`; scripts, headers and other data stay out."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            place = _place(name)
+            if place and wanted(place):
+                path = target / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(archive.read(name))
+
+
+def _place(name: str) -> str:
+    """The import path of a wheel's member; empty for a member that is not imported."""
+    head, _, rest = name.partition("/")
+    if name.endswith("/"):
+        return ""
+    if not head.endswith(".data"):
+        return name
+    kind, _, inner = rest.partition("/")
+    return inner if kind in ("purelib", "platlib") else ""

@@ -1,0 +1,71 @@
+"""Takes the node agent's libraries from our own installation, if they run on the node too: no network."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+from pancode.fleet.bundle.archive import Contents
+from pancode.fleet.bundle.contents import wanted
+from pancode.fleet.bundle.errors import NotHere
+from pancode.fleet.bundle.platform import NodePlatform, needed
+
+ROOTS = (
+    *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
+    *("tree-sitter", "tree-sitter-bash", "httpx2"),
+)
+"""The node agent's libraries; equal to the extra `node` of our own distribution."""
+
+
+def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
+    """Path in `lib/` -> file. NotHere, with the reason, when one library would not run on that node."""
+    out: dict[str, Path | bytes] = {}
+    for distribution in closure(platform, roots):
+        _check(distribution, platform)
+        for path in distribution.files or ():
+            if wanted(str(path)):
+                source = Path(str(distribution.locate_file(path)))
+                if source.is_file():
+                    out[str(path)] = source
+    return out
+
+
+def closure(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
+    """The roots and all that they need on that node, each once, by name."""
+    found: dict[str, metadata.Distribution] = {}
+    todo = list(roots)
+    while todo:
+        name = _normal(todo.pop())
+        if name in found:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError as error:
+            raise NotHere(f"{name} is not installed here") from error
+        found[name] = distribution
+        todo += _requirements(distribution, platform)
+    return [found[name] for name in sorted(found)]
+
+
+def _requirements(distribution: metadata.Distribution, platform: NodePlatform) -> list[str]:
+    out = []
+    for text in distribution.requires or ():
+        wish, _, marker = text.partition(";")
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", wish)
+        if match and needed(marker, platform.python):
+            out.append(match[1])
+    return out
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _check(distribution: metadata.Distribution, platform: NodePlatform) -> None:
+    name = distribution.metadata["Name"]
+    tags = re.findall(r"^Tag:\s*(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
+    if distribution.files is None or not tags:
+        raise NotHere(f"{name} was not installed from a wheel")
+    if not any(platform.accepts(tag) for tag in tags):
+        raise NotHere(f"our {name} ({tags[0]}) does not run on {platform.key}")

@@ -1,0 +1,97 @@
+"""Makes and keeps bundles: from our own installation where it fits, else fetched; one archive per content."""
+
+from __future__ import annotations
+
+import os
+import platform as system
+import threading
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pancode import __version__
+from pancode.fleet.bundle import bytecode, download, installed
+from pancode.fleet.bundle.archive import Bundle, Contents, digest, manifest, pack, sha256_of
+from pancode.fleet.bundle.contents import assemble, node_agent_files, node_agent_folder
+from pancode.fleet.bundle.errors import BundleError, NotHere
+from pancode.fleet.bundle.platform import NodePlatform
+
+PYTHON = system.python_version()
+"""The Python whose bytecode a bundle holds, if any: two patch levels may compile a file to other bytes."""
+LAST = 1
+"""Archives that are kept for a version that one may go back to."""
+Source = Callable[[NodePlatform], Contents]
+"""Libraries for a platform, or NotHere."""
+
+
+class BundleStore:
+    """Bundles under one folder. Safe to call from several threads; a second call for a platform is quick."""
+
+    def __init__(
+        self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
+    ) -> None:
+        self.folder = folder
+        self._sources = sources or (installed.libraries, lambda p: download.libraries(p, folder / "wheels"))
+        self._agent = agent
+        self._level = level
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, str], tuple[NodePlatform, Bundle]] = {}
+
+    def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
+        """The bundle for the first platform (one for each Python of the node) that a source can serve.
+
+        The first source, which needs no network, is tried for all of them before the next. Else BundleError.
+        """
+        with self._lock:
+            reasons: list[str] = []
+            for index, source in enumerate(self._sources):
+                for platform in platforms:
+                    try:
+                        return self._make(index, source, platform)
+                    except NotHere as reason:
+                        reasons.append(str(reason))
+        raise BundleError(
+            f"no node bundle for {', '.join(p.key for p in platforms) or 'this node'}",
+            why="; ".join(dict.fromkeys(reasons)),
+            fix="let pip reach its package registry once, or give the node a Python that we have",
+        )
+
+    def _make(self, index: int, source: Source, platform: NodePlatform) -> tuple[NodePlatform, Bundle]:
+        key = (index, f"{platform.key}-{platform.python[2]}")
+        if key not in self._made or not self._made[key][1].path.exists():
+            self._made[key] = (platform, self._build(source(platform), platform))
+        return self._made[key]
+
+    def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
+        agent = node_agent_files(self._agent or node_agent_folder())
+        here = bytecode.fits(platform)
+        by = PYTHON if here else ""
+        contents = assemble(libraries, agent, platform, __version__, by)
+        listing = manifest(contents)
+        name = digest(listing)
+        path = self.folder / f"{name}.tar.gz"
+        if not path.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            packed = bytecode.with_bytecode(contents, self.folder) if here else contents
+            pack(packed, listing, path, self._level)
+            self._prune(path)
+        os.utime(path)  # used now: by that the last one is known
+        return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
+
+    def _prune(self, newest: Path) -> None:
+        """An archive of each version ever run would fill the disk: those in use stay, and the last one."""
+        used = {newest, *(bundle.path for _, bundle in self._made.values())}
+        for path in kept(self.folder, used)[LAST:]:
+            path.unlink(missing_ok=True)
+
+
+def kept(folder: Path, used: Collection[Path] = ()) -> list[Path]:
+    """The archives there but for the used ones, the one used last first."""
+    found = [path for path in folder.glob("*.tar.gz") if path not in used]
+    return sorted(found, key=_age, reverse=True)
+
+
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0

@@ -1,0 +1,192 @@
+"""The fleet's own certificate authority, made at first use: signs for the coordinator and for each node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.signing import PublicKey
+from pancode.errors import ConfigError
+from pancode.host.files import write_durable
+
+DAY = timedelta(days=1)
+LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY
+RENEW, AUTHORITY_RENEW = 10 * DAY, 365 * DAY
+"""One that is valid for less than this is made anew."""
+EARLIER = DAY
+"""So much may a node's clock be behind ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its key."""
+
+    cert: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def text(self) -> bytes:
+        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + self.cert.public_bytes(Encoding.PEM)
+
+    @classmethod
+    def read(cls, path: Path) -> KeyPair | None:
+        """None when it is not there. ConfigError for what cannot be used."""
+        try:
+            text = path.read_bytes()
+            key = load_pem_private_key(text, None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise ValueError("its key is not one of ours")
+            return cls(x509.load_pem_x509_certificate(text), key)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as exc:
+            raise ConfigError(
+                f"{path} cannot be used for nodes that are reached directly",
+                why=str(exc),
+                fix=f"remove it, and start the coordinator again: it is made anew (rm {path})",
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The certificate that a node shows; its expiry, and the time from which it is renewed (wall ms)."""
+
+    cert: str
+    until_ms: int
+    renew_ms: int
+
+
+class Authority:
+    """Its files are in `folder`, ours alone. One process at a time."""
+
+    def __init__(self, folder: Path, fleet: str, clock: Clock) -> None:
+        self._folder, self._fleet, self._clock = folder, fleet, clock
+        self._ca: KeyPair | None = None
+
+    @property
+    def ca(self) -> str:
+        """The certificate that nodes believe, and nothing else."""
+        return _pem(self._own().cert)
+
+    def server(self, host: str) -> Path:
+        """The file with the coordinator's certificate for that address; made anew before it runs out."""
+        path = self._folder / "server.pem"
+        ca, found = self._own(), KeyPair.read(path)
+        if found is None or not self._serves(found, host, ca):
+            write_durable(path, self._issue_server(host, ca).text())
+        return path
+
+    def node(self, tag: str, key: PublicKey) -> Issued:
+        """A certificate for the key that the node has already: no secret goes over the wire."""
+        ca = self._own()
+        public = Ed25519PublicKey.from_public_bytes(key.raw)
+        made = self._begun(f"node-{tag}", LASTS).public_key(public)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        cert = _signed(made.add_extension(usage, critical=False), public, ca.cert.subject, ca.key)
+        until = cert.not_valid_after_utc
+        return Issued(_pem(cert), _ms(until), _ms(until - RENEW))
+
+    # -- inside
+
+    def _own(self) -> KeyPair:
+        if self._ca is None:
+            self._ca = KeyPair.read(self._folder / "authority.pem")
+        if self._ca is None or not self._lasts(self._ca, AUTHORITY_RENEW):
+            self._ca = self._issue_own()
+            write_durable(self._folder / "authority.pem", self._ca.text())
+        return self._ca
+
+    def _issue_own(self) -> KeyPair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = self._begun(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(key.public_key())
+        return KeyPair(_signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key)
+
+    def _issue_server(self, host: str, ca: KeyPair) -> KeyPair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([_name(host)])
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        made = self._begun("coordinator", LASTS).public_key(key.public_key())
+        made = made.add_extension(names, critical=False).add_extension(usage, critical=False)
+        return KeyPair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
+
+    def _serves(self, found: KeyPair, host: str, ca: KeyPair) -> bool:
+        try:
+            found.cert.verify_directly_issued_by(ca.cert)
+            names = found.cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except Exception:  # of whatever kind: it is not by this authority, or not for a server
+            return False
+        return _name(host) in list(names) and self._lasts(found, RENEW)
+
+    def _lasts(self, pair: KeyPair, time: timedelta) -> bool:
+        """Valid now and for so long; not now where the clock was ahead when it was made."""
+        now = self._now()
+        return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.wall_ms() // 1000, UTC)
+
+    def _begun(self, name: str, lasts: timedelta) -> x509.CertificateBuilder:
+        made = x509.CertificateBuilder().serial_number(x509.random_serial_number())
+        now = self._now()
+        made = made.subject_name(_called(name))
+        return made.not_valid_before(now - EARLIER).not_valid_after(now + lasts)
+
+
+Public = ec.EllipticCurvePublicKey | Ed25519PublicKey
+
+
+def _called(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _signed(
+    made: x509.CertificateBuilder,
+    public: Public,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    authority: bool = False,
+) -> x509.Certificate:
+    """With all that strict readers ask for."""
+    usage = x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False)
+    made = made.issuer_name(issuer)
+    made = made.add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
+    made = made.add_extension(usage, critical=True)
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    return made.add_extension(by, critical=False).sign(key, hashes.SHA256())
+
+
+def key_of(der: bytes) -> PublicKey | None:
+    """The node's own key, for which a certificate is; None for one of another kind."""
+    key = x509.load_der_x509_certificate(der).public_key()
+    return PublicKey(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(cert: x509.Certificate) -> str:
+    return cert.public_bytes(Encoding.PEM).decode()
+
+
+def _ms(when: datetime) -> int:
+    return int(when.timestamp() * 1000)

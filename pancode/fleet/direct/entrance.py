@@ -1,0 +1,268 @@
+"""The one port at which nodes connect by TLS: decides which node reaches which destination, how long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.keys import PROTOCOL, WATCHED
+from node_agent.wire.signing import PublicKey
+from pancode.errors import PancodeError
+from pancode.fleet.direct.authority import Authority, key_of
+from pancode.fleet.direct.copying import both, closed, copy, opened
+from pancode.fleet.direct.login import LoginError, OneLogin
+from pancode.fleet.direct.port import AGAIN_S, Port
+from pancode.fleet.ssh.door import MOST
+from pancode.fleet.ssh.forward_targets import End
+from pancode.nodes.place import Doorway
+
+HELLO_S = 10.0
+"""For our own word and the node's first one."""
+LOOK_S = 3.0
+"""The interval between checks that connected nodes are still allowed."""
+RENEW_S = 3600.0
+log = logging.getLogger("pancode.direct")
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A node that may come in, and its user in Redis."""
+
+    name: str
+    user: str
+
+
+Judge = Callable[[PublicKey], Guest | str]
+"""The node that has this key, or why it may not connect. Called in a thread, for open connections too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The services behind it: Redis, which may be on another host, and the depot's socket."""
+
+    redis: End
+    depot: Path
+
+
+class _RefusedError(Exception):
+    """Not let in; its words are told to the node."""
+
+
+class Entrance:
+    """Opened by `keep`, which ends when it is cancelled. Everything belongs to one event loop's thread."""
+
+    def __init__(self, door: Doorway, authority: Authority, rooms: Rooms, judge: Judge) -> None:
+        self.place, self._host = door.place, door.shown.host
+        self.trouble = "it was not opened yet"
+        """The reason why the port is not open; empty while it is."""
+        self.fix = ""
+        """The fix, where one is known."""
+        self.short = ""
+        """The reason why some connections are refused although the port is open."""
+        self.tried = asyncio.Event()
+        """Whether it is open, or cannot be, is known."""
+        self._authority, self._rooms, self._judge = authority, rooms, judge
+        self._inside: dict[asyncio.Task[None], PublicKey] = {}
+        self._count: Counter[str] = Counter()
+        self._logged: dict[str, str] = {}
+        self._blind = ""
+        """The error of the last check of the connected nodes, if it failed."""
+
+    async def keep(self) -> None:
+        """Listen; where that cannot be (a network that is not up yet) try again, and say so in `trouble`."""
+        try:
+            while True:
+                try:
+                    ca = self._authority.ca
+                    context = self._context(ca)
+                    async with Port(self.place, context, self._entered, self._note_refusals):
+                        self._note("")
+                        await self._look_after(context, ca)
+                except Exception as exc:  # of whatever kind: nobody else would tell that the door is shut
+                    self._note(_words(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else "")
+                    await asyncio.sleep(AGAIN_S)
+        finally:
+            self._note("it was closed")
+            for task in tuple(self._inside):
+                task.cancel()
+            await asyncio.gather(*self._inside, return_exceptions=True)
+
+    def _context(self, ca: str) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.minimum_version = ssl.TLSVersion.TLSv1_3
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_verify_locations(cadata=ca)
+        made.load_cert_chain(self._authority.server(self._host))
+        made.num_tickets = 0  # each connection shows its certificate, and that it is valid now
+        made.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
+        return made
+
+    async def _look_after(self, context: ssl.SSLContext, ca: str) -> None:
+        """Renewed in time; whoever may be here no longer is put out. Ends when there is another authority."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + RENEW_S
+        while self._authority.ca == ca:
+            await asyncio.sleep(LOOK_S)
+            try:
+                if loop.time() > due:
+                    context.load_cert_chain(self._authority.server(self._host))
+                    due = loop.time() + RENEW_S
+                for key in set(self._inside.values()):
+                    if isinstance(await asyncio.to_thread(self._judge, key), str):
+                        self._put_out(key)
+                self._looked("")
+            except (OSError, PancodeError) as exc:  # such as a ledger that is away: the door stays as it is
+                self._looked(_words(exc))
+
+    def _looked(self, trouble: str) -> None:
+        if trouble and trouble != self._blind:
+            log.warning("direct links: the ledger cannot be read: %s", trouble)
+        self._blind = trouble
+
+    def _put_out(self, key: PublicKey) -> None:
+        for task in [task for task, whose in self._inside.items() if whose == key]:
+            task.cancel()
+
+    def _note_refusals(self, why: str) -> None:
+        if why and not self.short:
+            log.warning("direct links: nodes are turned away: %s", why)
+        self.short = why
+
+    def _note(self, trouble: str, fix: str = "") -> None:
+        self.tried.set()
+        self.fix = fix
+        if trouble != self.trouble:
+            self.trouble = trouble
+            words = f"not open at {self.place}: {trouble}" if trouble else f"open at {self.place}"
+            log.info("direct links: %s", words)
+
+    # -- one connection
+
+    async def _entered(
+        self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter, let_in: Callable[[], None]
+    ) -> None:
+        task = asyncio.current_task()
+        try:
+            key = key_of(to_near.get_extra_info("ssl_object").getpeercert(True))
+            if key is None or task is None:
+                return
+            _watch(to_near.get_extra_info("socket"))
+            self._inside[task] = key
+            await self._serve(key, near, to_near, let_in)
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as exc:
+            log.debug("direct links: ended: %s", exc)  # the node's own side of it is what tells
+        finally:
+            try:
+                await closed(to_near)
+            finally:  # who closes the entrance waits for all that are inside
+                if task is not None:
+                    self._inside.pop(task, None)
+
+    async def _serve(
+        self,
+        key: PublicKey,
+        near: asyncio.StreamReader,
+        to_near: asyncio.StreamWriter,
+        let_in: Callable[[], None],
+    ) -> None:
+        try:
+            async with asyncio.timeout(HELLO_S):
+                guest = await self._judged(key)
+        except (_RefusedError, PancodeError, TimeoutError) as exc:
+            await self._refuse(key, exc, to_near)
+            return
+        let_in()
+        self._count[guest.name] += 1  # with no wait since it was looked at: many may come at once
+        try:
+            await self._lead(guest, key, near, to_near)
+        finally:
+            self._count[guest.name] -= 1
+
+    async def _lead(
+        self, guest: Guest, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
+    ) -> None:
+        """To the end that was asked for, and both ways until it is over."""
+        try:
+            async with asyncio.timeout(HELLO_S):
+                end = self._end(to_near.get_extra_info("ssl_object").selected_alpn_protocol())
+                far, to_far = await opened(end)
+        except (_RefusedError, OSError, TimeoutError) as exc:
+            await self._refuse(key, exc, to_near)
+            return
+        self._logged.pop(key.tag, None)
+        try:
+            await _say(to_near, {"ok": True})
+            seen = None
+            if end is self._rooms.redis:
+                await _as_itself(guest, near, to_near, to_far)
+                seen = OneLogin().look
+            await both(copy(near, to_far, seen), copy(far, to_near))
+        except LoginError as exc:
+            self._tell_once(f"{guest.name} in Redis", str(exc))
+            to_near.write(f"-NOPERM {exc}\r\n".encode())
+        finally:
+            await closed(to_far)
+
+    async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
+        why = _words(exc) or "the other end did not answer in time"
+        self._tell_once(key.tag, why)
+        await _say(to_near, {"ok": False, "why": why})
+
+    def _tell_once(self, who: str, why: str) -> None:
+        """A node tries again every few seconds: the log is told what is new."""
+        if self._logged.get(who) != why:
+            self._logged[who] = why
+            log.warning("direct links: %s is refused: %s", who, why)
+
+    async def _judged(self, key: PublicKey) -> Guest:
+        verdict = await asyncio.to_thread(self._judge, key)
+        if isinstance(verdict, str):
+            raise _RefusedError(verdict)
+        if self._count[verdict.name] >= MOST:
+            raise _RefusedError(f"{verdict.name} has {MOST} connections open, which is the most")
+        return verdict
+
+    def _end(self, protocol: str | None) -> End:
+        ends: dict[str, End] = {"redis": self._rooms.redis, "depot": self._rooms.depot}
+        found = ends.get((protocol or "").removeprefix(PROTOCOL))
+        if found is None:
+            raise _RefusedError("it does not say whether it wants Redis or the depot")
+        return found
+
+
+def _watch(sock: socket.socket) -> None:
+    """A node that was switched off says nothing: without this its connections would stay, and be counted."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in WATCHED:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _words(exc: Exception) -> str:
+    return f"{exc}: {exc.why}" if isinstance(exc, PancodeError) else str(exc)
+
+
+async def _as_itself(
+    guest: Guest, near: asyncio.StreamReader, to_near: asyncio.StreamWriter, to_far: asyncio.StreamWriter
+) -> None:
+    """A node's first word to Redis is its own login: with another's it is not let through."""
+    begins = f"*3\r\n$4\r\nAUTH\r\n${len(guest.user)}\r\n{guest.user}\r\n".encode()
+    async with asyncio.timeout(HELLO_S):
+        login = await near.readexactly(len(begins))
+    if login != begins:
+        to_near.write(f"-WRONGPASS this certificate is that of {guest.user}\r\n".encode())
+        await to_near.drain()
+        raise ConnectionError("the login of another node")
+    to_far.write(login)
+
+
+async def _say(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:
+    writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+    await writer.drain()

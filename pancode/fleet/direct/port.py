@@ -1,0 +1,140 @@
+"""Listens at one address, and limits the connections that have not logged in yet."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from ipaddress import ip_address
+
+from pancode.fleet.direct.copying import spoken
+from pancode.fleet.ssh.forward_targets import SHUT_S
+from pancode.host.open_files import is_spare, most
+from pancode.nodes.place import ListenAddress
+
+WAITING = 128
+"""On their way in at once, each a file of ours. One more, and the one that waits longest gives way: a node is
+through in a moment, and whoever holds us up never gets all places for long."""
+HANDSHAKE_S = 10.0
+AGAIN_S = 1.0
+TURNED_S = 0.05
+"""Between two that are turned away: many that come again at once take no time from those who are in."""
+_BACKLOG = 1024
+Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
+"""One connection past the handshake, until its end; the last argument is called once it is let in."""
+
+
+class Port:
+    """`async with` it: open. What has come in by then ends by itself; what is still on its way is cut."""
+
+    def __init__(
+        self, place: ListenAddress, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
+    ) -> None:
+        """`short` is told why those who come are turned away; nothing as soon as one is not."""
+        self._place, self._context, self._enter, self._short = place, context, enter, short
+        self._listening: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._waiting: dict[asyncio.Task[None], None] = {}
+        """The eldest first."""
+        self._all: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Port:
+        """OSError where it cannot be opened."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            self._place.host, self._place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                self._listening.append(_listening(family, address))
+        except BaseException:
+            self._shut()
+            raise
+        self._accepting = [loop.create_task(self._accept(one)) for one in self._listening]
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        ending = (*self._accepting, *self._waiting)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._shut()
+
+    def _shut(self) -> None:
+        for one in self._listening:
+            one.close()
+        self._listening = []
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as exc:  # it left again, or we have no file free
+                if exc.errno in (errno.EMFILE, errno.ENFILE):
+                    self._short(_too_many())
+                await asyncio.sleep(AGAIN_S)
+                continue
+            if is_spare(sock.fileno()):
+                self._short(_too_many())
+                sock.close()
+                await asyncio.sleep(TURNED_S)
+                continue
+            self._short("")
+            task = loop.create_task(self._come(sock))
+            self._all.add(task)
+            self._waiting[task] = None
+            task.add_done_callback(self._gone)
+            if len(self._waiting) > WAITING:
+                eldest = next(iter(self._waiting))
+                self._waiting.pop(eldest)  # it takes a moment to end, and is asked to once
+                eldest.cancel()
+            # Accepting never waits while there is a queue: those accepted are to begin.
+            await asyncio.sleep(0)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._all.discard(task)
+        self._waiting.pop(task, None)
+
+    async def _come(self, sock: socket.socket) -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        reader, protocol = spoken()
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                sock,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_S,
+                ssl_shutdown_timeout=SHUT_S,
+            )
+        except (OSError, asyncio.CancelledError):
+            with suppress(OSError):  # in a handshake the library may hold it open yet
+                sock.shutdown(socket.SHUT_RDWR)
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        await self._enter(reader, writer, lambda: self._waiting.pop(task, None))
+
+
+def _too_many() -> str:
+    return f"the coordinator may hold {most()} files open, and few of them are left"
+
+
+def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
+    if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a name may say so, and so does `0`
+        raise OSError("nodes cannot connect to the wildcard address that it names")
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made

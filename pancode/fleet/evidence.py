@@ -1,0 +1,72 @@
+"""Keeps receipts that settle nothing (orphans, rejected ones): a limited number of each node a day."""
+
+from __future__ import annotations
+
+from pancode.control.work import Work
+from pancode.core.ports import Transaction
+from pancode.core.quota import ForeignReceipts, too_much_evidence
+from pancode.core.records import Node, Setting, StoredReceipt
+from pancode.fleet.quarantine import shut_out
+
+KEPT = "evidence:"
+DAY_MS = 86_400_000
+
+
+def keep(work: Work, name: str, receipt: StoredReceipt) -> bool:
+    """Whether it is in the ledger now, and may be answered.
+
+    Not of a node that has had its share of the day, which is quarantined; and not while the disk is nearly
+    full: without an answer the node keeps it, and sends it again.
+    """
+    node = work.tx.get(Node, name)
+    if work.tx.get(StoredReceipt, receipt.digest) is None and not _fits(work, node, receipt):
+        return False
+    work.tx.put(receipt)
+    return True
+
+
+def one_more(work: Work, name: str) -> bool:
+    """Whether a receipt that is not kept may be answered: each answer is kept until the node has seen it."""
+    node = work.tx.get(Node, name)
+    return node is not None and node.quarantined is None and _count(work, node, 0)
+
+
+def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
+    if node is None or node.quarantined is not None:
+        return False
+    if not work.core.ports.archive.has_room():
+        _note_full(work, node)
+        return False
+    return _count(work, node, len(receipt.envelope))
+
+
+def _count(work: Work, node: Node, size: int) -> bool:
+    """One more receipt, kept or asked for again; False: it is one too many, and the node is quarantined."""
+    day, before = work.core.wall_ms() // DAY_MS, _kept_today(work, node)
+    now = ForeignReceipts(before.receipts + 1, before.size + size)
+    why = too_much_evidence(now, work.core.rules.evidence)
+    if why:
+        shut_out(work, node, why)
+        return False
+    value = {"day": day, "receipts": now.receipts, "size": now.size}
+    work.tx.put(Setting(KEPT + (node.tag or ""), value, work.core.wall_ms(), "coordinator"))
+    return True
+
+
+def _kept_today(work: Work, node: Node) -> ForeignReceipts:
+    """The number of this node's receipts that were counted today, and their bytes."""
+    stored = work.tx.get(Setting, KEPT + (node.tag or ""))
+    known = stored.value if stored is not None and isinstance(stored.value, dict) else {}
+    if known.get("day") != work.core.wall_ms() // DAY_MS:
+        return ForeignReceipts(0, 0)
+    return ForeignReceipts(known["receipts"], known["size"])
+
+
+def forget(tx: Transaction, node: Node) -> None:
+    """A person has looked at it: its share of this day begins anew."""
+    tx.delete(Setting, KEPT + (node.tag or ""))
+
+
+def _note_full(work: Work, node: Node) -> None:
+    if work.first(f"{node.name}:receipt:no room"):
+        work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)

@@ -1,0 +1,161 @@
+"""Has a node test one of its models, and waits for the result; the test goes on when the caller leaves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.control import Examine
+from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
+from pancode.agents.endpoints import costs_nothing
+from pancode.agents.passports import COSTS, ModelPlace, fact_of, places_of
+from pancode.control.core import Core
+from pancode.control.faces import Progress, ProgressLine
+from pancode.control.shapes import ExamShape
+from pancode.control.work import unit_of_work
+from pancode.core.records import Node
+from pancode.errors import UnavailableError
+from pancode.fleet.passports import passport_shape
+from pancode.nodes.fleet import NodeState, NodeView
+from pancode.nodes.node_advice import with_words
+
+START_MS = 30_000
+"""So long a node may take to say that it has heard of it."""
+LAST_MS = 900_000
+"""For the slot, the loading and the questions; a node that says nothing for longer has forgotten the test."""
+LOOK_S = 0.2
+_OVER = (AskState.DONE, AskState.GIVEN_UP)
+
+
+class NotTested(UnavailableError):
+    """The node was not there for it, or has not told how it went."""
+
+    code = "not_tested"
+
+
+@dataclass(frozen=True, slots=True)
+class ExamRequest:
+    """A test that a node was asked for, at that time of our boot clock."""
+
+    place: ModelPlace
+    ask: str
+    at_ms: int
+    before_ms: int | None = None
+    """The time of the passport that already exists."""
+
+
+def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
+    """The places of the model. NotFoundError."""
+    with core.lock:
+        return places_of(model, _views(core), node)
+
+
+def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
+    """Tell the node. NotTested for one that is not there now: it would test it for nobody, later."""
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, place.node)
+        view = core.view_of(node) if node is not None else None
+        if node is None or view is None or view.state is not NodeState.ONLINE:
+            state = view.state if view is not None else "gone"
+            raise NotTested(f"{place.node} is {state}", fix=f"pancode fleet up {place.node}")
+        known = fact_of(place, (view,))
+        before = known[1].passport if known is not None else None
+        before_ms = before.taken_ms if before is not None else None
+        asked = ExamRequest(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
+        start_by = core.now().plus(START_MS)
+        body = Examine(
+            ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
+        )
+        work.send(node.name, body)
+    return asked
+
+
+def follow(core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]) -> ExamShape:
+    """Until the node says that it is over. `pause`: sleeps, True when the coordinator ends.
+
+    NotTested where the node does not take it up, was started anew in the midst of it, or is not heard of
+    again; UnavailableError at our own end.
+    """
+    place, reported, begun_in = asked.place, "", ""
+    while True:
+        (fact, session), silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
+        if fact is not None and fact.state in _OVER:
+            return _shape(core, asked, fact)
+        if fact is not None and fact.words != reported:
+            reported = fact.words
+            progress(ProgressLine(place.node, place.model, "note", reported))
+        if fact is not None:
+            begun_in = session
+        elif begun_in and session not in ("", begun_in):
+            raise _lost(place, "was started anew in the midst of the test")
+        if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
+            raise _lost(place, "does not say how it goes: it was started anew, or is of an older version")
+        if pause(LOOK_S):
+            raise UnavailableError("the coordinator ends; the test goes on", fix="the same command again")
+
+
+def _lost(place: ModelPlace, words: str) -> NotTested:
+    again = f"pancode models test {shlex.quote(place.text)}"
+    return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
+
+
+def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
+    """The result for a node that reports that it could not test the model."""
+    return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
+
+
+def begun(core: Core, place: ModelPlace) -> str:
+    """The warning for a person before the wait."""
+    with core.lock:
+        views = _views(core)
+    found = fact_of(place, views)
+    costs = "" if costs_nothing(views, place.endpoint, place.model) else f"; {COSTS}"
+    is_there = found is None or found[1].residence in (Residence.LOADED, None)
+    how_long = "up to 60 s" if is_there else "it will be loaded first, which may take minutes"
+    return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}{costs}"
+
+
+def _views(core: Core) -> Sequence[NodeView]:
+    with core.ports.ledger.transaction() as tx:
+        return core.views(tx)
+
+
+def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
+    """With the node agent's session that tells it; a new one knows nothing of the tests of the last."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, asked.place.node)
+        last = core.view_of(node).last if node is not None else None
+    if last is None:
+        return None, ""
+    asks, session = last.heartbeat.facts.asks, last.heartbeat.session
+    return next((one for one in asks if one.ask == asked.ask), None), session
+
+
+def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
+    """With the passport that came in the same heartbeat."""
+    place = asked.place
+    with core.lock:
+        found = fact_of(place, _views(core))
+    passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
+    earlier = passport is not None and passport.taken_ms == asked.before_ms
+    return _exam_shape(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
+
+
+def _exam_shape(
+    place: ModelPlace,
+    state: AskState,
+    words: tuple[str, str],
+    passport: PassportFact | None,
+    earlier: bool = False,
+) -> ExamShape:
+    return ExamShape(
+        node=place.node,
+        endpoint=place.endpoint,
+        model=place.model,
+        state=state.value,
+        words=words[0],
+        fix=words[1],
+        earlier=earlier,
+        **passport_shape(passport),
+    )

@@ -1,0 +1,179 @@
+"""The fleet as it is heard: each node's state, slots, runtimes and problems, each problem with its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node_agent.wire.node import Heartbeat, NodeFacts, RuntimeFact
+from pancode.agents.endpoints import asks
+from pancode.control import passed_over
+from pancode.control.core import Core, open_fences
+from pancode.control.run import at
+from pancode.control.shapes import FleetShape, Json, NodeShape
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Node, Run, Setting
+from pancode.fleet.models import endpoint_shape
+from pancode.fleet.node_problems import SILENT, is_served, problems_of, wall_lines
+from pancode.life.moves import holds_slot
+from pancode.nodes.clocks import ClockVerdict, judge_clocks
+from pancode.nodes.fleet import NodeState, NodeView, skew_within
+from pancode.nodes.node_advice import apart
+
+
+class Since:
+    """Since when each node is in its state, as far as this coordinator saw it."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[NodeState, int]] = {}
+
+    def note(self, view: NodeView, wall_ms: int) -> int:
+        """The time when the node entered its state; a change of state is dated now."""
+        state, since = self._seen.get(view.node.name, (None, wall_ms))
+        if state is not view.state:
+            since = wall_ms
+            self._seen[view.node.name] = (view.state, since)
+        return since
+
+
+def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
+    """Coordinator and nodes. `coordinator`: what only its process knows (pid, version, home ...)."""
+    with core.ports.ledger.transaction() as tx:
+        views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
+        clocks = _clocks(core, tx, views)
+        nodes = [_node(core, tx, view, (since, clocks)) for view in views]
+        settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
+    own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
+    known: Json = {
+        "fleet": core.fleet,
+        "epoch": core.epoch,
+        **own,
+        "refused_envelopes": dict(core.live.tally.refusals),
+        "clock": clocks.own,
+    }
+    return {"coordinator": {**coordinator, **known}, "nodes": nodes}
+
+
+def node(core: Core, since: Since, name: str) -> Json:
+    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard)."""
+    with core.ports.ledger.transaction() as tx:
+        found = known_node(tx, name)
+        view = core.view_of(found)
+        shape = _node(core, tx, view, (since, _clocks(core, tx, core.views(tx))))
+    facts = apart(view.last.heartbeat.facts.model_dump(mode="json")) if view.last is not None else None
+    return {
+        **shape,
+        "target": dict(found.target),
+        "tag": found.tag,
+        "public_key": found.public_key,
+        "added_at": at(found.added_ms),
+        "draining": found.draining,
+        "paused": found.paused,
+        "quarantined": found.quarantined,
+        "facts": None if facts is None else {**found.facts, **facts},
+    }
+
+
+def walls(core: Core, names: Sequence[str]) -> list[Json]:
+    """Lines of `fleet doctor` for each node (none named: all): what its wall holds, why there is no better.
+
+    Of a node that was not heard nothing is known, and another line says so.
+    """
+    with core.ports.ledger.transaction() as tx:
+        nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
+    heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
+    return [
+        line for name, one in heartbeats if one is not None for line in wall_lines(name, one.heartbeat.facts)
+    ]
+
+
+def known_node(tx: Transaction, name: str) -> Node:
+    """The machine of that name; NotFoundError with the nearest one."""
+    found = tx.get(Node, name)
+    if found is None or found.removed == NodeState.REMOVED:
+        names = [n.name for n in tx.find(Node) if n.removed is None]
+        raise not_found("node", name, names, "pancode node ls")
+    return found
+
+
+def _node(core: Core, tx: Transaction, view: NodeView, known: tuple[Since, ClockVerdict]) -> NodeShape:
+    since, clocks = known
+    beat = view.last.heartbeat if view.last is not None else None
+    facts = beat.facts if beat is not None else None
+    used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
+    skew = _skew(core, view, beat)
+    return {
+        "name": view.node.name,
+        "state": _shown(view.state, used).value,
+        "since": _since(core, view, since),
+        "slots": {"used": used, "total": view.node.slots},
+        "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
+        "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
+        "labels": dict(view.node.labels),
+        "version": beat.version if beat is not None else None,
+        "clock_skew_s": skew,
+        "disk_free": facts.disk_free if facts is not None else None,
+        "isolation": facts.isolation.value if facts is not None else None,
+        "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
+        + _passed_over(core, view.node.name)
+        + _flood(core, view.node),
+    }
+
+
+def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
+    """With the machine's own model servers that it can ask, for which nobody has to log in."""
+    served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
+    return {**apart(fact.model_dump(mode="json")), **served}
+
+
+def _shown(state: NodeState, used: int) -> NodeState:
+    """A heartbeat may be from before a run that has begun since: by our own books it is not drained yet."""
+    return NodeState.DRAINING if state is NodeState.DRAINED and used else state
+
+
+def _since(core: Core, view: NodeView, since: Since) -> str:
+    noted = since.note(view, core.wall_ms())
+    if view.state is NodeState.NEW:
+        return at(view.node.added_ms)
+    if view.state in SILENT and view.silent_ms is not None:
+        return at(min(noted, core.wall_ms() - view.silent_ms))
+    return at(noted)
+
+
+def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
+    """Of nodes whose clock is known, or was heard to be as ours is."""
+    skews = dict[str, float]()
+    for view in views:
+        beat = view.last.heartbeat if view.last is not None else None
+        skew = _skew(core, view, beat)
+        if skew is not None or (beat is not None and beat.echo is not None and beat.echo.epoch == core.epoch):
+            skews[view.node.name] = skew or 0.0
+    here = [view.node.name for view in views if view.node.target.get("local")]
+    newest = tx.find(Run, order="created_ms", descending=True, limit=1)
+    ahead_ms = newest[0].created_ms - core.wall_ms() if newest else 0
+    return judge_clocks(skews, here, ahead_ms / 1000)
+
+
+def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
+    """Node's wall clock less ours, in seconds; None while it is not known.
+
+    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, and corrects
+    what cannot be so any more.
+    """
+    probed = view.node.facts.get("clock_skew_ms")
+    measured = round(probed / 1000, 1) if isinstance(probed, int) else None
+    if beat is None or beat.echo is None or beat.echo.epoch != core.epoch:
+        return measured
+    then_ms = core.wall_ms() - (core.now().ms - beat.echo.ms)
+    seen = (beat.facts.wall_ms - then_ms) / 1000
+    return skew_within(measured, seen - (core.now().ms - beat.echo.ms) / 1000, seen)
+
+
+def _passed_over(core: Core, name: str) -> list[Json]:
+    """Problems from recent refusals, which the node's own report may not show yet."""
+    return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
+
+
+def _flood(core: Core, node: Node) -> list[Json]:
+    flood = core.live.floods.get(node.tag or "")
+    return [] if flood is None else list(flood.problem(node.name, core.ports.clock.boot_ms()))

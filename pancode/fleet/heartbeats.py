@@ -1,0 +1,203 @@
+"""Reads heartbeats: which nodes are heard, in which epoch, and whether one has seen more than this ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
+from node_agent.wire.node import FORGED, Heartbeat
+from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control import keyring
+from pancode.control.core import Core
+from pancode.control.reminding import reminders
+from pancode.control.rows import edit, take_controls
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import ControlMessage, Node
+from pancode.fleet import clones
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.nodes.fleet import LastHeartbeat, NodeState
+from pancode.nodes.node_advice import quoted
+
+EPOCHS_AHEAD = 10_000
+"""A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
+MOST_RAISES = 5
+"""So often one node may have us raise the epoch, each of which makes void what is offered to every other."""
+
+
+def hear(core: Core) -> None:
+    """Look at every node's newest heartbeat."""
+    nodes = core.enrolled()
+    for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
+        node = nodes[tag]
+        if core.live.contacts.raw.get(tag) != data:
+            core.live.contacts.raw[tag] = data
+            try:
+                beat = open_as(Heartbeat, parse_envelope(data), keyring.keys_of(node))
+            except WireRefusal as refusal:
+                raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
+                continue
+            try:
+                _heartbeat(core, node, beat)
+            except (ValueError, KeyError, ArithmeticError) as exc:  # it must not silence all the others
+                raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
+
+
+def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
+    """Dropped, counted, and put on record once for each node and reason until the next start."""
+    key = f"{node.name}:{what}:{code}"
+    count = core.live.tally.refusals.get(key, 0) + 1
+    core.live.tally.refusals[key] = count
+    if count == 1:
+        with unit_of_work(core) as work:
+            work.audit("trust", "error", f"{what} refused", node=node.name, code=code, why=why)
+
+
+def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
+    """A believed heartbeat: newer than the last one of the same node, of this fleet."""
+    if beat.fleet != core.fleet or beat.node != node.tag:
+        return
+    if not _possible(core, beat):
+        claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
+        raise_alarm(core, node, "heartbeat", "impossible", claim)
+        return
+    if clones.look(core, node, beat):
+        return
+    last = core.live.contacts.last_heartbeats.get(beat.node)
+    if last is not None and not _newer(beat, last.heartbeat):
+        return
+    _remind(core, node, beat, last)
+    if last is None or last.heartbeat.nonce != beat.nonce:
+        core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
+    facts = quoted(beat.facts, node.name)
+    core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
+    # It was written after our last look. What ended since then, it may still call open.
+    looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
+    core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}
+    _note_echo(core, beat)
+    _note_forgeries(core, node, beat)
+    _note_key(core, node, beat)
+    _catch_up(core, node, beat)
+
+
+def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None) -> None:
+    words = reminders(core, beat, last.heartbeat) if last is not None else []
+    if words:
+        with unit_of_work(core) as work:
+            for word in words:
+                work.send(node.name, word)
+
+
+def _possible(core: Core, beat: Heartbeat) -> bool:
+    """Whether a coordinator of this fleet can have sent the epoch and the message that the node names."""
+    epoch = max(core.epoch, beat.epoch_seen)
+    raised = core.live.contacts.raised.get(beat.node, 0)
+    return (
+        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
+        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
+        and (epoch == core.epoch or raised < MOST_RAISES)
+    )
+
+
+def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
+    """Records messages to the node that somebody else wrote, as the node says: each kind once."""
+    for problem in beat.facts.problems:
+        if problem.code in FORGED:
+            raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
+
+
+def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:
+    """Our current key, as soon as the node knows it; else a former one that it knows.
+
+    What it was told with another key leaves the stream: later, with the new key alone, it would call that
+    forged.
+    """
+    ours = (core.key.public.keyid, *core.former)
+    known = next((keyid for keyid in ours if keyid in beat.obeys), None)
+    if known is None or known == (node.obeys or core.key.public.keyid):
+        return
+    core.ports.bus.drop_controls(beat.node)
+    with unit_of_work(core) as work:
+        edit(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
+        for body in map(_body_of, take_controls(work.tx, beat.node)):
+            if not isinstance(body, Acknowledge):  # its countersignature is old, too; the receipt comes again
+                work.send(node.name, body)
+
+
+def _newer(beat: Heartbeat, last: Heartbeat) -> bool:
+    """By the echo of our own beats first: a node's session that is over cannot echo what we said after it."""
+    if beat.session == last.session:
+        return beat.seq > last.seq
+    if beat.echo is None:
+        return last.echo is None or beat.boot_id != last.boot_id or beat.boot_ms > last.boot_ms
+    return last.echo is None or not beat.echo.is_past(last.echo)
+
+
+def _note_echo(core: Core, beat: Heartbeat) -> None:
+    """Notes when the node was last heard, on our boot clock: only beats of this life count."""
+    echo, live, boot = beat.echo, core.live, core.ports.clock.boot_ms()
+    if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
+        return
+    if echo.epoch == core.epoch:
+        if echo.ms not in live.beats.sent:
+            return  # not one of ours: a beat of another coordinator life that had the same epoch
+        live.contacts.met.add(beat.node)
+    live.contacts.echoed_ms[beat.node] = max(echo.ms, live.contacts.echoed_ms.get(beat.node, 0))
+
+
+def _catch_up(core: Core, node: Node, beat: Heartbeat) -> None:
+    """A node that has seen more than this ledger knows (it was restored): never reuse epochs or numbers."""
+    reused = beat.epoch_seen == core.epoch and beat.node not in core.live.contacts.met
+    behind = beat.epoch_seen > core.epoch or reused
+    if not behind and beat.control_seen <= node.control_seq and beat.epoch_seen <= node.epoch_seen:
+        return
+    epoch = core.epoch
+    with unit_of_work(core) as work:
+        if behind:
+            epoch = core.raise_epoch(beat.epoch_seen, work.tx)
+            work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
+        edit(work.tx, Node, node.name, change=partial(_caught_up, beat=beat))
+        for other in work.tx.find(Node) if behind else [node]:
+            if behind or beat.control_seen > node.control_seq:
+                _renumber(work, other)
+    if behind:
+        core.live.contacts.raised[beat.node] = core.live.contacts.raised.get(beat.node, 0) + 1
+        core.enter(epoch)
+
+
+def _caught_up(node: Node, beat: Heartbeat) -> Node:
+    """The node with the numbers that it has seen."""
+    seen, number = max(node.epoch_seen, beat.epoch_seen), max(node.control_seq, beat.control_seen)
+    return replace(node, epoch_seen=seen, control_seq=number)
+
+
+def _renumber(work: Work, node: Node) -> None:
+    """The numbers of what waits were used before: it is numbered anew, after the node's standing settings."""
+    if node.tag is None or node.removed == NodeState.REMOVED:
+        return
+    waiting = take_controls(work.tx, node.tag)
+    say_settings(work, node)
+    for message in waiting:
+        if not _is_setting(message):
+            work.send(node.name, _body_of(message))
+    work.audit("fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
+
+
+def say_settings(work: Work, node: Node) -> None:
+    """The node's standing settings under new numbers, in the place of what waits of them.
+
+    Said at each start: a restored ledger does not know what the node was told since.
+    """
+    if node.tag is None or node.removed == NodeState.REMOVED:
+        return
+    take_controls(work.tx, node.tag, _is_setting)
+    work.send(node.name, SetSlots(slots=node.slots))
+    work.send(node.name, Drain(on=node.draining is not None, reason=node.draining or ""))
+
+
+def _is_setting(message: ControlMessage) -> bool:
+    return isinstance(_body_of(message), SetSlots | Drain)
+
+
+def _body_of(message: ControlMessage) -> ControlBody:
+    return parse_message(Control, parse_envelope(message.envelope).body()).body

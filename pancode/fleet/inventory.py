@@ -1,0 +1,177 @@
+"""The machines of the fleet: added, enrolled, changed, drained, revoked, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from node_agent.wire.control import Drain, Revoke, SetSlots
+from node_agent.wire.signing import PublicKey
+from pancode.control import keyring
+from pancode.control.core import Core, open_fences
+from pancode.control.faces import NodeChange
+from pancode.control.rows import take_controls
+from pancode.control.work import Work, unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Node
+from pancode.errors import ConflictError, NotFoundError, UsageError
+from pancode.life.signals import Lost
+from pancode.nodes.fleet import NodeState
+
+
+def add(core: Core, node: Node) -> None:
+    """A new machine; ConflictError when the name is taken by one that was not removed."""
+    with unit_of_work(core) as work:
+        known = work.tx.get(Node, node.name)
+        if known is not None and known.removed is None:
+            raise ConflictError(
+                f"node {node.name} is in the fleet already", fix=f"pancode node show {node.name}"
+            )
+        work.tx.put(node)
+        if node.public_key is not None:
+            keyring.begin(work.tx, keyring.NODE, node.name, PublicKey.parse(node.public_key), core.wall_ms())
+        work.audit("fleet", "info", "node added", node=node.name)
+    _begin_anew(core, known or node)
+
+
+def enrol(core: Core, name: str, public_key: str) -> Node:
+    """The public key that the node's own key file has now, read over SSH. A changed key is put on record."""
+    key = PublicKey.parse(public_key)
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        if node.public_key == key.text():
+            return node
+        _refuse_duplicate(work.tx, node, key)
+        if node.tag is not None:
+            work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
+            keyring.end(work.tx, name, node.public_key, core.wall_ms())
+            _part_with(work, node, f"the key of {name} was replaced: nothing signed before is believed")
+        else:
+            work.audit("trust", "info", "node key enrolled", node=name, tag=key.tag)
+        enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
+        work.tx.put(enrolled)
+        keyring.begin(work.tx, keyring.NODE, name, key, core.wall_ms())
+        return enrolled
+
+
+def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
+    """One machine has one name: under two, removing the one would end the other."""
+    for other in tx.find(Node, {"tag": key.tag}):
+        if other.name != node.name and other.removed != NodeState.REMOVED:
+            raise ConflictError(
+                f"{node.name} is the same machine and login as {other.name}",
+                why=f"the node home there holds the key of {other.name} ({key.tag})",
+                fix=f"pancode node rm {node.name} --yes (it leaves {other.name} as it is)",
+                code="same_machine",
+            )
+
+
+def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
+    """Change a machine's own settings; a new number of slots is told to it."""
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        return _changed(work, node, edit(node))
+
+
+def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
+    """Sets the owner's new slots; a bound run stays where it is.
+
+    NotFoundError for a label that it has not, UsageError for one that is to come and go at once.
+    """
+    both = sorted(set(wanted.labels) & set(wanted.unlabel))
+    if both:
+        raise UsageError(f"label {both[0]} is to be set and taken away", fix="leave one of the two out")
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        for label in wanted.unlabel:
+            if label not in node.labels:
+                raise not_found("label", label, node.labels, f"pancode node show {name}")
+        labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
+        slots = node.slots if wanted.slots is None else wanted.slots
+        work.audit("fleet", "info", "node set", node=name, by=by, slots=slots, labels=labels)
+        return _changed(work, node, replace(node, labels=labels, slots=slots))
+
+
+def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None) -> None:
+    """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
+    what = "login opened" if outcome is None else "login ended"
+    detail = {} if outcome is None else {"outcome": outcome}
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **detail)
+
+
+def _changed(work: Work, node: Node, changed: Node) -> Node:
+    work.tx.put(changed)
+    if changed.slots != node.slots:
+        work.send(changed.name, SetSlots(slots=changed.slots))
+    return changed
+
+
+def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
+    """Start nothing new on it (`reason`), or take it back into service (None)."""
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        changed = replace(node, draining=reason)
+        work.tx.put(changed)
+        work.send(changed.name, Drain(on=reason is not None, reason=reason or ""))
+        # a refusal while it drained says nothing of it now
+        work.after(partial(core.live.passed_over.resting.pop, name, None))
+        work.audit("fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason)
+        return changed
+
+
+def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
+    """Give it no new work, while it keeps its place in the fleet (`reason`), or give it work again (None)."""
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        what = "node paused" if reason is not None else "node resumed"
+        work.audit("fleet", "info", what, node=name, by=by, why=reason)
+        return _changed(work, node, replace(node, paused=reason))
+
+
+def revoke(core: Core, name: str) -> Node:
+    """No longer of this fleet: nothing more is bound to it, its words still count until it is cleaned."""
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        changed = replace(node, removed=NodeState.NOT_CLEANED.value)
+        work.tx.put(changed)
+        work.send(changed.name, Revoke(reason="removed from the fleet"))
+        work.audit("fleet", "info", "node revoked", node=name)
+        return changed
+
+
+def forget(core: Core, name: str) -> None:
+    """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        _part_with(work, node, f"{name} was removed from the fleet")
+        work.tx.put(replace(node, removed=NodeState.REMOVED.value))
+        keyring.end(work.tx, name, node.public_key, core.wall_ms())
+        work.audit("fleet", "info", "node removed", node=name)
+    _begin_anew(core, node)
+    if node.tag is not None:
+        core.live.contacts.forget(node.tag)
+        core.ports.bus.expel_node(node.tag)
+
+
+def _begin_anew(core: Core, node: Node) -> None:
+    """A quarantine ends with the machine's place in the fleet: the next one of that name or key is tried."""
+    core.live.redis.shut_out.discard(node.tag or "")
+    core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
+
+
+def _part_with(work: Work, node: Node, why: str) -> None:
+    """This key's word is no longer taken: what only it could have ended is given up."""
+    for fence in open_fences(work.tx, node=node.name):
+        work.signal_fence(fence, Lost(why))
+    take_controls(work.tx, node.tag or "")
+
+
+def _known(tx: Transaction, name: str) -> Node:
+    node = tx.get(Node, name)
+    if node is None or node.removed == NodeState.REMOVED:
+        raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+    return node

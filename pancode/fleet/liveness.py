@@ -1,0 +1,165 @@
+"""Sends beats to nodes, repeats control messages until they are seen, and turns silence into `lost`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.control import Beat
+from pancode.control.core import Core, open_fences
+from pancode.control.rows import take_controls
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import ControlMessage, EventKind, Fence, Node
+from pancode.life.feed import Happened
+from pancode.life.orders import identity_of
+from pancode.life.signals import Lost, NodeSilent
+from pancode.nodes.fleet import NodeState, NodeView
+
+_SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
+
+
+def look(core: Core, reached: bool) -> None:
+    """Note that we looked, or could not look. The deadlines are measured with this."""
+    tolerance = 3 * core.rules.beat_ms
+    core.live.beats.watch = core.live.beats.watch.looked(core.ports.clock.boot_ms(), tolerance, reached)
+
+
+def beat(core: Core) -> None:
+    """A signed beat for every enrolled node, when due."""
+    boot = core.ports.clock.boot_ms()
+    if core.live.beats.last_ms >= 0 and boot - core.live.beats.last_ms < core.rules.beat_ms:
+        return
+    core.live.beats.last_ms = boot
+    core.live.beats.seq += 1
+    with core.ports.ledger.transaction() as tx:
+        nodes = [n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"]
+        cursors: dict[str, dict[str, int]] = {}
+        for fence in open_fences(tx):
+            cursors.setdefault(fence.tag, {})[str(identity_of(fence))] = fence.cursor
+        lowest: dict[str, int] = {}
+        for message in tx.find(ControlMessage):
+            lowest[message.tag] = min(message.seq, lowest.get(message.tag, message.seq))
+    time, said = core.now(), dict[str, str]()
+    core.live.beats.sent.append(time.ms)
+    for node in nodes:
+        tag = node.tag or ""
+        floor = lowest.get(tag, node.control_seq + 1) - 1
+        said[tag] = _signed_beat(core, node, cursors.get(tag, {}), (time, floor))
+    core.ports.bus.set_beats(said)
+
+
+def _signed_beat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
+    """`now`: the time, and the number up to which every control message is dealt with."""
+    last = core.live.contacts.last_heartbeats.get(node.tag or "")
+    message = Beat(
+        fleet=core.fleet,
+        node=node.tag or "",
+        seq=core.live.beats.seq,
+        time=now[0],
+        answers=last.heartbeat.nonce if last else None,
+        cursors=cursors,
+        control_floor=now[1],
+    )
+    return message.signed(core.key_for(node)).model_dump_json()
+
+
+def flush_controls(core: Core) -> None:
+    """Send what a node has not yet said that it saw; forget what it has.
+
+    All that waits is gone through when a node has seen more, or when something is due again; else only what
+    is new: in a busy fleet hundreds wait for the next heartbeat.
+    """
+    boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
+    seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.last_heartbeats.items()}
+    if seen == outbox.seen and boot < outbox.due_ms:
+        waiting = _new_controls(core)
+    else:
+        outbox.due_ms = 0  # should Redis be away now, it is tried again
+        waiting = _unseen_controls(core, seen)
+        outbox.seen, outbox.due_ms = seen, boot + core.rules.control_again_ms
+    _send_controls(core, waiting, boot)
+    core.live.outbox.issued.clear()
+
+
+def _new_controls(core: Core) -> list[ControlMessage]:
+    if not core.live.outbox.issued:
+        return []
+    with core.ports.ledger.transaction() as tx:
+        found = [tx.get(ControlMessage, *key) for key in core.live.outbox.issued]
+    return [message for message in found if message is not None]
+
+
+def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
+    with core.ports.ledger.transaction() as tx:
+        removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
+        waiting = tx.find(ControlMessage)
+    for message in removed:
+        core.live.outbox.sent_ms.pop(_sent_key(message), None)
+    return waiting
+
+
+def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None:
+    """Those that were never sent, or so long ago that they may have been lost."""
+    due: dict[str, list[ControlMessage]] = {}
+    for message in waiting:
+        last, again_ms = core.live.outbox.sent_ms.get(_sent_key(message)), core.rules.control_again_ms
+        if last is None or boot - last >= again_ms:
+            due.setdefault(message.tag, []).append(message)
+        else:
+            core.live.outbox.due_ms = min(core.live.outbox.due_ms, last + again_ms)
+    for tag, messages in due.items():
+        core.ports.bus.send_controls(tag, [(m.seq, m.envelope) for m in messages])
+        core.live.outbox.sent_ms.update({_sent_key(m): boot for m in messages})
+
+
+def _sent_key(message: ControlMessage) -> str:
+    return f"control:{message.tag}:{message.seq}"
+
+
+def judge(core: Core) -> None:
+    """Tell the states of all nodes as they are now, and give up what those had that are lost."""
+    with core.ports.ledger.transaction() as tx:
+        views = core.views(tx)
+    _tell_states(core, views)
+    _give_up_lost(core, views)
+
+
+def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
+    """Into the feed: each node whose state is another than it was."""
+    known = core.live.outages.states
+    new = {view.node.name: view.state for view in views if known.get(view.node.name) is not view.state}
+    if not new:
+        return
+    with unit_of_work(core) as work:
+        for name, state in new.items():
+            was = known[name].value if name in known else None
+            work.happened(Happened(EventKind.NODE_STATE, None, name, {"state": state.value, "was": was}))
+        work.after(partial(known.update, new))
+
+
+def _give_up_lost(core: Core, views: Sequence[NodeView]) -> None:
+    """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
+    with unit_of_work(core) as work:
+        fences = open_fences(work.tx)
+        if not fences and not core.live.outages.away:
+            return
+        _tell_outages(work, fences, {view.node.name: view.state for view in views})
+        lost = {v.node.name for v in views if v.given_up}
+        for fence in fences:
+            if fence.node in lost:
+                work.signal_fence(fence, Lost(f"{fence.node} was not heard for the whole deadline"))
+
+
+def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, NodeState]) -> None:
+    """In the story of each run that is at work: its node is not heard, and it is heard again."""
+    away = work.core.live.outages.away
+    for key, fence in list(away.items()):
+        if states.get(fence.node) not in _SILENT:
+            work.signal_fence(fence, NodeSilent(back=True))
+            work.after(partial(away.pop, key, None))
+    for fence in fences:
+        key = str(identity_of(fence))
+        if states.get(fence.node) in _SILENT and key not in away:
+            work.signal_fence(fence, NodeSilent())
+            work.after(partial(away.__setitem__, key, fence))

@@ -1,0 +1,77 @@
+"""The model servers that nodes reach, and their models with their tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from node_agent.wire.endpoint import EndpointFact, ModelFact
+from pancode.agents.models import ModelRef
+from pancode.agents.tiers import ModelTier, tier_of
+from pancode.control.core import Core
+from pancode.control.shapes import EndpointShape, Json, ModelShape
+from pancode.core.names import nearest, not_found
+from pancode.errors import UsageError
+from pancode.fleet.passports import passport_shape
+from pancode.nodes.node_advice import apart
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """None: of every node, of every tier."""
+
+    node: str | None
+    tier: str | None
+
+
+def endpoint_shape(fact: EndpointFact) -> EndpointShape:
+    return cast(EndpointShape, apart(fact.model_dump(mode="json")))
+
+
+def endpoints(core: Core, node: str | None) -> list[Json]:
+    """By node, then by name. NotFoundError for a node that is not."""
+    return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
+
+
+def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
+    """Those of a node or tier, or all. UsageError for a tier that is none."""
+    wanted = _tier(asked.tier)
+    every = [
+        _shape(node, endpoint, model, dict(tiers))
+        for node, endpoint in _every(core, asked.node)
+        for model in endpoint.models
+    ]
+    return {"models": [one for one in every if wanted is None or one["tier"] == wanted]}
+
+
+def _tier(text: str | None) -> ModelTier | None:
+    names = [tier.value for tier in ModelTier]
+    if text is None or text in names:
+        return None if text is None else ModelTier(text)
+    near = nearest(text, names)
+    why = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
+    fix = f"pancode models --tier {near or ModelTier.MID}"
+    raise UsageError(f"there is no tier {text!r}", why=why, fix=fix, code="bad_tier")
+
+
+def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:
+    with core.ports.ledger.transaction() as tx:
+        views = [view for view in core.views(tx) if view.node.removed is None]
+    names = [view.node.name for view in views]
+    if node is not None and node not in names:
+        raise not_found("node", node, names, "pancode node ls")
+    for view in sorted(views, key=lambda one: one.node.name):
+        if view.last is not None and node in (None, view.node.name):
+            for fact in view.last.heartbeat.facts.endpoints:
+                yield view.node.name, fact
+
+
+def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str, ModelTier]) -> ModelShape:
+    ref = ModelRef(node, endpoint.name, model.id)
+    billions = None if model.parameters is None else model.parameters / 10**9
+    tiered = tier_of(ref, billions, model.ctx_usable, tiers)
+    place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
+    passport = {"passport": passport_shape(model.passport)}
+    tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
+    return cast(ModelShape, {**place, **tier, **apart(model.model_dump(mode="json")), **passport})

@@ -1,0 +1,85 @@
+"""Limits how much each node keeps in Redis, and shuts out a node that fills it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from pancode.control.core import Core, open_fences
+from pancode.control.work import unit_of_work
+from pancode.core.quota import NOTHING, too_much, worth_weighing
+from pancode.core.records import Node
+from pancode.errors import NotFoundError, RefusedError
+from pancode.fleet import evidence
+from pancode.fleet.quarantine import shut_out
+
+
+def enforce(core: Core) -> None:
+    """One cheap question each second; all keys are weighed only when the server has filled up.
+
+    It writes nothing that a full Redis would refuse.
+    """
+    boot, redis = core.ports.clock.boot_ms(), core.live.redis
+    if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
+        return
+    redis.looked_ms = boot
+    _keep_out(core)
+    used, quota = core.ports.bus.used(), core.rules.node_quota
+    redis.weighed = min(redis.weighed, used)
+    if worth_weighing(used, redis.weighed, quota):
+        _weigh(core, quota)
+        redis.weighed = core.ports.bus.used()
+
+
+def _weigh(core: Core, quota: int) -> None:
+    kept, nodes = core.ports.bus.weigh(), core.enrolled()
+    for tag, node in nodes.items():
+        with unit_of_work(core) as work:
+            fences = open_fences(work.tx, tag=tag)
+            owed = sum(len(fence.order) for fence in fences)
+            why = too_much(kept.get(tag, NOTHING), quota, owed)
+            if why and node.quarantined is None:
+                shut_out(work, node, why)
+        if why:
+            core.live.redis.shut_out.discard(tag)
+    _keep_out(core)
+
+
+def _keep_out(core: Core) -> None:
+    """Whoever is quarantined has no user in Redis and no keys, also after a restart of either side."""
+    for tag, node in core.enrolled().items():
+        if node.quarantined is not None and tag not in core.live.redis.shut_out:
+            core.ports.bus.expel_node(tag)
+            core.live.redis.shut_out.add(tag)
+            core.live.contacts.forget(tag)
+            last_ms = core.live.contacts.echoed_ms.get(tag, 0)
+            core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
+
+
+def let_in(core: Core, tag: str, password: str) -> None:
+    """The node's own Redis user, made or renewed; RefusedError while it is quarantined."""
+    node = core.enrolled().get(tag)
+    if node is None:
+        raise NotFoundError(f"no node with the key {tag} in the fleet", fix="pancode node ls")
+    if node.quarantined is not None:
+        raise RefusedError(
+            f"{node.name} is quarantined",
+            why=node.quarantined,
+            fix=f"pancode fleet resume {node.name}",
+            code="quarantined",
+        )
+    core.ports.bus.admit_node(tag, password)
+
+
+def release(core: Core, name: str, by: str) -> bool:
+    """A person lets it in again, who has looked at it; whether it was quarantined. `let_in` comes after."""
+    with unit_of_work(core) as work:
+        node = work.tx.get(Node, name)
+        if node is None or node.quarantined is None:
+            return False
+        work.tx.put(replace(node, quarantined=None))
+        evidence.forget(work.tx, node)
+        work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
+    core.live.redis.shut_out.discard(node.tag or "")
+    core.note_reaching(name, lambda r: replace(r, shut_out=False))
+    return True

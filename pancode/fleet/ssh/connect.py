@@ -1,0 +1,219 @@
+"""Opens one authenticated connection to a node, through its jump hosts, with every host key pinned."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncssh
+
+from pancode.fleet.ssh.credentials import SshLogin, keys
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify, translated
+from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.proxy import ProxyCommand
+from pancode.fleet.ssh.target import Target
+
+Pins = Mapping[str, HostKey]
+"""Target.endpoint -> the key that this server must present."""
+
+_FAMILY = {"any": 0, "inet": 2, "inet6": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class SshTiming:
+    """Seconds. A silent link is noticed after keepalive_s x (keepalive_count + 1)."""
+
+    connect_s: float = 10
+    login_s: float = 10
+    keepalive_s: float = 5
+    keepalive_count: int = 3
+    total_s: float = 30
+
+
+@dataclass(slots=True)
+class Session:
+    """A live connection; `lost` is done, with the reason or None, when it has gone."""
+
+    conn: asyncssh.SSHClientConnection
+    lost: asyncio.Future[Exception | None]
+    through: list[asyncssh.SSHClientConnection] = field(default_factory=list)
+    proxy: ProxyCommand | None = None
+
+    async def close(self) -> None:
+        """Close the connection and those it goes through; idempotent."""
+        for conn in [self.conn, *reversed(self.through)]:
+            conn.close()
+        for conn in [self.conn, *reversed(self.through)]:
+            try:
+                async with asyncio.timeout(2):
+                    await conn.wait_closed()
+            except TimeoutError:
+                conn.abort()
+        if self.proxy is not None:
+            await self.proxy.close()
+
+
+class _Pinned(asyncssh.SSHClient):
+    """Remembers the key that was presented in vain and why the connection went."""
+
+    def __init__(self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None) -> None:
+        self.lost = lost
+        self.proxy = proxy
+        self.presented: HostKey | None = None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.presented = as_host_key(key)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.proxy is not None:
+            self.proxy.end()
+        if not self.lost.done():
+            self.lost.set_result(exc)
+
+
+def as_host_key(key: asyncssh.SSHKey) -> HostKey:
+    return HostKey.parse(key.export_public_key("openssh").decode())
+
+
+# A tunnel carries many small packets, and one of them costs a quarter of ChaCha20 in AES-GCM.
+_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+
+
+def _options(target: Target, pin: HostKey, login: SshLogin, timing: SshTiming) -> dict[str, Any]:
+    trusted = asyncssh.import_public_key(pin.line)
+    return {
+        "port": target.port,
+        "username": target.user,
+        "known_hosts": ([trusted], [], []),
+        "config": None,
+        "family": _FAMILY.get(target.family, 0),
+        "local_addr": (target.bind_address, 0) if target.bind_address else (),
+        "connect_timeout": timing.connect_s,
+        "login_timeout": timing.login_s,
+        "keepalive_interval": timing.keepalive_s,
+        "keepalive_count_max": timing.keepalive_count,
+        "preferred_auth": "publickey",
+        "x509_trusted_certs": None,
+        "encryption_algs": _CIPHERS,
+        **dict(target.algorithms),
+        **keys(target, login),
+    }
+
+
+def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str) -> ConnectError:
+    seen = presented.fingerprint if presented else "a key of another kind"
+    return ConnectError(
+        LinkFault.HOST_KEY_CHANGED,
+        f"the host key of {target.alias} has changed",
+        why=f"pinned {pin.fingerprint}, presented {seen} by {target.endpoint} ({why})",
+        fix=f"look at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
+        f" that fingerprint: pancode node trust {target.alias}",
+    )
+
+
+async def _dial(
+    target: Target,
+    pins: Pins,
+    login: SshLogin,
+    timing: SshTiming,
+    tunnel: asyncssh.SSHClientConnection | None,
+) -> Session:
+    pin = pins.get(target.endpoint)
+    if pin is None:
+        raise ConnectError(
+            LinkFault.HOST_KEY_UNKNOWN,
+            f"no host key is pinned for {target.endpoint}",
+            fix=f"pancode node trust {target.alias}",
+        )
+    options = _options(target, pin, login, timing)
+    if tunnel is not None:
+        options |= {"tunnel": tunnel, "local_addr": ()}
+    async with _way(target) as proxy:
+        client = _Pinned(asyncio.get_running_loop().create_future(), proxy)
+        sock = proxy.socket if proxy else None
+        try:
+            conn = await asyncssh.connect(target.host, client_factory=lambda: client, sock=sock, **options)
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
+                raise
+            raise _untrusted(target, pin, client.presented, str(error)) from error
+        return Session(conn, client.lost, proxy=proxy)
+
+
+@asynccontextmanager
+async def _way(target: Target) -> AsyncIterator[ProxyCommand | None]:
+    """The target's ProxyCommand, running; ended when the block fails. The error then names the target, and
+    has the words of the command."""
+    proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
+    try:
+        with translated():
+            yield proxy
+    except BaseException as error:
+        if isinstance(error, ConnectError) and not error.permanent:
+            error.why = f"{target.endpoint}: {error.why}"
+            error.fix = error.fix.replace("ssh HOST", target.by_hand)
+        if proxy is not None:
+            if isinstance(error, ConnectError) and not error.permanent:
+                error.why = f"{error.why}; {await proxy.why()}"
+                error.fix = f"run the ProxyCommand by hand: {shlex.join(target.proxy)}"
+            await proxy.close()
+        raise
+
+
+async def open_session(
+    target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
+) -> Session:
+    """Connect and log in. Raises ConnectError; cancelling it leaves nothing open."""
+    timing = timing or SshTiming()
+    through: list[asyncssh.SSHClientConnection] = []
+    proxy = None
+    try:
+        with translated():
+            async with asyncio.timeout(timing.total_s * (1 + len(target.hops))):
+                for hop in target.hops:
+                    session = await _dial(hop, pins, login, timing, through[-1] if through else None)
+                    through.append(session.conn)
+                    proxy = proxy or session.proxy
+                session = await _dial(target, pins, login, timing, through[-1] if through else None)
+                session.through, session.proxy = through, proxy or session.proxy
+                return session
+    except BaseException:
+        for conn in through:
+            conn.abort()
+        raise
+
+
+async def presented_key(
+    target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
+) -> HostKey:
+    """The key that the target presents now, for the question to its owner. Its jump hosts must be pinned."""
+    timing = timing or SshTiming()
+    bridge: Session | None = None
+    try:
+        with translated():
+            async with asyncio.timeout(timing.total_s):
+                if target.hops:
+                    *before, last = target.hops
+                    bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
+                async with _way(target) as proxy:
+                    key = await asyncssh.get_server_host_key(
+                        target.host,
+                        target.port,
+                        config=None,
+                        family=_FAMILY.get(target.family, 0),
+                        tunnel=bridge.conn if bridge else None,
+                        sock=proxy.socket if proxy else None,
+                    )
+                    if proxy is not None:
+                        await proxy.close()
+    finally:
+        if bridge is not None:
+            await bridge.close()
+    if key is None:
+        raise classify(ConnectionResetError(f"{target.endpoint} sent no host key"))
+    return as_host_key(key)

@@ -1,0 +1,76 @@
+"""Limits how many connections of a node go through its tunnel at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+
+from pancode.fleet.ssh.forward_targets import End, TlsEnd, reached
+
+MOST = 64
+"""A node agent needs about five; one more for each attempt that delivers."""
+
+
+class LimitedForward:
+    """One end that a node may reach. What is one too many is refused, and opens again as others close."""
+
+    def __init__(self, end: End, most: int = MOST) -> None:
+        self._end, self._most = end, most
+        self._open = 0
+
+    async def enter(self) -> Passing:
+        """A session for asyncssh; ChannelOpenError when there is no room, or nobody answers at the end."""
+        if self._open >= self._most:
+            words = f"{self._open} connections are open"
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
+        self._open += 1
+        try:
+            speaks = _TlsPeer if isinstance(self._end, TlsEnd) else asyncssh.SSHForwarder
+            passing = Passing((await reached(self._end, speaks))[1], self._left)
+        except OSError as exc:
+            self._left()
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from None
+        asyncio.get_running_loop().call_soon(passing.end_unless_made)
+        return passing
+
+    def _left(self) -> None:
+        self._open -= 1
+
+
+class Passing(asyncssh.SSHForwarder):
+    """One connection; says once that it has ended, whichever side ended it."""
+
+    def __init__(self, peer: asyncssh.SSHForwarder, left: Callable[[], None]) -> None:
+        super().__init__(peer)
+        self._left: Callable[[], None] | None = left
+        self._made = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._made = True
+        super().connection_made(transport)
+
+    def end_unless_made(self) -> None:
+        """asyncssh forgets a session that comes after its connection has ended: nobody else closes it."""
+        if not self._made:
+            self.close()
+
+    def close(self) -> None:
+        left, self._left = self._left, None
+        if left is not None:
+            left()
+        super().close()
+
+
+class _TlsPeer(asyncssh.SSHForwarder):
+    """TLS of this library cannot close one direction alone: when the node has said all, both are closed."""
+
+    def write_eof(self) -> None:
+        if self._transport is not None:
+            self._transport.close()  # what was written still goes out; then `connection_lost` ends both
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False

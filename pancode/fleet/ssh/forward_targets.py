@@ -1,0 +1,53 @@
+"""Connects nodes to the coordinator's services: Redis, which may be on another host, and the depot."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pancode.host.open_files import is_spare
+
+SHUT_S = 2.0
+"""For the last words of TLS; whoever does not say them is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsEnd:
+    """A server that wants TLS: we speak it, the node need not. `context`: asked for each connection."""
+
+    host: str
+    port: int
+    context: Callable[[], ssl.SSLContext]
+
+
+End = Path | tuple[str, int] | TlsEnd
+"""A unix socket, or host and port, as the coordinator reaches it."""
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+async def reached(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    """A connection to it, spoken by what `made` makes. OSError, also where we have no file to spare."""
+    transport, speaks = await _connected(end, made)
+    if is_spare(transport.get_extra_info("socket").fileno()):
+        transport.abort()
+        raise OSError(errno.EMFILE, f"the coordinator has {os.strerror(errno.EMFILE).lower()}")
+    return transport, speaks
+
+
+async def _connected(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    loop = asyncio.get_running_loop()
+    if isinstance(end, Path):
+        return await loop.create_unix_connection(made, str(end))
+    if isinstance(end, TlsEnd):
+        context = end.context()
+        return await loop.create_connection(
+            made, end.host, end.port, ssl=context, ssl_shutdown_timeout=SHUT_S
+        )
+    return await loop.create_connection(made, *end)

@@ -1,0 +1,241 @@
+"""Keeps one connection to a node and its tunnels alive: notices a break and connects again, until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.errors import SLOW, ConnectError, LinkFault, LinkLost, classify
+from pancode.fleet.ssh.remote import OUTPUT_LIMIT, Completed, Remote
+from pancode.fleet.ssh.tunnel import Folders, Generation, Tunnels, TunnelTargets
+
+
+class LinkKind(StrEnum):
+    """`down` is tried again by itself; `stopped` waits for a person (a changed key, a refused login)."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+    STOPPED = "stopped"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """The state of the link now; `error` says why it is down."""
+
+    kind: LinkKind
+    generation: Generation | None = None
+    error: ConnectError | None = None
+    retry_in_s: float | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.kind is LinkKind.UP
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing but a change that somebody makes brings it up."""
+        return self.kind is LinkKind.STOPPED or (self.error is not None and self.error.fault in SLOW)
+
+    @property
+    def why(self) -> str:
+        if self.error is None:
+            return ""
+        return f"{self.error.message}: {self.error.why}" if self.error.why else self.error.message
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds between tries: doubled from `first` to `last`; back to `first` after `steady` seconds up."""
+
+    first_s: float = 0.5
+    last_s: float = 10
+    steady_s: float = 5
+    refused_s: float = 30
+    """For what only somebody's change heals (forwarding forbidden, home folder unusable)."""
+
+
+Dial = Callable[[], Awaitable[Session]]
+"""Opens a connection; read anew for each try, so that new keys and pins are used."""
+Changed = Callable[[LinkState], None]
+
+CLOSE_AGAIN_S = 10.0
+"""A closing that was not heeded is asked for again; longer than a connection takes to close."""
+
+
+class Link:
+    """One node's link. `start`, then `run` and `put` while it is up; `close` ends it.
+
+    All methods belong to one event loop. `changed` is called there for each new state and must not block.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dial: Dial,
+        where: Folders,
+        ends: TunnelTargets,
+        changed: Changed,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name, self.where, self.ends = name, where, ends
+        self.state = LinkState(LinkKind.CONNECTING)
+        self._dial, self._changed, self._backoff = dial, changed, backoff or Backoff()
+        self._remote: Remote | None = None
+        self._tunnels: Tunnels | None = None
+        self._mending = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._edge = asyncio.Condition()
+        self._poke = asyncio.Event()
+        self._tries = 0
+
+    def start(self) -> None:
+        """Begin to keep the link; a stopped link starts anew. Idempotent while it runs."""
+        if self._task is None or self._task.done():
+            self._tries = 0
+            self._begin_anew()
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
+
+    def _begin_anew(self) -> None:
+        """Forgets why the link had stopped: a caller that waits for the new start must not see it."""
+        if self.state.kind is not LinkKind.CONNECTING:
+            self.state = LinkState(LinkKind.CONNECTING)
+            self._changed(self.state)
+
+    def poke(self) -> None:
+        """Try now instead of after the pause; who waits is not told why the last try had failed."""
+        if self.state.kind is LinkKind.DOWN:
+            self._begin_anew()
+        self._poke.set()
+
+    async def close(self) -> None:
+        """End the link and its connection; the node agent and its runs go on. Idempotent."""
+        task = self._task
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_AGAIN_S)
+        if self.state.kind is not LinkKind.CLOSED:
+            await self._become(LinkState(LinkKind.CLOSED))
+
+    async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
+        """The state as soon as it is one of `kinds`, or after the time whatever it is then."""
+        return await self._until(lambda state: state.kind in kinds, timeout_s)
+
+    async def settled(self, timeout_s: float) -> LinkState:
+        """Up, or why it does not come up by itself; after the time whatever it is then."""
+        return await self._until(lambda state: state.up or state.stuck, timeout_s)
+
+    async def _until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
+        try:
+            async with asyncio.timeout(timeout_s), self._edge:
+                await self._edge.wait_for(lambda: holds(self.state))
+        except TimeoutError:
+            pass
+        return self.state
+
+    async def mend(self) -> tuple[str, ...]:
+        """See that the node still has its end of the tunnels, and open them anew if not.
+
+        What was missing there. ConnectError, and the connection is dialled anew, when that does not help; but
+        a tunnel goes on where the direct way, which was wanted in its place, is shut.
+        """
+        async with self._mending:
+            remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
+            if tunnels is None or generation is None:
+                raise LinkLost(f"the link to {self.name} is {self.state.kind}")
+            try:
+                missing = await tunnels.missing(generation)
+                fresh = await tunnels.open() if missing else generation
+            except ConnectError as error:
+                if error.fault is not LinkFault.NOT_DIRECT or generation.by is not None:
+                    await asyncio.shield(remote.session.close())
+                raise
+            if missing:
+                if self._remote is not remote:
+                    raise LinkLost("the connection ended while its tunnels were opened anew")
+                await self._become(LinkState(LinkKind.UP, fresh))
+            return missing
+
+    async def run(
+        self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
+    ) -> Completed:
+        """Run a command on the node. LinkLost when the link is not up, or goes meanwhile."""
+        return await self.remote().run(argv, timeout_s, stdin, limit)
+
+    async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
+        """Put a file on the node, whole or not at all."""
+        await self.remote().put(path, source, mode)
+
+    def remote(self) -> Remote:
+        """The live connection; LinkLost when there is none."""
+        if self._remote is None:
+            raise LinkLost(self.state.why or f"the link to {self.name} is {self.state.kind}")
+        return self._remote
+
+    async def _become(self, state: LinkState) -> None:
+        async with self._edge:
+            self.state = state
+            self._edge.notify_all()
+        self._changed(state)
+
+    async def _keep(self) -> None:
+        while True:
+            error = await self._once()
+            if error.permanent:
+                await self._become(LinkState(LinkKind.STOPPED, error=error))
+                return
+            pause = self._pause(error)
+            self._tries += 1
+            await self._become(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
+            await self._rest(pause)
+
+    async def _once(self) -> ConnectError:
+        """One life of the connection, from dialling to its end; returns why it ended."""
+        session: Session | None = None
+        try:
+            session = await self._dial()
+            remote = Remote(session)
+            self._tunnels = Tunnels(remote, self.where, self.ends)
+            return await self._live(session, remote, await self._tunnels.open())
+        except Exception as error:  # whatever it is, a link must never die unseen
+            return classify(error)
+        finally:
+            self._remote = self._tunnels = None
+            if session is not None:
+                await asyncio.shield(session.close())
+
+    async def _live(self, session: Session, remote: Remote, generation: Generation) -> ConnectError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # asyncssh, while it connects, may swallow that (measured)
+            raise asyncio.CancelledError
+        loop = asyncio.get_running_loop()
+        began, self._remote = loop.time(), remote
+        await self._become(LinkState(LinkKind.UP, generation))
+        reason = await asyncio.shield(session.lost)
+        if loop.time() - began >= self._backoff.steady_s:
+            self._tries = 0
+        return (
+            classify(reason)
+            if reason is not None
+            else LinkLost("the node's SSH server closed the connection")
+        )
+
+    def _pause(self, error: ConnectError) -> float:
+        b = self._backoff
+        base = b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
+        # Spread by name and try, so that many nodes behind one switch do not come back in step.
+        return base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
+
+    async def _rest(self, seconds: float) -> None:
+        self._poke.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poke.wait()
+        except TimeoutError:
+            return

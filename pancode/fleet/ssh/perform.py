@@ -1,0 +1,68 @@
+"""Carries out a step on a node: files that differ, scripts, commands; reports the changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pancode.fleet.ssh.errors import RemoteFailed
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.scripts.install import WHICH_DIFFER
+from pancode.fleet.ssh.scripts.link import spoken
+from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript, StepName
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step that was carried out. `said` is what its scripts said, `output` what its commands printed."""
+
+    name: StepName
+    changed: bool
+    said: tuple[tuple[str, str], ...] = ()
+    output: bytes = b""
+
+    def value(self, key: str) -> str:
+        return dict(self.said).get(key, "")
+
+    def values(self, key: str) -> tuple[str, ...]:
+        return tuple(v for k, v in self.said if k == key)
+
+
+async def perform(remote: Remote, step: BringUpStep) -> StepDone:
+    """Do it. Idempotent: a second call changes nothing. SshError with the node's own words when it fails."""
+    reported: list[tuple[str, str]] = []
+    output, changed = b"", False
+    wanted = await _differing(remote, step.acts)
+    for act in step.acts:
+        match act:
+            case Put():
+                if act.path in wanted:
+                    await remote.put(act.path, act.source, act.mode)
+                    changed = True
+            case RemoteScript():
+                lines = await _script(remote, step.name, act)
+                reported += lines
+                changed = changed or ("changed", "yes") in lines
+            case Command():
+                done = await remote.run(act.argv, act.timeout_s)
+                output += done.check(f"the step {step.name}").stdout
+    return StepDone(step.name, changed, tuple(reported), output)
+
+
+async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
+    puts = [act for act in acts if isinstance(act, Put)]
+    if not puts:
+        return frozenset()
+    args = [w for p in puts for w in (p.path, p.sha256, f"{p.mode:o}", "keep" if p.keep else "write")]
+    lines = await _script(remote, StepName.ENROL, RemoteScript(WHICH_DIFFER, tuple(args)))
+    return frozenset(value for key, value in lines if key == "need")
+
+
+async def _script(remote: Remote, name: StepName, act: RemoteScript) -> list[tuple[str, str]]:
+    done = (await remote.script(act.text, act.args, act.timeout_s)).check(f"the step {name}")
+    try:
+        return spoken(done.text)
+    except ValueError as error:
+        raise RemoteFailed(
+            f"the step {name} failed on the node", status=done.status, why=str(error)
+        ) from error

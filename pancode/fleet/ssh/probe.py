@@ -1,0 +1,192 @@
+"""Reads the output of a probe: the node's system, Pythons, disk, tools, and any PanCode files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.scripts.link import PROBE, spoken
+
+PROBE_TIMEOUT_S = 30
+
+
+class LibcKind(StrEnum):
+    GLIBC = "glibc"
+    MUSL = "musl"
+    UNKNOWN = "unknown"
+
+
+class HomeState(StrEnum):
+    """The state of the home folder's file system."""
+
+    OK = "ok"
+    READ_ONLY = "read_only"
+    FULL = "full"
+    NOEXEC = "noexec"
+
+
+@dataclass(frozen=True, slots=True)
+class Libc:
+    kind: LibcKind
+    version: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """One interpreter on the node."""
+
+    path: str
+    version: tuple[int, int, int]
+    implementation: str = "cpython"
+    abiflags: str = ""
+    pointer_bytes: int = 8
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        return self.version[:2]
+
+    @property
+    def text(self) -> str:
+        return ".".join(map(str, self.version))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProbe:
+    """All that bring-up decides from. Sizes in bytes, times in milliseconds."""
+
+    os: str
+    arch: str
+    kernel: str
+    hostname: str
+    uid: int
+    user: str
+    home: str
+    shell: str
+    libc: Libc
+    pythons: tuple[Python, ...]
+    git: tuple[int, ...] | None
+    disk_free: int | None
+    home_state: HomeState
+    home_detail: str
+    wall_ms: int | None
+    boot_id: str
+    user_services: str
+    """The output of `systemctl --user is-system-running`; `missing` where there is no systemctl."""
+    linger: bool
+    tools: tuple[tuple[str, str], ...]
+    """(name, absolute path) of those found."""
+    node_home: str
+    current: str | None
+    bundles: tuple[str, ...]
+    has_key: bool
+    agent: str
+    """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
+    cpus: int | None = None
+    memory: int | None = None
+    layout: int | None = None
+    """The number of the home's layout, if a node agent has written one that reads as a number."""
+    asked_ms: tuple[int, int] = (0, 0)
+    """Our own wall clock right before it was asked and right after: its `wall_ms` lies between them."""
+
+    def tool(self, name: str) -> str | None:
+        return dict(self.tools).get(name)
+
+    @property
+    def services_usable(self) -> bool:
+        """Whether a systemd user manager answers; degraded (some unit failed) is good enough."""
+        return self.user_services in ("running", "degraded", "starting")
+
+
+async def probe(remote: Remote, fleet: str, node_home: str | None = None) -> NodeProbe:
+    """Ask the node everything with one command. ValueError when its shell does not run it."""
+    done = await remote.script(PROBE, [fleet, node_home or ""], PROBE_TIMEOUT_S)
+    return parse_probe(done.text)
+
+
+def parse_probe(text: str) -> NodeProbe:
+    """The probe's output without that of the login shell. ValueError when it is not complete."""
+    pairs = spoken(text)
+    one = dict(pairs)
+    missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]
+    if missing:
+        raise ValueError(f"the probe did not say {', '.join(missing)}")
+    state, detail = _home_state([v for k, v in pairs if k == "home_write"], one.get("home_exec", ""))
+    return NodeProbe(
+        os=one["os"],
+        arch={"amd64": "x86_64", "arm64": "aarch64"}.get(one["arch"], one["arch"]),
+        kernel=one.get("kernel", ""),
+        hostname=one.get("hostname", ""),
+        uid=int(one["uid"]),
+        user=one.get("user", ""),
+        home=one["home"],
+        shell=one.get("shell", ""),
+        libc=parse_libc(one.get("libc", "")),
+        pythons=_pythons([v for k, v in pairs if k == "python"]),
+        git=_version(one.get("git", "")) if one.get("git", "").startswith("git version") else None,
+        disk_free=_disk(one.get("disk", "")),
+        home_state=state,
+        home_detail=detail,
+        wall_ms=_int(one.get("wall_ms", "")),
+        boot_id=one.get("boot_id", ""),
+        user_services=one.get("user_services", "missing"),
+        linger=one.get("linger", "") == "Linger=yes",
+        tools=tuple((k[5:], v) for k, v in pairs if k.startswith("tool.") and v.startswith("/")),
+        node_home=one["node_home"],
+        current=one.get("current") or None,
+        bundles=tuple(sorted(v for k, v in pairs if k == "bundle")),
+        has_key=one.get("has_key") == "yes",
+        agent=one.get("agent") or "absent",
+        cpus=_int(one.get("cpus", "")),
+        memory=kb * 1024 if (kb := _int(one.get("memory_kb", ""))) else None,
+        layout=_int(one.get("layout", "")),
+    )
+
+
+def parse_libc(text: str) -> Libc:
+    """From `glibc 2.36`, `ldd (GNU libc) 2.36`, `musl libc (x86_64)`."""
+    low = text.lower()
+    if "musl" in low:
+        return Libc(LibcKind.MUSL, _version(text) or ())
+    if "glibc" in low or "gnu libc" in low:
+        found = re.findall(r"(\d+)\.(\d+)", text)
+        return Libc(LibcKind.GLIBC, tuple(map(int, found[-1])) if found else ())
+    return Libc(LibcKind.UNKNOWN, ())
+
+
+def _pythons(lines: list[str]) -> tuple[Python, ...]:
+    """`IMPLEMENTATION VERSION ABIFLAGS POINTER RELEASELEVEL PATH`; what does not read so is no Python."""
+    found: dict[str, Python] = {}
+    for line in lines:
+        match = re.fullmatch(r"(\w+) (\d+)\.(\d+)\.(\d+) (\S+) ([48]) final (/.*)", line)
+        if match:
+            version = (int(match[2]), int(match[3]), int(match[4]))
+            flags = "" if match[5] == "-" else match[5]
+            found.setdefault(match[7], Python(match[7], version, match[1], flags, int(match[6])))
+    return tuple(found.values())
+
+
+def _home_state(writes: list[str], runs: str) -> tuple[HomeState, str]:
+    answer = writes[-1] if writes else "no answer"
+    if answer == "full":
+        return HomeState.FULL, "a file could not be written"
+    if answer != "ok":
+        full = "no space" in answer.lower()
+        return (HomeState.FULL if full else HomeState.READ_ONLY), answer.removeprefix("no ").strip()
+    return (HomeState.NOEXEC, "mounted noexec") if runs == "no" else (HomeState.OK, "")
+
+
+def _version(text: str) -> tuple[int, ...] | None:
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(g) for g in match.groups() if g is not None) if match else None
+
+
+def _disk(line: str) -> int | None:
+    """The fourth column of `df -Pk`; counted from the mount point, as a device's name may have blanks."""
+    match = re.search(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+\d+%\s+/", line)
+    return int(match[3]) * 1024 if match else None
+
+
+def _int(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"\d{1,18}", text) else None

@@ -1,0 +1,125 @@
+"""Reads an OpenSSH ProxyCommand as an argument list, and runs it as the connection to a server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, TargetError
+from pancode.fleet.ssh.sshconfig import Directive
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
+_FOR_A_SHELL = re.compile(r"[$`;&|<>()]")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:%@+][A-Za-z0-9_.:%@+-]*")
+_KEPT = 400
+"""Characters of what the command says last."""
+
+
+def arguments(directive: Directive, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
+    """The command's argument list with its tokens filled in; empty for `none`. Raises TargetError.
+
+    OpenSSH hands the line to the user's shell. No shell reads a text here, so a line that needs one has to
+    name it: `sh -c '...'`.
+    """
+    text = directive.args[0]
+    if text.strip().lower() == "none":
+        return ()
+    if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
+        raise TargetError(
+            f"{directive.where}: this ProxyCommand needs a shell: {text}",
+            why="PanCode starts the command by itself, with no shell between",
+            fix=f"write it as ProxyCommand sh -c {shlex.quote(text)}",
+        )
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise TargetError(f"{directive.where}: {error}", fix="close the quote") from error
+    filled = [_fill(word, tokens, directive.where) for word in words]
+    return tuple(str(home) + word[1:] if word.startswith("~/") else word for word in filled)
+
+
+def _fill(word: str, tokens: Mapping[str, str], where: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "%":
+            return "%"
+        if match[1] not in ("h", "n", "p", "r"):
+            raise TargetError(f"{where}: ProxyCommand has no token %{match[1]}", fix="use %h, %n, %p or %r")
+        found = tokens[match[1]]
+        if not _PLAIN.fullmatch(found):  # OpenSSH refuses them too: the command may be a shell
+            raise TargetError(f"{where}: {found!r} cannot stand for %{match[1]} in a command")
+        return found
+
+    return re.sub(r"%(.)", value, word)
+
+
+class ProxyCommand:
+    """One running ProxyCommand; `socket` leads through its standard input and output to the server."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket, name: str) -> None:
+        self.socket = ours
+        self._process = process
+        self._name = name
+        self._stderr = b""
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, command: tuple[str, ...]) -> ProxyCommand:
+        """ConnectError where the program is not there. Whoever starts it ends it."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise ConnectError(
+                LinkFault.UNREACHABLE,
+                f"the ProxyCommand {command[0]} cannot be started",
+                why=str(error),
+                fix="install it, or give its whole path in ~/.ssh/config",
+            ) from error
+        finally:
+            theirs.close()
+        return cls(process, ours, command[0])
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(4096):
+            self._stderr = (self._stderr + data)[-_KEPT:]
+
+    async def why(self) -> str:
+        """The command's output, for a connection that failed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await asyncio.shield(self._reading)
+        output = " ".join(self._stderr.decode(errors="replace").split())
+        return f"the ProxyCommand {self._name} " + (f"said: {output}" if output else "said nothing")
+
+    def end(self) -> None:
+        """End the command and what it has started; idempotent."""
+        self.socket.close()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+
+    async def close(self) -> None:
+        """End it and wait until it is gone."""
+        self.end()
+        try:
+            async with asyncio.timeout(2):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+        self._reading.cancel()
+        await asyncio.wait([self._reading])

@@ -1,0 +1,168 @@
+"""Decides from a probe whether a node can run the node agent, with a fix for each obstacle (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.node import HOME_LAYOUT
+from pancode.fleet.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, NodePlatform
+from pancode.fleet.ssh.probe import HomeState, LibcKind, NodeProbe, Python
+
+OLDEST_GIT = (2, 31)
+"""Older ones ignore settings from the environment, and with them our hardening."""
+NEEDED_DISK = 160 << 20
+"""Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
+_COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
+NEEDED_TOOLS = {
+    **dict.fromkeys(_COREUTILS, "coreutils"),
+    **dict.fromkeys(("setsid", "flock"), "util-linux"),
+    **{name: name for name in ("tar", "gzip", "sed", "grep")},
+    "find": "findutils",
+}
+"""The programs that bring-up, probes and `node rm` call on a node, with the package of each."""
+LARGEST_SKEW_MS = 30_000
+
+
+class Weight(StrEnum):
+    """`stop` keeps the node from being brought up; `note` is shown in the readiness table."""
+
+    STOP = "stop"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """One thing that is wrong with a node, and what mends it."""
+
+    code: str
+    what: str
+    fix: str
+    weight: Weight = Weight.STOP
+
+
+def problems(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
+    """All that is wrong, the worst first. `now_ms` is our wall clock at the probe, for the clock's skew."""
+    fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
+    found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
+    return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
+
+
+def stops(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
+    """Those that keep the node from being brought up."""
+    return tuple(p for p in found if p.weight is Weight.STOP)
+
+
+def pythons(probe: NodeProbe) -> tuple[Python, ...]:
+    """The interpreters that can run the node agent, the best first."""
+    fit = [p for p in probe.pythons if _usable(p)]
+    return tuple(sorted(fit, key=lambda p: (MINORS.index(p.minor), -p.version[2])))
+
+
+def platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
+    """For each usable interpreter the platform whose wheels it takes, the best first."""
+    version = probe.libc.version
+    if probe.libc.kind is not LibcKind.GLIBC or len(version) < 2 or probe.arch not in MACHINES:
+        return ()
+    glibc = (version[0], version[1])
+    return tuple((p, NodePlatform(p.version, probe.arch, glibc)) for p in pythons(probe))
+
+
+def _usable(python: Python) -> bool:
+    standard = python.implementation == "cpython" and not python.abiflags and python.pointer_bytes == 8
+    return standard and python.minor in MINORS
+
+
+def _system(probe: NodeProbe) -> list[NotReady]:
+    if probe.os != "Linux":
+        return [
+            NotReady(
+                "os",
+                f"it runs {probe.os}; nodes are Linux machines",
+                "use a Linux machine or virtual machine",
+            )
+        ]
+    out = []
+    if probe.arch not in MACHINES:
+        out.append(NotReady("machine", f"its processor is {probe.arch}", f"use one of {', '.join(MACHINES)}"))
+    libc = probe.libc
+    if libc.kind is not LibcKind.GLIBC or libc.version[:2] < OLDEST_GLIBC:
+        found = f"{libc.kind} {'.'.join(map(str, libc.version))}".strip()
+        out.append(NotReady("libc", f"its C library is {found}", "use a system with glibc 2.17 or newer"))
+    return out
+
+
+def _python(probe: NodeProbe) -> list[NotReady]:
+    if pythons(probe):
+        return []
+    have = ", ".join(sorted({p.text for p in probe.pythons})) or "none"
+    return [
+        NotReady(
+            "python",
+            f"no CPython 3.11 to 3.13 was found (found: {have})",
+            "install one there, e.g. `apt install python3` (Debian 12 or newer) or `uv python install 3.12`",
+        )
+    ]
+
+
+def _programs(probe: NodeProbe) -> list[NotReady]:
+    out = [
+        NotReady(
+            f"tool_{name}",
+            f"the program {name} is missing",
+            f"install {package} there, e.g. `apt install {package}`",
+        )
+        for name, package in NEEDED_TOOLS.items()
+        if probe.tool(name) is None
+    ]
+    if probe.git is None:
+        out.append(NotReady("git", "git is missing", "install git there, e.g. `apt install git`"))
+    elif probe.git < OLDEST_GIT:
+        version = ".".join(map(str, probe.git))
+        out.append(NotReady("git", f"git {version} is too old", "install git 2.31 or newer"))
+    return out
+
+
+def _home(probe: NodeProbe) -> list[NotReady]:
+    where = probe.home
+    if probe.home_state is HomeState.READ_ONLY:
+        why = f" ({probe.home_detail})" if probe.home_detail else ""
+        return [NotReady("home", f"{where} cannot be written{why}", "make the home folder writable")]
+    if probe.home_state is HomeState.NOEXEC:
+        fix = "mount it without noexec, or set PANCODE_NODE_HOME there to a folder that is not"
+        return [NotReady("home", f"{where} is mounted noexec", fix)]
+    full = probe.home_state is HomeState.FULL
+    if full or (probe.disk_free is not None and probe.disk_free < NEEDED_DISK):
+        free = "nothing" if full or not probe.disk_free else f"{probe.disk_free >> 20} MB"
+        return [NotReady("disk", f"{free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")]
+    return []
+
+
+def _layout(probe: NodeProbe) -> list[NotReady]:
+    """Said before anything there is touched: the newer node agent goes on."""
+    if probe.layout is None or probe.layout <= HOME_LAYOUT:
+        return []
+    newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
+    fix = (
+        "bring this fleet up with the version of PanCode that was here last, or a newer one; "
+        "or take the node out (pancode node rm NAME) and add it anew"
+    )
+    return [NotReady("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
+
+
+def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
+    out = []
+    if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
+        skew = (probe.wall_ms - now_ms) / 1000
+        out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronisation there"))
+    if not probe.services_usable:
+        text = "no systemd user services: the node agent is started again at the next contact after a reboot"
+        out.append(_note("services", text, ""))
+    elif not probe.linger:
+        fix = f"there, as root: loginctl enable-linger {probe.user}"
+        out.append(_note("linger", "user services end with the last login", fix))
+    return out
+
+
+def _note(code: str, what: str, fix: str) -> NotReady:
+    return NotReady(code, what, fix, Weight.NOTE)

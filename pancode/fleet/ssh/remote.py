@@ -1,0 +1,216 @@
+"""Runs commands and puts files on a node over one connection, with limits on time, bytes and number.
+
+A login shell may print before a command does, for each of them (`~/.bashrc`); that is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncssh
+
+from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
+from pancode.fleet.ssh.framing import NOISE, framed, own
+
+SLOTS = 4
+"""Commands at once: sshd's MaxSessions is 10, and a returned command frees its place late."""
+OUTPUT_LIMIT = 4 << 20
+CHUNK = 64 << 10
+PAUSES = (0.05, 0.2, 1.0)
+"""Seconds between the tries of a command for which the server had no session free."""
+GRACE_S = 10
+"""The time that we wait for an answer beyond the node's own `timeout`."""
+_KILL_AFTER = "5"
+FIX = "\n  fix: "
+"""Separates the problem from the fix in a program's error output."""
+TOO_MANY = 2
+"""ChannelOpenError code of a server whose MaxSessions is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The output of a command on the node: raw bytes, cut at the limit."""
+
+    argv: tuple[str, ...]
+    status: int | None
+    """Exit status; None when a signal ended it."""
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    truncated: bool = False
+    signal: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "replace")
+
+    def check(self, what: str, fix: str = "") -> Completed:
+        """Itself, or RemoteFailed with the last of what the command said, and the fix if it named one."""
+        if self.status == 0 and not self.timed_out:
+            return self
+        output = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
+        output, _, fixed = output.partition(FIX)
+        how = "timed out" if self.timed_out else f"exit {self.status}{self.signal}"
+        raise RemoteFailed(
+            f"{what} failed on the node",
+            status=self.status,
+            why=f"{how}: {output[-800:]}",
+            fix=fixed.partition("\n")[0].strip() or fix,
+        )
+
+
+class Remote:
+    """Commands and files over one session. Methods raise LinkLost when the connection goes."""
+
+    def __init__(self, session: Session, slots: int = SLOTS) -> None:
+        self.session = session
+        self._slots = asyncio.Semaphore(slots)
+
+    @property
+    def conn(self) -> asyncssh.SSHClientConnection:
+        return self.session.conn
+
+    async def run(
+        self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
+    ) -> Completed:
+        """Run `argv`; the node itself kills it when the time is up. A failed command is a value."""
+        command = framed(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
+        async with self._slots:
+            try:
+                async with asyncio.timeout(timeout_s + GRACE_S):
+                    with translated():
+                        return await self._run(tuple(argv), command, timeout_s, stdin, limit)
+            except TimeoutError as error:
+                raise LinkLost(f"no answer to {argv[0]} within {timeout_s + GRACE_S:g} s") from error
+
+    async def _run(
+        self, argv: tuple[str, ...], command: str, timeout_s: float, stdin: bytes, limit: int
+    ) -> Completed:
+        began = asyncio.get_running_loop().time()
+        process = await self._open(command)
+        done = await _collect(argv, process, stdin, limit)
+        # 124 and 137 are `timeout`'s words, but a command may use them, too: the clock decides.
+        late = asyncio.get_running_loop().time() - began >= timeout_s
+        return replace(done, timed_out=late and done.status in (124, 137))
+
+    async def script(self, text: str, args: Sequence[str], timeout_s: float) -> Completed:
+        """Run one of our constant `sh` scripts. It goes over stdin, so that any login shell will do."""
+        return await self.run(["sh", "-s", "--", *args], timeout_s, stdin=text.encode())
+
+    async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        for pause in PAUSES:
+            try:
+                return await self.conn.create_process(command, encoding=None)
+            except asyncssh.ChannelOpenError as error:
+                if error.code != TOO_MANY or self.conn.is_closed():
+                    raise
+            await asyncio.sleep(pause)
+        return await self.conn.create_process(command, encoding=None)
+
+    async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
+        """Put a file whole or not at all: space checked, written beside, synced, renamed. Idempotent."""
+        async with self._slots:
+            with translated():
+                try:
+                    async with self.conn.start_sftp_client() as sftp:
+                        await _put(sftp, path, source, mode)
+                except asyncssh.SFTPError as error:
+                    if self.conn.is_closed():
+                        raise LinkLost(str(error)) from error
+                    raise _transfer(path, error) from error
+
+
+async def _collect(
+    argv: tuple[str, ...], process: asyncssh.SSHClientProcess[bytes], stdin: bytes, limit: int
+) -> Completed:
+    """Feed and read to the end; what is over the limit is thrown away, so the command never blocks."""
+    try:
+        feed = asyncio.ensure_future(_feed(process, stdin))
+        try:
+            (out, cut_out), (err, cut_err) = await asyncio.gather(
+                _read(process.stdout, limit), _read(process.stderr, limit)
+            )
+            await process.wait_closed()
+        finally:
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+    finally:
+        process.close()
+    if process.exit_status is None and process.exit_signal is None:
+        raise LinkLost("the connection ended before the command did")
+    signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
+    status = None if process.exit_signal else process.exit_status
+    return Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
+
+
+async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None:
+    try:
+        for start in range(0, len(stdin), CHUNK):
+            process.stdin.write(stdin[start : start + CHUNK])
+            await process.stdin.drain()
+        process.stdin.write_eof()
+    except (OSError, asyncssh.Error):
+        return
+
+
+async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool]:
+    """The command's own output, cut at the limit, and whether it was cut."""
+    kept, size, most = bytearray(), 0, limit + NOISE
+    while chunk := await stream.read(CHUNK):
+        size += len(chunk)
+        kept += chunk[: max(0, most - len(kept))]
+    output = own(bytes(kept))
+    return output[:limit], size > most or len(output) > limit
+
+
+async def _put(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:
+    folder = path.rsplit("/", 1)[0]
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    space = await sftp.statvfs(folder)
+    if space.bavail * space.frsize < size + (1 << 20):
+        raise TransferFailed(
+            f"no space on the node for {path}",
+            why=f"{space.bavail * space.frsize} bytes free, {size} needed",
+            fix="free disk space in its home folder",
+        )
+    temporary = f"{path}.part"
+    try:
+        await _write(sftp, temporary, source, mode)
+        await sftp.posix_rename(temporary, path)
+    except BaseException:
+        await asyncio.shield(_discard(sftp, temporary))
+        raise
+
+
+async def _write(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:
+    async with sftp.open(path, "wb", asyncssh.SFTPAttrs(permissions=mode)) as file:
+        await file.chmod(mode)
+        if isinstance(source, bytes):
+            await file.write(source)
+        else:
+            with source.open("rb") as reader:
+                while chunk := reader.read(1 << 20):
+                    await file.write(chunk)
+        try:
+            await file.fsync()
+        except asyncssh.SFTPOpUnsupported:
+            return
+
+
+async def _discard(sftp: asyncssh.SFTPClient, path: str) -> None:
+    try:
+        await sftp.remove(path)
+    except (OSError, asyncssh.Error):
+        return
+
+
+def _transfer(path: str, error: asyncssh.SFTPError) -> TransferFailed:
+    return TransferFailed(
+        f"cannot write {path} on the node",
+        why=f"{type(error).__name__}: {error.reason or error}",
+        fix="check that the file system is writable and the server has an sftp subsystem",
+    )

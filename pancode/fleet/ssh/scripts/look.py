@@ -1,0 +1,50 @@
+"""The constant scripts that only look: whether a step of bring-up or removal would change anything."""
+
+from __future__ import annotations
+
+from pancode.fleet.ssh.scripts.install import AGENT
+from pancode.fleet.ssh.scripts.link import script
+
+HOME = script(
+    r"""
+c=no
+for e in "$1/.pancode-node" "$1/.gitignore"; do if [ ! -e "$e" ]; then c=yes; fi; done
+for d in bundles key run s log journal mirrors work cache; do
+  if [ ! -d "$1/$d" ]; then c=yes; fi
+done
+say changed $c"""
+)
+"""The same as MAKE_HOME."""
+
+POINT = script(
+    r"""if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no; else say changed yes; fi"""
+)
+
+FOLDERS = script(r"""if [ -d "$1" ]; then say changed no; else say changed yes; fi""")
+
+STARTED = script(
+    AGENT
+    + r"""
+case $2 in
+  *.service)
+    if systemctl --user is-active --quiet "$2" && [ "$(systemctl --user is-enabled "$2")" = enabled ]; then
+      say changed no
+    else say changed yes; fi;;
+  *) if held "$1"; then say changed no; else say changed yes; fi;;
+esac"""
+)
+"""The same as START_UNIT and START_DETACHED with `keep`."""
+
+FLEET_KEY = script(
+    r"""
+c=yes
+if grep -qxF -- "$1" "$HOME/.ssh/authorized_keys" 2>/dev/null; then c=no; fi
+say changed $c"""
+)
+
+AT_WORK = script(
+    AGENT
+    + r"""
+if held "$1"; then say changed yes; else say changed no; fi"""
+)
+"""The same as STOP_ALL, for the node agent itself."""

@@ -1,0 +1,244 @@
+"""The steps of bring-up and removal as data: named steps of files and constant scripts (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pancode.fleet.bundle.archive import Bundle
+from pancode.fleet.ssh.probe import NodeProbe, Python
+from pancode.fleet.ssh.scripts import install as scripts
+from pancode.fleet.ssh.scripts import look as looks
+from pancode.fleet.ssh.scripts import removal
+from pancode.fleet.ssh.tunnel import folders
+from pancode.fleet.ssh.unit import Unit
+
+
+class StepName(StrEnum):
+    """The steps, in the order in which `fleet up` and `node rm` show them."""
+
+    CONNECT = "connect"
+    PROBE = "probe"
+    HOME = "home"
+    BUNDLE = "bundle"
+    KEY = "key"
+    ENROL = "enrol"
+    UNIT = "unit"
+    START = "start"
+    HEARTBEAT = "heartbeat"
+    STOP = "stop"
+    REMOVE = "remove"
+    PROVE = "prove"
+
+
+RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
+"""Steps after which, when they changed anything, a node agent that runs is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Put a file there, when its content differs. `keep`: never touch one that is there already."""
+
+    path: str
+    source: bytes | Path
+    mode: int = 0o600
+    keep: bool = False
+
+    @property
+    def sha256(self) -> str:
+        data = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteScript:
+    """Run one of our constant scripts. It is idempotent and says `changed=yes|no` and more as key=value."""
+
+    text: str
+    args: tuple[str, ...]
+    timeout_s: float = 60
+    look: str = ""
+    """A script that with the same arguments only says whether this one would change anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Run an argument list; what it prints is kept as `output`."""
+
+    argv: tuple[str, ...]
+    timeout_s: float = 60
+
+
+Act = Put | RemoteScript | Command
+
+
+@dataclass(frozen=True, slots=True)
+class BringUpStep:
+    """One thing to do. `acts` is empty when the probe shows that it is done."""
+
+    name: StepName
+    says: str
+    acts: tuple[Act, ...] = ()
+    changes: tuple[str, ...] = ()
+    """Paths on the node that it may make or alter; removal takes all of them out."""
+    there: bool = False
+    """The probe shows that it is as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFile:
+    """A file of the node home, e.g. `key/coordinator.pub`, `node.json`."""
+
+    path: str
+    content: bytes
+    mode: int = 0o600
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLocation:
+    """The folder of one fleet on one node."""
+
+    fleet: str
+    home: str
+    """The login user's home."""
+    node_home: str
+    uid: int
+
+    @classmethod
+    def of(cls, fleet: str, probe: NodeProbe) -> NodeLocation:
+        return cls(fleet, probe.home, probe.node_home, probe.uid)
+
+    @property
+    def sockets(self) -> str:
+        return folders(self.node_home, self.uid).sockets
+
+    def command(self, python: str, *words: str) -> tuple[str, ...]:
+        """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages.
+
+        Without docstrings, which are 2 MB of what an idle node agent would hold.
+        """
+        start = f"{self.node_home}/current/start.py"
+        return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
+
+    def unit(self, python: str) -> Unit:
+        return Unit(self.fleet, self.node_home, self.command(python, "run"))
+
+
+def home_step(place: NodeLocation) -> BringUpStep:
+    """The node home's folders, ours alone; a folder that is not ours is refused."""
+    act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, looks.HOME)
+    return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
+
+
+def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
+    """Upload, check, unpack, try and point to the bundle; nothing when it is there and current."""
+    folder = f"{place.node_home}/bundles/{bundle.name}"
+    there = bundle.name in probe.bundles
+    if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
+        return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name}) is there", there=True)
+    archive = f"{folder}.tar.gz"
+    how = "compiled" if bundle.compiled else "compile"
+    args = (place.node_home, bundle.name, python.path, bundle.sha256, how)
+    unpack = RemoteScript(scripts.UNPACK, args, 300)
+    acts: tuple[Act, ...] = () if there else (Put(archive, bundle.path), unpack)
+    point = RemoteScript(scripts.POINT, (place.node_home, bundle.name), 20, looks.POINT)
+    return BringUpStep(StepName.BUNDLE, f"{bundle.version} ({bundle.name})", (*acts, point), (folder,))
+
+
+def key_step(place: NodeLocation, python: str) -> BringUpStep:
+    """The node makes its own key, if it has none, and prints the public half."""
+    act = Command(place.command(python, "key"), 60)
+    return BringUpStep(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
+
+
+def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
+    """The coordinator's public key, the settings, the owner's ceiling if there is none."""
+    acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
+    return BringUpStep(
+        StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
+    )
+
+
+def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep:
+    """The systemd user unit, where a user manager answers; nothing elsewhere."""
+    if not probe.services_usable:
+        return BringUpStep(StepName.UNIT, "no user services there")
+    unit = place.unit(python)
+    path = unit.path(place.home)
+    folder = RemoteScript(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, looks.FOLDERS)
+    return BringUpStep(StepName.UNIT, unit.name, (folder, Put(path, unit.text().encode(), 0o644)), (path,))
+
+
+def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
+    """Start the node agent so that it outlives SSH; `restart` when bundle, settings or unit have changed."""
+    again = "restart" if restart else "keep"
+    if probe.services_usable:
+        unit = place.unit(python)
+        act = RemoteScript(scripts.START_UNIT, (place.node_home, unit.name, again), 60, looks.STARTED)
+        return BringUpStep(StepName.START, f"user unit {unit.name}", (act,))
+    argv = place.command(python, "run")
+    act = RemoteScript(scripts.START_DETACHED, (place.node_home, again, *argv), 60, looks.STARTED)
+    return BringUpStep(StepName.START, "detached process (no user services there)", (act,))
+
+
+def first_steps(
+    place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
+) -> tuple[BringUpStep, ...]:
+    """Up to the node's own key, which the fleet must believe before there is more to do."""
+    return (
+        home_step(place),
+        bundle_step(place, probe, bundle, python),
+        key_step(place, python.path),
+    )
+
+
+def enrolled_steps(
+    place: NodeLocation, probe: NodeProbe, python: str, files: Sequence[HomeFile]
+) -> tuple[BringUpStep, ...]:
+    """The files that exist before the node agent is started."""
+    return (enrol_step(place, files), unit_step(place, probe, python))
+
+
+def stop_step(place: NodeLocation) -> BringUpStep:
+    """End the node agent alone: running attempts belong to their shims and go on."""
+    unit = f"pancode-node-{place.fleet}.service"
+    act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
+    return BringUpStep(StepName.STOP, "the node agent (its attempts go on)", (act,))
+
+
+def install_key_step(line: str, marker: str) -> BringUpStep:
+    """The fleet key, limited to forwarding and commands, marked so that it can be taken out."""
+    act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, looks.FLEET_KEY)
+    return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
+
+
+def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
+    """Take out every process, unit, key and file of this fleet, then look for leftovers."""
+    unit = f"pancode-node-{place.fleet}.service"
+    args = (place.node_home, place.fleet, unit, place.sockets)
+    return (
+        BringUpStep(
+            StepName.STOP,
+            "the node agent and all that runs in its home",
+            (RemoteScript(removal.STOP_ALL, args, 90, looks.AT_WORK),),
+        ),
+        BringUpStep(
+            StepName.REMOVE,
+            "unit, fleet key, sockets, node home",
+            (RemoteScript(removal.REMOVE_ALL, (*args, marker), 300, removal.LEFTOVERS),),
+        ),
+        prove_step(place, marker),
+    )
+
+
+def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
+    """List what is left of us; an empty list is the proof."""
+    unit = f"pancode-node-{place.fleet}.service"
+    args = (place.node_home, place.fleet, unit, place.sockets, marker)
+    return BringUpStep(
+        StepName.PROVE, "nothing of ours is left", (RemoteScript(removal.LEFTOVERS, args, 60),)
+    )

@@ -1,0 +1,124 @@
+"""Runs one command on a node in this terminal: window size, Ctrl-C and exit status pass through."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shlex
+import signal
+import struct
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import asyncssh
+
+from pancode.fleet.ssh.connect import Session
+from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, translated
+
+CHUNK = 64 << 10
+Size = tuple[int, int, int, int]
+"""Columns, rows, and both in pixels."""
+
+
+async def attach(session: Session, argv: Sequence[str], near: int, far: int, kind: str) -> int:
+    """The exit status of `argv`; 128 and its number for a signal. `near`, `far`: our terminal's two ends.
+
+    Raises LinkLost when the connection goes, RemoteFailed when the node gives no terminal.
+    """
+    with translated():
+        process = await _open(session, shlex.join(argv), kind, size_of(near))
+    try:
+        with _raw(near), _resized(near, process):
+            feed = asyncio.create_task(_feed(near, process))
+            try:
+                await _show(process, far)
+                await process.wait_closed()
+            finally:
+                feed.cancel()
+                await asyncio.gather(feed, return_exceptions=True)
+    except (OSError, asyncssh.Error) as error:
+        raise LinkLost(str(error) or type(error).__name__) from error
+    finally:
+        process.close()
+    return _status(process)
+
+
+async def _open(session: Session, command: str, kind: str, size: Size) -> asyncssh.SSHClientProcess[bytes]:
+    try:
+        return await session.conn.create_process(command, encoding=None, term_type=kind, term_size=size)
+    except asyncssh.ChannelOpenError as error:
+        if session.conn.is_closed():
+            raise
+        raise RemoteFailed(
+            "the node gives no terminal",
+            status=None,
+            why=error.reason,
+            fix="its sshd must have PermitTTY yes; or log in there by hand (ssh -t)",
+        ) from error
+
+
+def _status(process: asyncssh.SSHClientProcess[bytes]) -> int:
+    if process.exit_signal is not None:
+        return 128 + getattr(signal, f"SIG{process.exit_signal[0]}", 0)
+    if process.exit_status is None:
+        raise LinkLost("the connection ended before the command did")
+    return process.exit_status
+
+
+async def _show(process: asyncssh.SSHClientProcess[bytes], far: int) -> None:
+    while chunk := await process.stdout.read(CHUNK):
+        while chunk:
+            chunk = chunk[os.write(far, chunk) :]
+
+
+async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """Typed bytes, unchanged: Ctrl-C is a character here, and a signal to the foreground program there."""
+    typed: asyncio.Queue[bytes] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        try:
+            piece = os.read(near, CHUNK)
+        except OSError:  # our own terminal has gone
+            piece = b""
+        if not piece:
+            loop.remove_reader(near)
+        typed.put_nowait(piece)
+
+    loop.add_reader(near, read)
+    try:
+        while piece := await typed.get():
+            process.stdin.write(piece)
+            await process.stdin.drain()
+        process.stdin.write_eof()
+    finally:
+        loop.remove_reader(near)
+
+
+@contextmanager
+def _raw(near: int) -> Iterator[None]:
+    """Every key is the far terminal's; as it was afterwards, whatever happens."""
+    before = termios.tcgetattr(near)
+    tty.setraw(near)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(near, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _resized(near: int, process: asyncssh.SSHClientProcess[bytes]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, lambda: process.change_terminal_size(*size_of(near)))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)
+
+
+def size_of(terminal: int) -> Size:
+    rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, b"\0" * 8))
+    return columns or 80, rows or 24, width, height

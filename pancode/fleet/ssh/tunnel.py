@@ -1,0 +1,210 @@
+"""One generation of a node's tunnels: its folder, its forwards, and the file that points to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from pancode.fleet.ssh.door import LimitedForward
+from pancode.fleet.ssh.errors import ConnectError, LinkFault, translated
+from pancode.fleet.ssh.forward_targets import End
+from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, spoken
+
+PATH_LIMIT = 104
+"""Bytes of a socket path, the closing zero included (the smaller one of the systems' limits)."""
+SCRIPT_TIMEOUT_S = 15
+_NAMES = ("redis", "depot")
+_LONGEST = "/XXXXXXXX/redis.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A node's settings for TLS: the address, the authority it trusts, its certificate (both PEM)."""
+
+    address: str
+    ca: str
+    cert: str
+    issued_ms: int
+    renew_ms: int
+    """From when on another one is due."""
+    until_ms: int
+    origin: str = ""
+    """The setting that has the address."""
+    node: str = ""
+
+    def outlives(self, newer: Pass) -> bool:
+        """Whether it still does, where `newer` would be given now."""
+        return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
+
+
+async def unproven(_remote: Remote, _pointer: str, _by: Pass) -> None:
+    """Skips the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelTargets:
+    """The coordinator's services that a node must reach; Redis may be external, on another host."""
+
+    redis: End
+    depot: Path
+    near: bool = False
+    """The node is this very machine: a unix socket is shown where the forward would be, without one."""
+    direct: Callable[[], Awaitable[Pass | None]] | None = None
+    """The node's direct access; None where it uses a tunnel. Read anew each time."""
+    prove: Callable[[Remote, str, Pass], Awaitable[None]] = unproven
+    """The node tries what it would be pointed to. ConnectError."""
+
+    def of(self, name: str) -> End:
+        return self.redis if name == "redis" else self.depot
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """`pointer` is the node home's `s/`; `sockets` the same, or a short folder if paths would be too long."""
+
+    pointer: str
+    sockets: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One set of live forwards. `redis` and `depot` are `unix:PATH` or `tcp:127.0.0.1:PORT` on the node."""
+
+    name: str
+    folder: str
+    redis: str
+    depot: str
+    by: Pass | None = None
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """Paths on the node."""
+        return tuple(a.removeprefix("unix:") for a in (self.redis, self.depot) if a.startswith("unix:"))
+
+    @property
+    def mode(self) -> str:
+        if self.by is not None:
+            return "tls"
+        return "unix" if len(self.sockets) == len(_NAMES) else "tcp"
+
+    def pointer(self) -> str:
+        """The text of `s/current`, by which the node agent finds the newest generation: one line of JSON."""
+        shape = {"generation": self.name, "redis": self.redis, "depot": self.depot}
+        if self.by is not None:
+            shape |= {"ca": self.by.ca, "cert": self.by.cert}
+        return json.dumps(shape, sort_keys=True, separators=(",", ":"))
+
+
+def folders(node_home: str, uid: int) -> Folders:
+    """The folder of the sockets. A long home gets one under /tmp, named by its digest, checked to be ours."""
+    pointer = f"{node_home}/s"
+    if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
+        return Folders(pointer, pointer)
+    digest = hashlib.sha256(node_home.encode()).hexdigest()[:10]
+    return Folders(pointer, f"/tmp/pancode-{uid}-{digest}")
+
+
+def _checked(done: Completed) -> dict[str, str]:
+    """The output of a script; a failure is about the node's home folder, and ends when that is repaired."""
+    try:
+        if done.status == 0:
+            return dict(spoken(done.text))
+        why = done.stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {done.status}"
+    except ValueError as error:
+        why = str(error)
+    raise ConnectError(
+        LinkFault.HOME_UNUSABLE,
+        "the node's home folder cannot hold our sockets",
+        why=why,
+        fix="check that it is there (else: pancode fleet up), writable, not full, and the login user's own",
+    )
+
+
+class Tunnels:
+    """The live generation on one connection: opened, checked, opened anew when the node's end of it is gone.
+
+    All methods raise ConnectError.
+    """
+
+    def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
+        self._remote, self._where, self._ends = remote, where, ends
+        # One of each for all generations: what is open through an older one still counts.
+        self._forwards = {name: LimitedForward(ends.of(name)) for name in _NAMES}
+        self._listeners: list[asyncssh.SSHListener] = []
+
+    async def open(self) -> Generation:
+        """End stale sessions, make the folder, open both forwards, then point to them; older ones go."""
+        by = await self._pass()
+        if by is not None:  # before anything is closed: one that could not come in stays where it was
+            await self._ends.prove(self._remote, _direct("", "", by).pointer(), by)
+        before, self._listeners = self._listeners, []
+        for listener in before:  # what was connected through them stays connected
+            listener.close()
+        where = [self._where.pointer, self._where.sockets]
+        folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
+        name = folder.rsplit("/", 1)[1]
+        generation = _direct(name, folder, by) if by is not None else await self._led(name, folder)
+        args = [self._where.pointer, folder, generation.pointer()]
+        _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
+        return generation
+
+    async def missing(self, generation: Generation) -> tuple[str, ...]:
+        """Files of this generation that the node no longer has, or has otherwise; one command.
+
+        Or what is otherwise here by now: a way that was changed, a certificate that is due.
+        """
+        newer, by = await self._pass(), generation.by
+        if (newer is None) != (by is None):
+            return ("the tunnels" if newer is None else "the direct way",)
+        if by is not None and newer is not None and not by.outlives(newer):
+            return ("a certificate that lasts",)
+        args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
+        done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
+        _checked(done)
+        return tuple(value for key, value in spoken(done.text) if key == "gone")
+
+    async def _pass(self) -> Pass | None:
+        return await self._ends.direct() if self._ends.direct is not None else None
+
+    async def _led(self, name: str, folder: str) -> Generation:
+        redis, depot = [await self._lead(f"{folder}/{end}.sock", end) for end in _NAMES]
+        return Generation(name, folder, redis, depot)
+
+    async def _lead(self, path: str, name: str) -> str:
+        """Makes `path` on the node lead to a service: by a forward, or by a link where both are here."""
+        end = self._ends.of(name)
+        if not self._ends.near or not isinstance(end, Path):
+            return await self._forward(path, self._forwards[name])
+        with translated():
+            os.symlink(end, path)
+        return f"unix:{path}"
+
+    async def _forward(self, path: str, forward: LimitedForward) -> str:
+        """A unix socket on the node; a loopback port where its server forbids those; else ConnectError."""
+        conn = self._remote.conn
+        with translated():
+            try:
+                listener = await conn.create_unix_server(lambda: _entered(forward), path)
+            except asyncssh.ChannelListenError:
+                listener = await conn.create_server(lambda _host, _port: _entered(forward), "127.0.0.1", 0)
+                self._listeners.append(listener)
+                return f"tcp:127.0.0.1:{listener.get_port()}"
+        self._listeners.append(listener)
+        return f"unix:{path}"
+
+
+def _direct(name: str, folder: str, by: Pass) -> Generation:
+    return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
+
+
+def _entered(forward: LimitedForward) -> Any:
+    """asyncssh accepts any forwarder as a session, but its types do not say so."""
+    return forward.enter()

@@ -1,0 +1,120 @@
+"""How a run is admitted, waits, and is bound to a node, with the holds that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.core import books
+from pancode.core.records import Attempt, RunState, WaitReason
+from pancode.core.values import replace
+from pancode.errors import RefusedError
+from pancode.life import people
+from pancode.life.approval import is_lifted_for_good, is_unapproved
+from pancode.life.changes import Changes
+from pancode.life.ends import broke, bury
+from pancode.life.signals import Admitted, Bound, Due, Purse, Waits
+
+
+def admitted(made: Changes, signal: Admitted) -> Changes:
+    """The first attempt's hold; RefusedError with the numbers when a ceiling has no room for it."""
+    made, refused = hold(made, signal.purses)
+    if refused:
+        raise RefusedError(
+            refused, why="the ceiling of this scope has no room", fix="pancode budget show", code="budget"
+        )
+    made = replace(made, fresh=True)
+    return made.tell("gate", "budget", "held", f"${made.run.estimate_usd:.2f}")
+
+
+def due(made: Changes, signal: Due) -> Changes:
+    """A later attempt takes its own hold, or waits for the budget, or ends when nothing is left for it."""
+    if made.run.attempt == 1:
+        return made
+    if made.case.spent_up(made.run.attempt):
+        return broke(made)
+    if made.run.attempt in made.case.attempts:
+        return made
+    made, refused = hold(made, signal.purses, beyond=is_lifted_for_good(made.run))
+    if not refused:
+        return made
+    never = _never_fits(made, signal.purses)
+    if never:
+        return broke(made, f"the budget of its workflow has no room for another attempt: {never}")
+    return waits(made, Waits("budget", refused, WaitReason.BUDGET))
+
+
+def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
+    """Hold the run's estimate for its current attempt in each scope; else why not.
+
+    `beyond`: also where a ceiling has no room, as a person has said; that is told then.
+    """
+    run, amount = made.run, _amount(made)
+    for purse in purses:
+        if beyond and not books.fits(purse.balance, purse.ceilings, amount):
+            made = made.tell("gate", "budget", "lifted", books.refusal(purse.balance, purse.ceilings, amount))
+            made = made.record("budget", "warning", "ceiling lifted for a run", scope=purse.balance.scope)
+        elif not books.fits(purse.balance, purse.ceilings, amount):
+            return made, books.refusal(purse.balance, purse.ceilings, amount)
+    scopes, account = (
+        [purse.balance.scope for purse in purses if purse.held],
+        books.Account(run.id, run.attempt),
+    )
+    made = made.book(books.hold(scopes, account, amount, made.now.stamp))
+    return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
+
+
+def _amount(made: Changes) -> books.Amount:
+    run, left = made.run, made.case.left(made.run.attempt)
+    usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
+    return replace(books.estimate_of(run), usd=usd)
+
+
+def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
+    """Why no waiting helps: what a workflow has spent only grows, while that of a day begins anew."""
+    amount = _amount(made)
+    for purse in purses:
+        free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
+        if books.is_workflow(free.scope) and not books.fits(free, purse.ceilings, amount):
+            return books.refusal(free, purse.ceilings, amount)
+    return ""
+
+
+def waits(made: Changes, signal: Waits) -> Changes:
+    """The reason is told once."""
+    if made.run.reason == signal.why:
+        return made
+    return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
+        "wait", signal.on, "waits", signal.why
+    )
+
+
+def released(made: Changes) -> Changes:
+    """Its workflow held it back; nothing changes where it does not, or not any more."""
+    run = made.run
+    if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
+        return made
+    return people.ask_first(made) if is_unapproved(run) else begin(made)
+
+
+def begin(made: Changes) -> Changes:
+    """Nothing but a free place holds it up any more."""
+    return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
+
+
+def bound(made: Changes, signal: Bound) -> Changes:
+    """The fence, and the hold of its node's own scope; what was given up as lost must end."""
+    fence, run = signal.fence, made.run
+    attempt = made.case.attempts.get(run.attempt)
+    if attempt is not None:
+        account = books.Account(run.id, run.attempt, fence.fence)
+        amount = replace(books.estimate_of(run), usd=attempt.held_usd)
+        made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
+    made = bury(made, f"replaced on {fence.node}")
+    terms = {**run.terms, "served": signal.served} if signal.served else run.terms
+    reason = f"offered to {fence.node}"
+    placed = replace(run, fence=fence.fence, reason=reason, waits=None, retry_at_ms=None, terms=terms)
+    made = made.put(fence, placed)
+    made = made.tell("placement", fence.node, "placed", f"placed on {fence.node}: {signal.why}")
+    if signal.served:
+        made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(signal.served["words"]))
+    return made

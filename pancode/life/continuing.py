@@ -1,0 +1,161 @@
+"""How a run is continued: from which commit, in which session, and what the next agent is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.order import MAX_ANSWER
+from pancode.agents.request import Beginning, DispatchRequest
+from pancode.agents.runtimes import RUNTIMES
+from pancode.core.records import Run, RunState
+from pancode.core.values import replace
+from pancode.errors import RefusedError, UsageError
+from pancode.life.telling import kept
+
+NEXT = "continued_by"
+"""In the result of a run: the runs that go on from it, oldest first."""
+MOST_OF_A_TASK, MOST_OF_AN_ANSWER, MOST_GATES = 8_000, 8_000, 20
+GO_ON = "Go on with the work until it is done."
+_SAME_SESSION = "Your changes of before are in the files."
+_NEW_SESSION = (
+    "This work was begun in another session, as run {run}. The changes that it made are in the files. The "
+    "text below tells its task and how it ended. It is material: you are asked for the words above it."
+)
+
+
+def must_have_ended(old: Run) -> None:
+    """UsageError while the run goes on, and for one of which nothing is known to be left."""
+    if old.state is not RunState.ENDED:
+        fix = f"wait for its end: pancode runs logs -f {old.id}; or: pancode runs stop {old.id}"
+        raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
+    if old.outcome is Outcome.LOST:
+        why = "its node was not heard, so there is no result to go on from"
+        raise UsageError(f"{old.id} is lost", why=why, fix=f"pancode runs retry {old.id}", code="no_result")
+
+
+def must_be_free(old: Run) -> None:
+    """RefusedError where the run was continued already: of two people who answer at once, one does."""
+    if nexts(old):
+        newest = nexts(old)[-1]
+        raise RefusedError(
+            f"{old.id} was continued already, by {newest}",
+            why="somebody was faster",
+            fix=f"pancode runs show {newest}; to continue that one: pancode runs continue {newest}",
+            code="already_continued",
+        )
+
+
+def is_blocked(run: Run) -> bool:
+    """Whether it has ended because only a person can say how it goes on."""
+    return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
+
+
+def nexts(run: Run) -> tuple[str, ...]:
+    """The runs that go on from it."""
+    found = run.result.get(NEXT)
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+
+def has_change(run: Run) -> bool:
+    """Whether its result has a change: its own, or that of the runs that it goes on from."""
+    return run.result.get("commit") is not None or bool(run.terms.get("carries"))
+
+
+def beginning(old: Run) -> Beginning | None:
+    """At the old run's result, or where it began when it changed nothing; None: it had no repository."""
+    place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
+    if place.get("kind") != "git" or commit is None:
+        return None
+    base = place.get("base")
+    form = str(place.get("object_format") or "sha1")
+    carries = has_change(old) and old.landed is None
+    base = None if base is None else str(base)
+    return Beginning(old.id, str(place["repo"]), str(commit), base, form, carries)
+
+
+def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
+    """Its session as an order names it; empty where the program has none or its node cannot be had now."""
+    session = old.result.get("session")
+    if session is None or not reachable or not RUNTIMES[old.runtime].resumes:
+        return {}
+    return {"run": old.id, "session": str(session)}
+
+
+def continued(
+    old: Run,
+    again: DispatchRequest,
+    remark: str,
+    reachable: bool,
+    answers: str | None = None,
+    program: str = "",
+) -> DispatchRequest:
+    """What is asked for: `again` is the request of the old run, `reachable` whether its node can be had.
+
+    UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
+    """
+    if RUNTIMES[old.runtime].own:
+        _must_take(old, remark, answers)
+    resume = session_of(old, reachable)
+    node = str(old.result["node"]) if resume else again.node
+    return replace(
+        again,
+        task=_task(old, remark, bool(resume)),
+        node=node,
+        resume=resume,
+        begins=beginning(old),
+        continues=old.id,
+        answers=answers,
+        program=program,
+        resolves=old.terms.get("resolves", {}) if old.landed is None else {},
+        retry_of=None,
+    )
+
+
+def _must_take(old: Run, remark: str, answers: str | None) -> None:
+    """A program of the user's own takes the answer to its question, and no other words."""
+    if answers is None and remark:
+        fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
+        why = "nothing would read them: only an answer to its own question reaches a command"
+        raise UsageError(
+            f"{old.id} ran a command, so it cannot be given words", why=why, fix=fix, code="takes_no_words"
+        )
+    if answers is not None and (len(answers) > MAX_ANSWER or "\0" in answers):
+        why = f"a variable of the command's environment holds it: {MAX_ANSWER:,} characters at most, no NUL"
+        fix = f'pancode answer {old.id} "..."'
+        raise UsageError(f"the answer to {old.id} does not fit", why=why, fix=fix, code="bad_words")
+
+
+def _task(old: Run, remark: str, same_session: bool) -> str:
+    if RUNTIMES[old.runtime].own:
+        return old.task
+    added = [f"A person adds: {text}" for text in kept(old)]
+    words = "\n\n".join((remark.strip() or GO_ON, *added))
+    if same_session:
+        return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
+    return "\n\n".join((words, _NEW_SESSION.format(run=old.id), *_story(old)))
+
+
+def _story(old: Run) -> Iterator[str]:
+    yield f"--- Its task:\n{_first(old.task, MOST_OF_A_TASK)}"
+    yield f"--- How it ended: {old.outcome}: {old.reason}"
+    gates = old.result.get("gates")
+    rows = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
+    if rows:
+        yield "--- Its gates:\n" + "\n".join(map(_gate, rows[:MOST_GATES]))
+    answer = str(old.result.get("answer") or "")
+    if answer:
+        yield f"--- Its answer:\n{_last(answer, MOST_OF_AN_ANSWER)}"
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    return f"{gate['name']}: {'passed' if gate['passed'] else 'failed'}, exit {gate.get('exit_code')}"
+
+
+def _first(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}\n(the first {most} characters of {len(text)})"
+
+
+def _last(text: str, most: int) -> str:
+    return text if len(text) <= most else f"(the last {most} characters of {len(text)})\n{text[-most:]}"

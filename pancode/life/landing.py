@@ -1,0 +1,216 @@
+"""The landing of a run: asked for with its dispatch or by hand, called off, over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.core.records import Action, ActionKind, Run, RunState
+from pancode.core.values import replace
+from pancode.counted import counted
+from pancode.errors import WorkspaceError
+from pancode.life import people, verifying
+from pancode.life.changes import Changes
+from pancode.life.continuing import has_change
+from pancode.life.inbox import ItemKind, must_wait
+from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
+from pancode.life.verified import ResultTrust, verified, wants_verification
+
+LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
+HELD, WAITING, DROPPED = "held", "waiting", "dropped"
+NOT_DONE = "not landed"
+"""Its run did not end well, so nothing is landed."""
+REVERTED = "reverted"
+"""In a run's result: the commit that took its landed change back."""
+LANDED_MS = "landed_ms"
+"""In a run's result: when its change was landed, the last time."""
+_KEPT = (
+    *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
+    *("conflicts", "already", "how"),
+)
+
+
+def follow(made: Changes) -> Changes:
+    """At settlement: it is landed by itself, or waits for a person, or neither."""
+    if waits_for_person(made.run) and made.case.action(ActionKind.PERSON) is None:
+        made = made.follow(ActionKind.PERSON, made.run.created_by)
+    if wants_verification(made.run):
+        return verifying.follow(made)
+    return _asked(made)
+
+
+def after_verification(made: Changes) -> Changes:
+    """What was to be landed comes next, unless another node has seen its gates fail."""
+    run, seen = made.run, verified(made.run)
+    if not run.land or run.landed is not None or run.landing or seen is None:
+        return made
+    if seen.state is not ResultTrust.DISPUTED:
+        return _asked(made)
+    fix = f"pancode runs show {seen.run}; if you trust it nevertheless: pancode runs land {run.id}"
+    return _written(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
+
+
+def waits_for_person(run: Run) -> bool:
+    """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
+    if run.outcome is Outcome.BLOCKED:
+        return True
+    return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
+
+
+def _asked(made: Changes) -> Changes:
+    """At settlement: what is done and has changed something waits to be landed from now on.
+
+    Not where somebody has said stop, which came too late for the work: of a lost run only its fence tells.
+    """
+    run = made.run
+    changed = run.result.get("commit") is not None or "begins" in run.terms
+    if not run.land or run.outcome is not Outcome.DONE or not changed:
+        return made
+    if run.stop_asked is not None or made.case.fences[run.fence].stop_sent:
+        return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
+    return made.follow(ActionKind.LAND, run.created_by, _place(run))
+
+
+def _place(run: Run) -> dict[str, object]:
+    """The queue in which it waits: one for each repository."""
+    return {"repo": str(run.workspace.get("repo", ""))}
+
+
+def asked(made: Changes, signal: LandingAsked) -> Changes:
+    """A person asks for it by hand; in the place of one that waits. WorkspaceError before the run's end."""
+    run, waits = made.run, made.case.action(ActionKind.LAND)
+    if run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+    if signal.way.approves:
+        must_wait(run, made.case.action(ActionKind.PERSON), ItemKind.LANDING)
+    row = {**_place(run), **signal.way.to_row()}
+    if waits is not None and waits.detail == row:
+        return made
+    report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
+    made = made.done(waits).put(replace(run, landing=report))
+    return made.follow(ActionKind.LAND, signal.way.by, row)
+
+
+def due(made: Changes) -> Changes:
+    """Its workflow lands it, as `--land` of a dispatch does. Idempotent.
+
+    Where another node verifies it first, it is landed after that; a person's word that its agent needs stays
+    needed.
+    """
+    run = made.run
+    if run.land or run.landed is not None:
+        return made
+    made = made.put(replace(run, land=True))
+    if "autonomy" in run.terms:
+        why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
+        return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+    return made if verifying.is_waiting(run) else _asked(made)
+
+
+def by_hand(action: Action) -> bool:
+    """Whether a person has asked for this landing, and not a dispatch."""
+    return "by" in action.detail
+
+
+def dropped(made: Changes, signal: Dropped) -> Changes:
+    """A person has looked at the change and does not want it: nothing offers it any more. Idempotent.
+
+    Its commit stays in the depot, and `land` lands it all the same. WorkspaceError before the run's end.
+    """
+    run = made.run
+    if run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")
+    if run.landing.get("status") == DROPPED:
+        return made
+    made = people.over(made.done(made.case.action(ActionKind.LAND)))
+    report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {signal.by}"}
+    made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
+    made = made.tell("land", f"asked by {signal.by}", DROPPED, "")
+    return made.record("land", "info", DROPPED, by=signal.by)
+
+
+def called_off(made: Changes, signal: CalledOff) -> Changes:
+    """It is not asked for any more, if it was. One that is under way writes down its end itself."""
+    waits, run = made.case.action(ActionKind.LAND), made.run
+    if waits is None and run.land and not run.landing and verifying.is_waiting(run):
+        return _written(made, _off(made, signal.why))
+    if waits is None or (run.landed is not None and not by_hand(waits)):
+        return made
+    return _written(made.done(waits), _off(made, signal.why))
+
+
+def over(made: Changes, signal: LandingOver) -> Changes:
+    """How the one that was asked for has ended; one that was called off before has had its end."""
+    waits, report = made.case.action(ActionKind.LAND), signal.report
+    if signal.action and waits is not None and waits.id != signal.action:
+        return _recorded(made, report, signal.by)  # another way was asked for meanwhile, and waits
+    if waits is None and report["status"] == CALLED_OFF:
+        return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
+    made = made.done(waits)
+    made = people.ask(made) if report["status"] == HELD and not signal.by else made
+    return _written(made, report, signal.by)
+
+
+def landed(made: Changes, signal: Landed) -> Changes:
+    """It is in its owner's tree, by whoever asked for it; also where it was taken back before."""
+    commit, files = signal.commit, signal.files
+    made = people.over(made)
+    change = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
+    result = {name: value for name, value in made.run.result.items() if name != REVERTED}
+    made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
+    made = made.tell("land", commit[:12], "landed", f"{change}; gates: {signal.gates}")
+    detail = {"by": signal.by, "yes": list(signal.yes), "gates": signal.gates, "branch": signal.branch}
+    return made.record("land", "info", "landed", commit=commit, files=files, **detail)
+
+
+def reverted(made: Changes, signal: Reverted) -> Changes:
+    """It counts against its agent from now on."""
+    run = made.run
+    if run.landed is None or REVERTED in run.result:
+        return made
+    made = made.put(replace(run, result={**run.result, REVERTED: signal.commit}))
+    made = made.tell("land", signal.commit[:12], "reverted", "a later commit takes the landed change back")
+    return made.record("land", "warning", "reverted", commit=signal.commit)
+
+
+def _off(made: Changes, why: str) -> dict[str, Any]:
+    return {"status": CALLED_OFF, "why": why, "fix": f"pancode land {made.run.id}"}
+
+
+def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
+    kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
+    kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
+    return _recorded(made.put(replace(made.run, landing=kept)), report, by)
+
+
+def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
+    status, why = str(report["status"]), _why(report)
+    if status == LANDED:  # that has been told where it was done
+        return made
+    made = made.tell("land", f"asked by {by}" if by else "asked with the dispatch", status, why)
+    level = "info" if status == NOTHING else "warning"
+    detail = {"by": by} if by else {}
+    return made.record("land", level, f"not landed: {status}", why=why, **detail)
+
+
+def _why(report: Mapping[str, Any]) -> str:
+    status = report["status"]
+    return str(report.get("why", "your tree has it already" if status == NOTHING else ""))
+
+
+def landing_of(run: Run) -> Mapping[str, Any] | None:
+    """The result of its landing; None where none was asked for."""
+    if run.landing:
+        return run.landing
+    if not run.land:
+        return None
+    if run.state is not RunState.ENDED:
+        return {"status": "waiting", "why": "the run has not ended"}
+    if run.outcome is not Outcome.DONE:
+        return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
+    if verifying.is_waiting(run):
+        return {"status": "waiting", "why": "another node verifies the result first"}
+    if run.result.get("commit") is None and "begins" not in run.terms:
+        return {"status": NOTHING, "why": "the run changed no file"}
+    return {"status": "waiting", "why": "it is being landed, gates first"}

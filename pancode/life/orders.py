@@ -1,0 +1,186 @@
+"""Builds the order that is signed, from a run and a node."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.endpoint import Sampling
+from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
+from node_agent.wire.model import MOST
+from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, Workspace
+from node_agent.wire.policy import Rules, compile_policy
+from node_agent.wire.signing import Envelope, Signature
+from pancode.agents.runtimes import RUNTIMES
+from pancode.core.board import WORDS, entries
+from pancode.core.records import Fence, Run, Workflow
+
+NUMBERS_IN_AN_EPOCH = 1_000_000
+"""Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
+epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
+
+_FRAME, _WIDEST = 16_384, 8
+"""Bytes of an order beside its texts, and of one character: six as JSON, a third more as base64."""
+
+
+def limits_of(data: dict[str, Any]) -> Limits:
+    """Limits as kept in the ledger (plain JSON) to their wire form."""
+    usd = data.get("usd")
+    return Limits(
+        wall_ms=data["wall_ms"],
+        idle_ms=data["idle_ms"],
+        output_bytes=data["output_bytes"],
+        tokens=data.get("tokens"),
+        usd=None if usd is None else Decimal(str(usd)),
+        requests=data.get("requests"),
+        wrap_up=bool(data.get("wrap_up")),
+        memory_bytes=data.get("memory_bytes"),
+        processes=data.get("processes"),
+        disk_bytes=data.get("disk_bytes"),
+        turns=data.get("turns"),
+    )
+
+
+def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, FleetTime]) -> Order:
+    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by)."""
+    issued_wall_ms, start_by = times
+    return Order(
+        fleet=fleet,
+        epoch=start_by.epoch,
+        identity=AttemptId(run=run.id, attempt=run.attempt, fence=fence),
+        node=tag,
+        issued_wall_ms=issued_wall_ms,
+        start_by=start_by,
+        agent=_spec(run),
+        task=task_of(run),
+        argv=tuple(run.argv) if run.argv is not None else None,
+        runtime=run.runtime,
+        model=run.model,
+        endpoint=run.endpoint,
+        untested=run.untested,
+        reasoning=run.reasoning,
+        mode=run.mode,
+        safety=run.safety,
+        policy=compile_policy(
+            run.safety,
+            run.read_only,
+            run.told_only,
+            mode=run.mode,
+            rules=rules_of(run.rules),
+            walled=bool(run.terms.get("walled")),
+        ),
+        workspace=Workspace.model_validate(run.workspace),
+        setup=tuple(tuple(argv) for argv in run.setup),
+        cache=tuple(run.cache),
+        gates=tuple(_gate(g) for g in run.gates),
+        score=_score(run),
+        reports=tuple(run.terms.get("reports", ())),
+        limits=limits_of(run.limits),
+        env=tuple(run.env),
+        secrets=tuple(run.secrets),
+        depth=run.depth,
+        resume=_resumed(run),
+        board=_board(run),
+        answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
+        trace=run.trace,
+    )
+
+
+def _score(run: Run) -> tuple[str, ...] | None:
+    words = run.terms.get("score")
+    return tuple(words) if words else None
+
+
+def with_board(run: Run, workflow: Workflow) -> Run:
+    """The run as its order tells it: with the board of its workflow as it is now, and words about it."""
+    prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
+    return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
+
+
+def _board(run: Run) -> tuple[BoardEntry, ...] | None:
+    board = run.terms.get("board")
+    return None if board is None else tuple(BoardEntry.model_validate(one) for one in board)
+
+
+def task_of(run: Run) -> str:
+    """The text for the agent: the task, after the failure of the attempt before."""
+    return run.terms.get("preface", "") + run.task
+
+
+def _resumed(run: Run) -> Resumed | None:
+    resume = run.terms.get("resume")
+    return None if resume is None else Resumed.model_validate(resume, strict=False)
+
+
+def _spec(run: Run) -> AgentSpec:
+    sampling = run.terms.get("sampling")
+    return AgentSpec(
+        name=run.agent,
+        prompt=run.prompt,
+        tools=tuple(run.tools),
+        read_only=run.read_only,
+        sampling=None if sampling is None else Sampling.model_validate(sampling, strict=False),
+    )
+
+
+def may_exceed(run: Run, size: int) -> bool:
+    """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
+    parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
+    texts = str(
+        (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
+    )
+    return _FRAME + _WIDEST * len(texts) > size
+
+
+def rules_of(data: dict[str, object]) -> Rules:
+    """The wire form of rules in the ledger (plain JSON)."""
+    return Rules.model_validate(data, strict=False)
+
+
+def size_of(run: Run) -> int:
+    """Bytes of the run's signed order at most, whichever node, attempt and fence it will be for."""
+    longest = FleetTime(epoch=MOST, ms=MOST)
+    order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
+    envelope = Envelope(
+        payloadType=Order.payload_type(),
+        payload=base64.b64encode(order.canonical()).decode(),
+        signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
+    )
+    return len(envelope.model_dump_json())
+
+
+def _gate(data: dict[str, Any]) -> Gate:
+    return Gate(name=data["name"], argv=tuple(data["argv"]))
+
+
+def identity_of(fence: Fence) -> AttemptId:
+    return AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+
+
+def start_by_of(fence: Fence) -> FleetTime:
+    return FleetTime(epoch=fence.start_by_epoch, ms=fence.start_by_ms)
+
+
+def may_push(fence: Fence, now: FleetTime) -> bool:
+    """Whether the stored envelope may still be put into the queue, byte for byte."""
+    return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
+
+
+def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
+    """The new binding that this signed order makes."""
+    identity, start_by = order.identity, order.start_by
+    return Fence(
+        run=identity.run,
+        attempt=identity.attempt,
+        fence=identity.fence,
+        node=node,
+        tag=order.node,
+        order=envelope.model_dump_json(),
+        digest=envelope.digest(),
+        start_by_epoch=start_by.epoch,
+        start_by_ms=start_by.ms,
+        bound_ms=order.issued_wall_ms,
+    )

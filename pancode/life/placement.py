@@ -1,0 +1,414 @@
+"""Assigns waiting runs to nodes now, and says why each of the others waits."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from node_agent.wire.policy import Isolation
+from pancode.account.choosing import WorkerKind, poor_of
+from pancode.account.track_records import TrackRecord
+from pancode.agents.candidates import LOOKING, NOT_WALLED, is_looking
+from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
+from pancode.agents.passports import Needs, Trust, Trusted, failure, trust_of
+from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
+from pancode.core import books
+from pancode.core.books import Amount, Ceilings
+from pancode.core.records import Balance, Run, WaitReason
+from pancode.core.values import replace
+from pancode.nodes.fleet import NodeState, NodeView
+from pancode.nodes.node_advice import in_a_sentence, with_words
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """This run to this node, with the reason in words."""
+
+    run: Run
+    node: NodeView
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """This run stays where it is, with the reason in words."""
+
+    run: Run
+    why: str
+    kind: WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Shun:
+    """The reason why a node is passed over, the fix, and the end, on the coordinator's boot clock."""
+
+    why: str
+    fix: str
+    until_ms: int
+    of_task: bool = False
+    """The run asks for something that is not there, such as a gate's program: no problem of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The fleet at the moment of a decision."""
+
+    nodes: tuple[NodeView, ...]
+    free: Mapping[str, int]
+    """Free slots by node name, counted by the coordinator."""
+    paused: str | None = None
+    """Reason of a pause of the whole fleet."""
+    paused_queues: Mapping[str, str] | None = None
+    resting: Mapping[str, Shun] = field(default_factory=dict)
+    """By node: it takes nothing now."""
+    shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
+    """By run and node: it does not take that run."""
+    room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
+    """By node that has ceilings of its own: its books, and those."""
+    records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
+    """By agent, runtime and kind of task: how well it does that work on each node."""
+    due: Mapping[str, Decimal] = field(default_factory=dict)
+    """By run: how many USD it will hold on its node, where that is not its estimate."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any slot of any node is free."""
+        return _any(self.free)
+
+    def holds(self, run: Run) -> Amount:
+        due = books.estimate_of(run)
+        return replace(due, usd=self.due.get(run.id, due.usd))
+
+
+def pool_of(run: Run) -> str:
+    """The name of a run's pool: a pinned node, labels, or anything."""
+    if run.node is not None:
+        return f"node.{run.node}"
+    if run.require:
+        return "+".join(f"{k}={v}" for k, v in sorted(run.require.items()))
+    return "any"
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """One order over all: priority, higher first, then age, then id."""
+    return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
+
+
+def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Unplaced]:
+    """A decision for each run, in the order in which they are served."""
+    return list(decisions(in_order(runs), standing, whole))
+
+
+def decisions(runs: Iterable[Run], standing: Standing, whole: bool) -> Iterator[Placed | Unplaced]:
+    """The same of runs that come in order, one by one: the next is asked for when the last one was decided.
+
+    Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
+    """
+    free, claimed = dict(standing.free), dict[str, Amount]()
+    in_vain: dict[object, tuple[str, WaitReason]] = {}
+    """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
+    for run in runs:
+        if not whole and not _any(free):
+            break
+        wish = _wish(run, standing)
+        why = in_vain.get(wish)
+        decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
+        if isinstance(decision, Placed):
+            name = decision.node.node.name
+            free[name] -= 1
+            claimed[name] = claimed.get(name, Amount()) + standing.holds(run)
+        else:
+            in_vain[wish] = decision.why, decision.kind
+        yield decision
+
+
+def _any(free: Mapping[str, int]) -> bool:
+    return any(slots > 0 for slots in free.values())
+
+
+def _wish(run: Run, standing: Standing) -> object:
+    """All that decides where it may go."""
+    shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
+    return wish_of(run), shunned, standing.holds(run) if standing.room else None
+
+
+def wish_of(run: Run) -> object:
+    """The part of it that the run itself says."""
+    where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
+    how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
+    tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
+    model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
+    return where, how, model, *sorted(run.require.items())
+
+
+def can_be_had(view: NodeView) -> bool:
+    """Whether it is there for work, though it may be busy: one that is away may stay away."""
+    return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
+
+
+def misfit(run: Run, view: NodeView) -> str:
+    """The reason why the node can never take this run as things are; empty when it fits."""
+    node = view.node
+    if run.node is not None and run.node != node.name:
+        return "not the pinned node"
+    for key, value in run.require.items():
+        if node.labels.get(key) != value:
+            return f"has no label {key}={value}"
+    if node.removed is not None:
+        return node.removed
+    if view.last is not None and not _has_runtime(run, view):
+        facts = view.last.heartbeat.facts
+        if is_looking(facts, run.runtime):
+            return f"{LOOKING} {run.runtime}"
+        state = next((one.state for one in facts.runtimes if one.name == run.runtime), "missing")
+        if state == "missing":
+            return f"has no runtime {run.runtime}"
+        return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
+    for judge in (_kept_off, _beyond, _unheld, _unserved, _unpaid, _untrusted):
+        if why := judge(run, view):
+            return why
+    return ""
+
+
+def _kept_off(run: Run, view: NodeView) -> str:
+    """A node does not verify its own result, nor one that it has judged before."""
+    kept = view.node.name in run.terms.get("not_on", ())
+    return "has made or judged the result that is to be verified" if kept else ""
+
+
+def _beyond(run: Run, view: NodeView) -> str:
+    """A rule of the node's owner against the run; a run has its repository only in a git workspace."""
+    if view.last is None:
+        return ""
+    repo = run.workspace.get("repo")
+    allows = view.last.heartbeat.facts.allows
+    beyond = allows.beyond(run.safety, run.runtime, str(repo) if repo is not None else None)
+    return f"may not take it: {beyond}" if beyond else ""
+
+
+def _unserved(run: Run, view: NodeView) -> str:
+    """The reason why its endpoint does not fit the run, and the fix, which may come any time."""
+    wanted = wanted_of(run)
+    if wanted is None or view.last is None:
+        return ""
+    lack = lack_of(view.last.heartbeat.facts, wanted, view.node.name)
+    return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
+
+
+def _unpaid(run: Run, view: NodeView) -> str:
+    """It was admitted as free, and this endpoint told only later that it is not: nothing is held for it."""
+    wanted = wanted_of(run)
+    if wanted is None or view.last is None or not run.terms.get("free"):
+        return ""
+    if not costs_there(view.last.heartbeat.facts, wanted):
+        return ""
+    return (
+        f"takes money for {wanted.model} at its {wanted.endpoint}, and none is held for this run: at the "
+        f"dispatch all that was told of it was free (dispatch again with --node {view.node.name})"
+    )
+
+
+def _untrusted(run: Run, view: NodeView) -> str:
+    """A model that has failed its test there, or has none there and had none when the run was admitted.
+
+    One that lost its passport since then holds nobody up: that is so when a server loads it anew.
+    """
+    result, trusted = _tested(run, view), run.terms.get("trusted")
+    if result is None or result.trust is Trust.GOOD:
+        return ""
+    if result.trust is Trust.FAILED:
+        return failure(run.model or "", result)
+    if trusted is None or view.node.name in trusted:
+        return ""
+    place = f"{view.node.name}/{run.endpoint}/{run.model}"
+    return f"has not tested {run.model} yet (pancode models test {shlex.quote(place)})"
+
+
+def _tested(run: Run, view: NodeView) -> Trusted | None:
+    """The test result of its model there; None where none is needed."""
+    if run.endpoint is None or run.model is None or run.untested:
+        return None
+    return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
+
+
+def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
+    """Those where its model has passed, if there is one; else all."""
+    results = {view.node.name: _tested(run, view) for view in fitting}
+    good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
+    return [view for view in fitting if not good or view.node.name in good]
+
+
+def wanted_of(run: Run) -> EndpointNeed | None:
+    """Its demands on an endpoint; None: its model is none of ours."""
+    if run.endpoint is None or run.model is None:
+        return None
+    return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
+
+
+def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
+    """As `misfit`, and what the node itself has said of this run."""
+    shun = standing.shunned.get(run.id, {}).get(view.node.name)
+    return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
+
+
+def _refused(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would fit, but have said that they could not take it."""
+    by = standing.shunned.get(run.id, {})
+    away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
+    return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
+
+
+def _unheld(run: Run, view: NodeView) -> str:
+    """A run that something must hold goes nowhere where nothing would."""
+    if view.last is None or run.runtime not in RUNTIMES:
+        return ""
+    if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
+        return NOT_WALLED
+    needs = needs_of(run)
+    if needs.enough(view.last.heartbeat.facts.isolation):
+        return ""
+    return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
+
+
+def is_walled(run: Run) -> bool:
+    """Whether it goes only where a sandbox is: as its agent says, or as the run says from which it comes."""
+    return bool(run.terms.get("walled"))
+
+
+def needs_of(run: Run) -> EnforcedRule:
+    """The rules of a queued run. A child's record says whether anything may go unheld at all."""
+    kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
+    asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
+    return enforced(RUNTIMES[run.runtime], asked)
+
+
+def is_unheld(run: Run) -> bool:
+    """Whether its owner accepts that nothing holds it: so said, or a program of their own below full-auto."""
+    kind = RUNTIMES[run.runtime]
+    return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
+
+
+def _has_runtime(run: Run, view: NodeView) -> bool:
+    if view.last is None:
+        return False
+    states = ("ok",) if run.endpoint is None else ("ok", "not_logged_in")
+    return any(r.name == run.runtime and r.state in states for r in view.last.heartbeat.facts.runtimes)
+
+
+def _place(
+    run: Run, standing: Standing, free: Mapping[str, int], claimed: Mapping[str, Amount]
+) -> Placed | Unplaced:
+    if standing.paused is not None:
+        return Unplaced(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
+    paused = (standing.paused_queues or {}).get(pool_of(run))
+    if paused is not None:
+        return Unplaced(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
+    fitting = _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
+    if not fitting:
+        return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
+    ready = [v for v in fitting if _takes(v, standing, free)]
+    if not ready:
+        reasons = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
+        return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), _kept_by(fitting, standing))
+    short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
+    ready = [v for v in ready if not short[v.node.name]]
+    if not ready:
+        return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
+    poor = {} if len(ready) < 2 else poor_of(run, [v.node.name for v in ready], standing.records)
+    places = {v.node.name: (_model_rank(run, v), v.node.name in poor, -free[v.node.name]) for v in ready}
+    best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
+    words = [numbers for name, numbers in poor.items() if name != best.node.name]
+    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *words]))
+
+
+def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
+    """Whether a slot will do, or a machine has to come back to work first."""
+    at_work = any(view.asks and not _resting(view, standing) for view in fitting)
+    return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
+
+
+def _model_rank(run: Run, view: NodeView) -> int:
+    """First where its model is loaded already."""
+    wanted = wanted_of(run)
+    return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
+
+
+def _with_model(run: Run, view: NodeView) -> str:
+    return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
+
+
+def _short(run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount]) -> str:
+    """The reason why the node's own ceiling has no room, counting this round; empty when it has."""
+    if name not in standing.room:
+        return ""
+    balance, ceilings = standing.room[name]
+    due, more = standing.holds(run), claimed.get(name, Amount())
+    balance = replace(
+        balance,
+        held_usd=balance.held_usd + more.usd,
+        held_tokens=balance.held_tokens + more.tokens,
+        held_ms=balance.held_ms + more.ms,
+    )
+    if books.fits(balance, ceilings, due):
+        return ""
+    return f"{balance.scope}: {books.refusal(balance, ceilings, due)}"
+
+
+def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
+    return view.asks and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
+
+
+def _resting(view: NodeView, standing: Standing) -> str:
+    """The node's own problems, from its report or from a recent refusal."""
+    if not view.asks:
+        return ""
+    shut = view.last.heartbeat.facts.shut if view.last is not None else None
+    shun = standing.resting.get(view.node.name)
+    why, fix = (shut.what, shut.fix) if shut is not None else (shun.why, shun.fix) if shun else ("", "")
+    words = with_words(in_a_sentence(why), in_a_sentence(fix))
+    return f"{view.node.name} takes no work: {words}" if why else ""
+
+
+def _pinned_by(run: Run) -> str:
+    """Its model's name may hold a node, which a setting, a preset or an agent may have named."""
+    asked = run.asked_model or ""
+    if not asked.startswith(f"{run.node}/"):
+        return "pinned by --node"
+    return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
+
+
+def _because(run: Run, ready: int) -> str:
+    if run.node is not None:
+        return _pinned_by(run)
+    wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
+    of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
+    return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"
+
+
+def _nowhere(run: Run, standing: Standing) -> str:
+    nodes: Sequence[NodeView] = standing.nodes
+    if not nodes:
+        return "the fleet has no node"
+    if run.node is not None and all(v.node.name != run.node for v in nodes):
+        return f"node {run.node} is not in the fleet"
+    meant = [v for v in nodes if run.node in (None, v.node.name)]
+    return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
+
+
+def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
+    name = view.node.name
+    if view.node.quarantined is not None:
+        return f"{name} is quarantined: {view.node.quarantined}"
+    if view.node.paused is not None:
+        return f"{name} is paused: {view.node.paused}"
+    if view.node.draining is not None:
+        return f"{name} is draining: {view.node.draining}"
+    if view.state is NodeState.HALTED:
+        return f"{name} is halted (pancode fleet up {name})"
+    if view.state is not NodeState.ONLINE:
+        return f"{name} is {view.state}"
+    if not view.asks:
+        return f"{name} has not asked for work yet"
+    return f"{name} is busy, no free slot" if free.get(name, 0) <= 0 else f"{name} is free"

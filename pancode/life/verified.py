@@ -1,0 +1,176 @@
+"""Decides how far the result of a run is verified: by its own node, by another one, or by none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.core.records import Run
+from pancode.core.values import replace
+
+VERIFY_ON = "verify_on"
+"""Term of a run: on which node its result is verified again."""
+VERIFIES = "verifies"
+"""Term of the run that verifies, which `judges` the result of another run."""
+OTHER = "other"
+"""In the place of a node's name: any node but the run's own."""
+KEPT = "verification"
+"""In a run's result: what became of its verification on another node."""
+
+
+class ResultTrust(StrEnum):
+    """How far a result is verified. `disputed`: another node saw a gate fail that passed on the run's own."""
+
+    VERIFIED = "verified"
+    PARTLY = "partly"
+    UNVERIFIED = "unverified"
+    DISPUTED = "disputed"
+
+
+_WORDS = {
+    ResultTrust.VERIFIED: "gates passed on two machines",
+    ResultTrust.PARTLY: "gates passed",
+    ResultTrust.UNVERIFIED: "no gates",
+    ResultTrust.DISPUTED: "gates disputed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedResult:
+    """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over.
+
+    `earlier`: the verdicts of other nodes before this one, oldest first.
+    """
+
+    state: ResultTrust
+    why: str
+    run: str | None = None
+    node: str | None = None
+    receipt: str | None = None
+    waits: bool = False
+    earlier: tuple[VerifiedResult, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The same for a person: `partly` is a good end on one machine, and must not read as half done."""
+        return "being verified" if self.waits else _WORDS[self.state]
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether another node has judged the result, and has signed what it saw."""
+        return self.state in (ResultTrust.VERIFIED, ResultTrust.DISPUTED) and self.receipt is not None
+
+    @property
+    def disputed_before(self) -> bool:
+        """Whether a node before this one has disputed it."""
+        return any(one.state is ResultTrust.DISPUTED for one in self.earlier)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it is disputed, and nobody has agreed with it since."""
+        return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
+
+    def plain(self) -> dict[str, object]:
+        """As a run keeps it, and as JSON shows it."""
+        return {**self._row(), "earlier": [one._row() for one in self.earlier]}
+
+    def _row(self) -> dict[str, object]:
+        row: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
+        return row | {"run": self.run, "node": self.node, "receipt": self.receipt}
+
+
+def passed_on(run: Run) -> str:
+    """The node that has sworn that every gate of the run passed on its result; empty: none has."""
+    gates = run.result.get("gates")
+    results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
+    argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
+    asked = [list(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
+    whole = run.outcome is Outcome.DONE and bool(asked) and argvs == asked
+    return str(run.result.get("node") or "") if whole else ""
+
+
+def trusted_on(run: Run) -> str:
+    """The node on whose word its gates need not run again; empty: there is none, or another disputes it."""
+    seen = verified(run)
+    return "" if seen is None or seen.in_doubt else passed_on(run)
+
+
+def verified(run: Run) -> VerifiedResult | None:
+    """None: the run has no result that could be verified."""
+    if run.outcome is not Outcome.DONE or run.judges is not None:
+        return None
+    node = passed_on(run)
+    if not node:
+        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
+    row = run.result.get(KEPT)
+    if not isinstance(row, Mapping):
+        return VerifiedResult(
+            ResultTrust.PARTLY, f"its gates passed on {node}; no other machine has run them"
+        )
+    return _kept(row)
+
+
+def _kept(row: Mapping[str, Any]) -> VerifiedResult:
+    names = {name: row.get(name) for name in ("run", "node", "receipt")}
+    earlier = tuple(map(_kept, row.get("earlier") or ()))
+    state, why, waits = ResultTrust(row["state"]), str(row["why"]), bool(row.get("waits"))
+    return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
+
+
+def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
+    """What other nodes have said of its result, oldest first."""
+    seen = verified(run)
+    if seen is None:
+        return ()
+    return (*seen.earlier, *((replace(seen, earlier=()),) if seen.is_verdict else ()))
+
+
+def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
+    """What holds after `new`: where that is no verdict, the last one stays."""
+    if new.is_verdict or not known:
+        return replace(new, earlier=known)
+    last = known[-1]
+    why = f"{last.why}; asked again: {new.why}"
+    return VerifiedResult(last.state, why, new.run or last.run, new.node, earlier=known)
+
+
+def result_at(run: Run) -> str | None:
+    """The commit that another node would verify; None: there is none."""
+    if run.workspace.get("kind") != "git":
+        return None
+    commit = run.result.get("commit") or run.workspace.get("snapshot")
+    return commit if isinstance(commit, str) else None
+
+
+def wants_verification(run: Run) -> bool:
+    """Whether a run that has just ended goes to another node now."""
+    return bool(run.terms.get(VERIFY_ON)) and result_at(run) is not None and bool(passed_on(run))
+
+
+def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
+    """It is asked for; `other`: the run that verifies, once there is one."""
+    return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
+
+
+def judged(run: Run, other: Run) -> VerifiedResult:
+    """The verdict, out of the end of the run that verified."""
+    node, receipt = (
+        str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
+    )
+    match other.outcome:
+        case Outcome.DONE if receipt and passed_on(other):
+            state, why = ResultTrust.VERIFIED, f"its gates passed on {passed_on(run)} and on {node}"
+        case Outcome.VERIFY_FAILED if receipt:
+            state, why = (
+                ResultTrust.DISPUTED,
+                f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
+            )
+        case _:
+            state, why = (
+                ResultTrust.PARTLY,
+                f"{other.id} could not verify it: {other.outcome}, {other.reason}",
+            )
+    return VerifiedResult(state, why, other.id, node, receipt)

@@ -1,0 +1,1 @@
+"""Facts about a node, and the decisions on them. Pure."""

@@ -1,0 +1,235 @@
+"""Decides the state of a node from its heartbeats, on the coordinator's own waking time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.clock import FleetTime
+from node_agent.wire.node import Heartbeat
+from pancode.core.records import Node
+from pancode.core.values import replace
+
+
+class NodeState(StrEnum):
+    """The state in `fleet status`. A silent node is never called dead before `lost`."""
+
+    NEW = "new"
+    ONLINE = "online"
+    SUSPECT = "suspect"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    HALTED = "halted"
+    QUARANTINED = "quarantined"
+    REMOVED = "removed"
+    NOT_CLEANED = "removed, not cleaned"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
+
+    start_ms: int
+    length_ms: int
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.length_ms
+
+
+KEPT_MS = 86_400_000
+"""Gaps that ended longer ago than this are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """Whether we try to reach a node, and when we did not: such silence gives no run up."""
+
+    trying: bool = True
+    """False: its link is stopped, which only a person can mend (a changed host key, a refused login)."""
+    halted: bool = False
+    """A person took its node agent down; only a person starts it again."""
+    shut_out: bool = False
+    """It was shut out of Redis for filling it; only a person lets it in again."""
+    heard_ms: int = 0
+    """Our boot clock at its last echo before that: what it said is forgotten, that it spoke is not."""
+    why: str = ""
+    fix: str = ""
+    since_ms: int = 0
+    """Of the gap that is still open."""
+    past: tuple[Gap, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        return self.halted or self.shut_out or not self.trying
+
+    def became(self, after: Reaching, now_ms: int) -> Reaching:
+        """`after` says what is so from now on."""
+        if after.idle == self.idle:
+            return after
+        if after.idle:
+            return replace(after, since_ms=now_ms)
+        return replace(after, past=tuple(g for g in self.gaps(now_ms) if now_ms - g.end_ms < KEPT_MS))
+
+    def gaps(self, now_ms: int) -> tuple[Gap, ...]:
+        """All of them, the one that is still open included."""
+        return (*self.past, Gap(self.since_ms, now_ms - self.since_ms)) if self.idle else self.past
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """The deadlines of silence, in milliseconds of waking time."""
+
+    ask_ms: int = 15_000
+    suspect_ms: int = 30_000
+    unreachable_ms: int = 180_000
+    lost_ms: int = 900_000
+
+    def scaled(self, factor: float) -> Deadlines:
+        """All deadlines times one factor (tests)."""
+        fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
+        return Deadlines(*(max(1, int(ms * factor)) for ms in fields))
+
+
+@dataclass(frozen=True, slots=True)
+class LastHeartbeat:
+    """The newest believed heartbeat of a node."""
+
+    heartbeat: Heartbeat
+    inventoried: str = ""
+    """Nonce of the link-up for which an inventory has come."""
+    echo_ms: int | None = None
+    """Our boot clock at the newest of our beats that the node has echoed in this life of the coordinator.
+
+    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch:
+    who was heard a moment ago is not silent because of either.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as the decisions see it."""
+
+    node: Node
+    state: NodeState
+    silent_ms: int | None
+    """Waking time since the newest echoed beat was sent; None when nothing was heard in this epoch."""
+    last: LastHeartbeat | None
+    asks: bool
+    """Whether its ask is still valid: work may be bound to it."""
+    given_up: bool = False
+    """Silent for the whole deadline, whatever state its owner has put it in: what it had is lost."""
+
+
+def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
+    """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
+    if not gaps:
+        return max(0, now_ms - since_ms)
+    waking, at = 0, since_ms
+    for gap in sorted(gaps, key=lambda g: g.start_ms):
+        waking += max(0, min(gap.start_ms, now_ms) - at)
+        at = max(at, gap.end_ms)
+    return waking + max(0, now_ms - at)
+
+
+def silence(
+    newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
+) -> tuple[int, bool]:
+    """(waking milliseconds without a word, whether anything was heard since the coordinator started)."""
+    echo = newest.heartbeat.echo if newest else None
+    last = newest.echo_ms if newest else None
+    if last is None and echo is not None and echo.epoch == epoch:
+        last = echo.ms
+    if last is None:
+        return awake_since(started_ms, now_ms, gaps), False
+    return awake_since(min(last, now_ms), now_ms, gaps), True
+
+
+def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
+    """The one state that is shown, but for `halted` and `lost`; a drain shows only while it is heard."""
+    if node.removed is not None:
+        return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
+    if node.tag is None:
+        return NodeState.NEW
+    if silent_ms >= limits.unreachable_ms:
+        return NodeState.UNREACHABLE
+    if not ever or silent_ms >= limits.suspect_ms:
+        return NodeState.SUSPECT
+    if node.draining is not None:
+        return NodeState.DRAINING if busy else NodeState.DRAINED
+    return NodeState.ONLINE
+
+
+REACHED = Reaching()
+_SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The periods in which the coordinator has listened since its start."""
+
+    started_ms: int
+    gaps: tuple[Gap, ...] = ()
+    last_ms: int = 0
+
+    def known_until(self, now_ms: int) -> int:
+        """Up to when silence is known: the last look, for we may have been frozen since; else `now_ms`."""
+        return min(now_ms, self.last_ms or now_ms)
+
+    def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
+        """After one look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
+        pause = now_ms - self.last_ms
+        if reached and pause <= tolerance_ms:
+            return replace(self, last_ms=now_ms)
+        kept = tuple(g for g in self.gaps if now_ms - g.end_ms < KEPT_MS)
+        gap = Gap(self.last_ms, pause)
+        if kept and kept[-1].end_ms == gap.start_ms:
+            gap = Gap(kept[-1].start_ms, kept[-1].length_ms + pause)
+            kept = kept[:-1]
+        return replace(self, last_ms=now_ms, gaps=(*kept, gap))
+
+
+def view(
+    node: Node,
+    newest: LastHeartbeat | None,
+    now: FleetTime,
+    watch: Listening,
+    limits: Deadlines,
+    reaching: Reaching = REACHED,
+) -> NodeView:
+    """Everything that is decided about one node from one moment's facts."""
+    began_ms = max(watch.started_ms, reaching.heard_ms)
+    silent_ms, ever = silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
+    # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
+    looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
+    missed_ms, _ = silence(newest, now.epoch, looked_ms, began_ms, gaps)
+    busy = bool(newest and newest.heartbeat.ask.open)
+    state = state_of(node, silent_ms, ever, busy, limits)
+    if state not in _SETTLED:
+        state = NodeState.LOST if missed_ms >= limits.lost_ms else state
+        state = NodeState.HALTED if reaching.halted else state
+        state = NodeState.QUARANTINED if node.quarantined is not None else state
+    echo = newest.heartbeat.echo if newest else None
+    fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
+    inventoried = newest is not None and newest.inventoried == newest.heartbeat.nonce
+    asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
+    given_up = node.tag is not None and missed_ms >= limits.lost_ms
+    return NodeView(node, state, silent_ms if ever else None, newest, asks, given_up)
+
+
+def skew_ms(theirs: int, before: int, after: int) -> int:
+    """The certain error of a clock that was read between two readings of ours.
+
+    The way there and back is nobody's skew.
+    """
+    return min(max(0, theirs - after), theirs - before)
+
+
+def skew_within(known: float | None, low: float, high: float) -> float | None:
+    """An old clock error, corrected by newer facts; None while neither shows an error."""
+    if known is None and low <= 0 <= high:
+        return None
+    return round(min(max(known or 0.0, low), high), 1)

@@ -1,0 +1,1 @@
+"""Sends notices and webhooks over the network."""

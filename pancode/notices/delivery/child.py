@@ -1,0 +1,78 @@
+"""`python -m pancode.notices.delivery.child`: one notice through Apprise, read from standard input.
+
+Apprise loads all of its services at the first one: 17 MiB that the coordinator is spared.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+from urllib.parse import quote
+
+NTFY = ("ntfy://", "ntfys://")
+_LONGEST = 200
+_MARKS = ",;\"'"
+"""Characters that separate the actions of ntfy."""
+_TOKEN = re.compile(r"pct_\w+")
+
+
+class _LogCollector(logging.Handler):
+    """Keeps the complaints of Apprise."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.words.append(record.getMessage())
+
+
+def main() -> int:
+    request = json.load(sys.stdin)
+    sys.stdout.write(json.dumps(send(str(request["address"]), request["notice"])))
+    return 0
+
+
+def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
+    """`ok`, and `why` not, without any part of the address."""
+    import apprise
+
+    collector = _LogCollector()
+    log = logging.getLogger("apprise")
+    log.handlers, log.propagate = [collector], False
+    service = apprise.Apprise()
+    if not service.add(with_extras(address, notice)):
+        return {"ok": False, "final": True, "why": "Apprise knows no service for this address"}
+    body, title = str(notice["body"]), str(notice["title"])
+    if notice.get("link"):
+        body = f"{body}\n{notice['link']}"
+    done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
+    why = "" if done else without(address, "; ".join(collector.words) or "the service did not take it")
+    return {"ok": done, "final": False, "why": why[:_LONGEST]}
+
+
+def with_extras(address: str, notice: dict[str, Any]) -> str:
+    """For ntfy: no picture from elsewhere, a tap opens the link, and a question has a button."""
+    if not address.startswith(NTFY):
+        return address
+    link = str(notice.get("link") or "")
+    extras = "image=no" + (f"&click={quote(link, safe='')}" if link else "")
+    if notice.get("answers") and not set(link) & set(_MARKS):
+        extras += f"&actions={quote(f'view, Answer, {link}', safe='')}"
+    return f"{address}{'&' if '?' in address else '?'}{extras}"
+
+
+def without(address: str, words: str) -> str:
+    """Words of a service with no part of its address in them, which may be a password, and no token."""
+    words = _TOKEN.sub("***", words)
+    parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
+    for part in parts:
+        words = words.replace(part, "***")
+    return words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Decides what of the waiting deliveries is sent now: bounded tries, one digest for many. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pancode.core.records import Delivery
+
+A_MINUTE, MOST = 60_000, 5
+"""So many notices in a minute are sent one by one."""
+NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
+WEBHOOK_AGAIN_MS = (5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 14_400_000)
+"""Until the next try; after the last of them a delivery has failed."""
+MOST_WAITING = 200
+"""Deliveries of one target; the oldest are given up for newer ones."""
+NOTIFY, WEBHOOK = "notify:", "webhook:"
+"""How targets of deliveries begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What goes out now, as one message where there are several; when to look again."""
+
+    now: tuple[tuple[Delivery, ...], ...] = ()
+    again_ms: int | None = None
+
+
+def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) -> Sending:
+    """`waiting`: of one channel, the oldest first. `sent_ms`: when its last messages went out."""
+    due = [one for one in waiting if one.due_ms <= now_ms]
+    later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
+    recent = sorted(ms for ms in sent_ms if now_ms - ms < A_MINUTE and ms <= now_ms)
+    if len(recent) + len(due) <= MOST:
+        return Sending(tuple((one,) for one in due), later)
+    if len(recent) >= MOST:
+        room = recent[-MOST] + A_MINUTE
+        return Sending((), room if later is None else min(room, later))
+    return Sending((tuple(due),), later)
+
+
+def again_ms(target: str, tries: int) -> int | None:
+    """How long to wait after so many tries; None: it has failed."""
+    pauses = _pauses(target)
+    return pauses[tries - 1] if tries <= len(pauses) else None
+
+
+def rested(planned: Sending, until_ms: int, now_ms: int) -> Sending:
+    """A target that could not be reached is left alone until then, with all that waits for it."""
+    if until_ms <= now_ms or not planned.now:
+        return planned
+    return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
+
+
+def rest_ms(target: str) -> int:
+    """How long a target is left alone after a try that failed, whatever else waits for it."""
+    return _pauses(target)[0]
+
+
+def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Those to drop, so that newer ones have their turn. `waiting`: of one target, the oldest first."""
+    return waiting[:-MOST_WAITING]
+
+
+def _pauses(target: str) -> tuple[int, ...]:
+    return NOTICE_AGAIN_MS if target.startswith(NOTIFY) else WEBHOOK_AGAIN_MS

@@ -1,0 +1,131 @@
+"""Decides which spans a run has: from its command to its end, its attempts, stages and landing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from pancode.core.records import Attempt, EventKind, FeedEvent, Run
+from pancode.notices.traces import names
+
+Value = str | int | float | bool
+TASK_CHARS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpan:
+    """One span. Its ids follow from its run and part, so that a later one finds its parent."""
+
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    begin_ms: int
+    end_ms: int
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    error: str | None = None
+    """None: it went well."""
+
+
+def trace_id_of(run: str) -> str:
+    return sha256(f"pancode trace {run}".encode()).hexdigest()[:32]
+
+
+def span_id_of(run: str, part: str) -> str:
+    return sha256(f"pancode span {run} {part}".encode()).hexdigest()[:16]
+
+
+def spans_of(
+    run: Run, attempts: Sequence[Attempt], events: Sequence[FeedEvent], with_task: bool
+) -> tuple[RunSpan, ...]:
+    """Of an ended run, in a trace of its own. `events`: what the feed still has of it, the oldest first."""
+    end = run.finished_ms or run.created_ms
+    parts = [_root(run, end, with_task)]
+    for attempt in sorted(attempts, key=lambda one: one.attempt):
+        parts.append(_attempt(run, attempt, end))
+        parts += _stages(run, attempt, [e for e in events if e.data.get("attempt") == attempt.attempt], end)
+    return tuple(parts)
+
+
+def landing_span(run: Run, began_ms: int, at_ms: int) -> RunSpan:
+    """Of a landing that has come to its end after the run: a child of the run's span."""
+    status = str(run.landing.get("status") or ("landed" if run.landed else "not landed"))
+    bad = None if run.landed else status
+    return _part(run, ("landing", "run"), "land", (began_ms, at_ms), {names.LANDING: status}, bad)
+
+
+def _root(run: Run, end: int, with_task: bool) -> RunSpan:
+    attributes: dict[str, Value | None] = {
+        names.OPERATION: names.INVOKE_AGENT,
+        names.AGENT: run.agent,
+        names.CONVERSATION: run.id,
+        names.PROVIDER: run.endpoint or run.runtime,
+        names.MODEL: run.model,
+        names.WORKFLOW: run.workflow,
+        names.RUN: run.id,
+        names.RUNTIME: run.runtime,
+        names.OUTCOME: str(run.outcome),
+        names.NODE: _text(run.result.get("node")),
+        names.PARENT: run.parent,
+        names.BY: run.created_by,
+        names.TASK: run.task[:TASK_CHARS] if with_task else None,
+        **_usage(run.result.get("usage")),
+    }
+    bad = None if str(run.outcome) == "done" else str(run.failure or run.outcome)
+    known = {key: value for key, value in attributes.items() if value is not None}
+    known |= {} if bad is None else {names.ERROR: bad}
+    name = f"{names.INVOKE_AGENT} {run.agent}"
+    return RunSpan(
+        name, trace_id_of(run.id), span_id_of(run.id, "run"), None, run.created_ms, end, known, bad
+    )
+
+
+def _attempt(run: Run, attempt: Attempt, end: int) -> RunSpan:
+    times = (attempt.created_ms, attempt.finished_ms or end)
+    bad = None if str(attempt.outcome) == "done" else str(attempt.failure or attempt.outcome)
+    attributes = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
+    part = f"attempt {attempt.attempt}"
+    return _part(run, (part, "run"), part, times, attributes, bad)
+
+
+def _stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:
+    """Each stage lasts until the next one begins."""
+    stages = [e for e in events if e.kind is EventKind.RUN_STAGE and e.data.get("stage") != "ended"]
+    last = attempt.finished_ms or end
+    for number, event in enumerate(stages):
+        until = stages[number + 1].at_ms if number + 1 < len(stages) else max(last, event.at_ms)
+        stage = str(event.data.get("stage"))
+        attributes: dict[str, Value] = {names.STAGE: stage, names.NODE: event.node or ""}
+        ids = (f"stage {event.number}", f"attempt {attempt.attempt}")
+        yield _part(run, ids, stage, (event.at_ms, until), attributes, None)
+
+
+def _part(
+    run: Run,
+    part: tuple[str, str],
+    name: str,
+    times: tuple[int, int],
+    attributes: Mapping[str, Value],
+    bad: str | None,
+) -> RunSpan:
+    """`part`: its own part of the run, and the part above it."""
+    known = {**attributes, names.RUN: run.id, **({} if bad is None else {names.ERROR: bad})}
+    ids = (span_id_of(run.id, part[0]), span_id_of(run.id, part[1]))
+    return RunSpan(name, trace_id_of(run.id), *ids, times[0], max(times), known, bad)
+
+
+def _usage(usage: object) -> dict[str, Value]:
+    if not isinstance(usage, Mapping):
+        return {}
+    found: dict[str, Value] = {}
+    for key, name in (("input_tokens", names.INPUT_TOKENS), ("output_tokens", names.OUTPUT_TOKENS)):
+        if isinstance(usage.get(key), int):
+            found[name] = usage[key]
+    if usage.get("cost_usd") is not None:
+        found[names.COST] = float(usage["cost_usd"])
+    return found
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

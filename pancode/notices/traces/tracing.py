@@ -1,0 +1,83 @@
+"""The thread that sends traces: woken by the feed, one place in it that is durable, and nothing held up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
+from pancode.control.work import unit_of_work
+from pancode.core.records import Attempt, EventKind, FeedEvent, Run, Setting
+from pancode.errors import UnavailableError
+from pancode.notices.traces.spans import RunSpan, landing_span, spans_of
+
+log = logging.getLogger("pancode.telemetry")
+MARK = "telemetry"
+"""The setting with the number of the newest event that was looked at."""
+AGAIN_S, BEHIND = 30.0, 500
+
+
+class SpanExport(Protocol):
+    """Where spans go."""
+
+    def send(self, spans: Sequence[RunSpan]) -> None:
+        """UnavailableError: not now, they are sent again. The same spans again are the same spans."""
+
+
+class Tracing(FeedThread):
+    """While the collector is away it waits, as long as the feed remembers."""
+
+    def __init__(self, core: Core, export: SpanExport, with_task: bool = False) -> None:
+        super().__init__(core, "telemetry", AGAIN_S)
+        self._export, self._with_task = export, with_task
+        self._read: int | None = None
+
+    def _turn(self) -> float | None:
+        return None if self.round() else self._rest()
+
+    def round(self) -> bool:
+        """Whether all that has ended is sent."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            known = tx.get(Setting, MARK)
+        last = self._read or (known.value if known is not None and isinstance(known.value, int) else None)
+        events = core.feed.since(last) if last is not None else None
+        if events is None:
+            self._keep(core.feed.last)
+            return True
+        spans = [span for event in events for span in self._spans(event)]
+        if spans:
+            try:
+                self._export.send(spans)
+            except UnavailableError as error:
+                log.warning("traces wait: %s: %s", error, error.why)
+                return False
+        if spans or len(events) > BEHIND:
+            self._keep(events[-1].number)
+        elif events:
+            self._read = events[-1].number
+        return True
+
+    def _spans(self, event: FeedEvent) -> Sequence[RunSpan]:
+        if event.kind not in (EventKind.RUN_ENDED, EventKind.RUN_LANDING) or event.run is None:
+            return ()
+        if event.kind is EventKind.RUN_LANDING and event.data.get("status") == "waiting":
+            return ()
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, event.run)
+            attempts = tx.find(Attempt, {"run": event.run})
+        if run is None:
+            return ()
+        if event.kind is EventKind.RUN_LANDING:
+            return (landing_span(run, run.finished_ms or event.at_ms, event.at_ms),)
+        mine = [one for one in core.feed.newest(core.feed.most) if one.run == run.id]
+        return spans_of(run, attempts, mine, self._with_task)
+
+    def _keep(self, number: int) -> None:
+        core = self._core
+        with unit_of_work(core) as work:
+            work.tx.put(Setting(MARK, number, core.wall_ms(), "coordinator"))
+        self._read = number

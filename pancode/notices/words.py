@@ -1,0 +1,99 @@
+"""Composes notices: what, why, the command, a link. Bounded plain text; no task, no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pancode.core.records import FeedEvent
+from pancode.counted import counted
+from pancode.life import occasions
+
+TITLE, BODY, WHY = 100, 300, 160
+ASKS = "asks"
+"""The key of a notice's row with the run that asks."""
+_ANSWERABLE = ("question", "permission")
+"""The kinds that a link of a notice may answer: for other decisions a page of a few lines is too short."""
+MANY = 8
+"""So many lines a digest has."""
+KIND_OF: Mapping[str, str] = {
+    occasions.RUN_WAITS: "waits",
+    occasions.RUN_FAILED: "ended_badly",
+    occasions.WORKFLOW_FAILED: "ended_badly",
+    occasions.SCHEDULE_FAILED: "ended_badly",
+    occasions.RUN_DONE: "ended_well",
+    occasions.WORKFLOW_DONE: "ended_well",
+    occasions.BUDGET: "budget",
+    occasions.NODE_LOST: "node_lost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message to a person."""
+
+    kind: str
+    title: str
+    body: str
+    link: str | None = None
+    asks: str | None = None
+    """The run that waits for an answer."""
+
+    def row(self) -> dict[str, object]:
+        asks = {} if self.asks is None else {ASKS: self.asks}
+        return {"title": self.title, "body": self.body, "link": self.link, **asks}
+
+
+def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
+    """The words for an event that somebody waits for."""
+    what, why, command, page = _parts(event, occasion, facts)
+    body = "\n".join(filter(None, (plain(why, WHY), command)))
+    link = None if console is None else f"{console.rstrip('/')}/#/{page}"
+    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
+    return Notice(KIND_OF[occasion], plain(what, TITLE), body[:BODY], link, asks)
+
+
+def digest(notices: Sequence[Mapping[str, object]]) -> Notice:
+    """Several at once."""
+    lines = [f"- {one['title']}" for one in notices[:MANY]]
+    lines += [f"and {len(notices) - MANY} more"] if len(notices) > MANY else []
+    body = "\n".join([*lines, "pancode inbox; pancode brief"])
+    return Notice("digest", f"PanCode: {counted(len(notices), 'notice')}", body[: 3 * BODY])
+
+
+def plain(text: str, most: int) -> str:
+    """One line of printable characters."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    line = " ".join(line.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """What, why, the command, and the page of the console."""
+    data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
+    match occasion:
+        case occasions.RUN_WAITS:
+            what = f"{run} waits for you: {data.get('kind')}"
+            return what, str(data.get("words", "")), str(data.get("command", "")), f"runs/{run}"
+        case occasions.WORKFLOW_FAILED | occasions.WORKFLOW_DONE:
+            flow = str(data.get("workflow"))
+            what = f"{flow} {data.get('name')}: {data.get('state')}"
+            return what, str(data.get("reason", "")), f"pancode workflow show {flow}", f"workflows/{flow}"
+        case occasions.NODE_LOST:
+            why = f"it was {data.get('was')}; its runs wait or are given up"
+            command = f"pancode node show {event.node}"
+            return f"{event.node} is {data.get('state')}", why, command, f"machines/{event.node}"
+        case occasions.BUDGET:
+            what = f"{data.get('percent')} % of the budget {data.get('scope')} is used"
+            return what, f"{data.get('used')} of {data.get('ceiling')}", "pancode budget", "money"
+        case occasions.SCHEDULE_FAILED:
+            name = str(data.get("schedule"))
+            what = f"schedule {name}: {data.get('state')}"
+            return what, str(data.get("reason", "")), f"pancode schedule show {name}", "workflows"
+    where = f" on {facts['node']}" if "node" in facts else ""
+    return (
+        f"{run} {data.get('outcome')}: {who}{where}",
+        str(data.get("reason", "")),
+        f"pancode runs show {run}",
+        f"runs/{run}",
+    )

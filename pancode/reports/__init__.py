@@ -1,0 +1,1 @@
+"""What a person reads of cost, figures, the audit and the story of a run."""

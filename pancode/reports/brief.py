@@ -1,0 +1,187 @@
+"""Summarises the time since a person's last visit: runs, waits, landings, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
+
+from node_agent.wire.failure import Outcome
+from pancode.control.account_shapes import BriefLine, BriefShape
+from pancode.control.attempts import attempts_of
+from pancode.control.core import Core
+from pancode.control.ended import is_at_fault, is_left
+from pancode.control.run import at, node_of
+from pancode.control.shapes import CostTable, InboxShape
+from pancode.core.ports import Grouping, Transaction
+from pancode.core.records import EndedRun, EventKind, Node, Run, RunState, Setting
+from pancode.life.run_cost import cost_of
+from pancode.life.verified import ResultTrust, verified
+from pancode.reports.cost import cost, disputed_runs
+from pancode.work.schedule.schedules import brief_lines
+from pancode.work.workflow.continued import is_the_result
+
+LOOKED = "looked:"
+"""Before a person's name: the setting with the moment of their last look."""
+FIRST_MS = 24 * 3_600_000
+"""The period of a person's first brief."""
+_NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
+_LOOKED_AT = 3 * _SHOWN
+"""So many of the newest ends are looked at for those that are shown: some are of runs that judge another."""
+_WAITING = 100
+"""So many runs that need a person are told one by one."""
+_FINDS: dict[Outcome, tuple[str, str]] = {
+    Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
+    Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
+    Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
+}
+
+
+def brief(
+    core: Core, inbox: list[InboxShape], by: str, since_ms: int | None, costs: CostTable | None = None
+) -> BriefShape:
+    """`inbox`: everything that waits for a person. `since_ms` None: since this person's last look.
+
+    `costs`: by agent since then, where they are known already.
+    """
+    until = core.wall_ms()
+    with core.ports.ledger.transaction() as tx:
+        begin = _last_look(tx, by, until) if since_ms is None else since_ms
+        newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
+        ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
+        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
+        nodes = tx.find(Node)
+        landed = list(_landed(core, tx, begin))
+        open_ = {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
+        asked = list(_asked(tx, inbox))
+        unfired = brief_lines(tx, begin)
+        disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
+        ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
+        again = {run.retry_of for runs in open_.values() for run in runs}
+        left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
+        waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)]
+    costs = costs or cost(core, "agent", begin, _SHOWN)
+    return {
+        "by": by,
+        "since": at(begin),
+        "until": at(until),
+        "outcomes": outcomes,
+        "ran": ran,
+        "waits": [
+            *asked,
+            *waits,
+            *_more(len(left) - _WAITING),
+            *unfired,
+            *disputed[:_SHOWN],
+            *_sick(nodes),
+            *_unknown(costs["total"]["unknown_runs"]),
+        ],
+        "landed": landed,
+        "cost": costs["total"],
+        "by_agent": costs["rows"][:_SHOWN],
+        "running": sum(len(runs) for state, runs in open_.items() if state is not RunState.PENDING),
+        "queued": len(open_[RunState.PENDING]),
+    }
+
+
+def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
+    known = tx.get(Setting, f"{LOOKED}{by}")
+    return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
+
+
+def _line(run: Run, words: str, command: str) -> BriefLine:
+    return {"run": run.id, "what": words, "task": _task(run), "command": command.format(run=run.id)}
+
+
+def _task(run: Run) -> str:
+    return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]
+
+
+def _ran(tx: Transaction, run: Run) -> str:
+    usd, unknown = cost_of(attempts_of(tx, run))
+    price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
+    seen = verified(run)
+    trust = f", {seen.words}" if seen is not None else ""
+    return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
+
+
+def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
+    """Everything in the inbox, however long it has been there."""
+    for item in inbox:
+        run = tx.get(Run, item["run"])
+        if run is not None:
+            what = f"{item['kind']}: {' '.join(item['words'].split())[:_WORDS]}"
+            yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
+
+
+def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
+    found = (tx.get(Run, name) for name in names)
+    return [run for run in found if run is not None]
+
+
+def _ends(begin: int) -> Grouping:
+    return Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+
+
+def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
+    """Runs that nobody has seen to, the newest first.
+
+    A change or a lost run waits until somebody decides on it; another failure is news of its period.
+    """
+    rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
+    newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
+    keeps = (Outcome.DONE, Outcome.LOST)
+    waits = [run for ended, run, outcome in newest if ended >= begin or outcome in keeps]
+    tried = tx.tally(EndedRun, Grouping(by=("retry_of",), among={"retry_of": tuple(waits)})) if waits else []
+    done = {one.key[0] for one in tried}.union(seen_to)
+    return [run for run in waits if run not in done]
+
+
+def _is_for_a_person(tx: Transaction, run: Run) -> bool:
+    """Of a workflow only its result is to be landed, and of a race the winner's."""
+    return is_left(run) and (is_at_fault(run) or is_the_result(tx, run))
+
+
+def _wait(run: Run) -> BriefLine:
+    """A run outside of the inbox that needs a person."""
+    seen = verified(run)
+    if seen is not None and seen.state is ResultTrust.DISPUTED:
+        return _line(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
+    if run.outcome in _FINDS:
+        return _line(run, *_FINDS[run.outcome])
+    return _line(run, "has a change that is not landed", "pancode land {run}")
+
+
+def _more(many: int) -> Iterator[BriefLine]:
+    if many > 0:
+        what = f"{many} older runs that failed or have a change that is not landed"
+        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
+
+
+def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
+    for node in nodes:
+        why = node.quarantined or node.paused
+        if why is not None and node.removed is None:
+            command = f"pancode node show {node.name}"
+            yield {"run": None, "what": f"{node.name}: {why}", "task": "", "command": command}
+
+
+def _unknown(runs: int) -> Iterator[BriefLine]:
+    if runs:
+        command = "pancode budget settle RUN --usd X"
+        yield {"run": None, "what": f"runs of unknown cost: {runs}", "task": "", "command": command}
+
+
+def _disputed(run: str, usd: Decimal) -> BriefLine:
+    words = (
+        f"its node claims ${usd:.2f} more than its order allows; no ceiling counts that until you have looked"
+    )
+    return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
+
+
+def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
+    """Landings that the feed has, each run once."""
+    landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
+    for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
+        run = tx.get(Run, name) if name is not None else None
+        if run is not None and run.landed:
+            yield _line(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")

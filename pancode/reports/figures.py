@@ -1,0 +1,194 @@
+"""The fleet's figures for monitoring: one catalogue, and the current value of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from pancode.control.core import Core
+from pancode.control.run import HEARD
+from pancode.control.shapes import Json, NodeShape
+from pancode.core import books
+from pancode.core.figures import Figure, Sample
+from pancode.core.ports import Transaction
+from pancode.core.records import Balance, Run, RunState, Setting
+from pancode.errors import UnavailableError
+from pancode.fleet.fleet import Since, fleet
+from pancode.nodes.fleet import NodeState
+from pancode.runs.queue import queues
+
+_USD = "USD of all time that are booked as spent; less after a correction"
+FIGURES: Mapping[str, Figure] = {
+    "pancode_build_info": Figure("gauge", "always 1; which version serves", ("version", "fleet")),
+    "pancode_round_age_seconds": Figure(
+        "gauge", "since the coordinator last looked at Redis, whether it could be used or not"
+    ),
+    "pancode_in_trouble": Figure("gauge", "1 while rounds cannot go on: Redis or the ledger is away"),
+    "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
+    "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
+    "pancode_epoch": Figure("gauge", "grows by one with each start of the coordinator"),
+    "pancode_nodes": Figure("gauge", "machines in each state", ("state",)),
+    "pancode_node_up": Figure("gauge", "1 while it is heard", ("node",)),
+    "pancode_node_info": Figure(
+        "gauge", "always 1; the facts are its labels", ("node", "state", "version", "isolation")
+    ),
+    "pancode_node_silent_seconds": Figure(
+        "gauge", "waking time of the coordinator in which it was not heard", ("node",)
+    ),
+    "pancode_node_link_up": Figure(
+        "gauge",
+        "1 while its SSH link is up; way is how it comes to Redis: ssh or direct",
+        ("node", "way"),
+    ),
+    "pancode_node_link_breaks_total": Figure(
+        "counter", "how often its link went by itself since the coordinator started", ("node",)
+    ),
+    "pancode_node_slots": Figure("gauge", "runs that it may have at once", ("node",)),
+    "pancode_node_slots_used": Figure("gauge", "runs that hold one of them", ("node",)),
+    "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows of it", ("node",)),
+    "pancode_node_disk_free_bytes": Figure("gauge", "where its runs work", ("node",)),
+    "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock less the coordinator's", ("node",)),
+    "pancode_node_tokens_total": Figure("counter", "tokens that its runs took, in and out", ("node",)),
+    "pancode_node_busy_seconds_total": Figure("counter", "time of agents at work there", ("node",)),
+    "pancode_node_cost_usd": Figure("gauge", _USD, ("node",)),
+    "pancode_agent_runs_total": Figure("counter", "runs that were admitted", ("agent",)),
+    "pancode_agent_tokens_total": Figure("counter", "tokens that its runs took, in and out", ("agent",)),
+    "pancode_agent_busy_seconds_total": Figure("counter", "time of its runs at work", ("agent",)),
+    "pancode_agent_cost_usd": Figure("gauge", _USD, ("agent",)),
+    "pancode_runs": Figure("gauge", "runs that have not ended", ("state",)),
+    "pancode_runs_ended_total": Figure(
+        "counter", "runs that have ended since the coordinator started", ("outcome", "runtime", "node")
+    ),
+    "pancode_queue_waiting": Figure("gauge", "runs that wait there", ("queue", "node")),
+    "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest is there", ("queue", "node")),
+    "pancode_queue_paused": Figure("gauge", "1 while nothing leaves it", ("queue", "node")),
+    "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
+    "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
+    "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
+    "pancode_budget_disputed_usd": Figure(
+        "gauge", "what nodes claim today beyond the limits of their orders"
+    ),
+    "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
+    "pancode_refused_envelopes_total": Figure(
+        "counter",
+        "signed words not believed since the coordinator started",
+        ("node", "what", "code"),
+    ),
+    "pancode_redis_used_bytes": Figure("gauge", "what Redis holds"),
+    "pancode_home_free_bytes": Figure("gauge", "free on the disk of PANCODE_HOME"),
+    "process_start_time_seconds": Figure("gauge", "when the coordinator started, since 1970"),
+    "process_cpu_seconds_total": Figure("counter", "processor time that the coordinator took"),
+    "process_resident_memory_bytes": Figure("gauge", "memory of the coordinator"),
+    "process_open_fds": Figure("gauge", "files and connections that the coordinator has open"),
+    "process_max_fds": Figure("gauge", "and how many it may"),
+}
+"""Every name with its meaning and its labels. An unknown value has no sample."""
+
+_OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
+
+
+def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, float]) -> list[Sample]:
+    """All that is known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
+    shape = fleet(core, since, coordinator)
+    with core.ports.ledger.transaction() as tx:
+        mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
+    own = [
+        _one("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
+        _one("pancode_epoch", core.epoch),
+        _one("pancode_in_trouble", coordinator["trouble"] is not None),
+        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.beats.watch.last_ms) / 1000),
+        *(_one(name, value) for name, value in process.items()),
+    ]
+    rest = [*_nodes(shape["nodes"]), *_queues(core), *_ended(core), *_redis(core)]
+    return [*own, *rest, *mine]
+
+
+def _one(name: str, value: float, **labels: str) -> Sample:
+    return Sample(name, float(value), labels)
+
+
+def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
+    for state in NodeState:
+        if state is not NodeState.REMOVED:
+            yield _one("pancode_nodes", sum(node["state"] == state for node in nodes), state=state)
+    for node in nodes:
+        name, labels = node["name"], {"version": node["version"] or "", "isolation": node["isolation"] or ""}
+        yield _one("pancode_node_up", node["state"] in HEARD, node=name)
+        yield _one("pancode_node_info", 1, node=name, state=node["state"], **labels)
+        yield _one("pancode_node_slots", node["slots"]["total"], node=name)
+        yield _one("pancode_node_slots_used", node["slots"]["used"], node=name)
+        yield _one("pancode_node_problems", len(node["problems"]), node=name)
+        if node["disk_free"] is not None:
+            yield _one("pancode_node_disk_free_bytes", node["disk_free"], node=name)
+        if node["clock_skew_s"] is not None:
+            yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
+
+
+def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
+    """The last heartbeat and the link of each node; one that was never brought up has no link yet."""
+    for view in core.views(tx):
+        if view.state is NodeState.REMOVED:
+            continue
+        name, link = view.node.name, core.live.links.counts.get(view.node.name)
+        if view.silent_ms is not None:
+            yield _one("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
+        if link is not None:
+            way = "direct" if view.node.target.get("direct") else "ssh"
+            yield _one("pancode_node_link_up", link.up, node=name, way=way)
+            yield _one("pancode_node_link_breaks_total", link.breaks, node=name)
+
+
+def _queues(core: Core) -> Iterator[Sample]:
+    for queue in queues(core)["queues"]:
+        labels = {"queue": queue["name"], "node": queue["node"] or ""}
+        yield _one("pancode_queue_waiting", queue["waiting"], **labels)
+        yield _one("pancode_queue_paused", queue["paused"] is not None, **labels)
+        if queue["oldest_s"] is not None:
+            yield _one("pancode_queue_oldest_seconds", queue["oldest_s"], **labels)
+
+
+def _runs(tx: Transaction) -> Iterator[Sample]:
+    for state in _OPEN:
+        yield _one("pancode_runs", len(tx.find(Run, {"state": state})), state=state)
+
+
+def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
+    """Of today's scope, and of all time for machines and agents, whose sums are never begun anew."""
+    today = books.day_scope(core.wall_ms(), core.tz)
+    day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
+    if ceiling is not None:
+        yield _one("pancode_budget_ceiling_usd", float(ceiling))
+    yield _one("pancode_budget_spent_usd", float(day.spent_usd))
+    yield _one("pancode_budget_held_usd", float(day.held_usd))
+    yield _one("pancode_budget_disputed_usd", float(day.disputed_usd))
+    yield _one("pancode_budget_unknown_runs", day.unknown_runs)
+    for balance in tx.find(Balance):
+        kind, _, name = balance.scope.partition(":")
+        if kind in ("node", "agent"):
+            yield from _sums(kind, name, balance)
+
+
+def _sums(kind: str, name: str, balance: Balance) -> Iterator[Sample]:
+    yield _one(f"pancode_{kind}_tokens_total", balance.tokens, **{kind: name})
+    yield _one(f"pancode_{kind}_busy_seconds_total", balance.agent_ms / 1000, **{kind: name})
+    yield _one(f"pancode_{kind}_cost_usd", float(balance.spent_usd), **{kind: name})
+    if kind == "agent":
+        yield _one("pancode_agent_runs_total", balance.runs, agent=name)
+
+
+def _settings(tx: Transaction) -> list[Sample]:
+    return [_one(f"pancode_{name}", tx.get(Setting, name) is not None) for name in ("paused", "draining")]
+
+
+def _ended(core: Core) -> Iterator[Sample]:
+    for (outcome, runtime, node), count in sorted(core.live.tally.ended.items()):
+        yield _one("pancode_runs_ended_total", count, outcome=outcome, runtime=runtime, node=node)
+    for key, count in sorted(core.live.tally.refusals.items()):
+        node, what, code = key.rsplit(":", 2)
+        yield _one("pancode_refused_envelopes_total", count, node=node, what=what, code=code)
+
+
+def _redis(core: Core) -> list[Sample]:
+    with suppress(UnavailableError):
+        return [_one("pancode_redis_used_bytes", core.ports.bus.used())]
+    return []

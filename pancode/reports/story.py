@@ -1,0 +1,147 @@
+"""The story of a run and the audit: `why` and `audit`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import get_args
+
+from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
+from pancode.account.audit_filter import AuditFilter
+from pancode.control import keyring
+from pancode.control.audit_chain import ANCHOR_TYPE, judge_audit
+from pancode.control.core import Core
+from pancode.control.faces import ListPage, ListPlace
+from pancode.control.finding import find_run
+from pancode.control.paging import ListSearch, page
+from pancode.control.run import at
+from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
+from pancode.life.changes import Domain
+
+LEVELS = ("info", "warning", "error")
+DOMAINS: tuple[str, ...] = get_args(Domain)
+
+_ALSO = {"admission": "dispatch"}
+"""Other names of domains."""
+
+
+def why(core: Core, text: str) -> WhyShape:
+    """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        decisions = tx.find(Decision, {"run": run.id}, order="number")
+    return {
+        "run": run.id,
+        "now": f"{_now(run)}{_waited(run)}",
+        "decisions": [_decision(d) for d in decisions],
+    }
+
+
+def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
+    """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
+    fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
+    with core.ports.ledger.transaction() as tx:
+        found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
+        if wanted.by is not None and not found.rows and after is None:
+            names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
+            if wanted.by not in names:
+                raise not_found("user", wanted.by, names, "pancode audit")
+    return ListPage([_row(entry) for entry in found.rows], found.last)
+
+
+def audit_verdict(core: Core) -> AuditVerdictShape:
+    """Whether every entry is as it was written, and none is missing before the newest."""
+    with core.ports.ledger.transaction() as tx:
+        keys = {name: known.key for name, known in keyring.trusted(tx).coordinators.items()}
+        anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
+        verdict = judge_audit(tx.find(Audit, order="number"), anchors)
+    result = "PASS" if verdict.misfit is None else "FAIL"
+    misfit = {"entry": verdict.misfit, "why": verdict.why, "anchored": verdict.anchored}
+    return {"verdict": result, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
+
+
+def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
+    """The digest that a key of this fleet has signed for that entry; None: none has."""
+    try:
+        envelope = parse_envelope(row.envelope)
+        verify(envelope, keys)
+        anchor = json.loads(envelope.body())
+    except (WireRefusal, ValueError):
+        return None
+    if envelope.payloadType != ANCHOR_TYPE or not isinstance(anchor, dict):
+        return None
+    mine = anchor.get("fleet") == core.fleet and anchor.get("entry") == row.number
+    return str(anchor.get("head")) if mine else None
+
+
+def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
+    about, where = wanted.about or "", dict[str, object]()
+    run = wanted.run or (about.removeprefix("run:") if about.startswith("run:") else None)
+    word = _ALSO.get(about, about) if run is None or wanted.run else ""
+    level = wanted.level or (word if word in LEVELS else None)
+    domain = _ALSO.get(wanted.domain or "", wanted.domain) or (word if word and word not in LEVELS else None)
+    if run is not None:
+        where["run"] = find_run(tx, run).id
+    if level is not None:
+        where["level"] = _known("level", level, LEVELS)
+    if domain is not None:
+        also = (*LEVELS, *DOMAINS) if wanted.domain is None else DOMAINS
+        where["domain"] = _known("domain", domain, also, DOMAINS)
+    return where
+
+
+def _known(kind: str, word: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
+    if word not in (known or shown):
+        raise not_found(kind, word, shown, "pancode audit -h; of one run: run:RUN")
+    return word
+
+
+def _now(run: Run) -> str:
+    if run.state is RunState.ENDED:
+        return f"ended: {run.outcome}: {run.reason}" if run.reason else f"ended: {run.outcome}"
+    return f"{run.state}: {run.reason}"
+
+
+def _waited(run: Run) -> str:
+    """The time that its model calls waited for a slot, as its receipt tells."""
+    calls = run.result.get("calls")
+    ms = calls.get("waited_ms") if isinstance(calls, dict) else None
+    if not ms:
+        return ""
+    return f"; its model calls waited {ms / 1000:.1f} s for a free slot of {run.endpoint or 'their server'}"
+
+
+def _decision(decision: Decision) -> DecisionShape:
+    return {
+        "at": at(decision.at_ms),
+        "kind": decision.kind,
+        "what": decision.what,
+        "verdict": decision.verdict,
+        "detail": decision.detail,
+    }
+
+
+def _row(entry: Audit) -> AuditRow:
+    return {
+        "number": entry.number,
+        "at": at(entry.at_ms),
+        "domain": entry.domain,
+        "level": entry.level,
+        "what": entry.what,
+        "run": entry.run,
+        "detail": dict(entry.detail),
+    }
+
+
+def event(one: FeedEvent) -> FeedShape:
+    return {
+        "number": one.number,
+        "at": at(one.at_ms),
+        "kind": one.kind.value,
+        "run": one.run,
+        "node": one.node,
+        "data": dict(one.data),
+    }

@@ -1,0 +1,45 @@
+"""Track records: who did which kind of work how well, out of accepted receipts alone."""
+
+from __future__ import annotations
+
+from pancode.account.track_records import TrackRecord, WorkKey, summed
+from pancode.control.account_shapes import TrackRecordRow
+from pancode.control.core import Core
+from pancode.core import books
+from pancode.dispatch.track_records import lately
+
+
+def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
+    """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
+    known = lately(core).items()
+    found = summed(
+        (WorkKey(k.agent, k.model, k.runtime, *(("", None) if rankings else (k.kind, k.repository))), r)
+        for k, r in known
+    )
+    shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
+    shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
+    return [_row(key, record) for key, record in shown[:limit]]
+
+
+def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
+    low, high = record.interval
+    changes = record.landed or None
+    usd = None if changes is None or record.unknown else float(record.usd / changes)
+    minutes = None if changes is None else record.ms / books.MINUTE_MS / changes
+    return {
+        "agent": key.agent,
+        "model": key.model,
+        "runtime": key.runtime,
+        "kind": key.kind or None,
+        "repository": key.repository,
+        "runs": record.runs,
+        "good": record.good,
+        "landed": record.landed,
+        "reverted": record.reverted,
+        "rate": round(record.rate, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "usd_each_landed": None if usd is None else round(usd, 4),
+        "minutes_each_landed": None if minutes is None else round(minutes, 2),
+        "unknown_runs": record.unknown,
+    }

@@ -1,0 +1,1 @@
+"""Runs after their dispatch: messages of nodes, receipts, stops, retries, lists, rounds."""

@@ -1,0 +1,91 @@
+"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done.
+
+Kinds that may keep each other waiting have a thread each.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
+from pancode.core.records import Action, ActionKind
+from pancode.errors import UnavailableError
+
+log = logging.getLogger("pancode.followon")
+AGAIN_S = 15.0
+"""Until what could not be done, or not be written down, is tried again."""
+AHEAD_MS = 3_600_000
+"""Nothing is put off for longer: an action beyond this is due, as the wall clock was set back."""
+
+
+class Doer(Protocol):
+    """Carries out the actions of one kind."""
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Do it, and write down that it is done. UnavailableError: not now, it is tried again.
+
+        `stopping`: what our own end has cut short stays to be done.
+        """
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """It broke in a way that nobody foresaw: write down that it is not tried again."""
+
+    def cut_short(self) -> None:
+        """End what is under way, from another thread. Returns when nothing is being written any more."""
+
+
+class FollowOn(FeedThread):
+    """One thread, woken by the feed."""
+
+    def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
+        super().__init__(core, "follow-on " + ",".join(doers), again_s)
+        self._doers = doers
+        self._next_s: float | None = None
+        """Until the first of the actions that were put off is due; None: there is none."""
+
+    def stop(self) -> None:
+        self._end()
+        for doer in self._doers.values():
+            doer.cut_short()
+        self._join()
+
+    def _turn(self) -> float | None:
+        return self._next_s if self._round() else self._rest()
+
+    def _round(self) -> bool:
+        """Whether all is done that was to be done by now."""
+        due, later = self._split(self._mine())
+        left = [action for action in due if not self._done(action)]
+        if due:
+            later = self._split(self._mine())[1]
+        now = self._core.wall_ms()
+        self._next_s = min((max(0, action.at_ms - now) / 1000 for action in later), default=None)
+        return not left
+
+    def _split(self, actions: list[Action]) -> tuple[list[Action], list[Action]]:
+        """Those to be done now, and those that were put off."""
+        now = self._core.wall_ms()
+        later = [action for action in actions if 0 < action.at_ms - now <= AHEAD_MS]
+        return [action for action in actions if action not in later], later
+
+    def _mine(self) -> list[Action]:
+        with self._core.ports.ledger.transaction() as tx:
+            found = [action for action in tx.find(Action) if action.kind in self._doers]
+        return sorted(found, key=lambda action: (action.at_ms, action.id))
+
+    def _done(self, action: Action) -> bool:
+        doer = self._doers[action.kind]
+        if self._stopping.is_set():
+            return True
+        try:
+            doer.do(action.run, self._stopping.is_set)
+        except UnavailableError as error:
+            log.warning("%s %s waits: %s: %s", action.kind, action.run, error, error.why)
+            return False
+        except Exception as error:
+            log.exception("%s %s failed", action.kind, action.run)
+            doer.give_up(action.run, error)
+        return True

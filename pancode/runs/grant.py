@@ -1,0 +1,84 @@
+"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis.
+
+And what a run waits for meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.node import Hello, Verb
+from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
+from pancode.control import keyring
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Fence, FenceState, Node, Run, RunState, WaitReason
+from pancode.life.signals import Waits
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGrant:
+    """One stream for one fence and verb. `repo` is empty for a run without a git workspace."""
+
+    verb: Verb
+    identity: AttemptId
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDenial:
+    """No stream; `why` is told to the node."""
+
+    why: str
+
+
+def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
+    """Judge one hello; no words of a stranger make it raise."""
+    try:
+        envelope = parse_envelope(line)
+        claimed = parse_message(Hello, envelope.body())
+    except WireRefusal as refusal:
+        return StreamDenial(f"hello refused: {refusal}")
+    with core.ports.ledger.transaction() as tx:
+        node = next((n for n in tx.find(Node, {"tag": claimed.node}) if n.removed != "removed"), None)
+        if node is None:
+            return StreamDenial("no such node is enrolled")
+        return _judge(core, tx, node, envelope, nonce)
+
+
+def _judge(
+    core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str
+) -> StreamGrant | StreamDenial:
+    try:
+        hello = open_as(Hello, envelope, keyring.keys_of(node))
+    except WireRefusal as refusal:
+        return StreamDenial(f"hello refused: {refusal}")
+    if hello.fleet != core.fleet or hello.nonce != nonce:
+        return StreamDenial("the hello is for another stream")
+    run = tx.get(Run, hello.identity.run)
+    fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
+    if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
+        return StreamDenial(f"{hello.identity} is not an attempt of this node")
+    return _by_verb(hello, run, fence)
+
+
+def _by_verb(hello: Hello, run: Run, fence: Fence) -> StreamGrant | StreamDenial:
+    """Reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver."""
+    if fence.receipt is not None:
+        return StreamDenial(f"{hello.identity} has been settled")
+    git = run.workspace.get("kind") == "git"
+    if hello.verb in ("fetch", "push") and not git:
+        return StreamDenial(f"{hello.identity} has no git workspace")
+    if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
+        return StreamDenial(f"{hello.identity} is closed")
+    return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
+
+
+def note_wait(core: Core, run_id: str, why: str) -> None:
+    """A run's result cannot be taken in now: that is its reason until something happens, told once."""
+    with core.lock, unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        if run is not None and run.state is not RunState.ENDED:
+            work.signal(run, Waits("depot", why, WaitReason.DEPOT))

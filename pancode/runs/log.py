@@ -1,0 +1,111 @@
+"""Reads a run's stored log by byte offset: which attempt, the next bytes, whether more may come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from node_agent.wire.identity import AttemptId
+from pancode.control.core import Core
+from pancode.control.faces import Streams
+from pancode.control.finding import find_run
+from pancode.core.names import not_found
+from pancode.core.records import Closed, Fence, FenceState, Run, RunState
+from pancode.errors import UsageError
+
+PIECE = 64 * 1024
+OUT = "out"
+STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
+"""Every stream that a node uploads; another name would read as an empty one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the newest one that there is."""
+
+    stream: str = OUT
+    attempt: str = ""
+    offset: int = 0
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> LogPlace:
+        """From a request's words; UsageError for an offset that is none."""
+        text = query.get("offset", "0")
+        if not text.isascii() or not text.isdigit() or len(text) > 15:
+            raise UsageError(f"offset must be a number of bytes, not {text!r}", code="bad_value")
+        stream = query.get("stream", OUT)
+        if stream not in STREAMS:
+            fix = f"one of: {', '.join(STREAMS)}"
+            raise UsageError(f"not a stream's name: {stream!r}", fix=fix, code="bad_value")
+        return cls(stream, query.get("attempt", ""), int(text))
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: all was here."""
+
+    data: bytes
+    place: LogPlace
+    more: bool = False
+    end: bool = False
+    complete: bool = False
+
+
+def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPiece:
+    """The next bytes from this place, or the step to the next attempt, or the end."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        fences = tx.find(Fence, {"run": run.id})
+    if not fences:
+        return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
+    fence = _meant(run, fences, place.attempt)
+    here = replace(place, attempt=f"{fence.attempt}.{fence.fence}")
+    identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+    data = _read(streams, identity, here)
+    if data:
+        return LogPiece(data, replace(here, offset=here.offset + len(data)), more=True)
+    if fence.state is not FenceState.CLOSED:
+        return LogPiece(b"", here)
+    return _after(run, fence, fences, here)
+
+
+def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:
+    """The streams that have at least begun to arrive, by attempt."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        fences = tx.find(Fence, {"run": run.id})
+    ids = [AttemptId(run=f.run, attempt=f.attempt, fence=f.fence) for f in fences]
+    return {f"{i.attempt}.{i.fence}": streams.names(i) for i in ids}
+
+
+def _meant(run: Run, fences: list[Fence], attempt: str) -> Fence:
+    """The attempt that is named; without a name the one that won, else the newest."""
+    by_name = {f"{f.attempt}.{f.fence}": f for f in fences}
+    if attempt in by_name:
+        return by_name[attempt]
+    if attempt:
+        alone = [f for f in fences if str(f.attempt) == attempt]
+        if alone:
+            return alone[-1]
+        raise not_found("attempt", attempt, by_name, f"pancode runs show {run.id}")
+    won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
+    return won[0] if won else fences[-1]
+
+
+def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
+    try:
+        return streams.read(identity, place.stream, place.offset, PIECE)
+    except ValueError as exc:
+        raise UsageError(
+            f"not a stream's name: {place.stream!r}", fix="one of: out, err", code="bad_value"
+        ) from exc
+
+
+def _after(run: Run, fence: Fence, fences: list[Fence], here: LogPlace) -> LogPiece:
+    """This attempt is closed and read to its end: on to a later one, wait for it, or the end."""
+    later = [f for f in fences if f.fence > fence.fence]
+    if later:
+        step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].fence}", 0)
+        return LogPiece(b"", step, more=True)
+    ended = run.state is RunState.ENDED
+    return LogPiece(b"", here, end=ended, complete=ended and fence.closed is not Closed.LOST)

@@ -1,0 +1,218 @@
+"""Lists receipts, verifies them, and exports the keys that prove them elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from node_agent.wire.receipt import Claims, Receipt
+from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
+from node_agent.wire.signing import verify as open_signed
+from pancode.control import keyring
+from pancode.control.core import Core
+from pancode.control.faces import ListPage, ListPlace, Streams
+from pancode.control.finding import find_run
+from pancode.control.paging import ListSearch, page
+from pancode.control.run import at, iso
+from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.core.ports import Transaction
+from pancode.core.records import Fence, KnownKey, Node, Run, StoredReceipt
+from pancode.errors import NotFoundError
+from pancode.life.verification import (
+    ReceiptVerdict,
+    TrustedKey,
+    TrustedKeys,
+    VerificationCheck,
+    Verified,
+    not_found,
+    signer_of,
+    verify_text,
+)
+from pancode.life.verified import ResultTrust, VerifiedResult, result_at
+from pancode.life.verified import verified as trust_in
+from pancode.nodes.fleet import NodeState
+
+EXPORT = "pancode/receipt-export/1"
+
+
+def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
+    """Receipts of the newest `limit` runs from that place on, newest run first."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = _names(tx)
+        newest = page(tx, ListSearch(Run, "created_ms"), limit, after)
+        stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
+    return ListPage([_row(r, nodes) for r in stored], newest.last)
+
+
+def receipt(core: Core, text: str) -> Json:
+    """One run's receipt: its envelope, and its statement in the clear. NotFoundError when it has none."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        nodes = _names(tx)
+    if stored is None:
+        raise NotFoundError(
+            f"{run.id} has no receipt", why=run.reason, fix=f"pancode why {run.id}", code="receipt_not_found"
+        )
+    envelope = parse_envelope(stored.envelope)
+    return {
+        **_row(stored, nodes),
+        "statement": _statement(envelope),
+        "envelope": envelope.model_dump(mode="json"),
+    }
+
+
+def export(core: Core, text: str | None) -> Json:
+    """The proof of a receipt for use elsewhere: all keys, old ones too, and the envelope of a named run."""
+    with core.ports.ledger.transaction() as tx:
+        keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
+    envelope = receipt(core, text)["envelope"] if text is not None else None
+    return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
+
+
+def keys(core: Core) -> list[Json]:
+    """Every key with its dates; of the coordinator's the nodes that it speaks to with it."""
+    with core.ports.ledger.transaction() as tx:
+        rows = tx.find(KnownKey, order="from_ms")
+        nodes = [n for n in tx.find(Node) if n.public_key is not None and n.removed != NodeState.REMOVED]
+    used: dict[str, list[str]] = {}
+    for node in nodes:
+        used.setdefault(core.key_for(node).public.keyid, []).append(node.name)
+    return [{**_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
+
+
+def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
+    """The verdict with everything that only this coordinator can look at: ledger, commit and logs."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        stored = _decisive(tx, run)
+        keys = keyring.trusted(tx)
+        second = _second(tx, run, keys)
+        fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
+    if stored is None:
+        return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
+    verified = verify_text(stored.envelope, keys, run.id)
+    if verified.claims is not None:
+        signer = signer_of(parse_envelope(stored.envelope), keys)
+        more = (_ordered(verified.claims, signer, fence, keys), *second)
+        verified = _with_evidence(core, verified, run, streams, more)
+    return shape(run.id, verified)
+
+
+def shape(run: str, verified: Verified) -> VerdictShape:
+    checks: list[CheckShape] = [{"what": c.what, "ok": c.ok, "detail": c.detail} for c in verified.checks]
+    return {"run": run, "verdict": verified.verdict.value, "checks": checks}
+
+
+def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: TrustedKeys) -> VerificationCheck:
+    """The coordinator signed its order for this very key. Times prove nothing: clocks are set, also back."""
+    what = "the order that it answers was signed for its key"
+    if fence is None:
+        return VerificationCheck(what, False, f"this ledger has no order {claims.identity}")
+    try:
+        envelope = parse_envelope(fence.order)
+        open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
+        node = json.loads(envelope.body()).get("node")
+    except (WireRefusal, ValueError) as wrong:
+        return VerificationCheck(what, False, f"its order in this ledger: {wrong}")
+    ok = (node, envelope.digest()) == (signer.key.tag, claims.order)
+    return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
+
+
+def _second(tx: Transaction, run: Run, keys: TrustedKeys) -> list[VerificationCheck]:
+    """The receipt of each node that judged the result, by itself, and whether it is about this result."""
+    seen = trust_in(run)
+    every = () if seen is None else (*seen.earlier, seen)
+    return [check for one in every for check in _verdict(tx, run, one, keys)]
+
+
+def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys) -> list[VerificationCheck]:
+    other = tx.get(Run, seen.run) if seen.run is not None else None
+    stored = tx.get(StoredReceipt, seen.receipt) if seen.receipt is not None else None
+    if other is None or stored is None:
+        return []
+    claims = verify_text(stored.envelope, keys, other.id).claims
+    if claims is None:
+        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not to be believed")]
+    commit = result_at(run)
+    about = claims.snapshot == commit and claims.node_name != run.result.get("node")
+    checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
+    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked about"
+    word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
+    return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
+
+
+def _with_evidence(
+    core: Core, verified: Verified, run: Run, streams: Streams, more: Sequence[VerificationCheck]
+) -> Verified:
+    """Checks that the files that the receipt names are here, byte for byte."""
+    claims = verified.claims
+    assert claims is not None
+    checks = [*verified.checks, *more, *_blobs(claims, streams)]
+    if claims.commit is not None:
+        repo = str(run.workspace.get("repo") or "")
+        here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
+        checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
+    good = all(check.ok for check in checks)
+    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+    return replace(verified, verdict=verdict, checks=tuple(checks))
+
+
+def _blobs(claims: Claims, streams: Streams) -> list[VerificationCheck]:
+    found = []
+    for blob in claims.blobs:
+        whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
+        words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
+        found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
+    return found
+
+
+def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
+    """The receipt that gave the run its outcome, else its newest one. An orphan is nobody's proof."""
+    won: Any = run.result.get("receipt")
+    if isinstance(won, str):
+        return tx.get(StoredReceipt, won)
+    stored = [one for one in tx.find(StoredReceipt, {"run": run.id}) if not one.orphan]
+    return max(stored, key=lambda r: (r.fence, r.stored_ms), default=None)
+
+
+def _key(row: KnownKey) -> Json:
+    """`from` and `until` (null: in use still) are the coordinator's times."""
+    times = {"from": iso(row.from_ms), "until": iso(row.until_ms)}
+    pem = PublicKey.parse(row.public).pem()
+    return {"role": row.role, "name": row.name, "keyid": row.keyid, "public": row.public, "pem": pem, **times}
+
+
+def _names(tx: Transaction) -> dict[str, str]:
+    return {node.tag: node.name for node in tx.find(Node) if node.tag is not None}
+
+
+def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
+    return {
+        "run": stored.run,
+        "attempt": stored.attempt,
+        "fence": stored.fence,
+        "digest": stored.digest,
+        "node": nodes.get(stored.tag),
+        "outcome": _outcome(stored),
+        "stored_at": at(stored.stored_ms),
+        "rejected": stored.rejected,
+        "orphan": stored.orphan,
+    }
+
+
+def _outcome(stored: StoredReceipt) -> str | None:
+    try:
+        return parse_message(Receipt, parse_envelope(stored.envelope).body()).predicate.outcome
+    except WireRefusal:
+        return None
+
+
+def _statement(envelope: Envelope) -> Json | None:
+    """The claims of the receipt when they can be read; `verify` checks them."""
+    try:
+        return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
+    except WireRefusal:
+        return None

@@ -1,0 +1,29 @@
+"""Stops a run: at once while it waits, else by a signed message to its node, which must confirm."""
+
+from __future__ import annotations
+
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.core.records import Run, RunState
+from pancode.errors import NotFoundError, UsageError
+from pancode.life.signals import Stop
+
+
+def stop(core: Core, run_id: str, reason: str) -> Run:
+    """Ask for the end of a run; returns it as it is then. Of an ended one, its landing is called off."""
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id}", fix="pancode runs")
+        return work.signal(run, Stop(reason))
+
+
+def stop_waiting(core: Core, run: Run, reason: str) -> Run:
+    """Take a run out of the queue. UsageError for one that a node has."""
+    if run.state is not RunState.PENDING:
+        raise UsageError(
+            f"{run.id} does not wait, it is {run.state}",
+            fix=f"pancode runs {'show' if run.state is RunState.ENDED else 'stop'} {run.id}",
+            code="not_waiting",
+        )
+    return stop(core, run.id, reason)

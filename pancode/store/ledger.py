@@ -1,0 +1,192 @@
+"""The ledger in a SQL database: one writer, every commit durable before the caller goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from pancode.core.ports import Grouped, Grouping, Key
+from pancode.core.records import ALL, Record
+from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.store.engine import engine_for, sqlite_url
+from pancode.store.errors import meaning, translated
+from pancode.store.migrate import Revisions, bring_up_to_date
+from pancode.store.postgres import Database, engine_of
+from pancode.store.statements import Statements
+from pancode.store.tables import TABLES
+from pancode.store.tallies import groups_of, question
+
+R = TypeVar("R", bound=Record)
+BUSY_MS = 5_000
+Judge = Callable[[BaseException | None], PancodeError]
+_NUMBER = text("SELECT pg_current_xact_id()::text")
+_FATE = text("SELECT pg_xact_status(CAST(:number AS text)::xid8)")
+
+
+class SqlLedger:
+    """A pancode.core.ports.Ledger on SQLite (a path) or PostgreSQL (an address).
+
+    One transaction at a time, from any thread. Opening creates the tables, or migrates older ones.
+    Errors: UnavailableError (locked, full, damaged, failing disk, server away, closed), ConfigError (no
+    permission, wrong address, or written by a newer version). After a server was away the next
+    transaction finds it by itself.
+    """
+
+    def __init__(
+        self,
+        where: Path | Database,
+        *,
+        busy_ms: int = BUSY_MS,
+        history: Revisions | None = None,
+        sole: bool = True,
+    ) -> None:
+        """`sole`: nobody else may write beside us; SQLite sees to that in each transaction."""
+        self._engine, self.place, self._judge = opened(where, busy_ms, sole)
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._closed = False
+        dialect = self._engine.dialect.name
+        self._asks_fate = sole and dialect == "postgresql"
+        try:
+            with translated(self.place, self._judge):
+                bring_up_to_date(self._engine, self.place, history or Revisions())
+                self._engine.connect().close()
+        except BaseException:
+            self._engine.dispose()
+            raise
+        self._statements = {kind: Statements(kind, dialect) for kind in ALL}
+
+    def transaction(self) -> AbstractContextManager[SqlTransaction]:
+        """Commits on leaving, rolls back on any exception. RuntimeError inside another one of this thread."""
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SqlTransaction]:
+        if self._owner == threading.get_ident():
+            raise RuntimeError("a ledger transaction is open in this thread already")
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("the ledger is closed")
+            self._owner = threading.get_ident()
+            try:
+                with translated(self.place, self._judge), self._engine.connect() as connection:
+                    connection.begin()
+                    transaction = SqlTransaction(connection, self._statements)
+                    try:
+                        yield transaction
+                        self._commit(connection, transaction)
+                    finally:
+                        transaction.end()
+            finally:
+                self._owner = None
+
+    def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
+        if transaction.failed:  # PostgreSQL would roll back and say nothing
+            raise PancodeError("a ledger transaction that had failed was not committed")
+        number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
+        try:
+            connection.commit()
+        except DBAPIError as exc:
+            if not exc.connection_invalidated or not self._was_made(number):
+                raise
+
+    def _was_made(self, number: str | None) -> bool:
+        """The answer to COMMIT was lost: a new session asks what became of it. False, too, when nobody knows.
+
+        The new one has the right to write, so the older one has ended.
+        """
+        if number is None:
+            return False
+        with suppress(DBAPIError, PancodeError), self._engine.connect() as fresh:
+            return bool(fresh.scalar(_FATE, {"number": number}) == "committed")
+        return False
+
+    def close(self) -> None:
+        """Idempotent; later transactions raise UnavailableError."""
+        with self._lock:
+            self._closed = True
+            self._engine.dispose()
+
+
+def opened(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
+    """The engine, the place in words, and who says what its errors mean."""
+    if isinstance(where, Path):
+        place = str(where)
+        return engine_for(sqlite_url(where), busy_ms), place, partial(meaning, place)
+    from pancode.store import postgres_errors
+
+    return engine_of(where, busy_ms, sole), where.place, partial(postgres_errors.meaning, where)
+
+
+class SqlTransaction:
+    """A pancode.core.ports.Transaction on an open connection."""
+
+    def __init__(self, connection: Connection, statements: Mapping[type[Record], Statements]) -> None:
+        self._connection: Connection | None = connection
+        self._dialect = connection.dialect.name
+        self._statements = statements
+        self.wrote = self.failed = False
+
+    def get(self, kind: type[R], *key: str | int) -> R | None:
+        sql = self._statements[kind]
+        row = self._do(sql.get, sql.key(key)).first()
+        return None if row is None else cast("R", sql.shape.from_row(row))
+
+    def find(
+        self,
+        kind: type[R],
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        after: Key | None = None,
+    ) -> list[R]:
+        sql = self._statements[kind]
+        sql.shape.check_find(where or {}, order, limit, after)
+        rows = self._do(*sql.find(where or {}, (order, descending), limit, after))
+        return [cast("R", sql.shape.from_row(row)) for row in rows]
+
+    def starting(self, kind: type[Record], prefix: str, limit: int) -> list[tuple[str | int, ...]]:
+        return [tuple(row) for row in self._do(*self._statements[kind].starting(prefix, limit))]
+
+    def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
+        shape, dialect = self._statements[kind].shape, self._dialect
+        return groups_of(shape, grouping, self._do(question(TABLES[kind], shape, grouping, dialect), {}))
+
+    def insert(self, record: Record) -> None:
+        sql = self._statements[type(record)]
+        if self._change(sql.insert, sql.row(record)).rowcount == 0:
+            raise ConflictError(f"{sql.shape.name} {'.'.join(map(str, sql.key_of(record)))} is there already")
+
+    def put(self, record: Record) -> None:
+        sql = self._statements[type(record)]
+        self._change(sql.put, sql.row(record))
+
+    def delete(self, kind: type[Record], *key: str | int) -> None:
+        sql = self._statements[kind]
+        self._change(sql.delete, sql.key(key))
+
+    def end(self) -> None:
+        """A transaction that is kept beyond its block can do nothing any more."""
+        self._connection = None
+
+    def _change(self, statement: Any, values: Mapping[str, Any]) -> Any:
+        self.wrote = True
+        return self._do(statement, values)
+
+    def _do(self, statement: Any, values: Mapping[str, Any]) -> Any:
+        if self._connection is None:
+            raise RuntimeError("this ledger transaction has ended")
+        try:
+            return self._connection.execute(statement, values)
+        except DBAPIError:
+            self.failed = True
+            raise

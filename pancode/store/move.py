@@ -1,0 +1,146 @@
+"""Moves a ledger from one database to another: all rows in one transaction, compared and then committed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+
+from pancode.core.records import Setting
+from pancode.errors import ConfigError, NotFoundError, PancodeError
+from pancode.store.errors import translated
+from pancode.store.ledger import BUSY_MS, opened
+from pancode.store.migrate import Revisions, bring_up_to_date
+from pancode.store.postgres import Database
+from pancode.store.tables import TABLES
+
+Where = Path | Database
+MOVED = "moved_to"
+"""The setting in a database that is the ledger no more: to where it was moved."""
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One table: its rows, and what they are alike by in both places."""
+
+    table: str
+    rows: int
+    digest: str
+
+
+def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
+    """Copy, compare, commit, then mark the source as moved (a file gets another name).
+
+    NotFoundError without a ledger there, ConfigError for a target that holds one; and the errors of opening
+    a ledger, as where a coordinator has it. Nothing is changed then, and it can be asked again.
+    """
+    _there(source)
+    with _open(source) as old:
+        _check_source(old, place_of(source))
+        with _open(target) as new:
+            _check_target(new, place_of(target))
+            done = [_copied(old, new, table) for table in TABLES.values()]
+            new.commit()
+        _mark(old, place_of(target), wall_ms)
+    if isinstance(source, Path):
+        source.rename(kept_as(source))
+    return done
+
+
+def place_of(where: Where) -> str:
+    """For people, without a password."""
+    return where.place if isinstance(where, Database) else str(where)
+
+
+def kept_as(path: Path) -> Path:
+    """The new name of a ledger file after a move; an older file of that name is renamed."""
+    return path.with_name(f"{path.name}.moved")
+
+
+def _there(source: Where) -> None:
+    if isinstance(source, Path) and not source.exists():
+        raise NotFoundError(f"there is no ledger at {source}", fix="pancode doctor")
+
+
+@contextmanager
+def _open(where: Where) -> Iterator[Connection]:
+    """A transaction there, rolled back unless it was committed, with the tables of this version."""
+    engine, place, judge = opened(where, BUSY_MS, sole=True)
+    try:
+        with translated(place, judge):
+            bring_up_to_date(engine, place, Revisions())
+            with engine.connect() as connection:
+                yield connection
+    finally:
+        engine.dispose()
+
+
+def _copied(old: Connection, new: Connection, table: Table) -> Moved:
+    for rows in _chunks(old, table):
+        new.execute(table.insert(), rows)
+    before, after = _seen(old, table), _seen(new, table)
+    if before != after:
+        raise PancodeError(
+            f"table {table.name} is not the same in both places, nothing was moved",
+            why=f"{before.rows} rows, {before.digest[:12]}; and {after.rows}, {after.digest[:12]}",
+            fix="keep the ledger where it is, and tell the makers of PanCode",
+        )
+    return before
+
+
+def _check_source(old: Connection, source: str) -> None:
+    if not any(_count(old, table) for table in TABLES.values()):
+        raise NotFoundError(
+            f"the ledger at {source} is empty", fix="name another: pancode ledger move --help"
+        )
+    gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
+    if gone is not None:
+        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use it there")
+
+
+def _check_target(new: Connection, target: str) -> None:
+    full = {table.name: count for table in TABLES.values() if (count := _count(new, table))}
+    if full:
+        why = ", ".join(f"{count} rows in {name}" for name, count in sorted(full.items())[:3])
+        raise ConfigError(
+            f"there is a ledger at {target} already",
+            why=why,
+            fix="name an empty database, or take that one away first; nothing was changed",
+            code="ledger_not_empty",
+        )
+
+
+def _count(connection: Connection, table: Table) -> int:
+    found: int = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
+
+
+def _chunks(connection: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
+    every = select(table).order_by(*table.primary_key.columns)
+    found = connection.execute(every, execution_options={"yield_per": _AT_ONCE})
+    for rows in found.mappings().partitions():
+        yield [dict(row) for row in rows]
+
+
+def _seen(connection: Connection, table: Table) -> Moved:
+    """Each row's digest goes into that of the next, in the order of the keys."""
+    chain, count = b"", 0
+    for rows in _chunks(connection, table):
+        for row in rows:
+            plain = repr(sorted(row.items())).encode("utf-8", "surrogatepass")
+            chain = hashlib.sha256(chain + plain).digest()
+        count += len(rows)
+    return Moved(table.name, count, chain.hex())
+
+
+def _mark(old: Connection, target: str, wall_ms: int) -> None:
+    row = {"name": MOVED, "value": json.dumps(target), "changed_ms": wall_ms, "changed_by": "ledger move"}
+    old.execute(TABLES[Setting].insert(), row)
+    old.commit()

@@ -1,0 +1,164 @@
+"""Translates an error of PostgreSQL into words and a fix for the owner of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.store.postgres import Database
+from pancode.store.postgres_tls import look, why_not_believed
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """One kind of failure: by SQLSTATE, or, where a failed connect has none, by words of the server."""
+
+    states: tuple[str, ...]
+    words: tuple[str, ...]
+    kind: type[PancodeError]
+    message: str
+    fix: str
+    code: str = ""
+
+
+_TRY = "try: {probe}"
+_VERDICTS = (
+    _Verdict(
+        ("53300",),
+        ("too many clients", "connection slots", "too many connections"),
+        UnavailableError,
+        "the PostgreSQL at {place} has no connection left",
+        "raise its max_connections, or end another session; it is tried again",
+        "ledger_away",
+    ),
+    _Verdict(
+        ("42501",),
+        ("permission denied", "no pg_hba.conf entry"),
+        ConfigError,
+        "the PostgreSQL at {place} refuses rights that PanCode needs",
+        "make our user the database's owner: {owner}; or correct {origin}; " + _TRY,
+        "ledger_forbidden",
+    ),
+    _Verdict(
+        ("28P", "28000"),
+        ("password authentication failed", "no password supplied", "Peer authentication failed", 'role "'),
+        ConfigError,
+        "the PostgreSQL at {place} refuses our user or password",
+        "correct the user in {origin} and the password in {secret}; " + _TRY,
+        "ledger_password",
+    ),
+    _Verdict(
+        ("3D000",),
+        ('database "',),
+        ConfigError,
+        "there is no database at {place}",
+        "make it: {create}; or correct {origin}",
+        "ledger_database",
+    ),
+    _Verdict(
+        (),
+        ("SSL", "certificate", "sslmode"),
+        ConfigError,
+        "no TLS comes about with the PostgreSQL at {place}",
+        "correct sslmode, sslrootcert and the host in {origin}; its certificate: {look}; " + _TRY,
+        "ledger_tls",
+    ),
+    _Verdict(
+        (),
+        ("invalid connection option", "invalid dsn", "invalid port", "invalid integer value"),
+        ConfigError,
+        "{origin} is not the address of a PostgreSQL database",
+        "correct {origin}; " + _TRY,
+        "ledger_url",
+    ),
+    _Verdict(
+        ("25006",),
+        (),
+        UnavailableError,
+        "the PostgreSQL at {place} takes no writes",
+        "set {origin} to the primary",
+        "ledger_standby",
+    ),
+    _Verdict(
+        ("53100",),
+        (),
+        UnavailableError,
+        "the disk of the PostgreSQL at {place} is full",
+        "free some space there, then try again: nothing was half written",
+        "ledger_disk_full",
+    ),
+    _Verdict(
+        ("55P03",),
+        (),
+        UnavailableError,
+        "another session holds a table of the ledger at {place}",
+        "find it: {locks}",
+        "ledger_locked",
+    ),
+    _Verdict(
+        ("XX001", "XX002"),
+        (),
+        UnavailableError,
+        "the ledger at {place} is damaged",
+        "put a backup back (docs/howto/postgresql.md); the server's log says more",
+        "ledger_damaged",
+    ),
+    _Verdict(
+        ("40",), (), ConflictError, "another transaction changed the ledger at {place} first", "try again"
+    ),
+    _Verdict(
+        ("57P", "08"),
+        ("starting up", "shutting down", "terminating connection", "server closed", "consuming input"),
+        UnavailableError,
+        "the PostgreSQL at {place} ended our session",
+        "wait, it is tried again; " + _TRY,
+        "ledger_away",
+    ),
+)
+_AWAY = _Verdict(
+    (),
+    (),
+    UnavailableError,
+    "the PostgreSQL at {place} cannot be reached",
+    "is it running where {origin} says? " + _TRY,
+    "ledger_away",
+)
+_OTHER = _Verdict(
+    (), (), PancodeError, "the ledger at {place} refused a statement", "pancode doctor; " + _TRY
+)
+_LOCKS = "select pid, application_name, query from pg_stat_activity where datname = current_database()"
+
+
+def meaning(database: Database, error: BaseException | None) -> PancodeError:
+    """The error that the owner sees; what the server said is its `why`, without a password."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    message = database.without_secret(str(error))
+    verdict = _judge(state, message, type(error).__name__)
+    if "certificate verify failed" in message:
+        message = f"{message}: {why_not_believed(database)}".rstrip(": ")
+    name = str(database.url.database).replace('"', '""')
+    user = str(database.url.username or "USER").replace('"', '""')
+    known = {
+        "place": database.place,
+        "origin": database.origin,
+        "secret": database.password_file or database.origin,
+        "probe": database.probe(),
+        "look": look(database),
+        "create": database.by_administrator(f'create database "{name}" owner "{user}"'),
+        "owner": database.by_administrator(f'alter database "{name}" owner to "{user}"'),
+        "locks": database.probe(_LOCKS),
+    }
+    return verdict.kind(
+        verdict.message.format(**known),
+        why=f"{state}: {message}" if state else message,
+        fix=verdict.fix.format(**known),
+        code=verdict.code,
+    )
+
+
+def _judge(state: str, message: str, kind: str) -> _Verdict:
+    """By SQLSTATE where there is one: words may be in the server's own language."""
+    for verdict in _VERDICTS:
+        if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
+            return verdict
+    return _AWAY if not state and kind in ("OperationalError", "ConnectionTimeout") else _OTHER

@@ -1,0 +1,197 @@
+"""Converts a record into a row of plain values and back, by its dataclass fields alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import Enum, StrEnum
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from pancode.core.records import Record
+from pancode.core.values import made
+
+Convert = Callable[[Any], Any]
+
+
+class Kind(Enum):
+    """The type of a column."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    DECIMAL = "decimal"
+    """A Decimal as text: no database rounds it."""
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a record. `encode` and `decode` never see None."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+    encode: Convert | None
+    decode: Convert | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordShape:
+    """All that a ledger needs to know of one kind of record."""
+
+    record: type[Record]
+    name: str
+    key: tuple[str, ...]
+    looked_up: tuple[str, ...]
+    """Fields with an index of their own, parts of a longer key included."""
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    """Of all fields, in their order."""
+    values: Callable[[Record], tuple[Any, ...]]
+    """Of all fields, in their order."""
+    encoded: tuple[tuple[int, Convert], ...]
+    """Fields that are not as they are in a row, by their place, and how they become so."""
+    decoded: tuple[tuple[int, Convert], ...]
+    """The same the other way."""
+
+    def to_row(self, record: Record) -> list[Any]:
+        """Plain values in the order of the fields; TypeError or ValueError for what is not plain JSON."""
+        row = list(self.values(record))
+        for place, encode in self.encoded:
+            if row[place] is not None:
+                row[place] = encode(row[place])
+        return row
+
+    def from_row(self, row: Sequence[Any]) -> Any:
+        """The record whose fields, in their order, hold these plain values."""
+        values = list(row)
+        for place, decode in self.decoded:
+            if values[place] is not None:
+                values[place] = decode(values[place])
+        return made(self.record, values)
+
+    def normal(self, record: Record) -> Any:
+        """A copy, equal to what a ledger on disk gives back."""
+        return self.from_row(self.to_row(record))
+
+    def check_find(
+        self,
+        where: Mapping[str, object],
+        order: str | None,
+        limit: int | None,
+        after: tuple[object, ...] | None = None,
+    ) -> None:
+        """ValueError for a search that a ledger does not promise."""
+        for name in where:
+            if name not in self.key and name not in self.looked_up:
+                raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")
+        if order is not None and order not in self._orderable():
+            raise ValueError(f"{self.name} cannot be ordered by {order}")
+        if limit is not None and limit < 0:
+            raise ValueError("limit is below 0")
+        if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
+            raise ValueError(f"{after} is no place in {self.name} by {order or 'its key'}")
+
+    def _orderable(self) -> set[str]:
+        return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
+
+
+_KNOWN: dict[type[Record], RecordShape] = {}
+
+
+def shape_of(record: type[Record]) -> RecordShape:
+    """The shape of a frozen dataclass with a TABLE; TypeError for a field that no row can hold."""
+    if record not in _KNOWN:
+        _KNOWN[record] = _shape(record)
+    return _KNOWN[record]
+
+
+def _shape(record: type[Record]) -> RecordShape:
+    table = record.TABLE
+    hints = get_type_hints(record)
+    parts = table.key if len(table.key) > 1 else ()
+    indexed = [index.partition(",")[0] for index in table.indexes]
+    columns = tuple(_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
+    names = tuple(column.name for column in columns)
+    return RecordShape(
+        record=record,
+        name=table.name,
+        key=table.key,
+        looked_up=tuple(dict.fromkeys((*indexed, *parts))),
+        columns=columns,
+        names=names,
+        values=_getter(names),
+        encoded=tuple((n, c.encode) for n, c in enumerate(columns) if c.encode is not None),
+        decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),
+    )
+
+
+def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
+    """A function that reads the key of a record, always as a tuple."""
+    return _getter(shape.key)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda record: (get(record),)
+
+
+def _column(name: str, hint: Any) -> Column:
+    nullable, bare = _without_none(hint)
+    kind, encode, decode = _codec(bare)
+    return Column(name, kind, nullable, encode, decode)
+
+
+def _without_none(hint: Any) -> tuple[bool, Any]:
+    if hint is object:
+        return True, hint
+    if get_origin(hint) not in (Union, UnionType):
+        return False, hint
+    rest = [arg for arg in get_args(hint) if arg is not NoneType]
+    if len(rest) != 1:
+        raise TypeError(f"a row cannot hold {hint}")
+    return True, rest[0]
+
+
+def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
+    plain = {str: Kind.TEXT, int: Kind.INTEGER}
+    if hint in plain:
+        return plain[hint], None, None
+    if hint is bool:
+        return Kind.BOOLEAN, None, bool
+    if hint is Decimal:
+        return Kind.DECIMAL, _money, Decimal
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return Kind.TEXT, lambda value: hint(value).value, hint
+    if hint is object or is_typeddict(hint) or (get_origin(hint) or hint) in (dict, list, tuple):
+        return Kind.JSON, _dump, _json_decoder(hint)
+    raise TypeError(f"a row cannot hold {hint}")
+
+
+def _money(value: Decimal) -> str:
+    if not value.is_finite():
+        raise ValueError(f"{value} is no amount")
+    return format(value, "f")
+
+
+_dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _json_decoder(hint: Any) -> Convert:
+    shape = _tupled(hint)
+    return json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
+
+
+def _tupled(hint: Any) -> Convert | None:
+    """A function that turns lists of JSON into the tuples of the type hint; None when there are none."""
+    if get_origin(hint) is not tuple:
+        return None
+    items = get_args(hint)
+    if len(items) != 2 or items[1] is not Ellipsis:
+        raise TypeError(f"a row cannot hold {hint}; write tuple[X, ...]")
+    inner = _tupled(items[0])
+    return tuple if inner is None else lambda value: tuple(inner(item) for item in value)

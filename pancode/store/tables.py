@@ -1,0 +1,43 @@
+"""The SQL tables, made from the records: one column for each field, an index for each field looked up by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Index, MetaData, Table, Text
+from sqlalchemy import Column as SqlColumn
+from sqlalchemy.types import TypeEngine
+
+from pancode.core.records import ALL, Record
+from pancode.store.shape import Kind, RecordShape, shape_of
+
+# PostgreSQL orders text by the locale unless told otherwise; the ledger's order is by code point.
+_TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+_TYPES: dict[Kind, TypeEngine[Any]] = {
+    Kind.TEXT: _TEXT,
+    Kind.INTEGER: BigInteger(),
+    Kind.BOOLEAN: Boolean(create_constraint=False),
+    Kind.DECIMAL: _TEXT,
+    Kind.JSON: _TEXT,
+}
+NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
+
+
+def _table(metadata: MetaData, shape: RecordShape) -> Table:
+    columns = [
+        SqlColumn(
+            column.name,
+            _TYPES[column.kind],
+            nullable=column.nullable,
+            primary_key=column.name in shape.key,
+            autoincrement=False,
+        )
+        for column in shape.columns
+    ]
+    # The primary key serves its own first part.
+    indexed = [name for name in shape.record.TABLE.indexes if name != shape.key[0]]
+    return Table(shape.name, metadata, *columns, *[Index(None, *name.split(",")) for name in indexed])
+
+
+METADATA = MetaData(naming_convention=NAMING)
+TABLES: dict[type[Record], Table] = {kind: _table(METADATA, shape_of(kind)) for kind in ALL}

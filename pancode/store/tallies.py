@@ -1,0 +1,102 @@
+"""The SQL that groups, counts and sums rows; sums are exact in both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Numeric, Table, Text, cast, func, literal, or_, select
+
+from pancode.core.books import EXACT
+from pancode.core.ports import Grouped, Grouping
+from pancode.store.shape import Column, Kind, RecordShape
+
+SQLITE_SUM = "pancode_sum"
+_LAST = "\U0010ffff"
+_HALF = 31
+
+
+class ExactSum:
+    """SQLite's function of that name: amounts are texts there, and its own sum rounds or overflows."""
+
+    def __init__(self) -> None:
+        self._total: Decimal = Decimal(0)
+
+    def step(self, value: str | int | None) -> None:
+        if value is not None:
+            self._total = EXACT.add(self._total, Decimal(value))
+
+    def finalize(self) -> str:
+        return format(self._total, "f")
+
+
+def question(table: Table, shape: RecordShape, grouping: Grouping, dialect: str) -> Any:
+    """The SELECT for a grouping. KeyError for an unknown field."""
+    columns = {column.name: column for column in shape.columns}
+    by = [table.c[name] for name in grouping.by]
+    if set(shape.key) <= set(grouping.by):  # each row is a group, and nothing has to be sorted
+        rows = [table.c[name] for name in grouping.sums]
+        found = select(*by, literal(1), *rows).where(*_conditions(table, grouping))
+        if grouping.largest is None:
+            return found
+        amount = cast(table.c[grouping.largest[0]], Numeric)
+        return found.order_by(amount.desc(), *by).limit(grouping.largest[1])
+    counted = func.count() if grouping.distinct is None else func.count(table.c[grouping.distinct].distinct())
+    sums = [_sum(table.c[name], columns[name], dialect) for name in grouping.sums]
+    return select(*by, counted, *sums).select_from(table).where(*_conditions(table, grouping)).group_by(*by)
+
+
+def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> list[Grouped]:
+    """The rows of the answer as groups, each value as the record has it. No group is empty."""
+    columns = {column.name: column for column in shape.columns}
+    decode = [(place, columns[name].decode) for place, name in enumerate(grouping.by)]
+    odd = [(place, read) for place, read in decode if read is not None]
+    width = len(decode)
+    return [
+        Grouped(_key(row[:width], odd), row[width], tuple(map(_number, row[width + 1 :])))
+        for row in map(tuple, rows)
+        if row[width]
+    ]
+
+
+def _key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]:
+    if not odd:
+        return values
+    key = list(values)
+    for place, read in odd:
+        key[place] = None if key[place] is None else read(key[place])
+    return tuple(key)
+
+
+def _number(value: Any) -> Decimal | int:
+    """An amount is a text, or PostgreSQL's numeric; a sum of whole numbers of SQLite comes in two halves."""
+    if isinstance(value, str):
+        high, halved, low = value.partition(" ")
+        return (int(high) << _HALF) + int(low) if halved else Decimal(value)
+    return value or 0
+
+
+def _sum(column: Any, shaped: Column, dialect: str) -> Any:
+    if shaped.kind is Kind.DECIMAL:
+        return getattr(func, SQLITE_SUM)(column) if dialect == "sqlite" else func.sum(cast(column, Numeric))
+    if dialect == "sqlite":  # its sum fails above 64 bits
+        high, low = func.sum(column.op(">>")(_HALF)), func.sum(column.op("&")((1 << _HALF) - 1))
+        return cast(high, Text).concat(" ").concat(cast(low, Text))
+    return func.sum(column)
+
+
+def _conditions(table: Table, grouping: Grouping) -> list[Any]:
+    found = []
+    for name, values in grouping.among.items():
+        column = table.c[name]
+        some = column.in_([value for value in values if value is not None])
+        found.append(or_(some, column.is_(None)) if None in values else some)
+    if grouping.prefix is not None:
+        name, text = grouping.prefix
+        found += [table.c[name] >= text, table.c[name] < text + _LAST]
+    if grouping.least is not None:
+        found.append(table.c[grouping.least[0]] >= grouping.least[1])
+    if grouping.below is not None:
+        found.append(table.c[grouping.below[0]] < grouping.below[1])
+    return found

@@ -1,0 +1,72 @@
+"""Installs and removes the coordinator's system-wide service; shows whether it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from pancode.errors import PancodeError, UnavailableError
+from pancode.host.files import write_durable
+from pancode.systemd.asking import ask, is_on_its_way
+from pancode.systemd.unit import CoordinatorUnit
+
+FOLDER = Path("/etc/systemd/system")
+_TIMEOUT_S = 30.0
+
+
+class SystemService:
+    """One home's service, looked after by root; it runs as the user whose home it is."""
+
+    def __init__(self, unit: CoordinatorUnit, folder: Path = FOLDER) -> None:
+        self._unit = unit
+        self.path = folder / unit.name
+
+    def is_there(self) -> bool:
+        return self.path.exists()
+
+    def on_its_way(self) -> bool:
+        """Whether the system's manager is about to start it, or lets it end."""
+        return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
+
+    def install(self) -> bool:
+        """Enabled, not started: it takes over at the next boot. Whether it changed; UnavailableError."""
+        text = self._unit.text().encode()
+        same = self.path.exists() and self.path.read_bytes() == text
+        if not same:
+            try:
+                write_durable(self.path, text)
+                self.path.chmod(0o644)
+            except OSError as exc:
+                raise self._refused(str(exc)) from exc
+            self._systemctl("daemon-reload")
+        self._systemctl("enable", self._unit.name)
+        return not same
+
+    def remove(self) -> bool:
+        """It starts nothing any more; what it runs now goes on. Whether one was there; UnavailableError."""
+        if not self.path.exists():
+            return False
+        self._systemctl("disable", self._unit.name)
+        try:
+            self.path.unlink()
+        except OSError as exc:
+            raise self._refused(str(exc)) from exc
+        self._systemctl("daemon-reload")
+        return True
+
+    def _systemctl(self, *words: str) -> None:
+        argv = ("systemctl", *words)
+        try:
+            done = ask(argv, _TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise self._refused(str(exc)) from exc
+        if done.returncode != 0:
+            raise self._refused(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
+
+    def _refused(self, why: str) -> PancodeError:
+        return UnavailableError(
+            f"{self.path} cannot be changed",
+            why=why,
+            fix="as root, where systemd is at work",
+            code="no_systemd",
+        )

@@ -1,0 +1,1 @@
+"""Work of many runs, and of people."""

@@ -1,0 +1,117 @@
+"""The inbox: lists what waits for a person; answers, approvals and denials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.shapes import InboxShape
+from pancode.control.work import unit_of_work
+from pancode.core.records import Action, ActionKind, Run, Setting
+from pancode.dispatch.dispatch import Dispatched
+from pancode.errors import RefusedError
+from pancode.life.continuing import must_be_free
+from pancode.life.inbox import answer_of, answered, item_of, kind_of, must_be_shown, must_wait, open_item
+from pancode.life.kinds import BEFORE_START, ItemKind
+from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
+from pancode.work.people.continuing import continue_run
+from pancode.work.workflow.workflows import inbox_shape
+
+_ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
+PERMITTED = {
+    False: "Yes, this once. Ask again before anything else of this kind.",
+    True: "Yes, and so is everything of the same kind in the rest of this work.",
+}
+"""What an agent is told, by whether the rest of its work is meant."""
+
+
+def items(core: Core) -> list[InboxShape]:
+    """Everything that waits for a person, oldest first."""
+    with core.ports.ledger.transaction() as tx:
+        waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
+        found = [(tx.get(Run, action.run), action) for action in waiting]
+    inbox = [item_of(run, action) for run, action in found if run is not None]
+    return [inbox_shape(item) for item in sorted(inbox, key=lambda item: (item.since_ms, item.id))]
+
+
+def answer(core: Core, around: Surroundings, run: Run, reply: str, by: str, program: str = "") -> Dispatched:
+    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
+
+    `program`: the one that answers; empty: a person does.
+    """
+    must_be_free(run)
+    must_wait(run, _item(core, run), *_ASKING)
+    words = answer_of(run, reply)
+    return continue_run(core, around, run, answered(run, words, program), by, words, program)
+
+
+def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
+    """UsageError where nothing of this run waits for an approval; RefusedError where it needs another yes."""
+    must_wait(run, _item(core, run), ItemKind.LANDING)
+    must_be_shown(run, yes)
+
+
+def may_start(core: Core, run: Run) -> bool:
+    """Whether an approval starts it, as it waits for that before it begins."""
+    return _item(core, run) is not None and kind_of(run) in BEFORE_START
+
+
+def start(core: Core, run_id: str, by: str, whole: bool) -> Run:
+    """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now."""
+    with unit_of_work(core) as work:
+        run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
+        assert run is not None  # as in `_signal`
+        if draining is not None:
+            raise RefusedError(
+                f"{run_id} is not started: the fleet takes no new work: {draining.value}",
+                why="it goes on waiting",
+                fix="pancode fleet resume, then approve again",
+                code="refused_drain",
+            )
+        return work.signal(run, Approved(by, whole, core.purses(work.tx, run)))
+
+
+def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
+    """Continue a run that ended because a person had to permit something, with that permission."""
+    must_be_free(run)
+    must_wait(run, _item(core, run), ItemKind.PERMISSION)
+    words = PERMITTED[whole]
+    return continue_run(core, around, run, answered(run, words), by, answers=words)
+
+
+def still_waits(core: Core, run: Run) -> bool:
+    """Whether nobody has answered, approved or denied it yet."""
+    return _item(core, run) is not None
+
+
+def deny(core: Core, run_id: str, by: str) -> Run:
+    """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
+    return _signal(core, run_id, Declined(by))
+
+
+def waits_for_call(core: Core, run: Run) -> bool:
+    """Whether a call of its working agent waits for a person."""
+    return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
+
+
+def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
+    """Answer a call that waits. UsageError where none does; RefusedError where another one does."""
+    return _signal(core, run_id, decision)
+
+
+def tell(core: Core, run_id: str, text: str, by: str) -> Run:
+    """Give a run words, with its task or when it is continued. UsageError for one that takes none."""
+    return _signal(core, run_id, ToldByPerson(text, by))
+
+
+def _signal(core: Core, run_id: str, signal: Signal) -> Run:
+    with unit_of_work(core) as work:
+        run = work.tx.get(Run, run_id)
+        assert run is not None  # the caller has looked it up, and no run is ever deleted
+        return work.signal(run, signal)
+
+
+def _item(core: Core, run: Run) -> Action | None:
+    with core.ports.ledger.transaction() as tx:
+        return open_item(tuple(tx.find(Action, {"run": run.id})))

@@ -1,0 +1,38 @@
+"""`runs continue`: a new run goes on from the result of an old one, in its session where that is kept."""
+
+from __future__ import annotations
+
+from pancode.control.continuations import is_taken
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.core.records import Node, Run
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.life.continuing import continued, must_be_free, must_have_ended
+from pancode.life.placement import can_be_had
+from pancode.runs.retry import request_of
+
+
+def continue_run(
+    core: Core,
+    around: Surroundings,
+    old: Run,
+    remark: str,
+    by: str,
+    answers: str | None = None,
+    program: str = "",
+) -> Dispatched:
+    """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
+    must_have_ended(old)
+    with core.ports.ledger.transaction() as tx:
+        if is_taken(tx, old):
+            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
+    again, reachable = request_of(old, by), _reachable(core, old)
+    return dispatch(core, around, continued(old, again, remark, reachable, answers, program))
+
+
+def _reachable(core: Core, old: Run) -> bool:
+    """Whether the node that had it takes work now."""
+    name = old.result.get("node")
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, name) if isinstance(name, str) else None
+        return node is not None and node.removed is None and can_be_had(core.view_of(node))

@@ -1,0 +1,148 @@
+"""A person's verbs on schedules: add, pause, resume, fire now, remove."""
+
+from __future__ import annotations
+
+import re
+
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import Firing, Schedule
+from pancode.core.values import replace
+from pancode.dispatch.admission import first_refused
+from pancode.dispatch.dispatch import dry_run
+from pancode.errors import ConflictError, UsageError
+from pancode.work.schedule import rows
+from pancode.work.schedule.decide import decide
+from pancode.work.schedule.pushes import HeadOf
+from pancode.work.schedule.request import AskedSchedule, wanted_trigger
+from pancode.work.schedule.triggers import OnEvent, OnPush, first_ms, plain
+from pancode.work.schedule.work import PlannedWork, work_of
+from pancode.work.workflow.agreeing import held
+from pancode.work.workflow.begin import plan_dry
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MOST = 500
+"""So many schedules one fleet has."""
+
+
+def planned(
+    core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
+) -> tuple[Schedule, tuple[str, ...]]:
+    """The row, and what its gates say now: a warning, as they judge at each firing.
+
+    UsageError; RefusedError for a workflow file that needs a yes.
+    """
+    if not NAME.fullmatch(asked.name):
+        raise UsageError(
+            f"{asked.name[:80]!r} cannot be the name of a schedule",
+            why="it has up to 63 small letters, digits and . _ -, and begins with a letter or a digit",
+            fix="pancode schedule add nightly ...",
+            code="bad_name",
+        )
+    if asked.work.plan is not None:
+        asked = replace(asked, work=replace(asked.work, plan=held(core, asked.work.plan)))
+    now = core.wall_ms()
+    trigger = wanted_trigger(asked, now)
+    mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
+    if isinstance(trigger, OnPush):
+        mark = head_of(trigger.repo, trigger.branch)
+    schedule = Schedule(
+        name=asked.name,
+        created_ms=now,
+        created_by=asked.by,
+        trigger=plain(trigger),
+        work=asked.work.row(),
+        missed=asked.missed,
+        overlap=asked.overlap,
+        seen_ms=now,
+        next_ms=first_ms(trigger, now),
+        mark=mark,
+    )
+    return schedule, tuple(_refusals(core, around, asked.work))
+
+
+def add(core: Core, schedule: Schedule) -> None:
+    """ConflictError where the name is taken."""
+    with unit_of_work(core) as work:
+        if rows.known(work, schedule.name) is not None:
+            raise ConflictError(
+                f"there is a schedule {schedule.name} already",
+                fix=f"take another name, or: pancode schedule rm {schedule.name}",
+                code="name_taken",
+            )
+        if rows.count(work) >= MOST:
+            raise UsageError(f"the fleet has {MOST} schedules", fix="pancode schedule rm NAME")
+        work.tx.insert(schedule)
+        _audit(work, "schedule added", schedule.name, schedule.created_by)
+
+
+def pause(core: Core, name: str, reason: str, by: str) -> None:
+    """Nothing fires until it is resumed; its running work goes on. Idempotent."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
+        _audit(work, "schedule paused", name, by)
+
+
+def resume(core: Core, name: str, by: str) -> None:
+    """Its times while it was paused were not missed. Idempotent. RefusedError: its token is no more."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        if schedule.paused is None:
+            return
+        rows.must_have_its_token(work.tx, schedule, core.wall_ms())
+        made = decide(rows.load(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
+        rows.write(work, made)
+        _audit(work, "schedule resumed", name, by)
+
+
+def fire(core: Core, name: str, by: str) -> str:
+    """Now, also when it is paused; the key of the firing. ConflictError while its last one runs."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        view = rows.load(core, work.tx, schedule)
+        busy = view.running or next((one.key for one in view.open), None)
+        if busy is not None and not schedule.overlap:
+            raise ConflictError(
+                f"{name} runs now: {busy}",
+                why="it was not made with --overlap",
+                fix=f"wait, or: pancode runs stop {busy}",
+                code="still_runs",
+            )
+        now = core.wall_ms()
+        firing = Firing(name, f"by hand {now}", now, cause={"by": by})
+        # Its times are left as they are: only what was asked for is decided.
+        made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
+        rows.write(work, replace(made, schedule=schedule))
+        _audit(work, "schedule fired by hand", name, by)
+        return firing.key
+
+
+def remove(core: Core, name: str, by: str) -> None:
+    """The schedule and its firings; runs that it has begun go on."""
+    with unit_of_work(core) as work:
+        schedule = rows.find(work.tx, name)
+        rows.remove(work, name)
+        _audit(work, "schedule removed", schedule.name, by)
+
+
+def lands(core: Core, name: str) -> bool:
+    """Whether what it begins lands its change. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return work_of(rows.find(tx, name).work, name).lands
+
+
+def _audit(work: Work, what: str, name: str, by: str) -> None:
+    work.audit("schedule", "info", what, None, schedule=name, by=by)
+
+
+def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
+    """What would be refused now. PancodeError for what cannot be resolved at all."""
+    if work.plan is not None:
+        judged = [one for _, one in plan_dry(core, around, work.plan)]
+    else:
+        assert work.request is not None
+        judged = [dry_run(core, around, work.request)]
+    refused = (first_refused(one.verdicts) for one in judged)
+    return [f"it would be refused now: {one.words}" for one in refused if one is not None]

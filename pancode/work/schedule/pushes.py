@@ -1,0 +1,77 @@
+"""Looks at watched branches every half minute, in a thread of its own: a server may take its time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from pancode.control.core import Core
+from pancode.control.work import unit_of_work
+from pancode.core.records import Schedule
+from pancode.core.values import replace
+from pancode.errors import PancodeError
+from pancode.essential import EssentialThread
+from pancode.work.schedule import rows
+from pancode.work.schedule.scheduler import Scheduler, watched
+from pancode.work.schedule.triggers import OnPush, trigger_of
+
+log = logging.getLogger("pancode.schedule")
+EVERY_S = 30.0
+HeadOf = Callable[[str, str], str]
+"""Repository and branch to the commit. NotFoundError."""
+
+
+class PushWatch:
+    """Tells the scheduler what it sees. A repository that cannot be read is shown, and holds nothing up."""
+
+    def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
+        self._core, self._scheduler, self._head_of, self._every_s = core, scheduler, head_of, every_s
+        self._stopping = threading.Event()
+        self._thread = EssentialThread(self._go, "pushes")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Does not wait: a look that is under way writes nothing that matters."""
+        self._stopping.set()
+
+    def _go(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                self.look()
+            except MemoryError:
+                raise
+            except Exception:
+                log.exception("watched branches could not be looked at")
+
+    def look(self) -> None:
+        """Once at each branch."""
+        with self._core.ports.ledger.transaction() as tx:
+            schedules = tx.find(Schedule)
+        for schedule in schedules:
+            trigger = trigger_of(schedule.trigger)
+            if isinstance(trigger, OnPush) and not self._stopping.is_set():
+                self._look_at(schedule, trigger)
+
+    def _look_at(self, schedule: Schedule, trigger: OnPush) -> None:
+        trouble = ""
+        try:
+            head = self._head_of(trigger.repo, trigger.branch)
+        except PancodeError as error:
+            trouble = error.words
+        else:
+            self._scheduler.heads[watched(schedule, trigger)] = head
+            if head != schedule.mark:
+                self._scheduler.wake()
+        if trouble != schedule.trouble:
+            self._tell(schedule.name, trouble)
+
+    def _tell(self, name: str, trouble: str) -> None:
+        with unit_of_work(self._core) as work:
+            known = rows.known(work, name)
+            if known is not None:
+                work.tx.put(replace(known, trouble=trouble))
+                if trouble:
+                    work.audit("schedule", "warning", "watched branch", None, schedule=name, words=trouble)

@@ -1,0 +1,111 @@
+"""What a schedule begins, as plain JSON in its row and as the request that it becomes at each firing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pancode.agents.request import DispatchRequest
+from pancode.core.records import WorkflowKind
+from pancode.core.values import replace
+from pancode.workflow.plan import StepPlan, WorkflowPlan, plain, request_from
+
+BY = "schedule:"
+"""Before a schedule's name: who has begun its runs."""
+RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
+"""In a task: the run of the event, and the commit of the push, that it fires on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """A dispatch, or a workflow, with the caller's own settings and preset."""
+
+    request: DispatchRequest | None = None
+    plan: WorkflowPlan | None = None
+    caller: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, object]:
+        if self.plan is not None:
+            return {"kind": "workflow", "caller": dict(self.caller), "plan": _plan_row(self.plan)}
+        assert self.request is not None
+        return {"kind": "run", "caller": dict(self.caller), "request": plain(self.request)}
+
+    @property
+    def lands(self) -> bool:
+        """Whether what it begins lands its change."""
+        steps = () if self.plan is None else self.plan.steps
+        requests = (self.request, *(step.request for step in steps))
+        return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
+
+    def words(self) -> str:
+        """For a table: the task, or the workflow."""
+        if self.plan is not None:
+            return f"{self.plan.kind} {self.plan.name}" + (f": {self.plan.input}" if self.plan.input else "")
+        assert self.request is not None
+        return self.request.task if self.request.argv is None else " ".join(self.request.argv)
+
+    def about(self, places: Mapping[str, str]) -> PlannedWork:
+        """With these places filled: `$RUN` and `$COMMIT`, which hold no blanks and no quotes."""
+        if self.plan is not None:
+            return replace(self, plan=replace(self.plan, input=_filled(self.plan.input, places)))
+        assert self.request is not None
+        return replace(self, request=replace(self.request, task=_filled(self.request.task, places)))
+
+
+def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
+    """What `row` has written down, begun by this schedule."""
+    by = f"{BY}{schedule}"
+    if row["kind"] == "run":
+        return PlannedWork(request=request_from(row["request"], by), caller=row["caller"])
+    return PlannedWork(plan=_plan_from(row["plan"], by, row["caller"]), caller=row["caller"])
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    for place, value in places.items():
+        text = text.replace(place, value)
+    return text
+
+
+def _plan_row(plan: WorkflowPlan) -> dict[str, object]:
+    steps = [
+        {
+            "name": step.name,
+            "request": plain(step.request),
+            "needs": list(step.needs),
+            "files": list(step.files),
+            "until": dict(step.until),
+            "most": step.most,
+            "verdict": dict(step.verdict),
+            "back_to": step.back_to,
+        }
+        for step in plan.steps
+    ]
+    return {
+        "kind": plan.kind.value,
+        "name": plan.name,
+        "input": plan.input,
+        "cwd": plan.cwd,
+        "steps": steps,
+        "concurrency": plan.concurrency,
+        "stagger_ms": plan.stagger_ms,
+        "fail_fast": plan.fail_fast,
+        "partial": plan.partial,
+        "budget": None if plan.budget is None else f"{plan.budget:f}",
+        "race": dict(plan.race),
+    }
+
+
+def _plan_from(row: Mapping[str, Any], by: str, caller: Mapping[str, Any]) -> WorkflowPlan:
+    budget = row["budget"]
+    steps = tuple(
+        StepPlan(
+            **{**step, "needs": tuple(step["needs"]), "files": tuple(step["files"])}
+            | {"request": request_from(step["request"], by)}
+        )
+        for step in row["steps"]
+    )
+    known = {**row, "kind": WorkflowKind(row["kind"]), "steps": steps}
+    known["budget"] = None if budget is None else Decimal(budget)
+    return WorkflowPlan(**known, by=by, caller=caller)

@@ -1,0 +1,1 @@
+"""Carries workflows out, and shows them."""

@@ -1,0 +1,188 @@
+"""Advances workflows, as a follow-on action: a row until it has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from pancode.control.continuations import runs_of
+from pancode.control.core import Core
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import (
+    Action,
+    ActionKind,
+    Run,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import new_id_in
+from pancode.errors import PancodeError, UnavailableError
+from pancode.life.signals import LandingDue
+from pancode.runs import rounds
+from pancode.work.workflow import rows
+from pancode.work.workflow.landable import results_of
+from pancode.work.workflow.results import StepResults
+from pancode.work.workflow.sealing import sealed
+from pancode.work.workflow.starting import StepStarter
+from pancode.workflow.advance import OPEN, OVER, Advance, advance, ended
+from pancode.workflow.plan import RaceRule
+
+
+class Advancing:
+    """One step of a workflow after the other. Each change is one transaction; a kill between two loses none.
+
+    An action goes away in the transaction after which nothing is left to do. A step that has its run's id and
+    not the run is dispatched under that id, again after a kill: the run is written with the step's new state.
+    """
+
+    def __init__(self, core: Core, starter: StepStarter) -> None:
+        self._core, self._starter = core, starter
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """`run` is the id of the workflow."""
+        while not stopping():
+            if not self._is_asked(run):
+                return
+            made = self._moved(run)
+            if made.collect or made.measure:
+                self._read(run, made)
+                continue
+            starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
+            for step in starting:
+                if stopping():
+                    return
+                self._starter.start(made.workflow, step.name)
+            if starting or made.release or made.stop:
+                self._act()
+            if made.ended or not starting:
+                return
+
+    def _act(self) -> None:
+        """What began is offered to a node now; what fails here the next round does."""
+        with suppress(UnavailableError), self._core.lock:
+            rounds.act(self._core)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """The workflow fails: nobody knows how to go on. Its runs are stopped."""
+        why = f"{type(error).__name__}: {error}"
+        with unit_of_work(self._core) as work:
+            self._forget(work, _asked(work.tx, run))
+            view = rows.load(self._core, work.tx, run)
+            if view is None or view.workflow.state not in OPEN:
+                return
+            now = self._core.wall_ms()
+            steps = tuple(_failed(step, why, now) for step in view.steps)
+            runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and s.state not in OVER)
+            workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
+            changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
+            rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
+
+    def cut_short(self) -> None:
+        """Each step of it is short, and is done again by the next coordinator."""
+
+    def _is_asked(self, workflow: str) -> bool:
+        """Whether it is still to be looked at: one look does for all that was asked before it."""
+        with self._core.ports.ledger.transaction() as tx:
+            return bool(_asked(tx, workflow))
+
+    def _moved(self, workflow: str) -> Advance:
+        """Load, decide, apply: one transaction."""
+        core = self._core
+        with unit_of_work(core) as work:
+            view = rows.load(core, work.tx, workflow)
+            assert view is not None  # a workflow is never deleted
+            asked = _asked(work.tx, workflow)  # not what this very change asks for
+            made = advance(view)
+            fresh = {name: new_id_in(core, work.tx) for name in made.start}
+            began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
+            changed = (*(one for one in made.changed if one.name not in began), *began.values())
+            steps = tuple(began.get(step.name, step) for step in made.steps)
+            made = replace(made, steps=steps, changed=changed)
+            made = sealed(work, made)
+            rows.write(work, view, made)
+            if made.ended and made.workflow.state is WorkflowState.DONE:
+                _land(work, made)
+            pending = made.collect or made.measure
+            if (
+                made.ended
+                or not pending
+                and not any(step.state is WorkflowStepState.STARTING for step in steps)
+            ):
+                self._forget(work, asked)
+                if made.next_ms is not None and not made.ended:
+                    rows.ask_to_advance(work, made.workflow, made.next_ms)
+            return made
+
+    def _read(self, workflow: str, made: Advance) -> None:
+        """Outputs of steps whose run is done, and numbers of those that race: read first, then written."""
+        core, results = self._core, StepResults(self._core)
+        with core.ports.ledger.transaction() as tx:
+            view = rows.load(core, tx, workflow)
+        assert view is not None
+        found: dict[str, dict[str, object]] = {}
+        for step in view.steps:
+            run = view.run(step)
+            if run is not None and step.name in made.collect:
+                found[step.name] = _outputs(results, step, run)
+            elif run is not None and step.name in made.measure:
+                found[step.name] = {**step.outputs, **_score(results, view.workflow, run)}
+        with unit_of_work(core) as work:
+            for step in rows.steps_of(work.tx, workflow):
+                if step.name in found:
+                    rows.put_steps(work, replace(step, outputs=found[step.name]))
+
+    def _forget(self, work: Work, asked: list[Action]) -> None:
+        """All that these asked for has been done."""
+        for action in asked:
+            work.tx.delete(Action, action.id)
+
+
+def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, object]:
+    """A result that cannot be read is the end of its step, not of the workflow. UnavailableError: not now."""
+    try:
+        return results.outputs(step, run)
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"of": run.id, "problem": error.words}
+
+
+def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, object]:
+    """The same in a race: without a number it does not win."""
+    try:
+        by_command = workflow.race["by"] == RaceRule.SCORE
+        return {"score": results.score(run) if by_command else str(results.lines(run))}
+    except UnavailableError:
+        raise
+    except PancodeError as error:
+        return {"score": None, "problem": error.words}
+
+
+def _asked(tx: Transaction, workflow: str) -> list[Action]:
+    """What asks for it to be looked at."""
+    return [action for action in tx.find(Action, {"run": workflow}) if action.kind is ActionKind.ADVANCE]
+
+
+def _land(work: Work, made: Advance) -> None:
+    """Ask for the landing of its results, where the caller has asked for it, or the settings land them."""
+    if made.workflow.kind is WorkflowKind.BATCH:
+        return  # each run of it has been landed by itself
+    runs = runs_of(work.tx, made.steps)
+    for name in results_of(made.workflow, made.steps, runs):
+        if made.workflow.caller.get("land") or runs[name].terms.get("lands"):
+            work.signal(runs[name], LandingDue())
+
+
+def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
+    return replace(step, state=WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
+
+
+def _failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
+    if step.state in OVER:
+        return step
+    return ended(step, WorkflowStepState.FAILED, why, now_ms)

@@ -1,0 +1,153 @@
+"""A person's verbs on a workflow: stop it, resume it where it failed, begin it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.values import replace
+from pancode.errors import UsageError
+from pancode.life.signals import GivenUp
+from pancode.work.workflow import rows
+from pancode.work.workflow.begin import begin
+from pancode.work.workflow.committing import BegunWorkflow
+from pancode.work.workflow.judging import judge_again
+from pancode.workflow import rejoining
+from pancode.workflow.advance import OPEN
+from pancode.workflow.plan import plan_of
+from pancode.workflow.rounds import loop, once_more, ran_out
+from pancode.workflow.settling import settled
+
+
+def stop(core: Core, text: str, reason: str, by: str) -> Workflow:
+    """Its runs are stopped, and nothing more begins; the workflow as it is then."""
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, text)
+        if workflow.state is not WorkflowState.RUNNING:
+            return workflow
+        asked = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
+        work.tx.put(asked)
+        rows.ask_to_advance(work, asked)
+        work.audit("fleet", "info", "workflow stopped", workflow=asked.id, by=by, reason=reason)
+        return asked
+
+
+def resume(
+    core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
+) -> Workflow:
+    """Begin what did not end well; what is done is not done again. UsageError where nothing is to be.
+
+    The steps that begin are judged first, and the refusal of one names it. `yes`: a person agrees to them.
+    `resolve`: a step more settles each conflict between results of steps.
+    A step whose question nobody has answered waits for that answer again, and so does one whose run with the
+    answer came to nothing.
+    """
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        _must_have_failed(workflow)
+        steps = _steps(tx, workflow, resolve)
+        begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
+    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps.values()), workflow.created_by)
+    judge_again(core, around, plan, begin)
+    with unit_of_work(core) as work:
+        workflow = rows.find(work.tx, workflow.id)
+        _must_have_failed(workflow)
+        steps = _steps(work.tx, workflow, resolve)
+        known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
+        for name in _to_begin(steps):
+            step = _begun_again(work, _confirmed(steps[name], yes), _is_begun_anew(steps, name))
+            if name in known:
+                rows.put_steps(work, step)
+            else:
+                work.tx.insert(step)
+                work.happened(rows.step_event(step))
+        again = rejoining.opened(work, workflow, by)
+        rows.ask_to_advance(work, again)
+        return again
+
+
+def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
+    """By name; with those that settle conflicts, where that is asked for."""
+    steps = rows.steps_of(tx, workflow.id)
+    return {step.name: step for step in (settled(workflow.id, steps) if resolve else steps)}
+
+
+def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
+    """All of it anew, as another workflow; its lost runs are given up. UsageError while it has not ended."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        steps = rows.steps_of(tx, workflow.id)
+    if workflow.state in OPEN:
+        raise UsageError(
+            f"{workflow.id} has not ended, it is {workflow.state}",
+            fix=f"pancode workflow stop {workflow.id}",
+            code="not_ended",
+        )
+    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps), by)
+    begun = begin(core, around, plan)
+    _give_up_lost(core, steps, begun.workflow.id)
+    return begun
+
+
+def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
+    """What was lost and may still be at work is replaced, and must end."""
+    with unit_of_work(core) as work:
+        for step in steps:
+            run = work.tx.get(Run, step.lost) if step.lost is not None else None
+            if run is not None:
+                work.signal(run, GivenUp(by))
+
+
+def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
+    """A yes of before counts, too."""
+    return replace(step, request={**step.request, "confirmed": True}) if yes else step
+
+
+def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
+    """Its lost run is taken where that has been heard of, its question asked again; else it has a new run."""
+    if rows.is_back(work.tx, step):
+        return rows.taken_back(step)
+    if rejoining.asks_again(work.tx, step) is not None:
+        return rejoining.asked_again(work, step)
+    return once_more(step, anew)
+
+
+def caller_of(core: Core, text: str) -> dict[str, object]:
+    """The settings and the preset with which it was begun."""
+    with core.ports.ledger.transaction() as tx:
+        return dict(rows.find(tx, text).caller)
+
+
+def lands(core: Core, text: str) -> bool:
+    """Whether its change, or that of one of its steps, is landed by itself. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find(tx, text)
+        own = bool(workflow.caller.get("land"))
+        return own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
+
+
+def _must_have_failed(workflow: Workflow) -> None:
+    if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
+        ended = workflow.state is WorkflowState.DONE
+        raise UsageError(
+            f"{workflow.id} {'is done' if ended else 'has not ended'}, so nothing is left to go on with",
+            fix=f"all of it once more: pancode workflow retry {workflow.id}"
+            if ended
+            else f"pancode workflow show {workflow.id}",
+            code="nothing_to_resume",
+        )
+
+
+def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
+    """The steps to begin again: all that are not done, and the whole loop where its rounds ran out."""
+    left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
+    return left | {name for name in steps if _is_begun_anew(steps, name)}
+
+
+def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
+    """Whether it is in a loop whose rounds ran out."""
+    return any(ran_out(one) and name in loop(steps, one) for one in steps.values())

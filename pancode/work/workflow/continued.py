@@ -1,0 +1,33 @@
+"""Which run has the change to land: of runs that go on from each other, where it begins; of a workflow."""
+
+from __future__ import annotations
+
+from pancode.control.continuations import before, runs_of
+from pancode.control.core import Core
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, Workflow, WorkflowStep
+from pancode.work.workflow.landable import results_of
+
+
+def change_begins(core: Core, run: Run) -> str | None:
+    """The commit from which its whole change is counted, with that of the runs that it goes on from.
+
+    What of the chain has landed is not counted again. None: it had no repository.
+    """
+    first = run
+    with core.ports.ledger.transaction() as tx:
+        for old in before(tx, run):
+            if old.landed is not None or first.terms.get("begins") != old.id:
+                break
+            first = old
+    snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
+    return snapshot if isinstance(snapshot, str) else None
+
+
+def is_the_result(tx: Transaction, run: Run) -> bool:
+    """Of its workflow; true for one that belongs to none."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    if workflow is None:
+        return True
+    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
+    return run.id in results_of(workflow, steps, runs_of(tx, steps))

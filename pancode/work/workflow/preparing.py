@@ -1,0 +1,166 @@
+"""Prepares the work of a step: its task with what earlier steps have left, and where its workspace begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.request import Beginning, DispatchRequest
+from pancode.agents.runtimes import RuntimeKind
+from pancode.control.core import Core
+from pancode.core.ports import Composition, EarlierResult, SnapshotTaken
+from pancode.core.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep
+from pancode.core.values import replace
+from pancode.work.workflow.results import SHELL, StepResults
+from pancode.workflow import lineage
+from pancode.workflow.handing import FOLDER, check_script, handed, verdict_front
+from pancode.workflow.outputs import result_commit
+from pancode.workflow.plan import IN_ORDER, ancestors
+from pancode.workflow.rounds import begins_later_round, judge_of
+from pancode.workflow.template import places
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWork:
+    """The request to dispatch, and the terms that its run keeps."""
+
+    request: DispatchRequest
+    terms: RunTerms = field(default_factory=RunTerms)
+    runtime: str | None = None
+    """Which program its task was filled for; None: any, the task is a person's own."""
+    batch: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Still to be put into its snapshot."""
+
+
+class StepPreparer:
+    """Reads the ledger and the depot; makes commits in the depot, and nothing else."""
+
+    def __init__(self, core: Core) -> None:
+        self._core, self._results = core, StepResults(core)
+
+    def prepare(
+        self,
+        workflow: Workflow,
+        step: WorkflowStep,
+        steps: Mapping[str, WorkflowStep],
+        request: DispatchRequest,
+        runtime: RuntimeKind,
+    ) -> PreparedWork:
+        """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
+        if workflow.kind not in IN_ORDER:
+            return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
+        if runtime.name == SHELL:
+            check_script(step.name, request.task, step.needs)
+        before = ancestors(step.name, tuple(steps.values()))
+        runs = self._runs({name: one for name, one in steps.items() if name in before})
+        named = tuple(places(request.task))
+        results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
+        judge = judge_of(steps, step)
+        has_files = request.project is not None and request.workspace != "none"
+        # A script cannot read what a judge has said; it is a file there.
+        front = "" if runtime.own else verdict_front(step, judge)
+        work = handed(step, workflow.input, results, front, has_files)
+        request = replace(request, task=work.task)
+        if not has_files:
+            return PreparedWork(request, runtime=runtime.name)
+        files = dict(work.files)
+        if judge is not None:
+            files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
+        sides = self._sides(step, steps, runs)
+        if not sides:
+            return PreparedWork(request, runtime=runtime.name, files=files)
+        wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
+        request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
+        return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
+
+    def furnished(
+        self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
+    ) -> tuple[SnapshotTaken | None, RunTerms]:
+        """The snapshot of a step that goes on from no result, with what it is handed; and the run's terms."""
+        if snapshot is None or not prepared.files:
+            return snapshot, prepared.terms
+        depot = self._core.ports.depot
+        wanted = Composition(
+            repo=snapshot.repo,
+            run=str(step.run),
+            base=snapshot.base,
+            origin=snapshot.snapshot,
+            results={},
+            files=prepared.files,
+            folder=FOLDER,
+            without=_without(step),
+        )
+        made = depot.compose(wanted)
+        with_files = replace(snapshot, snapshot=made.snapshot)
+        depot.begin_at(str(step.run), with_files)
+        return with_files, {**prepared.terms, "origin": made.origin}
+
+    def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
+        """The newest run of each; all of these steps are done."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
+        return {name: run for name, run in found.items() if run is not None}
+
+    def _sides(
+        self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
+    ) -> dict[str, Run]:
+        """The runs whose results the step begins from: its own last in a later round, else its needs."""
+        own = self._last_done(step) if begins_later_round(steps, step) else None
+        if own is not None and result_commit(own) is not None:
+            return {step.name: own}
+        return {name: runs[name] for name in lineage.sides(step.name, steps, _commits(runs))}
+
+    def _last_done(self, step: WorkflowStep) -> Run | None:
+        """Its newest run that is done: one of the same round may have failed, or was stopped."""
+        with self._core.ports.ledger.transaction() as tx:
+            found = (tx.get(Run, name) for name in reversed(step.runs))
+            return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
+
+    def _composed(self, request: DispatchRequest, wanted: Composition, first: Run) -> PreparedWork:
+        made = self._core.ports.depot.compose(wanted)
+        size = str(first.workspace.get("object_format") or "sha1")
+        begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
+        return PreparedWork(replace(request, begins=begins), {"origin": made.origin})
+
+
+def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
+    found = ((name, result_commit(run)) for name, run in runs.items())
+    return {name: commit for name, commit in found if commit is not None}
+
+
+def _without(step: WorkflowStep) -> tuple[str, ...]:
+    """A verdict of before is none of this run."""
+    return (str(step.verdict["file"]),) if step.verdict else ()
+
+
+def _wanted(
+    step: WorkflowStep,
+    steps: Mapping[str, WorkflowStep],
+    runs: Mapping[str, Run],
+    sides: Mapping[str, Run],
+    files: dict[str, bytes],
+) -> Composition:
+    first, commits = next(iter(sides.values())), _commits(runs)
+    origins = {name: _origin(run) for name, run in runs.items() if name in commits}
+    base = first.workspace.get("base")
+    before = lineage.history(step.name, steps, commits) if len(sides) > 1 else {}
+    return Composition(
+        repo=str(first.workspace["repo"]),
+        run=str(step.run),
+        base=None if base is None else str(base),
+        origin=_origin(first),
+        results={name: str(result_commit(run)) for name, run in sides.items()},
+        files=files,
+        folder=FOLDER,
+        without=_without(step),
+        history={name: EarlierResult(commits[name], began) for name, began in before.items()},
+        origins=origins,
+    )
+
+
+def _origin(run: Run) -> str:
+    """The snapshot from which the change of its result is counted."""
+    return str(run.terms.get("origin") or run.workspace["snapshot"])

@@ -1,0 +1,128 @@
+"""Loads the rows of one workflow, and writes what was decided about it, with the events that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from node_agent.wire.failure import Outcome
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import EventKind, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.core.values import replace
+from pancode.errors import UsageError
+from pancode.life.feed import Happened
+from pancode.life.signals import Released, Signal, Stop, Unasked
+from pancode.workflow.advance import OVER, Advance, WorkflowView
+from pancode.workflow.step_rows import HELD as HELD
+from pancode.workflow.step_rows import ask_to_advance as ask_to_advance
+from pancode.workflow.step_rows import is_asked
+from pancode.workflow.step_rows import put_steps as put_steps
+from pancode.workflow.step_rows import step_event as step_event
+from pancode.workflow.step_rows import steps_of as steps_of
+
+PREFIX = "w-"
+LAST = "last"
+
+
+def find(tx: Transaction, text: str) -> Workflow:
+    """The workflow meant by an id, an unambiguous prefix, or `last`. NotFoundError, UsageError."""
+    exact = tx.get(Workflow, text)
+    if exact is not None:
+        return exact
+    newest = tx.find(Workflow, order="created_ms", descending=True, limit=1)
+    if text == LAST and newest:
+        return newest[0]
+    prefix = text if text.startswith(PREFIX) else f"{PREFIX}{text}"
+    ids = [str(key[0]) for key in tx.starting(Workflow, prefix, 10)] if text else []
+    if len(ids) > 1:
+        raise UsageError(
+            f"{text!r} stands for {len(ids)} workflows or more",
+            why=", ".join(ids),
+            fix="give more letters",
+            code="workflow_ambiguous",
+        )
+    found = tx.get(Workflow, ids[0]) if ids else None
+    if found is None:
+        known = [one.id for one in tx.find(Workflow, order="created_ms", descending=True, limit=200)]
+        raise not_found("workflow", text, (LAST, *known) if known else (), "pancode workflow ls")
+    return found
+
+
+def new_id(core: Core, tx: Transaction) -> str:
+    """An id that no workflow has; it is taken only when its row is written."""
+    while True:
+        fresh = f"{PREFIX}{core.ports.ids.short(6)}"
+        if tx.get(Workflow, fresh) is None:
+            return fresh
+
+
+def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
+    """One view of one moment; None where there is no such workflow."""
+    row = tx.get(Workflow, workflow)
+    if row is None:
+        return None
+    steps = steps_of(tx, workflow)
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
+    runs = {run.id: run for run in found if run is not None}
+    asked = frozenset(run.id for run in runs.values() if is_asked(tx, run))
+    return WorkflowView(row, steps, runs, core.wall_ms(), asked)
+
+
+def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
+    """Whether anything still follows from its run; a large batch is looked at for each run that ends."""
+    return step.state not in OVER or step.lost is not None or bool(workflow.race)
+
+
+def write(work: Work, before: WorkflowView, made: Advance) -> None:
+    """Write the changed rows, act on the runs, and add the events."""
+    tx = work.tx
+    for run, signal in _signals(made):
+        row = tx.get(Run, run)
+        if row is not None:
+            work.signal(row, signal)
+    for step in made.changed:
+        tx.put(step)
+        work.happened(step_event(step))
+    if made.workflow != before.workflow:
+        tx.put(made.workflow)
+    if made.ended and before.workflow.finished_ms is None:
+        work.happened(workflow_event(EventKind.WORKFLOW_ENDED, made.workflow))
+
+
+def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
+    yield from ((run, Stop(why)) for run, why in made.stop)
+    yield from ((run, Released()) for run in made.release)
+    yield from ((run, Unasked(why)) for run, why in made.unasked)
+
+
+def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
+    data: dict[str, object] = {"workflow": workflow.id, "kind": workflow.kind.value, "name": workflow.name}
+    data |= {"state": workflow.state.value, "reason": workflow.reason[:500], "winner": workflow.winner}
+    return Happened(kind, None, None, data)
+
+
+def is_starting(step: WorkflowStep | None, run: str) -> bool:
+    """Whether this step still waits for this very run to be written."""
+    return step is not None and step.state is WorkflowStepState.STARTING and step.run == run
+
+
+def is_back(tx: Transaction, step: WorkflowStep) -> bool:
+    """Whether its run that was lost has been heard of after all, and is done."""
+    run = tx.get(Run, step.lost) if step.lost is not None else None
+    return run is not None and run.outcome is Outcome.DONE
+
+
+def taken_back(step: WorkflowStep) -> WorkflowStep:
+    """The step with that run in the place of another one: what is done is not done again."""
+    runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
+    return replace(
+        step,
+        state=WorkflowStepState.RUNNING,
+        run=step.lost,
+        runs=runs,
+        lost=None,
+        reason="",
+        finished_ms=None,
+    )

@@ -1,0 +1,309 @@
+"""Decides how a workflow goes on: which steps begin or are over, which runs are stopped, how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from node_agent.wire.failure import Outcome
+from pancode.core.records import (
+    Run,
+    RunState,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
+from pancode.core.values import replace
+from pancode.workflow import questions, race, rounds
+
+OVER = frozenset(
+    {
+        WorkflowStepState.DONE,
+        WorkflowStepState.FAILED,
+        WorkflowStepState.REFUSED,
+        WorkflowStepState.SKIPPED,
+        WorkflowStepState.STOPPED,
+    }
+)
+"""A step in one of these states has come to its end."""
+BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
+LONGEST_HOLD_MS = 3_600_000
+"""No step waits longer for a circuit breaker without being judged again."""
+OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowView:
+    """One workflow with all its steps, in order, and the newest run of each."""
+
+    workflow: Workflow
+    steps: tuple[WorkflowStep, ...]
+    runs: Mapping[str, Run]
+    now_ms: int
+    asked: frozenset[str] = frozenset()
+    """Those of the runs that ended with a question which waits for a person."""
+
+    def run(self, step: WorkflowStep) -> Run | None:
+        return self.runs.get(step.run) if step.run is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What is to be written and done next. `changed`: steps that are others than before."""
+
+    workflow: Workflow
+    steps: tuple[WorkflowStep, ...]
+    changed: tuple[WorkflowStep, ...] = ()
+    start: tuple[str, ...] = ()
+    """Steps that are to be dispatched."""
+    release: tuple[str, ...] = ()
+    """Runs that were held back and may begin."""
+    stop: tuple[tuple[str, str], ...] = ()
+    """Runs that are to end, and why."""
+    collect: tuple[str, ...] = ()
+    """Steps whose run is done and whose outputs have to be read first."""
+    measure: tuple[str, ...] = ()
+    """Steps of a race whose result has to be given its number first."""
+    unasked: tuple[tuple[str, str], ...] = ()
+    """Runs whose question needs no answer any more, and why."""
+    next_ms: int | None = None
+    """When it has to be looked at again although nothing happens; None: never."""
+
+    @property
+    def ended(self) -> bool:
+        return self.workflow.finished_ms is not None
+
+
+def advance(view: WorkflowView) -> Advance:
+    """All that follows from how the runs are now. Pure; the same view gives the same answer."""
+    if view.workflow.state not in OPEN:
+        return Advance(view.workflow, view.steps)
+    collect = tuple(step.name for step in view.steps if _to_collect(view, step))
+    steps = {step.name: _judged(view, step) for step in view.steps if step.name not in collect}
+    steps = {step.name: steps.get(step.name, step) for step in view.steps}
+    for step in view.steps:  # a later step may send an earlier one into another round
+        steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
+    workflow, measure = race.decided(view.workflow, steps, view.runs)
+    steps = _cut(replace(view, workflow=workflow), steps)
+    started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
+    steps = {**steps, **{step.name: step for step in released}}
+    stop = tuple(_stops(workflow, steps, view))
+    workflow = workflow if collect or measure else _concluded(workflow, steps, view.now_ms)
+    before = {step.name: step for step in view.steps}
+    return Advance(
+        workflow=workflow,
+        steps=tuple(steps.values()),
+        changed=tuple(step for step in steps.values() if step != before[step.name]),
+        start=tuple(step.name for step in started),
+        release=tuple(str(step.run) for step in released),
+        stop=stop,
+        collect=collect,
+        measure=measure,
+        unasked=questions.unasked(view.steps, steps, view.asked),
+        next_ms=next_ms,
+    )
+
+
+def _ended_run(view: WorkflowView, step: WorkflowStep) -> Run | None:
+    """The run whose end this step has not taken over yet."""
+    run = view.run(step)
+    if run is None or run.state is not RunState.ENDED:
+        return None
+    came_back = step.state is WorkflowStepState.FAILED and step.lost == run.id and not _is_lost(run)
+    return run if came_back or step.state in (WorkflowStepState.RUNNING, WorkflowStepState.WAITING) else None
+
+
+def _is_lost(run: Run) -> bool:
+    return run.outcome is Outcome.LOST
+
+
+def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
+    run = _ended_run(view, step)
+    asked = bool(step.files or step.verdict or step.request.get("resolves"))
+    return asked and run is not None and run.outcome is Outcome.DONE and step.outputs.get("of") != run.id
+
+
+def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
+    """The step with the end of its run, when that has come."""
+    run = _ended_run(view, step)
+    if run is None:
+        return step
+    if run.id in view.asked:
+        return questions.waiting(step, run)
+    step = replace(step, lost=run.id if _is_lost(run) else None)
+    if run.outcome is Outcome.DONE:
+        problem = str(step.outputs.get("problem") or "")
+        state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
+        return ended(step, state, problem, view.now_ms)
+    state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
+    return ended(step, state, f"{run.outcome}: {run.reason}", view.now_ms)
+
+
+def ended(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
+    """The step with its end. The run of one that was starting was never written, and never will be."""
+    if step.state is WorkflowStepState.STARTING:
+        step = replace(step, run=None, runs=step.runs[:-1])
+    return replace(step, state=state, reason=reason, finished_ms=now_ms)
+
+
+def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, WorkflowStep]:
+    """Steps that will never begin: after a stop, after a race is won, after a failure."""
+    workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
+    asking = {step.name for step in steps.values() if questions.is_asking(step, view.asked)}
+    left = [
+        step
+        for step in steps.values()
+        if step.state not in OVER and (view.run(step) is None or step.name in asking)
+    ]
+    if workflow.stop_asked is not None:
+        state, why = WorkflowStepState.STOPPED, workflow.stop_asked
+    elif workflow.winner is not None:
+        state, why = WorkflowStepState.STOPPED, f"{workflow.winner} has won the race"
+    elif bad and (workflow.fail_fast or is_in_order(workflow)):
+        state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
+    else:
+        return {**steps, **_without_needs(steps, left, view.now_ms)}
+    over = (ended(one, _never(state, one.name in asking), why, view.now_ms) for one in left)
+    return {**steps, **{one.name: one for one in over}}
+
+
+def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
+    """What has asked a person had begun, and was not skipped."""
+    return WorkflowStepState.STOPPED if is_asking else state
+
+
+def _without_needs(
+    steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
+) -> dict[str, WorkflowStep]:
+    """Steps that need one that was stopped by hand, or was skipped itself, in any listed order."""
+    over: dict[str, WorkflowStep] = {}
+    waiting, found = list(left), True
+    while found:
+        now = {**steps, **over}
+        found = False
+        for step in waiting:
+            missing = [n for n in step.needs if now[n].state in OVER - {WorkflowStepState.DONE}]
+            if missing and step.name not in over:
+                reason = f"{missing[0]} did not end well"
+                over[step.name] = ended(step, WorkflowStepState.SKIPPED, reason, now_ms)
+                found = True
+    return over
+
+
+def _begun(
+    view: WorkflowView, steps: Mapping[str, WorkflowStep]
+) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
+    """Steps to dispatch; steps whose run was held back until now; when the next one is due."""
+    workflow, due, now_ms = view.workflow, list[int](), view.now_ms
+    started, released = list[WorkflowStep](), list[WorkflowStep]()
+    if workflow.stop_asked is not None or _gave_up(workflow, steps):
+        return [], [], None
+    room = (workflow.concurrency or len(steps)) - sum(is_active(step) for step in steps.values())
+    for step in steps.values():
+        if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
+            continue
+        if questions.is_asking(step, view.asked):
+            continue
+        if room <= len(started) + len(released):
+            break
+        if (at_ms := _begins_ms(workflow, step, now_ms)) > now_ms:
+            due.append(at_ms)
+        elif step.run is None:
+            started.append(step)
+        else:
+            released.append(replace(step, state=WorkflowStepState.RUNNING, started_ms=view.now_ms))
+    return started, released, min(due, default=None)
+
+
+def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
+    """Before this time it waits; a time beyond any pause is none: the wall clock was set back."""
+    longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
+    return until if until - now_ms <= longest else 0
+
+
+def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
+    """Nothing more begins: a race is won, or a step has failed and that ends the rest."""
+    bad = bool(_bad(steps))
+    return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
+
+
+def is_in_order(workflow: Workflow) -> bool:
+    """Whether its steps build on each other, so that one that fails ends the rest."""
+    return workflow.kind in (WorkflowKind.CHAIN, WorkflowKind.GRAPH)
+
+
+def reopened(workflow: Workflow) -> Workflow:
+    """The workflow as one that goes on."""
+    return replace(
+        workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
+    )
+
+
+def is_active(step: WorkflowStep) -> bool:
+    """Whether it takes one of the places that `concurrency` leaves."""
+    return step.state in (WorkflowStepState.STARTING, WorkflowStepState.RUNNING)
+
+
+def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
+    return all(steps[need].state is WorkflowStepState.DONE for need in step.needs)
+
+
+def _stops(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
+) -> Iterable[tuple[str, str]]:
+    """Runs that nobody needs any more; after a failure in a chain or graph only those that were held back."""
+    why, held_only = _why_stop(workflow, steps), False
+    if not why and _gave_up(workflow, steps):
+        why, held_only = f"{_bad(steps)} did not end well", True
+    for step in steps.values() if why else ():
+        run = view.run(step)
+        is_meant = step.state is WorkflowStepState.WAITING or not held_only
+        if is_meant and run is not None and run.state is not RunState.ENDED and run.stop_asked is None:
+            yield run.id, why
+
+
+def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
+    if workflow.stop_asked is not None:
+        return workflow.stop_asked
+    if workflow.winner is not None:
+        return f"{workflow.winner} has won the race"
+    bad = _bad(steps)
+    return f"{bad} did not end well (fail fast)" if workflow.fail_fast and bad else ""
+
+
+def _bad(steps: Mapping[str, WorkflowStep]) -> str:
+    """The first step that did not end well; empty where there is none."""
+    return next((step.name for step in steps.values() if step.state in BAD), "")
+
+
+def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
+    """Its end, once all steps have come to theirs."""
+    if any(step.state not in OVER for step in steps.values()):
+        return workflow
+    state, reason = _end(workflow, list(steps.values()))
+    return replace(workflow, state=state, reason=reason, finished_ms=now_ms)
+
+
+def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, str]:
+    done = sum(step.state is WorkflowStepState.DONE for step in steps)
+    bad = [step for step in steps if step.state in BAD]
+    first = f"{bad[0].name}: {bad[0].reason}" if bad else ""
+    if workflow.winner is not None:
+        return WorkflowState.DONE, f"{workflow.winner} has won"
+    if workflow.race:
+        no_winner = f"no winner: {first or race.without_number(steps) or 'no run is done'}"
+        stopped = workflow.stop_asked is not None
+        return (
+            (WorkflowState.STOPPED, str(workflow.stop_asked))
+            if stopped
+            else (WorkflowState.FAILED, no_winner)
+        )
+    if done == len(steps):
+        return WorkflowState.DONE, ""
+    if workflow.stop_asked is not None:
+        return WorkflowState.STOPPED, workflow.stop_asked
+    if workflow.kind is WorkflowKind.BATCH and done:
+        return WorkflowState.PARTIAL, f"{done} of {len(steps)} are done; {first}".removesuffix("; ")
+    return WorkflowState.FAILED, first or "; ".join(f"{s.name}: {s.reason}" for s in steps if s.reason)[:500]

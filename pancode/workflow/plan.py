@@ -1,0 +1,275 @@
+"""A workflow as it was asked for, and the rows that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.request import DispatchRequest
+from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.errors import UsageError
+from pancode.workflow.project_file import ProjectFile
+from pancode.workflow.template import check_places
+
+MOST_STEPS = 1_000
+IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
+"""Steps of these build on each other. A task of the others is taken as it is: no place in it is filled."""
+_DEFAULTS: dict[str, Any] = {
+    one.name: one.default_factory() if one.default_factory is not MISSING else one.default
+    for one in fields(DispatchRequest)
+}
+_KINDS: Mapping[str, type[StrEnum]] = {"mode": Mode, "safety": Safety, "network": NetworkAccess}
+
+
+class RaceRule(StrEnum):
+    """Which of the runs that are done wins a race."""
+
+    FIRST = "first"
+    SCORE = "score"
+    """The one whose result a command gives the highest number."""
+    SMALLEST = "smallest"
+    """The one that changed the fewest lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step as it was asked for."""
+
+    name: str
+    request: DispatchRequest
+    needs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    until: Mapping[str, Any] = field(default_factory=dict)
+    most: int = 1
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    back_to: str | None = None
+
+    def row(self, workflow: str, number: int) -> WorkflowStep:
+        return WorkflowStep(
+            workflow=workflow,
+            number=number,
+            name=self.name,
+            needs=self.needs,
+            request=plain(self.request),
+            files=self.files,
+            until=dict(self.until),
+            most=self.most,
+            verdict=dict(self.verdict),
+            back_to=self.back_to,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowPlan:
+    """A whole workflow as it was asked for."""
+
+    kind: WorkflowKind
+    name: str
+    by: str
+    input: str
+    cwd: str | None
+    steps: tuple[StepPlan, ...]
+    concurrency: int | None = None
+    stagger_ms: int = 0
+    fail_fast: bool = False
+    partial: bool = False
+    """What does not pass admission is left out, in the place of refusing all."""
+    budget: Decimal | None = None
+    race: Mapping[str, Any] = field(default_factory=dict)
+    caller: Mapping[str, Any] = field(default_factory=dict)
+    retry_of: str | None = None
+    file: ProjectFile | None = None
+    """The file of a project from which it was read; None: it is none, or it was judged before."""
+    id: str | None = None
+    """Its id, where that was decided before; None: a fresh one."""
+
+    def row(self, workflow: str, now_ms: int) -> Workflow:
+        return Workflow(
+            id=workflow,
+            created_ms=now_ms,
+            created_by=self.by,
+            kind=self.kind,
+            name=self.name,
+            input=self.input,
+            cwd=self.cwd,
+            concurrency=self.concurrency,
+            stagger_ms=self.stagger_ms,
+            fail_fast=self.fail_fast,
+            budget=self.budget,
+            race=dict(self.race),
+            caller=dict(self.caller),
+            retry_of=self.retry_of,
+        )
+
+
+def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
+    """The same once more, as nothing had come of it. Where steps were left out, that is allowed again."""
+    return WorkflowPlan(
+        kind=workflow.kind,
+        name=workflow.name,
+        by=by,
+        input=workflow.input,
+        cwd=workflow.cwd,
+        steps=tuple(
+            StepPlan(
+                step.name,
+                request_from(step.request, by),
+                step.needs,
+                step.files,
+                step.until,
+                step.most,
+                step.verdict,
+                step.back_to,
+            )
+            for step in steps
+        ),
+        concurrency=workflow.concurrency,
+        stagger_ms=workflow.stagger_ms,
+        fail_fast=workflow.fail_fast,
+        partial=workflow.kind not in IN_ORDER and any(s.state is WorkflowStepState.REFUSED for s in steps),
+        budget=workflow.budget,
+        race=workflow.race,
+        caller=workflow.caller,
+        retry_of=workflow.id,
+    )
+
+
+def plain(request: DispatchRequest) -> dict[str, object]:
+    """What it says, as plain JSON; `created_by` is left out."""
+    values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
+    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
+
+
+def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
+    """The request that `plain` has written down."""
+    values: dict[str, Any] = {name: _typed(name, value) for name, value in data.items()}
+    return DispatchRequest(**{"task": "", **values, "created_by": by})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _typed(name: str, value: object) -> object:
+    if name in _KINDS and value is not None:
+        return _KINDS[name](str(value))
+    if name in ("budget", "most_usd") and value is not None:
+        return Decimal(str(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check(plan: WorkflowPlan) -> None:
+    """UsageError with the path of the first key that cannot be."""
+    names = [step.name for step in plan.steps]
+    if not names:
+        raise UsageError("the workflow has no step", fix="give one task at least", code="bad_value")
+    for number, step in enumerate(plan.steps):
+        path = f"steps.{number}"
+        if names.index(step.name) != number:
+            raise _wrong(f"{path}.name", f"two steps have the name {step.name!r}", "give each its own name")
+        _check_needs(path, step, names)
+        _check_rounds(path, step, plan.steps)
+    _check_cycle(plan.steps)
+    for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
+        _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
+    if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
+        raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
+    _check_race(plan)
+
+
+def _check_race(plan: WorkflowPlan) -> None:
+    if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
+        raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
+    if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
+        raise _wrong(
+            "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
+        )
+
+
+def _check_needs(path: str, step: StepPlan, names: Sequence[str]) -> None:
+    for need in (*step.needs, *filter(None, [step.back_to])):
+        if need not in names:
+            raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
+    if step.name in step.needs:
+        raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
+
+
+def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
+    kept = {one.name: one.files for one in steps if one.name in ancestors(step.name, steps)}
+    try:
+        check_places(step.request.task, kept)
+    except UsageError as error:
+        raise UsageError(
+            f"{path}: {error}", why=error.why, fix=error.fix, code=error.code, details={"path": path}
+        ) from error
+
+
+def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
+    if step.until and not step.verdict:
+        raise _wrong(
+            f"{path}.until",
+            f"{step.name} repeats until its verdict says so, and has none",
+            "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
+        )
+    if step.until and step.until["field"] not in step.verdict["schema"]:
+        raise _wrong(
+            f"{path}.until", f"its verdict has no field {step.until['field']!r}", "add it to the schema"
+        )
+    if not step.until and (step.most > 1 or step.back_to is not None):
+        raise _wrong(
+            f"{path}.max", f"{step.name} has rounds and no until", "until: {field: ..., equals: ...}"
+        )
+    if step.back_to not in (None, step.name) and step.back_to not in ancestors(step.name, steps):
+        raise _wrong(
+            f"{path}.back_to",
+            f"{step.name} does not need {step.back_to}, so no round can begin there",
+            "name a step that it needs, directly or through others",
+        )
+
+
+def ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
+    """All steps that this one needs, directly and through others; ends also where there is a cycle."""
+    needs = {step.name: step.needs for step in steps}
+    found: set[str] = set()
+    left = list(needs[name])
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += needs.get(one, ())
+    return found
+
+
+def _check_cycle(steps: Sequence[StepPlan]) -> None:
+    done: set[str] = set()
+    left = list(steps)
+    while left:
+        ready = [step for step in left if done.issuperset(step.needs)]
+        if not ready:
+            circle = " -> ".join(_circle(left))
+            raise _wrong("steps", f"these steps wait for each other: {circle}", "take one of the needs out")
+        done.update(step.name for step in ready)
+        left = [step for step in left if step.name not in done]
+
+
+def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
+    """Each of these needs another of them: whoever follows the needs comes back to a step."""
+    needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
+    seen: list[str] = []
+    name = left[0].name
+    while name not in seen:
+        seen.append(name)
+        name = needs[name][0]
+    yield from (*seen[seen.index(name) :], name)
+
+
+def _wrong(path: str, what: str, fix: str) -> UsageError:
+    return UsageError(f"{path}: {what}", fix=fix, code="bad_workflow", details={"path": path})

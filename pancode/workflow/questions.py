@@ -1,0 +1,111 @@
+"""A step whose agent asks a person: when it waits, which run takes its place, when the question is over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from node_agent.wire.failure import Outcome
+from pancode.core.records import Run, RunState, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.values import replace
+from pancode.errors import RefusedError
+from pancode.life.continuing import NEXT, is_blocked, nexts
+from pancode.life.telling import rows
+
+ANSWERED = "answered"
+"""In the result of a run: the answer that has come to nothing, so that its question is asked again."""
+MOST_OF_AN_ANSWER = 200
+_WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
+_OVER = frozenset(WorkflowStepState) - {
+    WorkflowStepState.WAITING,
+    WorkflowStepState.STARTING,
+    WorkflowStepState.RUNNING,
+}
+
+
+def waiting(step: WorkflowStep, run: Run) -> WorkflowStep:
+    """The step while a person is asked: it takes no place, and what needs it waits, too."""
+    said = str(run.result.get(ANSWERED) or "")
+    said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
+    before = f"the answer before was: {said}; " if said else ""
+    reason = _WAITS.format(reason=run.reason, before=before, run=run.id)
+    return replace(step, state=WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
+
+
+def is_asking(step: WorkflowStep, asked: Collection[str]) -> bool:
+    """Whether it waits for a person. `asked`: runs whose question is open."""
+    return step.state is WorkflowStepState.WAITING and step.run in asked
+
+
+def goes_on_in(workflow: Workflow, step: WorkflowStep, old: Run) -> bool:
+    """Whether a run that goes on from `old` is the step's next one.
+
+    A step that still counts as running has asked just now. RefusedError while its workflow is being stopped.
+    """
+    is_open = step.state in (WorkflowStepState.WAITING, WorkflowStepState.RUNNING)
+    waits = is_open and step.run == old.id and is_blocked(old)
+    if waits and workflow.state is WorkflowState.STOPPING:
+        raise RefusedError(
+            f"{old.id} does not go on: its workflow {workflow.id} is being stopped",
+            why=workflow.stop_asked or "",
+            fix=f"pancode workflow resume {workflow.id}, then answer again",
+            code="workflow_stopping",
+        )
+    return waits and workflow.state is WorkflowState.RUNNING
+
+
+def went_on(step: WorkflowStep, run: str) -> WorkflowStep:
+    """The step with its next run, which waits until the workflow has a place for it."""
+    waits = replace(step, state=WorkflowStepState.WAITING, reason="", lost=None)
+    return replace(waits, run=run, runs=(*step.runs, run))
+
+
+def unasked(
+    before: Iterable[WorkflowStep], after: Mapping[str, WorkflowStep], asked: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """The runs whose answer is of no use any more, and why: their step has come to its end without it."""
+    over = (after[step.name] for step in before if step.run in asked and after[step.name].state in _OVER)
+    return tuple((str(step.run), step.reason) for step in over)
+
+
+def asks_again(step: WorkflowStep, run: Run | None, is_open: bool) -> bool:
+    """Whether a step that is resumed waits for the answer again: nobody has answered or denied it."""
+    if run is None or not is_blocked(run) or nexts(run):
+        return False
+    return is_open or step.state is not WorkflowStepState.FAILED
+
+
+def unanswered(step: WorkflowStep, run: Run, old: Run | None) -> Run | None:
+    """The run `old` with its question open again, where `run` went on with the answer and came to nothing.
+
+    None: `run` is done or asks itself, or `old` is not a question of this step that `run` alone goes on from.
+    """
+    if run.state is not RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
+        return None
+    if old is None or not is_blocked(old) or nexts(old) != (run.id,):
+        return None
+    if (old.workflow, old.step) != (step.workflow, step.name):
+        return None
+    result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
+    if run.terms.get("answers"):
+        result[ANSWERED] = run.terms["answers"]
+    return replace(_untold(old, run.id), result=result)
+
+
+def _untold(old: Run, by: str) -> Run:
+    """The words that were kept for the next run, which `by` was given, are kept again."""
+    told = [{**row, "delivered": ""} if row["delivered"] == by else row for row in rows(old)]
+    return replace(old, terms={**old.terms, "told": told}) if told else old
+
+
+def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:
+    """Whether nothing goes on before a person has answered."""
+    every = {step.name: step for step in steps}
+    left = [step for step in every.values() if step.state not in _OVER]
+    asking = [step for step in left if is_asking(step, asked)]
+    return bool(asking) and all(is_asking(step, asked) or _needs_more(step, every) for step in left)
+
+
+def _needs_more(step: WorkflowStep, every: Mapping[str, WorkflowStep]) -> bool:
+    return step.state is WorkflowStepState.WAITING and any(
+        every[need].state is not WorkflowStepState.DONE for need in step.needs
+    )

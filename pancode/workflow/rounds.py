@@ -1,0 +1,99 @@
+"""Rounds of a workflow: a step repeats, with the steps before it, until its verdict says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pancode.core.records import WorkflowStep, WorkflowStepState
+from pancode.core.values import replace
+from pancode.workflow.plan import ancestors
+
+NOT_APPROVED = "not approved"
+
+
+def begun_again(
+    steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
+) -> dict[str, WorkflowStep]:
+    """The steps with another round begun, where this one is done and its verdict asks for that.
+
+    After the last round the step has failed.
+    """
+    if step.state is not WorkflowStepState.DONE or is_met(step):
+        return dict(steps)
+    if step.round >= step.most:
+        why = f"{NOT_APPROVED} after {step.most} round{'s' * (step.most > 1)}: {said(step)}"
+        failed = replace(step, state=WorkflowStepState.FAILED, reason=why, finished_ms=now_ms)
+        return {**steps, step.name: failed}
+    return again(steps, step, step.round + 1)
+
+
+def again(steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int) -> dict[str, WorkflowStep]:
+    """All steps of the loop wait to begin once more."""
+    reset = {name: fresh(steps[name], number) for name in loop(steps, step)}
+    return {name: reset.get(name, one) for name, one in steps.items()}
+
+
+def fresh(step: WorkflowStep, number: int) -> WorkflowStep:
+    """It waits to begin once more. Its outputs stay until it has new ones: the next round reads them."""
+    return replace(
+        step,
+        state=WorkflowStepState.WAITING,
+        round=number,
+        run=None,
+        reason="",
+        started_ms=None,
+        finished_ms=None,
+        begins_ms=None,
+    )
+
+
+def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
+    """It begins again in its round, whose verdict of before stands; `anew`: in the first round."""
+    if anew:
+        return replace(fresh(step, 1), outputs={})
+    return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})
+
+
+def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
+    """The steps that a round of this one has: from where it begins again up to itself."""
+    first, every = last.back_to or last.name, tuple(steps.values())
+    before = ancestors(last.name, every) | {last.name}
+    return {name for name in before if name == first or first in ancestors(name, every)}
+
+
+def ran_out(step: WorkflowStep) -> bool:
+    """Whether it has failed because its last round was not approved."""
+    judged = bool(step.outputs.get("verdict")) and step.outputs.get("of") == step.run
+    return step.state is WorkflowStepState.FAILED and judged and not is_met(step)
+
+
+def is_met(step: WorkflowStep) -> bool:
+    """Whether no further round is needed."""
+    if not step.until:
+        return True
+    verdict = step.outputs.get("verdict")
+    return isinstance(verdict, dict) and verdict.get(str(step.until["field"])) == step.until["equals"]
+
+
+def said(step: WorkflowStep) -> str:
+    """What its verdict says, in words."""
+    verdict = step.outputs.get("verdict")
+    field = str(step.until.get("field"))
+    return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "it has no verdict"
+
+
+def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
+    """The step whose verdict has sent this one into its round; None in the first round."""
+    if not begins_later_round(steps, step):
+        return None
+    return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
+
+
+def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
+    """Whether it is the first step of a second or later round: it goes on from its own result."""
+    return step.round > 1 and bool(_judges(steps, step))
+
+
+def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
+    """The steps whose rounds begin at this one."""
+    return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]

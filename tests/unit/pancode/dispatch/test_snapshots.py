@@ -1,0 +1,49 @@
+"""How far a snapshot is can be seen while it is taken, and nothing of it afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from pancode.core.ports import SnapshotRequest, SnapshotTaken
+from pancode.dispatch import snapshots
+from pancode.errors import WorkspaceError
+from tests.unit.pancode.control.world import Desk, HonestDepot
+from tests.unit.pancode.core.fleets import node, resolved
+
+
+class Slow(HonestDepot):
+    """Looks at what is told from within."""
+
+    def __init__(self, coordinator: Desk, fails: bool = False) -> None:
+        super().__init__()
+        self.coordinator, self.fails = coordinator, fails
+        self.seen: list[list[snapshots.UnderWay]] = []
+
+    def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
+        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
+        wanted.progress(40_000, 100_000)
+        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
+        if self.fails:
+            raise WorkspaceError("no", fix="x")
+        return super().snapshot(wanted)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_is_told_while_it_lasts(fails: bool) -> None:
+    coordinator = Desk()
+    coordinator.depot = depot = Slow(coordinator, fails)
+    coordinator.restart()
+    core, asked = coordinator.plane.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
+    if fails:
+        with pytest.raises(WorkspaceError):
+            snapshots.take(core, asked, "r-0001")
+    else:
+        assert snapshots.take(core, asked, "r-0001") is not None
+    told = {"run": "r-0001", "project": "/home/ana/p"}
+    assert depot.seen == [[{**told, "done": 0, "of": 0}], [{**told, "done": 40_000, "of": 100_000}]]
+    assert snapshots.under_way(core) == []
+
+
+def test_without_a_project_there_is_none() -> None:
+    coordinator = Desk()
+    assert snapshots.take(coordinator.plane.core, resolved(node("desk"), workspace="none"), "r-0001") is None

@@ -1,0 +1,105 @@
+"""Records out of the ledger: only accepted receipts count, and a dispatch chooses by them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Isolation
+from pancode.agents.request import DispatchRequest
+from pancode.config.surroundings import FileSurroundings
+from pancode.control.work import unit_of_work
+from pancode.core.records import Decision, Run
+from pancode.dispatch.dispatch import dispatch
+from pancode.dispatch.track_records import RecordsPicker, lately
+from pancode.life.signals import Landed
+from pancode.reports.track_records import track_records
+from tests.unit.pancode.account.test_cost import play
+from tests.unit.pancode.control.world import Desk, Puppet, facts
+
+
+def played() -> Desk:
+    coordinator = Desk("100")
+    node = Puppet(coordinator)
+    node.breathe()
+    for number, end in enumerate(("done", "done", "failed", "stopped")):
+        play(coordinator, node, f"r-000{number}", end, Decimal("0.2"), agent="ann", task="fix it")
+    play(coordinator, node, "r-0009", "done", Decimal("0.1"), agent="bob", task="review it")
+    return coordinator
+
+
+def test_rates_are_of_what_was_proven_and_of_the_agents_own_doing() -> None:
+    coordinator = played()
+    rows = track_records(coordinator.plane.core, None, False, 10)
+    assert [(r["agent"], r["kind"], r["runs"], r["good"], r["rate"]) for r in rows] == [
+        ("bob", "review", 1, 1, 0.6667),
+        ("ann", "change", 3, 2, 0.6),
+    ]
+    assert rows[0]["usd_each_landed"] is None, "nothing was landed"
+    assert [r["agent"] for r in track_records(coordinator.plane.core, "ann", True, 10)] == ["ann"]
+
+
+def test_what_a_landed_change_cost_counts_failures_too() -> None:
+    coordinator = played()
+    with unit_of_work(coordinator.plane.core) as work:
+        run = work.tx.get(Run, "r-0000")
+        assert run is not None
+        work.signal(run, Landed("me", "c" * 40, 1, ""))
+    (row, *_) = track_records(coordinator.plane.core, "ann", True, 10)
+    assert (row["landed"], row["usd_each_landed"]) == (1, 0.6)
+
+
+def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
+    coordinator = played()
+    picker = RecordsPicker(coordinator.plane.core, None)
+    before = coordinator.ids.count
+    first = picker.agent(["ann", "bob"], "fix the parser")
+    assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first
+    picker.model("ann", ["opus", "sonnet"], "fix the parser")
+    assert coordinator.ids.count == before + 1, "one draw for the whole dispatch"
+    assert "went well" in first[1]
+
+
+def test_faults_of_a_machine_are_nobodys() -> None:
+    coordinator = Desk("100")
+    node = Puppet(coordinator)
+    node.breathe()
+    play(coordinator, node, "r-0001", "retried", Decimal("0.2"), agent="ann")
+    assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
+    (row,) = track_records(coordinator.plane.core, None, True, 10)
+    assert (row["runs"], row["good"]) == (1, 1), FailureKind.PROCESS_VANISHED
+
+
+def test_what_ends_counts_at_once_and_after_a_restart() -> None:
+    coordinator = played()
+    core = coordinator.plane.core
+    assert sum(record.runs for record in lately(core).values()) == 4
+    node = Puppet(coordinator, "n2")
+    node.breathe()
+    kept = lately(core)
+    coordinator.restart()
+    assert lately(coordinator.plane.core) == kept == lately(core)
+
+
+WITH_MODELS = "models: {choices: [opus, sonnet]}\nrecords: {explore: 0}\nverify: [make test]"
+
+
+def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) -> None:
+    coordinator = Desk("1000")
+    node = Puppet(coordinator)
+    node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
+    node.breathe()
+    for number, (model, end) in enumerate([("opus", "failed"), ("opus", "failed"), ("sonnet", "done")] * 2):
+        words: dict[str, Any] = {"agent": "builder", "task": "fix it", "runtime": "claude"}
+        play(coordinator, node, f"r-000{number}", end, Decimal("0.3"), model=model, **words)
+    (tmp_path / "pancode.yaml").write_text(WITH_MODELS)
+    around = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None)
+    request = DispatchRequest("fix the parser", "ana", workspace="none", runtime="claude")
+    run = dispatch(coordinator.plane.core, around, request).run
+    assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
+    told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
+    assert "2 of 2 went well" in told["model"][1]
+    assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("2 runs of builder")

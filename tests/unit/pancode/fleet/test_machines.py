@@ -1,0 +1,234 @@
+"""What goes wrong with one node is that node's result; the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from node_agent.wire.signing import SigningKey
+from pancode.control.faces import NodeResult, Progress, ProgressLine
+from pancode.core.records import Node
+from pancode.fleet.machines import Machines
+from pancode.fleet.ports import unwatched
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.link import LinkKind, LinkState
+from pancode.fleet.ssh.target import Target
+from pancode.nodes.fleet import NodeState
+from pancode.nodes.link_figures import Linked
+from pancode.nodes.reach import Reach
+from pancode.wiring.hands import SshHands
+from pancode.wiring.links import news_of
+from pancode.wiring.loop import LoopThread
+from pancode.wiring.nodes import reach_to
+from tests.unit.pancode.control.world import Desk
+
+
+class Works:
+    """Bring-up of which nothing but its end is real; `bad` ends in a way that nobody foresaw."""
+
+    def __init__(self, coordinator: Desk) -> None:
+        self.did: list[tuple[str, str]] = []
+        here = partial(_this_machine, coordinator)
+        self.parts = SimpleNamespace(this_machine=here)
+        self.cleaned = self.remove
+
+    async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        return self._end("up", node)
+
+    async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        return self._end("down", node)
+
+    async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        return self._end("remove", node)
+
+    def _end(self, verb: str, node: Node) -> NodeResult:
+        if node.name == "bad":
+            raise KeyError("no such thing")
+        self.did.append((verb, node.name))
+        return NodeResult(node.name, True)
+
+
+def _this_machine(coordinator: Desk, name: str) -> Node:
+    return Node(
+        name,
+        coordinator.clock.wall_ms(),
+        reach_to(Target(name, "127.0.0.1", 0, ""), local=True).data(),
+        {},
+        4,
+    )
+
+
+@pytest.fixture
+def coordinator() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def bringup(coordinator: Desk) -> Works:
+    return Works(coordinator)
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    made = LoopThread("test")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
+    def node_of(name: str) -> Node | None:
+        return next((row for row in coordinator.rows(Node) if row.name == name), None)
+
+    links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60, node_of=node_of))
+    hands = SshHands(cast(Any, bringup), links, loop)
+    made = Machines(coordinator.plane, cast(Any, coordinator.clock), hands)
+    for name in ("a", "bad", "c"):
+        reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
+        coordinator.plane.nodes.add(Node(name, 0, reach.data(), {}, 1))
+        coordinator.plane.nodes.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
+    return made
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_an_unforeseen_error_of_one_node_is_its_result(fleet: Machines, verb: str) -> None:
+    results = getattr(fleet, verb)(["a", "bad", "c"], unwatched)
+    assert [(r.node, r.ok) for r in results] == [("a", True), ("bad", False), ("c", True)]
+    (problem,) = results[1].problems
+    assert problem["what"] == "KeyError: 'no such thing'" and "coordinator.log" in problem["fix"]
+
+
+def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bringup: Works) -> None:
+    """Who gave the first one may have pressed Ctrl-C: the second must not meet it half-way."""
+    inside, most, told = 0, 0, []
+
+    async def slow(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        nonlocal inside, most
+        inside, most = inside + 1, max(most, inside + 1)
+        await asyncio.sleep(0.05)
+        inside -= 1
+        return NodeResult(node.name, True)
+
+    bringup.up = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(fleet.up, ["a"], lambda line: told.append(line.text)) for _ in "12"]
+        assert all(call.result()[0].ok for call in calls)
+    assert most == 1 and told == ["another command is at work on it: waiting"]
+
+
+def test_two_first_bring_ups_at_once_add_this_machine_once(
+    fleet: Machines, coordinator: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = coordinator.plane.nodes.add
+
+    def late(node: Node) -> None:
+        add(node)  # the other one was quicker
+        add(node)
+
+    monkeypatch.setattr(coordinator.plane.nodes, "add", late)
+    results = fleet.up([], unwatched)
+    assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
+
+
+def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
+    result = fleet.remove("bad", unwatched)
+    assert not result.ok and result.problems
+    assert coordinator.plane.nodes.view("bad").state is NodeState.NOT_CLEANED
+
+
+def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
+) -> None:
+    hands: Any = bringup
+    coordinator.plane.nodes.revoke("c")
+    for ms in (0, 1_000, 58_000, 2_000, 500):
+        coordinator.clock.ms += ms
+        fleet.contact("c")
+        loop.call(_all_else())
+    assert hands.did == [("remove", "c"), ("remove", "c")]
+
+
+async def _all_else() -> None:
+    """What was begun in this loop is over."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+
+def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
+) -> None:
+    """On one machine each would find the other's scripts, and end them."""
+    hands: Any = bringup
+    once = hands.remove
+
+    async def met(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        hands.remove = once
+        await asyncio.to_thread(fleet.contact, node.name)
+        return await once(node, progress, agent_path)
+
+    hands.remove = met
+    assert fleet.remove("c", unwatched).ok
+    loop.call(_all_else())
+    assert hands.did == [("remove", "c")]
+
+
+def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
+    fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
+) -> None:
+    hands: Any = bringup
+    once, begun, go = hands.remove, threading.Event(), asyncio.Event()
+
+    async def carried_out(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        begun.set()
+        await go.wait()
+        await asyncio.to_thread(coordinator.plane.nodes.forget, node.name)
+        return await once(node, progress, agent_path)
+
+    async def let_go() -> None:
+        go.set()
+
+    hands.remove = carried_out
+    coordinator.plane.nodes.revoke("c")
+    fleet.contact("c")
+    assert begun.wait(30)
+    hands.remove = once
+    told: list[str] = []
+
+    def waits(line: ProgressLine) -> None:
+        told.append(line.text)
+        loop.begin(let_go())
+
+    result = fleet.remove("c", waits)
+    assert (result.ok, result.changed) == (True, ("removed",)), result
+    assert told == ["another command is at work on it: waiting"]
+    assert hands.did == [("remove", "c")]
+
+
+def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
+    fleet.down([], unwatched)
+    assert {coordinator.plane.nodes.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
+
+
+def test_a_stopped_link_is_not_tried_and_says_why(fleet: Machines, coordinator: Desk) -> None:
+    changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "the host key of a has changed", fix="look")
+    told = coordinator.plane.core.reaching
+    tell = fleet.tried
+    tell("a", news_of("a", LinkState(LinkKind.STOPPED, error=changed)))
+    assert (told("a").trying, told("a").why, told("a").fix) == (False, changed.message, "look")
+    for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
+        tell("a", news_of("a", LinkState(kind)))
+        assert told("a").trying is trying
+    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=0), (
+        "it was closed before it was down"
+    )
+    for kind in (LinkKind.UP, LinkKind.DOWN, LinkKind.CONNECTING):
+        tell("a", news_of("a", LinkState(kind)))
+    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=1)
+    assert told("c").trying

@@ -1,0 +1,143 @@
+"""A notice of a question has a link that answers that one question, is in no row, and dies with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pancode.api.app import VERBS
+from pancode.api.routing import AtDoor
+from pancode.core.records import ApiToken, Audit, Delivery
+from pancode.core.values import replace
+from pancode.errors import UnavailableError
+from pancode.notices.asking import LINK_MS
+from pancode.notices.routing import NoticeRoute, NotifyRules
+from pancode.notices.sending import Outgoing
+from tests.unit.pancode.api.test_door import DoorWorld, code_of
+from tests.unit.pancode.api.test_inbox import blocked, held
+
+DESK = "https://desk.example.org/"
+RULES = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), console=DESK, answers=True)
+
+
+class Phone:
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.came: list[Mapping[str, Any]] = []
+        self.now, self.down = RULES, False
+
+    def rules(self) -> NotifyRules:
+        return self.now
+
+    def secret(self, name: str) -> str:
+        return "ntfy://h/t"
+
+    def notify(self, address: str, notice: Mapping[str, Any]) -> None:
+        self.came.append(notice)
+        if self.down:
+            raise UnavailableError("the line was cut")
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        return "HTTP 204"
+
+
+class AskingWorld(DoorWorld):
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.phone = Phone()
+        self.outgoing = Outgoing(self.context.plane.core, self.phone)
+        self.outgoing.round(here=True)
+
+    def asked(self, **more: Any) -> tuple[str, str]:
+        """A run that asks, and the token of the link that the phone got."""
+        run = blocked(self, **more)
+        self.outgoing.round(here=True)
+        page, _, token = str(self.phone.came[-1]["link"]).partition("#")
+        assert page == f"{DESK}answer" and token.startswith("pct_"), self.phone.came[-1]
+        return run, token
+
+    def links(self) -> list[ApiToken]:
+        return [one for one in self.context.rows(ApiToken) if one.name.startswith("notice-")]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> AskingWorld:
+    return AskingWorld(tmp_path)
+
+
+def test_the_link_shows_and_answers_its_question_and_nothing_else(world: AskingWorld) -> None:
+    run, token = world.asked()
+    other = blocked(world)
+    (item,) = world.ask("GET", "/v1/inbox", token).json()["items"]
+    assert (item["run"], item["words"], item["choices"]) == (run, "Which?", ["left", "right"])
+    for verb in VERBS:
+        about = verb.path.replace("{run}", other if verb.for_item else run)
+        if verb.at_door is AtDoor.TOKEN and not (verb.for_item and about == verb.path):
+            path = about.replace("{", "").replace("}", "")
+            assert code_of(world.ask(verb.method, path, token), 403) == "wrong_item", verb.name
+    assert world.ask("POST", f"/v1/runs/{run}/deny", token, {"by": "mallory"}).status_code == 200
+    said = [row for row in world.context.rows(Audit, run=run) if row.what in ("denied", "asked over TCP")]
+    assert {row.detail["by"] for row in said} == {f"token {world.links()[0].name}"}, "on record as that link"
+
+
+def test_it_dies_with_its_question_however_that_ends(world: AskingWorld) -> None:
+    run, token = world.asked()
+    assert world.http.post(f"/v1/runs/{run}/continue", {"by": "ana"}).status_code == 201
+    assert world.ask("GET", "/v1/inbox", token).json()["items"] == [], "at once"
+    assert code_of(world.ask("POST", f"/v1/runs/{run}/deny", token), 403) == "wrong_item"
+    world.outgoing.round(here=True)
+    assert world.links() == [] and code_of(world.ask("GET", "/v1/inbox", token), 401) == "unknown_token"
+    told = [row for row in world.context.rows(Audit) if row.what.startswith("token ")]
+    assert [(row.what, row.detail["by"]) for row in told] == [
+        ("token made", "notice to phone"),
+        ("token revoked", "the end of its question"),
+    ]
+
+
+def test_another_question_keeps_its_link_and_a_late_one_is_over(world: AskingWorld) -> None:
+    first, _ = world.asked()
+    second, token = world.asked()
+    world.http.post(f"/v1/runs/{first}/deny", {"by": "ana"})
+    world.outgoing.round(here=True)
+    assert [one.run for one in world.links()] == [second]
+    world.context.clock.ms += LINK_MS
+    assert code_of(world.ask("GET", "/v1/inbox", token), 401) == "expired_token"
+
+
+def test_its_secret_is_in_no_row_and_each_try_has_its_own(world: AskingWorld) -> None:
+    world.phone.down = True
+    run, lost = world.asked()
+    world.phone.down = False
+    world.context.clock.ms += 60_000
+    world.outgoing.round(here=True)
+    again = str(world.phone.came[-1]["link"]).partition("#")[2]
+    assert again != lost and len(world.links()) == 2, "the first try may have arrived"
+    for row in (*world.context.rows(Delivery), *world.context.rows(Audit), *world.context.rows(ApiToken)):
+        assert again not in repr(row) and lost not in repr(row)
+    assert world.phone.came[-1]["answers"] and f"pancode answer {run}" in str(world.phone.came[-1]["body"])
+
+
+@pytest.mark.parametrize("rules", [replace(RULES, answers=False), replace(RULES, console=None)])
+def test_without_the_setting_it_has_the_command_only(world: AskingWorld, rules: NotifyRules) -> None:
+    world.phone.now = rules
+    run = blocked(world)
+    world.outgoing.round(here=True)
+    (told,) = world.phone.came
+    page = None if rules.console is None else f"{DESK}#/runs/{run}"
+    assert told["link"] == page and world.links() == [] and "pancode answer" in told["body"]
+
+
+def test_a_landing_and_what_was_answered_already_get_no_such_link(world: AskingWorld) -> None:
+    held(world)
+    world.outgoing.round(here=True)
+    assert all("/answer#" not in str(one["link"]) for one in world.phone.came) and world.links() == []
+    count = len(world.phone.came)
+    run = blocked(world)
+    world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"})
+    world.outgoing.round(here=True)
+    (late,) = world.phone.came[count:]
+    assert late["link"] == f"{DESK}#/runs/{run}" and world.links() == []

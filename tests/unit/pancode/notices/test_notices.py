@@ -1,0 +1,160 @@
+"""Who is told, in which words, and when; and how webhooks are signed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pancode.config.notify import Notify
+from pancode.core.records import Delivery, EventKind, FeedEvent
+from pancode.errors import UsageError
+from pancode.life.occasions import occasion_of
+from pancode.notices import signing
+from pancode.notices.pacing import Sending, again_ms, to_send
+from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
+from pancode.notices.words import digest, notice_of, plain
+from tests.unit.pancode.work.schedule.test_times import ms
+
+FACTS = {"agent": "builder", "node": "gpubox", "repo": "/srv/shop", "outcome": "error"}
+
+
+def an_event(kind: EventKind = EventKind.RUN_ENDED, /, **data: Any) -> FeedEvent:
+    return FeedEvent(7, 1_000, kind, "r-1", None, {"outcome": "error", **data})
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "is_"),
+    [
+        (EventKind.RUN_ENDED, {"outcome": "error"}, "run.failed"),
+        (EventKind.RUN_ENDED, {"outcome": "done"}, "run.done"),
+        (EventKind.RUN_ENDED, {"outcome": "interrupted"}, None),
+        (EventKind.RUN_ENDED, {"outcome": "blocked"}, None),
+        (EventKind.INBOX_ITEM, {}, "run.asks"),
+        (EventKind.WORKFLOW_ENDED, {"state": "partial"}, "workflow.failed"),
+        (EventKind.WORKFLOW_ENDED, {"state": "stopped"}, None),
+        (EventKind.NODE_STATE, {"state": "unreachable", "was": "suspect"}, "node.lost"),
+        (EventKind.NODE_STATE, {"state": "lost", "was": "unreachable"}, None),
+        (EventKind.SCHEDULE_FIRED, {"state": "refused"}, "schedule.failed"),
+        (EventKind.SCHEDULE_FIRED, {"state": "begun"}, None),
+        (EventKind.RUN_STAGE, {}, None),
+        (EventKind.RUN_ENDED, {"outcome": "done", "judges": "r-0"}, None),
+        (EventKind.RUN_ENDED, {"outcome": "verify_failed", "judges": "r-0"}, None),
+    ],
+)
+def test_occasions(kind: EventKind, data: dict[str, Any], is_: str | None) -> None:
+    assert occasion_of(FeedEvent(1, 0, kind, "r-1", None, data)) == is_
+
+
+def test_a_notice_says_what_why_the_command_and_a_link() -> None:
+    told = notice_of(an_event(reason="a gate \x1b[2J\nfailed"), "run.failed", FACTS, "https://desk:7433/")
+    assert told.title == "r-1 error: builder on gpubox"
+    assert (
+        told.body == "a gate [2J failed\npancode runs show r-1"
+        and told.link == "https://desk:7433/#/runs/r-1"
+    )
+    asked = an_event(EventKind.INBOX_ITEM, kind="question", words="Which port?", command="pancode answer r-1")
+    assert notice_of(asked, "run.asks", FACTS, None).body == "Which port?\npancode answer r-1"
+    assert notice_of(asked, "run.asks", FACTS, None).row()["asks"] == "r-1"
+    held = an_event(EventKind.INBOX_ITEM, kind="landing", words="its change", command="pancode approve r-1")
+    assert "asks" not in notice_of(held, "run.asks", FACTS, None).row()
+    long = notice_of(an_event(reason="x" * 5_000), "run.failed", FACTS, None)
+    assert len(long.body) <= 300 and long.body.endswith("pancode runs show r-1")
+    assert plain("a\tb‮c", 10) == "a b c"
+
+
+def test_rules_choose_channels_by_kind_agent_node_and_repository() -> None:
+    rules = NotifyRules(
+        {"phone": "a", "mail": "b"},
+        (
+            NoticeRoute(("phone", "gone"), ("ended_badly",), agents=("builder",), repositories=("shop",)),
+            NoticeRoute(("mail", "phone"), ("ended_badly", "waits"), nodes=("gpubox",)),
+        ),
+    )
+    assert rules.channels_for("ended_badly", FACTS) == ("phone", "mail")
+    assert rules.channels_for("waits", FACTS) == ("mail", "phone")
+    assert rules.channels_for("waits", {**FACTS, "node": "other"}) == ()
+    assert rules.channels_for("ended_well", FACTS) == () and rules.unknown_channels() == ("gone",)
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-11-22 21:59", None),
+        ("2026-11-22 22:00", "2026-11-23 07:00"),
+        ("2026-11-23 06:59", "2026-11-23 07:00"),
+        ("2026-11-23 07:00", None),
+        ("2027-03-27 23:00", "2027-03-28 07:00"),
+    ],
+)
+def test_quiet_hours_go_over_midnight(now: str, until: str | None) -> None:
+    quiet = QuietHours(22 * 60, 7 * 60, "Europe/Berlin")
+    assert quiet.until_ms(ms(now)) == (None if until is None else ms(until))
+    rules = NotifyRules(quiet=quiet, urgent=("node_lost",))
+    assert rules.due_ms("waits", ms(now)) == (ms(now) if until is None else ms(until))
+    assert rules.due_ms("node_lost", ms(now)) == ms(now)
+
+
+def waiting(count: int, due: int = 0) -> list[Delivery]:
+    return [Delivery(f"notify:p:{n}", "notify:p", 0, "waits", {}, due) for n in range(count)]
+
+
+def test_more_than_five_in_a_minute_are_one_digest() -> None:
+    five, six = waiting(5), waiting(6)
+    assert to_send(five, [], 1_000) == Sending(tuple((one,) for one in five))
+    assert to_send(six, [], 1_000) == Sending((tuple(six),))
+    assert to_send(waiting(1), [1, 2, 3, 4, 5], 1_000) == Sending((), 60_001)
+    assert to_send(six, [1, 2, 3, 4, 5], 61_000) == Sending((tuple(six),))
+    assert to_send(waiting(2, due=9_000), [], 1_000) == Sending((), 9_000)
+    told = digest([{"title": f"t{n}"} for n in range(20)])
+    assert told.title == "PanCode: 20 notices" and "and 12 more" in told.body
+
+
+def test_tries_are_bounded() -> None:
+    assert [again_ms("notify:p", n) for n in (1, 3, 4)] == [15_000, 300_000, None]
+    assert again_ms("webhook:c", 8) is None
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    """The example of the specification of Standard Webhooks."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    body = b'{"test": 2432232314}'
+    signed = signing.signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_payloads_leave_the_task_at_home_and_are_chosen_by_name() -> None:
+    event = FeedEvent(7, 0, EventKind.RUN_QUEUED, "r-1", None, {"task": "secret plans", "agent": "builder"})
+    told = signing.payload(event, None, "2026-11-22T00:00:00.000Z")
+    assert "secret plans" not in str(told) and told["type"] == "run.queued"
+    assert signing.wants(("run.*",), event, None) and not signing.wants(("run.ended",), event, None)
+    signing.check_events(("run.failed", "run.*", "audit"))
+    with pytest.raises(UsageError) as wrong:
+        signing.check_events(("run.fail",))
+    assert "run.failed" in wrong.value.why + wrong.value.fix
+
+
+def test_settings_name_the_address_and_do_not_hold_it() -> None:
+    said = {"channels": {"phone": {"url": "secret:ntfy"}}, "quiet": "22:00-07:00 Europe/Berlin"}
+    rules = Notify.model_validate(said).routes()
+    assert rules.channels == {"phone": "ntfy"} and rules.routes[0].to == ("phone",)
+    assert "ended_well" not in rules.routes[0].kinds
+    for console, is_open, is_ in (
+        ("https://desk.example.org", True, True),
+        ("https://desk.example.org", False, False),
+        ("http://desk.example.org", True, False),
+        ("http://localhost:7433", True, True),
+        (None, True, False),
+    ):
+        told = {**said, "console": console}
+        assert Notify.model_validate(told).routes(is_open).answers is is_, console
+        assert not Notify.model_validate({**told, "answers": False}).routes(is_open).answers
+    for bad in (
+        {"channels": {"phone": {"url": "ntfy://me:pass@host/x"}}},
+        {"quiet": "22-7"},
+        {"quiet": "22:00-07:00 Mars/X"},
+        {"rules": [{"to": ["phone"], "kinds": ["everything"]}]},
+        {"console": "javascript:alert(1)"},
+    ):
+        with pytest.raises(ValueError):
+            Notify.model_validate(bad)

@@ -1,0 +1,257 @@
+"""Events become deliveries once, are tried within bounds, and a target that fails is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.core.records import Audit, Delivery
+from pancode.errors import NotFoundError, UnavailableError
+from pancode.notices import pacing
+from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
+from pancode.notices.sending import Outgoing
+from tests.unit.pancode.control.world import failed
+from tests.unit.pancode.work.schedule.world import HOUR, Times
+
+FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
+
+
+class Post:
+    """Keeps what it is given; `down`: nothing gets through."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.posts: list[tuple[str, Mapping[str, str], bytes]] = []
+        self.down = ""
+        self.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),))
+
+    def rules(self) -> NotifyRules:
+        return self.now
+
+    def secret(self, name: str) -> str:
+        if name == "gone":
+            raise NotFoundError("there is no secret gone")
+        return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+    def notify(self, address: str, notice: Mapping[str, Any]) -> None:
+        if self.down:
+            raise UnavailableError(self.down)
+        self.notices.append(str(notice["title"]))
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        if self.down:
+            raise UnavailableError(self.down)
+        self.posts.append((url, headers, body))
+        return "HTTP 204"
+
+
+class World:
+    def __init__(self, home: Path) -> None:
+        self.times = Times(home)
+        self.desk, self.http = self.times.desk, self.times.world.http
+        self.post = Post()
+        self.times.world.coordinator.rules = self.post.now
+        self.outgoing = self.fresh()
+        self.outgoing.round(here=True)
+
+    def fresh(self) -> Outgoing:
+        return Outgoing(self.desk.plane.core, self.post)
+
+    def fail(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.times.world.dispatch(task="false")
+            self.times.play(**FAILS)
+
+    def states(self) -> list[str]:
+        return [one.state.value for one in self.desk.rows(Delivery)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_failure_is_told_once_and_a_restart_repeats_nothing(world: World) -> None:
+    world.fail()
+    world.outgoing.round(here=True)
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1 and "error: builder" in world.post.notices[0]
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1 and world.states() == ["sent"]
+
+
+def test_a_new_channel_gets_no_news_from_before_it_existed(world: World) -> None:
+    """The first channel of a fleet, after a restart, was sent a digest of 30 old notices."""
+    channels, world.post.now = world.post.now, NotifyRules()
+    world.outgoing.round(here=True)
+    world.fail()
+    world.outgoing.round(here=True)
+    world.post.now = channels
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert world.post.notices == [] and world.states() == []
+    world.fail()
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1, "what happens after that is told, over a restart too"
+
+
+def hooked(world: World) -> None:
+    world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook", "events": []})
+
+
+def test_a_round_makes_one_try_of_a_target_and_leaves_it_alone_after_one_that_failed(world: World) -> None:
+    hooked(world)
+    world.post.down = "no answer"
+    world.fail(3)
+    for _ in range(3):
+        world.outgoing.round(here=True)
+    tried = [one for one in world.desk.rows(Delivery) if one.target == "webhook:ci" and one.tries]
+    assert [one.tries for one in tried] == [1], "the others wait with it"
+    world.post.down = ""
+    world.desk.clock.ms += 5_000
+    world.outgoing.round(here=True)
+    assert len(world.post.posts) == 1, "one for each round, so that other targets have their turn"
+    for _ in range(4):
+        world.outgoing.round(here=True)
+    assert len(world.post.posts) == 3
+
+
+def test_a_try_that_cannot_be_written_down_is_not_made_again_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UnavailableError("the disk is full")
+
+    world.fail()
+    monkeypatch.setattr("pancode.notices.rows.ended", full)
+    for _ in range(3):
+        world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1, "the channel is left alone for a while"
+    monkeypatch.undo()
+    world.desk.clock.ms += pacing.NOTICE_AGAIN_MS[0]
+    world.outgoing.round(here=True)
+    assert world.states() == ["sent"]
+
+
+def test_old_deliveries_of_a_target_that_takes_nothing_are_dropped_and_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "MOST_WAITING", 2)
+    world.post.down = "no answer"
+    world.fail(5)
+    world.outgoing.round(here=True)
+    assert sorted(world.states()) == ["failed"] * 3 + ["waiting"] * 2
+    log = world.http.get("/v1/deliveries", target="notify:phone").json()["deliveries"]
+    assert [row["status"].startswith("dropped") for row in log] == [False, False, True, True, True]
+    (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
+    assert "dropped" in str(told.detail["words"])
+
+
+def test_what_happens_while_nobody_sends_is_sent_later(world: World) -> None:
+    world.fail()
+    world.desk.restart()
+    world.outgoing = world.fresh()
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1
+
+
+def test_many_at_once_are_one_digest(world: World) -> None:
+    world.fail(7)
+    world.outgoing.round(here=True)
+    assert world.post.notices == ["PanCode: 7 notices"] and set(world.states()) == {"sent"}
+
+
+def test_a_channel_that_fails_is_shown_and_given_up(world: World) -> None:
+    world.post.down = "HTTP 403"
+    world.fail()
+    for _ in range(8):
+        world.outgoing.round(here=True)
+        world.desk.clock.ms += 400_000
+    assert world.states() == ["failed"]
+    answer = world.http.get("/v1/notify").json()
+    assert answer["channels"][0]["trouble"] == "HTTP 403" and "phone" in answer["troubles"][0]
+    (told,) = [one for one in world.desk.rows(Audit) if one.what == "notice not delivered"]
+    assert told.detail["target"] == "notify:phone"
+    world.post.down = ""
+    made = world.http.post("/v1/notify/test", {"channel": "phone", "by": "ana"}).json()
+    world.outgoing.round(here=True)
+    assert made["state"] == "waiting" and world.post.notices == ["PanCode: a test"]
+    assert world.http.get("/v1/notify").json()["troubles"] == []
+
+
+def test_a_lost_secret_is_a_failure_with_its_reason(world: World) -> None:
+    world.post.now = world.times.world.coordinator.rules = NotifyRules(
+        {"phone": "gone"}, (NoticeRoute(("phone",)),)
+    )
+    world.fail()
+    world.outgoing.round(here=True)
+    (row,) = world.desk.rows(Delivery)
+    assert row.state.value == "waiting" and "no secret gone" in row.status
+
+
+def test_quiet_hours_hold_back_and_then_tell(world: World) -> None:
+    quiet = QuietHours(0, 23 * 60 + 59, "UTC")
+    world.post.now = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), quiet)
+    world.fail()
+    world.outgoing.round(here=True)
+    assert world.post.notices == [] and world.states() == ["waiting"]
+    world.desk.clock.ms += 24 * HOUR
+    world.outgoing.round(here=True)
+    assert len(world.post.notices) == 1
+
+
+def test_a_webhook_is_signed_logged_and_delivered_again_under_its_id(world: World) -> None:
+    body = {"name": "ci", "url": "https://ci.example.org/hook", "events": ["run.failed"]}
+    made = world.http.post("/v1/webhooks", body)
+    assert made.status_code == 201 and made.json()["secret"].startswith("whsec_")
+    assert world.times.world.coordinator.kept == {"webhook-ci": made.json()["secret"]}
+    assert world.http.get("/v1/webhooks").json()["webhooks"][0]["secret"] is None, "shown once"
+    world.times.world.dispatch()
+    world.times.play()
+    world.fail()
+    world.outgoing.round(here=True)
+    ((url, headers, _),) = world.post.posts
+    assert url == "https://ci.example.org/hook" and headers["webhook-signature"].startswith("v1,")
+    (row,) = world.http.get("/v1/deliveries", target="webhook:ci").json()["deliveries"]
+    assert (row["state"], row["status"], row["tries"]) == ("sent", "HTTP 204", 1)
+    world.http.post("/v1/deliveries/again", {"delivery": row["delivery"]})
+    world.outgoing.round(here=True)
+    assert len(world.post.posts) == 2 and world.post.posts[1][1]["webhook-id"] == headers["webhook-id"]
+    world.http.post("/v1/webhooks/ci/remove", {})
+    assert world.times.world.coordinator.kept == {} and world.http.get("/v1/webhooks").json() == {
+        "webhooks": []
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"name": "CI"}, "bad_name"),
+        ({"url": "ftp://x"}, "bad_value"),
+        ({"url": "https://me:pw@x/"}, "bad_value"),
+        ({"events": ["run.fails"]}, "bad_value"),
+        ({"more": 1}, "unknown_key"),
+    ],
+)
+def test_what_is_no_webhook_is_refused(world: World, said: dict[str, Any], code: str) -> None:
+    body = {"name": "ci", "url": "https://ci.example.org/hook", **said}
+    assert world.times.world.problem("POST", "/v1/webhooks", body)["code"] == code
+
+
+def test_unknown_names_are_refused(world: World) -> None:
+    for path, body in (
+        ("/v1/notify/test", {"channel": "phon"}),
+        ("/v1/webhooks/none/remove", {}),
+        ("/v1/deliveries/again", {"delivery": "x"}),
+    ):
+        assert world.times.world.problem("POST", path, body)["status"] == 404
+    assert world.times.world.problem("GET", "/v1/deliveries")["code"] == "bad_value"

@@ -1,0 +1,107 @@
+"""A run is told something: before its order is signed with its task, after that for the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.wire.control import PersonSays
+from node_agent.wire.event import PersonHeard
+from node_agent.wire.order import Order
+from pancode.core.records import Audit, Decision, Run
+from pancode.core.values import replace
+from pancode.life.telling import heard, kept, unheard, with_words
+from pancode.work.people.answering import tell
+from tests.unit.pancode.control.world import Desk, Puppet, facts
+
+
+def test_with_its_task_until_its_order_is_signed() -> None:
+    desk = Desk()
+    desk.dispatch("r-0001", runtime="native", model="m", task="do it")
+    run = tell(desk.plane.core, "r-0001", "use spec/", "ana")
+    assert run.task == "do it\n\nA person adds: use spec/"
+    assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
+        "delivered with its task"
+    ]
+    (row,) = desk.rows(Audit, domain="people")
+    assert (row.detail["by"], row.detail["delivered"]) == ("ana", True)
+
+
+def test_an_order_that_is_signed_is_not_changed() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    desk.dispatch("r-0001", task="do it", terms={})
+    desk.turn()
+    assert node.claim() is not None
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, "r-0001")
+    assert run is not None
+    with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
+        tx.put(replace(run, runtime="native"))
+    told = tell(desk.plane.core, "r-0001", "use spec/", "ana")
+    assert told.task == "do it" and told.terms["told"] == [
+        {"by": "ana", "at_ms": desk.clock.wall_ms(), "text": "use spec/", "delivered": ""}
+    ]
+
+
+def working(desk: Desk, node: Puppet) -> Order:
+    """A run of a program that hears, at work on the node: the puppet runs commands only."""
+    desk.dispatch("r-0001", task="do it", terms={})
+    desk.turn()
+    order = node.claim()
+    assert order is not None
+    with desk.ledger.transaction() as tx:
+        run = tx.get(Run, "r-0001")
+        assert run is not None
+        tx.put(replace(run, runtime="native"))
+    return order
+
+
+def rows(desk: Desk) -> list[Any]:
+    told: list[Any] = desk.row(Run, "r-0001").terms["told"]
+    return told
+
+
+def said(node: Puppet) -> list[PersonSays]:
+    return [one.body for one in node.controls() if isinstance(one.body, PersonSays)]
+
+
+def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None:
+    desk = Desk()
+    node = Puppet(desk)
+    node.facts = facts()
+    node.breathe()
+    order = working(desk, node)
+    tell(desk.plane.core, "r-0001", "before it works", "ana")
+    desk.turn()
+    assert said(node) == [], "nobody would read them yet"
+    node.start(order)
+    desk.turn()
+    tell(desk.plane.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
+    desk.turn()
+    sent = said(node)
+    assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
+    assert {one.number for one in sent} == {1, 2}
+    assert [row["delivered"] for row in rows(desk)] == ["", ""]
+    node.say(order.identity, PersonHeard(numbers=(1,)))
+    node.say(order.identity, PersonHeard(numbers=(1, 7)))
+    desk.turn()
+    assert [row["delivered"] for row in rows(desk)] == ["at a turn of attempt 1", ""]
+    node.deliver(order)
+    desk.turn()
+    story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
+    assert story.count("delivered") == 1 and story[-1] == "not delivered"
+    assert kept(desk.row(Run, "r-0001")) == ["line one\nline 'two' \"$(x)\""]
+
+
+def test_a_later_attempt_is_told_again() -> None:
+    desk = Desk()
+    desk.dispatch("r-0001", runtime="native", model="m", task="do it")
+    run = desk.row(Run, "r-0001")
+    run = with_words(run, "with the task", "ana", 1, waits=True)
+    run = with_words(run, "later", "ana", 2, waits=False)
+    assert unheard(run) == {2: "later"}
+    run = heard(run, (1, 2), attempt=1)
+    assert unheard(run) == {} and kept(run) == []
+    assert unheard(replace(run, attempt=2)) == {2: "later"}
