@@ -54,7 +54,7 @@ class BusTempo:
 
 
 class RedisBus:
-    """Implements `pancode.core.ports.Bus`. Safe for many threads; opens its connections when they are needed."""
+    """Implements `pancode.core.ports.Bus`. Safe for many threads; opens each connection when it is needed."""
 
     def __init__(
         self,

@@ -47,11 +47,14 @@ def imports_of_ours() -> dict[str, int]:
 def bodies_that_read_and_write() -> list[str]:
     """Functions of the control plane that read rows and write rows in one body, but for those that apply.
 
-    `work.py` and `rows.py` are there to write; the others load, let the domain decide, and call them.
+    `control/work.py` and the files of rows are there to write; the others load, decide, and call them.
     """
     found = []
-    for path in modules("pancode/control"):
-        if path.name not in ("work.py", "rows.py"):
+    for path in modules("pancode"):
+        if (
+            path.name not in ("work.py", "rows.py", "step_rows.py", "kept_rows.py")
+            and path.parts[1] != "store"
+        ):
             functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]
             found += [
                 f"{path}:{one.name}" for one in functions if all(_calls(one, part) for part in ROWS_IN_BODY)

@@ -13,6 +13,11 @@ RUNTIMES = "node_agent/runtimes"
 SHARED = ("node_agent.wire", "node_agent.policy")
 GATES = "pancode/dispatch/admission"
 THIRD_PARTY_OF_WIRE = {"pydantic", "pydantic_core", "cryptography"}  # pydantic is made of two packages
+BESIDE = {
+    "pancode.fleet": ("ssh", "direct", "bundle"),
+    "pancode.code": ("git", "forge"),
+    "pancode.notices": ("delivery",),
+}
 LOADED_LATE = {
     "node_agent/policy/regex.py": ("re2",),
     "node_agent/policy/commands/tree.py": ("tree_sitter", "tree_sitter_bash"),
@@ -57,26 +62,6 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     assert not strays
 
 
-def test_the_api_acts_and_asks_through_the_plane_alone() -> None:
-    """`faces` has the values of a question; only the context of the routes knows plane and coordinator."""
-    known = {
-        "pancode/api/context.py": ("pancode.api.coordinator_api", "pancode.api.plane"),
-        "pancode/api/document/answers.py": (
-            "pancode.control.query",
-            "pancode.access.token_shapes",
-            "pancode.notices.shapes",
-        ),
-    }
-    strays = [
-        f"{path}:{line} imports {name}"
-        for path in modules("pancode/api")
-        for line, name in imports(path)
-        if within(name, "pancode.control")
-        and not within(name, *known.get(str(path), ("pancode.control.faces",)))
-    ]
-    assert not strays
-
-
 def test_pure_rooms_name_no_effect() -> None:
     files, effects = _pure_contract()
     assert files and not [hit for path in files for hit in _named(path, *effects)]
@@ -95,10 +80,13 @@ def test_the_wire_needs_two_packages_and_the_standard_library_but_where_rules_ar
             assert ours or name.split(".")[0] in allowed, f"{path}:{line} imports {name}"
 
 
-def test_adapters_and_control_do_not_meet() -> None:
-    hits = [hit for path in _present("pancode/adapters") for hit in _named(path, "pancode.control")]
-    hits += [hit for path in _present("pancode/control") for hit in _named(path, "pancode.adapters")]
-    assert not hits
+def test_what_a_subject_decides_names_no_effect_and_no_technology_beside_it() -> None:
+    """Rooms with effects have them in folders that are named after the technology."""
+    _, effects = _pure_contract()
+    for room, technologies in BESIDE.items():
+        theirs = [f"{room}.{technology}" for technology in technologies]
+        own = [path for path in modules(room.replace(".", "/")) if not within(dotted(path), *theirs)]
+        assert own and not [hit for path in own for hit in _named(path, *effects, *theirs)]
 
 
 def test_runtimes_know_what_is_shared_and_not_each_other() -> None:
