@@ -15,14 +15,14 @@ from pathlib import Path
 FENCE = re.compile(r"^```(\w+)(?: (run|not)=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WORLDS = ("local", "hosts", "model")
 NOT_RUN = {
-    "make": "commands of the clone, which continuous integration gives itself",
+    "make": "commands of the clone, which continuous integration runs itself",
     "login": "needs an account or a key of a vendor, or a model that can do the task",
-    "install": "installs what others publish, from the network",
+    "install": "installs published programs from the network",
     "root": "changes the machine, as root",
-    "state": "needs a state of the fleet that a page does not bring about",
-    "elsewhere": "another test gives these commands",
-    "release": "is done once for each version",
-    "example": "one line of help, held to the command line",
+    "state": "needs a state of the fleet that the page does not make",
+    "elsewhere": "another test runs these commands",
+    "release": "happens once for each version",
+    "example": "one line of help, compared with the command line",
 }
 """Why a block is only shown: the words that a fence may say, and what each means."""
 
