@@ -14,7 +14,7 @@ _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: 
 
 
 def is_unapproved(run: Run) -> bool:
-    """Whether it may not begin before a person has said yes."""
+    """Whether a person has to approve the run before it may begin."""
     return "asks" in run.terms and "approved" not in run.terms
 
 
@@ -25,7 +25,7 @@ def is_lifted_for_good(run: Run) -> bool:
 
 
 def plan_of(run: Run) -> dict[str, Any]:
-    """What a person is asked to approve."""
+    """The plan that the inbox shows to the person who approves."""
     usd = run.limits.get("usd")
     return {
         "task": _task(run),
@@ -49,7 +49,7 @@ def plan_of(run: Run) -> dict[str, Any]:
 
 
 def _task(run: Run) -> str:
-    """A person who approves is told that a task goes on, and where all of it is."""
+    """The beginning of the task; a cut task says so, and names the command that shows all of it."""
     task = run.task if run.argv is None else " ".join(run.argv)
     if len(task) <= MOST_TASK:
         return task
@@ -57,7 +57,7 @@ def _task(run: Run) -> str:
 
 
 def words_of(run: Run) -> str:
-    """Why it waits, in one line."""
+    """The reason why the run waits for a person, in one line."""
     model = f" with {run.asked_model}" if run.asked_model else ""
     words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"

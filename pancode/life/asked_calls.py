@@ -12,18 +12,18 @@ from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 
 KEPT_CHARS = 200
-"""Of a command that is answered: a run may have asked about many."""
+"""How many characters of an answered command are kept: a run may have asked about many."""
 YES, NO, OVER = "yes", "no", "over"
-"""Answers; the last one: the agent did not wait until somebody answered."""
+"""The answers. OVER: the agent did not wait until somebody answered."""
 
 
 def rows(run: Run) -> list[dict[str, Any]]:
-    """All calls that a person was asked about."""
+    """All calls about which a person was asked."""
     return run.terms.get("calls", [])
 
 
 def open_calls(run: Run) -> dict[int, dict[str, Any]]:
-    """Those that wait, by number, oldest first."""
+    """The calls that wait, by number, oldest first."""
     return {number: row for number, row in enumerate(rows(run), start=1) if not row["answer"]}
 
 
@@ -32,7 +32,7 @@ def is_known(run: Run, call: str) -> bool:
 
 
 def asked(run: Run, body: PersonAsked, now_ms: int) -> Run:
-    """The run once its agent has asked."""
+    """The run after its agent has asked about a call."""
     fresh = {
         **body.asked.model_dump(mode="json"),
         "why": body.why,
@@ -45,29 +45,29 @@ def asked(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 
 def answered(run: Run, number: int, answer: str, by: str) -> Run:
-    """The run once this call has its answer."""
+    """The run after this call got its answer."""
     updated = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
     return replace(run, terms={**run.terms, "calls": updated})
 
 
 def permitted(run: Run, pattern: str) -> Run:
-    """The run once a person has said yes to all that this rule asks about."""
+    """The run after a person has allowed every call of this rule."""
     return replace(run, terms={**run.terms, "permits": sorted({*permits(run), pattern})})
 
 
 def permits(run: Run) -> list[str]:
-    """Patterns of rules that ask nobody any more in this run."""
+    """The patterns of the rules that no longer ask anybody in this run."""
     return run.terms.get("permits", [])
 
 
 def over(run: Run) -> Run:
-    """The run once nothing of it can wait any more."""
+    """The run when none of its calls can wait any more."""
     updated = [row if row["answer"] else _closed(row, OVER, "") for row in rows(run)]
     return replace(run, terms={**run.terms, "calls": updated})
 
 
 def chosen(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
-    """The call that is answered: the oldest that waits. RefusedError where the person has not named it."""
+    """The call that the answer is for. RefusedError when the answer does not name a call that waits."""
     waiting = open_calls(run)
     if not waiting:
         fix = f"look: pancode inbox, and pancode why {run.id}"
@@ -92,7 +92,7 @@ def chosen(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
 
 
 def asked_of(row: Mapping[str, Any]) -> CallAsked:
-    """The question as the node knows it."""
+    """The question in the form that the node knows."""
     return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
 
 

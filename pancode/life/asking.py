@@ -17,15 +17,16 @@ from pancode.life.signals import Approved, Declined, Unasked
 
 
 def asked_first(made: Changes) -> Changes:
-    """The run is new, and nothing is held for it yet. Its workflow may hold it back even longer."""
+    """The run is new and holds nothing yet. Its workflow may hold it back even longer."""
     made = replace(made, fresh=True)
     return made if made.run.waits is WaitReason.WORKFLOW else people.ask_first(made)
 
 
 def approved(made: Changes, signal: Approved) -> Changes:
-    """A person says yes: the hold is taken, whatever a ceiling says where the budget is what was asked.
+    """A person approves: the run takes its hold, even above a ceiling when the person was asked about the
+    budget.
 
-    UsageError where nothing of this kind waits; RefusedError where a ceiling has no room any more.
+    UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
     """
     must_wait(made.run, made.case.action(ActionKind.PERSON), *BEFORE_START)
     kind = kind_of(made.run)
@@ -46,7 +47,8 @@ def approved(made: Changes, signal: Approved) -> Changes:
 
 
 def denied(made: Changes, signal: Declined) -> Changes:
-    """A person says no: what has not begun ends, what has ended stays as it is. UsageError: nothing waits."""
+    """A person says no: a run that has not begun ends; an ended run stays as it is. UsageError: nothing
+    waits."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), *ItemKind)
     kind = kind_of(made.run)
     if kind is ItemKind.LANDING:
@@ -61,7 +63,7 @@ def denied(made: Changes, signal: Declined) -> Changes:
 
 
 def unasked(made: Changes, signal: Unasked) -> Changes:
-    """Its workflow needs no answer any more: the question leaves the inbox. Idempotent."""
+    """The workflow needs no answer any more: the question leaves the inbox. Idempotent."""
     asked = made.case.action(ActionKind.PERSON)
     if asked is None or not is_blocked(made.run):
         return made
@@ -69,7 +71,7 @@ def unasked(made: Changes, signal: Unasked) -> Changes:
 
 
 def asked_again(made: Changes) -> Changes:
-    """Its workflow goes on, and waits for the same answer as before. Idempotent."""
+    """The workflow goes on, and waits for the same answer as before. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
         return made
     return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")

@@ -14,16 +14,17 @@ from pancode.life.changes import AuditLine, Changes
 from pancode.life.inbox import ItemKind, item_of
 
 MOST_CHARS = 300
-"""Of one text in an entry: the audit is kept for good, and nodes and runs write such texts."""
+"""The longest text in an entry: the audit is kept for good, and nodes and runs write such texts."""
 _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
-"""An end that is not here is an error."""
+"""The level of an end; each end that is not listed is an error."""
 _FOUND = ("warning", "error")
 MOST_HEARD = 5_000
-"""Of the events of one order, whose findings become entries."""
+"""How many events of one order become entries."""
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
-    """In the order in which they happened. Landings and answers are recorded where they are decided."""
+    """The entries in the order of their events. The modules of landings and answers write their own
+    entries."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _queued(run)
@@ -41,7 +42,8 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
-    """Started, refused by a node, lost there. A node that cannot take any order now is only a wait."""
+    """Starts, refusals and losses on nodes. A node that cannot take any order now is only a wait, and no
+    entry."""
     run = made.run
     for staged in made.stages:
         if staged.stage is OrderStage.STARTED:
@@ -56,7 +58,7 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
 
 
 def _found(made: Changes) -> Iterator[AuditLine]:
-    """Warnings of its node: a denied call, a broken rule. A node cannot fill the audit with them."""
+    """The node's warnings: a denied call, a broken rule. A node cannot fill the audit with them."""
     found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
     if found and made.fence.cursor <= MOST_HEARD:
         for one in found:
@@ -65,7 +67,8 @@ def _found(made: Changes) -> Iterator[AuditLine]:
 
 
 def _queued(run: Run) -> AuditLine:
-    """`held`: whether a sandbox or a program holds the run to its rules, or it was only told them."""
+    """The run was queued. `held`: whether a sandbox or a program enforces its rules, or the run was only told
+    them."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
     rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
     of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
@@ -90,7 +93,7 @@ def _asked(run: Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
 
 
 def _ended(run: Run) -> AuditLine:
-    """With the receipt's digest, so that the chain holds the receipt too."""
+    """The run's end, with the receipt's digest, so that the chain holds the receipt too."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}

@@ -44,9 +44,9 @@ def due(made: Changes, signal: Due) -> Changes:
 
 
 def hold(made: Changes, purses: Sequence[Purse], beyond: bool = False) -> tuple[Changes, str]:
-    """Hold the run's estimate for its current attempt in each scope; else why not.
+    """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: also where a ceiling has no room, as a person has said; that is told then.
+    `beyond`: a person has allowed the hold even where a ceiling has no room; the story then says so.
     """
     run, amount = made.run, _amount(made)
     for purse in purses:
@@ -70,7 +70,7 @@ def _amount(made: Changes) -> books.Amount:
 
 
 def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
-    """Why no waiting helps: what a workflow has spent only grows, while that of a day begins anew."""
+    """Why no waiting helps: a day's spending begins anew, but the spending of a workflow only grows."""
     amount = _amount(made)
     for purse in purses:
         free = replace(purse.balance, held_usd=books.ZERO, held_tokens=0, held_ms=0)
@@ -80,7 +80,7 @@ def _never_fits(made: Changes, purses: Sequence[Purse]) -> str:
 
 
 def waits(made: Changes, signal: Waits) -> Changes:
-    """The reason is told once."""
+    """The run waits; a reason that it has already is not recorded again."""
     if made.run.reason == signal.why:
         return made
     return made.put(replace(made.run, reason=signal.why, waits=signal.kind)).tell(
@@ -89,7 +89,7 @@ def waits(made: Changes, signal: Waits) -> Changes:
 
 
 def released(made: Changes) -> Changes:
-    """Its workflow held it back; nothing changes where it does not, or not any more."""
+    """The workflow lets the run begin; nothing changes when it did not hold the run back."""
     run = made.run
     if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
         return made
@@ -97,12 +97,13 @@ def released(made: Changes) -> Changes:
 
 
 def begin(made: Changes) -> Changes:
-    """Nothing but a free place holds it up any more."""
+    """From now on the run waits only for a free place."""
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def bound(made: Changes, signal: Bound) -> Changes:
-    """The fence, and the hold of its node's own scope; what was given up as lost must end."""
+    """The run gets its fence and the hold in its node's own scope; fences that were given up as lost must
+    end."""
     fence, run = signal.fence, made.run
     attempt = made.case.attempts.get(run.attempt)
     if attempt is not None:

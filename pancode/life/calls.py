@@ -21,7 +21,7 @@ TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
 
 
 def asked(made: Changes, body: PersonAsked) -> Changes:
-    """It goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
+    """The call goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks_people or asked_calls.is_known(run, question.call):
@@ -38,7 +38,7 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
 
 
 def decided(made: Changes, signal: CallDecided) -> Changes:
-    """A person answers. UsageError where no call waits; RefusedError where another one does."""
+    """A person answers a call. UsageError when no call waits; RefusedError when another call waits."""
     must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
     number, _ = asked_calls.chosen(made.run, signal.number)
     made = people.over(_answer(made, number, signal))

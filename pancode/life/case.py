@@ -37,14 +37,14 @@ class Now:
 
 
 def may_follow(run: Run) -> bool:
-    """Whether something may be to follow from it, or a person to answer it: only then that is looked up."""
+    """Whether the event may need a follow-up action, or a person's answer; only then these are looked up."""
     asked = run.waits is WaitReason.PERSON or "calls" in run.terms
     return run.state is RunState.ENDED or asked
 
 
 @dataclass(frozen=True, slots=True)
 class RunCase:
-    """All rows of one run, by number, and the fence that the signal is about."""
+    """All rows of one run, by number, and the fence of the signal."""
 
     run: Run
     attempts: Mapping[int, Attempt]
@@ -52,18 +52,18 @@ class RunCase:
     entries: tuple[BookEntry, ...]
     now: Now
     actions: tuple[Action, ...] = ()
-    """What is still to follow from it."""
+    """The actions that still have to follow from the run."""
     about: int = 0
-    """Number of a fence; 0: the signal is about the run's current attempt."""
+    """The number of the signal's fence; 0: the signal is about the run's current attempt."""
 
     @property
     def fence(self) -> Fence:
-        """KeyError where the signal is about no fence."""
+        """The signal's fence. KeyError when the signal is about no fence."""
         return self.fences[self.about]
 
     @property
     def attempt(self) -> Attempt:
-        """Of the fence, else the current one; a new row where there is none yet."""
+        """The attempt of the fence, or the current attempt; a new row when there is none yet."""
         number = self.fence.attempt if self.about else self.run.attempt
         return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
 
@@ -84,32 +84,32 @@ class RunCase:
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
 
     def action(self, kind: ActionKind) -> Action | None:
-        """The one of this kind that is still to be done."""
+        """The action of this kind that has not been done yet."""
         return {action.kind: action for action in self.actions}.get(kind)
 
     @property
     def open_fences(self) -> list[Fence]:
-        """Those that may be running or are not known to have ended."""
+        """Fences that may be running, or whose end is not known."""
         return [f for f in self.fences.values() if f.state is not FenceState.CLOSED]
 
     @property
     def lost_fences(self) -> list[Fence]:
-        """Those that were given up and have sent no receipt: they may still run."""
+        """Fences that were given up and have sent no receipt: they may still run."""
         return [f for f in self.fences.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
-        """What earlier attempts have left of the run's own budget for this one; None: it has none."""
+        """The money that earlier attempts have left for this one; None: the run has no budget."""
         usd = self.run.limits.get("usd")
         if usd is None or attempt == 1:
             return None if usd is None else Decimal(str(usd))
         return max(Decimal(str(usd)) - books.used(self.entries, attempt), books.ZERO)
 
     def spent_up(self, attempt: int) -> bool:
-        """Whether nothing is left for this attempt; a budget of 0 is for what costs nothing."""
+        """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
     def with_row(self, row: Run | Attempt | Fence) -> RunCase:
-        """The same with this row in the place of the old one."""
+        """The same case with this row instead of the old one."""
         if isinstance(row, Run):
             return replace(self, run=row)
         if isinstance(row, Attempt):

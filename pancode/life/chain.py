@@ -14,7 +14,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One receipt. `attempt` is what people know it by."""
+    """One receipt; `attempt` is its name for people."""
 
     digest: str
     attempt: str

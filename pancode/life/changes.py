@@ -41,7 +41,7 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A control message for a node, by name. A node that has no key is sent nothing."""
+    """A control message for a node, by name. A node without a key is sent nothing."""
 
     node: str
     body: ControlBody
@@ -49,7 +49,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class PassOver:
-    """A node is offered this run (None: any run) no more for a while."""
+    """For a while the node is not offered this run (None: any run)."""
 
     node: str
     run: str | None
@@ -59,7 +59,7 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An order has come so far."""
+    """An order has reached this stage."""
 
     stage: OrderStage
     fence: Fence
@@ -68,13 +68,13 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What follows from one signal or several. Frozen: each step gives a new value with more in it."""
+    """The changes of one signal or several. Frozen: each step returns a new value with more changes."""
 
     before: RunCase
     case: RunCase
     """The run as it is now, for the next step."""
     fresh: bool = False
-    """The run itself is new."""
+    """Whether the run itself is new."""
     rows: tuple[Record, ...] = ()
     """New rows of other kinds."""
     story: tuple[Line, ...] = ()
@@ -85,7 +85,7 @@ class Changes:
 
     @classmethod
     def of(cls, case: RunCase) -> Changes:
-        """Nothing yet."""
+        """The beginning: no change yet."""
         return cls(case, case)
 
     # -- what the next step looks at --------------------------------------------------------------
@@ -109,19 +109,19 @@ class Changes:
     # -- what it adds -----------------------------------------------------------------------------
 
     def put(self, *rows: Run | Attempt | Fence) -> Changes:
-        """These rows of the run are new, or have changed."""
+        """Put these new or changed rows of the run."""
         case = self.case
         for row in rows:
             case = case.with_row(row)
         return replace(self, case=case)
 
     def follow(self, kind: ActionKind, by: str, detail: Mapping[str, object] | None = None) -> Changes:
-        """This is to be done next."""
+        """Add this follow-up action."""
         action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by, dict(detail or {}))
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:
-        """The workflow of the run, where it has one, is to be looked at next."""
+        """Look at the run's workflow next, if it has one."""
         run = self.run
         if run.workflow is None:
             return self
@@ -130,54 +130,54 @@ class Changes:
         )
 
     def done(self, action: Action | None) -> Changes:
-        """It is not to be done any more."""
+        """Remove this follow-up action."""
         left = tuple(one for one in self.case.actions if one != action)
         return replace(self, case=replace(self.case, actions=left))
 
     def add(self, *rows: Record) -> Changes:
-        """These rows of another kind are new."""
+        """Add these new rows of another kind."""
         return replace(self, rows=(*self.rows, *rows))
 
     def book(self, entries: Iterable[BookEntry]) -> Changes:
-        """These are new in the books."""
+        """Add these entries to the books."""
         return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
 
     def tell(self, kind: str, what: str, verdict: str, detail: str = "") -> Changes:
-        """One more line of the run's story."""
+        """Add a line to the run's story."""
         return replace(self, story=(*self.story, Line(self.run.id, kind, what, verdict, detail)))
 
     def record(self, domain: Domain, level: str, what: str, **detail: object) -> Changes:
-        """One more line of the audit."""
+        """Add a line to the audit."""
         return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
 
     def stage(self, stage: OrderStage, detail: str = "") -> Changes:
-        """The order of this fence has come so far."""
+        """Record that this fence's order has reached the stage."""
         return replace(self, stages=(*self.stages, Staged(stage, self.fence, detail)))
 
     def send(self, node: str, body: ControlBody) -> Changes:
-        """One more message for a node."""
+        """Add a message for a node."""
         return replace(self, controls=(*self.controls, Send(node, body)))
 
     def pass_over(self, run: str | None, cause: OrderRefusal | FailureKind, why: str) -> Changes:
-        """The fence's node could not take it: it is not offered it again for a while."""
+        """The fence's node could not take the run, and is not offered it again for a while."""
         return replace(self, passed_over=(*self.passed_over, PassOver(self.fence.node, run, cause, why)))
 
     # -- what `apply` writes ----------------------------------------------------------------------
 
     @property
     def new(self) -> list[Record]:
-        """Rows that were not there."""
+        """The rows that did not exist before."""
         run, actions = [self.run] if self.fresh else [], set(self.case.actions) - set(self.before.actions)
         return [*run, *self._beyond(known=False), *actions, *self.rows]
 
     @property
     def gone(self) -> list[Action]:
-        """Actions that are not to be done any more."""
+        """The actions that are removed."""
         return [action for action in self.before.actions if action not in self.case.actions]
 
     @property
     def changed(self) -> list[Record]:
-        """Rows that were there, and are others now."""
+        """The existing rows that have changed."""
         moved = self.run is not self.before.run and not self.fresh
         return [*([self.run] if moved else ()), *self._beyond(known=True)]
 
@@ -188,23 +188,23 @@ class Changes:
 
     @property
     def booked(self) -> tuple[BookEntry, ...]:
-        """The new entries."""
+        """The new entries of the books."""
         return self.case.entries[len(self.before.entries) :]
 
     @property
     def closed(self) -> list[Fence]:
-        """Fences that were open, or lost, and are closed otherwise now."""
+        """The fences that were open, or lost, and are now closed in another way."""
         known, fences = self.before.fences, self.case.fences
         return [f for n, f in fences.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
     @property
     def placed(self) -> list[Fence]:
-        """Fences that are new."""
+        """The new fences."""
         return [fence for number, fence in self.case.fences.items() if number not in self.before.fences]
 
     @property
     def ended(self) -> bool:
-        """Whether the run has come to an end, or to another one."""
+        """Whether the run has ended now, or has got another end."""
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
 
 

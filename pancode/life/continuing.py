@@ -15,7 +15,7 @@ from pancode.errors import RefusedError, UsageError
 from pancode.life.telling import kept
 
 NEXT = "continued_by"
-"""In the result of a run: the runs that go on from it, oldest first."""
+"""The key in a run's result that lists the runs that go on from it, oldest first."""
 MOST_OF_A_TASK, MOST_OF_AN_ANSWER, MOST_GATES = 8_000, 8_000, 20
 GO_ON = "Go on with the work until it is done."
 _SAME_SESSION = "Your changes of before are in the files."
@@ -26,7 +26,7 @@ _NEW_SESSION = (
 
 
 def must_have_ended(old: Run) -> None:
-    """UsageError while the run goes on, and for one of which nothing is known to be left."""
+    """UsageError while the run is at work, and when nothing is known to be left of it."""
     if old.state is not RunState.ENDED:
         fix = f"wait for its end: pancode runs logs -f {old.id}; or: pancode runs stop {old.id}"
         raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
@@ -36,7 +36,7 @@ def must_have_ended(old: Run) -> None:
 
 
 def must_be_free(old: Run) -> None:
-    """RefusedError where the run was continued already: of two people who answer at once, one does."""
+    """RefusedError when the run was continued already: only one of two people who answer at once succeeds."""
     if nexts(old):
         newest = nexts(old)[-1]
         raise RefusedError(
@@ -48,23 +48,24 @@ def must_be_free(old: Run) -> None:
 
 
 def is_blocked(run: Run) -> bool:
-    """Whether it has ended because only a person can say how it goes on."""
+    """Whether the run has ended because a person must decide how it goes on."""
     return run.state is RunState.ENDED and run.outcome is Outcome.BLOCKED
 
 
 def nexts(run: Run) -> tuple[str, ...]:
-    """The runs that go on from it."""
+    """The runs that go on from this run."""
     found = run.result.get(NEXT)
     return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
 
 
 def has_change(run: Run) -> bool:
-    """Whether its result has a change: its own, or that of the runs that it goes on from."""
+    """Whether the result has a change: the run's own, or that of the runs from which it goes on."""
     return run.result.get("commit") is not None or bool(run.terms.get("carries"))
 
 
 def beginning(old: Run) -> Beginning | None:
-    """At the old run's result, or where it began when it changed nothing; None: it had no repository."""
+    """The commit at which the new run begins: the old result, or the old base if it changed nothing; None: no
+    repository."""
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
     if place.get("kind") != "git" or commit is None:
         return None
@@ -76,7 +77,8 @@ def beginning(old: Run) -> Beginning | None:
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """Its session as an order names it; empty where the program has none or its node cannot be had now."""
+    """The session in the form of an order; empty when the program has none or its node is not available
+    now."""
     session = old.result.get("session")
     if session is None or not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
@@ -91,7 +93,8 @@ def continued(
     answers: str | None = None,
     program: str = "",
 ) -> DispatchRequest:
-    """What is asked for: `again` is the request of the old run, `reachable` whether its node can be had.
+    """The request for the new run. `again` is the old run's request; `reachable` says whether its node is
+    available.
 
     UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """

@@ -55,9 +55,9 @@ from pancode.life.signals import (
 
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
-    """All that these signals change, one after the other. Pure: it reads the case, and nothing else.
+    """All changes of these signals, one signal after the other. Pure: it reads only the case.
 
-    RefusedError for an admission that a ceiling has no room for, and for a second answer.
+    RefusedError when a ceiling has no room for an admission, and for a second answer.
     """
     made = Changes.of(case)
     for signal in signals:

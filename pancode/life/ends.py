@@ -22,7 +22,8 @@ from pancode.life.verifying import judge_next
 
 NOTHING_LEFT = "nothing is left of the run's budget"
 GIVEN_UP = "given_up_for"
-"""In a lost run's result: the run that replaced it. What comes later is evidence and cost."""
+"""The key in a lost run's result that names the run that replaced it. Later words count only as evidence and
+cost."""
 
 
 def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, why: str) -> Changes:
@@ -31,12 +32,12 @@ def end_attempt(made: Changes, outcome: Outcome, failure: FailureKind | None, wh
 
 
 def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
-    """The attempt ends with the outcome of this failure."""
+    """End the attempt with the outcome of this failure."""
     return end_attempt(made, FAILURES[failure].outcome, failure, why)
 
 
 def end_run(made: Changes, **result: object) -> Changes:
-    """The run takes the end of its attempt, and `result` with it. Every run that ends, ends here."""
+    """Give the run the end of its attempt, and `result`. Every run that ends, ends here."""
     made = calls_over(made)
     run, attempt = made.run, made.attempt
     made = made.done(made.case.action(ActionKind.PERSON))  # nobody is asked about what has ended
@@ -57,21 +58,21 @@ def end_run(made: Changes, **result: object) -> Changes:
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
-    """What was held for the attempt is free again; `node`: only what was held for that node."""
+    """Release the attempt's holds; with `node`, only the hold for that node."""
     case, only = made.case, books.node_scope(node) if node is not None else None
     return made.book(books.release(case.entries, case.account, case.now.stamp, note, only))
 
 
 def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | None = None) -> Changes:
-    """What never ran has cost nothing, and ends its run."""
+    """End a run that never started: it has cost nothing."""
     made = fail_attempt(give_back(made, why if note is None else note), failure, why)
     return end_run(made.put(replace(made.attempt, usage=NOT_STARTED)))
 
 
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
-    """The run waits for another attempt, after a pause; None: its budget is used up.
+    """Let the run wait for another attempt, after a pause; None: its budget is used up.
 
-    The binder takes the hold of that attempt. `asked_ms`: the wait that its provider has asked for.
+    The binder takes the hold of that attempt. `asked_ms`: the pause that its provider has asked for.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
@@ -92,7 +93,7 @@ def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT
 
 
 def lost(made: Changes, signal: Lost) -> Changes:
-    """The fence is given up: its cost is booked as far as it is known, the rest stands as unknown."""
+    """Give the fence up: its known cost is booked, and the rest counts as unknown."""
     fence, attempt, newest = made.fence, made.attempt, made.case.newest
     used = books.used_by(attempt.usage)
     spent = books.Spent(books.known_cost(attempt.usage), used.tokens, used.ms)
@@ -115,9 +116,9 @@ def lost(made: Changes, signal: Lost) -> Changes:
 
 
 def stop(made: Changes, signal: Stop) -> Changes:
-    """At once while the run only waits; else its node is told, and must confirm.
+    """Stop a waiting run at once; for a started run, tell its node, which must confirm.
 
-    What was lost and may still run is told, too, also beside a later attempt. The landing of an ended run is
+    A lost fence that may still run is told, too, even beside a later attempt. The landing of an ended run is
     called off.
     """
     for fence in made.case.lost_fences:
@@ -146,18 +147,19 @@ def _send_stop(made: Changes, number: int, reason: str) -> Changes:
 
 
 def unbindable(made: Changes, signal: Unbindable) -> Changes:
-    """It holds up no other run."""
+    """End a run for which no order can be made, so that it delays no other run."""
     made = end_unstarted(made, FailureKind.NODE_INTERNAL, signal.why)
     return made.tell("placement", "order", "not possible", signal.why)
 
 
 def broke(made: Changes, why: str = NOTHING_LEFT) -> Changes:
-    """What this attempt was to have is used up, by an earlier one or by other runs of its workflow."""
+    """The attempt's share of the budget is used up, by an earlier attempt or by other runs of its
+    workflow."""
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
 def given_up(made: Changes, signal: GivenUp) -> Changes:
-    """What may still run of it ends; what comes is evidence and cost."""
+    """Tell the fences that may still run to end; their later words count only as evidence and cost."""
     if made.run.outcome is not Outcome.LOST:
         return made
     made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: signal.by}))
@@ -166,14 +168,15 @@ def given_up(made: Changes, signal: GivenUp) -> Changes:
 
 
 def bury(made: Changes, reason: str) -> Changes:
-    """What was lost must end where it still runs."""
+    """Tell a lost fence to end, where it may still run."""
     for fence in made.case.lost_fences:
         made = made.send(fence.node, Tombstone(run=fence.run, up_to_fence=fence.fence, reason=reason))
     return made
 
 
 def priced(made: Changes, signal: Priced) -> Changes:
-    """The first attempt of unknown or disputed cost has cost so much, the others nothing."""
+    """Set the cost of the first attempt whose cost is unknown or disputed; the other attempts cost
+    nothing."""
     usd = signal.usd
     for number, attempt in sorted(made.case.attempts.items()):
         spent = books.Spent(usd, source="settled")

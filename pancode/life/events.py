@@ -32,14 +32,14 @@ from pancode.life.signals import Doubted, NodeReported, NodeSilent, Quarantined,
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
-"""A node that is taken out of the fleet refuses what it was offered last; another one may take it."""
+"""Refusals of a node that is being removed from the fleet; another node may take the run."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
 
 def reported(made: Changes, signal: NodeReported) -> Changes:
-    """One event, in order and once: of any other number nothing changes."""
+    """One event, in order and once: an event with any other number changes nothing."""
     body = signal.body
     if signal.seq != made.fence.cursor + 1:
         return made
@@ -50,7 +50,7 @@ def reported(made: Changes, signal: NodeReported) -> Changes:
 
 
 def _passed_over(made: Changes, body: EventBody) -> Changes:
-    """The node says for which run, or for any, it is not to be asked again now."""
+    """The node asks not to be offered this run, or any run, for now."""
     if not isinstance(body, Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
         return made
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
@@ -87,7 +87,8 @@ def _noted(made: Changes, verdict: str, story: str) -> Changes:
 
 
 def _late(made: Changes, body: EventBody) -> Changes:
-    """Of a lost order: a call is denied; where it never ran nothing was spent, and its hold goes back."""
+    """An event of a lost order: a call is denied; an order that never ran has cost nothing, and its hold is
+    released."""
     fence, attempt, case = made.fence, made.attempt, made.case
     if fence.closed is Closed.LOST and isinstance(body, PersonAsked):
         return people.deny(made, body.asked, people.LOST)
@@ -175,7 +176,7 @@ def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
 
 
 def _is_moot(made: Changes) -> bool:
-    """Its order is over, and the run does not depend on it any more."""
+    """Whether the order is over, and the run does not depend on it any more."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
@@ -194,14 +195,14 @@ def doubted(made: Changes, signal: Doubted) -> Changes:
 
 
 def silent(made: Changes, signal: NodeSilent) -> Changes:
-    """Said in the story of each run that is at work there."""
+    """The story of each run at work on the node says that the node is silent."""
     if signal.back:
         return made.tell("node", made.fence.node, "heard again", "what was said meanwhile comes now")
     return made.tell("node", made.fence.node, "not heard", "the run goes on there, as far as is known")
 
 
 def quarantined(made: Changes, signal: Quarantined) -> Changes:
-    """What it has in flight goes on there; an offer waits, and says why."""
+    """Runs in flight on the node go on; an offer waits, and says why."""
     node = made.fence.node
     made = made.tell("node", node, "quarantined", f"{node} is quarantined: {signal.why}")
     if made.run.state is not RunState.PENDING or made.fence.state is not FenceState.OFFERED:
@@ -211,7 +212,7 @@ def quarantined(made: Changes, signal: Quarantined) -> Changes:
 
 
 def unknown(made: Changes, signal: UnknownFence) -> Changes:
-    """The ledger was restored: what it does not know must end."""
+    """The ledger was restored: a fence that it does not know must end."""
     body = Tombstone(run=made.run.id, up_to_fence=signal.number, reason="the ledger was restored")
     story = f"fence {signal.number} runs there, unknown to the ledger"
     return made.send(signal.node, body).tell("node", signal.node, "unknown", story)

@@ -14,7 +14,7 @@ from pancode.life.verified import KEPT, verified
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event, before it has its number."""
+    """One event without its number."""
 
     kind: EventKind
     run: str | None = None
@@ -23,7 +23,7 @@ class Happened:
 
 
 def events_of(made: Changes) -> Iterator[Happened]:
-    """In the order in which they are told."""
+    """The events in the order in which the feed tells them."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _of(run, EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
@@ -88,7 +88,7 @@ def _node(run: Run) -> str | None:
 
 
 def _of(run: Run, kind: EventKind, node: str | None = None, **data: object) -> Happened:
-    """Each says where the run is, and of which workflow it is."""
+    """The run's events; each says in which state the run is, and to which workflow it belongs."""
     place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
     if run.workflow is not None:
         place |= {"workflow": run.workflow, "step": run.step}

@@ -11,9 +11,9 @@ CLOSED = ("denied", "dropped", "nothing to land")
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether it is done, passed its gates, has changed something, and is not landed or gone on from.
+    """Whether the run is done, passed its gates, has a change, and nobody has landed it or gone on from it.
 
-    Not what another node disputes, or is still asked about.
+    A result that another node disputes, or has still to judge, is not green.
     """
     seen = verified(run)
     if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
@@ -23,7 +23,7 @@ def is_green(run: Run, project: str) -> bool:
 
 
 def is_open(run: Run, project: str) -> bool:
-    """Whether it has ended with a change that nobody has landed, denied, dropped or gone on from."""
+    """Whether the run has ended with a change that nobody has landed, denied, dropped or continued."""
     mine = run.project == project and run.judges is None and run.landed is None
     open_still = not nexts(run) and run.landing.get("status") not in CLOSED
     return mine and run.outcome is not None and open_still and has_change(run)

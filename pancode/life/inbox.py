@@ -27,7 +27,7 @@ Go on with it."""
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One thing that waits for a person. `command`: what answers it. `yes`: flags that its approval needs."""
+    """One thing that waits for a person. `command` answers it. `yes`: the flags that its approval needs."""
 
     id: str
     run: str
@@ -38,13 +38,13 @@ class InboxItem:
     command: str
     yes: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
-    """Of a run that has not begun."""
+    """The plan of a run that has not begun."""
     call: int | None = None
-    """The number of the call that waits, with which an answer names it."""
+    """The number of the waiting call; an answer names it."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
-    """As the run tells it now."""
+    """The item of the run as the run is now."""
     kind, question = kind_of(run), question_of(run)
     words = str(question.get("question") or run.reason)
     if kind is ItemKind.LANDING:
@@ -60,7 +60,7 @@ def item_of(run: Run, action: Action) -> InboxItem:
 
 
 def _call_of(run: Run, action: Action) -> InboxItem:
-    """The oldest that waits. Its words are whole: a yes is for exactly this command."""
+    """The oldest call that waits. Its words are whole, because a yes is for exactly this command."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
     return InboxItem(action.id, run.id, row["at_ms"], ItemKind.CALL, words, (), command, call=number)
@@ -74,13 +74,13 @@ def _cut(run: Run, words: str) -> str:
 
 
 def yes_of(run: Run) -> tuple[str, ...]:
-    """The flags with which its held change can be landed; empty where it is held for none."""
+    """The flags that land the held change; empty when no file holds it."""
     flags = run.landing.get("yes")
     return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
 
 
 def approval_of(run: Run) -> str:
-    """The command that approves it, with each flag to which the person says yes."""
+    """The command that approves the item, with each flag to which the person says yes."""
     return " ".join(("pancode approve", *yes_of(run), run.id))
 
 
@@ -98,7 +98,7 @@ def must_be_shown(run: Run, yes: Iterable[str]) -> None:
 
 
 def kind_of(run: Run) -> ItemKind:
-    """Why this run waits for a person, given that it does."""
+    """The kind of item for a run that waits for a person."""
     if run.state is RunState.PENDING:
         return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
     if run.state is not RunState.ENDED and open_calls(run):
@@ -109,7 +109,7 @@ def kind_of(run: Run) -> ItemKind:
 
 
 def question_of(run: Run) -> Mapping[str, Any]:
-    """The question of its receipt; empty where it has none."""
+    """The question in the receipt; empty when it has none."""
     found = run.result.get("question")
     return found if isinstance(found, dict) else {}
 
@@ -126,7 +126,8 @@ def _landing(run: Run) -> str:
 
 
 def _held(run: Run) -> str:
-    """The count and the flags come before the paths, which the agent has chosen and which may be long."""
+    """The words for held files: the count and the flags come before the paths, which the agent chose and
+    which may be long."""
     flags, held = yes_of(run), run.landing.get("held")
     if not flags:
         return ""
@@ -135,9 +136,9 @@ def _held(run: Run) -> str:
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
-    """The item of the run. UsageError where it is none of these kinds, or nothing waits.
+    """The item of the run. UsageError when the run is none of these kinds, or nothing waits.
 
-    RefusedError where somebody has answered: it names the run that goes on.
+    RefusedError when somebody has answered: it names the run that goes on.
     """
     if action is None:
         if is_blocked(run):

@@ -78,7 +78,8 @@ def _place(run: Run) -> dict[str, object]:
 
 
 def asked(made: Changes, signal: LandingAsked) -> Changes:
-    """A person asks for it by hand; in the place of one that waits. WorkspaceError before the run's end."""
+    """A person asks for a landing by hand, which replaces a waiting one. WorkspaceError before the run's
+    end."""
     run, waits = made.run, made.case.action(ActionKind.LAND)
     if run.state is not RunState.ENDED:
         raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
@@ -93,10 +94,10 @@ def asked(made: Changes, signal: LandingAsked) -> Changes:
 
 
 def due(made: Changes) -> Changes:
-    """Its workflow lands it, as `--land` of a dispatch does. Idempotent.
+    """The workflow lands the run, as `--land` of a dispatch does. Idempotent.
 
-    Where another node verifies it first, it is landed after that; a person's word that its agent needs stays
-    needed.
+    If another node verifies it first, it lands after that; if its agent needs a person's yes, it still needs
+    one.
     """
     run = made.run
     if run.land or run.landed is not None:
@@ -114,9 +115,9 @@ def by_hand(action: Action) -> bool:
 
 
 def dropped(made: Changes, signal: Dropped) -> Changes:
-    """A person has looked at the change and does not want it: nothing offers it any more. Idempotent.
+    """A person has looked at the change and does not want it: no list offers it any more. Idempotent.
 
-    Its commit stays in the depot, and `land` lands it all the same. WorkspaceError before the run's end.
+    Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
     """
     run = made.run
     if run.state is not RunState.ENDED:
@@ -131,7 +132,7 @@ def dropped(made: Changes, signal: Dropped) -> Changes:
 
 
 def called_off(made: Changes, signal: CalledOff) -> Changes:
-    """It is not asked for any more, if it was. One that is under way writes down its end itself."""
+    """Call off the waiting landing, if there is one. A landing under way records its end itself."""
     waits, run = made.case.action(ActionKind.LAND), made.run
     if waits is None and run.land and not run.landing and verifying.is_waiting(run):
         return _written(made, _off(made, signal.why))
@@ -141,7 +142,7 @@ def called_off(made: Changes, signal: CalledOff) -> Changes:
 
 
 def over(made: Changes, signal: LandingOver) -> Changes:
-    """How the one that was asked for has ended; one that was called off before has had its end."""
+    """The end of the landing; a landing that was called off before has its end already."""
     waits, report = made.case.action(ActionKind.LAND), signal.report
     if signal.action and waits is not None and waits.id != signal.action:
         return _recorded(made, report, signal.by)  # another way was asked for meanwhile, and waits
@@ -153,7 +154,7 @@ def over(made: Changes, signal: LandingOver) -> Changes:
 
 
 def landed(made: Changes, signal: Landed) -> Changes:
-    """It is in its owner's tree, by whoever asked for it; also where it was taken back before."""
+    """The change is in its owner's files, whoever asked for it, and even if it was reverted before."""
     commit, files = signal.commit, signal.files
     made = people.over(made)
     change = f"{counted(files, 'file')}{f' on branch {signal.branch}' if signal.branch else ''}"
@@ -165,7 +166,7 @@ def landed(made: Changes, signal: Landed) -> Changes:
 
 
 def reverted(made: Changes, signal: Reverted) -> Changes:
-    """It counts against its agent from now on."""
+    """The change was reverted, and counts against its agent from now on."""
     run = made.run
     if run.landed is None or REVERTED in run.result:
         return made
@@ -200,7 +201,7 @@ def _why(report: Mapping[str, Any]) -> str:
 
 
 def landing_of(run: Run) -> Mapping[str, Any] | None:
-    """The result of its landing; None where none was asked for."""
+    """The result of the landing; None when nobody asked for one."""
     if run.landing:
         return run.landing
     if not run.land:

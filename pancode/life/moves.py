@@ -30,13 +30,13 @@ FENCE_MOVES: dict[FenceState, frozenset[FenceState]] = {
 """The fence's state table. `closed` to `closed`: a lost fence whose receipt came after all."""
 
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
-"""Usage of an attempt of which its node, or our own books, say that it never ran."""
+"""The usage of an attempt that never ran, by the word of its node or by our own books."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
-"""At these marks the agent's work is over, and its slot is free."""
+"""At these marks the agent has ended its work, and its slot is free."""
 
 
 def move_run(run: Run, state: RunState) -> Run:
-    """The run in its new state; ValueError where the table has no such move."""
+    """The run in its new state; ValueError when the table has no such move."""
     if state is run.state:
         return run
     if state not in RUN_MOVES[run.state]:

@@ -14,11 +14,11 @@ OCCASIONS = (
 )
 _AWAY = ("unreachable", "lost")
 _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
-"""What a person has stopped has not failed, and a question is an occasion of its own."""
+"""Outcomes that are neither success nor failure: a person stopped the run, or it asks a question."""
 
 
 def occasion_of(event: FeedEvent) -> str | None:
-    """None: nobody waits for such an event."""
+    """The occasion of this event; None: nobody waits for such an event."""
     data = event.data
     match event.kind:
         case EventKind.RUN_ENDED:

@@ -19,15 +19,16 @@ from pancode.core.board import WORDS, entries
 from pancode.core.records import Fence, Run, Workflow
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
-"""Control messages, and fences of runs that are older than the epoch, are numbered above those of all earlier
-epochs: whatever a restored ledger has forgotten, it uses none of those numbers again."""
+"""Control messages, and fences of runs from an older epoch, get numbers above those of all earlier epochs. So
+a restored ledger uses no number again that it has forgotten."""
 
 _FRAME, _WIDEST = 16_384, 8
-"""Bytes of an order beside its texts, and of one character: six as JSON, a third more as base64."""
+"""The bytes of an order beside its texts, and the most bytes of one character: six as JSON, a third more as
+base64."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
-    """Limits as kept in the ledger (plain JSON) to their wire form."""
+    """The limits of the ledger (plain JSON) in their wire form."""
     usd = data.get("usd")
     return Limits(
         wall_ms=data["wall_ms"],
@@ -95,7 +96,8 @@ def _score(run: Run) -> tuple[str, ...] | None:
 
 
 def with_board(run: Run, workflow: Workflow) -> Run:
-    """The run as its order tells it: with the board of its workflow as it is now, and words about it."""
+    """The run in the form for its order: with its workflow's board of this moment, and words about the
+    board."""
     prompt = run.prompt if RUNTIMES[run.runtime].own else f"{run.prompt}{WORDS}"
     return replace(run, prompt=prompt, terms={**run.terms, "board": entries(workflow)})
 
@@ -106,7 +108,7 @@ def _board(run: Run) -> tuple[BoardEntry, ...] | None:
 
 
 def task_of(run: Run) -> str:
-    """The text for the agent: the task, after the failure of the attempt before."""
+    """The text for the agent: the task, after the words about the failure of the attempt before."""
     return run.terms.get("preface", "") + run.task
 
 
@@ -127,7 +129,7 @@ def _spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether its order could have more bytes than that; a rough look that spares most runs a close one."""
+    """Whether the order could have more bytes than that; a rough check that spares most runs an exact one."""
     parts = (run.prompt, run.task, run.argv, run.setup, run.gates, run.cache, run.tools, run.workspace)
     texts = str(
         (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
@@ -136,12 +138,12 @@ def may_exceed(run: Run, size: int) -> bool:
 
 
 def rules_of(data: dict[str, object]) -> Rules:
-    """The wire form of rules in the ledger (plain JSON)."""
+    """The rules of the ledger (plain JSON) in their wire form."""
     return Rules.model_validate(data, strict=False)
 
 
 def size_of(run: Run) -> int:
-    """Bytes of the run's signed order at most, whichever node, attempt and fence it will be for."""
+    """The most bytes of the run's signed order, for any node, attempt and fence."""
     longest = FleetTime(epoch=MOST, ms=MOST)
     order = order_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(

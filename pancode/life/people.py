@@ -23,14 +23,14 @@ LOST = "the coordinator gave this run up as lost on its node, so nobody can appr
 
 
 def ask(made: Changes) -> Changes:
-    """It waits for a person from now on. Idempotent."""
+    """From now on the run waits for a person. Idempotent."""
     if made.case.action(ActionKind.PERSON) is not None:
         return made
     return made.follow(ActionKind.PERSON, made.run.created_by)
 
 
 def ask_first(made: Changes) -> Changes:
-    """It begins only when a person has approved it."""
+    """The run begins only when a person has approved it."""
     run = made.run
     return ask(made.put(replace(run, reason=FIRST, waits=WaitReason.PERSON)))
 
@@ -43,14 +43,14 @@ def over(made: Changes) -> Changes:
 
 
 def calls_over(made: Changes) -> Changes:
-    """Its agent works no more: nobody is asked about its calls. Idempotent."""
+    """The agent works no more, so nobody is asked about its calls. Idempotent."""
     if not asked_calls.open_calls(made.run):
         return made
     return over(made.put(asked_calls.over(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
-    """Its attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
+    """The attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
     for row in asked_calls.open_calls(made.run).values():
         made = deny(made, asked_calls.asked_of(row), LOST)
     return calls_over(made)
@@ -63,9 +63,10 @@ def deny(made: Changes, question: CallAsked, words: str) -> Changes:
 
 
 def told(made: Changes, signal: ToldByPerson) -> Changes:
-    """With its task, as long as no order of it is signed; to its agent, where that hears; else kept.
+    """The words go with the task, if no order is signed yet; else to the agent, if it listens; else the run
+    keeps them.
 
-    UsageError where it takes no words.
+    UsageError when the run takes no words.
     """
     waits = made.run.state is RunState.PENDING and not made.case.open_fences
     made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits))
@@ -79,14 +80,14 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 
 
 def listens(made: Changes) -> Fence | None:
-    """Where its agent works and is given words at its next turn; None: it is not, or has no ear."""
+    """The fence whose agent works and takes words at its next turn; None: there is no such agent."""
     fence = made.case.fences.get(made.run.fence)
     works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
     return fence if works and RUNTIMES[made.run.runtime].hears else None
 
 
 def say(made: Changes) -> Changes:
-    """Send its agent what it was not given; the node takes each number once."""
+    """Send the agent the words that it has not got yet; the node takes each number once."""
     fence = listens(made)
     if fence is None:
         return made
@@ -96,7 +97,7 @@ def say(made: Changes) -> Changes:
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
-    """The node says that the agent was given these words."""
+    """The node says that the agent got these words."""
     was = made.run
     made = made.put(telling.heard(was, numbers, made.fence.attempt))
     new = [number for number in numbers if number in unheard(was)]
@@ -105,7 +106,7 @@ def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 
 def undelivered(made: Changes) -> Changes:
-    """It ends, and was not given all that people have said: that is told."""
+    """The run ends, and its story says which words its agent did not get."""
     left = len(telling.kept(made.run))
     if not left:
         return made
@@ -114,12 +115,13 @@ def undelivered(made: Changes) -> Changes:
 
 
 def given(made: Changes, run: str) -> Changes:
-    """This run, which goes on from it, was given all that was kept."""
+    """This run, which goes on from the old one, got all words that the old one kept."""
     return made.put(telling.delivered(made.run, run))
 
 
 def continued(made: Changes, signal: Continued) -> Changes:
-    """RefusedError or UsageError where it is to be the only one, and somebody has answered or denied it."""
+    """Record the run that continues it. RefusedError or UsageError when only one may, and somebody has
+    answered or denied."""
     if signal.sole:
         must_be_free(made.run)
         asked = made.case.action(

@@ -24,7 +24,7 @@ from pancode.nodes.node_advice import in_a_sentence, with_words
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """This run to this node, with the reason in words."""
+    """A run that goes to this node, with the reason in words."""
 
     run: Run
     node: NodeView
@@ -33,7 +33,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """This run stays where it is, with the reason in words."""
+    """A run that stays in the queue, with the reason in words."""
 
     run: Run
     why: str
@@ -48,7 +48,8 @@ class Shun:
     fix: str
     until_ms: int
     of_task: bool = False
-    """The run asks for something that is not there, such as a gate's program: no problem of the machine."""
+    """The run asks for something that does not exist, such as a gate's program; the machine is not to
+    blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,15 @@ class Standing:
     """Reason of a pause of the whole fleet."""
     paused_queues: Mapping[str, str] | None = None
     resting: Mapping[str, Shun] = field(default_factory=dict)
-    """By node: it takes nothing now."""
+    """The nodes that take nothing now."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
-    """By run and node: it does not take that run."""
+    """The nodes that do not take a run, by run and node."""
     room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
-    """By node that has ceilings of its own: its books, and those."""
+    """The books of each node with ceilings of its own, and these ceilings."""
     records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
-    """By agent, runtime and kind of task: how well it does that work on each node."""
+    """How well a node does a kind of work, by agent, runtime and kind of task."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
-    """By run: how many USD it will hold on its node, where that is not its estimate."""
+    """The USD that a run will hold on its node, if this is not its estimate; by run."""
 
     @property
     def has_room(self) -> bool:
@@ -92,7 +93,7 @@ def pool_of(run: Run) -> str:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """One order over all: priority, higher first, then age, then id."""
+    """The runs in one order: higher priority first, then age, then id."""
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
@@ -102,9 +103,10 @@ def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[
 
 
 def decisions(runs: Iterable[Run], standing: Standing, whole: bool) -> Iterator[Placed | Unplaced]:
-    """The same of runs that come in order, one by one: the next is asked for when the last one was decided.
+    """Decides about runs that come in order, one by one; it asks for the next run after it has decided about
+    the last.
 
-    Not `whole`: only for those that come before the last free slot is gone, which is the same for them.
+    Not `whole`: only for the runs before the last free slot is gone; their decisions are the same.
     """
     free, claimed = dict(standing.free), dict[str, Amount]()
     in_vain: dict[object, tuple[str, WaitReason]] = {}
@@ -129,13 +131,13 @@ def _any(free: Mapping[str, int]) -> bool:
 
 
 def _wish(run: Run, standing: Standing) -> object:
-    """All that decides where it may go."""
+    """All facts that decide where the run may go."""
     shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
     return wish_of(run), shunned, standing.holds(run) if standing.room else None
 
 
 def wish_of(run: Run) -> object:
-    """The part of it that the run itself says."""
+    """The facts about its place that the run itself has."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
     tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
@@ -144,7 +146,7 @@ def wish_of(run: Run) -> object:
 
 
 def can_be_had(view: NodeView) -> bool:
-    """Whether it is there for work, though it may be busy: one that is away may stay away."""
+    """Whether the node is in service, though it may be busy; a node that is away may stay away."""
     return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
@@ -173,13 +175,13 @@ def misfit(run: Run, view: NodeView) -> str:
 
 
 def _kept_off(run: Run, view: NodeView) -> str:
-    """A node does not verify its own result, nor one that it has judged before."""
+    """A node does not verify its own result, nor a result that it has judged before."""
     kept = view.node.name in run.terms.get("not_on", ())
     return "has made or judged the result that is to be verified" if kept else ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:
-    """A rule of the node's owner against the run; a run has its repository only in a git workspace."""
+    """The owner's rule that forbids the run; a run has its repository only in a git workspace."""
     if view.last is None:
         return ""
     repo = run.workspace.get("repo")
@@ -189,7 +191,7 @@ def _beyond(run: Run, view: NodeView) -> str:
 
 
 def _unserved(run: Run, view: NodeView) -> str:
-    """The reason why its endpoint does not fit the run, and the fix, which may come any time."""
+    """The reason why the node's endpoint does not fit the run, and the fix."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None:
         return ""
@@ -198,7 +200,8 @@ def _unserved(run: Run, view: NodeView) -> str:
 
 
 def _unpaid(run: Run, view: NodeView) -> str:
-    """It was admitted as free, and this endpoint told only later that it is not: nothing is held for it."""
+    """The run was admitted as free, and this endpoint said only later that it is not: nothing is held for the
+    run."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None or not run.terms.get("free"):
         return ""
@@ -211,9 +214,10 @@ def _unpaid(run: Run, view: NodeView) -> str:
 
 
 def _untrusted(run: Run, view: NodeView) -> str:
-    """A model that has failed its test there, or has none there and had none when the run was admitted.
+    """The reason why the model cannot be trusted there: it failed its test, or had no test when the run was
+    admitted.
 
-    One that lost its passport since then holds nobody up: that is so when a server loads it anew.
+    A passport that was lost since then delays nobody: this happens when a server loads the model anew.
     """
     result, trusted = _tested(run, view), run.terms.get("trusted")
     if result is None or result.trust is Trust.GOOD:
@@ -227,41 +231,41 @@ def _untrusted(run: Run, view: NodeView) -> str:
 
 
 def _tested(run: Run, view: NodeView) -> Trusted | None:
-    """The test result of its model there; None where none is needed."""
+    """The model's test result on the node; None when no test is needed."""
     if run.endpoint is None or run.model is None or run.untested:
         return None
     return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
 
 
 def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
-    """Those where its model has passed, if there is one; else all."""
+    """The nodes where the model has passed its test, if there is one; else all nodes."""
     results = {view.node.name: _tested(run, view) for view in fitting}
     good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
     return [view for view in fitting if not good or view.node.name in good]
 
 
 def wanted_of(run: Run) -> EndpointNeed | None:
-    """Its demands on an endpoint; None: its model is none of ours."""
+    """The run's demands on an endpoint; None: its model is not on an endpoint of the fleet."""
     if run.endpoint is None or run.model is None:
         return None
     return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
-    """As `misfit`, and what the node itself has said of this run."""
+    """As `misfit`, and with the refusals of the node itself for this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _refused(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would fit, but have said that they could not take it."""
+    """The nodes that would fit, but have refused the run."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not misfit(run, v)]
     return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
 
 
 def _unheld(run: Run, view: NodeView) -> str:
-    """A run that something must hold goes nowhere where nothing would."""
+    """A run whose rules must be enforced goes to no node where nothing would enforce them."""
     if view.last is None or run.runtime not in RUNTIMES:
         return ""
     if is_walled(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
@@ -273,19 +277,21 @@ def _unheld(run: Run, view: NodeView) -> str:
 
 
 def is_walled(run: Run) -> bool:
-    """Whether it goes only where a sandbox is: as its agent says, or as the run says from which it comes."""
+    """Whether the run goes only to a node with a sandbox: its agent says so, or the run from which it
+    comes."""
     return bool(run.terms.get("walled"))
 
 
 def needs_of(run: Run) -> EnforcedRule:
-    """The rules of a queued run. A child's record says whether anything may go unheld at all."""
+    """The rules of a queued run. A child's record says whether they may go unenforced at all."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
     return enforced(RUNTIMES[run.runtime], asked)
 
 
 def is_unheld(run: Run) -> bool:
-    """Whether its owner accepts that nothing holds it: so said, or a program of their own below full-auto."""
+    """Whether the owner accepts unenforced rules: by an option, or with a program of their own below
+    full-auto."""
     kind = RUNTIMES[run.runtime]
     return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
 
@@ -324,13 +330,13 @@ def _place(
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
-    """Whether a slot will do, or a machine has to come back to work first."""
+    """Whether the run waits only for a slot, or for a machine that has to come back to work first."""
     at_work = any(view.asks and not _resting(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
-    """First where its model is loaded already."""
+    """The rank of a node: nodes that have loaded the model come first."""
     wanted = wanted_of(run)
     return 0 if wanted is None or view.last is None else rank(view.last.heartbeat.facts, wanted)
 
@@ -340,7 +346,8 @@ def _with_model(run: Run, view: NodeView) -> str:
 
 
 def _short(run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount]) -> str:
-    """The reason why the node's own ceiling has no room, counting this round; empty when it has."""
+    """The reason why the node's own ceiling has no room, with the runs of this round; empty when it has
+    room."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
@@ -372,7 +379,7 @@ def _resting(view: NodeView, standing: Standing) -> str:
 
 
 def _pinned_by(run: Run) -> str:
-    """Its model's name may hold a node, which a setting, a preset or an agent may have named."""
+    """The words for who pinned the run: the model's name may do it, from a setting, a preset or an agent."""
     asked = run.asked_model or ""
     if not asked.startswith(f"{run.node}/"):
         return "pinned by --node"

@@ -20,7 +20,8 @@ _AGAIN = (
 
 
 def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Run:
-    """The run with the preface of its next attempt; as it was where no model reads one, or it is too long."""
+    """The run with the preface of its next attempt; unchanged when no model reads it, or when it would be too
+    long."""
     kind = RUNTIMES.get(run.runtime)
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
@@ -59,7 +60,7 @@ def _ended(code: int | None, signal: int | None) -> str:
 
 
 def _is_carried(run: Run) -> bool:
-    """A node refuses a larger order unread."""
+    """Whether a node would carry the order: a node refuses a larger order unread."""
     if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
         return False
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES

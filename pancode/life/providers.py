@@ -14,7 +14,7 @@ from pancode.nodes.fleet import NodeView
 
 
 def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
-    """The run with its other provider; None where it has none, or no node could take it now."""
+    """The run with its other provider; None when it has none, or no node could take it now."""
     fields = run.terms.get("other")
     if not fields:
         return None
@@ -31,7 +31,7 @@ def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
 
 
 def as_it_was(run: Run, attempt: int) -> Run:
-    """The run with the provider that this attempt had."""
+    """The run with the provider of this attempt."""
     before = run.terms.get("moved")
     if not before or attempt > before["after"]:
         return run

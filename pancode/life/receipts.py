@@ -22,7 +22,7 @@ from pancode.life.signals import Believed, Rejected
 
 
 def believed(made: Changes, signal: Believed) -> Changes:
-    """Actual cost replaces the hold, the fence closes, and the node is told that we have it."""
+    """The actual cost replaces the hold, the fence closes, and the node is told that we have the receipt."""
     if made.fence.receipt is not None:
         return made
     made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
@@ -35,7 +35,7 @@ def believed(made: Changes, signal: Believed) -> Changes:
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
-    """No more usage than its order allows counts. What is beyond it is on record; the money is disputed."""
+    """Only the usage that the order allows counts. The excess is on record, and excess money is disputed."""
     usage, node = claims.usage, made.fence.node
     beyond = excess(usage, made.run, made.case.left(made.attempt.attempt))
     if not beyond:
@@ -56,7 +56,8 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
 
 
 def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
-    """What was given up as unknown is settled by the late word. What is disputed stands beside it."""
+    """Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
+    beside it."""
     entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
     spent = spent_of(claims)
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
@@ -66,8 +67,8 @@ def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
 
 
 def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
-    """The attempt takes the receipt's outcome, unless another fence has ended it; the run takes it when
-    this is its newest fence."""
+    """The attempt takes the receipt's outcome, unless another fence has ended it; so does the run, for its
+    newest fence."""
     run, claims = made.run, signal.claims
     lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
     wins = made.case.newest and (run.outcome is None or lost)
@@ -102,7 +103,7 @@ def _goes_on(made: Changes) -> bool:
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
-    """Whether another attempt follows, or waits already, as this one had been given up as lost."""
+    """Whether another attempt follows, or waits already because this one was given up as lost."""
     claims, failure = signal.claims, signal.claims.failure
     this = replace(made.run, attempt=made.attempt.attempt)
     elsewhere = _other_can(made, this, signal) if may_move(failure) else False
@@ -125,12 +126,12 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
 
 
 def needs_nodes(failure: FailureKind | None) -> bool:
-    """Whether it matters for what follows which nodes there are."""
+    """Whether the decision needs to know which nodes there are."""
     return may_move(failure) or failure is FailureKind.MODEL_BUSY
 
 
 def may_move(failure: FailureKind | None) -> bool:
-    """Whether it matters that another node could take the run."""
+    """Whether the decision needs to know if another node could take the run."""
     return failure is not None and CAUSES.get(failure) in MOVES
 
 
@@ -140,7 +141,7 @@ def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
 
 
 def failed_on(made: Changes) -> set[str]:
-    """Nodes where an attempt has ended for what may go well on another, however long ago."""
+    """The nodes where an attempt has failed for a reason that another node may not have, however long ago."""
     failed = {number for number, attempt in made.case.attempts.items() if _is_elsewhere(attempt)}
     return {fence.node for fence in made.case.fences.values() if fence.attempt in failed}
 
@@ -150,7 +151,7 @@ def _is_elsewhere(attempt: Attempt) -> bool:
 
 
 def _withdraw_next(made: Changes) -> Changes:
-    """An attempt that was lost has come to its end before the next one was bound: that one is not needed."""
+    """A lost attempt has ended before the next one was bound, so the next one is withdrawn."""
     run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
     if run.attempt == attempt or run.outcome is not None:
         return made
@@ -169,7 +170,7 @@ def _may_be_ended_by(tag: str | None, fence: Fence) -> bool:
 
 
 def rejected(made: Changes, signal: Rejected) -> Changes:
-    """An open fence ends as `infra`, its cost unknown."""
+    """A rejected receipt ends an open fence as `infra`, with an unknown cost."""
     if not _may_be_ended_by(signal.tag, made.fence):
         return made
     case, over = made.case, made.run.outcome is not None or not made.case.newest

@@ -11,7 +11,7 @@ from pancode.core.records import Attempt, Run
 from pancode.counted import counted
 
 LONGEST_WAIT_MS = 24 * 3_600_000
-"""A provider that wants a longer pause than this is asked again after it."""
+"""The longest pause that is waited for a provider; after it the provider is asked again."""
 _MOST_DOUBLINGS = 5
 
 
@@ -30,7 +30,8 @@ class RetryCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """One row. `most`: how often by itself. `pauses`: in units of the retry pause; `grows`: they double."""
+    """One row. `most`: how often PanCode retries by itself. `pauses`: in retry pauses; `grows`: they
+    double."""
 
     step: str
     most: int
@@ -48,7 +49,7 @@ RULES: dict[RetryCause, RetryRule] = {
     RetryCause.DRAIN: RetryRule("on another node", 0, 1),
     RetryCause.LOST: RetryRule("on another node; one that writes only with `--on-lost retry`", 1, 1),
 }
-"""The table. VERIFICATION has its number from the run (`--verify-retries`)."""
+"""The table. The number for VERIFICATION is the run's own (`--verify-retries`)."""
 
 CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.MODEL_BUSY: RetryCause.RATE_LIMIT,
@@ -70,9 +71,10 @@ CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.DRAINED: RetryCause.DRAIN,
     FailureKind.NODE_LOST: RetryCause.LOST,
 }
-"""A failure that is not here is never tried again: another attempt would end in the same way."""
+"""The cause of each failure. A failure that is not listed is never tried again: it would end in the same
+way."""
 MOVES = (RetryCause.INFRASTRUCTURE, RetryCause.UNFIT_NODE)
-"""After these the node is passed over when another one can take the run."""
+"""The causes after which the node is passed over if another one can take the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Retry:
 
     cause: RetryCause
     number: int
-    """Of this cause: 1 for the first time."""
+    """The number of the retry for this cause: 1 for the first one."""
     most: int
     pauses: int
 
@@ -92,7 +94,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class NoRetry:
-    """No other attempt follows. `why`: to be told; empty where nobody would expect one."""
+    """No other attempt follows. `why`: the reason to show; empty when nobody would expect an attempt."""
 
     why: str = ""
 
@@ -100,9 +102,9 @@ class NoRetry:
 def after_failure(
     run: Run, failure: FailureKind | None, attempts: Iterable[Attempt], elsewhere: bool
 ) -> Retry | NoRetry:
-    """What follows this end of the run's attempt. `elsewhere`: another node could take the run.
+    """The decision after the end of an attempt. `elsewhere`: another node could take the run.
 
-    `attempts`: all of the run, the one that just ended included.
+    `attempts`: all attempts of the run, with the one that just ended.
     """
     cause = None if failure is None else CAUSES.get(failure)
     if cause is None or run.stop_asked is not None:
@@ -123,7 +125,7 @@ def after_failure(
 
 
 def most_retries(run: Run, cause: RetryCause) -> int:
-    """How often the run may be tried again for this cause alone; `--attempts` says more, and bounds all."""
+    """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
     asked = 0 if run.max_attempts is None else run.max_attempts - 1
     limit = run.terms.get("verify_retries")
     if cause is RetryCause.VERIFICATION and limit is not None:
@@ -132,7 +134,7 @@ def most_retries(run: Run, cause: RetryCause) -> int:
 
 
 def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:
-    """How long the run waits. `asked_ms`: the wait that its provider has asked for."""
+    """The length of the run's pause. `asked_ms`: the pause that its provider has asked for."""
     if retry.cause is RetryCause.RATE_LIMIT and asked_ms > 0:
         return min(asked_ms, LONGEST_WAIT_MS)
     return retry.pauses * unit_ms

@@ -12,7 +12,7 @@ from pancode.core.records import Attempt
 from pancode.life.moves import NOT_STARTED
 
 MIXED = "mixed"
-"""The source of a sum whose parts have several."""
+"""The source of a sum whose parts have several sources."""
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
@@ -22,7 +22,8 @@ def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
 
 
 def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """Their usage together, in the shape in which each attempt keeps its own; empty: nothing is known yet."""
+    """The usage of all attempts together, in the same form as for one attempt; empty: nothing is known
+    yet."""
     known = list(attempts)
     rows = [attempt for attempt in known if _began(attempt)]
     if not rows:
@@ -43,7 +44,8 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
 
 
 def _began(attempt: Attempt) -> bool:
-    """Whether an agent may have worked in it: its node told of usage, or was lost, or was not believed."""
+    """Whether an agent may have worked in the attempt: its node reported usage, or was lost, or was not
+    believed."""
     if attempt.usage.get("cost_source") == NOT_STARTED["cost_source"]:
         return False
     unheard = attempt.outcome is Outcome.LOST or attempt.failure is FailureKind.RECEIPT_REJECTED
@@ -51,7 +53,7 @@ def _began(attempt: Attempt) -> bool:
 
 
 def _cost(attempt: Attempt) -> Decimal | None:
-    """Progress reports of an attempt are not its cost once it has ended without a receipt."""
+    """The cost of an attempt. Progress reports do not count once it has ended without a receipt."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
     return books.known_cost(attempt.usage)

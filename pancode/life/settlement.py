@@ -17,11 +17,12 @@ from pancode.core.books import ZERO, Spent
 from pancode.core.records import Fence, Node, Run
 
 TIMES_HELD = 10
-"""Where an order has no limit of its own, a claim is believed up to so many times what was held for it."""
+"""Without a limit in the order, a claim is believed up to this multiple of the hold."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
-"""That much is believed of every model's work without a limit, however little was held for it."""
+"""Without a limit, at least this much is believed for a model's work, however little was held."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
-"""The last call of an attempt passes its limit of tokens; to stop it takes time."""
+"""The last call of an attempt exceeds its limit of tokens, and the stop itself takes time: these are the
+margins."""
 
 
 class Ruling(StrEnum):
@@ -31,9 +32,10 @@ class Ruling(StrEnum):
     AGAIN = "again"
     """The same receipt is archived already: the stored answer is sent once more."""
     ORPHAN = "orphan"
-    """No such order here (a restored ledger): kept, not accepted, nothing settled."""
+    """No order here fits (the ledger was restored): the receipt is kept, not accepted, and settles
+    nothing."""
     FOREIGN = "foreign"
-    """Of an order that another node had: rejected, and not even kept."""
+    """The receipt is for another node's order: it is rejected, and not even kept."""
     RESEND = "resend"
     REJECT = "reject"
 
@@ -58,7 +60,7 @@ class Judged:
 def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
     """The claims beyond their order, by field, with the amount that counts.
 
-    `left`: what the run's own limit leaves for this attempt; None: it has none.
+    `left`: the rest of the run's own limit for this attempt; None: it has no limit.
     """
     tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
     free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
@@ -74,7 +76,8 @@ def excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str,
 
 
 def _most_usd(run: Run, left: Decimal | None) -> Decimal:
-    """A program of the user's own asks no model: it costs nothing, unless it plays an agent with a limit."""
+    """The most money that counts. A user's own program costs nothing, unless it plays an agent with a
+    limit."""
     kind = RUNTIMES[run.runtime]
     if kind.own:
         return left if left is not None and kind.plays else ZERO
@@ -84,7 +87,7 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, fence: Fence | None
 ) -> Judged | None:
-    """Everything that needs no look at the disk; None: go on to the evidence. `node` is the signer."""
+    """All checks that need no look at the disk; None: go on to the evidence. `node` is the signer."""
     if fence is not None and _is_anothers(fence, node):
         return Judged(Ruling.FOREIGN, f"{fence.run} fence {fence.fence} was ordered from {fence.node}")
     if run is None or fence is None:
@@ -100,7 +103,7 @@ def judge_identity(
 
 
 def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
-    """Whether what the receipt names is here, complete."""
+    """Whether all files that the receipt names are here and complete."""
     missing = list(evidence.missing_blobs)
     if claims.commit is not None and not evidence.commit_whole:
         missing.insert(0, "commit")

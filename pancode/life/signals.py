@@ -19,9 +19,9 @@ from pancode.nodes.fleet import NodeView
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """One scope of the books as it stands, and its ceilings.
+    """One scope of the books with its balance and its ceilings.
 
-    `held` False: nothing is booked there, as its balance is the sum of others.
+    `held` False: nothing is booked there, because its balance is the sum of other scopes.
     """
 
     balance: Balance
@@ -38,12 +38,12 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class AskedFirst:
-    """A person's request has passed the gates, and begins only when a person approves it: the run is new."""
+    """A person's request has passed the gates, and the new run begins only when a person approves it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The run waits, and its time has come: a later attempt takes its own hold."""
+    """The waiting run's time has come: a later attempt takes its own hold."""
 
     purses: Sequence[Purse]
 
@@ -55,27 +55,27 @@ class Bound:
     fence: Fence
     why: str
     served: dict[str, object] = field(default_factory=dict)
-    """By what its model is served there; empty: not known."""
+    """The model server on that node; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """It cannot go on now."""
+    """The run cannot go on now."""
 
     on: str
-    """placement, budget, depot"""
+    """The subject of the wait: placement, budget, depot."""
     why: str
     kind: WaitReason
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Its workflow lets it begin."""
+    """The workflow lets the run begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unbindable:
-    """No order can be made of it."""
+    """No order can be made for the run."""
 
     why: str
 
@@ -92,7 +92,7 @@ class NodeReported:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """The node's journal, told after start-by, does not name the fence: it will never run there."""
+    """The node's journal, reported after start-by, does not name the fence: it will never run there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +104,21 @@ class Doubted:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Nothing more is to be expected of the fence."""
+    """No more words are expected about the fence."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSilent:
-    """The node that has the fence is not heard (`back`: it is heard again)."""
+    """The fence's node is not heard (`back`: it is heard again)."""
 
     back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """The node that has the fence was taken out of the fleet's work."""
+    """The fence's node was taken out of the fleet's work."""
 
     why: str
 
@@ -136,16 +136,16 @@ class Believed:
     """A receipt is true and complete; `stored` is on disk already."""
 
     node: str
-    """Whose key signed it."""
+    """The node whose key signed it."""
     claims: Claims
     stored: StoredReceipt
     answer: Acknowledge
     nodes: Sequence[NodeView] = ()
-    """Of the fleet, where another one might do better."""
+    """The nodes of the fleet, if another one might do better."""
     passed_over: Collection[str] = ()
-    """Nodes that are not offered this run for a while."""
+    """The nodes that are not offered this run for a while."""
     output: str = ""
-    """The end of what the gates wrote, where one of them failed."""
+    """The end of the gates' output, if a gate failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,13 @@ class Rejected:
 
     node: str
     tag: str | None
-    """Of the key that signed it."""
+    """The tag of the key that signed it."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A person wants it to end."""
+    """A person wants the run to end."""
 
     reason: str
 
@@ -174,9 +174,9 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A new run goes on from its result. `sole`: it is to be the only one, as with an answer.
+    """A new run goes on from the result. `sole`: it must be the only one, as with an answer.
 
-    `program`: the one that has answered; empty: a person.
+    `program`: the program that has answered; empty: a person has.
     """
 
     run: str
@@ -187,28 +187,28 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A person says no to what the run waits for."""
+    """A person says no to the item that the run waits for."""
 
     by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """Its workflow has no use for an answer any more."""
+    """The workflow needs no answer any more."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain:
-    """Its workflow goes on, and needs the answer that nobody has given."""
+    """The workflow goes on, and needs the answer that nobody has given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """A person says yes to a run that waits for that before it begins.
+    """A person approves a run before it begins.
 
-    `whole`: also to the same for its later attempts.
+    `whole`: also the same for its later attempts.
     """
 
     by: str
@@ -218,7 +218,8 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class CallDecided:
-    """A person answers a call that waits. `whole`: for all that its rule asks about; `number`: as shown."""
+    """A person answers a call that waits. `whole`: for every call of its rule; `number`: as the inbox showed
+    it."""
 
     by: str
     allow: bool
@@ -237,7 +238,7 @@ class ToldByPerson:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """A person says what an attempt of unknown cost has cost."""
+    """A person sets the cost of an attempt whose cost is unknown."""
 
     usd: Decimal
     by: str
@@ -245,45 +246,45 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class CalledOff:
-    """A person does not want its change landed any more."""
+    """A person does not want the change landed any more."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class LandingAsked:
-    """A person wants its change landed, in this way."""
+    """A person wants the change landed, in this way."""
 
     way: LandWay
 
 
 @dataclass(frozen=True, slots=True)
 class LandingDue:
-    """Its workflow has ended well, its result has the change, and that is landed by itself."""
+    """The workflow has ended well, and the change in the run's result lands by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A person does not want its change."""
+    """A person does not want the change."""
 
     by: str
 
 
 @dataclass(frozen=True, slots=True)
 class LandingOver:
-    """The landing that waited in the queue has come to its end."""
+    """The landing in the queue has ended."""
 
     report: Mapping[str, Any]
-    """Status, why, fix, files, tree, branch, commit, gate; as far as there are."""
+    """Status, why, fix, files, tree, branch, commit and gate, as far as they are known."""
     action: str = ""
-    """The action that has asked for it; empty: the one that waits."""
+    """The action that asked for the landing; empty: the one that waits."""
     by: str = ""
-    """The person who has asked for it by hand; empty: the dispatch did."""
+    """The person who asked for the landing by hand; empty: the dispatch did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Its change is in its owner's tree."""
+    """The change is in its owner's files."""
 
     by: str
     commit: str
@@ -295,7 +296,8 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked:
-    """A person wants its result verified. `on`: a node's name, or `other`. `again`: though it is disputed."""
+    """A person wants the result verified. `on`: a node's name, or `other`. `again`: even if it is
+    disputed."""
 
     on: str
     by: str
@@ -304,7 +306,7 @@ class VerificationAsked:
 
 @dataclass(frozen=True, slots=True)
 class VerificationBegun:
-    """The run that verifies its result on another node is queued."""
+    """The run that verifies the result on another node is queued."""
 
     run: str
     on: str
@@ -312,14 +314,14 @@ class VerificationBegun:
 
 @dataclass(frozen=True, slots=True)
 class VerificationOver:
-    """The verification has come to its end, or is not possible."""
+    """The verification has ended, or is not possible."""
 
     seen: VerifiedResult
 
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """A later commit of its owner's repository has taken its landed change back."""
+    """A later commit of the owner's repository has reverted the landed change."""
 
     commit: str
 

@@ -9,7 +9,7 @@ from pancode.core.records import Fence, FenceState, Run, RunState
 
 
 class RunStage(StrEnum):
-    """What `stage` of a run says."""
+    """The values of a run's `stage`."""
 
     WAITING = "waiting"
     PLACED = "placed"
@@ -31,7 +31,7 @@ _OF_MARK: dict[str, RunStage] = {
 
 
 def stage_of(run: Run, fence: Fence | None) -> RunStage:
-    """`fence`: the newest of the run; None when it has none."""
+    """The stage of a run. `fence`: its newest one; None when it has none."""
     if run.state is RunState.ENDED:
         return RunStage.ENDED
     if run.state is RunState.INTERRUPTING:

@@ -17,9 +17,9 @@ AT_A_TURN = "at a turn of attempt "
 
 
 def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
-    """The run once it was told. `waits`: no order of it is signed, so its task can still have the words.
+    """The run with more words. `waits`: no order is signed yet, so its task can still get the words.
 
-    UsageError for a run that takes none, and where too much is kept for it already.
+    UsageError for a run that takes no words, and when it keeps too many already.
     """
     _must_take(run, text)
     row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
@@ -43,24 +43,24 @@ def _must_take(run: Run, text: str) -> None:
 
 
 def rows(run: Run) -> list[dict[str, Any]]:
-    """All that it was told."""
+    """All words for the run."""
     return run.terms.get("told", [])
 
 
 def kept(run: Run) -> list[str]:
-    """The words that it was not given."""
+    """The words that no agent got."""
     return [str(one["text"]) for one in rows(run) if not one["delivered"]]
 
 
 def unheard(run: Run) -> dict[int, str]:
-    """Words that the agent of this attempt was not given, by number; those of an earlier one come again."""
+    """The words that this attempt's agent did not get, by number; those of earlier attempts come again."""
     here = (WITH_TASK, f"{AT_A_TURN}{run.attempt}")
     found = enumerate(rows(run), start=1)
     return {number: str(row["text"]) for number, row in found if _open(row) and row["delivered"] not in here}
 
 
 def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
-    """The run once the agent of this attempt was given these words."""
+    """The run after this attempt's agent got these words."""
     updated = [
         {**row, "delivered": f"{AT_A_TURN}{attempt}"} if number in numbers and _open(row) else row
         for number, row in enumerate(rows(run), start=1)
@@ -69,12 +69,12 @@ def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
 
 
 def _open(row: Mapping[str, Any]) -> bool:
-    """Whether an attempt may still be given it."""
+    """Whether an attempt may still get the words."""
     return not row["delivered"] or str(row["delivered"]).startswith(AT_A_TURN)
 
 
 def delivered(run: Run, by: str) -> Run:
-    """The run once another one, `by`, was given all that was kept."""
+    """The run after another one, `by`, got all words that it kept."""
     if not kept(run):
         return run
     updated = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]

@@ -21,7 +21,7 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandWay:
-    """How a change is to be landed. `branch`: as commits there, with `message`; empty: into the files.
+    """How to land a change. `branch`: as commits there, with `message`; empty: into the files.
 
     `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
     """
@@ -33,24 +33,24 @@ class LandWay:
     with_commands: bool = False
     with_secret: bool = False
     how: How = How.SQUASH
-    """Counts only with `branch`."""
+    """It counts only with `branch`."""
     approves: bool = False
-    """It answers an item of the inbox: not landed when that does not wait any more."""
+    """Whether it answers an item of the inbox; it is not landed if that item does not wait any more."""
 
     def to_row(self) -> dict[str, object]:
-        """As the ledger keeps it."""
+        """The value in the form of the ledger."""
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"how": self.how.value}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LandWay:
-        """As the ledger has kept it."""
+        """The value from the ledger's form."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
         return cls(**{**known, "how": How(known.get("how", How.SQUASH))})
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that keeps a landing from happening, and why. `yes`: the option that lets it through."""
+    """A file that prevents a landing, and why. `yes`: the option that allows it."""
 
     path: str
     why: str
@@ -65,15 +65,15 @@ class LandStatus(StrEnum):
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
     HELD = "held"
-    """A person has to say yes to it first."""
+    """A person has to say yes first."""
     CALLED_OFF = "called off"
 
 
 @dataclass(frozen=True, slots=True)
 class LandingGates:
-    """The gates' verdict on the merged tree. `held`: files that a person has to say yes to first.
+    """The gates' verdict on the merged files. `held`: files that need a person's yes first.
 
-    `run`: the run that has run the gates again on the merged tree; None: no gate ran again.
+    `run`: the run that ran the gates again on the merged files; None: no gate ran again.
     """
 
     ok: bool
@@ -84,9 +84,9 @@ class LandingGates:
 
 @dataclass(frozen=True, slots=True)
 class LandRequest:
-    """What to land: a result of a run, made on that snapshot, both in that repository of the depot.
+    """The result to land, its snapshot, and the depot's repository of both.
 
-    `environ` is where the user's own git settings are found (None: our environment).
+    `environ`: the environment with the user's own git settings (None: ours).
     """
 
     repo_id: str
@@ -94,16 +94,16 @@ class LandRequest:
     result_commit: str
     environ: Mapping[str, str] | None = None
     allowed: tuple[str, ...] = ()
-    """Patterns of untracked files that travelled although such names usually hold secrets."""
+    """Patterns of untracked files that travelled although their names usually mean secrets."""
     base: str | None = None
-    """The commit on which the user stood at dispatch."""
+    """The user's commit at the time of the dispatch."""
     run: str = ""
-    """The run whose change it is."""
+    """The run with the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnBranch:
-    """Which branch, the commit's message, the wall time of its date, and the trailers of every commit."""
+    """The branch, the commit's message, the wall time of its date, and the trailers of every commit."""
 
     name: str
     message: str
@@ -114,9 +114,10 @@ class OnBranch:
 
 @dataclass(frozen=True, slots=True)
 class LandReport:
-    """`files` were written or deleted; `conflicts` say which files kept it from happening, and why.
+    """The end of a landing. `files` were written or deleted; `conflicts` name the files that prevented it,
+    and why.
 
-    `recovered` tells of an earlier landing that had been cut off and was mended first.
+    `recovered`: an earlier landing had been cut off, and was completed first.
     """
 
     status: LandStatus
@@ -125,17 +126,18 @@ class LandReport:
     gate: LandingGates | None = None
     recovered: str | None = None
     tree: str = field(default="", compare=False)
-    """The checkout that it was about, and the branch that was out there (None: detached)."""
+    """The checkout, and its branch at that time (None: detached)."""
     branch: str | None = field(default=None, compare=False)
     commit: str = field(default="", compare=False)
-    """Made on that branch, where the landing was to be a commit; else nothing is committed."""
+    """The new commit, if the landing was to be on a branch; else nothing is committed."""
     already: str = field(default="", compare=False)
-    """Where the change was found that is landed already, in words."""
+    """Where the change was found, in words, if it had landed before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The merged tree, an object of the depot. `files`: what the landing would change, as named on the disk.
+    """The merged files as a tree of the depot. `files`: what the landing would change, with names as on the
+    disk.
 
     `tested`: it is the very tree of the run's result.
     """
@@ -147,7 +149,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class ConflictState:
-    """Both sides of a conflict as a commit of the depot, with marked places; `ours`: one's own side."""
+    """Both sides of a conflict as a commit of the depot, with marked places; `ours` is the user's side."""
 
     commit: str
     ours: str
@@ -156,12 +158,12 @@ class ConflictState:
 
 
 Gates = Callable[[Merged], LandingGates]
-"""Judges the merged tree."""
+"""Judges the merged files."""
 
 CalledOff = Callable[[], bool]
-"""Whether the person who asked for it has changed their mind: asked again and again until it is written."""
+"""Whether the person has changed their mind; asked again and again until the files are written."""
 
 
 def never() -> bool:
-    """Nobody calls it off."""
+    """A landing that nobody calls off."""
     return False

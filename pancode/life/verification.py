@@ -34,7 +34,7 @@ class ReceiptVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerificationCheck:
-    """One thing that was looked at."""
+    """One check of the receipt."""
 
     what: str
     ok: bool
@@ -43,7 +43,7 @@ class VerificationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """`claims` None: what it says could not be read, or must not be believed."""
+    """The verdict with its checks. `claims` None: they could not be read, or must not be believed."""
 
     verdict: ReceiptVerdict
     checks: tuple[VerificationCheck, ...]
@@ -52,9 +52,9 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, for which names (none: not known).
+    """A key that signs or has signed, and its names (none: not known).
 
-    `from_ms`, `until_ms`: by the coordinator's clock, for people; nothing is judged by them.
+    `from_ms`, `until_ms`: by the coordinator's clock, for people; they decide nothing.
     """
 
     key: PublicKey
@@ -74,7 +74,7 @@ class TrustedKey:
         )
 
     def words(self) -> str:
-        """For a person: the key, and until when it signed."""
+        """The key and the end of its use, in words."""
         return f"key {self.key.tag}" + (
             "" if self.until_ms is None else f", in use until {_day(self.until_ms)}"
         )
@@ -82,7 +82,7 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """The keys that may sign: nodes' by key id, and the coordinators' that may countersign."""
+    """The keys that may sign: the nodes' by key id, and the coordinators' that may countersign."""
 
     nodes: Mapping[str, TrustedKey]
     coordinators: Mapping[str, TrustedKey]
@@ -103,7 +103,7 @@ _VERDICTS = {
 
 
 def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Signature of the node, countersignature of the coordinator, then whether the content fits itself."""
+    """Checks the node's signature, the countersignature, and whether the content is consistent."""
     checks: list[VerificationCheck] = []
     try:
         _signatures(envelope, keys, checks)
@@ -118,7 +118,7 @@ def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None
 
 
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """As `verify_receipt`, for bytes from anywhere: bytes without an envelope are TAMPERED."""
+    """As `verify_receipt`, for any bytes: bytes without an envelope are TAMPERED."""
     try:
         envelope = parse_envelope(text)
     except WireRefusal as refusal:
@@ -173,12 +173,12 @@ def _consistency(
 
 
 def signer_of(envelope: Envelope, keys: TrustedKeys) -> TrustedKey:
-    """The node's key among its signatures; of one that was verified."""
+    """The node's key among the signatures of a verified receipt."""
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
 def _named(claims: Claims, signer: TrustedKey) -> VerificationCheck:
-    """A name is only what the node says, until it is that of the key's enrolment."""
+    """Whether the name belongs to the key's enrolment: until then it is only the node's claim."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:
         return VerificationCheck(what, False, f"it names {claims.node}, its key is {signer.key.tag}")

@@ -12,13 +12,13 @@ from pancode.core.records import Run
 from pancode.core.values import replace
 
 VERIFY_ON = "verify_on"
-"""Term of a run: on which node its result is verified again."""
+"""The term of a run that names the node for a second verification."""
 VERIFIES = "verifies"
-"""Term of the run that verifies, which `judges` the result of another run."""
+"""The term of a verifying run that names the run whose result it `judges`."""
 OTHER = "other"
-"""In the place of a node's name: any node but the run's own."""
+"""Stands for any node but the run's own."""
 KEPT = "verification"
-"""In a run's result: what became of its verification on another node."""
+"""The key in a run's result with its verification on another node."""
 
 
 class ResultTrust(StrEnum):
@@ -40,7 +40,8 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """`run`, `node`, `receipt`: of the verification. `waits`: it is asked for, and is not over.
+    """The trust in a result. `run`, `node`, `receipt`: of the verification. `waits`: it was asked for and is
+    not over.
 
     `earlier`: the verdicts of other nodes before this one, oldest first.
     """
@@ -55,12 +56,12 @@ class VerifiedResult:
 
     @property
     def words(self) -> str:
-        """The same for a person: `partly` is a good end on one machine, and must not read as half done."""
+        """The words for a person: `partly` is a good end on one machine, and must not read as half done."""
         return "being verified" if self.waits else _WORDS[self.state]
 
     @property
     def is_verdict(self) -> bool:
-        """Whether another node has judged the result, and has signed what it saw."""
+        """Whether another node has judged the result and signed its verdict."""
         return self.state in (ResultTrust.VERIFIED, ResultTrust.DISPUTED) and self.receipt is not None
 
     @property
@@ -70,11 +71,11 @@ class VerifiedResult:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it is disputed, and nobody has agreed with it since."""
+        """Whether the result is disputed, and no node has agreed with it since."""
         return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
 
     def plain(self) -> dict[str, object]:
-        """As a run keeps it, and as JSON shows it."""
+        """The value as a run keeps it, and as JSON shows it."""
         return {**self._row(), "earlier": [one._row() for one in self.earlier]}
 
     def _row(self) -> dict[str, object]:
@@ -83,7 +84,7 @@ class VerifiedResult:
 
 
 def passed_on(run: Run) -> str:
-    """The node that has sworn that every gate of the run passed on its result; empty: none has."""
+    """The node that has signed that every gate of the run passed on its result; empty: none has."""
     gates = run.result.get("gates")
     results = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     argvs = [list(one.get("argv") or ()) for one in results if one.get("passed")]
@@ -93,13 +94,14 @@ def passed_on(run: Run) -> str:
 
 
 def trusted_on(run: Run) -> str:
-    """The node on whose word its gates need not run again; empty: there is none, or another disputes it."""
+    """The node whose signed word makes a second run of the gates needless; empty: there is none, or another
+    disputes it."""
     seen = verified(run)
     return "" if seen is None or seen.in_doubt else passed_on(run)
 
 
 def verified(run: Run) -> VerifiedResult | None:
-    """None: the run has no result that could be verified."""
+    """The trust in the run's result; None: it has no result that a node could verify."""
     if run.outcome is not Outcome.DONE or run.judges is not None:
         return None
     node = passed_on(run)
@@ -121,7 +123,7 @@ def _kept(row: Mapping[str, Any]) -> VerifiedResult:
 
 
 def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
-    """What other nodes have said of its result, oldest first."""
+    """The verdicts of other nodes on the result, oldest first."""
     seen = verified(run)
     if seen is None:
         return ()
@@ -129,7 +131,7 @@ def verdicts(run: Run) -> tuple[VerifiedResult, ...]:
 
 
 def after(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
-    """What holds after `new`: where that is no verdict, the last one stays."""
+    """The trust after `new`: if that is no verdict, the last one stays."""
     if new.is_verdict or not known:
         return replace(new, earlier=known)
     last = known[-1]
@@ -151,12 +153,12 @@ def wants_verification(run: Run) -> bool:
 
 
 def waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
-    """It is asked for; `other`: the run that verifies, once there is one."""
+    """The verification was asked for; `other`: the run that verifies, once there is one."""
     return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=verdicts(run))
 
 
 def judged(run: Run, other: Run) -> VerifiedResult:
-    """The verdict, out of the end of the run that verified."""
+    """The verdict, from the end of the verifying run."""
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )

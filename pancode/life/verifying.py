@@ -1,4 +1,4 @@
-"""The verification of a result on another node: asked for, begun, over."""
+"""The verification of a result on another node: how it is asked for, begins and ends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pancode.life.verified import (
 
 
 def follow(made: Changes) -> Changes:
-    """At settlement: the result goes to another node."""
+    """At the settlement, the result goes to another node."""
     made = _put(made, waiting(made.run, "another node is to run its gates"))
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
 def judge_next(made: Changes) -> Changes:
-    """A run that verifies has ended: the run that it judges is looked at next."""
+    """A verifying run has ended, so the run that it judges is looked at next."""
     run = made.run
     if not run.terms.get(VERIFIES) or run.judges is None:
         return made
@@ -34,7 +34,8 @@ def judge_next(made: Changes) -> Changes:
 
 
 def asked(made: Changes, signal: VerificationAsked) -> Changes:
-    """By a person, for a result that is there. RefusedError where that cannot be, or is disputed."""
+    """A person asks for it, for an existing result. RefusedError when it is not possible, or the result is
+    disputed."""
     seen = verified(made.run)
     if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
         why = "it is not done" if seen is None else seen.why
@@ -71,7 +72,7 @@ def begun(made: Changes, signal: VerificationBegun) -> Changes:
 
 
 def over(made: Changes, signal: VerificationOver) -> Changes:
-    """The verdict; a landing that waited for it comes next."""
+    """Record the verdict; a landing that waited for it comes next."""
     made, seen = made.done(made.case.action(ActionKind.VERIFY)), after(verdicts(made.run), signal.seen)
     made = _put(made, seen).tell("verify", seen.run or "elsewhere", seen.words, seen.why)
     level = "error" if seen.state is ResultTrust.DISPUTED else "info"
