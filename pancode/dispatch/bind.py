@@ -27,7 +27,8 @@ MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
 """With more waiting runs than this, their reasons and tickets are refreshed at most this often."""
 LONG, MOST_EXPLAINED = 64, 8
-"""Of a queue that is longer, so many that wait as another one does are told so in one refreshment."""
+"""In a longer queue, this many runs that wait for the same reason as another one are told so in one
+refreshment."""
 
 
 def bind(core: Core) -> int:
@@ -96,18 +97,19 @@ class _Turn:
                 self._groups.append(chain([first], group))
 
     def firsts(self) -> list[Run]:
-        """Of all that ask for the same the first that is ready, in serving order."""
+        """The first ready run of each group of runs with the same wishes, in serving order."""
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
-        """In order, as long as others that ask for the same were not in vain."""
+        """The runs in order, as long as no other run with the same wishes has found no place."""
         for one in in_turn(self._groups, self.in_vain):
             run = self._run(one)
             if run is not None:
                 yield run
 
     def explain_more(self) -> None:
-        """Take down why those wait who ask for the same; of a long queue some in each refreshment."""
+        """Records why runs with the same wishes wait; in a long queue only some of them in each
+        refreshment."""
         left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
         for wish, decision in self.in_vain.items():
             for name in self._queue.unexplained(wish, decision.why, self.alone, left):
@@ -117,14 +119,14 @@ class _Turn:
                     left -= 1
 
     def _fits(self, one: WaitingRun) -> bool:
-        """As far as memory tells; a long pause is looked at with its run."""
+        """Whether the run may begin, as far as memory tells; a run with a long pause is read."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
         is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
         return not one.held and not is_pausing and one.ticket.run not in self._bound
 
     def _run(self, one: WaitingRun) -> Run | None:
-        """The run, once its time has come and it has its hold."""
+        """The run, if its time has come and it has its hold."""
         name = one.ticket.run
         if name not in self._ready:
             run = self._work.tx.get(Run, name)
@@ -134,7 +136,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this round decides of all that wait, and not only of those for whom there is room now."""
+    """Whether this round decides about all waiting runs, and not only about those with room now."""
     core = work.core
     if _is_explained(core, many):
         return False
@@ -143,12 +145,12 @@ def _is_whole(work: Work, many: int) -> bool:
 
 
 def _is_explained(core: Core, many: int) -> bool:
-    """Whether so many wait that it was taken down often enough why each does."""
+    """Whether so many runs wait that their reasons were recorded often enough."""
     return many > MANY and 0 <= core.ports.clock.boot_ms() - core.live.binding.explained_ms < SHOW_MS
 
 
 def push_offers(core: Core) -> None:
-    """Put every offered order that may still be pushed into its queue; repeated, byte for byte."""
+    """Put every offered order that may still be pushed into its queue; a repeated push has the same bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})
@@ -164,7 +166,7 @@ def push_offers(core: Core) -> None:
 
 
 def show_tickets(core: Core) -> None:
-    """Make the pool queues show what waits, when that has changed; the longer it is, the more seldom."""
+    """Show the waiting runs in the pool queues when they have changed; a longer queue is shown less often."""
     boot, known = core.ports.clock.boot_ms(), core.live.binding
     pause = max(SHOW_MS, known.shown) if known.shown > MANY_TICKETS else 0
     if boot - known.shown_ms < pause:
@@ -181,8 +183,8 @@ def show_tickets(core: Core) -> None:
 
 
 def _is_due(work: Work, run: Run) -> bool:
-    """Its pause is over. A long pause is one that a provider asked for, or the wall clock was set back: then
-    it shows an earlier time than the end of the attempt before."""
+    """Whether the pause is over. A long pause is one that a provider asked for. If the wall clock was set
+    back, it shows an earlier time than the end of the attempt before."""
     if run.waits in (WaitReason.WORKFLOW, WaitReason.PERSON):
         return False
     rules, now = work.core.rules, work.core.wall_ms()
@@ -194,7 +196,7 @@ def _is_due(work: Work, run: Run) -> bool:
 
 
 def _may_still_run(work: Work, run: Run) -> bool:
-    """An attempt of it that a restored ledger does not know is on some node: it was told to end."""
+    """Whether a node may still run an attempt that a restored ledger does not know; it was told to end."""
     if not work.core.live.journals.strays.get(run.id) or run.read_only or run.on_lost == "retry":
         return False
     why = "an attempt that this ledger does not know is still being ended"
@@ -204,7 +206,8 @@ def _may_still_run(work: Work, run: Run) -> bool:
 
 
 def _granted(work: Work, run: Run) -> bool:
-    """Attempt 1 has its hold from admission; a later attempt takes its own, or waits for the budget."""
+    """Whether the attempt has its hold: admission took the first one; a later attempt takes its own, or
+    waits."""
     if run.attempt == 1:
         return True
     due = work.signal(run, Due(work.core.purses(work.tx, run)))
@@ -212,7 +215,7 @@ def _granted(work: Work, run: Run) -> bool:
 
 
 def _bound(work: Work, placed: Placed) -> bool:
-    """Whether it could be: a run of which no order can be made ends, and holds up no other."""
+    """Whether the run could be bound: a run for which no order can be made ends, and delays no other run."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         order = _order(core, work.tx, case, view.node)
@@ -226,7 +229,7 @@ def _bound(work: Work, placed: Placed) -> bool:
 
 
 def _order(core: Core, tx: Transaction, case: RunCase, node: Node) -> Order:
-    """One fence: its number was never used before."""
+    """One order with its fence, whose number was never used before."""
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     run, left = case.run, case.left(case.run.attempt)

@@ -24,9 +24,9 @@ _SHOWN = 6
 def runtime_and_model(
     request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[RuntimeKind, ModelRef | None]:
-    """Both depend on each other: a model of a vendor asks for that vendor's program.
+    """The runtime and the model, which depend on each other: a vendor's model asks for the vendor's program.
 
-    UsageError for what is no model or nearly a provider, NotFoundError for a runtime or node that is not.
+    UsageError for a word that is no model or nearly a provider, NotFoundError for an unknown runtime or node.
     """
     text = _model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):
@@ -47,7 +47,7 @@ def runtime_and_model(
 def _read(
     text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[ModelRef | None, ModelRef | None]:
-    """(its parts as they are written, the same with a provider that there is); None: no model is named."""
+    """The parts of the name as written, and the same with a known provider; None: no model is named."""
     if text is None:
         return None, None
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
@@ -61,7 +61,7 @@ def _read(
 
 @contextmanager
 def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
-    """An error about a model that the request itself does not name tells who does."""
+    """An error about a model says who named it, if the request itself did not."""
     try:
         yield
     except PancodeError as wrong:
@@ -71,7 +71,7 @@ def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> I
 
 
 def _meant(request: DispatchRequest, catalogue: Catalogue) -> list[NodeView]:
-    """The machines on which it may run, as far as the request itself says it."""
+    """The machines on which the run may go, as far as the request itself says it."""
     there = (view for view in catalogue.nodes if view.node.removed is None)
     return [view for view in there if request.node in (None, view.node.name)]
 
@@ -79,9 +79,10 @@ def _meant(request: DispatchRequest, catalogue: Catalogue) -> list[NodeView]:
 def _where_it_is(
     bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> ModelRef | None:
-    """Without a named provider or runtime: the model at the only endpoint that has it, None: nowhere.
+    """The model at the only endpoint that has it, if no provider and no runtime is named; None: no endpoint
+    has it.
 
-    UsageError where several have it.
+    UsageError when several endpoints have it.
     """
     if bare is None or bare.provider is not None or request.runtime or agent.runtime:
         return None
@@ -99,7 +100,7 @@ def _where_it_is(
 
 
 def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """The model that nobody has asked for by name, and why it: by the records where several will do."""
+    """The model for a request that names none, and the reason: the records decide if several will do."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models
@@ -110,13 +111,14 @@ def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tupl
 
 
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
-    """The agent's own model; else the scouts' for whoever only looks, and fast; else the workers'."""
+    """The agent's own model; else the scouts' model for an agent that only looks, and fast; else the
+    workers'."""
     defaults = catalogue.defaults
     return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
 
 
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
-    """The source of the choice, in words; the setting with the place where it is written."""
+    """The source of the choice, in words: the setting, and where it is written."""
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
@@ -130,7 +132,7 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
 
 
 def is_scout(agent: Agent) -> bool:
-    """Whether it only looks, and fast: for those there is a model of its own."""
+    """Whether the agent only looks, and fast: such agents have a model of their own in the settings."""
     return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
 
 
@@ -141,9 +143,9 @@ BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: R
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
-    """(the level that is asked for, the one that the settings wish and the runtime cannot be asked for).
+    """The requested level, and the level in the settings that the runtime does not know.
 
-    UsageError for a level that the request or its agent names and the runtime cannot be asked for.
+    UsageError when the request or its agent names a level that the runtime does not know.
     """
     asked = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
@@ -173,9 +175,9 @@ def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
 
 
 def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
-    """In words, that a vendor's list does not have this model; empty where it has, or nobody can say.
+    """The warning that a vendor's list does not have this model; empty when it has, or nobody can say.
 
-    A name without a digit, as `opus`, is the program's own word for one of them.
+    A name without a digit, as `opus`, is the program's own word for a model.
     """
     if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
         return ""
@@ -190,7 +192,7 @@ def unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, Vend
 
 
 def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
-    """The request held to the node that its model names; UsageError when it asks for another one.
+    """The request, pinned to the node in its model's name; UsageError when it asks for another node.
 
     `named_by`: who chose the model, in words.
     """

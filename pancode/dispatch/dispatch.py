@@ -33,7 +33,7 @@ from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
 
 HISTORY = 200
-"""Runs that the estimate looks back on."""
+"""How many runs the estimate uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class JudgedDispatch:
     untested: tuple[ModelPlace, ...] = ()
     """The model servers of which at least one has to be tested first."""
     costly: bool = False
-    """The test of it is not free."""
+    """Whether the test costs money."""
     notes: tuple[str, ...] = ()
-    """The unknown facts of its model."""
+    """The facts about its model that nobody knows."""
     outranked: tuple[str, ...] = ()
     """The variables of this one command that a preset outranks."""
 
@@ -59,7 +59,7 @@ class Dispatched:
     run: Run
     warnings: tuple[str, ...]
     chosen: str = ""
-    """The reason for this agent, where nobody named one."""
+    """The reason for this agent, if nobody named one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class AskedDispatch:
     parent: str | None
     paths: tuple[PathFact, ...]
     picker: RecordsPicker
-    """Chooses by the records; for the whole dispatch with one draw."""
+    """Chooses by the records, with one random draw for the whole dispatch."""
 
 
 def dry_run(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None = None
 ) -> JudgedDispatch:
-    """All ten verdicts, nothing changed. PancodeError for what cannot even be resolved."""
+    """All ten verdicts; it changes nothing. PancodeError when the request cannot even be resolved."""
     asked = ask(core, around, request, parent)
     return decided(core.lists, nullcontext(), lambda: _judge(core, around, asked))
 
@@ -88,9 +88,9 @@ def dispatch(
     parent: str | None = None,
     run_id: str | None = None,
 ) -> Dispatched:
-    """Queue the run, or raise the first gate's refusal. The snapshot is taken while nothing is held up.
+    """Queue the run, or raise the first gate's refusal. No lock is held while the snapshot is taken.
 
-    `run_id`: the id that it is to have; None: a fresh one.
+    `run_id`: the id for the run; None: a fresh one.
     """
     asked = ask(core, around, request, parent)
     begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked, run_id))
@@ -109,14 +109,14 @@ def dispatch(
 def _begun(
     core: Core, around: Surroundings, asked: AskedDispatch, wanted: str | None
 ) -> Dispatched | tuple[JudgedDispatch, str]:
-    """Queued, where it needs no project; else what was judged, and the id that it is to have."""
+    """The queued run, if it needs no project; else the judged request and the run's id."""
     judged = passed(core, around, asked)
     run_id = wanted or new_id(core)
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
 def _queued(core: Core, judged: JudgedDispatch, run_id: str, snapshot: SnapshotTaken | None) -> Dispatched:
-    """Committed under the lock under which the gates were asked."""
+    """Queue the run under the lock under which the gates were asked."""
     run = run_of(core, judged.resolution, run_id, snapshot)
     run = _commit(core, run, judged.verdicts)
     return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
@@ -149,7 +149,7 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
 
 
 def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
-    """The request with its project, and what is read of the world once."""
+    """The request with its project, and with everything that is read from the world once."""
     if request.project is None and request.cwd is not None and request.workspace != "none":
         request = replace(request, project=around.project_of(request.cwd))
     if request.project is not None and request.cwd is not None:
@@ -161,7 +161,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
-    """Judged by all gates as things are now; the first refusal is raised, and is on record."""
+    """The request after all gates have judged it now; the first refusal is recorded and raised."""
     judged = _judge(core, around, asked)
     verdict = first_refused(judged.verdicts, asked.request.ask)
     if verdict is not None:
@@ -193,7 +193,7 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
-    """Nothing of a program of one's own, nor of what the agent itself says."""
+    """The outranked variables, without those of a user's own program or of the agent itself."""
     agent, request = resolved.agent, resolved.request
     request = replace(
         request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
@@ -204,7 +204,8 @@ def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
 def _trusted(
     resolved: Resolution, catalogue: Catalogue
 ) -> tuple[Resolution, tuple[ModelPlace, ...], tuple[str, ...]]:
-    """The nodes by what their tests of the model say; where one is due, and what no test could find out."""
+    """The resolution with the nodes where the model passed its test, the servers to test, and the unknown
+    facts."""
     if resolved.wanted is None:
         return resolved, (), ()
     wanted = resolved.wanted
@@ -222,7 +223,8 @@ def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:
 
 
 def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
-    """A run may edit the rules of its own checkout; they hold its children as they held itself."""
+    """The rules for a child. A run may edit the rules in its own checkout, so its own rules hold for its
+    children."""
     if above is None:
         return catalogue
     try:
@@ -232,7 +234,7 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
-    """The caller's own depth may only add to the depth on record."""
+    """The request of a caller inside a run. The caller's own depth may only add to the recorded depth."""
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
@@ -256,7 +258,7 @@ def _view(core: Core, around: Surroundings, resolution: Resolution, asked: Asked
 
 
 def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
-    """All entries of the day are read only when the set has changed."""
+    """The day's entries with an unknown cost; all entries are read only when the set has changed."""
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
@@ -286,7 +288,7 @@ def new_id(core: Core) -> str:
 
 
 def new_id_in(core: Core, tx: Transaction) -> str:
-    """An id that no run has; it is taken only when its run is written."""
+    """An id that no run has; it is reserved only when its run is written."""
     while True:
         fresh = f"r-{core.ports.ids.short(6)}"
         if tx.get(Run, fresh) is None:
@@ -294,7 +296,7 @@ def new_id_in(core: Core, tx: Transaction) -> str:
 
 
 def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTaken | None) -> Run:
-    """The run that is to be queued."""
+    """The run that will be queued."""
     workspace: dict[str, object] = {"kind": "none"}
     if snapshot is not None:
         workspace = {
@@ -309,9 +311,10 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
 
 
 def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> Run:
-    """The gates' words, the hold, the run, what it replaces; its order, if a slot is free: all or nothing.
+    """Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
+    is free: all or nothing.
 
-    Nobody waits on an idle fleet, and a commit is a wait for the disk: there both are one.
+    An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
     """
     with unit_of_work(core) as work:
         queued = put_in_queue(work, run, verdicts)
@@ -321,7 +324,7 @@ def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> Run:
 
 
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
-    """The same inside a transaction, but for its order."""
+    """The same inside a transaction, but without the order."""
     for verdict in verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)

@@ -23,9 +23,9 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
 
 
 def admit(work: Work, run: Run) -> Run:
-    """The same inside a transaction, which a refusal rolls back: then nothing was given up either.
+    """The same inside a transaction. A refusal rolls it back, so nothing was given up.
 
-    What goes on from the question of a workflow's step is that step's next run, and so is its retry.
+    A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
     tx, before = work.tx, run.terms.get("continues")
     old = tx.get(Run, before) if before is not None else None

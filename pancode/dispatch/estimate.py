@@ -33,7 +33,7 @@ def estimate(
 def evidence(
     request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
 ) -> str:
-    """The runs on which the estimate stands, in words; empty: it is that of the settings."""
+    """The runs behind the estimate, in words; empty: the estimate is a setting."""
     agent, runtime, model = worker
     if runtime.own or catalogue.expect is None:
         return ""
@@ -42,7 +42,8 @@ def evidence(
 
 
 def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
-    """At an endpoint of the fleet's own no money is held; placement looks again where it goes."""
+    """Whether the run costs nothing, because it uses the fleet's own endpoint; placement checks its node
+    again."""
     return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
 
 

@@ -1,4 +1,4 @@
-"""Checks the command of a dispatch against people's rules: no agent's stream would show it."""
+"""Checks the command of a dispatch against people's rules, because no agent's stream would show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.dispatch.resolve import Resolution
 
 
 def forbidden(resolution: Resolution) -> str | None:
-    """The forbidden command and its rule; None: all may run. Paths are checked on the result."""
+    """The forbidden command and its rule; None: all may run. The result is checked for forbidden paths."""
     rules = resolution.rules.commands
     if not rules:
         return None
@@ -24,7 +24,7 @@ def forbidden(resolution: Resolution) -> str | None:
 
 
 def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
-    """Set-up, gates, and the user's own script, each as a shell would be told it."""
+    """Set-up, gates, and the user's own script, each in the words of a shell."""
     yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
     yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
     score = requested.score(resolution.request)

@@ -10,7 +10,7 @@ from pancode.agents.request import Defaults, DispatchRequest
 from pancode.agents.runtimes import RuntimeKind
 
 MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
-"""No duration and no size that a person gives is more."""
+"""The longest duration and the largest size that a person may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class RunLimits:
     turns: int | None = None
 
     def plain(self) -> dict[str, object]:
-        """Plain JSON as the ledger keeps it; money as text."""
+        """The limits as plain JSON for the ledger, with money as text."""
         usd = None if self.usd is None else format(self.usd, "f")
         sizes = {"wall_ms": self.wall_ms, "idle_ms": self.idle_ms, "output_bytes": self.output_bytes}
         calls = {"requests": self.requests, "wrap_up": self.wrap_up, "turns": self.turns}
@@ -40,7 +40,8 @@ class RunLimits:
 
 
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
-    """Flag, then agent, then fleet. A program of the user's own makes no model calls that anybody counts."""
+    """A limit of a flag counts most, then the agent's, then the fleet's. Nobody counts the model calls of a
+    user's own program."""
     own, (wall_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
@@ -63,16 +64,15 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
 
 
 def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
-    """Limits that protect a machine: a run may lower them for its child, and never raise them."""
+    """The limits that protect a machine: a run may lower them for its child, but never raise them."""
     if asked is None or fleets is None:
         return asked or fleets
     return min(asked, fleets) if request.depth else asked
 
 
 def paced(defaults: Defaults, speed: Speed) -> tuple[int, int]:
-    """(wall, idle) of an agent that says neither: who is to be fast is given less of both, and who is to be
-    thorough may think for twice as long without a word, within the same time.
-    """
+    """The wall and idle times of an agent that sets neither. A fast agent gets less of both. A thorough one
+    may think twice as long without a word, within the same time."""
     match speed:
         case Speed.FAST:
             return max(1, defaults.wall_ms // 4), max(1, defaults.idle_ms // 2)

@@ -18,16 +18,16 @@ from pancode.nodes.fleet import NodeView
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
-"""By how little it takes to give them one more model."""
+"""The server kinds in the order of the work that one more model takes."""
 
 
 def check_somewhere(
     ref: ModelRef, kind: RuntimeKind, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]
 ) -> None:
-    """NotFoundError for a bare name that no endpoint has and the usual runtime does not know either.
+    """NotFoundError for a bare name that no endpoint has and that the usual runtime does not know either.
 
-    `nodes`: those that could be meant. One that was not heard may have it. A word that the runtime might
-    know, as `opus`, is let pass where that runtime is.
+    `nodes`: the possible nodes. A node that is not heard may have it. A word that the runtime might know, as
+    `opus`, passes on a node with that runtime.
     """
     if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
@@ -44,7 +44,8 @@ def check_somewhere(
 
 
 def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> bool:
-    """Whether the runtime's vendor has a model of that name, or nearly; or calls one so for short."""
+    """Whether the runtime's vendor has a model of that name, or a near one, or uses the name as a short
+    form."""
     listed = vendors.get(kind.provider) if kind.provider is not None else None
     if listed is None:
         return False
@@ -57,7 +58,7 @@ def _near(model: str, listed: VendorList) -> bool:
 
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
-    """One that asks any vendor has to have been told of one."""
+    """Whether some node has the runtime ready; a vendor's own program need only be installed."""
     facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
     found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
@@ -68,7 +69,7 @@ def _servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact
 
 
 def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
-    """Every model that could do a run's work, as it is and without its tag: what to write for it."""
+    """The names to write for every model that could do a run's work, as they are and without the tag."""
     found: dict[str, str] = {}
     for _, one in _servers(nodes):
         for model in one.models:
@@ -93,7 +94,7 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
 
 
 def _unseen(nodes: Sequence[NodeView]) -> list[str]:
-    """The servers of which nobody knows all models."""
+    """The servers whose models nobody knows completely."""
     hidden = [
         f"{view.node.name}/{one.name}"
         for view, one in _servers(nodes)
@@ -116,7 +117,7 @@ def _fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList
 
 
 def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
-    """The command that brings it, on the machine whose server takes one most easily."""
+    """The command that gets the model, on the machine whose server takes one most easily."""
     able = [
         (view, one) for view, one in _servers(nodes) if one.dialect in _EASIEST and one.health is Health.OK
     ]

@@ -9,7 +9,7 @@ _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
 
 def networks(resolution: Resolution) -> dict[str, str]:
-    """By phase; a phase that the run does not have is not named."""
+    """The networks by phase, only for the phases that the run has."""
     access = narrowest(resolution.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
     by_phase = {"the agent": rest if resolution.runtime.own else _agent(resolution, access)}
@@ -21,7 +21,8 @@ def networks(resolution: Resolution) -> dict[str, str]:
 
 
 def _agent(resolution: Resolution, access: NetworkAccess) -> str:
-    """Its model, where a sandbox stands around it and a gateway holds its key; else nothing holds it."""
+    """The agent reaches only its model, if it is in a sandbox and a gateway holds its key; else nothing
+    limits it."""
     if access is NetworkAccess.GATEWAY:
         return "its model alone, through the gateway"
     fitting = [one for one in resolution.candidates if one.fits]

@@ -24,7 +24,7 @@ def mentioned(task: str) -> tuple[str, ...]:
 
 
 def _bare(word: str) -> str:
-    """Without the quotes, brackets and full stops around it."""
+    """The word without quotes, brackets and full stops around it."""
     return word.strip(_TRIM).rstrip(_TRIM + ".:")
 
 
@@ -45,7 +45,7 @@ def is_rooted(word: str) -> bool:
 
 
 def located(word: str, cwd: str, home: str) -> str:
-    """The absolute path that the word means, `..` folded; links are the caller's business."""
+    """The absolute path of the word, with `..` resolved; the caller handles links."""
     if word.startswith("~/"):
         word = posixpath.join(home, word[2:])
     return posixpath.normpath(posixpath.join(cwd, word))

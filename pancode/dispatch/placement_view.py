@@ -1,4 +1,4 @@
-"""Puts together what placement goes by: nodes, free slots, pauses, records, and the room in the books."""
+"""Collects the facts for placement: nodes, free slots, pauses, records, and the room in the books."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     core: Core, tx: Transaction, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]]
 ) -> Standing:
-    """`at`: the nodes, and the free slots of each."""
+    """The state of the fleet for placement. `at`: the nodes, and the free slots of each."""
     views, free = at
     paused = tx.get(Setting, "paused")
     settings = tx.find(Setting)
@@ -42,19 +42,19 @@ def standing_of(
 
 
 def has_rooms(tx: Transaction) -> bool:
-    """Whether a node has a ceiling of its own: what a run holds decides where it may go then."""
+    """Whether a node has its own ceiling, so that a run's hold decides where it may go."""
     return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
 
 
 def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
-    """As far as they were read: binding reads nothing for them."""
+    """The records that were read already: binding reads nothing for them."""
     known = core.live.recent
     sums = known.sums if known is not None else {}
     return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
 
 
 def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
-    """The books of each node that has ceilings of its own, and those."""
+    """The books of each node with ceilings of its own, and these ceilings."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
@@ -71,9 +71,9 @@ def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
 
 
 def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str]) -> int:
-    """Slots of the node less the fences that may occupy one, by our count and by the node's own.
+    """The slots of the node less the fences that may occupy one, by our count and by the node's own.
 
-    A heartbeat is seconds old: what the node has sworn to have ended since then (`freed`) is not taken back.
+    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted.
     """
     if view.last is None:
         return 0

@@ -62,13 +62,13 @@ def check_numbers(request: DispatchRequest) -> None:
 
 
 def _check_least(flag: str, value: int | None, least: int) -> None:
-    """With less nothing starts."""
+    """An amount below this starts nothing, so it is a UsageError."""
     if value is not None and value < least:
         raise UsageError(f"{flag} must be {least} or more", fix=f"leave {flag} out for the default")
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
-    """The given number; else one for an agent that writes, and the number of attempts where that is given."""
+    """The given number; else one for an agent that writes, or the number of attempts if that is given."""
     if request.verify_retries is not None:
         return request.verify_retries
     writes = not agent.read_only and not runtime.own
@@ -116,7 +116,7 @@ def check_worktree(agent: Agent, workspace: str) -> None:
 def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
-    """An agent program without a way to its model has no turn at all."""
+    """UsageError for an agent program without a way to its model: it could do nothing."""
     if narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE and not runtime.own:
         raise UsageError(
             f"network none leaves {runtime.name} no way to its model",
@@ -128,7 +128,7 @@ def check_network(
 def requested_networks(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
 ) -> tuple[NetworkAccess | None, ...]:
-    """Of rules, mode, agent and dispatch: the narrowest counts."""
+    """The networks of rules, mode, agent and dispatch; the narrowest counts."""
     mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
     return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
@@ -144,7 +144,7 @@ def gates(
 def reports(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
 ) -> tuple[str, ...]:
-    """The files that its gates write; the project's only with the project's gates. UsageError."""
+    """The files that the gates write; the project's files only with the project's gates. UsageError."""
     named = request.reports
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
@@ -161,7 +161,7 @@ def reports(
 
 
 def score(request: DispatchRequest) -> tuple[str, ...]:
-    """The words of its score command; empty where it has none."""
+    """The words of the score command; empty when there is none."""
     return () if request.score is None else split_words(request.score, "--score")
 
 
@@ -171,7 +171,7 @@ def verify_on(
     gates: tuple[tuple[str, ...], ...],
     workspace: str | None,
 ) -> str | None:
-    """Where another node verifies the result; None: nowhere. What only the settings say asks for no gates."""
+    """The node that verifies the result again; None: no node. A setting alone asks for no gates."""
     on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
     if request.verify_on is None and (not gates or workspace != "git" or on is None):
         return None
@@ -189,7 +189,7 @@ def verify_on(
 
 
 def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
-    """NotFoundError for an unknown node; UsageError where no node but `own`, the run's, could be meant."""
+    """NotFoundError for an unknown node; UsageError when only `own`, the run's node, could be meant."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
@@ -202,7 +202,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:
-    """For an agent one word after `--` is the task, which may begin with a dash."""
+    """For an agent, one word after `--` is the task, which may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():
         return request
     return replace(request, task=request.argv[0], argv=None)

@@ -36,20 +36,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Everything that is decided of a run before its admission."""
+    """Everything that is decided about a run before its admission."""
 
     request: DispatchRequest
     agent: Agent
     runtime: RuntimeKind
     ref: ModelRef | None
-    """The model, with provider and node where they were said."""
+    """The model, with its provider and node if the request names them."""
     reasoning: Reasoning | None
     wanted: EndpointNeed | None
-    """Of an endpoint, where its model is on one."""
+    """The demands on an endpoint, if the model is on one."""
     unasked: Reasoning | None
-    """The level that the settings wish and the runtime cannot be asked for."""
+    """The level in the settings that the runtime does not know."""
     unlisted: str
-    """In words, that nobody has heard of its model."""
+    """The warning that nobody has heard of the model."""
     mode: Mode
     safety: Safety
     prompt: str
@@ -62,48 +62,48 @@ class Resolution:
     workspace: str
     candidates: tuple[Candidate, ...]
     due: Amount
-    """The hold of its first attempt."""
+    """The hold of the first attempt."""
     env: tuple[str, ...]
     secrets: tuple[str, ...]
     on_lost: str
     max_attempts: int | None
     verify_retries: int
     verify_on: str | None = None
-    """Where another node runs the gates again; None: nowhere."""
+    """The node that runs the gates again; None: no node."""
     land: LandRule = LandRule.ASK
     lands: bool = False
-    """The settings land its result, without being asked."""
+    """Whether the settings land its result, without a request."""
     rules: Rules = NO_RULES
     raised: str = ""
-    """In words, that a preset and nobody else has raised its safety."""
+    """The words for a preset that alone has raised its safety."""
     chosen: str = ""
-    """The reason for this agent, where nobody named one."""
+    """The reason for this agent, if nobody named one."""
     tiered: Tiered | None = None
-    """The tier of its model; None: the runtime's own, of which nothing is known."""
+    """The tier of its model; None: the runtime's own model, about which nothing is known."""
     strict_tiers: bool = False
     allowed_files: tuple[str, ...] = ()
-    """Patterns of untracked files that travel although such names usually hold secrets."""
+    """Patterns of untracked files that travel although their names usually mean secrets."""
     expected: str = ""
     """The evidence of the estimate, in words."""
     explore: float = EXPLORE
     free: bool = False
-    """Its endpoint costs nothing, as far as it is told of: no money is held."""
+    """Whether its endpoint costs nothing, as far as is known: no money is held."""
     trusted: tuple[str, ...] = ()
     """The nodes on which its model has passed its test."""
     model_from: str = ""
-    """In words, who chose its model; empty where it has the runtime's own."""
+    """The words for who chose its model; empty for the runtime's own."""
     other: Mapping[str, object] = field(default_factory=dict)
-    """Fields of its run with another provider, to which a rate limit may move it; empty: it stays."""
+    """The fields of its run with another provider, to which a rate limit may move it; empty: it stays."""
     asks: str = ""
-    """As which item of the inbox it waits for a person before it begins; empty: it does not."""
+    """The kind of inbox item under which it waits for a person before it begins; empty: it does not wait."""
     objections: tuple[str, ...] = ()
-    """What gates say against it, which a person may lift."""
+    """The gates' objections that a person may lift."""
     tokens: Mapping[str, int] = field(default_factory=dict)
-    """Estimated, of what is known of its first call: system, tools, task, context."""
+    """The estimated tokens of the known parts of its first call: system, tools, task, context."""
 
     @property
     def walled(self) -> bool:
-        """Whether it runs behind a sandbox or not at all."""
+        """Whether it runs only in a sandbox."""
         return is_walled_by(self.request, self.agent, self.rules)
 
     @property
@@ -116,7 +116,7 @@ class Resolution:
         return self.request.project if self.workspace == "git" else None
 
     def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
-        """The run to be queued. `workspace`: wire form, after the snapshot was taken."""
+        """The run to queue. `workspace`: in wire form, after the snapshot was taken."""
         asked = self.request
         return Run(
             id=run,
@@ -164,7 +164,7 @@ class Resolution:
         )
 
     def _terms(self) -> RunTerms:
-        """Facts that no other field of a run holds: of its agent, and of its endpoint at that time."""
+        """Facts that no other field of a run holds: about its agent, and about its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
         all_terms = RunTerms(
             walled=self.walled,
@@ -203,7 +203,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """All that does not fit, the first one first: usage (exit 2) and unknown names (exit 4)."""
+    """All problems of the request, the first one first: usage (exit 2) and unknown names (exit 4)."""
 
     problems: tuple[PancodeError, ...]
 
@@ -214,7 +214,7 @@ class Unresolved:
 
 
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unresolved:
-    """Decide everything that can be decided without judging; flag > agent > project > fleet."""
+    """Decide everything that needs no judgement; flag > agent > project > fleet."""
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
@@ -247,7 +247,8 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
-    """By name: of the request, else of the settings. Else by what the task says, but for a script."""
+    """The agent: named by the request or the settings, else chosen by the task's words, but not for a
+    script."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
@@ -326,7 +327,7 @@ def _settled(
     gates: tuple[tuple[str, ...], ...],
     workspace: str,
 ) -> dict[str, Any]:
-    """What follows from the settings: the share that explores, who verifies, what is landed."""
+    """The consequences of the settings: the share that explores, who verifies, and what is landed."""
     defaults = catalogue.defaults
     on = requested.verify_on(request, catalogue, gates, workspace)
     settings = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
@@ -349,7 +350,7 @@ def _guide(project: Project, workspace: str) -> int:
 
 
 def _autonomy(agent: Agent) -> str:
-    """Of an agent that lands nothing before a person has said so; empty: it may."""
+    """The autonomy of an agent that lands nothing without a person's yes; empty: it may land."""
     free = agent.autonomy is Autonomy.AUTONOMOUS
     return "" if free else agent.autonomy.value
 
@@ -357,7 +358,7 @@ def _autonomy(agent: Agent) -> str:
 def _tiered(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
-    """A model of the fleet's by what its server tells, one of a vendor's by its name."""
+    """The tier: of the fleet's own model by the words of its server, of a vendor's model by its name."""
     if ref is None:
         return None
     if needs is None:
@@ -366,7 +367,8 @@ def _tiered(
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
-    """The part's answer; None, and one problem more, when it has none. All problems are told at once."""
+    """The part's answer; if it has none, None and one more problem, so that all problems are shown at
+    once."""
     try:
         return part()
     except PancodeError as problem:
@@ -377,7 +379,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
-    """Its demands on an endpoint; None: its model is not on one."""
+    """The demands on an endpoint; None: the model is not on one."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None
@@ -402,7 +404,8 @@ def with_other(
 
 
 def _is_chosen(resolved: Resolution) -> bool:
-    """Somebody has named its model, runtime or agent; or it calls no vendor, or goes on with a session."""
+    """Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
+    session."""
     asked, agent = resolved.request, resolved.agent
     named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
     bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
@@ -410,7 +413,7 @@ def _is_chosen(resolved: Resolution) -> bool:
 
 
 def _fields(found: Resolution) -> dict[str, object]:
-    """Fields of the run that differ with the provider, as plain JSON."""
+    """The fields of the run that differ with the provider, as plain JSON."""
     return {
         "runtime": found.runtime.name,
         "model": found.model,

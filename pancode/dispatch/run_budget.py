@@ -11,9 +11,10 @@ from pancode.core.records import Attempt, BookEntry, Run, RunState
 
 
 def left(tx: Transaction, run: Run) -> Decimal | None:
-    """Of its limit, less what it has cost and what its children cost or may yet cost; None: it has none.
+    """The limit less the run's own cost and the actual or possible cost of its children; None: it has no
+    limit.
 
-    Nor more than is left further up, beside what it has been given there itself.
+    The result is never more than the rest of the parent above, with the share that this run got there.
     """
     limit = _limit(run)
     if limit is None:
@@ -30,7 +31,7 @@ def left(tx: Transaction, run: Run) -> Decimal | None:
 def _committed(tx: Transaction, run: Run) -> Decimal:
     """Its cost so far, with the budgets of its children.
 
-    The hold of an attempt that runs is not spent: it is what the children are paid from.
+    The hold of a running attempt is not spent: the children are paid from it.
     """
     entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:

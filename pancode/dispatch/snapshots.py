@@ -1,4 +1,4 @@
-"""Takes a run's snapshot, or takes up another run's result; says meanwhile how far it is."""
+"""Takes a run's snapshot, or uses another run's result, and shows the progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnderWay(TypedDict):
 
 
 def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
-    """None where the run has no project. WorkspaceError."""
+    """The snapshot; None when the run has no project. WorkspaceError."""
     project, progress = resolution.project, core.live.taking
     if project is None:
         return None
@@ -43,6 +43,6 @@ def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
 
 
 def under_way(core: Core) -> list[UnderWay]:
-    """Those of now, oldest first."""
+    """The snapshots under way, oldest first."""
     now = list(core.live.taking.items())
     return [UnderWay(run=run, project=at, done=done, of=of) for run, (at, done, of) in now]

@@ -15,7 +15,7 @@ from pancode.core.records import EndedRun
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """The records as they are; read once, then kept up to date by each commit."""
+    """The present records; read once, then kept up to date by each commit."""
     with core.lock:
         return recent(core).sums
 
@@ -31,7 +31,7 @@ def recent(core: Core) -> RecentRuns:
 
 
 class RecordsPicker:
-    """Chooses for one dispatch: all its choices are of one moment, and of one draw."""
+    """Makes all choices of one dispatch, with the records of one moment and one random draw."""
 
     def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
         self._core, self._repository, self._explore = core, repository, explore

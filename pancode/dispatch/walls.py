@@ -8,7 +8,7 @@ from pancode.agents.request import DispatchRequest
 
 
 def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
-    """Behind a sandbox or not at all: it is asked for, or a network is that nothing else holds."""
+    """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
     closed = narrowest(rules.network) is not NetworkAccess.MACHINE
     return request.walled or agent.walls is Walls.CONTAINER or closed
 

@@ -38,14 +38,14 @@ ORDER: tuple[ModuleType, ...] = (
     routing,
 )
 OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routing)}
-"""Gates whose fixes change what the owner has set."""
+"""Gates whose fixes change settings of the owner."""
 _NOT_FOR_RUNS = "that is for the person who started"
 _ASK = "; or add --ask: it waits in the inbox for a person's yes"
 NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
 
 
 UNTIL_MS = "until_ms"
-"""In the details of a refusal that ends by itself: when."""
+"""The key in a refusal's details for the moment when the refusal ends by itself."""
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
@@ -56,7 +56,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...
 
 
 def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
-    """A run that dispatches is never told to raise what its owner has set."""
+    """A run that dispatches is never told to raise a setting of the owner."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
     return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; ask for less")

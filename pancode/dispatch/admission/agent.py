@@ -16,7 +16,7 @@ NAME = "agent"
 NEVER_LANDS = "nothing is landed by itself (dispatch.land: never)"
 NEVER_FIX = "leave --land out, look at the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
-"""The refusal of what a person has to say yes to first."""
+"""The code of a refusal that ends when a person says yes."""
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
@@ -47,7 +47,7 @@ def _switched_off(resolution: Resolution) -> GateVerdict | None:
 
 
 def _unasked(resolution: Resolution, view: AdmissionView) -> GateVerdict | None:
-    """Confirmatory: a person says yes before each dispatch; a run cannot say it for them."""
+    """A confirmatory agent needs a person's yes before each dispatch; a run cannot say yes for them."""
     agent, runtime = resolution.agent, resolution.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
@@ -95,7 +95,8 @@ def _sampled(resolution: Resolution) -> GateVerdict | None:
 
 
 def _weak(resolution: Resolution) -> GateVerdict | None:
-    """A model below the tier that its agent's work asks for; where tiers are strict, an unknown one, too."""
+    """Whether the model is below the tier that its agent asks for; with strict tiers an unknown model is,
+    too."""
     agent, found, ref = resolution.agent, resolution.tiered, resolution.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
@@ -112,7 +113,7 @@ def _weak(resolution: Resolution) -> GateVerdict | None:
 
 
 def _outside(resolution: Resolution) -> GateVerdict | None:
-    """A person's own command about the machine itself has no wall, which would hide that machine."""
+    """A person's own command about the machine itself has no sandbox, which would hide that machine."""
     asked, agent = resolution.request, resolution.agent
     writes = rule_of(resolution.mode, resolution.safety, agent.read_only) != READ_ONLY
     runs = (resolution.runtime.name, resolution.workspace, resolution.safety)

@@ -58,7 +58,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
 
 
 def _room(view: AdmissionView) -> str:
-    """The rest in each currency, of the first scope that has a ceiling in it."""
+    """The rest of the budget in each currency, for the first scope with a ceiling in it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
         free, listed = _free(scope), {currency for currency, _ in left}
@@ -71,7 +71,7 @@ def _room(view: AdmissionView) -> str:
 
 
 def _free(scope: ScopeView) -> dict[str, str]:
-    """By currency."""
+    """The free amount of the scope in each currency."""
     balance, ceilings, free = scope.balance, scope.ceilings, {}
     if ceilings.usd is not None:
         free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.held_usd:.2f} of ${ceilings.usd:.2f}"

@@ -1,4 +1,4 @@
-"""As which item of the inbox a dispatch waits for a person, and what gates say against it."""
+"""Decides under which item of the inbox a dispatch waits for a person, and which gates object to it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pancode.life.kinds import ItemKind
 
 
 def asks_for(verdicts: Sequence[GateVerdict]) -> str:
-    """As which item it waits: an exception of a budget or a rule, or a plain dispatch."""
+    """The kind of the item: an exception of a budget or a rule, or a plain dispatch."""
     lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
     found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
     return next(found, ItemKind.DISPATCH).value
 
 
 def objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
-    """What gates say against it."""
+    """The objections of the gates, in words."""
     return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)

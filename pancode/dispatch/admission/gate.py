@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """One gate's judgement. `warning`: passed, and the words say something to look at."""
+    """One gate's judgement. `warning`: it passed, and its words name something to look at."""
 
     gate: str
     passed: bool
@@ -15,11 +15,11 @@ class GateVerdict:
     fix: str = ""
     warning: bool = False
     code: str = ""
-    """Of a refusal that a face can do something about; else that of its gate."""
+    """The refusal's own code if a face can act on it; else that of its gate."""
     lifts: str = ""
-    """As which item of the inbox a person may lift this refusal (`ItemKind`); empty: nobody may."""
+    """The kind of inbox item with which a person may lift this refusal (`ItemKind`); empty: nobody may."""
     until_ms: int | None = None
-    """When a refusal ends by itself."""
+    """The moment when a refusal ends by itself."""
 
 
 def passed(gate: str, words: str) -> GateVerdict:

@@ -60,7 +60,7 @@ def _node(resolution: Resolution) -> GateVerdict:
 def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
     """Warnings that need not be errors, with the command that helps.
 
-    A level of the settings is a wish for all runs; one that this runtime cannot be asked for is left out.
+    The level in the settings is a wish for all runs; a runtime that does not know the level ignores it.
     """
     odd, fixes = [], []
     if resolution.unasked is not None:

@@ -55,16 +55,16 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 
 def _looping(resolution: Resolution, view: AdmissionView) -> LoopVerdict | None:
-    """A program of one's own has no agent that could go round in circles."""
+    """The loop breaker's verdict. A user's own program has no agent that could repeat itself."""
     if resolution.runtime.own:
         return None
     return loop(view.ended, resolution.agent.name, resolution.request.task)
 
 
 def accepted(resolution: Resolution, parent: Parent | None) -> bool:
-    """Whether the queued run goes on record as one that nothing needs to hold.
+    """Whether the queued run is recorded as a run whose rules nothing needs to enforce.
 
-    So does a program of one's own that a run starts: placement and node know no parent's standing.
+    The same is true for a user's own program that a run starts: placement and node do not know the parent.
     """
     asked = resolution.request
     if parent is not None and not parent.unheld:
@@ -74,9 +74,9 @@ def accepted(resolution: Resolution, parent: Parent | None) -> bool:
 
 
 def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
-    """The holder of the run's rule on each node that could take it: a wall, the runtime, or nobody.
+    """The part that enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
 
-    `may_allow`: that nothing holds it is for its owner to allow, not for a run that is itself held.
+    `may_allow`: only an owner may allow unenforced rules, not a run that is itself held to rules.
     """
     needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
@@ -97,7 +97,7 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
-    """Without a sandbox a program runs no commands at auto-edit: not a test either."""
+    """Without a sandbox a program runs no commands at auto-edit, and so no tests."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
         return None
@@ -125,7 +125,7 @@ def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
 
 
 def _nobody(needs: EnforcedRule, fitting: Sequence[Candidate]) -> GateVerdict:
-    """With what the nodes themselves say of their missing sandbox, and what mends it."""
+    """The refusal, with the nodes' own reasons for their missing sandbox, and the fix."""
     missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
     why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
     return refused(

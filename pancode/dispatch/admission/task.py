@@ -47,7 +47,7 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
 
 
 def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
-    """A node runs so many commands in one phase and no more."""
+    """A node runs only this many commands in one phase."""
     for what, commands in (("verify", resolution.gates), ("setup", resolution.setup)):
         if len(commands) > MOST_STEPS:
             words = f"Dispatch blocked: {len(commands)} commands of {what}, a node runs {MOST_STEPS} at most"
@@ -56,7 +56,7 @@ def _counted(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
 
 
 def _carried(resolution: Resolution, verdict: GateVerdict) -> GateVerdict:
-    """A node refuses a larger order unread, so that nobody would ever hear of it again."""
+    """A node refuses a larger order unread, so nobody would ever hear of it again."""
     run = resolution.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict
