@@ -11,26 +11,29 @@ from functools import partial
 from pathlib import Path
 
 from node_agent.agent.fleettime import FleetClock
-from node_agent.agent.follow import Follower
+from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
-from node_agent.agent.redacting import RedactingDepot
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
 from node_agent.attempt.uplink import Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
-from node_agent.gateway.local_endpoint import Near
-from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
 from node_agent.gateway.slots import folder_of, is_taken
-from node_agent.home import layout
-from node_agent.home.gatewayfile import problems_of, read_wish
-from node_agent.home.settings import End, LinkFile, NodeHome, NodeSettings, SettingsError, current_link
 from node_agent.journal.orderlog import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
-from node_agent.machine.discovery import MachineProbe, OtherFacts, search_path, with_local_fix
-from node_agent.machine.finding import Finder
+from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
+from node_agent.machine.home import (
+    End,
+    LinkFile,
+    NodeHome,
+    NodeSettings,
+    SettingsError,
+    current_link,
+    take_over,
+)
 from node_agent.passport.cache import PassportCache
 from node_agent.passport.chat import HttpChat
 from node_agent.passport.exam import ExamTools
@@ -94,7 +97,7 @@ def version() -> str:
 
 def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
     """Everything from disk; nothing is connected yet. `uplink`: another than the real one. SettingsError."""
-    layout.take_over(home)
+    take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
         raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")

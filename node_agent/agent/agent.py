@@ -1,29 +1,150 @@
-"""One turn of the node agent: listen, take orders, advance attempts, report. No thread, no sleep."""
+"""One turn of the node agent: listen, take orders, advance attempts, report, prune. No thread, no sleep."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from node_agent.agent.control import Acts, Controls
-from node_agent.agent.drive import Drive, InlineDrive
-from node_agent.agent.fleettime import read_beat
-from node_agent.agent.heartbeat import Pulse, holding
+from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import Intake, Moment
-from node_agent.agent.inventory import InventoryDuty, inventory_of
-from node_agent.agent.pruning import prune
 from node_agent.agent.publish import EventSigner, Outbox
-from node_agent.agent.world import World
+from node_agent.agent.world import Drive, InlineDrive, World
+from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
-from node_agent.attempt.ports import DiskFull, LinkDown
+from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
+from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
 from node_agent.attempt.uplink import Sent
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
-from node_agent.wire.identity import AttemptId
-from node_agent.wire.node import MOST_ASKS, MOST_PROBLEMS, NodeFacts, NodeProblem, ProblemCode
+from node_agent.wire.identity import HOLDS_SLOT, AttemptId
+from node_agent.wire.node import (
+    MOST_ASKS,
+    MOST_PROBLEMS,
+    Ask,
+    Heartbeat,
+    Inventory,
+    JournalEntry,
+    NodeFacts,
+    NodeProblem,
+    ProblemCode,
+)
 from node_agent.wire.signing import WireRefusal
+
+
+def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
+    """Those that occupy a slot."""
+    return [entry for entry in entries if entry.mark in HOLDS_SLOT]
+
+
+class Pulse:
+    """The heartbeats of one start of the node agent."""
+
+    def __init__(
+        self, node: Self, session: str, boot_id: str, fleet: FleetClock, obeys: tuple[str, ...]
+    ) -> None:
+        self._node, self._session, self._boot_id, self._fleet = node, session, boot_id, fleet
+        self._obeys = obeys
+        self._seq = 0
+
+    def make(
+        self, state: JournalState, slots: int, live: Sequence[JournalRecord], facts: NodeFacts, boot_ms: int
+    ) -> Heartbeat:
+        """The next one."""
+        self._seq += 1
+        newest = self._fleet.newest
+        return Heartbeat(
+            fleet=self._node.fleet,
+            node=self._node.tag,
+            session=self._session,
+            boot_id=self._boot_id,
+            seq=self._seq,
+            boot_ms=boot_ms,
+            nonce=self._fleet.nonce,
+            echo=None if newest is None else newest.time,
+            epoch_seen=self._fleet.epoch_seen,
+            control_seen=state.control_seq,
+            ask=Ask(
+                seq=self._seq,
+                slots=0 if facts.shut else slots,
+                open=tuple(entry.identity for entry in holding(live)),
+            ),
+            draining=state.draining or state.revoked,
+            version=self._node.version,
+            obeys=self._obeys,
+            facts=facts,
+        )
+
+
+MOST_FINAL = 5_000
+"""So many finished attempts are named, the newest; an envelope has a size limit."""
+
+
+def inventory_of(
+    node: Self, session: str, nonce: str, at: FleetTime, epoch_seen: int, entries: Sequence[JournalRecord]
+) -> Inventory:
+    """All that is not final, and what is final of this epoch."""
+    final = [entry for entry in entries if entry.final and entry.epoch >= at.epoch][-MOST_FINAL:]
+    listed = [entry for entry in entries if not entry.final] + final
+    named = tuple(
+        JournalEntry(identity=one.identity, order=one.digest, mark=one.mark, last_event=one.last_event)
+        for one in listed
+    )
+    return Inventory(
+        fleet=node.fleet,
+        node=node.tag,
+        session=session,
+        nonce=nonce,
+        at=at,
+        epoch_seen=epoch_seen,
+        entries=named,
+    )
+
+
+class InventoryDuty:
+    """Owed after each answer to a nonce (start, link-up), in each new epoch, and now and then."""
+
+    def __init__(self, every_ms: int) -> None:
+        self._every_ms = every_ms
+        self._last_sent: tuple[str, int] | None = None
+        self._when = 0
+
+    def is_due(self, fleet: FleetClock, now: FleetTime | None, mono_ms: int) -> bool:
+        """Never without fleet time: its moment is what makes the inventory mean something."""
+        if now is None or not fleet.is_answered:
+            return False
+        return self._last_sent != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
+
+    def done(self, nonce: str, epoch: int, mono_ms: int) -> None:
+        """It was sent."""
+        self._last_sent, self._when = (nonce, epoch), mono_ms
+
+
+def prune(world: World) -> None:
+    """Idempotent. An entry whose files cannot be removed stays for the next time. DiskFull passes through."""
+    journal, wall = world.journal, world.clock.wall_ms()
+    epoch = journal.node().epoch
+    for entry in journal.entries():
+        if prunable(entry, epoch, wall) and _emptied(world, entry):
+            journal.forget(entry.identity)
+    with suppress(OSError, StepFailed):
+        world.workspaces.trim(wall)
+        world.sessions.trim(wall)
+    journal.set_node(without_the_old(journal.node(), wall))
+
+
+def _emptied(world: World, entry: JournalRecord) -> bool:
+    """A rejected attempt kept its checkout until now, one that could not deliver what was put aside of it."""
+    try:
+        order = world.journal.order(entry.identity)
+        world.workspaces.remove(entry.identity, order.workspace)
+        world.workspaces.forget(entry.identity, order.workspace)
+    except (StepFailed, LinkDown, OSError):
+        return False
+    return True
 
 
 class NodeAgent:

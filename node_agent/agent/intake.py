@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_agent.agent.drive import Drive
 from node_agent.agent.publish import EventSigner, Outbox
-from node_agent.agent.world import World
+from node_agent.agent.world import Drive, World
 from node_agent.attempt.accept import (
     Accept,
     AcceptView,

@@ -1,14 +1,15 @@
-"""All parts of a node agent, as one value."""
+"""All parts of a node agent, as one value; its own ports: tests of models, and the drive of attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
+from node_agent.attempt.job import Finished, Job, Progressed, Turn
 from node_agent.attempt.ports import (
     DepotLink,
     JournalPort,
@@ -21,7 +22,89 @@ from node_agent.attempt.sessions import CallsPort, NoCalls, NoSessions, Sessions
 from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.control import Examine
+from node_agent.wire.endpoint import AskFact, AskState, EndpointFact
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import PublicKey, SigningKey
+
+
+class Exams(Protocol):
+    """Tests models beside the node's work. No call waits for a model, or raises."""
+
+    def examine(self, ask: Examine) -> None:
+        """Test it, as soon as the endpoint is free. The same ask again: no effect. A restart forgets it."""
+
+    def asks(self) -> tuple[AskFact, ...]:
+        """Those under way, and those that have ended a short while ago."""
+
+    def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
+        """Each model with its passport, if it has one as it is now."""
+
+    def news(self) -> bool:
+        """Check whether an ask has begun or ended since this was asked last."""
+
+
+class NoExams:
+    """For a node agent that reaches no model server: simulations. It says so to whoever asks."""
+
+    def __init__(self) -> None:
+        self._asks: tuple[AskFact, ...] = ()
+
+    def examine(self, ask: Examine) -> None:
+        words = "this node agent reaches no model server"
+        state = AskState.GIVEN_UP
+        fact = AskFact(ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, words=words)
+        self._asks = (*self._asks[-7:], fact)
+
+    def asks(self) -> tuple[AskFact, ...]:
+        return self._asks
+
+    def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
+        return endpoints
+
+    def news(self) -> bool:
+        return False
+
+
+class Drive(Protocol):
+    """Advances the attempts: in this thread's turn, or in threads of their own."""
+
+    def wake(self, identity: AttemptId) -> None:
+        """This attempt has something to do now."""
+
+    def run(self) -> int:
+        """Move what is due; milliseconds until something is due again."""
+
+
+class InlineDrive:
+    """Advances every attempt in the caller's thread, in the order in which they are due."""
+
+    def __init__(self, job: Job, journal: JournalPort, clock: Clock, idle_ms: int) -> None:
+        self._job, self._journal, self._clock, self._idle_ms = job, journal, clock, idle_ms
+        self._due = {entry.identity: 0 for entry in journal.live()}
+        self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
+        self.waits: dict[AttemptId, str] = {}
+        """The reason why each attempt waits, in words."""
+
+    def wake(self, identity: AttemptId) -> None:
+        self._due[identity] = 0
+
+    def run(self) -> int:
+        now = self._clock.mono_ms()
+        for identity in [one for one, due in self._due.items() if due <= now]:
+            self._advance(identity, now)
+        return max(0, min((due - now for due in self._due.values()), default=self._idle_ms))
+
+    def _advance(self, identity: AttemptId, now: int) -> None:
+        turn: Turn = Progressed()
+        while isinstance(turn, Progressed):
+            turn = self._job.advance(identity)
+            self.moved(identity, turn)
+        if isinstance(turn, Finished):
+            self._due.pop(identity, None)
+            self.waits.pop(identity, None)
+        else:
+            self._due[identity], self.waits[identity] = now + turn.ms, turn.why
 
 
 @dataclass(frozen=True, slots=True)

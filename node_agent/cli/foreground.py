@@ -1,27 +1,66 @@
-"""Runs the node agent in the foreground: one per home, its threads, its signals and its end."""
+"""Runs the node agent in the foreground: one per home, its threads, its signals, its end, and systemd."""
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 
 from node_agent import wiring
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
-from node_agent.cli.notify import AgentWatchdog
 from node_agent.files.durable import make_folder, write_atomic
-from node_agent.home.settings import NodeHome
+from node_agent.machine.home import NodeHome
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.sandbox.grammar import Grammar
 from node_agent.wire import logs
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import Clock, SystemClock, SystemIds
+
+_OFTEN = 4
+"""So many times within the manager's patience it is told."""
+
+
+class AgentWatchdog:
+    """`beat` comes from the thread that takes the turns: where it hangs, the manager hears nothing more."""
+
+    def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
+        """Takes the manager's variables out of `environ`: no attempt speaks for us."""
+        names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+        self._address, usec, pid = (environ.pop(name, "") for name in names)
+        asked = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
+        self._every_ms = int(usec) // 1000 // _OFTEN if asked else None
+        self._clock = clock
+        self._next_ms = 0
+        if asked:
+            faulthandler.enable()  # it ends who hangs by SIGABRT: the log then says where each thread was
+
+    def ready(self) -> None:
+        self._tell("READY=1")
+
+    def stopping(self) -> None:
+        self._tell("STOPPING=1")
+
+    def beat(self) -> None:
+        """One more turn has been taken."""
+        if self._every_ms is not None and self._clock.mono_ms() >= self._next_ms:
+            self._next_ms = self._clock.mono_ms() + self._every_ms
+            self._tell("WATCHDOG=1")
+
+    def _tell(self, words: str) -> None:
+        if self._address:
+            with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+                at = self._address
+                made.sendto(words.encode(), "\0" + at[1:] if at[0] == "@" else at)
+
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
 SWITCH_S = 0.002

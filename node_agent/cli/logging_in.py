@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from node_agent.files.durable import make_folder, write_atomic
-from node_agent.home.gatewayfile import read_wish
-from node_agent.home.settings import NodeHome
+from node_agent.gateway.opening import read_wish
 from node_agent.machine.discovery import search_path
+from node_agent.machine.home import NodeHome
 from node_agent.runtimes.logins import FOLDER, LOGINS, Login
 from node_agent.runtimes.registry import RUNTIMES
 

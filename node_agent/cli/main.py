@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from node_agent.home.settings import NodeHome, SettingsError
+from node_agent.machine.home import NodeHome, SettingsError
 from node_agent.wire.clock import SystemClock, SystemIds
 
 OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 def show(args: argparse.Namespace) -> int:
     """Check whether a node agent runs here, and every attempt in its journal."""
-    from node_agent.cli import status
+    from node_agent.cli.home import look
 
-    seen = status.look(_home(args))
+    seen = look(_home(args))
     if args.json:
         _say(json.dumps(seen.to_json(), sort_keys=True))
         return OK
@@ -85,7 +85,7 @@ def login(args: argparse.Namespace) -> int:
 
 def secret(args: argparse.Namespace) -> int:
     """Write the value on standard input into this node's secrets.json, under NAME."""
-    from node_agent.cli.secret_file import set_secret
+    from node_agent.cli.home import set_secret
     from node_agent.vault.vault import NoValue
 
     try:
@@ -119,16 +119,16 @@ def show_version(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """End every attempt and prove that no process of any is left. Nothing is deleted."""
-    from node_agent.cli import removal, status
+    from node_agent.cli.home import end_all, is_held
     from node_agent.runner.runner import Runner
     from node_agent.shim import shim
 
     home = _home(args)
-    if status.is_held(home.lock):
+    if is_held(home.lock):
         _say(f"pancode-node: stop the node agent of {home.root} first", sys.stderr)
         return HELD
     runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
-    done = removal.end_all(home, runner)
+    done = end_all(home, runner)
     _say(json.dumps({"ended": list(done.ended), "left": [list(one) for one in done.left]}))
     return OK if not done.left else FAILED
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from node_agent.home.settings import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.link.client import Access, connect, words
+from node_agent.machine.home import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.wire.clock import Clock
 from node_agent.workspace.depot_stream import Address, DepotAccess, hang_up
 from node_agent.workspace.errors import DepotUnavailable

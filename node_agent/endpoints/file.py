@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from node_agent.endpoints.places import PORTS, EndpointAddress, place_of
-from node_agent.home.settings import read_owned
+from node_agent.machine.home import read_owned
 from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES, ModelWire
 from node_agent.wire.model import SecretName, WireModel
 

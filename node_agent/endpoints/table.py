@@ -14,7 +14,7 @@ from node_agent.endpoints.listeners import listening, stranger
 from node_agent.endpoints.places import EndpointAddress, EndpointAddresses
 from node_agent.endpoints.probing import KnownServer, ProbeContext, look
 from node_agent.endpoints.report import capped, fact, named, problems
-from node_agent.home.settings import SettingsError
+from node_agent.machine.home import SettingsError
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import NodeProblem

@@ -1,19 +1,23 @@
-"""The agent's side of the gateway: reads bounded requests, writes answers, notices a hang-up at once."""
+"""The agent's side of the gateway: who may connect, how large requests may be, answers and hang-ups."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+import socket
+import struct
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from node_agent.gateway.admission import FIRST_S
 from node_agent.gateway.http import (
     HEAD_BYTES,
     LAST_CHUNK,
     BadMessage,
     Framing,
     Head,
+    TooLarge,
     body_of,
     chunk,
     framing_of,
@@ -21,8 +25,174 @@ from node_agent.gateway.http import (
     read_head,
     read_whole,
 )
-from node_agent.gateway.routes import HOP
+from node_agent.gateway.meter import Wire
+from node_agent.gateway.requests import HOP, RequestTarget
 from node_agent.gateway.upstream import UpstreamResponse
+
+MOST_WAITING, KEPT_WAITING = 128, 96
+"""Callers without the key; when there are more, only so many are kept."""
+FIRST_S = 15.0
+"""From the connection to the first request that shows the key."""
+_TABLE = "/proc/net/tcp"
+_UCRED = struct.Struct("3i")
+_UID_COLUMN = 7
+
+
+Ports = tuple[int, int]
+
+
+@dataclass(slots=True, eq=False)
+class OpenConnection:
+    """One connection. `ports`: its own end's and ours, on TCP; `uid`: whose it is, if looked at."""
+
+    task: asyncio.Task[object]
+    ports: Ports
+    uid: int | None = None
+
+
+def surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
+    """The connections to close, so that no more than `room` are left. `waiting`: the oldest first.
+
+    Of the user who has most, the one that has waited longest: whoever means it shows the key at once.
+    """
+    by_user: defaultdict[int | None, deque[OpenConnection]] = defaultdict(deque)
+    for caller in waiting:
+        by_user[caller.uid].append(caller)
+    return [max(by_user.values(), key=len).popleft() for _ in range(len(waiting) - room)]
+
+
+class Lobby:
+    """All connections of one gateway. `most`: of those that have shown the key."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[OpenConnection, None] = {}
+        self._known: set[OpenConnection] = set()
+
+    @contextlib.contextmanager
+    def visit(self, writer: asyncio.StreamWriter) -> Iterator[OpenConnection]:
+        """While the connection is served by this task, which is cancelled when it has to go."""
+        task = asyncio.current_task()
+        assert task is not None
+        caller = _caller(task, writer)
+        self._waiting[caller] = None
+        if len(self._waiting) > MOST_WAITING:
+            self._make_room()
+        try:
+            yield caller
+        finally:
+            self._waiting.pop(caller, None)
+            self._known.discard(caller)
+
+    def knows(self, caller: OpenConnection) -> bool:
+        """It has shown the key. False: too many have, and this one cannot stay."""
+        if caller not in self._known and len(self._known) >= self._most:
+            return False
+        self._waiting.pop(caller, None)
+        self._known.add(caller)
+        return True
+
+    async def close(self) -> None:
+        """End all."""
+        tasks = [caller.task for caller in (*self._waiting, *self._known)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _make_room(self) -> None:
+        users = users_by_ports()
+        for caller in self._waiting:
+            if caller.uid is None:
+                caller.uid = users.get(caller.ports)
+        for caller in surplus(tuple(self._waiting), KEPT_WAITING):
+            del self._waiting[caller]
+            caller.task.cancel()
+
+
+def users_by_ports() -> dict[Ports, int]:
+    """The user id that owns the near end of each TCP connection of this machine; empty where unknown."""
+    try:
+        with open(_TABLE) as file:
+            rows = [line.split() for line in file][1:]
+    except OSError:
+        return {}
+    return {(_port(row[1]), _port(row[2])): int(row[_UID_COLUMN]) for row in rows}
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
+    """A unix socket tells whose it is; of TCP the kernel's table does, which is looked at when it matters."""
+    line = writer.get_extra_info("socket")
+    if line.family == socket.AF_UNIX:
+        credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        return OpenConnection(task, (0, 0), _UCRED.unpack(credentials)[1])
+    near, far = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
+    return OpenConnection(task, (far[1] if far else 0, near[1]))
+
+
+MB = 1 << 20
+LARGEST: dict[Wire, int] = {
+    Wire.ANTHROPIC: 32 * MB,
+    Wire.CHAT: 32 * MB,
+    Wire.RESPONSES: 32 * MB,
+    Wire.GEMINI: 20 * MB,
+    Wire.OLLAMA: 32 * MB,
+}
+"""The vendors' own limits, as far as they are known; the longest request that was seen has 2 MB."""
+SMALL = MB
+"""The bound of a request that only reads, and needs no body."""
+IN_MEMORY = 64 * MB
+"""Of all requests under way together; others wait unread."""
+MOST_VALUES = 250_000
+"""Each takes up to 250 bytes when it is read, however short it is written."""
+_BEGINNINGS = (b",", b"[", b"{")
+_QUOTES_EACH = 4
+"""A value with its name may be two strings."""
+
+
+def largest(target: RequestTarget) -> int:
+    """In bytes."""
+    return LARGEST[target.route.wire] if target.method == "POST" else SMALL
+
+
+def check_values(body: bytes) -> None:
+    """TooLarge for more values than can be read at a bearable price. Never counts too few of JSON."""
+    if _marks(body) <= MOST_VALUES:
+        return
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a string
+    if bare.count(b'"') > _QUOTES_EACH * MOST_VALUES or _marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES:
+        raise TooLarge(f"the request has more than {MOST_VALUES} JSON values")
+
+
+def _marks(text: bytes) -> int:
+    """Each value, but for the outermost, comes behind one of these."""
+    return sum(text.count(mark) for mark in _BEGINNINGS)
+
+
+class Room:
+    """Lets requests in while all of them together fit."""
+
+    def __init__(self, size: int = IN_MEMORY) -> None:
+        self._free = size
+        self._freed = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def of(self, framing: int | Framing, most: int) -> AsyncIterator[None]:
+        """While a body is in memory; one that does not tell its size counts as the largest."""
+        size = min(framing, most) if isinstance(framing, int) else most
+        while self._free < size:
+            await self._freed.wait()
+        self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._freed.set()
+            self._freed = asyncio.Event()
+
 
 T = TypeVar("T")
 READ_S = 60.0

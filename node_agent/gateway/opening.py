@@ -1,10 +1,12 @@
-"""Starts a gateway for a run, reports its state, and ends it: the Gateways port."""
+"""Starts a run's gateway as the node's owner wishes, reports its state, and ends it: the Gateways port."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
+import re
 import select
 import signal
 import socket
@@ -12,22 +14,144 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.attempt.ports import StepFailed
+from node_agent.endpoints.table import EndpointServer
 from node_agent.files.durable import make_folder
-from node_agent.gateway import places
-from node_agent.gateway.local_endpoint import Lead, Near
+from node_agent.gateway import spec as places
 from node_agent.gateway.prices import Prices, price_of
+from node_agent.gateway.slots import folder_of
 from node_agent.gateway.spec import GatewaySpec
-from node_agent.home.gatewayfile import GatewaySettings
-from node_agent.home.settings import SettingsError
-from node_agent.runtimes.vendors import Way, tunnel_of, way_of
+from node_agent.machine.home import SettingsError, read_owned
+from node_agent.runtimes.vendors import Way, local_way, tunnel_of, way_of
 from node_agent.shim import process
 from node_agent.wire.clock import Ids
+from node_agent.wire.endpoint import RUNTIME_WIRES, Health
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.model import WireModel
+from node_agent.wire.node import NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import ModelCalls, Usage
+
+WISH_FILE = "gateway.json"
+_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
+
+
+class GatewaySettings(WireModel):
+    """`https_proxy`: on the way to servers behind TLS; `proxy_login`: the name of a secret, `user:password`.
+
+    `no_proxy`: hosts, domains with all below them, and networks that are reached directly. `hosted_tools`:
+    what becomes of tools that the vendor would run; `fetched_urls`: of addresses that it would fetch.
+    """
+
+    https_proxy: str | None = None
+    proxy_login: str | None = None
+    no_proxy: tuple[str, ...] = Field(default=(), max_length=200)
+    hosted_tools: Literal["refuse", "strip", "allow"] = "refuse"
+    fetched_urls: Literal["refuse", "allow"] = "refuse"
+
+    @field_validator("https_proxy")
+    @classmethod
+    def _is_proxy(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            raise ValueError(
+                "no login in it: put user:password into secrets.json, and its name into proxy_login"
+            )
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _port(url):
+            raise ValueError("it must be http://HOST:PORT (traffic through it is TLS all the same)")
+        return url
+
+    @field_validator("no_proxy")
+    @classmethod
+    def _are_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _NAME.fullmatch(name.lower().lstrip(".")) and not _is_network(name):
+                raise ValueError(f"{name!r} is neither a host, a domain, nor a network such as 10.0.0.0/8")
+        return names
+
+
+def read_wish(home: Path) -> GatewaySettings:
+    """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
+    return read_owned(GatewaySettings, home / WISH_FILE)
+
+
+def problems_of(home: Path) -> tuple[NodeProblem, ...]:
+    """For `fleet status`: a file that means something and cannot be read lets no gateway open."""
+    try:
+        read_wish(home)
+    except SettingsError as wrong:
+        return (NodeProblem(what=str(wrong)[:500], fix=f"mend or remove {home / WISH_FILE}"),)
+    return ()
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
+
+
+def _is_network(name: str) -> bool:
+    try:
+        ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """`free`: the model costs nothing there; `slots`: calls at once, 0: as many as come."""
+
+    way: Way
+    free: bool
+    slots: int
+    slots_folder: Path
+    ca: str
+
+    def told(self) -> dict[str, Any]:
+        """Its entry in the gateway's spec."""
+        at = str(self.slots_folder.absolute())
+        return {"local": self.free, "slots": self.slots, "slots_folder": at, "ca": self.ca}
+
+
+class Near:
+    """The endpoints of this node by name. `folder`: where calls at one of them share its slots."""
+
+    def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
+        self._find, self._folder = find, folder
+
+    def lead(self, order: Order) -> Lead:
+        """Raises StepFailed, and OSError of the disk."""
+        name = order.endpoint or ""
+        server = self._find(name)
+        if server is None:
+            words = f"endpoint {name} is not there now: its server was stopped, or does not answer"
+            raise StepFailed(FailureKind.MODEL_FAILED, words)
+        fact = server.fact
+        if fact.health is Health.NEEDS_KEY:
+            raise StepFailed(FailureKind.MODEL_AUTH, f"endpoint {name}: {fact.words}; {fact.fix}")
+        wire = RUNTIME_WIRES.get(order.runtime)
+        way = local_way(order.runtime, order.model, server.url, server.key)
+        if way is None or wire not in fact.wires:
+            words = f"endpoint {name} speaks {', '.join(fact.wires)}, and {order.runtime} asks on {wire}"
+            raise StepFailed(FailureKind.CANNOT_START, words)
+        model = fact.model(order.model or "")
+        folder = folder_of(self._folder, name)
+        make_folder(self._folder)
+        make_folder(folder)
+        free = fact.free and not (model is not None and model.remote)
+        slots = (model.slots if model is not None and fact.slots is None else fact.slots) or 0
+        return Lead(replace(way, mount=""), free, slots, folder, server.ca or "")
+
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
 """By its path: all that a gateway is made of would lie in the node agent's memory."""

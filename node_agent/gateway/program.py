@@ -20,9 +20,8 @@ if not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from node_agent.gateway.counting import Count
-from node_agent.gateway.places import COUNT, FOLDER, alive, is_own, replace_file, write_record
 from node_agent.gateway.serving import Gateway
-from node_agent.gateway.spec import GatewaySpec
+from node_agent.gateway.spec import COUNT, FOLDER, GatewaySpec, alive, is_own, replace_file, write_record
 from node_agent.gateway.tunnel import ProxyTunnels
 
 LOOK_S = 0.5

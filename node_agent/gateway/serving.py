@@ -9,34 +9,48 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from node_agent.gateway.admission import Lobby, OpenConnection
-from node_agent.gateway.allowance import Allowance, Expected, LimitReached, believed, estimate
-from node_agent.gateway.bodies import Room, check_values, largest
-from node_agent.gateway.client import AgentClient, AgentConnection
-from node_agent.gateway.counting import FIRST_WAIT_S, PATIENT, Count, Storm
-from node_agent.gateway.dialing import DialError
-from node_agent.gateway.hosted import filtered_by
+from node_agent.gateway.client import (
+    AgentClient,
+    AgentConnection,
+    Lobby,
+    OpenConnection,
+    Room,
+    check_values,
+    largest,
+)
+from node_agent.gateway.counting import (
+    FIRST_WAIT_S,
+    PATIENT,
+    Allowance,
+    Count,
+    Expected,
+    LimitReached,
+    Storm,
+    believed,
+    estimate,
+)
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
 from node_agent.gateway.meter import Meter, Wire, meter_of
 from node_agent.gateway.prices import Prices
-from node_agent.gateway.routes import (
+from node_agent.gateway.requests import (
     AUTH,
     HOP,
     NotAllowed,
     RequestTarget,
     Route,
     Stranger,
+    as_last,
     asked_of,
     check_model,
     error_body,
+    filtered_by,
     target_of,
     wire_of,
     with_usage,
 )
 from node_agent.gateway.slots import Full, SlotLocks
 from node_agent.gateway.spec import GatewaySpec
-from node_agent.gateway.upstream import Upstream, UpstreamResponse, UpstreamServer, wait_asked
-from node_agent.gateway.wrapup import as_last
+from node_agent.gateway.upstream import DialError, Upstream, UpstreamResponse, UpstreamServer, wait_asked
 
 KEPT_ERROR = 16 << 10
 MOST_OPEN = 256

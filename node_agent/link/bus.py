@@ -16,8 +16,7 @@ from redis.exceptions import RedisError
 
 from node_agent.attempt.ports import LinkDown
 from node_agent.attempt.uplink import Claimed, News, Sent
-from node_agent.link.client import Access, Place, connect, words
-from node_agent.link.hints import Hints
+from node_agent.link.client import Access, Hints, Place, connect, words
 from node_agent.link.worker import NodeWorker
 from node_agent.wire import keys
 from node_agent.wire.clock import Clock

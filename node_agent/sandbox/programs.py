@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from node_agent.machine.environments import environment_of
+from node_agent.machine.programs import environment_of
 from node_agent.sandbox.policy import System, is_within
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")

@@ -27,7 +27,7 @@ if not __package__:
 
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
-from node_agent.machine.environments import found_environment
+from node_agent.machine.programs import found_environment
 from node_agent.native.brief import tell_end
 from node_agent.native.deeds import Deeds
 from node_agent.native.equipment import equipment_of

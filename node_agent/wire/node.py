@@ -51,7 +51,7 @@ class LoggedIn(StrEnum):
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
 HOME_LAYOUT = 4
-"""The layout of a node's home; `node_agent/home/layout.py` has the history of each earlier layout."""
+"""The layout of a node's home; `node_agent/machine/home.py` has the history of each earlier layout."""
 
 
 class RuntimeFact(WireModel):

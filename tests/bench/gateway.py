@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.wire.clock import SystemIds
 from tests.bench.figures import Goal, Row, median

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
-from node_agent.home.settings import NodeHome
+from node_agent.machine.home import NodeHome
 from tests.bench.figures import Goal, Row, median
 from tests.bench.ours import NO_OP, OurFleet
 from tests.bench.peer import RqWorkers

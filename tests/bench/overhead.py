@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent.home.settings import NodeHome
+from node_agent.machine.home import NodeHome
 from tests.bench.figures import Goal, Row, median
 from tests.bench.ours import Api, OurFleet
 from tests.clis.install import PACKAGES, CannotInstall, ensure

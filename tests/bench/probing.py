@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from node_agent.machine.finding import Finder
+from node_agent.machine.discovery import Finder
 from node_agent.wire.clock import SystemClock
 from tests.bench.figures import Goal, Row, median
 from tests.clis.install import PACKAGES, ensure

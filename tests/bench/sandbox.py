@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.sandbox.policy import FILTER_FD, Network
 from node_agent.sandbox.wall import Permissions, Sandbox

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.home.gatewayfile import FILE
+from node_agent.gateway.opening import WISH_FILE
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
@@ -142,7 +142,7 @@ def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
             file = one.home.root / "logins" / kind.cli.runtime / kind.file
             file.parent.mkdir(parents=True)
             file.write_text(json.dumps(kind.login))
-        (one.home.root / FILE).write_text(json.dumps({"https_proxy": proxy.url}))
+        (one.home.root / WISH_FILE).write_text(json.dumps({"https_proxy": proxy.url}))
         (one.home.root / "sandbox.json").write_text(json.dumps({"read": [str(ca)]}))
         one.begin()
         yield Scene(kind, one, proxy.heads)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.machine.environments import environment_of
+from node_agent.machine.programs import environment_of
 from tests.clis.install import NATIVE, CannotInstall, ensure
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab

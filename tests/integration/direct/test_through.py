@@ -12,8 +12,8 @@ import pytest
 from redis.exceptions import RedisError
 
 from node_agent.attempt.ports import CommitStamp, LinkDown
-from node_agent.home.settings import ends_of
 from node_agent.link.bus import RedisUplink
+from node_agent.machine.home import ends_of
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot_client import DepotClient

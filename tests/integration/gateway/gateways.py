@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.gateways import GatewayAccess, ModelCount
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.gateway.counting import Count
-from node_agent.gateway.opening import GatewayProcesses
-from node_agent.home.gatewayfile import GatewaySettings
+from node_agent.gateway.opening import GatewayProcesses, GatewaySettings
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.crowd import crowded

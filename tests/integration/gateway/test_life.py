@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.attempt.plans import SETUP
 from node_agent.attempt.ports import StepFailed
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.gateway.program import PATIENCE_S, Life
 from node_agent.shim import process
 from tests.fakemodel import FakeModel, preset

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.gateway.counting import PATIENT, Caps
-from node_agent.gateway.wrapup import OUTPUT, WORDS
+from node_agent.gateway.requests import LAST_OUTPUT, LAST_WORDS
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 from tests.fakemodel.state import Log
@@ -159,9 +159,9 @@ def test_of_forty_calls_at_a_limit_one_wraps_up(lab: Lab, limit: str, within: in
         path, body = request("chat", True)
         assert forty(agent, path, body) == [200] * (within + 1) + [403] * (39 - within)
         assert agent.post(path, body)[0] == 403, "and it stays the last"
-        last = [one for one in bodies(lab) if WORDS in json.dumps(one)]
+        last = [one for one in bodies(lab) if LAST_WORDS in json.dumps(one)]
         assert len(model.requests) == within + 1 and len(last) == 1
-        assert last[0]["max_tokens"] == OUTPUT and last[0]["tool_choice"] == "none"
+        assert last[0]["max_tokens"] == LAST_OUTPUT and last[0]["tool_choice"] == "none"
         count = agent.counted()
         assert (count.limit, count.calls.requests, count.calls.wrap_up) == (limit, within + 1, 1)
         assert "one last, short call was let through" in count.findings(count.usage)[0]
@@ -174,7 +174,7 @@ def test_the_last_turn_on_each_wire(lab: Lab, wire: str) -> None:
         agent = lab.open(order_of(RUNTIMES[wire], requests=1, wrap_up=True))
         path, body = request(wire, True)
         assert [agent.post(path, body)[0] for _ in range(4)] == [200, 200, 403, 403]
-        assert [WORDS in json.dumps(one) for one in bodies(lab)] == [False, True]
+        assert [LAST_WORDS in json.dumps(one) for one in bodies(lab)] == [False, True]
         count = agent.counted()
         assert (count.calls.requests, count.calls.refused, count.calls.unread) == (2, 2, 0)
 

@@ -15,10 +15,9 @@ import pytest
 
 from node_agent.attempt.ports import StepFailed
 from node_agent.endpoints.table import EndpointTable
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.gateway.counting import Count
-from node_agent.gateway.local_endpoint import Near
-from node_agent.gateway.opening import GatewayProcesses
+from node_agent.gateway.opening import GatewayProcesses, Near
 from node_agent.gateway.slots import Full, SlotLocks, is_taken
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.home.gatewayfile import GatewaySettings
+from node_agent.gateway.opening import GatewaySettings
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import KEY, Lab, order_of
 from tests.integration.gateway.tls import authority, proxy_to

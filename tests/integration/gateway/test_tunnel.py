@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.gateways import GatewayAccess
+from node_agent.gateway.opening import GatewaySettings
 from node_agent.gateway.tunnel import MOST_OPEN
-from node_agent.home.gatewayfile import GatewaySettings
 from node_agent.link.trusting import believing
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset

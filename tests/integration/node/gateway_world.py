@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.wiring import Parts
 from tests.fakemodel import FakeModel
 from tests.integration.gateway.gateways import KEY, VARIABLES

@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
-from node_agent.home.settings import NodeHome, NodeSettings, RedisLogin
+from node_agent.machine.home import NodeHome, NodeSettings, RedisLogin
 from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Hello

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from node_agent.attempt.records import JournalRecord
-from node_agent.cli.status import look
+from node_agent.cli.home import look
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims

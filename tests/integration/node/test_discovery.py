@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.machine.discovery import MachineProbe, search_path
-from node_agent.machine.finding import Finder
+from node_agent.machine.discovery import Finder, MachineProbe, search_path
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag
 from node_agent.wire.policy import Safety

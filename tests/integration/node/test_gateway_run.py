@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.gateway import places
+from node_agent.gateway import spec as places
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Claims

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli import main as cli
-from node_agent.home.layout import LAYOUT
-from node_agent.home.settings import SettingsError
+from node_agent.machine.home import LAYOUT, SettingsError
 from tests.integration.node.node_world import NodeWorld
 
 

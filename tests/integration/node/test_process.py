@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli.foreground import hold
-from node_agent.home.settings import NodeHome
+from node_agent.machine.home import NodeHome
 from node_agent.wire.failure import Outcome
 from node_agent.wire.signing import PublicKey
 from tests.integration.git.repos import tree_of

@@ -8,10 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.agent.agent import NodeAgent
-from node_agent.agent.exams import Exams, NoExams
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.publish import EventSigner
-from node_agent.agent.world import World
+from node_agent.agent.world import Exams, NoExams, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
 from node_agent.attempt.uplink import Claimed, Sent

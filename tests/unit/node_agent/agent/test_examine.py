@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.agent.exams import NoExams
+from node_agent.agent.world import NoExams
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Drain, Examine, Revoke
 from node_agent.wire.endpoint import AskFact, AskState

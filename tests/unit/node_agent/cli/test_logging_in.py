@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.cli.logging_in import MISSING, NoLogin, log_in
-from node_agent.home.settings import NodeHome
+from node_agent.machine.home import NodeHome
 from node_agent.runtimes.logins import tokens
 from node_agent.vault.vault import LOOK_MS, Vault
 from tests.fakes.node import MemoryClock

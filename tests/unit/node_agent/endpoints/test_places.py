@@ -16,7 +16,7 @@ from node_agent.endpoints.places import (
     machine_places,
     place_of,
 )
-from node_agent.home.settings import SettingsError
+from node_agent.machine.home import SettingsError
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,9 @@ from node_agent.gateway.counting import (
     Storm,
     UsageBound,
 )
-from node_agent.gateway.hosts_prices import OF
 from node_agent.gateway.meter import MeterReading, TokenCount, Wire
-from node_agent.gateway.prices import PUBLIC, Prices, price_of
-from node_agent.gateway.routes import (
+from node_agent.gateway.prices import _HOSTS, PUBLIC, Prices, price_of
+from node_agent.gateway.requests import (
     NotAllowed,
     RequestTarget,
     Route,
@@ -194,11 +193,11 @@ def test_a_host_of_many_makers_has_prices_of_its_own() -> None:
     )
 
 
-@pytest.mark.parametrize("host", OF)
+@pytest.mark.parametrize("host", _HOSTS)
 def test_every_price_of_a_host_is_as_the_kept_list_has_it(host: str) -> None:
     (kept,) = (one for one in providers if one.id == host)
     when = datetime(2026, 11, 22, tzinfo=UTC)
-    for line in OF[host].strip().splitlines():
+    for line in _HOSTS[host].strip().splitlines():
         name, words = line.split(None, 1)
         (model,) = (one for one in kept.models if one.is_match(name))
         price, rate = model.get_prices(when), price_of(words).rate

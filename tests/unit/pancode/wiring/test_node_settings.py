@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from node_agent.home.settings import NodeSettings
+from node_agent.machine.home import NodeSettings
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Node

@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from node_agent.gateway.allowance import ASSUMED_OUTPUT, Allowance, Expected, LimitReached, believed, estimate
-from node_agent.gateway.counting import Caps, Count, UsageBound
+from node_agent.gateway.counting import (
+    ASSUMED_OUTPUT,
+    Allowance,
+    Caps,
+    Count,
+    Expected,
+    LimitReached,
+    UsageBound,
+    believed,
+    estimate,
+)
 from node_agent.gateway.meter import MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import price_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.gateway.hello import NotTls, server_name
+from node_agent.gateway.tunnel import NotTls, server_name
 
 
 def hello(name: str | None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from queue import SimpleQueue
 
-from node_agent.agent.threads import Crew
+from node_agent.agent.worker import Crew
 
 PATIENCE_S = 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.agent.redacting import MOST_STREAMS, RedactingDepot
+from node_agent.agent.outputs import MOST_STREAMS, RedactingDepot
 from node_agent.attempt.ports import StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.home.owner import MOST_PROCESSES, OwnersFiles
+from node_agent.machine.owner import MOST_PROCESSES, OwnersFiles
 from node_agent.vault.vault import LOOK_MS
 from node_agent.wire.policy import PathAccess, Safety
 from tests.fakes.node import MemoryClock

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.gateway.dialing import Proxy
-from node_agent.home.gatewayfile import FILE, GatewaySettings, problems_of, read_wish
-from node_agent.home.settings import SettingsError
+from node_agent.gateway.opening import WISH_FILE, GatewaySettings, problems_of, read_wish
+from node_agent.gateway.upstream import Proxy
+from node_agent.machine.home import SettingsError
 
 
 def test_without_a_file_the_vendor_goes_nowhere_and_there_is_no_proxy(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         "hosted_tools": "strip",
         "fetched_urls": "allow",
     }
-    (tmp_path / FILE).write_text(json.dumps(said))
+    (tmp_path / WISH_FILE).write_text(json.dumps(said))
     wish = read_wish(tmp_path)
     assert wish.model_dump(mode="json") == said and problems_of(tmp_path) == ()
 
@@ -53,10 +53,10 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named_and_no_word_of_a_login(tmp_path: Path, said: str, key: str) -> None:
-    (tmp_path / FILE).write_text(said)
+    (tmp_path / WISH_FILE).write_text(said)
     with pytest.raises(SettingsError) as caught:
         read_wish(tmp_path)
-    assert f"{tmp_path / FILE}: {key}" in str(caught.value) and "hidden-word" not in str(caught.value)
+    assert f"{tmp_path / WISH_FILE}: {key}" in str(caught.value) and "hidden-word" not in str(caught.value)
     (problem,) = problems_of(tmp_path)
     assert problem.what == str(caught.value) and "mend or remove" in problem.fix
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.home.settings import LinkEnds, LinkFile, NodeHome, SettingsError, current_link
+from node_agent.machine.home import LinkEnds, LinkFile, NodeHome, SettingsError, current_link
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
 

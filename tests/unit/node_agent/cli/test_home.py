@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.cli.secret_file import set_secret
+from node_agent.cli.home import set_secret
 from node_agent.vault.vault import NoValue
 
 

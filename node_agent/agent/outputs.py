@@ -1,4 +1,4 @@
-"""Uploads outputs without the values of secrets: from a redacted copy beside the raw file."""
+"""Uploads agents' outputs while they run, without the values of secrets: from a redacted copy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from node_agent.attempt.plans import SHOWN
-from node_agent.attempt.ports import DepotLink, StepFailed
+from node_agent.attempt.plans import SHOWN, STREAMS
+from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
 from node_agent.vault.redact import Redactor
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.receipt import Blob
 
 CHUNK = 1 << 18
@@ -88,3 +88,37 @@ def _copied(stream: RedactedStream, path: Path, ended: bool) -> Path:
     except OSError as exc:
         kind = FailureKind.DISK_FULL if exc.errno in (errno.ENOSPC, errno.EDQUOT) else FailureKind.DEPOT
         raise StepFailed(kind, f"{path.name} cannot be made fit to be shown: {exc}") from exc
+
+
+_WRITING = (Mark.SPAWNED, Mark.COMMITTED)
+
+
+class Follower:
+    """Bytes that it misses come with the upload at the end."""
+
+    def __init__(self, journal: JournalPort, depot: DepotLink) -> None:
+        self._journal, self._depot = journal, depot
+        self._sizes: dict[tuple[AttemptId, str], int] = {}
+
+    def turn(self) -> None:
+        """One look at every running attempt. A link that is down ends the turn."""
+        writing = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
+        self._sizes = {key: size for key, size in self._sizes.items() if key[0] in writing}
+        for identity in writing:
+            for name in STREAMS:
+                try:
+                    self._send(identity, name)
+                except LinkDown:
+                    return
+                except (StepFailed, OSError, KeyError):
+                    continue
+
+    def _send(self, identity: AttemptId, name: str) -> None:
+        path = self._journal.folder(identity) / name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        if size != self._sizes.get((identity, name), 0):
+            self._depot.follow(identity, name, path)
+            self._sizes[(identity, name)] = size

@@ -1,0 +1,183 @@
+"""Looks at a node's home, ends its attempts, and writes its owner's secrets, beside the node agent."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node_agent.attempt.plans import GATES, SETUP
+from node_agent.attempt.records import JournalRecord, folded, opened
+from node_agent.files.durable import from_json, write_atomic
+from node_agent.journal.storage import JournalFiles
+from node_agent.machine.home import NodeHome, current_link
+from node_agent.runner.runner import Runner
+from node_agent.shim.spool import RunnerError, Running
+from node_agent.vault.vault import MOST_BYTES, NoValue, read_secrets
+from node_agent.wire.identity import HOLDS_SLOT
+
+
+@dataclass(frozen=True, slots=True)
+class HomeReport:
+    """The state of a node's home. `unreadable`: journal folders that make no sense."""
+
+    running: bool
+    pid: int | None
+    linked: bool
+    entries: tuple[JournalRecord, ...]
+    unreadable: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "running": self.running,
+            "pid": self.pid,
+            "linked": self.linked,
+            "attempts": [
+                {
+                    "identity": str(entry.identity),
+                    "mark": entry.mark.value,
+                    "holds_slot": entry.mark in HOLDS_SLOT,
+                    "done": entry.cleaned,
+                    "stop": entry.stop.reason if entry.stop else None,
+                }
+                for entry in self.entries
+            ],
+            "unreadable": list(self.unreadable),
+        }
+
+
+def look(home: NodeHome) -> HomeReport:
+    """Reads only; the journal may be in use."""
+    entries, unreadable = [], []
+    if home.journal.is_dir():
+        storage = JournalFiles(home.journal)
+        for name in storage.names():
+            try:
+                entries.append(_entry(storage, name))
+            except (ValueError, KeyError, IndexError, TypeError):
+                if storage.folder(name).exists():  # else it serves another attempt meanwhile
+                    unreadable.append(name)
+    running = is_held(home.lock)
+    return HomeReport(
+        running=running,
+        pid=_pid(home.pid) if running else None,
+        linked=current_link(home.links) is not None,
+        entries=tuple(entries),
+        unreadable=tuple(unreadable),
+    )
+
+
+def is_held(lock: Path) -> bool:
+    """Check whether an agent holds this home now."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _entry(storage: JournalFiles, name: str) -> JournalRecord:
+    records = [from_json(raw) for raw in storage.read(name)]
+    entry = opened(records[0])
+    for record in records[1:]:
+        entry = folded(entry, record)
+    return entry
+
+
+def _pid(path: Path) -> int | None:
+    try:
+        return int(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+SLOW_S = 40.0
+"""Both graces of a stop, and some time to sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """`ended`: attempts that ran. `left`: processes that survive, as (attempt, pid)."""
+
+    ended: tuple[str, ...]
+    left: tuple[tuple[str, int], ...]
+
+
+def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
+    """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
+    names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
+    running = [(name, phase) for name in names for phase in _phases(home, name) if _runs(runner, phase)]
+    for _, phase in running:
+        runner.stop(phase, "the node is removed")
+    for _, phase in running:
+        runner.wait(phase, wait_s)
+    for name in names:
+        _sweep(runner, name)
+    left = tuple((name, pid) for name in names for pid, _ in runner.members(name))
+    return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
+
+
+def _phases(home: NodeHome, name: str) -> tuple[Path, ...]:
+    folder = home.journal / name
+    return (folder / SETUP, folder, folder / GATES)
+
+
+def _runs(runner: Runner, phase: Path) -> bool:
+    try:
+        return isinstance(runner.look(phase), Running)
+    except RunnerError:
+        return False
+
+
+def _sweep(runner: Runner, name: str) -> None:
+    try:
+        runner.sweep(name)
+    except RunnerError:
+        return  # what is left is named by the caller
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def set_secret(path: Path, name: str, given: bytes) -> str:
+    """The change, in words. NoValue for a name or value that cannot be one, or a file that is broken.
+
+    The line end that `echo` and editors put behind a value is dropped; the other values stay as they are.
+    """
+    value, path = _value_of(name, given), Path(os.path.realpath(path))
+    stored = read_secrets(path) if path.exists() else {}
+    before = stored.get(name)
+    text = json.dumps({**stored, name: value}, indent=2, ensure_ascii=False)
+    write_atomic(path, f"{text}\n".encode())
+    path.chmod(0o600)
+    if read_secrets(path).get(name) != value:
+        raise NoValue(f"{path} does not hold {name}: another program has written it at the same moment")
+    done = "set" if before is None else "unchanged" if before == value else "replaced"
+    return f"{name} is {done} in {path} ({len(value)} characters); the next run takes it"
+
+
+def _value_of(name: str, given: bytes) -> str:
+    if not _NAME.fullmatch(name):
+        raise NoValue(
+            f"{name!r} is not the name of a secret: letters, digits and _, such as ANTHROPIC_API_KEY"
+        )
+    try:
+        value = given.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as exc:
+        raise NoValue("the value is not a text in UTF-8") from exc
+    if not value.strip() or "\0" in value:
+        raise NoValue("the value is empty" if not value.strip() else "the value holds a NUL character")
+    if len(given) > MOST_BYTES:
+        raise NoValue(f"the value is longer than {MOST_BYTES} bytes")
+    return value

@@ -1,0 +1,463 @@
+"""Judges an agent's requests and changes them: routes, models, tools, fetched addresses, the last call."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from node_agent.gateway.meter import Wire
+from node_agent.gateway.spec import GatewaySpec
+
+AUTH = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
+"""Headers that may carry a key: none of the agent's goes on."""
+HOP = frozenset(
+    "connection keep-alive proxy-connection transfer-encoding content-length te trailer upgrade host expect "
+    "accept-encoding".split()
+)
+"""Headers of one connection. Answers are asked for uncompressed: the count is read from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`counted`: its answer costs tokens."""
+
+    wire: Wire
+    counted: bool
+    model: str = ""
+    """The model that the path names."""
+
+
+class NotAllowed(Exception):
+    """A request that goes nowhere; the message is for the agent."""
+
+
+class Stranger(NotAllowed):
+    """One that does not show the run's key: it is not the run's, and nothing of it is on record."""
+
+
+_POST: tuple[tuple[str, Wire, bool], ...] = (
+    (r"/v1/messages", Wire.ANTHROPIC, True),
+    (r"/v1/messages/count_tokens", Wire.ANTHROPIC, False),
+    (r"/v1/chat/completions", Wire.CHAT, True),
+    (r"/v1/responses", Wire.RESPONSES, True),
+    (r"/v1(?:alpha|beta)?/models/([\w.-]+):(?:streamG|g)enerateContent", Wire.GEMINI, True),
+    (r"/v1(?:alpha|beta)?/models/([\w.-]+):countTokens", Wire.GEMINI, False),
+    (r"/api/(?:chat|generate)", Wire.OLLAMA, True),
+    (r"/api/show", Wire.OLLAMA, False),
+)
+_GET: tuple[tuple[str, Wire, bool], ...] = (
+    (r"/v1/models(?:/[\w.:-]+)?", Wire.CHAT, False),
+    (r"/v1beta/models(?:/([\w.-]+))?", Wire.GEMINI, False),
+    (r"/api/(?:tags|version|ps)", Wire.OLLAMA, False),
+)
+
+
+def route_of(method: str, path: str) -> Route:
+    """For a path as the agent sees it. Raises NotAllowed for all that is not on the list."""
+    for pattern, wire, counted in _POST if method == "POST" else _GET if method == "GET" else ():
+        found = re.fullmatch(pattern, path)
+        if found:
+            return Route(wire, counted, (found[1] or "") if found.groups() else "")
+    raise NotAllowed(f"the model gateway does not pass {method} {path[:100]} on")
+
+
+def wire_of(start: str) -> Wire:
+    """The dialect in which to word a refusal, by the first line of the request."""
+    if "/messages" in start:
+        return Wire.ANTHROPIC
+    if "/v1beta" in start or "enerateContent" in start:
+        return Wire.GEMINI
+    return Wire.OLLAMA if "/api/" in start else Wire.CHAT
+
+
+def split_target(target: str) -> tuple[str, str, str]:
+    """(path, query without a key, the key that was in it). NotAllowed for anything but a path."""
+    if not target.startswith("/") or target.startswith("//"):
+        raise NotAllowed("the model gateway is no proxy for other servers")
+    parts = urlsplit(target)
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    key = next((value for name, value in asked if name == "key"), "")
+    return parts.path, urlencode([pair for pair in asked if pair[0] != "key"]), key
+
+
+def presented(headers: Mapping[str, str], in_query: str) -> str:
+    """The key that the agent sends: our placeholder, when the agent is one of ours."""
+    given = headers.get("authorization", "")
+    bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
+    return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTarget:
+    """The purpose of a request, by its head."""
+
+    method: str
+    path: str
+    query: str
+    route: Route
+
+
+def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarget:
+    """Judged before a byte of the body is read. Raises Stranger, NotAllowed."""
+    method, target = start.split(" ")[:2]
+    in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
+    if presented(headers, in_query) != token:
+        raise Stranger("this is not the key that the run was given")
+    path, query, _ = split_target(target)
+    return RequestTarget(method, path, query, route_of(method, path))
+
+
+def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
+    """(the model, the body as an object). NotAllowed when a request that needs one has none to be read."""
+    try:
+        value = json.loads(body, object_pairs_hook=_named_once)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or _has_duplicates(value):
+        if body or route.counted:  # what we cannot judge, the server may be able to read
+            raise NotAllowed("the body is not a JSON object, or names something twice")
+        return route.model, {}
+    named = value.get("model") or (value.get("name") if route.wire is Wire.OLLAMA else "")
+    return route.model or (named if isinstance(named, str) else ""), value
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that is there twice, the server might take the one that we did not judge: ValueError.
+
+    Some servers take names in any case; what a tool is given may well have `http_proxy` and `HTTP_PROXY`.
+    """
+    named = dict(pairs)
+    if len(named) != len(pairs) or _has_duplicates(named, _JUDGED):
+        raise ValueError("a name twice in one object")
+    return named
+
+
+_JUDGED = frozenset(
+    "model type tools url image_url file_url video_url audio_url fileuri file_uri functiondeclarations "
+    "function_declarations maxoutputtokens max_output_tokens num_predict".split()
+)
+"""Names below the top of a request, in small letters, by which we judge it."""
+
+
+def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
+    folded = [name.casefold() for name in named]
+    return len(set(folded)) != len(folded) and (of is None or any(folded.count(name) > 1 for name in of))
+
+
+def check_model(model: str, allowed: Sequence[str]) -> None:
+    """NotAllowed unless there is no list, or one of its patterns fits."""
+    if allowed and not any(fnmatch.fnmatchcase(model, pattern) for pattern in allowed):
+        raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
+
+
+def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
+    """The chat wire tells the tokens of a stream only to who asks for them; so we ask."""
+    if wire is not Wire.CHAT or asked.get("stream") is not True:
+        return body
+    options = asked.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    if options.get("include_usage") is True:
+        return body
+    return json.dumps({**asked, "stream_options": {**options, "include_usage": True}}).encode()
+
+
+def error_body(wire: Wire, status: int, words: str) -> bytes:
+    """A refusal as a client of that wire reads it."""
+    message = f"PanCode: {words}"
+    kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
+    shape: dict[str, Any] = {"message": message, "type": "pancode_gateway", "param": None, "code": status}
+    if wire is Wire.ANTHROPIC:
+        return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
+    if wire is Wire.GEMINI:
+        shape = {"code": status, "message": message, "status": gemini}
+    return json.dumps({"error": message if wire is Wire.OLLAMA else shape}).encode()
+
+
+_KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
+"""By status: what Anthropic and Google call it."""
+
+
+_SPOKEN: dict[Wire, tuple[str, ...]] = {
+    Wire.ANTHROPIC: ("messages", "system"),
+    Wire.CHAT: ("messages",),
+    Wire.RESPONSES: ("input", "prompt", "instructions"),
+    Wire.GEMINI: ("contents", "systemInstruction", "system_instruction"),
+    Wire.OLLAMA: (),  # it takes pictures as they are, and nothing by address
+}
+"""By wire: where in a request the parts of a conversation are."""
+_ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
+_FREE = frozenset({"args", "response", "arguments"})
+"""A tool's input and output as objects: their keys are the tool's own, and nothing fetches them."""
+_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+
+
+def check_fetched(wire: Wire, asked: dict[str, Any]) -> None:
+    """NotAllowed where the conversation holds an address that is no data of its own."""
+    todo: list[Any] = [asked[name] for name in _SPOKEN[wire] if name in asked]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list):
+            todo += [one for one in value if isinstance(one, dict | list)]
+        elif isinstance(value, dict):
+            _check_part(value)
+            free = _FREE | {"input"} if value.get("type") in _CALLS else _FREE
+            todo += [v for name, v in value.items() if isinstance(v, dict | list) and name not in free]
+
+
+def _check_part(part: dict[str, Any]) -> None:
+    if part.get("type") == "url":
+        _refuse_unless_data(part.get("url"))
+    for name in _ADDRESSES & part.keys():
+        value = part[name]
+        _refuse_unless_data(value.get("url") if isinstance(value, dict) else value)
+
+
+def _refuse_unless_data(address: Any) -> None:
+    if address is None or (isinstance(address, str) and address[:5].lower() == "data:"):
+        return
+    shown = address[:100] if isinstance(address, str) else "an address"
+    raise NotAllowed(
+        f"the vendor would fetch {shown!r} itself, with a network that this run has not: send the data itself"
+    )
+
+
+_OURS: dict[Wire, tuple[str, ...]] = {
+    Wire.ANTHROPIC: ("custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"),
+    Wire.CHAT: ("function", "custom"),
+    Wire.RESPONSES: (
+        "function",
+        "custom",
+        "namespace",
+        "tool_search",
+        "local_shell",
+        "apply_patch",
+        "computer",
+    ),
+    Wire.OLLAMA: ("function",),
+}
+"""The prefixes of the types of tools that the agent's program runs itself. All others are the vendor's."""
+_DROPPED = ("web_search", "image_generation")
+"""Codex offers these by itself, on the Responses wire: taken out, so that its runs go on without them."""
+_GEMINI = frozenset({"functionDeclarations", "function_declarations"})
+_FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
+_NESTED = frozenset({"generateContentRequest", "generate_content_request"})
+"""The keys under which a request to count Gemini's tokens may hold a whole request."""
+
+
+def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+    """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
+    for name in _NESTED & asked.keys():
+        inner = asked[name] if isinstance(asked[name], dict) else {}
+        if "model" in inner:
+            check_model(str(inner["model"]).removeprefix("models/"), spec.models)
+        filtered = filtered_by(spec, wire, inner)
+        asked = asked if filtered is inner else {**asked, name: filtered}
+    if spec.fetched != "allow":
+        check_fetched(wire, asked)
+    if spec.hosted == "allow":
+        return asked
+    return without_hosted(wire, asked, spec.hosted == "strip")
+
+
+def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:
+    """The request, without what it can do without; the same object where that is nothing. NotAllowed.
+
+    `strips`: what would be refused is taken out instead, and the call goes on as if it had not been offered.
+    """
+    if strips and any(asked.get(name) for name in _FIELDS):
+        asked = {name: value for name, value in asked.items() if name not in _FIELDS}
+    for name in _FIELDS:
+        if asked.get(name):
+            raise _refused(name)
+    if wire is Wire.RESPONSES:
+        asked = _with_items(asked, strips)
+    return _with_tools(wire, asked, strips)
+
+
+def _with_items(asked: dict[str, Any], strips: bool) -> dict[str, Any]:
+    """The conversation with the tools that a tool search found, each judged like an offered one."""
+    items = asked.get("input")
+    if not isinstance(items, list):
+        return asked
+    filtered = [_with_tools(Wire.RESPONSES, one, strips) if isinstance(one, dict) else one for one in items]
+    same = all(one is before for one, before in zip(filtered, items, strict=True))
+    return asked if same else {**asked, "input": filtered}
+
+
+def _with_tools(wire: Wire, asked: dict[str, Any], strips: bool) -> dict[str, Any]:
+    tools = asked.get("tools")
+    if not tools:
+        return asked
+    if not isinstance(tools, list):
+        raise _refused("tools")
+    kept = [tool for tool in tools if not (_is_dropped(wire, tool) or (strips and _is_hosted(wire, tool)))]
+    for tool in kept:
+        _check_tool(wire, tool)
+    return asked if len(kept) == len(tools) else _with(wire, asked, kept)
+
+
+def _with(wire: Wire, asked: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
+    """An empty list, or the choice of a tool that is not offered any more, would be refused by the vendor."""
+    made = {**asked, "tools": kept}
+    if not kept and wire is not Wire.RESPONSES:
+        del made["tools"]
+    choice = asked.get("tool_choice")
+    if isinstance(choice, dict) or not kept:
+        made.pop("tool_choice", None)
+    return made
+
+
+def _is_hosted(wire: Wire, tool: Any) -> bool:
+    try:
+        _check_tool(wire, tool)
+    except NotAllowed:
+        return True
+    return False
+
+
+def _is_dropped(wire: Wire, tool: Any) -> bool:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return wire is Wire.RESPONSES and isinstance(kind, str) and kind.startswith(_DROPPED)
+
+
+def _check_tool(wire: Wire, tool: Any) -> None:
+    if not isinstance(tool, dict):
+        raise _refused("a tool that is no object")
+    if wire is Wire.GEMINI:
+        if hosted := sorted(tool.keys() - _GEMINI):
+            raise _refused(hosted[0])
+        return
+    kind = tool.get("type", "custom" if wire is Wire.ANTHROPIC else "function")
+    if not isinstance(kind, str) or not kind.startswith(_OURS[wire]):
+        raise _refused(str(kind))
+    if kind == "namespace":
+        for inner in tool.get("tools") or ():
+            _check_tool(wire, inner)
+
+
+def _refused(what: str) -> NotAllowed:
+    return NotAllowed(f"the vendor would run {what[:100]!r} itself, with a network that this run has not")
+
+
+LAST_OUTPUT = 4096
+"""Tokens that the last answer may have, thoughts included."""
+LAST_WORDS = (
+    "PanCode: this run has reached its limit, and this is the last answer that it gets. Call no tools. "
+    "Say in a few sentences what is done, what is left to do, and what you would do next."
+)
+
+
+def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
+    """With our words at its end and a bound on its answer; `public`: to the vendor's own server."""
+    match wire:
+        case Wire.ANTHROPIC:
+            return _last_anthropic(asked)
+        case Wire.CHAT:
+            return _last_chat(asked, public)
+        case Wire.RESPONSES:
+            return _last_responses(asked)
+        case Wire.GEMINI:
+            return _last_gemini(asked)
+        case Wire.OLLAMA:
+            return _last_ollama(asked)
+
+
+def _last_anthropic(asked: dict[str, Any]) -> dict[str, Any]:
+    """Words come behind the results of tools in the same message: the other way round is refused there."""
+    made = {**asked, "max_tokens": _least(asked.get("max_tokens"))}
+    made["messages"] = _behind(asked.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
+    if asked.get("tools"):
+        made["tool_choice"] = {"type": "none"}
+    if "budget_tokens" in _dict(asked.get("thinking")):  # it would have to be smaller than the bound
+        del made["thinking"]
+    return made
+
+
+def _last_chat(asked: dict[str, Any], public: bool) -> dict[str, Any]:
+    """Local servers know the older name of the bound only, the vendor's newer models only the newer."""
+    usual = "max_completion_tokens" if public else "max_tokens"
+    names = [name for name in ("max_completion_tokens", "max_tokens") if asked.get(name) is not None]
+    bound = {name: _least(asked.get(name)) for name in names or [usual]}
+    made = {
+        **asked,
+        **bound,
+        "messages": [*_list(asked.get("messages")), {"role": "user", "content": LAST_WORDS}],
+    }
+    return _one_answer({**made, "tool_choice": "none"} if asked.get("tools") else made)
+
+
+def _last_responses(asked: dict[str, Any]) -> dict[str, Any]:
+    given = asked.get("input")
+    before = [_item(given)] if isinstance(given, str) else _list(given)
+    made = {**asked, "input": [*before, _item(LAST_WORDS)]}
+    made["max_output_tokens"] = _least(asked.get("max_output_tokens"))
+    return {**made, "tool_choice": "none"} if asked.get("tools") else made
+
+
+def _item(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def _last_gemini(asked: dict[str, Any]) -> dict[str, Any]:
+    """Both spellings are known there; which counts where both are given is not, so each has the bound."""
+    made = dict(asked)
+    for at in _spelled(asked, "generationConfig", "generation_config"):
+        config = _dict(asked.get(at))
+        names = _spelled(config, "maxOutputTokens", "max_output_tokens")
+        made[at] = _one_answer({**config, **{name: _least(config.get(name)) for name in names}})
+    made["contents"] = _behind(asked.get("contents"), "parts", {"text": LAST_WORDS})
+    if asked.get("tools"):
+        for key in _spelled(asked, "toolConfig", "tool_config"):
+            made[key] = {"functionCallingConfig": {"mode": "NONE"}}
+    return made
+
+
+def _spelled(place: dict[str, Any], usual: str, other: str) -> list[str]:
+    """Those of both names that are there, or the usual one."""
+    return [name for name in (usual, other) if name in place] or [usual]
+
+
+def _last_ollama(asked: dict[str, Any]) -> dict[str, Any]:
+    """It has no way to say that no tool is to be called but to offer none."""
+    options = _dict(asked.get("options"))
+    made = {**asked, "options": {**options, "num_predict": _least(options.get("num_predict"))}}
+    made.pop("tools", None)
+    if "messages" in asked:
+        return {**made, "messages": [*_list(asked["messages"]), {"role": "user", "content": LAST_WORDS}]}
+    return {**made, "prompt": f"{asked.get('prompt', '')}\n\n{LAST_WORDS}"}
+
+
+def _behind(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
+    """Into the user's last message, so that two of them never follow each other; or a message of its own."""
+    messages = _list(given)
+    last = _dict(messages[-1]) if messages else {}
+    if last.get("role") != "user":
+        return [*messages, {"role": "user", at: [words]}]
+    inside = last.get(at)
+    parts = [{"type": "text", "text": inside}] if isinstance(inside, str) else _list(inside)
+    return [*messages[:-1], {**last, at: [*parts, words]}]
+
+
+def _one_answer(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in _SEVERAL}
+
+
+_SEVERAL = ("n", "candidateCount", "candidate_count")
+
+
+def _least(asked: Any) -> int:
+    good = isinstance(asked, int) and not isinstance(asked, bool) and asked > 0
+    return min(asked, LAST_OUTPUT) if good else LAST_OUTPUT
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,1 +1,0 @@
-"""The files in a node's home."""
