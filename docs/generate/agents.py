@@ -9,10 +9,9 @@ import yaml
 
 from docs.generate.markdown import block, code, listed, page, table, words, yes
 from docs.generate.settings import kind_of
-from pancode.agents.agentchoice import BY_MODE
-from pancode.agents.agents import DEFAULT_AGENT
-from pancode.agents.prompts import fragments
-from pancode.agents.prompts.compiler import Category
+from pancode.agents import prompts
+from pancode.agents.agents import BY_MODE, DEFAULT_AGENT
+from pancode.agents.prompts import Category
 from pancode.config.agentfile import PRESETS, AgentEntry, LimitsEntry, SamplingEntry
 from pancode.config.agents import shipped_text
 
@@ -123,7 +122,7 @@ def agents_page() -> str:
         words(PROMPTS),
         table(("Part", "What it says"), [(code(part), PARTS[part]) for part in Category]),
         "## Reports",
-        *(part for role, text in fragments.REPORTS.items() for part in (f"### {role}", block(text, "text"))),
+        *(part for role, text in prompts.REPORTS.items() for part in (f"### {role}", block(text, "text"))),
         "## panagents.yaml",
         "The shipped agents, as `pancode init` writes them, commented out, into your home:",
         block(shipped_text("panagents.yaml"), "yaml"),

@@ -8,8 +8,8 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import RefusalCode
 from pancode.core.records import Closed, EventKind, FenceState, RunState, WaitReason
-from pancode.life.stages import RunStage
-from pancode.nodes.fleet import NodeState
+from pancode.life.case import RunStage
+from pancode.nodes.node import NodeState
 
 FAILED: Mapping[FailureKind, str] = {
     FailureKind.AGENT_FAILED: "the agent's program said so, or ended with an error",

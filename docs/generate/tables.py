@@ -28,10 +28,9 @@ from pancode import errors
 from pancode.cli.output.tell import MEANINGS, OUTCOMES
 from pancode.control.core import ControlSettings
 from pancode.core.records import Closed, FenceState, RunState, WaitReason
-from pancode.life.moves import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES
+from pancode.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
 from pancode.life.retries import CAUSES, MOVES, RULES, RetryCause
-from pancode.life.stages import RunStage
-from pancode.nodes.fleet import Deadlines, NodeState
+from pancode.nodes.node import Deadlines, NodeState
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -152,7 +151,7 @@ def failures_page() -> str:
 def states_page() -> str:
     return page(
         "States",
-        "`pancode/life/moves.py`, `pancode/nodes/fleet.py` and `node_agent/wire/identity.py`",
+        "`pancode/life/case.py`, `pancode/nodes/node.py` and `node_agent/wire/identity.py`",
         words(
             "What a run, a binding of it to a node (a fence), an attempt's journal on its node and a node "
             "itself can be, and which moves there are. The code refuses every other move."

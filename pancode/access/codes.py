@@ -7,11 +7,11 @@ from pancode.access.tokens import create, failed
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.records import ApiToken
-from pancode.core.scopes import AccessScope
 from pancode.core.visitors import (
     CODE_MS,
     WEB,
     AccessError,
+    AccessScope,
     NewToken,
     WebCode,
     digest,

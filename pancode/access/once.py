@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pancode.core.rows.requests import KeyedRequest
+from pancode.core.rows import KeyedRequest
 from pancode.errors import RefusedError, UsageError
 
 MOST_CHARS = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pancode.core.scopes import AccessScope, Risk
+from pancode.core.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):

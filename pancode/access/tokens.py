@@ -9,12 +9,12 @@ from pancode.control.run import at, iso
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.records import ApiToken
-from pancode.core.scopes import AccessScope
 from pancode.core.visitors import (
     PREFIX,
     SECRET_BYTES,
     USED_MS,
     AccessError,
+    AccessScope,
     NewToken,
     digest,
     judge,

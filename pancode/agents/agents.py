@@ -1,15 +1,17 @@
-"""The definition of an agent: its kind of work, its tools, its limits."""
+"""Agents: their definitions, the rules for an agent, and which of them a request means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NetworkAccess
+from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
+from pancode.agents.runtimes import RUNTIMES
 from pancode.core.names import not_found
 
 DEFAULT_AGENT = "builder"
@@ -126,3 +128,200 @@ def find_agent(agents: Agents, name: str) -> Agent:
     if found is None:
         raise not_found("agent", name, [*agents, *ALIASES], "pancode agents")
     return found
+
+
+SAMPLES = "native"
+"""The one runtime whose model calls we make ourselves: only there can we say how words are chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """The problem of one field. `beside`: the other fields that make it wrong."""
+
+    field: str
+    what: str
+    why: str = ""
+    fix: str = ""
+    beside: tuple[str, ...] = ()
+
+
+def flaws(agent: Agent) -> Iterator[Flaw]:
+    """Everything that is wrong with a definition."""
+    yield from _tools(agent)
+    if agent.runtime is not None and agent.runtime not in RUNTIMES:
+        missing = not_found("runtime", agent.runtime, RUNTIMES, "pancode runtimes")
+        yield Flaw("runtime", str(missing), missing.why, missing.fix)
+    elif agent.sampling is not None and agent.runtime not in (None, SAMPLES):
+        yield Flaw("sampling", *no_sampling(agent, agent.runtime or ""), beside=("runtime",))
+
+
+def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
+    """(what, why, fix) for an agent that says how words are chosen, and a runtime that lets nobody say it."""
+    return (
+        f"agent {agent.name} sets sampling, and the runtime {runtime} takes none",
+        f"{runtime} makes its model calls itself and has no flag for it; only the runtime {SAMPLES} takes it",
+        f"take sampling out of {agent.name}, or give it runtime: {SAMPLES}",
+    )
+
+
+def _tools(agent: Agent) -> Iterator[Flaw]:
+    for tool in agent.tools:
+        if tool not in TOOLS:
+            missing = not_found("tool", tool, TOOLS, f"tools are {', '.join(TOOLS)}")
+            yield Flaw("tools", str(missing), missing.why, missing.fix)
+    writing = [tool for tool in agent.tools if tool in WRITE_TOOLS]
+    if agent.read_only and writing:
+        yield Flaw(
+            "tools",
+            f"agent {agent.name} is read-only and has the tool {writing[0]}",
+            "a tool that can change files would make read-only untrue",
+            f"take {', '.join(writing)} out of its tools, or set readonly: false",
+            beside=("readonly",),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An agent, and why it; `why` is empty where it was asked for by name."""
+
+    agent: Agent
+    why: str = ""
+
+
+Pick = Callable[[Sequence[str], str], tuple[str, str]]
+"""One of these agents for a task, and the numbers that decided."""
+BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
+"""Phrases that forbid changes when the task says no more."""
+POLITE = (
+    r"(?:please|kindly|now|then|first|let us|let's|can you|could you|would you|will you|you should|"
+    r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
+)
+_POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
+BEGINNINGS: tuple[tuple[str, str], ...] = (
+    (
+        "plan-reviewer",
+        r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan",
+    ),
+    ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into)"),
+    (
+        "red-team",
+        r"(?:review|audit|check|look) .{0,60}?"
+        r"\b(?:security|vulnerabilit\w+|exploits?|injections?|attackers?)",
+    ),
+    ("reviewer", r"(?:review|audit|critique|inspect|code review)"),
+    (
+        "planner",
+        r"(?:plan|design|outline|propose|architect|draft (?:a|the) (?:plan|design)|"
+        r"(?:make|write|create) (?:a|the) (?:\w+ )?plan)",
+    ),
+    (
+        "documenter",
+        r"(?:document|(?:write|add|update|improve|extend|fix|translate) (?:\w+ ){0,3}?"
+        r"(?:docs?|documentation|docstrings?|readme|changelog|tutorial|how-?to))",
+    ),
+    (
+        "scout",
+        r"(?:find|locate|search|explore|explain|describe|list|show|count|look|investigate|summari[sz]e|trace|"
+        r"where|what|which|who|when|how (?:does|do|is|are|many|much)|why (?:does|do|is|are)|"
+        r"is there|are there)",
+    ),
+)
+"""The first words of a task for each agent, the narrower first. The rest is for the default."""
+_BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
+CHANGES = (
+    r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
+    r"migrate|upgrade|convert|apply|repair|correct|resolve|improve)"
+)
+_ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
+"""A task that begins by looking and goes on with a change is a change."""
+_WORD = re.compile(r"[\w+#.-]+")
+SHOWN = 40
+
+
+def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
+    """The agent for a task of which nobody has said whose it is.
+
+    The same words, the same agent; but for `pick`, which decides between agents that fit as well.
+    """
+    there = _there(agents, mode)
+    return _by_tag(there.values(), task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
+
+
+def _may(agent: Agent, read_only: bool) -> bool:
+    return agent.read_only or not read_only
+
+
+def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
+    read_only = mode not in MODE_WRITES
+    return {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}
+
+
+def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
+    """The agents of a person's own with most of their tags in the task, with these."""
+    words = {word.lower().strip(".") for word in _WORD.findall(task)}
+    found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
+    most = max((len(tags) for _, tags in found.values()), default=0)
+    return {name: one for name, one in found.items() if most and len(one[1]) == most}
+
+
+def _by_tag(agents: Iterable[Agent], task: str, pick: Pick | None) -> Choice | None:
+    """Tags are words that a person has put on an agent: the one with most of them in the task.
+
+    Where several have as many, their records decide.
+    """
+    found = _tagged(agents, task)
+    if not found:
+        return None
+    names = sorted(found)
+    name, numbers = (names[0], "") if pick is None or len(names) == 1 else pick(names, task)
+    agent, tags = found[name]
+    why = f"the task names {_listed(tags)}, which is a tag of it"
+    return Choice(agent, f"{why}, as of {_others(names, name)}; {numbers}" if numbers else why)
+
+
+def _others(names: Sequence[str], chosen: str) -> str:
+    return " and ".join(name for name in names if name != chosen)
+
+
+def beginning_of(task: str) -> str | None:
+    """The shipped agent for which a task begins like this; None: it asks for a change, or for anything."""
+    rest = _after_politeness(task)
+    name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
+    return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
+
+
+def _after_politeness(task: str) -> str:
+    stripped = task.strip()
+    polite = _POLITE.match(stripped)
+    return stripped[polite.end() :] if polite else stripped
+
+
+def _by_beginning(agents: Agents, task: str) -> Choice | None:
+    rest = _after_politeness(task)
+    for name, pattern in _BEGINNINGS:
+        begins = pattern.match(rest)
+        if begins is None or name not in agents:
+            continue
+        if agents[name].read_only and _ALSO_CHANGES.search(rest):
+            return None
+        return Choice(agents[name], f"the task begins with {_quoted(begins[0])}")
+    return None
+
+
+def _default(agents: Agents, there: Agents, mode: Mode) -> Choice:
+    """The default; in a mode without changes the agent of that mode, or any other that changes nothing."""
+    if mode in MODE_WRITES:
+        return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task asks for another")
+    name = next((n for n in (BY_MODE[mode], *sorted(there)) if n in there), None)
+    if name is None:
+        return Choice(find_agent(agents, DEFAULT_AGENT), "no agent is read-only")
+    return Choice(there[name], f"mode {mode} takes read-only agents")
+
+
+def _listed(tags: Sequence[str]) -> str:
+    return " and ".join(_quoted(tag) for tag in tags)
+
+
+def _quoted(text: str) -> str:
+    short = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return f"“{' '.join(short.split())}”"

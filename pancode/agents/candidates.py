@@ -10,8 +10,7 @@ from node_agent.wire.policy import Isolation, Safety
 from pancode.agents.endpoints import RANKED, EndpointNeed, Lack, lack_of, rank
 from pancode.core.names import nearest
 from pancode.core.records import Node
-from pancode.nodes.fleet import NodeState, NodeView
-from pancode.nodes.node_advice import in_a_sentence, with_words
+from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
 
 NOT_WALLED = (
     "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"

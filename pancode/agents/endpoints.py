@@ -21,8 +21,7 @@ from node_agent.wire.node import NodeFacts, NodeProblem
 from pancode.agents.models import LOCAL, ModelRef
 from pancode.core.names import nearest
 from pancode.errors import NotFoundError
-from pancode.nodes.fleet import NodeView
-from pancode.nodes.node_advice import with_words
+from pancode.nodes.node import NodeView, with_words
 
 CHARS_OF_TOKEN = 4
 """Of English and of code, about: an estimate, never a count."""

@@ -8,7 +8,7 @@ from typing import Any
 from node_agent.wire.endpoint import PassportFact
 from pancode.agents.passports import ModelPlace, Trust, fact_of, judged
 from pancode.core.records import Run
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 _VERDICTS = {Trust.GOOD: "passed", Trust.FAILED: "failed", Trust.UNTESTED: "not tested"}
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))

@@ -12,8 +12,7 @@ from pancode.agents.models import ModelRef
 from pancode.agents.tiers import RANK, ModelTier, Tiered, tier_of
 from pancode.core.names import not_found
 from pancode.errors import NotFoundError, RefusedError
-from pancode.nodes.fleet import NodeView
-from pancode.nodes.node_advice import with_words
+from pancode.nodes.node import NodeView, with_words
 
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 """Of agents that change nothing: whether the model edits well is nothing to them."""

@@ -1,4 +1,4 @@
-"""The two inputs of resolution: the request of a person or program, and the offer of the fleet."""
+"""A request for work, as every face makes it, with what it expects and the snapshot that it begins from."""
 
 from __future__ import annotations
 
@@ -9,12 +9,83 @@ from typing import Protocol
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
-from pancode.agents.agentchoice import Pick as Pick
 from pancode.agents.agents import Agents
-from pancode.agents.expected import EXPLORE, ExpectedWork
+from pancode.agents.agents import Pick as Pick
 from pancode.agents.tiers import ModelTier
+from pancode.core.books import NO_CEILING, Amount, Ceilings
 from pancode.core.land_rule import LandRule
-from pancode.nodes.fleet import NodeView
+from pancode.core.records import Balance
+from pancode.nodes.breakers import EndedTries
+from pancode.nodes.node import NodeView
+
+EXPLORE = 0.1
+"""The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
+EXPECTED, EXPLORES = "expected", "explore"
+"""Terms of a run: the evidence of its estimate in words; its share of exploration, if an unusual one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWork:
+    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
+
+    usd: Decimal | None
+    amount: Amount
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """A path that the task names: where it is, links followed, and whether something is there."""
+
+    word: str
+    path: str
+    inside: bool
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeView:
+    """One scope of the budget."""
+
+    balance: Balance
+    ceilings: Ceilings = NO_CEILING
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that asks for this one: what it may hand on. A run may only narrow."""
+
+    run: str
+    mode: Mode
+    safety: Safety
+    read_only: bool
+    depth: int = 0
+    unheld: bool = False
+    """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
+    usd_left: Decimal | None = None
+    """Of its own limit, after what its children have taken; None: it has none."""
+    walled: bool = False
+    """It runs behind a sandbox or not at all."""
+    rules: Rules = NO_RULES
+    """Those it is under: a child is under them too, whatever the files beside it say now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionView:
+    """Everything besides the resolution that a gate may look at."""
+
+    scopes: tuple[ScopeView, ...]
+    """In the order in which they are held: the day first."""
+    max_depth: int = 2
+    draining: str | None = None
+    """The reason why the whole fleet takes no work; None when it does."""
+    paths: tuple[PathFact, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Runs of today whose cost nobody could tell yet."""
+    parent: Parent | None = None
+    ended: EndedTries = EndedTries()
+    """The newest attempts that ended: of them the loop breaker judges."""
+
 
 PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
 """One of these models for an agent's task, and the numbers that decided."""

@@ -1,13 +1,20 @@
-"""Decides how able a model is: frontier, mid or small; by the owner's setting, its size, its family. Pure."""
+"""How able and how dear a model is, by its vendor's facts, and where a vendor's login can be opened."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
-from pancode.agents.models import ModelRef
+from pancode.agents.models import CLOUD, ModelRef
+from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical
+from pancode.core.names import not_found
+from pancode.errors import NotFoundError, UsageError
+from pancode.nodes.node import with_words
 
 FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
 MID_CONTEXT = 16_384
@@ -129,3 +136,82 @@ def _of_size(size: float) -> ModelTier:
 
 def _names(ref: ModelRef) -> tuple[str, ...]:
     return (ref.model, ref.without_node().text, ref.text)
+
+
+_NO_WORKER = re.compile(
+    r"embed|tts|audio|speech|image|whisper|transcri|realtime|live|moderation|ocr|guard|voxtral|orpheus|robotics"
+    r"|computer-use|search|translate|banana|omni|cyber|rosalind|davinci|^(ada|babbage|curie)|^ft:|\.ft-$|:batch$|:extended$"
+)
+"""Parts of the names of models that hear, draw, judge or look up, or are sold in another way."""
+_OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
+"""Models that these vendors resell for others; their own programs cannot use them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudModel:
+    """One model of a vendor. USD for a million tokens at the lowest step; None: not known."""
+
+    provider: str
+    id: str
+    context: int | None
+    input_usd: Decimal | None
+    cached_usd: Decimal | None
+    output_usd: Decimal | None
+
+    @property
+    def could_work(self) -> bool:
+        """Whether it reads and writes text, for a price, and is the vendor's own where that matters."""
+        families = _OWN_FAMILIES.get(self.provider, ("",))
+        sold = self.input_usd is not None and self.output_usd is not None
+        return sold and self.id.startswith(families) and not _NO_WORKER.search(self.id.lower())
+
+
+def providers_of(name: str) -> tuple[str, ...]:
+    """The vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
+    kind = RUNTIMES.get(canonical(name))
+    if kind is None:
+        raise not_found("runtime", name, RUNTIMES, "pancode runtimes")
+    if kind.provider is None and not kind.reaches:
+        raise UsageError(f"no vendor's models are known of runtime {kind.name}", why=_why(kind), fix=_FIX)
+    return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
+
+
+_BY_LOGIN = {
+    "copilot": "GitHub, whose plan says which models it has",
+    "opencode": "OpenAI, whose ChatGPT plan says which models it has",
+}
+"""The vendor of a model for a vendor's own login, which has no kept list."""
+_FIX = "pancode models --runtime claude, codex or gemini"
+
+
+def _why(kind: RuntimeKind) -> str:
+    if kind.own:
+        return "it runs programs of your own and calls no model that PanCode knows of"
+    if kind.name in _BY_LOGIN:
+        return (
+            f"it asks the model server that its machine knows, or, by a subscription, {_BY_LOGIN[kind.name]}"
+        )
+    return "it asks the one model server that its machine knows, and that server knows its models"
+
+
+def offered(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
+    """Those of these vendors that could do a run's work, by vendor and name."""
+    found = [model for model in models if model.provider in providers and model.could_work]
+    return sorted(found, key=lambda model: (providers.index(model.provider), model.id))
+
+
+def check_login(node: Mapping[str, Any], runtime: str) -> None:
+    """NotFoundError for a runtime that there is not, or that the machine says it has not.
+
+    What a machine that was not heard yet has, it says itself when it is asked.
+    """
+    if runtime not in RUNTIMES:
+        raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
+    fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)
+    if fact is not None and fact["state"] == "missing":
+        raise NotFoundError(
+            f"{runtime} is not on {node['name']}",
+            why=with_words("its node agent looked along its PATH", fact["says"]),
+            fix=f"install it there; pancode node show {node['name']}",
+            code="runtime_missing",
+        )

@@ -20,8 +20,7 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
-from pancode.core.books import repo_scope
-from pancode.core.periods import PERIODS
+from pancode.core.books import PERIODS, repo_scope
 from pancode.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pancode.access.rights import OPERATES, REMOVES, SETS_UP
-from pancode.agents.logins import check_login
+from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChecksAnswer,

@@ -26,7 +26,7 @@ from pancode.code.landing.pull_request import PullAsked
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError
-from pancode.life.values import How
+from pancode.life.land_values import How
 
 
 class PullRequestBody(ActBody):

@@ -18,7 +18,7 @@ from pancode.api.document.answers import (
 )
 from pancode.api.request.bodies import ActBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.core.scopes import AccessScope, allows
+from pancode.core.visitors import AccessScope, allows
 from pancode.errors import UsageError
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]

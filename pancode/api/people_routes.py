@@ -14,11 +14,11 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.core.records import Run, RunState
 from pancode.errors import RefusedError, UsageError
+from pancode.life.continuing import rows
 from pancode.life.inbox import ItemKind, kind_of
+from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
-from pancode.life.telling import rows
-from pancode.life.values import LandWay
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:

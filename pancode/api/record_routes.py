@@ -34,7 +34,7 @@ from pancode.api.request.bodies import QueueBody, ReasonBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
 from pancode.core.names import not_found
-from pancode.nodes.isolation import holds
+from pancode.nodes.node import holds
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:

@@ -24,9 +24,8 @@ from pancode.api.request.bodies import Body, Empty, parse
 from pancode.api.signed import SignedBody, bytes_of
 from pancode.core.names import LAST, nearest
 from pancode.core.records import Run
-from pancode.core.scopes import AccessScope, Risk
 from pancode.core.values import replace
-from pancode.core.visitors import Visitor
+from pancode.core.visitors import AccessScope, Risk, Visitor
 from pancode.errors import RefusedError, UsageError
 
 MAX_BODY = 8 * 1024 * 1024

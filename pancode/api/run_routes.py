@@ -28,8 +28,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS
 from pancode.core.records import Run, RunState
-from pancode.core.scopes import AccessScope
-from pancode.core.visitors import must_allow
+from pancode.core.visitors import AccessScope, must_allow
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:

@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import NetworkAccess
-from pancode.agents.agentrules import Flaw
-from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Role, Speed, Tier, Walls
+from pancode.agents.agents import READ_TOOLS, AgentLimits, Autonomy, Flaw, Role, Speed, Tier, Walls
 from pancode.config.schema import Part
 from pancode.config.values import Duration, Level, Money, Names, Size, Texts
 from pancode.core.names import nearest

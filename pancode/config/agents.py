@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pancode.agents.agentrules import Flaw, flaws
-from pancode.agents.agents import Agent, Agents
+from pancode.agents.agents import Agent, Agents, Flaw, flaws
 from pancode.agents.runtimes import canonical
 from pancode.config.agentfile import DEFAULT_PROMPT, AgentEntry, entry_flaws, remarks
 from pancode.config.checked import problems

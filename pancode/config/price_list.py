@@ -8,8 +8,8 @@ from decimal import Decimal
 from genai_prices.data import providers
 from genai_prices.types import ModelInfo, TieredPrices
 
-from pancode.agents.cloud import CloudModel
 from pancode.agents.models import CLOUD
+from pancode.agents.tiers import CloudModel
 
 _SOLD = Decimal(0)
 """At a price that does not matter here."""

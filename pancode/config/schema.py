@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.agents.expected import EXPLORE
 from pancode.agents.models import model_ref
-from pancode.agents.request import Defaults, Project
+from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
 from pancode.config.forge import ForgeSettings
@@ -32,7 +31,7 @@ from pancode.config.values import (
 )
 from pancode.core.land_rule import LandRule
 from pancode.errors import ConfigError, UsageError
-from pancode.life.values import How
+from pancode.life.land_values import How
 
 MINUTE_MS = 60_000
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from node_agent.wire.policy import Rules
 from pancode.agents.agents import Agents
-from pancode.agents.request import Defaults, Project
-from pancode.agents.snapshot import PathFact
+from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents

@@ -6,7 +6,7 @@ from typing import Any
 
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Run
-from pancode.life.run_cost import usage_of_all
+from pancode.life.receipts import usage_of_all
 
 
 def attempts_of(tx: Transaction, run: Run) -> list[Attempt]:

@@ -12,9 +12,9 @@ from pancode.control.core import Core, open_fences
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.placement import Shun
-from pancode.life.providers import as_it_was
+from pancode.life.retries import as_it_was
 from pancode.nodes.breakers import LOOP, MOST_KEPT, Breaker, BreakerState, EndedTry, breakers, not_closed
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 RESET = "breaker-reset:"
 """Before a breaker's name: the setting that has when a person reset it."""

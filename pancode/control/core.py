@@ -16,14 +16,14 @@ from pancode.control.feed import Feed
 from pancode.control.kept_rows import KeptRows
 from pancode.control.live import Beats, Live
 from pancode.control.model_lists import Lists
-from pancode.core import books, periods
+from pancode.core import books
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
 from pancode.core.records import Balance, Fence, FenceState, Node, Run, Setting, Workflow
 from pancode.core.values import replace
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
-from pancode.nodes.fleet import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
@@ -205,13 +205,13 @@ class Core:
 
     def period_scopes(self) -> list[str]:
         """This week's and this month's."""
-        return [periods.scope_of(period, self.wall_ms(), self.tz) for period in periods.PERIODS]
+        return [books.scope_of(period, self.wall_ms(), self.tz) for period in books.PERIODS]
 
     def period_balance(self, tx: Transaction, period: str) -> Balance:
         """The sum of the days of this week or month."""
-        scope = periods.scope_of(period, self.wall_ms(), self.tz)
-        known = (tx.get(Balance, day) for day in periods.days_of(scope))
-        return periods.together(scope, (balance for balance in known if balance is not None))
+        scope = books.scope_of(period, self.wall_ms(), self.tz)
+        known = (tx.get(Balance, day) for day in books.days_of(scope))
+        return books.together(scope, (balance for balance in known if balance is not None))
 
     def purses(self, tx: Transaction, run: Run) -> list[Purse]:
         """The scopes in which an attempt of this run is held from its admission on; then week and month."""
@@ -226,7 +226,7 @@ class Core:
     def period_purses(self, tx: Transaction) -> list[Purse]:
         """This week's and this month's, where they have a ceiling."""
         kinds = self.ceilings_set(tx)
-        sums = [self.period_balance(tx, period) for period in periods.PERIODS if period in kinds]
+        sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
 
     def limited(self, tx: Transaction, changed: Iterable[Balance]) -> list[Purse]:
@@ -234,7 +234,7 @@ class Core:
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & {*kinds, "day"}]
         if any(balance.scope == today for balance in found):
-            found += [self.period_balance(tx, period) for period in periods.PERIODS if period in kinds]
+            found += [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
     def silent_since(self, since_ms: int) -> int:

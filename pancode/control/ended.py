@@ -9,10 +9,9 @@ from pancode.account.track_records import kind_of
 from pancode.core import books
 from pancode.core.records import Attempt, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.life.continuing import has_change, nexts
-from pancode.life.green import CLOSED
 from pancode.life.landing import REVERTED
-from pancode.life.run_cost import cost_of
-from pancode.life.verified import ResultTrust, verified
+from pancode.life.receipts import cost_of
+from pancode.life.verified import CLOSED, ResultTrust, verified
 
 SPENT = (EntryKind.SPEND, EntryKind.CORRECT, EntryKind.UNKNOWN)
 """Kinds of entries that say what was spent."""

@@ -10,11 +10,10 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.policy import Rules
 from pancode.agents.agents import Agents
 from pancode.agents.presets import Presets
-from pancode.agents.request import Defaults, Project
-from pancode.agents.snapshot import PathFact
+from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.core.records import Node, Run
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 
 Json = dict[str, Any]
 T = TypeVar("T")

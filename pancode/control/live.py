@@ -18,8 +18,7 @@ from pancode.core.records import Fence
 from pancode.core.visitors import WebCode
 from pancode.life.placement import Shun
 from pancode.nodes.breakers import EndedTries, EndedTry
-from pancode.nodes.fleet import LastHeartbeat, Listening, NodeState, Reaching
-from pancode.nodes.link_figures import Linked
+from pancode.nodes.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pancode.control.faces import ListPage, ListPlace
 from pancode.core.ports import Transaction
-from pancode.core.rows.base import Record
+from pancode.core.terms import Record
 
 R = TypeVar("R", bound=Record)
 CHUNK = 500

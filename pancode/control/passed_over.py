@@ -12,7 +12,7 @@ from pancode.core.records import Attempt, Closed, Fence, Run, RunState
 from pancode.core.values import replace
 from pancode.life.changes import Changes, PassOver
 from pancode.life.placement import Shun
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 _FIXES = {
     OrderRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",

@@ -23,14 +23,13 @@ from pancode.control.shapes import (
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, Attempt, Closed, Fence, Node, Run, RunState
-from pancode.life.continuing import nexts
+from pancode.life.case import stage_of
+from pancode.life.continuing import nexts, rows
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
-from pancode.life.stages import stage_of
-from pancode.life.telling import rows
 from pancode.life.verified import verified
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a machine that was heard a moment ago."""

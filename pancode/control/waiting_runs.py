@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterator, Set
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from pancode.account.choosing import worker_kind
+from pancode.account.track_records import worker_kind
 from pancode.core.ports import Ticket
 from pancode.core.records import Run, RunState, WaitReason
 from pancode.life.placement import pool_of, wish_of

@@ -36,11 +36,9 @@ from pancode.core.records import (
     RunState,
     Setting,
 )
-from pancode.life.audited import entries_of
 from pancode.life.case import Now, RunCase, may_follow
-from pancode.life.changes import AuditLine, Changes, Domain
+from pancode.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
 from pancode.life.decide import decide
-from pancode.life.feed import Happened, events_of
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of
 from pancode.life.signals import Signal
 

@@ -9,22 +9,18 @@ from typing import ClassVar
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.core.rows.anchors import AuditAnchor as AuditAnchor
-from pancode.core.rows.base import Record as Record
-from pancode.core.rows.base import Table as Table
-from pancode.core.rows.ended import EndedRun as EndedRun
-from pancode.core.rows.outgoing import Delivery as Delivery
-from pancode.core.rows.outgoing import DeliveryState as DeliveryState
-from pancode.core.rows.outgoing import Webhook as Webhook
-from pancode.core.rows.requests import KeyedRequest as KeyedRequest
-from pancode.core.rows.schedules import Firing as Firing
-from pancode.core.rows.schedules import FiringState as FiringState
-from pancode.core.rows.schedules import Schedule as Schedule
-from pancode.core.rows.terms import Approval as Approval
-from pancode.core.rows.terms import RunTerms as RunTerms
-from pancode.core.rows.tokens import ApiToken as ApiToken
-from pancode.core.rows.workflows import Workflow as Workflow
-from pancode.core.rows.workflows import WorkflowStep as WorkflowStep
+from pancode.core.rows import ApiToken as ApiToken
+from pancode.core.rows import AuditAnchor as AuditAnchor
+from pancode.core.rows import Delivery as Delivery
+from pancode.core.rows import DeliveryState as DeliveryState
+from pancode.core.rows import EndedRun as EndedRun
+from pancode.core.rows import Firing as Firing
+from pancode.core.rows import FiringState as FiringState
+from pancode.core.rows import KeyedRequest as KeyedRequest
+from pancode.core.rows import Schedule as Schedule
+from pancode.core.rows import Webhook as Webhook
+from pancode.core.rows import Workflow as Workflow
+from pancode.core.rows import WorkflowStep as WorkflowStep
 from pancode.core.states import ActionKind as ActionKind
 from pancode.core.states import Closed as Closed
 from pancode.core.states import EntryKind as EntryKind
@@ -35,6 +31,10 @@ from pancode.core.states import WaitReason as WaitReason
 from pancode.core.states import WorkflowKind as WorkflowKind
 from pancode.core.states import WorkflowState as WorkflowState
 from pancode.core.states import WorkflowStepState as WorkflowStepState
+from pancode.core.terms import Approval as Approval
+from pancode.core.terms import Record as Record
+from pancode.core.terms import RunTerms as RunTerms
+from pancode.core.terms import Table as Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Judges a token: whether it is known and in force, its rights, and the tokens that it may make."""
+"""Who comes to the API with a token, and what a token opens."""
 
 from __future__ import annotations
 
@@ -6,10 +6,39 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pancode.core.records import ApiToken
-from pancode.core.scopes import AccessScope, allows
 from pancode.errors import ConflictError, RefusedError
+
+
+class AccessScope(StrEnum):
+    """What a token allows. Each of them allows to read; `admin` allows all."""
+
+    READ = "read"
+    ANSWER = "answer"
+    DISPATCH = "dispatch"
+    OPERATE = "operate"
+    BUDGET = "budget"
+    ADMIN = "admin"
+
+
+class Risk(StrEnum):
+    """What a request may bring about, from harmless to final."""
+
+    LOOKS = "looks"
+    ACTS = "acts"
+    SPENDS = "spends"
+    FINAL = "cannot be undone"
+
+
+def allows(scopes: Iterable[str], needed: AccessScope) -> bool:
+    """Whether a token with these scopes may ask for what needs that one."""
+    granted = set(scopes)
+    if needed is AccessScope.READ:
+        return bool(granted)
+    return needed in granted or AccessScope.ADMIN in granted
+
 
 PREFIX = "pct_"
 """Of each secret, so that a scanner of files and logs finds it."""

@@ -16,7 +16,7 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, r
 from pancode.core.names import nearest, not_found
 from pancode.dispatch.missing_model import check_somewhere
 from pancode.errors import PancodeError, UsageError
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 _SHOWN = 6
 

@@ -8,11 +8,17 @@ from dataclasses import dataclass, replace
 
 from node_agent.policy.rulefile import RuleError, together
 from pancode.agents.endpoints import costs_nothing
-from pancode.agents.expected import EXPECTED
 from pancode.agents.passports import ModelPlace, Needs, sifted, unknowns, untested
 from pancode.agents.presets import outranked_for
-from pancode.agents.request import Catalogue, DispatchRequest
-from pancode.agents.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.agents.request import (
+    EXPECTED,
+    AdmissionView,
+    Catalogue,
+    DispatchRequest,
+    Parent,
+    PathFact,
+    ScopeView,
+)
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided

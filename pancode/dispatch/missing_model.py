@@ -14,7 +14,7 @@ from pancode.agents.runtimes import RUNTIMES, RuntimeKind
 from pancode.core.names import nearest
 from pancode.counted import first_few
 from pancode.errors import NotFoundError
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 
-from pancode.account.choosing import WorkerKind, of_nodes, worker_kind
-from pancode.account.track_records import TrackRecord
+from pancode.account.track_records import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.control import passed_over
 from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Balance, Fence, Run, Setting
-from pancode.life.moves import holds_slot
+from pancode.life.case import holds_slot
 from pancode.life.orders import identity_of
 from pancode.life.placement import Standing
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 

@@ -9,15 +9,13 @@ from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
-from pancode.agents.agentchoice import Choice, choose
-from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, find_agent
+from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, choose, find_agent
 from pancode.agents.candidates import Candidate, NodeRequirements, candidates
 from pancode.agents.endpoints import EndpointNeed, context_of, endpoint_of
-from pancode.agents.expected import EXPLORE
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
 from pancode.agents.prompts import Situation, compile_prompt, tokens_of
-from pancode.agents.request import Catalogue, Defaults, DispatchRequest, Project
+from pancode.agents.request import EXPLORE, Catalogue, Defaults, DispatchRequest, Project
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.core.books import Amount

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from pancode.account import choosing
+from pancode.account import track_records
 from pancode.account.track_records import TrackRecord, WorkKey, choose, kind_of
-from pancode.agents.expected import EXPLORE, ExpectedWork
+from pancode.agents.request import EXPLORE, ExpectedWork
 from pancode.control.core import Core
 from pancode.control.recent import LOOKED_AT as LOOKED_AT
 from pancode.control.recent import RecentRuns
@@ -39,13 +39,13 @@ class RecordsPicker:
         self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
 
     def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
-        found = choosing.of_agents(self.records(), kind_of(task), self._repository)
+        found = track_records.of_agents(self.records(), kind_of(task), self._repository)
         return choose(names, found, self._draw(), self._explore)
 
     def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
         bare = {name: name.rpartition("/")[2] for name in models}
-        found = choosing.of_models(self.records(), agent, kind_of(task), bare)
+        found = track_records.of_models(self.records(), agent, kind_of(task), bare)
         return choose(models, found, self._draw(), self._explore)
 
     def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
-        return choosing.expected(self.records(), agent, runtime, model, task)
+        return track_records.expected(self.records(), agent, runtime, model, task)

@@ -17,8 +17,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.records import Node
 from pancode.errors import UnavailableError
 from pancode.fleet.passports import passport_shape
-from pancode.nodes.fleet import NodeState, NodeView
-from pancode.nodes.node_advice import with_words
+from pancode.nodes.node import NodeState, NodeView, with_words
 
 START_MS = 30_000
 """So long a node may take to say that it has heard of it."""

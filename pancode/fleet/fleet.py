@@ -15,10 +15,9 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, Setting
 from pancode.fleet.models import endpoint_shape
 from pancode.fleet.node_problems import SILENT, is_served, problems_of, wall_lines
-from pancode.life.moves import holds_slot
+from pancode.life.case import holds_slot
 from pancode.nodes.clocks import ClockVerdict, judge_clocks
-from pancode.nodes.fleet import NodeState, NodeView, skew_within
-from pancode.nodes.node_advice import apart
+from pancode.nodes.node import NodeState, NodeView, apart, skew_within
 
 
 class Since:

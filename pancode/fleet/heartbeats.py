@@ -16,8 +16,7 @@ from pancode.control.work import Work, unit_of_work
 from pancode.core.records import ControlMessage, Node
 from pancode.fleet import clones
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
-from pancode.nodes.fleet import LastHeartbeat, NodeState
-from pancode.nodes.node_advice import quoted
+from pancode.nodes.node import LastHeartbeat, NodeState, quoted
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""

@@ -18,7 +18,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.life.signals import Lost
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 
 
 def add(core: Core, node: Node) -> None:

@@ -11,10 +11,10 @@ from pancode.control.core import Core, open_fences
 from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import ControlMessage, EventKind, Fence, Node
-from pancode.life.feed import Happened
+from pancode.life.changes import Happened
 from pancode.life.orders import identity_of
 from pancode.life.signals import Lost, NodeSilent
-from pancode.nodes.fleet import NodeState, NodeView
+from pancode.nodes.node import NodeState, NodeView
 
 _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 

@@ -12,8 +12,8 @@ from pancode.control.faces import NodeResult, Progress
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.fleet.ports import ActRequest, Hands, LinkEvents, LinkNews, MachineAct
-from pancode.nodes.fleet import NodeState
-from pancode.nodes.reach import Reach, changed
+from pancode.nodes.node import NodeState
+from pancode.nodes.place import Reach, changed
 
 _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 

@@ -14,7 +14,7 @@ from pancode.control.shapes import EndpointShape, Json, ModelShape
 from pancode.core.names import nearest, not_found
 from pancode.errors import UsageError
 from pancode.fleet.passports import passport_shape
-from pancode.nodes.node_advice import apart
+from pancode.nodes.node import apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,7 @@ from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode, RuntimeFac
 from pancode import __version__
 from pancode.agents.endpoints import asks
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
-from pancode.nodes.fleet import NodeState, NodeView, Reaching
-from pancode.nodes.isolation import holds
-from pancode.nodes.node_advice import apart
+from pancode.nodes.node import NodeState, NodeView, Reaching, apart, holds
 
 Json = dict[str, Any]
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)

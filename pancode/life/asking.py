@@ -1,19 +1,22 @@
-"""A run that begins only when a person has approved it; and a person's no to whatever a run waits for."""
+"""What a person's yes, no or answer changes: of a run that waits to begin, and of a call that waits."""
 
 from __future__ import annotations
 
+from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import FailureKind
+from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import ActionKind, Approval, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.errors import RefusedError
-from pancode.life import people
+from pancode.life import inbox, people
 from pancode.life.binding import begin, hold
 from pancode.life.changes import Changes
 from pancode.life.continuing import is_blocked
 from pancode.life.ends import end_unstarted
-from pancode.life.inbox import kind_of, must_wait
-from pancode.life.kinds import BEFORE_START, ItemKind
-from pancode.life.signals import Approved, Declined, Unasked
+from pancode.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
+from pancode.life.orders import identity_of
+from pancode.life.signals import Approved, CallDecided, Declined, Unasked
 
 
 def asked_first(made: Changes) -> Changes:
@@ -75,3 +78,60 @@ def asked_again(made: Changes) -> Changes:
     if made.case.action(ActionKind.PERSON) is not None or not is_blocked(made.run):
         return made
     return people.ask(made).tell("person", kind_of(made.run), "asked again", "its workflow goes on")
+
+
+_SHORT = 200
+MOST_KEPT = 400
+"""The limit for one run: no node may fill the ledger with calls."""
+TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
+
+
+def asked(made: Changes, body: PersonAsked) -> Changes:
+    """The call goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
+    run, question = made.run, body.asked
+    works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
+    if not works or not RUNTIMES[run.runtime].asks_people or inbox.is_known(run, question.call):
+        return made
+    if len(inbox.calls_of(run)) >= MOST_KEPT:
+        return people.deny(made, question, TOO_MANY)
+    made = made.put(inbox.with_call(run, body, made.now.ms))
+    number = len(inbox.calls_of(made.run))
+    if question.pattern in inbox.permits(run):
+        return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
+    reason = f"waits for a person's yes: {question.command[:_SHORT]}"
+    made = people.ask(made.put(replace(made.run, reason=reason)))
+    return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
+
+
+def decided(made: Changes, signal: CallDecided) -> Changes:
+    """A person answers a call. UsageError when no call waits; RefusedError when another call waits."""
+    must_wait(made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL)
+    number, _ = inbox.chosen_call(made.run, signal.number)
+    made = people.over(_answer(made, number, signal))
+    if signal.allow and signal.whole:
+        made = made.put(inbox.permitted(made.run, inbox.calls_of(made.run)[number - 1]["pattern"]))
+        for other, row in inbox.open_calls(made.run).items():
+            if row["pattern"] in inbox.permits(made.run):
+                made = _answer(made, other, signal)
+    scope = "run" if signal.whole else "once"
+    what = "approved" if signal.allow else people.DENIED
+    made = made.record("people", "info", what, by=signal.by, kind=str(ItemKind.CALL), scope=scope)
+    if inbox.open_calls(made.run):
+        return people.ask(made)
+    fence = made.case.fences[made.run.fence]
+    return made.put(replace(made.run, reason=f"{fence.mark} on {fence.node}"))
+
+
+def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
+    row, fence = inbox.calls_of(made.run)[number - 1], made.case.fences[made.run.fence]
+    body = PersonAnswers(
+        identity=identity_of(fence),
+        asked=inbox.asked_of(row),
+        allow=signal.allow,
+        whole=signal.allow and signal.whole,
+        words=signal.words,
+    )
+    answer = inbox.YES if signal.allow else inbox.NO
+    made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)
+    said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
+    return made.tell("person", f"call {number}", "approved" if signal.allow else people.DENIED, said)

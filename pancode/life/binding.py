@@ -9,9 +9,9 @@ from pancode.core.records import Attempt, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.life import people
-from pancode.life.approval import is_lifted_for_good, is_unapproved
 from pancode.life.changes import Changes
 from pancode.life.ends import broke, bury
+from pancode.life.inbox import is_lifted_for_good, is_unapproved
 from pancode.life.signals import Admitted, Bound, Due, Purse, Waits
 
 

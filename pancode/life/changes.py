@@ -1,17 +1,35 @@
-"""What a decision changes, as a value: rows, book entries, story, audit, messages to nodes."""
+"""What a decision changes, as a value; the events of the feed and the audit's entries follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from node_agent.wire.control import ControlBody
-from node_agent.wire.failure import FailureKind, OrderRefusal
+from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import OrderStage
-from pancode.core.records import Action, ActionKind, Attempt, BookEntry, Fence, Record, Run
+from pancode.core import books
+from pancode.core.records import (
+    Action,
+    ActionKind,
+    Attempt,
+    BookEntry,
+    Closed,
+    EventKind,
+    FeedEvent,
+    Fence,
+    Record,
+    Run,
+    RunState,
+    WorkflowState,
+)
 from pancode.core.values import replace
+from pancode.counted import first_few
+from pancode.life import inbox
 from pancode.life.case import Now, RunCase
+from pancode.life.inbox import ItemKind, item_of
+from pancode.life.verified import KEPT, verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
 """What an entry of the audit is about."""
@@ -210,3 +228,223 @@ class Changes:
 
 def _differs(row: Record, before: Record | None, known: bool) -> bool:
     return row is not before and (before is not None) is known
+
+
+RUN_DONE, RUN_FAILED, RUN_WAITS = "run.done", "run.failed", "run.asks"
+WORKFLOW_DONE, WORKFLOW_FAILED = "workflow.done", "workflow.failed"
+NODE_LOST, BUDGET, SCHEDULE_FAILED = "node.lost", "budget.alert", "schedule.failed"
+OCCASIONS = (
+    *(RUN_DONE, RUN_FAILED, RUN_WAITS, WORKFLOW_DONE, WORKFLOW_FAILED),
+    *(NODE_LOST, BUDGET, SCHEDULE_FAILED),
+)
+_AWAY = ("unreachable", "lost")
+_NEITHER = ("stopped", "interrupted", "superseded", "blocked")
+"""Outcomes that are neither success nor failure: a person stopped the run, or it asks a question."""
+
+
+def occasion_of(event: FeedEvent) -> str | None:
+    """The occasion of this event; None: nobody waits for such an event."""
+    data = event.data
+    match event.kind:
+        case EventKind.RUN_ENDED:
+            # A run that judges another one is no work of its own: whoever acts on it would be called again.
+            return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
+        case EventKind.INBOX_ITEM:
+            return RUN_WAITS
+        case EventKind.WORKFLOW_ENDED:
+            found = _of_end(str(data.get("state")), WorkflowState.DONE)
+            return found and found.replace("run.", "workflow.")
+        case EventKind.NODE_STATE:
+            return NODE_LOST if data.get("state") in _AWAY and data.get("was") not in _AWAY else None
+        case EventKind.BUDGET_ALERT:
+            return BUDGET
+        case EventKind.SCHEDULE_FIRED:
+            return SCHEDULE_FAILED if data.get("state") in ("refused", "failed") else None
+    return None
+
+
+def _of_end(word: str, done: str) -> str | None:
+    if word in _NEITHER:
+        return None
+    return RUN_DONE if word == done else RUN_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event without its number."""
+
+    kind: EventKind
+    run: str | None = None
+    node: str | None = None
+    data: dict[str, object] = field(default_factory=dict)
+
+
+def events_of(made: Changes) -> Iterator[Happened]:
+    """The events in the order in which the feed tells them."""
+    run, was = made.run, made.before.run
+    if made.fresh:
+        yield _of(run, EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
+    for fence in made.placed:
+        yield _of(run, EventKind.RUN_PLACED, fence.node, fence=fence.fence)
+    for staged in made.stages:
+        data = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
+        yield _of(run, EventKind.RUN_STAGE, staged.fence.node, **data)
+    if run.attempt > was.attempt:
+        yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
+    yield from _by_state(made)
+    yield from _inbox(made)
+    landing = ActionKind.LAND
+    asked = made.case.action(landing)
+    if asked is not None and asked != made.before.action(landing):
+        yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
+    elif (run.landing, run.landed) != (was.landing, was.landed):
+        yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+    seen = verified(run)
+    if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
+        yield _of(run, EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
+
+
+def _inbox(made: Changes) -> Iterator[Happened]:
+    """An item of the inbox begins, ends, or is replaced by another one."""
+    asks, was = made.case.action(ActionKind.PERSON), made.before.action(ActionKind.PERSON)
+    if was is not None and asks != was:
+        yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
+    if asks is not None and asks != was:
+        item = item_of(made.run, asks)
+        data: dict[str, object] = {
+            "kind": item.kind.value,
+            "words": item.words[:200],
+            "command": item.command,
+        }
+        yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
+
+
+def _by_state(made: Changes) -> Iterator[Happened]:
+    run, was = made.run, made.before.run
+    if made.ended:
+        usage = books.used_by(run.result.get("usage"))
+        data: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
+        if run.judges is not None:
+            data["judges"] = run.judges
+        yield _of(run, EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
+        return
+    if run.state is RunState.INTERRUPTING and was.state is not RunState.INTERRUPTING:
+        yield _of(run, EventKind.RUN_STOPPING, reason=run.reason)
+    if run.waits is not None and (run.waits, run.reason) != (was.waits, was.reason):
+        yield _of(run, EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
+    known = made.before.attempts.get(made.attempt.attempt)
+    if known is not None and made.attempt.usage != known.usage:
+        cost, used = books.known_cost(made.attempt.usage), books.used_by(made.attempt.usage)
+        usd = None if cost is None else f"{cost:f}"
+        yield _of(run, EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
+
+
+def _node(run: Run) -> str | None:
+    node = run.result.get("node")
+    return node if isinstance(node, str) else None
+
+
+def _of(run: Run, kind: EventKind, node: str | None = None, **data: object) -> Happened:
+    """The run's events; each says in which state the run is, and to which workflow it belongs."""
+    place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
+    if run.workflow is not None:
+        place |= {"workflow": run.workflow, "step": run.step}
+    return Happened(kind, run.id, node, {**place, **data})
+
+
+MOST_CHARS = 300
+"""The longest text in an entry: the audit is kept for good, and nodes and runs write such texts."""
+_LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
+"""The level of an end; each end that is not listed is an error."""
+_FOUND = ("warning", "error")
+MOST_HEARD = 5_000
+"""How many events of one order become entries."""
+
+
+def entries_of(made: Changes) -> Iterator[AuditLine]:
+    """The entries in the order of their events. The modules of landings and answers write their own
+    entries."""
+    run, was = made.run, made.before.run
+    if made.fresh:
+        yield _queued(run)
+    yield from _questions(made)
+    yield from _on_nodes(made)
+    yield from _found(made)
+    if run.stop_asked is not None and was.stop_asked is None:
+        yield _line(run, "warning", "stop asked", why=run.stop_asked)
+    if run.attempt > was.attempt:
+        last = made.case.attempts.get(was.attempt)
+        failure, why = (last.failure, last.reason) if last is not None else (None, "")
+        yield _line(run, "warning", "tried again", attempt=run.attempt, failure=failure, why=why)
+    if made.ended:
+        yield _ended(run)
+
+
+def _on_nodes(made: Changes) -> Iterator[AuditLine]:
+    """Starts, refusals and losses on nodes. A node that cannot take any order now is only a wait, and no
+    entry."""
+    run = made.run
+    for staged in made.stages:
+        if staged.stage is OrderStage.STARTED:
+            yield _line(run, "info", "started", node=staged.fence.node, attempt=staged.fence.attempt)
+    for fence in made.closed:
+        where: dict[str, object] = {"node": fence.node, "attempt": fence.attempt}
+        if fence.closed is Closed.REFUSED:
+            yield _line(run, "warning", "refused by its node", **where, why=run.reason)
+        elif fence.closed is Closed.LOST:
+            attempt = made.case.attempts.get(fence.attempt)
+            yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
+
+
+def _found(made: Changes) -> Iterator[AuditLine]:
+    """The node's warnings: a denied call, a broken rule. A node cannot fill the audit with them."""
+    found = [one for one in made.story if one.kind == "node" and one.verdict in _FOUND]
+    if found and made.fence.cursor <= MOST_HEARD:
+        for one in found:
+            where = {"node": one.what, "attempt": made.fence.attempt}
+            yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
+
+
+def _queued(run: Run) -> AuditLine:
+    """The run was queued. `held`: whether a sandbox or a program enforces its rules, or the run was only told
+    them."""
+    level, held = ("warning", "told only") if run.told_only else ("info", None)
+    rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
+    of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
+    what = {"agent": run.agent, "runtime": run.runtime, "model": run.asked_model or run.model}
+    return _line(run, level, "queued", by=run.created_by, **what, **rules, **of, retry_of=run.retry_of)
+
+
+def _questions(made: Changes) -> Iterator[AuditLine]:
+    """A person is asked about the run, or about one more call of its agent."""
+    run, asks, kind = made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL
+    for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
+        yield _asked(run, kind, row["command"], rule=row["pattern"])
+    if asks is not None and asks != made.before.action(ActionKind.PERSON):
+        item = item_of(run, asks)
+        if item.kind is not kind:
+            yield _asked(run, item.kind, item.words)
+
+
+def _asked(run: Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
+    line = _line(run, "info", "a person is asked", kind=kind.value, words=words, **detail)
+    return replace(line, domain="people")
+
+
+def _ended(run: Run) -> AuditLine:
+    """The run's end, with the receipt's digest, so that the chain holds the receipt too."""
+    result, found = run.result, run.result.get("findings")
+    findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
+    detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
+    detail |= {"exit_code": run.exit_code, "held": result.get("isolation"), "findings": findings}
+    level = _LEVELS.get(run.outcome, "error") if run.outcome is not None else "error"
+    return _line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
+
+
+def _line(run: Run, level: str, what: str, **detail: object) -> AuditLine:
+    known = {name: _short(value) for name, value in detail.items() if value not in (None, "")}
+    return AuditLine("dispatch", level, what, run.id, known)
+
+
+def _short(value: object) -> object:
+    return str(value)[:MOST_CHARS] if isinstance(value, str) else value

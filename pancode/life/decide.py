@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.life import asking, binding, calls, ends, events, landing, people, receipts, verifying
+from pancode.life import asking, binding, ends, events, landing, people, receipts, verifying
 from pancode.life.case import RunCase
 from pancode.life.changes import Changes
 from pancode.life.signals import (
@@ -146,7 +146,7 @@ def _steered(made: Changes, signal: Steered) -> Changes:
         case Approved():
             return asking.approved(made, signal)
         case CallDecided():
-            return calls.decided(made, signal)
+            return asking.decided(made, signal)
         case ToldByPerson():
             return people.told(made, signal)
         case Unasked():

@@ -11,9 +11,9 @@ from node_agent.wire.logs import OrderStage
 from pancode.core import books
 from pancode.core.records import ActionKind, Closed, RunState, WaitReason
 from pancode.core.values import replace
+from pancode.life.case import NOT_STARTED, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.landing import called_off
-from pancode.life.moves import NOT_STARTED, close_fence, move_run
 from pancode.life.orders import identity_of
 from pancode.life.people import calls_lost, calls_over, undelivered
 from pancode.life.retries import Retry, after_failure, pause_ms

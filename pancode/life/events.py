@@ -23,11 +23,11 @@ from node_agent.wire.logs import STAGES, OrderStage
 from pancode.core import books
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.core.values import replace
-from pancode.life import calls, people
+from pancode.life import asking, people
+from pancode.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.ends import end_unstarted, give_back
-from pancode.life.moves import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
-from pancode.life.settlement import excess
+from pancode.life.receipts import excess
 from pancode.life.signals import Doubted, NodeReported, NodeSilent, Quarantined, UnknownFence
 
 _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
@@ -79,7 +79,7 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
 
 
 def _of_people(made: Changes, body: PersonHeard | PersonAsked) -> Changes:
-    return calls.asked(made, body) if isinstance(body, PersonAsked) else people.heard(made, body.numbers)
+    return asking.asked(made, body) if isinstance(body, PersonAsked) else people.heard(made, body.numbers)
 
 
 def _noted(made: Changes, verdict: str, story: str) -> Changes:

@@ -1,20 +1,193 @@
-"""What waits for a person: which kind it is, in which words, and which answers fit."""
+"""What waits for a person: why, in which words, which answers fit, and the calls of agents that wait."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
+from node_agent.wire.event import PersonAsked
 from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import CallAsked
 from pancode.core.records import Action, ActionKind, Run, RunState
+from pancode.core.values import replace
 from pancode.counted import counted
 from pancode.errors import RefusedError, UsageError
-from pancode.life.approval import plan_of, words_of
-from pancode.life.asked_calls import open_calls, words_of_call
 from pancode.life.continuing import is_blocked, must_be_free
-from pancode.life.kinds import BEFORE_START
-from pancode.life.kinds import ItemKind as ItemKind
+
+
+class ItemKind(StrEnum):
+    """`dispatch`, `budget`, `policy`: before a run begins; `call`: while it works; the others: at its end."""
+
+    QUESTION = "question"
+    PERMISSION = "permission"
+    LANDING = "landing"
+    CALL = "call"
+    DISPATCH = "dispatch"
+    BUDGET = "budget"
+    POLICY = "policy"
+
+
+BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
+"""What a person approves before the run begins."""
+
+
+FIRST = "waits for a person's yes: pancode inbox"
+MOST_TASK = 1_000
+_HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
+
+
+def is_unapproved(run: Run) -> bool:
+    """Whether a person has to approve the run before it may begin."""
+    return "asks" in run.terms and "approved" not in run.terms
+
+
+def is_lifted_for_good(run: Run) -> bool:
+    """Whether a person has lifted the budget for later attempts of this run, too."""
+    approval = run.terms.get("approved")
+    return approval is not None and approval["whole"] and run.terms.get("asks") == ItemKind.BUDGET.value
+
+
+def plan_of(run: Run) -> dict[str, Any]:
+    """The plan that the inbox shows to the person who approves."""
+    usd = run.limits.get("usd")
+    return {
+        "task": _task(run),
+        "asked_by": run.created_by,
+        "parent": run.parent,
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.asked_model or run.model,
+        "mode": run.mode.value,
+        "safety": run.safety.value,
+        "node": run.node,
+        "project": run.project,
+        "verify": [str(gate["name"]) for gate in run.gates],
+        "lands": run.land,
+        "limit_usd": None if usd is None else f"{Decimal(str(usd)):f}",
+        "estimate_usd": f"{run.estimate_usd:f}",
+        "estimate_tokens": run.estimate_tokens,
+        "estimate_minutes": round(run.estimate_ms / 60_000, 2),
+        "objections": list(run.terms.get("objections", ())),
+    }
+
+
+def _task(run: Run) -> str:
+    """The beginning of the task; a cut task says so, and names the command that shows all of it."""
+    task = run.task if run.argv is None else " ".join(run.argv)
+    if len(task) <= MOST_TASK:
+        return task
+    return _HIDDEN.format(shown=task[:MOST_TASK], hidden=len(task) - MOST_TASK, run=run.id)
+
+
+def words_of(run: Run) -> str:
+    """The reason why the run waits for a person, in one line."""
+    model = f" with {run.asked_model}" if run.asked_model else ""
+    words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
+    words += f"${run.estimate_usd:.2f}"
+    against = "; ".join(run.terms.get("objections", ()))
+    return f"{words}; against it: {against}" if against else words
+
+
+KEPT_CHARS = 200
+"""How many characters of an with_answer command are kept: a run may have with_call about many."""
+YES, NO, OVER = "yes", "no", "all_closed"
+"""The answers. OVER: the agent did not wait until somebody with_answer."""
+
+
+def calls_of(run: Run) -> list[dict[str, Any]]:
+    """All calls about which a person was with_call."""
+    return run.terms.get("calls", [])
+
+
+def open_calls(run: Run) -> dict[int, dict[str, Any]]:
+    """The calls that wait, by number, oldest first."""
+    return {number: row for number, row in enumerate(calls_of(run), start=1) if not row["answer"]}
+
+
+def is_known(run: Run, call: str) -> bool:
+    return any(row["call"] == call for row in calls_of(run))
+
+
+def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
+    """The run after its agent has with_call about a call."""
+    fresh = {
+        **body.asked.model_dump(mode="json"),
+        "why": body.why,
+        "attempt": run.attempt,
+        "at_ms": now_ms,
+        "answer": "",
+        "by": "",
+    }
+    return replace(run, terms={**run.terms, "calls": [*calls_of(run), fresh]})
+
+
+def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
+    """The run after this call got its answer."""
+    updated = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
+    return replace(run, terms={**run.terms, "calls": updated})
+
+
+def permitted(run: Run, pattern: str) -> Run:
+    """The run after a person has allowed every call of this rule."""
+    return replace(run, terms={**run.terms, "permits": sorted({*permits(run), pattern})})
+
+
+def permits(run: Run) -> list[str]:
+    """The patterns of the rules that no longer ask anybody in this run."""
+    return run.terms.get("permits", [])
+
+
+def all_closed(run: Run) -> Run:
+    """The run when none of its calls can wait any more."""
+    updated = [row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run)]
+    return replace(run, terms={**run.terms, "calls": updated})
+
+
+def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
+    """The call that the answer is for. RefusedError when the answer does not name a call that waits."""
+    waiting = open_calls(run)
+    if not waiting:
+        fix = f"look: pancode inbox, and pancode why {run.id}"
+        raise UsageError(f"no call of {run.id} waits for a person", fix=fix, code="nothing_asked")
+    now = next(iter(waiting))
+    if number is None:
+        shown = {**waiting[now], "command": repr(waiting[now]["command"])}
+        raise RefusedError(
+            f"{run.id} asks about a command that your answer does not name",
+            why=f"call {now} waits: {words_of_call(shown)}",
+            fix=f"pancode approve --call {now} {run.id}, or: pancode deny --call {now} {run.id}",
+            code="changed",
+        )
+    if number != now:
+        raise RefusedError(
+            f"call {number} of {run.id} does not wait now",
+            why=f"it was with_answer, or its agent no longer waits; call {now} waits",
+            fix="pancode inbox",
+            code="changed",
+        )
+    return now, waiting[now]
+
+
+def asked_of(row: Mapping[str, Any]) -> CallAsked:
+    """The question in the form that the node knows."""
+    return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
+
+
+def words_of_call(row: Mapping[str, Any]) -> str:
+    """The whole command and the rule, for the person who decides."""
+    return f"{row['command']}   ({row['why']})"
+
+
+def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
+    return {**row, "command": str(row["command"])[:KEPT_CHARS], "answer": answer, "by": by}
+
+
+def _numbered(run: Run) -> list[tuple[int, dict[str, Any]]]:
+    return list(enumerate(calls_of(run), start=1))
+
 
 MOST_WORDS = 2_000
 _CUT = " ... (cut; all of it: pancode why {run})"

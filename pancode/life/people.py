@@ -9,14 +9,12 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.counted import counted
-from pancode.life import asked_calls, telling
-from pancode.life.approval import FIRST
+from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
-from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts
-from pancode.life.inbox import ItemKind, must_wait
+from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts, unheard, with_words
+from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of
 from pancode.life.signals import Continued, ToldByPerson
-from pancode.life.telling import unheard, with_words
 
 DENIED = "denied"
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
@@ -44,15 +42,15 @@ def over(made: Changes) -> Changes:
 
 def calls_over(made: Changes) -> Changes:
     """The agent works no more, so nobody is asked about its calls. Idempotent."""
-    if not asked_calls.open_calls(made.run):
+    if not inbox.open_calls(made.run):
         return made
-    return over(made.put(asked_calls.over(made.run)))
+    return over(made.put(inbox.all_closed(made.run)))
 
 
 def calls_lost(made: Changes) -> Changes:
     """The attempt is given up, and its agent may still wait: each open call is denied. Idempotent."""
-    for row in asked_calls.open_calls(made.run).values():
-        made = deny(made, asked_calls.asked_of(row), LOST)
+    for row in inbox.open_calls(made.run).values():
+        made = deny(made, inbox.asked_of(row), LOST)
     return calls_over(made)
 
 
@@ -99,7 +97,7 @@ def say(made: Changes) -> Changes:
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """The node says that the agent got these words."""
     was = made.run
-    made = made.put(telling.heard(was, numbers, made.fence.attempt))
+    made = made.put(continuing.heard(was, numbers, made.fence.attempt))
     new = [number for number in numbers if number in unheard(was)]
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
@@ -107,7 +105,7 @@ def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 def undelivered(made: Changes) -> Changes:
     """The run ends, and its story says which words its agent did not get."""
-    left = len(telling.kept(made.run))
+    left = len(continuing.kept(made.run))
     if not left:
         return made
     words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
@@ -116,7 +114,7 @@ def undelivered(made: Changes) -> Changes:
 
 def given(made: Changes, run: str) -> Changes:
     """This run, which goes on from the old one, got all words that the old one kept."""
-    return made.put(telling.delivered(made.run, run))
+    return made.put(continuing.delivered(made.run, run))
 
 
 def continued(made: Changes, signal: Continued) -> Changes:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
-from pancode.account.choosing import WorkerKind, poor_of
-from pancode.account.track_records import TrackRecord
+from pancode.account.track_records import TrackRecord, WorkerKind, poor_of
 from pancode.agents.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
 from pancode.agents.passports import Needs, Trust, Trusted, failure, trust_of
@@ -18,8 +17,7 @@ from pancode.core import books
 from pancode.core.books import Amount, Ceilings
 from pancode.core.records import Balance, Run, WaitReason
 from pancode.core.values import replace
-from pancode.nodes.fleet import NodeState, NodeView
-from pancode.nodes.node_advice import in_a_sentence, with_words
+from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from node_agent.wire.event import EventBody
 from node_agent.wire.receipt import Claims
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Fence, StoredReceipt, WaitReason
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 from pancode.life.verified import VerifiedResult
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from pancode.access.rights import ANSWERS, DISPATCHES, READS, Right
 from pancode.caller import folder, work_folder
 from pancode.client import Client, path_of
-from pancode.core.scopes import Risk
+from pancode.core.visitors import Risk
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.remote.place import remote_of
 

@@ -8,8 +8,7 @@ from typing import Any
 from pancode.access.tokens import create, revoke
 from pancode.control.core import Core
 from pancode.core.records import ApiToken, EventKind, FeedEvent
-from pancode.core.scopes import AccessScope
-from pancode.core.visitors import NOTICE, NewToken
+from pancode.core.visitors import NOTICE, AccessScope, NewToken
 from pancode.errors import NotFoundError, UsageError
 from pancode.notices.routing import NotifyRules
 from pancode.notices.words import ASKS

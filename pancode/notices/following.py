@@ -7,7 +7,7 @@ from pancode.control.run import at
 from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import Delivery, FeedEvent, Webhook
-from pancode.life.occasions import occasion_of
+from pancode.life.changes import occasion_of
 from pancode.notices import rows
 from pancode.notices.asking import forget_answered
 from pancode.notices.pacing import NOTIFY, WEBHOOK

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pancode.core.names import nearest
 from pancode.core.records import EventKind, FeedEvent
 from pancode.errors import UsageError
-from pancode.life.occasions import OCCASIONS
+from pancode.life.changes import OCCASIONS
 
 PREFIX = "whsec_"
 _LEFT_OUT = ("task",)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pancode.core.records import FeedEvent
 from pancode.counted import counted
-from pancode.life import occasions
+from pancode.life import changes
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
@@ -17,14 +17,14 @@ _ANSWERABLE = ("question", "permission")
 MANY = 8
 """So many lines a digest has."""
 KIND_OF: Mapping[str, str] = {
-    occasions.RUN_WAITS: "waits",
-    occasions.RUN_FAILED: "ended_badly",
-    occasions.WORKFLOW_FAILED: "ended_badly",
-    occasions.SCHEDULE_FAILED: "ended_badly",
-    occasions.RUN_DONE: "ended_well",
-    occasions.WORKFLOW_DONE: "ended_well",
-    occasions.BUDGET: "budget",
-    occasions.NODE_LOST: "node_lost",
+    changes.RUN_WAITS: "waits",
+    changes.RUN_FAILED: "ended_badly",
+    changes.WORKFLOW_FAILED: "ended_badly",
+    changes.SCHEDULE_FAILED: "ended_badly",
+    changes.RUN_DONE: "ended_well",
+    changes.WORKFLOW_DONE: "ended_well",
+    changes.BUDGET: "budget",
+    changes.NODE_LOST: "node_lost",
 }
 
 
@@ -49,7 +49,7 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (plain(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
-    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
+    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == changes.RUN_WAITS else None
     return Notice(KIND_OF[occasion], plain(what, TITLE), body[:BODY], link, asks)
 
 
@@ -72,21 +72,21 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
     """What, why, the command, and the page of the console."""
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:
-        case occasions.RUN_WAITS:
+        case changes.RUN_WAITS:
             what = f"{run} waits for you: {data.get('kind')}"
             return what, str(data.get("words", "")), str(data.get("command", "")), f"runs/{run}"
-        case occasions.WORKFLOW_FAILED | occasions.WORKFLOW_DONE:
+        case changes.WORKFLOW_FAILED | changes.WORKFLOW_DONE:
             flow = str(data.get("workflow"))
             what = f"{flow} {data.get('name')}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode workflow show {flow}", f"workflows/{flow}"
-        case occasions.NODE_LOST:
+        case changes.NODE_LOST:
             why = f"it was {data.get('was')}; its runs wait or are given up"
             command = f"pancode node show {event.node}"
             return f"{event.node} is {data.get('state')}", why, command, f"machines/{event.node}"
-        case occasions.BUDGET:
+        case changes.BUDGET:
             what = f"{data.get('percent')} % of the budget {data.get('scope')} is used"
             return what, f"{data.get('used')} of {data.get('ceiling')}", "pancode budget", "money"
-        case occasions.SCHEDULE_FAILED:
+        case changes.SCHEDULE_FAILED:
             name = str(data.get("schedule"))
             what = f"schedule {name}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode schedule show {name}", "workflows"

@@ -14,7 +14,7 @@ from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh.connect import Session, open_session
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.terminal import attach
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Reach
 from pancode.notices.delivery.sender import KeptSecrets
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import login_for, pins_of, target_of

@@ -7,9 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pancode.agents.cloud import CloudModel, offered, providers_of
 from pancode.agents.models import ModelRef
-from pancode.agents.tiers import ModelTier, tier_of
+from pancode.agents.tiers import CloudModel, ModelTier, offered, providers_of, tier_of
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.config.price_list import cloud_models

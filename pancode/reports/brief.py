@@ -14,7 +14,7 @@ from pancode.control.run import at, node_of
 from pancode.control.shapes import CostTable, InboxShape
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import EndedRun, EventKind, Node, Run, RunState, Setting
-from pancode.life.run_cost import cost_of
+from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
 from pancode.reports.cost import cost, disputed_runs
 from pancode.work.schedule.schedules import brief_lines

@@ -14,7 +14,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.fleet.fleet import Since, fleet
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from pancode.runs.queue import queues
 
 _USD = "USD of all time that are booked as spent; less after a correction"

@@ -9,7 +9,7 @@ from pancode.control.core import CEILING, WORK_CEILING, Core
 from pancode.control.run import at
 from pancode.control.shapes import BudgetShape, ScopeShape
 from pancode.core import books
-from pancode.core.periods import PERIODS, is_period
+from pancode.core.books import PERIODS, is_period
 from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Setting
 

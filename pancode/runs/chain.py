@@ -11,8 +11,7 @@ from pancode.control.shapes import VerdictShape
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Closed, Fence, KnownKey, StoredReceipt
-from pancode.life.chain import ChainLink, judge_chain, verdict_of
-from pancode.life.verification import VerificationCheck
+from pancode.life.verification import ChainLink, VerificationCheck, judge_chain, verdict_of
 from pancode.runs.receipts import shape
 
 _NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)

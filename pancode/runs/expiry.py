@@ -6,7 +6,7 @@ from pancode.control.alerts import ALERT
 from pancode.control.core import Core
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
-from pancode.core.periods import PERIODS
+from pancode.core.books import PERIODS
 from pancode.core.ports import Transaction
 from pancode.core.records import Balance, BookEntry, EntryKind, Setting
 

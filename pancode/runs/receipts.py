@@ -32,7 +32,7 @@ from pancode.life.verification import (
 )
 from pancode.life.verified import ResultTrust, VerifiedResult, result_at
 from pancode.life.verified import verified as trust_in
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 
 EXPORT = "pancode/receipt-export/1"
 

@@ -7,8 +7,8 @@ from node_agent.wire.receipt import Claims
 from pancode.control import passed_over
 from pancode.control.work import Work
 from pancode.core.values import replace
-from pancode.life.prefaces import MOST_OUTPUT
 from pancode.life.receipts import needs_nodes
+from pancode.life.retries import MOST_OUTPUT
 from pancode.life.signals import Believed
 
 GATES_LOG = "gates.log"

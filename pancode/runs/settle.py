@@ -18,7 +18,7 @@ from pancode.core.records import Fence, Node, Run, StoredReceipt
 from pancode.core.values import replace
 from pancode.fleet import evidence
 from pancode.life.decide import decide
-from pancode.life.settlement import Evidence, Judged, Ruling, judge_evidence, judge_identity
+from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity
 from pancode.life.signals import Believed, Rejected
 from pancode.runs import board
 from pancode.runs.retry_facts import with_facts

@@ -33,8 +33,8 @@ from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.steps import HomeFile, StepName
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.fleet import NodeState, skew_ms
-from pancode.nodes.reach import Reach, changed
+from pancode.nodes.node import NodeState, skew_ms
+from pancode.nodes.place import Reach, changed
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links

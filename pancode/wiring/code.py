@@ -18,7 +18,7 @@ from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.run import queued
 from pancode.core.records import Run
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 from pancode.wiring.repositories import DepotRepositories
 from pancode.wiring.reverting import RevertLook
 

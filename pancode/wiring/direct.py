@@ -14,8 +14,7 @@ from pancode.fleet.direct.authority import Authority
 from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.tunnel import Pass
-from pancode.nodes.place import Doorway
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Doorway, Reach
 
 SET_IT = (
     "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"

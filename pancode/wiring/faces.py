@@ -43,7 +43,7 @@ from pancode.fleet.ports import unwatched
 from pancode.fleet.ssh.target import Overrides
 from pancode.host import callers
 from pancode.host.process_metrics import Itself
-from pancode.nodes.fleet import Deadlines
+from pancode.nodes.node import Deadlines
 from pancode.notices.routing import NotifyRules
 from pancode.runs.followon import FollowOn
 from pancode.store.ledger import SqlLedger

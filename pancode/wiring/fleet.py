@@ -15,7 +15,7 @@ from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.hostkey import Changed, HostKey, compare
 from pancode.fleet.ssh.knownhosts import known_key
 from pancode.fleet.ssh.target import Overrides, SshPlaces, Target, resolve
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Reach
 from pancode.wiring.bringup import BringUp, FleetParts
 from pancode.wiring.handed import Handed
 from pancode.wiring.hands import SshHands

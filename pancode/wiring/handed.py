@@ -16,7 +16,7 @@ from pancode.fleet.ssh.readiness import problems, stops
 from pancode.fleet.ssh.scripts.link import PROBE
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, RemoteScript
 from pancode.fleet.ssh.steps_json import act_json, step_json
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Reach
 from pancode.wiring.bringup import BringUp
 
 Json = dict[str, Any]

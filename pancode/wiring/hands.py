@@ -12,7 +12,7 @@ from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.core.records import Node
 from pancode.errors import NotFoundError
 from pancode.fleet.ports import ActRequest, LinkEvents, MachineAct, unwatched
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from pancode.wiring.bringup import BringUp, problem_of
 from pancode.wiring.links import Links
 from pancode.wiring.loop import LoopThread

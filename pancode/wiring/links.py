@@ -25,7 +25,7 @@ from pancode.fleet.ssh.proving import prove
 from pancode.fleet.ssh.readiness import pythons
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, folders
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Reach
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of

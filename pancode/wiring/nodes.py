@@ -10,7 +10,7 @@ from typing import Any
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.reach import Reach
+from pancode.nodes.place import Reach
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **said: Any) -> Reach:

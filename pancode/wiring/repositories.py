@@ -13,7 +13,15 @@ from pancode.code.git.landing.land_branch import land_on_branch
 from pancode.code.git.landing.session import LandingSession
 from pancode.code.git.merge import commit_of, offer
 from pancode.core.values import replace
-from pancode.life.values import CalledOff, Conflict, ConflictState, Gates, LandReport, LandRequest, OnBranch
+from pancode.life.land_values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    OnBranch,
+)
 
 
 class DepotRepositories:

@@ -8,8 +8,7 @@ from node_agent.wire.failure import Outcome
 from pancode.core.records import Run, RunState, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.errors import RefusedError
-from pancode.life.continuing import NEXT, is_blocked, nexts
-from pancode.life.telling import rows
+from pancode.life.continuing import NEXT, is_blocked, nexts, rows
 
 ANSWERED = "answered"
 """In the result of a run: the answer that has come to nothing, so that its question is asked again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pancode.control.work import Work
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, ActionKind, EventKind, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.life.changes import Happened
 from pancode.life.continuing import is_blocked
-from pancode.life.feed import Happened
 from pancode.life.inbox import open_item
 
 HELD = "its turn in the workflow has not come"

@@ -22,7 +22,7 @@ from pancode.api.document.words import ROUTES
 from pancode.cli.main import cli
 from pancode.config.schema import Settings
 from pancode.core.records import Closed, FenceState, RunState
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from tests.architecture.sources import ROOT
 
 TEST_NAME = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)")

@@ -40,7 +40,7 @@ FACES = ("cli", "tui", "offline")
 OF_THE_COMMAND_ITSELF = {
     *(
         "account_routes.py:_repository",
-        "asked_calls.py:chosen",
+        "inbox.py:chosen_call",
         "bodies.py:ceilings",
         "inventory.py:_refuse_duplicate",
     ),

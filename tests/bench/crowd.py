@@ -32,7 +32,7 @@ from pancode.bus.valkey.access import connect
 from pancode.control.core import ControlSettings, Ports
 from pancode.core.records import Node, Run, RunState
 from pancode.host.files import FileArchive, FileEpochs
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey

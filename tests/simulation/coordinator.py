@@ -15,7 +15,7 @@ from pancode.control.core import ControlSettings, Ports
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
 from pancode.core.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
-from pancode.nodes.fleet import Deadlines
+from pancode.nodes.node import Deadlines
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger

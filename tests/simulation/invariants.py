@@ -24,7 +24,7 @@ from pancode.core.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.life.moves import holds_slot
+from pancode.life.case import holds_slot
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World

@@ -22,12 +22,12 @@ from pancode.core import books
 from pancode.core.records import WaitReason
 from pancode.dispatch import bind
 from pancode.fleet import heartbeats, inventory
-from pancode.life import binding, ends, events, placement, receipts, settlement
+from pancode.life import binding, ends, events, placement, receipts
 from pancode.life.case import RunCase
+from pancode.life.receipts import Judged, Ruling
 from pancode.life.retries import Retry, RetryCause
-from pancode.life.settlement import Judged, Ruling
-from pancode.nodes import fleet
-from pancode.nodes.fleet import Listening
+from pancode.nodes import node
+from pancode.nodes.node import Listening
 from pancode.runs import inbound, journals, rounds, settle
 from tests.fakes.epochs import MemoryEpochs
 
@@ -101,16 +101,16 @@ def _believe_everything(patch: pytest.MonkeyPatch) -> None:
 
 
 def _believe_every_claim(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settlement, "_is_anothers", lambda *_: False)
-    patch.setattr(settlement, "_wrong_name", lambda *_: "")
-    patch.setattr(settlement, "_first_lie", lambda *_: "")
+    patch.setattr(receipts, "_is_anothers", lambda *_: False)
+    patch.setattr(receipts, "_wrong_name", lambda *_: "")
+    patch.setattr(receipts, "_first_lie", lambda *_: "")
 
 
 def _silent_in_a_new_epoch(newest: Any, epoch: int, now_ms: int, started: int, gaps: Any) -> tuple[int, bool]:
     echo = newest.heartbeat.echo if newest else None
     if echo is None or echo.epoch != epoch:
-        return fleet.awake_since(started, now_ms, gaps), False
-    return fleet.awake_since(min(echo.ms, now_ms), now_ms, gaps), True
+        return node.awake_since(started, now_ms, gaps), False
+    return node.awake_since(min(echo.ms, now_ms), now_ms, gaps), True
 
 
 def _heard_is_heard(core: Any, beat: Any) -> None:
@@ -119,11 +119,11 @@ def _heard_is_heard(core: Any, beat: Any) -> None:
 
 
 def _lost_by_state(patch: pytest.MonkeyPatch) -> None:
-    made = fleet.view
+    made = node.view
 
     def view(*args: Any) -> Any:
         seen = made(*args)
-        return replace(seen, given_up=seen.state is fleet.NodeState.LOST)
+        return replace(seen, given_up=seen.state is node.NodeState.LOST)
 
     patch.setattr("pancode.control.core.view", view)
 
@@ -244,7 +244,7 @@ BUGS = (
         60,
         12,
     ),
-    Bug("a new epoch makes everybody silent", "hostile", _to(fleet, "silence", _silent_in_a_new_epoch), 80),
+    Bug("a new epoch makes everybody silent", "hostile", _to(node, "silence", _silent_in_a_new_epoch), 80),
     Bug(
         "an old heartbeat is as good as a new one",
         "enemy",

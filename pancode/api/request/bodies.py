@@ -18,7 +18,7 @@ from pancode.control.faces import LinkWay
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.errors import UsageError
-from pancode.life.values import How, LandWay
+from pancode.life.land_values import How, LandWay
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pancode.api.request.bodies import ActBody, Body
-from pancode.core.scopes import AccessScope
-from pancode.core.visitors import NewToken
+from pancode.core.visitors import AccessScope, NewToken
 
 TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
 Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]

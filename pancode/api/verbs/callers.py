@@ -12,8 +12,7 @@ from pancode.access.run_rights import refuse, run_of
 from pancode.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
 from pancode.core.records import ApiToken, KeyedRequest, Run
-from pancode.core.scopes import AccessScope
-from pancode.core.visitors import NewToken
+from pancode.core.visitors import AccessScope, NewToken
 from pancode.work.people.answering import items
 
 

@@ -13,8 +13,7 @@ from pancode.core.figures import Sample, exposition
 from pancode.core.records import Node
 from pancode.errors import NotFoundError
 from pancode.fleet import fleet, inventory, quota
-from pancode.nodes.fleet import NodeView
-from pancode.nodes.link_figures import Linked
+from pancode.nodes.node import Linked, NodeView
 from pancode.reports.figures import FIGURES, figures
 
 

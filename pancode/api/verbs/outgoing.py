@@ -9,7 +9,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.records import Delivery, Webhook
 from pancode.errors import UsageError
-from pancode.life.occasions import OCCASIONS
+from pancode.life.changes import OCCASIONS
 from pancode.notices import looking, rows
 from pancode.notices.pacing import NOTIFY, WEBHOOK
 from pancode.notices.routing import NotifyRules

@@ -19,7 +19,7 @@ from pancode.cli.parsing.params import Json, option
 from pancode.client import Client
 from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ExitCode, UsageError
-from pancode.life.values import How
+from pancode.life.land_values import How
 
 app = Commands()
 

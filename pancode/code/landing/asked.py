@@ -9,9 +9,9 @@ from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run
 from pancode.errors import PancodeError, UnavailableError
+from pancode.life.land_values import LandWay
 from pancode.life.landing import CALLED_OFF, FAILED, LANDED, by_hand
 from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Signal
-from pancode.life.values import LandWay
 
 Land = Callable[[Run, LandWay, Callable[[], bool]], dict[str, Any]]
 """Lands it, gates included; asks whether it is still wanted as late as it can be called off.

@@ -14,7 +14,7 @@ from pancode.code.landing import gating
 from pancode.code.landing.ports import Repositories
 from pancode.control.core import Core
 from pancode.core.records import Run
-from pancode.life.values import Conflict, LandingGates, LandWay, Merged
+from pancode.life.land_values import Conflict, LandingGates, LandWay, Merged
 from pancode.life.verified import trusted_on
 from pancode.runs import rounds
 from pancode.runs.stop import stop

@@ -14,8 +14,16 @@ from pancode.code.landing.under_way import Landings
 from pancode.control.core import Core
 from pancode.core.records import Run, RunState
 from pancode.errors import WorkspaceError
+from pancode.life.land_values import (
+    ConflictState,
+    How,
+    LandReport,
+    LandRequest,
+    LandStatus,
+    LandWay,
+    OnBranch,
+)
 from pancode.life.landing import CALLED_OFF
-from pancode.life.values import ConflictState, How, LandReport, LandRequest, LandStatus, LandWay, OnBranch
 from pancode.life.verified import ResultTrust, verified
 from pancode.work.workflow.continued import change_begins
 

@@ -13,8 +13,8 @@ from pancode.control.run import iso, run_shape
 from pancode.control.shapes import RunShape
 from pancode.core.records import Run, RunState
 from pancode.errors import WorkspaceError
-from pancode.life.green import is_green, is_open
 from pancode.life.landing import CALLED_OFF, LANDED, NOTHING, WAITING
+from pancode.life.verified import is_green, is_open
 from pancode.work.workflow.continued import is_the_result
 
 NEWEST = 500

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from pancode.life.values import CalledOff, Conflict, ConflictState, Gates, LandReport, LandRequest, OnBranch
+from pancode.life.land_values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    OnBranch,
+)
 
 
 class Repositories(Protocol):

@@ -13,7 +13,7 @@ from pancode.control.core import Core
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.core.records import Action, Run
 from pancode.errors import UnavailableError
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 
 log = logging.getLogger("pancode.landing")
 AGAIN_S = 15.0

@@ -9,7 +9,7 @@ from pancode.control.faces import Surroundings
 from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 from pancode.runs.retry import request_of
 
 

@@ -7,7 +7,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.code.landing.commits import message_of, trailers_of
 from pancode.core.records import Run
 from pancode.core.values import replace
-from pancode.life.values import ConflictState, LandWay
+from pancode.life.land_values import ConflictState, LandWay
 
 MOST_FILES, MOST_OF_A_TASK = 50, 4_000
 _TASK = """\

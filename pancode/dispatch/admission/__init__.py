@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView
 from pancode.dispatch.admission import (
     agent,
     budget,

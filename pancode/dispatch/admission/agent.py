@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
-from pancode.agents.agentrules import SAMPLES, no_sampling
-from pancode.agents.agents import Autonomy, Tier, Walls
+from pancode.agents.agents import SAMPLES, Autonomy, Tier, Walls, no_sampling
+from pancode.agents.request import AdmissionView
 from pancode.agents.runtimes import READ_ONLY, rule_of
-from pancode.agents.snapshot import AdmissionView
 from pancode.agents.tiers import RANK, ModelTier
 from pancode.core.land_rule import LandRule
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import ceil
 from shlex import quote
 
-from pancode.agents.snapshot import AdmissionView, ScopeView
+from pancode.agents.request import AdmissionView, ScopeView
 from pancode.core import books
-from pancode.core.periods import is_period
+from pancode.core.books import is_period
 from pancode.counted import counted
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pancode.dispatch.admission.gate import GateVerdict
-from pancode.life.kinds import ItemKind
+from pancode.life.inbox import ItemKind
 
 
 def asks_for(verdicts: Sequence[GateVerdict]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import MODE_WRITES
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused
 from pancode.dispatch.resolve import Resolution
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView
 from pancode.counted import first_few
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution

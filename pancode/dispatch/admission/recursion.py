@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused
 from pancode.dispatch.resolve import Resolution
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from node_agent.wire.endpoint import RUNTIME_WIRES
 from node_agent.wire.order import Reasoning
 from pancode.agents.candidates import Candidate
+from pancode.agents.request import AdmissionView
 from pancode.agents.runtimes import foreign_provider
-from pancode.agents.snapshot import AdmissionView
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
 from pancode.agents.candidates import Candidate
+from pancode.agents.request import AdmissionView, Parent
 from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
-from pancode.agents.snapshot import AdmissionView, Parent
 from pancode.core.values import replace
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.forbidden import forbidden
 from pancode.dispatch.resolve import Resolution
 from pancode.nodes.breakers import LoopVerdict, loop
-from pancode.nodes.node_advice import with_words
+from pancode.nodes.node import with_words
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}

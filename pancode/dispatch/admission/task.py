@@ -6,7 +6,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused
 from pancode.dispatch.resolve import Resolution
 from pancode.life.orders import may_exceed, size_of

@@ -12,8 +12,17 @@ from pancode.core.records import Action, ActionKind, Run, Setting
 from pancode.dispatch.dispatch import Dispatched
 from pancode.errors import RefusedError
 from pancode.life.continuing import must_be_free
-from pancode.life.inbox import answer_of, answered, item_of, kind_of, must_be_shown, must_wait, open_item
-from pancode.life.kinds import BEFORE_START, ItemKind
+from pancode.life.inbox import (
+    BEFORE_START,
+    ItemKind,
+    answer_of,
+    answered,
+    item_of,
+    kind_of,
+    must_be_shown,
+    must_wait,
+    open_item,
+)
 from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
 from pancode.work.people.continuing import continue_run
 from pancode.work.workflow.workflows import inbox_shape

@@ -8,7 +8,7 @@ from pancode.control.core import Core
 from pancode.core.ports import Transaction
 from pancode.core.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.core.values import replace
-from pancode.life.occasions import occasion_of
+from pancode.life.changes import occasion_of
 from pancode.work.schedule.decide import too_deep
 from pancode.work.schedule.happenings import facts_of, fits
 from pancode.work.schedule.triggers import OnEvent

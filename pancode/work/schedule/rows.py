@@ -13,7 +13,7 @@ from pancode.core.values import replace
 from pancode.core.visitors import speaks_for, token_behind
 from pancode.dispatch.dispatch import new_id_in
 from pancode.errors import RefusedError
-from pancode.life.feed import Happened
+from pancode.life.changes import Happened
 from pancode.work.schedule.decide import Decided, ScheduleView
 from pancode.work.workflow import rows as workflow_rows
 from pancode.workflow.advance import OPEN

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from pancode.core.names import nearest
 from pancode.errors import UsageError
-from pancode.life.occasions import OCCASIONS
+from pancode.life.changes import OCCASIONS
 from pancode.work.schedule.times import CronTimes, shown
 
 WEBHOOK = "webhook"

@@ -12,7 +12,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import EventKind, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.errors import UsageError
-from pancode.life.feed import Happened
+from pancode.life.changes import Happened
 from pancode.life.signals import Released, Signal, Stop, Unasked
 from pancode.workflow.advance import OVER, Advance, WorkflowView
 from pancode.workflow.step_rows import HELD as HELD

@@ -17,7 +17,7 @@ from pancode.code.landing.queue import LandingQueue
 from pancode.control import run as query
 from pancode.core.records import Run
 from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until

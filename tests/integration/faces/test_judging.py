@@ -16,7 +16,7 @@ from node_agent.wire.receipt import GateResult as Signed
 from pancode.code.git.depot import Depot
 from pancode.code.landing.judging import LandingJudge
 from pancode.core.records import Decision, Run
-from pancode.life.values import LandingGates, LandWay, Merged
+from pancode.life.land_values import LandingGates, LandWay, Merged
 from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.core.scopes import AccessScope
+from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
 from pancode.offline.door.loopback import LoopbackDoor
 from tests.crowd import crowded

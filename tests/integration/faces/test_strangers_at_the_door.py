@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pancode.api import feed_routes
-from pancode.core.scopes import AccessScope
+from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
 from pancode.offline import guest_protocol as protocol
 from pancode.offline.door import figures, server

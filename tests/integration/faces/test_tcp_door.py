@@ -16,8 +16,7 @@ from pancode.access.door import DoorPlace
 from pancode.api import door as doors
 from pancode.api import feed_routes
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.core.scopes import AccessScope
-from pancode.core.visitors import NewToken
+from pancode.core.visitors import AccessScope, NewToken
 from pancode.nodes.place import ListenAddress
 from pancode.notices.signing import headers as signed_headers
 from pancode.offline.door.server import TcpDoor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pancode.code.git.depot import Depot
 from pancode.code.git.landing.land import land
-from pancode.life.values import LandReport, LandRequest
+from pancode.life.land_values import LandReport, LandRequest
 from tests.integration.git.repos import Repo, fingerprint, snap
 
 Act = Callable[[Repo], object]

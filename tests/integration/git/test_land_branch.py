@@ -12,7 +12,7 @@ from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land_branch import land_on_branch
 from pancode.code.git.safe import run_git
 from pancode.core.values import replace
-from pancode.life.values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.life.land_values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps

@@ -8,7 +8,7 @@ import pytest
 
 from pancode.code.git.compose import conflict_state, unsettled
 from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.life.values import ConflictState, LandStatus, OnBranch
+from pancode.life.land_values import ConflictState, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_c
 from tests.integration.git.repos import NOW_MS
 

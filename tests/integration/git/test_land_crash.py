@@ -10,7 +10,7 @@ import pytest
 from pancode.code.git.depot import Depot
 from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land import recover
-from pancode.life.values import LandRequest, LandStatus
+from pancode.life.land_values import LandRequest, LandStatus
 from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo
 

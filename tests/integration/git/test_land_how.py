@@ -9,7 +9,7 @@ import pytest
 from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land_branch import land_on_branch
 from pancode.core.values import replace
-from pancode.life.values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
+from pancode.life.land_values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -11,7 +11,7 @@ import pytest
 from pancode.code.git import safe
 from pancode.code.git.landing.land_branch import land_on_branch
 from pancode.core.values import replace
-from pancode.life.values import How, LandRequest, LandStatus, OnBranch
+from pancode.life.land_values import How, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -15,7 +15,7 @@ from node_agent.wire.git import shown
 from pancode.code.git.errors import GitFailure
 from pancode.code.git.landing.land_branch import land_on_branch
 from pancode.code.git.landing.session import LandingSession
-from pancode.life.values import LandReport, LandStatus, OnBranch
+from pancode.life.land_values import LandReport, LandStatus, OnBranch
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS, Repo

@@ -25,7 +25,7 @@ from pancode.code.git.objects import import_base
 from pancode.code.git.project import GitProject, open_project
 from pancode.code.git.safe import Git
 from pancode.code.git.snapshot import capture, index_copy
-from pancode.life.values import (
+from pancode.life.land_values import (
     CalledOff,
     Conflict,
     Gates,

@@ -17,7 +17,7 @@ from pancode.code.git.landing.session import LandingSession
 from pancode.code.git.merge import tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject
-from pancode.life.values import CalledOff, Gates, LandReport, LandRequest, LandStatus, OnBranch, never
+from pancode.life.land_values import CalledOff, Gates, LandReport, LandRequest, LandStatus, OnBranch, never
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
 """Author and committer where the user has named neither to git."""

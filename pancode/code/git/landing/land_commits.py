@@ -10,7 +10,7 @@ from pancode.code.git.errors import GitRefusal
 from pancode.code.git.merge import merge_change, tree_of
 from pancode.code.git.safe import Git
 from pancode.code.landing.commits import RUN, with_trailers
-from pancode.life.values import Conflict, How, LandReport, LandRequest, LandStatus, Merged, OnBranch
+from pancode.life.land_values import Conflict, How, LandReport, LandRequest, LandStatus, Merged, OnBranch
 
 MOST = 200
 """So many commits of a run are replayed."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node_agent.wire.git import Change, parents, shown
-from pancode.life.values import Conflict
+from pancode.life.land_values import Conflict
 
 ABSENT = "000000"
 _GITLINK = "160000"

@@ -14,10 +14,19 @@ from hypothesis import strategies as st
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Mode
-from pancode.account.choosing import of_agents, poor_nodes
-from pancode.account.track_records import TrackRecord, WorkKey, choose, key_of, kind_of, record_of, summed
-from pancode.agents import agentchoice
-from pancode.agents.expected import EXPLORE
+from pancode.account.track_records import (
+    TrackRecord,
+    WorkKey,
+    choose,
+    key_of,
+    kind_of,
+    of_agents,
+    poor_nodes,
+    record_of,
+    summed,
+)
+from pancode.agents import agents
+from pancode.agents.request import EXPLORE
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
 from pancode.control.ended import ended_run
@@ -151,11 +160,11 @@ class Fleet:
 
 def test_between_agents_that_fit_as_well_the_records_decide_and_say_so() -> None:
     fleet = Fleet()
-    chosen = agentchoice.choose(fleet.agents, "mend the parser", Mode.BUILD, fleet.pick)
+    chosen = agents.choose(fleet.agents, "mend the parser", Mode.BUILD, fleet.pick)
     assert chosen.agent.name == "bob" and "best record: 9 of 10" in chosen.why and "as of ann" in chosen.why
     assert fleet.told == [("ann", "bob", "mend the parser")]
-    assert agentchoice.choose(fleet.agents, "mend the parser", Mode.BUILD).agent.name == "ann"
-    assert agentchoice.choose(fleet.agents, "mend the lexer", Mode.BUILD, fleet.pick).agent.name == "builder"
+    assert agents.choose(fleet.agents, "mend the parser", Mode.BUILD).agent.name == "ann"
+    assert agents.choose(fleet.agents, "mend the lexer", Mode.BUILD, fleet.pick).agent.name == "builder"
     assert len(fleet.told) == 1, "nobody else is asked where only one fits"
 
 

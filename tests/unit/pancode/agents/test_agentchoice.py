@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.policy import Mode
-from pancode.agents.agentchoice import choose
-from pancode.agents.agents import READ_TOOLS, TOOLS, Agent, Agents
+from pancode.agents.agents import READ_TOOLS, TOOLS, Agent, Agents, choose
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
 

@@ -9,8 +9,7 @@ import pytest
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.policy import Mode, Safety
-from pancode.agents.agentrules import flaws
-from pancode.agents.agents import Agent, Role, Speed, find_agent
+from pancode.agents.agents import Agent, Role, Speed, find_agent, flaws
 from pancode.agents.models import model_ref
 from pancode.agents.runtimes import RUNTIMES, canonical, foreign_provider, rule_of, runtime_for
 from pancode.errors import NotFoundError

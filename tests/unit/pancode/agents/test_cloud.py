@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from pancode.agents.cloud import CloudModel, offered, providers_of
 from pancode.agents.models import CLOUD
+from pancode.agents.tiers import CloudModel, offered, providers_of
 from pancode.errors import NotFoundError, UsageError
 
 

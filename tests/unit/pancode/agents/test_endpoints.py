@@ -25,7 +25,7 @@ from pancode.agents.endpoints import OWN_TOKENS
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError
 from pancode.life.placement import Placed, Standing, Unplaced, choose, misfit
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 from tests.unit.pancode.core.fleets import catalogue, endpoint, node, request, resolved
 
 OPENCODE = {"opencode": "not_logged_in", "gemini": "ok", "codex": "ok"}

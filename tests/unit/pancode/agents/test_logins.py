@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.agents.logins import check_login
+from pancode.agents.tiers import check_login
 from pancode.errors import NotFoundError
 
 NODE = {

@@ -19,7 +19,7 @@ from pancode.agents.passports import (
 )
 from pancode.errors import ExitCode, NotFoundError
 from pancode.life.placement import Placed, Standing, Unplaced, choose, misfit
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 from tests.unit.pancode.core.fleets import endpoint, node
 from tests.unit.pancode.life.test_placement import run
 

@@ -11,7 +11,7 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked
 from pancode.core.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
 from pancode.core.values import replace
-from pancode.life.approval import is_lifted_for_good, is_unapproved
+from pancode.life.inbox import is_lifted_for_good, is_unapproved
 from tests.unit.pancode.api.test_inbox import items, keep
 from tests.unit.pancode.api.world import World
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES
-from pancode.core.scopes import AccessScope, Risk
+from pancode.core.visitors import AccessScope, Risk
 from pancode.mcp.tools import TOOLS
 
 ACTS = {verb.name: verb for verb in VERBS if verb.method != "GET"}

@@ -18,7 +18,7 @@ from pancode.core.records import Run
 from pancode.core.values import replace
 from pancode.errors import UsageError, WorkspaceError
 from pancode.life.continuing import continued
-from pancode.life.values import Conflict, ConflictState, LandWay
+from pancode.life.land_values import Conflict, ConflictState, LandWay
 from pancode.runs.retry import dispatch_again, request_of
 from pancode.wiring.repositories import DepotRepositories
 from pancode.work.people.continuing import continue_run

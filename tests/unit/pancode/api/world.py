@@ -34,8 +34,8 @@ from pancode.control.faces import (
 from pancode.control.shapes import PullRequestShape
 from pancode.core.records import Node, Run
 from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
-from pancode.life.values import LandWay
-from pancode.nodes.fleet import NodeState
+from pancode.life.land_values import LandWay
+from pancode.nodes.node import NodeState
 from pancode.nodes.place import ListenAddress
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.routing import NotifyRules

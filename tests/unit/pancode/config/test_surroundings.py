@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.agents.snapshot import PathFact
+from pancode.agents.request import PathFact
 from pancode.config.surroundings import FileSurroundings
 from pancode.errors import ConfigError
 

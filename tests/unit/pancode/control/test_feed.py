@@ -8,7 +8,7 @@ from node_agent.wire.failure import Outcome
 from pancode.control import feed as feeds
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import EventKind, FeedEvent
-from pancode.life.feed import Happened
+from pancode.life.changes import Happened
 from tests.unit.pancode.control.world import Desk, offered
 
 

@@ -15,7 +15,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.core.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
 from pancode.fleet import fleet as query_fleet
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 

@@ -16,9 +16,9 @@ from pancode.control import passed_over
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Closed, Decision, Fence, Run, RunState
 from pancode.fleet import fleet as query_fleet
+from pancode.life.case import MAX_BINDINGS
 from pancode.life.changes import PassOver
-from pancode.life.moves import MAX_BINDINGS
-from pancode.nodes.node_advice import MOST_CHARS
+from pancode.nodes.node import MOST_CHARS
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")

@@ -11,7 +11,7 @@ from node_agent.wire.failure import Outcome
 from pancode.core.records import Node, Run
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet.liveness import judge
-from pancode.nodes.fleet import Gap, NodeState, Reaching, awake_since
+from pancode.nodes.node import Gap, NodeState, Reaching, awake_since
 from tests.unit.pancode.control.world import Desk, Puppet
 
 

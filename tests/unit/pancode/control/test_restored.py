@@ -9,7 +9,7 @@ from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId, Mark
 from pancode.core.records import ALL, Record, Run, RunState
 from pancode.errors import UnavailableError
-from pancode.life.moves import MAX_BINDINGS
+from pancode.life.case import MAX_BINDINGS
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 

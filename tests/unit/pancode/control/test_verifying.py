@@ -17,8 +17,8 @@ from pancode.control import run as query
 from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.core.values import replace
 from pancode.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
+from pancode.life.land_values import LandWay
 from pancode.life.landing import landing_of
-from pancode.life.values import LandWay
 from pancode.life.verified import ResultTrust, trusted_on, verified
 from tests.unit.pancode.api.world import MemoryStreams
 from tests.unit.pancode.control.test_lost_told import silence

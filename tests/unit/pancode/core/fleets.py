@@ -10,12 +10,11 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, ModelWire
 from node_agent.wire.node import Ask, Heartbeat, NodeFacts, RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.agents.agents import READ_TOOLS, TOOLS, Agent
-from pancode.agents.expected import ExpectedWork
-from pancode.agents.request import Catalogue, DispatchRequest
+from pancode.agents.request import Catalogue, DispatchRequest, ExpectedWork
 from pancode.core.books import Amount
 from pancode.core.records import Node
 from pancode.dispatch.resolve import Resolution, resolve
-from pancode.nodes.fleet import LastHeartbeat, NodeState, NodeView
+from pancode.nodes.node import LastHeartbeat, NodeState, NodeView
 
 BUILDER = Agent("builder", prompt="You build.", tools=TOOLS, read_only=False)
 SCOUT = Agent("scout", prompt="You look.", tools=READ_TOOLS)

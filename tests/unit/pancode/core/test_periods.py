@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.core.books import day_scope
-from pancode.core.periods import PERIODS, days_of, scope_of, together
+from pancode.core.books import PERIODS, day_scope, days_of, scope_of, together
 from pancode.core.records import Balance
 
 

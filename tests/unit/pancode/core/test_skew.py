@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.nodes.fleet import skew_ms, skew_within
+from pancode.nodes.node import skew_ms, skew_within
 
 
 @pytest.mark.parametrize(

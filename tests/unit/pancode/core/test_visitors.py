@@ -5,9 +5,18 @@ from __future__ import annotations
 import pytest
 
 from pancode.core.records import ApiToken
-from pancode.core.scopes import AccessScope, allows
 from pancode.core.values import replace
-from pancode.core.visitors import AccessError, NewToken, digest, judge, must_allow, must_be_its_item, narrowed
+from pancode.core.visitors import (
+    AccessError,
+    AccessScope,
+    NewToken,
+    allows,
+    digest,
+    judge,
+    must_allow,
+    must_be_its_item,
+    narrowed,
+)
 
 NOW = 1_000_000
 TOKEN = ApiToken("ci", digest("pct_a"), ("dispatch",), NOW, "ana", NOW + 1_000)

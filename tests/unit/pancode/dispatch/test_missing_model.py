@@ -13,7 +13,7 @@ from pancode.agents.endpoints import pull_command
 from pancode.agents.request import Defaults
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve
 from pancode.errors import NotFoundError
-from pancode.nodes.fleet import NodeView
+from pancode.nodes.node import NodeView
 from tests.unit.pancode.core.fleets import BUILDER, catalogue, endpoint, node, request
 
 

@@ -18,7 +18,7 @@ from pancode.agents.request import Defaults, Project
 from pancode.dispatch.resolve import Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.life.orders import limits_of, order_for
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from tests.unit.pancode.core import fleets
 from tests.unit.pancode.core.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
 

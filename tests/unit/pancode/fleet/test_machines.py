@@ -20,9 +20,8 @@ from pancode.fleet.ports import unwatched
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind, LinkState
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.fleet import NodeState
-from pancode.nodes.link_figures import Linked
-from pancode.nodes.reach import Reach
+from pancode.nodes.node import Linked, NodeState
+from pancode.nodes.place import Reach
 from pancode.wiring.hands import SshHands
 from pancode.wiring.links import news_of
 from pancode.wiring.loop import LoopThread

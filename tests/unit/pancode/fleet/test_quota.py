@@ -13,7 +13,7 @@ from pancode.control import run as query
 from pancode.core.records import Audit, Fence, FenceState, Node, Run, RunState
 from pancode.errors import RefusedError
 from pancode.fleet import fleet as query_fleet
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from pancode.reports import story as query_story
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet

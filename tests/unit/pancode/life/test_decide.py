@@ -18,11 +18,10 @@ from pancode.core.books import Ceilings
 from pancode.core.records import ActionKind, Balance, Closed, EntryKind, RunState, WaitReason
 from pancode.errors import RefusedError
 from pancode.life import signals
-from pancode.life.case import RunCase
+from pancode.life.case import MAX_BINDINGS, RunCase
 from pancode.life.changes import Changes
 from pancode.life.decide import decide
 from pancode.life.ends import NOTHING_LEFT
-from pancode.life.moves import MAX_BINDINGS
 from tests.unit.pancode.life.cases import TAG, admitted, after, offered, purses, receipt, said
 
 LOST = signals.Lost("n1 was not heard")

@@ -13,7 +13,7 @@ from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.core.records import Run, WaitReason
 from pancode.life.placement import Placed, Standing, Unplaced, choose, in_order, is_unheld, pool_of
-from pancode.nodes.fleet import NodeState, NodeView
+from pancode.nodes.node import NodeState, NodeView
 from tests.unit.pancode.core.fleets import node, resolved
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.core.records import Attempt
-from pancode.life.run_cost import MIXED, cost_of, usage_of_all
+from pancode.life.receipts import MIXED, cost_of, usage_of_all
 
 PAID: dict[str, Any] = {"cost_usd": "1", "cost_source": "reported", "input_tokens": 7, "output_tokens": 3}
 UNKNOWN: dict[str, Any] = {"cost_usd": None, "cost_source": "unknown", "input_tokens": 7}

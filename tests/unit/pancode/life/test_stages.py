@@ -10,7 +10,7 @@ import pytest
 from node_agent.wire.identity import MARKS, Mark
 from pancode.cli.follow import _stage
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState, WaitReason
-from pancode.life.stages import RunStage, stage_of
+from pancode.life.case import RunStage, stage_of
 from tests.unit.pancode.core.fleets import resolved
 
 RUN: Run = resolved(runtime="shell", task="make").run("r-1", 1, "t", {})

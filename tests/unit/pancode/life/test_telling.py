@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pancode.errors import PancodeError
-from pancode.life.continuing import continued
-from pancode.life.telling import MOST_CHARS, MOST_KEPT, delivered, kept, with_words
+from pancode.life.continuing import MOST_CHARS, MOST_KEPT, continued, delivered, kept, with_words
 from pancode.runs.retry import request_of
 from tests.unit.pancode.life.test_continuing import ended
 

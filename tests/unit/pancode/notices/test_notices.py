@@ -9,7 +9,7 @@ import pytest
 from pancode.config.notify import Notify
 from pancode.core.records import Delivery, EventKind, FeedEvent
 from pancode.errors import UsageError
-from pancode.life.occasions import occasion_of
+from pancode.life.changes import occasion_of
 from pancode.notices import signing
 from pancode.notices.pacing import Sending, again_ms, to_send
 from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours

@@ -17,7 +17,7 @@ from pancode.fleet.ports import unwatched
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from pancode.wiring.bringup import BringUp
 from pancode.wiring.faces import FaceFleet
 from pancode.wiring.fleet import HostKeyOffer

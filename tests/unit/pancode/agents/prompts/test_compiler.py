@@ -10,8 +10,7 @@ import pytest
 
 from node_agent.wire.policy import CommandRule, Mode, PathAccess, PathRule, Rules, Safety
 from pancode.agents.agents import TOOLS, Agent, Role
-from pancode.agents.prompts import Prompt, Situation, compile_prompt, tokens_of
-from pancode.agents.prompts.compiler import Category
+from pancode.agents.prompts import Category, Prompt, Situation, compile_prompt, tokens_of
 from pancode.agents.runtimes import RUNTIMES
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from node_agent.wire.policy import Isolation
 from pancode.cli.catalog.matrix import evidence_of, matrix
-from pancode.nodes.isolation import HOLDS, holds
+from pancode.nodes.node import HOLDS, holds
 
 FIX = "npm install -g agent"
 MORE = "flags, reasoning and logins of one: pancode runtimes show NAME"

@@ -14,10 +14,10 @@ from pancode.control import run as query
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, Audit, EndedRun, Run
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
-from pancode.life.green import is_open
+from pancode.life.land_values import How, LandWay
 from pancode.life.landing import LANDED_MS, REVERTED
 from pancode.life.signals import Reverted
-from pancode.life.values import How, LandWay
+from pancode.life.verified import is_open
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.code.landing.commits import with_trailers
-from pancode.life.values import How, LandWay
+from pancode.life.land_values import How, LandWay
 
 TRAILERS = ("Pancode-Run: r-1", "Pancode-Receipt: sha256:a")
 END = "\n\nPancode-Run: r-1\nPancode-Receipt: sha256:a\n"

@@ -11,7 +11,7 @@ from node_agent.wire.receipt import GateResult
 from pancode.code.landing import asked, listing
 from pancode.core.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
-from pancode.life.values import How, LandWay
+from pancode.life.land_values import How, LandWay
 from pancode.reports.brief import brief
 from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, Lander, World
 from tests.unit.pancode.control.world import failed

@@ -12,9 +12,8 @@ from node_agent.wire.endpoint import ModelFact, Sampling
 from node_agent.wire.node import Allowed, no_sandbox
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Safety
 from pancode.agents.agents import Autonomy, Tier, Walls
-from pancode.agents.request import Defaults
+from pancode.agents.request import AdmissionView, Defaults, Parent
 from pancode.agents.runtimes import RUNTIMES
-from pancode.agents.snapshot import AdmissionView, Parent
 from pancode.agents.tiers import ModelTier
 from pancode.dispatch.admission import NAMES, judge, refusal
 from pancode.errors import ExitCode

@@ -15,14 +15,13 @@ from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
-from pancode.agents.request import Defaults
-from pancode.agents.snapshot import AdmissionView, Parent, PathFact, ScopeView
+from pancode.agents.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance
 from pancode.dispatch.admission import NAMES, GateVerdict, first_refused, judge, refusal, task
 from pancode.errors import ExitCode
 from pancode.life.orders import order_for, size_of
-from pancode.nodes.fleet import NodeState
+from pancode.nodes.node import NodeState
 from tests.unit.pancode.core.fleets import BUILDER, SCOUT, node, resolved
 
 DAY = ScopeView(Balance("day:2026-11-20"), Ceilings(Decimal(10)))

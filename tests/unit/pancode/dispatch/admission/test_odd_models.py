@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node_agent.wire.order import Reasoning
-from pancode.agents.request import Defaults
-from pancode.agents.snapshot import AdmissionView
+from pancode.agents.request import AdmissionView, Defaults
 from pancode.dispatch.admission.routing import judge
 from tests.unit.pancode.core.fleets import node, resolved
 

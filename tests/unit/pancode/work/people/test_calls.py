@@ -159,7 +159,7 @@ def test_a_program_that_cannot_wait_has_no_say_and_words_are_no_answer() -> None
 
 
 def test_a_flood_of_questions_is_denied_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pancode.life.calls.MOST_KEPT", 2)
+    monkeypatch.setattr("pancode.life.asking.MOST_KEPT", 2)
     world = Asked(call(1), call(2), call(3))
     assert [said[:2] for said in world.answers] == [("git push 3", False)]
     assert len(world.run.terms["calls"]) == 2 and len(world.waits) == 1

@@ -9,7 +9,7 @@ from node_agent.wire.event import PersonHeard
 from node_agent.wire.order import Order
 from pancode.core.records import Audit, Decision, Run
 from pancode.core.values import replace
-from pancode.life.telling import heard, kept, unheard, with_words
+from pancode.life.continuing import heard, kept, unheard, with_words
 from pancode.work.people.answering import tell
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 

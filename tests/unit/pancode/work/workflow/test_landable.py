@@ -11,8 +11,8 @@ from node_agent.wire.failure import Outcome
 from pancode.core.records import Run, RunState, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.life.continuing import beginning
-from pancode.life.green import is_open
 from pancode.life.landing import waits_for_person
+from pancode.life.verified import is_open
 from pancode.work.workflow.landable import results_of
 from tests.unit.pancode.control.world import a_run
 

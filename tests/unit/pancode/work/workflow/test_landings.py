@@ -12,7 +12,7 @@ from node_agent.wire.receipt import GateResult
 from pancode.code.landing import asked
 from pancode.core.records import Action, ActionKind, Run, Schedule
 from pancode.errors import WorkspaceError
-from pancode.life.values import LandWay
+from pancode.life.land_values import LandWay
 from pancode.work.schedule.work import work_of
 from tests.unit.pancode.control.world import failed
 from tests.unit.pancode.work.workflow.trees import Trees, changed, git

@@ -1,15 +1,88 @@
-"""Decides the state of a node from its heartbeats, on the coordinator's own waking time."""
+"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from node_agent.wire.clock import FleetTime
+from node_agent.wire.model import WireModel
 from node_agent.wire.node import Heartbeat
+from node_agent.wire.policy import Isolation
 from pancode.core.records import Node
 from pancode.core.values import replace
+
+M = TypeVar("M", bound=WireModel)
+MOST_CHARS = 300
+"""Of a node's words inside a sentence of ours."""
+
+
+def quoted(facts: M, node: str) -> M:
+    """A node's facts, with each advice in them as `NODE says: ...`, at any depth."""
+    changed: dict[str, Any] = {}
+    for name in type(facts).model_fields:
+        value = getattr(facts, name)
+        new = f"{node} says: {value}" if name == "fix" and value else _quoted(value, node)
+        if new is not value:
+            changed[name] = new
+    return facts.model_copy(update=changed) if changed else facts
+
+
+def _quoted(value: Any, node: str) -> Any:
+    if isinstance(value, WireModel):
+        return quoted(value, node)
+    if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
+        return tuple(_quoted(one, node) for one in value)
+    return value
+
+
+def in_a_sentence(words: str) -> str:
+    """A node's words inside a sentence of ours: short, on one line, with nothing that a terminal obeys."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
+
+
+def with_words(why: str, says: str) -> str:
+    """A reason of ours with what the node says of it."""
+    return f"{why} ({says})" if says else why
+
+
+def apart(data: Any) -> Any:
+    """Plain JSON of what a node has told: its advice is `says`, and `fix` is empty."""
+    if isinstance(data, list):
+        return [apart(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    made = {name: apart(value) for name, value in data.items()}
+    return {**made, "fix": "", "says": made["fix"]} if "fix" in made else made
+
+
+HOLDS: Mapping[Isolation, str] = {
+    Isolation.SANDBOX: "other files, the repository, processes, and the network where a run may not use it",
+    Isolation.LANDLOCK: "other files, the repository, TCP; not UDP, not sockets; counts for no level",
+    Isolation.OWN_UID: "files of other users; not the repository, not the network; counts for no level",
+    Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
+}
+NOT_KNOWN = "not known: the machine has not reported"
+
+
+def holds(isolation: str | None) -> str:
+    """The kind of sandbox for the word in a machine's facts; None: no facts yet."""
+    return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Whether it is up, and how often it broke since the coordinator started."""
+
+    up: bool = False
+    breaks: int = 0
+
+    def became(self, up: bool, broken: bool) -> Linked:
+        """`broken`: it went by itself, and not because we closed it. One that was not up cannot break."""
+        return Linked(up, self.breaks + (self.up and broken))
 
 
 class NodeState(StrEnum):

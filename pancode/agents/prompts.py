@@ -1,10 +1,16 @@
-"""The text of prompts, by role, mode, rule and runtime. Data only."""
+"""Decides the system prompt of a run: the text of each piece, its order, and how many tokens it takes."""
 
 from __future__ import annotations
 
-from node_agent.wire.policy import Mode, PathAccess, Safety
-from pancode.agents.agents import Role
-from pancode.agents.runtimes import READ_ONLY
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.policy import BUILT_IN, NO_RULES, Mode, PathAccess, Rules, Safety
+from pancode.agents.agents import WRITE_TOOLS, Agent, Role
+from pancode.agents.runtimes import READ_ONLY, RUNTIMES, rule_of
 
 CONSTITUTION = (
     "You work alone and nobody talks with you: when something is unclear, choose the reading that changes "
@@ -119,3 +125,138 @@ OF_PATHS: dict[PathAccess, str] = {
 }
 OF_ASKED = "A person is asked before a command that fits one of these regular expressions runs; wait for it"
 OF_COMMANDS = "Run no command that fits one of these regular expressions"
+
+
+class Category(StrEnum):
+    """The parts of a prompt, in the order in which they stand."""
+
+    IDENTITY = "identity"
+    CONSTITUTION = "constitution"
+    MODE = "mode"
+    SAFETY = "safety"
+    RULES = "rules"
+    TOOLS = "tools"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The surroundings of a run that its prompt depends on."""
+
+    mode: Mode
+    safety: Safety
+    runtime: str = ""
+    rules: Rules = NO_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part."""
+
+    category: Category
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All parts; the same agent in the same situation has the same ones to the byte."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(piece.text for piece in self.pieces)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
+    """The role of the agent, then the fixed rules, then the form of its answer."""
+    rule = rule_of(situation.mode, situation.safety, agent.read_only)
+    made = {
+        Category.IDENTITY: _identity(agent),
+        Category.CONSTITUTION: _constitution(agent, rule),
+        Category.MODE: _mode(agent, situation.mode),
+        Category.SAFETY: RULES[rule],
+        Category.RULES: "\n".join(_rules(situation.rules, _can_ask(situation.runtime))),
+        Category.TOOLS: _tools(agent, rule, situation.runtime),
+        Category.REPORT: REPORTS[agent.role],
+    }
+    return Prompt(tuple(Piece(category, made[category]) for category in Category if made[category]))
+
+
+def _constitution(agent: Agent, rule: str) -> str:
+    """An agent that may write no file cannot ask a person."""
+    asks = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
+    asking = (ASKING,) if asks else ()
+    return " ".join((CONSTITUTION, *asking, SCOPE[agent.role]))
+
+
+def _identity(agent: Agent) -> str:
+    return agent.prompt.strip() or f"You are {agent.name}. {agent.description}".strip()
+
+
+def _mode(agent: Agent, mode: Mode) -> str:
+    """The run's own permissions, which are not its mode's permissions for others."""
+    if mode is Mode.BUILD and agent.read_only:
+        return BUILD_READ_ONLY
+    return MODES[mode]
+
+
+def _tools(agent: Agent, rule: str, runtime: str) -> str:
+    usable = [tool for tool in agent.tools if rule != READ_ONLY or tool not in WRITE_TOOLS]
+    if not usable:
+        return NO_TOOLS
+    named = TOOLS_HEAD.format(tools=", ".join(usable))
+    return f"{named} {_called(usable, runtime)}".strip()
+
+
+def _called(tools: Sequence[str], runtime: str) -> str:
+    """By the names that its program gives them; empty where those are ours."""
+    if runtime == "codex":
+        return SHELL_ONLY
+    names = CALLED.get(runtime, {})
+    called = dict.fromkeys(names.get(tool, tool) for tool in tools)
+    return CALLED_HEAD.format(names=", ".join(called)) if names else ""
+
+
+def _can_ask(runtime: str) -> bool:
+    return runtime in RUNTIMES and RUNTIMES[runtime].asks_people
+
+
+def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:
+    """Patterns only, and in quotes: a repository may have written them, and they speak to nobody."""
+    written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
+    by_kind = {
+        OF_PATHS[access]: [r.pattern for r in written if r.access is access] for access in PathAccess
+    } | {
+        OF_COMMANDS: [rule.pattern for rule in rules.commands if not (rule.ask and can_ask)],
+        OF_ASKED: [rule.pattern for rule in rules.commands if rule.ask and can_ask],
+    }
+    lines = [
+        f"{words}: {', '.join(map(json.dumps, patterns))}." for words, patterns in by_kind.items() if patterns
+    ]
+    if lines:
+        yield BROKEN
+        yield from lines
+
+
+CHARS_PER_TOKEN = 4
+
+
+def estimated(chars: int) -> int:
+    """Tokens of so many characters, rounded up. An estimate: each model cuts words in its own way."""
+    return -(-chars // CHARS_PER_TOKEN)
+
+
+def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
+    """By category. `context`: characters of what the repository says to agents.
+
+    What the runtime itself adds, such as the descriptions of its tools, nobody here can know.
+    """
+    tools = sum(len(piece.text) for piece in prompt.pieces if piece.category is Category.TOOLS)
+    sizes = {"system": len(prompt.text) - tools, "tools": tools, "task": len(task), "context": context}
+    return {name: estimated(size) for name, size in sizes.items()}
