@@ -13,22 +13,22 @@ SHOWN = 20
 
 
 class Touch(StrEnum):
-    """The change of a path."""
+    """The kind of change of a path."""
 
     ADDED = "added"
     CHANGED = "changed"
     DELETED = "deleted"
     REPLACED = "replaced"
-    """A file by a link, or the other way round."""
+    """A file was replaced by a link, or the other way round."""
     MODE = "given another mode"
 
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """One path of the result against the snapshot. A rename is a deletion and an addition.
+    """The change of one path against the snapshot. A rename is a deletion and an addition.
 
-    `leads_to`: where a link that is new points: from the workspace's top, or absolute. `passing`: a commit of
-    the agent's did it, whatever a later one made of it.
+    `leads_to`: the target of a new link, from the workspace's top or absolute. `passing`: one of the agent's
+    commits made the change, even if a later commit took it back.
     """
 
     path: str
@@ -38,7 +38,7 @@ class FileChange:
 
 
 def breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
-    """The broken rules in words, each once; the first of them, and how many more."""
+    """The broken rules in words, each once; the first ones, and the number of the others."""
     if not rules:
         return ()
     found = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)
@@ -60,7 +60,7 @@ def _is_gone(change: FileChange) -> bool:
 
 
 def _planted(change: FileChange, rules: Sequence[PathRule]) -> str | None:
-    """A link to what nobody is to read, or in the place of a folder in which something is guarded."""
+    """A link to a hidden path, or one that replaces a folder with a guarded path."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
     rule = strictest(hidden, change.leads_to or "")
     if rule is not None:

@@ -1,8 +1,8 @@
 """Names the files that decide which commands run next: a landing asks a person before it changes one. Pure.
 
-The one table of them; a test holds it against the code of the runtimes and of PanCode's settings. A change of
-such a file runs as the person who starts the next command, opens the folder in an editor, or pushes it: the
-sandbox of a run ends where its result is landed.
+This is the only table of such files; a test compares it with the code of the runtimes and of PanCode's
+settings. A changed file of this kind acts with the rights of the person who starts the next command, opens
+the folder in an editor, or pushes it: the sandbox of a run ends when its result is landed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "scripted": (),
     "shell": (),
 }
-"""By PanCode, and by the program of each runtime: the files of a project on which it acts by itself."""
+"""The files of a project on which PanCode, and each runtime's program, act by themselves."""
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "PanCode reads it: it decides what later runs are told, do, and have to pass": READ_BY["pancode"],
     _CI: (
@@ -77,7 +77,8 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ALWAYS: Mapping[str, str] = {name: why for why, names in reversed(list(_REASONS.items())) for name in names}
-"""Name of a file or folder, at any depth and with letters of any case, to why. `*` stands for any text."""
+"""The name of a file or folder, in any folder and with letters of any case, and the reason. `*` stands for
+any text."""
 _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items() if "*" not in pattern}
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
@@ -102,16 +103,16 @@ WHEN_USED = {
     "mvn": ("pom.xml",),
     "rake": ("Rakefile",),
 }
-"""A program that set-up or a gate names, to the files by which it decides what it runs."""
+"""For a program that set-up or a gate names, the files by which it decides what it runs."""
 RUNS_OTHERS = re.compile(
     r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|perl|php|lua|Rscript|env|timeout|nice|xargs|uv|poetry|tclsh"
 )
-"""Programs that run a file which is named behind them; for others, such as `grep`, a file is only read."""
+"""Programs that run a file in their arguments; others, such as `grep`, only read it."""
 _BETWEEN = re.compile(r"[\s;&|()<>'\"]+")
 
 
 def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
-    """The reason why a change of this path decides later commands; empty where it does not.
+    """The reason why a change of this path decides later commands; empty when it does not.
 
     `path`: from the repository's top. `commands`: set-up and gates, as argument lists.
     """
@@ -127,12 +128,13 @@ def why_it_decides(path: str, commands: Iterable[Sequence[str]]) -> str:
 
 
 def _always(path: str) -> str:
-    """A file system may take `.ENVRC` for `.envrc`: `path` is folded."""
+    """The reason for a path that always decides. `path` is folded, because a file system may take `.ENVRC`
+    for `.envrc`."""
     named = next((_NAMED[part] for part in path.split("/") if part in _NAMED), "")
     return named or next((why for pattern, why in _OTHERS.items() if covers(pattern, path)), "")
 
 
 def _run_by(words: Sequence[str]) -> Sequence[str]:
-    """The programs that one command may run: its own, and with an interpreter any file that it names."""
+    """The programs that one command may run: its own, and for an interpreter any file that it names."""
     named = words[:1] and RUNS_OTHERS.fullmatch(posixpath.basename(words[0]))
     return words if named else words[:1]

@@ -1,9 +1,9 @@
 """Decides which paths the pattern of a path rule covers, by text alone; no disk is read.
 
-`*` and `?` stay within one folder, `**` goes through any number of them, nothing else is special. A pattern
-covers what it matches and everything below that. One without a slash before its end (`.env`, `dist/`)
-counts in every folder; one with a slash inside (`config/prod.yaml`, `./Makefile`) from the workspace's top;
-`/...` and `~/...` are places on the machine.
+`*` and `?` stay within one folder, `**` goes through any number of them, and nothing else is special. A
+pattern covers the paths that it matches and everything below them. A pattern without a slash before its end
+(`.env`, `dist/`) counts in every folder. A pattern with a slash inside (`config/prod.yaml`, `./Makefile`)
+counts from the workspace's top. `/...` and `~/...` are places on the machine.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def is_plain(pattern: str) -> bool:
-    """Check whether it names one path and no more, which a mount can be laid over."""
+    """Check whether it names exactly one path, over which a mount can be laid."""
     return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
 
 
 def covers(pattern: str, path: str, home: str = "~") -> bool:
-    """Check whether the pattern covers a path: absolute, or from the workspace's top; `..` in it is folded.
+    """Check whether the pattern covers a path: absolute, or from the workspace's top, with `..` resolved.
 
-    `home`: what `~` stands for in both of them.
+    `home`: the meaning of `~` in both of them.
     """
     here = _placed(path, home)
     return _is_absolute(pattern) == here.startswith("/") and _walk(_steps(pattern, home), _parts(here))[0]
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
-    """Check whether the pattern covers something below this very folder, as far as the pattern says."""
+    """Check whether the pattern may cover something below this folder, by the pattern alone."""
     steps, here = _steps(pattern, home), _placed(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
         return False  # below `**` everything could lie: that says nothing
@@ -56,13 +56,13 @@ def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
 
 
 def strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
-    """The rule that leaves the least of the path; among equals the first. None: no rule covers it."""
+    """The strictest rule for the path; the first one among equals. None: no rule covers it."""
     found = [rule for rule in rules if covers(rule.pattern, path, home)]
     return max(found, key=lambda rule: _STRICTNESS[rule.access], default=None)
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Check whether one name fits one step of a pattern. Takes no more than their product in time."""
+    """Check whether a name fits one step of a pattern. The time is at most the product of their lengths."""
     at = star = mark = 0
     open_star = False
     for_name = 0
@@ -99,7 +99,7 @@ def _placed(path: str, home: str) -> str:
 
 
 def _at_home(path: str, home: str) -> str:
-    """With `~` unknown, both sides keep it as the name of a folder that lies nowhere else."""
+    """The path with `~` resolved; if it is unknown, both sides keep it as the name of a separate folder."""
     root = home if home.startswith("/") else "/~"
     return root + path[1:] if path == "~" or path.startswith("~/") else path
 
@@ -109,7 +109,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
-    """(whether the path or a folder above it fits, whether something below the path still could)."""
+    """(Whether the path or a folder above it fits, whether something below the path may fit.)"""
     there = _opened(steps, {0})
     for part in parts:
         there = _opened(steps, {after for at in there for after in _advanced(steps, at, part)})
@@ -127,7 +127,7 @@ def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
 
 
 def _opened(steps: list[str], there: set[int]) -> set[int]:
-    """`**` may stand for no folder at all."""
+    """The steps with `**` also left out, because it may stand for no folder at all."""
     for at in sorted(there):
         while at < len(steps) and steps[at] == ANY_DEPTH:
             at += 1

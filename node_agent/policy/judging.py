@@ -37,7 +37,7 @@ _ALLOWED = {
 class Where:
     """The base of paths: the workspace's top, and the home of its user. Empty: not known.
 
-    `below`: the folder below the top in which the run began, which is where its relative paths begin.
+    `below`: the folder below the top in which the run began; its relative paths begin there.
     """
 
     top: str = ""
@@ -45,7 +45,7 @@ class Where:
     below: str = ""
 
     def placed(self, path: str) -> str:
-        """From the top where it lies inside, else absolute; `..` folded by name alone."""
+        """The path from the top if it is inside, else absolute; `..` is resolved by name alone."""
         if self.below and not path.startswith(("/", "~")):
             path = posixpath.join(self.below, path)
         here = posixpath.normpath(path)
@@ -56,10 +56,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Offence:
-    """One thing that the policy does not allow. `ends`: a person's rule forbids it, and there is no doubt.
+    """One action that the policy does not allow. `ends`: a person's rule forbids it without doubt.
 
-    The others are the level's, or words that only could be a path: they are told. `asks`: the rule that lets
-    a person say yes to it.
+    The others break only the level, or have words that only could be a path: they are reported. `asks`: the
+    rule that lets a person say yes.
     """
 
     words: str
@@ -75,7 +75,7 @@ class Judgement:
     action: ActionClass
     offences: tuple[Offence, ...] = ()
     only_looks: bool = False
-    """A command of which all can be seen, and nothing changes anything."""
+    """The command is completely known, and changes nothing."""
 
 
 NOWHERE = Where()
@@ -91,7 +91,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Offences:
-    """Offences that went through, in words, each once; and the first that ends the run."""
+    """The offences that went through, in words, each once; and the first that ends the run."""
 
     words: tuple[str, ...] = ()
     ending: str | None = None
@@ -102,7 +102,7 @@ NOTHING_BROKEN = Offences()
 
 
 def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgement:
-    """A shell command, before or after it was run."""
+    """The judgement of a shell command, before or after it was run."""
     reading = read_command(text)
     offences = [*_by_rule(policy, text, reading), *_by_paths(policy, reading.touches, where)]
     by_level = _by_level(policy, reading.action, reading.gravest.line)
@@ -110,7 +110,7 @@ def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgemen
 
 
 def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> Judgement:
-    """One use of a path by a tool."""
+    """The judgement of one use of a path by a tool."""
     action = _ACTIONS[use]
     if use is not Use.READ:
         action = grave_place(where.placed(path)) or action
@@ -119,21 +119,21 @@ def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> J
 
 
 def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
-    """A deed of which nothing but its class is known."""
+    """The judgement of an action of which only the class is known."""
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
 def refused(policy: Policy, judgement: Judgement) -> list[str]:
     """The reason why a call is forbidden, in words; empty: it is allowed.
 
-    What only the level forbids is let through where it only looks, and where a level that allows destructive
-    commands meets one that nobody can see into.
+    Two calls that only the level forbids are let through: one that only reads, and an unreadable one at a
+    level that allows destructive commands.
     """
     return [one.words for one in _held(policy, judgement)]
 
 
 def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
-    """The rules about which a person may be asked; empty where the call is allowed, or no yes would help."""
+    """The rules about which a person may be asked; empty when the call is allowed, or no yes would help."""
     rules = [one.asks for one in _held(policy, said)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
@@ -150,7 +150,7 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
 
 
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
-    """The text as it stands, and each call as the words that its program gets: `r\\m  -rf` is `rm -rf`."""
+    r"""The text as it is, and each call in the words that its program gets: `r\m  -rf` is `rm -rf`."""
     lines = (text, *(act.line for act in reading.acts))
     for rule in policy.commands:
         if any(found(rule.pattern, line) for line in lines):

@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 MOST_MEMORY = 1 << 20
-"""Bytes that one compiled expression may take."""
+"""The most bytes of one compiled expression."""
 
 
 def regex_fault(pattern: str) -> str | None:
-    """The reason why it cannot be used; None when it can."""
+    """The reason why the expression cannot be used; None when it can."""
     import re2
 
     try:
@@ -27,7 +27,7 @@ def regex_fault(pattern: str) -> str | None:
 
 
 def found(pattern: str, text: str) -> bool:
-    """Check whether it fits somewhere in the text. Half a surrogate pair in it counts as `?`."""
+    """Check whether it matches somewhere in the text. Half a surrogate pair in the text counts as `?`."""
     clean = text.encode("utf-8", "replace").decode()
     return _compiled(pattern).search(clean) is not None
 

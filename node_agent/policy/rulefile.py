@@ -1,6 +1,7 @@
 """Reads the rules of a pansafety.yaml from its plain values, in both of its forms.
 
-Nothing is skipped, what does not fit is an error: a rule not understood would be a rule that does not hold.
+Nothing is skipped, and a value that does not fit is an error: a misunderstood rule would be a rule without
+effect.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from node_agent.wire.policy import (
 )
 
 FILES = ("pansafety.yaml", "safety-rules.yaml")
-"""Names of the file; where both are there the first counts."""
+"""The names of the file; if both exist, the first one counts."""
 LISTS = {
     "zeroAccessPaths": PathAccess.NONE,
     "readOnlyPaths": PathAccess.READ,
@@ -32,7 +33,7 @@ LISTS = {
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
-"""The words of a unified rule of type `path`, and the access that each leaves: `deny` denies changes."""
+"""The words of a unified rule of type `path`, and the access that each one leaves: `deny` forbids changes."""
 ASK = "ask"
 """The word of a unified rule of type `bash` that lets a person say yes to each command."""
 TYPES = ("path", "bash")
@@ -43,7 +44,8 @@ Origin = Callable[[str], str]
 
 
 class RuleError(ValueError):
-    """A rule that does not fit. `path`: where in the file, dotted, items of lists by number from 0."""
+    """A rule that does not fit. `path`: its dotted place in the file, with the items of lists counted from
+    0."""
 
     def __init__(self, path: str, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what)
@@ -51,7 +53,7 @@ class RuleError(ValueError):
 
 
 def read_rules(data: object, origin: Origin) -> Rules:
-    """The rules of one file. RuleError about the first thing that does not fit."""
+    """The rules of one file. RuleError about the first one that does not fit."""
     top = _keyed(data, "", KEYS)
     commands = [_command(item, path, origin) for path, item in _items(top.get(COMMANDS), COMMANDS)]
     paths = [
@@ -73,7 +75,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
 
 
 def together(*several: Rules) -> Rules:
-    """All of them at once, each once. RuleError for more than a policy can carry."""
+    """The rules of all files together, each once. RuleError when a policy cannot carry so many."""
     paths = tuple(dict.fromkeys(rule for rules in several for rule in rules.paths))
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
@@ -140,7 +142,7 @@ def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str)
 
 
 def _reason(rule: dict[str, object], path: str) -> str:
-    """On one line, however it was written."""
+    """The reason on one line, however it was written."""
     value = rule.get("reason", "")
     words = " ".join(value.split()) if isinstance(value, str) else value
     return _text(words, f"{path}.reason", MOST_REASON) if words != "" else ""
@@ -158,7 +160,7 @@ def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object
 
 
 def _items(value: object, key: str) -> Iterator[tuple[str, object]]:
-    """Path and value of each; a key with nothing after it is an empty list."""
+    """The path and the value of each item; a key without a value is an empty list."""
     if value is not None and not isinstance(value, list):
         raise RuleError(key, f"{key} is no list", fix=f"write each on its own line below {key}: with a dash")
     yield from ((f"{key}.{number}", item) for number, item in enumerate(value or ()))

@@ -16,23 +16,23 @@ class Clock(Protocol):
     """Three clocks, all in whole milliseconds; each answers at once and never raises."""
 
     def wall_ms(self) -> int:
-        """Unix time. May jump; for people and for records only."""
+        """Unix time. It may jump, so it is for people and records only."""
 
     def boot_ms(self) -> int:
-        """Since boot, counting sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
+        """Milliseconds since boot, with sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
 
     def mono_ms(self) -> int:
-        """Since some point, not counting sleep (CLOCK_MONOTONIC). For limits that are charged."""
+        """Milliseconds since some point, without sleep (CLOCK_MONOTONIC). For limits on the time of a run."""
 
 
 class Ids(Protocol):
     """The source of randomness."""
 
     def token(self, nbytes: int) -> str:
-        """Hexadecimal, 2 x nbytes characters."""
+        """A hexadecimal text of 2 x nbytes characters."""
 
     def short(self, length: int) -> str:
-        """`length` characters of ALPHABET."""
+        """A text of `length` characters of ALPHABET."""
 
 
 class SystemClock:

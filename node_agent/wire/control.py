@@ -15,7 +15,7 @@ from node_agent.wire.signing import Message, Signature
 
 
 class StopControl(WireModel):
-    """End this run's fences on the node; one that arrives later is refused."""
+    """End this run's fences on the node, and refuse a fence of it that arrives later."""
 
     kind: Literal["stop"] = "stop"
     identity: AttemptId
@@ -23,7 +23,7 @@ class StopControl(WireModel):
 
 
 class Tombstone(WireModel):
-    """Every fence of the run up to this one has lost: end it, keep its evidence."""
+    """Every fence of the run up to this one has lost: end it, but keep its evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
@@ -47,7 +47,7 @@ class Drain(WireModel):
 
 
 class Revoke(WireModel):
-    """The node is no longer of this fleet: start nothing, end nothing, clean up when told."""
+    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up when told."""
 
     kind: Literal["revoke"] = "revoke"
     reason: str
@@ -65,7 +65,7 @@ class Acknowledge(WireModel):
 class Orphaned(WireModel):
     """No order of this ledger fits the receipt: it is kept, not accepted, and the node may forget it.
 
-    It carries no signature over the receipt, so nobody can show it as an acceptance.
+    The message carries no signature over the receipt, so nobody can show it as an acceptance.
     """
 
     kind: Literal["orphaned"] = "orphaned"
@@ -92,9 +92,10 @@ class Resend(WireModel):
 
 
 class Examine(WireModel):
-    """Test a model of an endpoint of the node. The answer: `ask` among the node's asks, and its passport.
+    """Test a model of an endpoint of the node. The answer: `ask` among the node's asks, and the model's
+    passport.
 
-    `again`: also where there is a passport already. Too late, after `start_by`, nothing is tested.
+    `again`: even if there is a passport already. After `start_by` nothing is tested.
     """
 
     kind: Literal["examine"] = "examine"
@@ -106,9 +107,9 @@ class Examine(WireModel):
 
 
 class PersonSays(WireModel):
-    """Words of a person for a run that works: its program is given them at its next turn, if it asks for any.
+    """A person's words for a run at work: its program gets them at its next turn, if it asks for any.
 
-    Each number once in an attempt. A run that works no more hears nothing.
+    Each number counts once in an attempt. A run that works no more hears nothing.
     """
 
     kind: Literal["person_says"] = "person_says"
@@ -129,7 +130,7 @@ class PersonAnswers(WireModel):
 
 
 class CallAnswer(Message):
-    """The same, as the node signs it for the program that waits."""
+    """The same answer, as the node signs it for the program that waits."""
 
     identity: AttemptId
     asked: CallAsked
@@ -173,8 +174,8 @@ class Beat(Message):
     seq: Number
     time: FleetTime
     answers: str | None = None
-    """The newest nonce of the node that was seen."""
+    """The newest nonce that the coordinator has seen from the node."""
     cursors: dict[str, Count]
-    """Highest applied event number by attempt identity, for the fences that are open."""
+    """The highest applied event number by attempt identity, for the open fences."""
     control_floor: Count
-    """Every control message up to this number is dealt with: none of them is still to come."""
+    """Every control message up to this number is dealt with: none of them will come later."""

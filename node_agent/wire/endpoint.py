@@ -1,4 +1,4 @@
-"""Model servers in the words of both sides: models, passports, vendors, sampling, advice for more context."""
+"""Describes model servers for both sides: models, passports, vendors, sampling, advice for more context."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ VENDOR_VARIABLES: Mapping[str, tuple[str, str]] = {
         "openrouter": "OPENROUTER",
     }.items()
 } | {"google": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")}
-"""In the order in which one is taken where nobody names one."""
+"""The variables of each vendor, in the order of choice when nobody names one."""
 OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
 
 
 PassportLine = Annotated[str, Text(300)]
-"""Words for people, clipped by whoever wrote them."""
+"""Words for people; the writer clips them."""
 AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class ExamCheck(StrEnum):
-    """In the order in which they are made; each needs what comes before."""
+    """The checks of a test in their order; each one needs the checks before it."""
 
     ANSWERS = "answers"
     CONTEXT = "context"
@@ -55,7 +55,7 @@ class ExamCheck(StrEnum):
 
 
 class Grade(StrEnum):
-    """`unknown`: it could not be found out, and `words` say why."""
+    """The result of a check. `unknown`: the test could not find out, and `words` say why."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -63,7 +63,7 @@ class Grade(StrEnum):
 
 
 class CheckFact(WireModel):
-    """One check. `fix`: what mends a failed one, on the machine of the model server."""
+    """One check. `fix`: how to repair a failed one, on the machine of the model server."""
 
     check: ExamCheck
     grade: Grade
@@ -72,9 +72,9 @@ class CheckFact(WireModel):
 
 
 class PassportFact(WireModel):
-    """A model as it was on its server at `taken_ms` of the node's wall clock.
+    """The facts about a model on its server at `taken_ms` of the node's wall clock.
 
-    `ctx`: tokens that a call was found to get; `tok_s`: tokens of its answers in a second.
+    `ctx`: the tokens that a call really gets; `tok_s`: tokens of an answer in a second.
     """
 
     taken_ms: WallMillis
@@ -84,7 +84,7 @@ class PassportFact(WireModel):
     tok_s: Real | None = None
 
     def of(self, check: ExamCheck) -> CheckFact | None:
-        """None: it was not made."""
+        """The grade of this check; None: it was not made."""
         return next((one for one in self.checks if one.check is check), None)
 
 
@@ -98,7 +98,7 @@ class AskState(StrEnum):
 
 
 class AskFact(WireModel):
-    """A test that was asked for, until a while after its end. What it found is the model's passport."""
+    """A requested test, until a while after its end. Its result is the model's passport."""
 
     ask: AskId
     endpoint: Name
@@ -109,11 +109,11 @@ class AskFact(WireModel):
 
 
 Word = Annotated[str, Text(200, least=1)]
-"""Of a server's own telling: clipped by whoever read it."""
+"""A word from a server; the reader clips it."""
 
 
 class Dialect(StrEnum):
-    """The program that answers, by the shape of its answers; the last: any server with OpenAI's wire."""
+    """The kind of server, by the shape of its answers; the last one: any server with OpenAI's API."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -132,7 +132,7 @@ class Residence(StrEnum):
 
 
 class Health(StrEnum):
-    """`wedged`: it says that it is well and makes no progress."""
+    """The health of a server. `wedged`: it says that it is well and makes no progress."""
 
     OK = "ok"
     NEEDS_KEY = "needs a key"
@@ -158,14 +158,14 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
     "opencode": ModelWire.CHAT,
     "qwen": ModelWire.CHAT,
 }
-"""The wire that each runtime asks an endpoint on; one that is not here can use none."""
+"""The API that each runtime uses at an endpoint; a runtime that is not listed can use none."""
 
 
 class ModelFact(WireModel):
     """A model of an endpoint; None is unknown.
 
-    `ctx_usable`: tokens that a call gets now; `ctx_max`: what it was trained for. `size` and `vram` are
-    bytes. `remote`: the server asks another one on the internet for it, which costs.
+    `ctx_usable`: tokens that a call gets now; `ctx_max`: tokens that it was trained for. `size` and `vram`
+    are bytes. `remote`: the server gets it from another server on the internet, which costs money.
     """
 
     id: Word
@@ -181,20 +181,20 @@ class ModelFact(WireModel):
     tools: bool | None = None
     vision: bool | None = None
     embedding: bool = False
-    """It makes vectors, no words: not offered as a worker."""
+    """Whether it makes vectors and no words; then it is not offered as a worker."""
     remote: bool = False
     digest: Word | None = None
     passport: PassportFact | None = None
-    """None: it was not tested as it is now."""
+    """None: the model was not tested in its present state."""
 
 
 _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
 
 
 class EndpointFact(WireModel):
-    """A model server. `name`: what `NAME/MODEL` calls it; `at`: host:port; `slots`: calls at once.
+    """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: calls at once.
 
-    `fix`: what mends a health that is not ok. `age_ms`: since it was looked at. `free`: calls cost nothing.
+    `fix`: how to repair a bad health. `age_ms`: since the last look. `free`: calls cost nothing.
     """
 
     name: Word
@@ -211,10 +211,10 @@ class EndpointFact(WireModel):
     age_ms: Lasted = 0
     models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
     more: Count = 0
-    """Models that are not named here: a heartbeat stays small."""
+    """The number of models that are not listed here, because a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
-        """The one of that id; Ollama's without a tag is its `latest`, llama.cpp's may leave out `.gguf`."""
+        """The model with this id; Ollama's may leave out the tag `latest`, llama.cpp's the ending `.gguf`."""
         names = (name, name + _ENDINGS.get(self.dialect, ""))
         return next((one for one in self.models if one.id in names), None)
 
@@ -228,7 +228,7 @@ def troubled(name: str, at: str, words: str) -> str:
 
 
 def troubled_name(what: str) -> str | None:
-    """The server that such a problem is about; None for any other problem."""
+    """The server of such a problem; None for any other problem."""
     found = _TROUBLED.match(what)
     return found[1] if found else None
 
@@ -240,7 +240,7 @@ SETTINGS = {
     Dialect.VLLM: "--max-model-len {tokens}",
     Dialect.SGLANG: "--context-length {tokens}",
 }
-"""Of each server that has one, as it is written."""
+"""The setting of each kind of server for more context, as a person writes it."""
 _SERVERS = {
     Dialect.OLLAMA: "Ollama with ",
     Dialect.LLAMACPP: "llama-server (its slots share it) with ",
@@ -251,13 +251,14 @@ _SERVERS = {
 
 
 def widen_any(tokens: int) -> str:
-    """The same where nobody knows which server it is: the setting of each."""
+    """The same if nobody knows the kind of server: the setting of each kind."""
     settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
     return "; ".join(settings)
 
 
 def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
-    """The setting that gives a call `wanted` tokens if it can; another model where `least` is too much."""
+    """The setting that gives a call `wanted` tokens if possible; another model if even `least` is too
+    much."""
     if model.ctx_max is not None and model.ctx_max < least:
         return f"use another model: {model.id} was made for {model.ctx_max} tokens at most"
     tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
@@ -288,7 +289,8 @@ def _short(model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`port` None: the usual ones. `name` None: its endpoints go by their kind."""
+    """One machine to look at. `port` None: the usual ports. `name` None: its endpoints have the names of
+    their kinds."""
 
     name: str | None
     host: str
@@ -296,7 +298,7 @@ class Machine:
 
 
 def machine_of(text: str) -> Machine:
-    """ValueError says the right form."""
+    """The machine in this text; ValueError names the right form."""
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
@@ -307,7 +309,7 @@ def machine_of(text: str) -> Machine:
 
 
 def is_address(host: str) -> bool:
-    """Of numbers, of either version."""
+    """Whether the text is an IP address of either version."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -316,7 +318,7 @@ def is_address(host: str) -> bool:
 
 
 def _split(address: str) -> tuple[str, int | None]:
-    """An empty host for what is none."""
+    """Host and port of the text; an empty host when it has none."""
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")
         port = rest.removeprefix(":")

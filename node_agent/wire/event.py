@@ -37,14 +37,14 @@ class Refused(WireModel):
 
 
 class Revoked(WireModel):
-    """A stop reached an order before anything of it was started."""
+    """A stop reached the order before anything of it was started."""
 
     kind: Literal["revoked"] = "revoked"
     reason: Words
 
 
 class Marked(WireModel):
-    """The journal has this mark now."""
+    """The journal now has this mark."""
 
     kind: Literal["marked"] = "marked"
     mark: Mark
@@ -52,7 +52,7 @@ class Marked(WireModel):
 
 
 class Interrupting(WireModel):
-    """A stop or tombstone was read; the processes are being ended."""
+    """The node has read a stop or tombstone and is ending the processes."""
 
     kind: Literal["interrupting"] = "interrupting"
     reason: Words
@@ -71,7 +71,8 @@ class Progress(WireModel):
 
 
 class Finding(WireModel):
-    """Something a person should know: salvage, a lie of a runtime, a gate that changed files."""
+    """A fact that a person should know: salvaged work, a false claim of a runtime, a gate that changed
+    files."""
 
     kind: Literal["finding"] = "finding"
     level: Literal["info", "warning", "error"]
@@ -79,14 +80,14 @@ class Finding(WireModel):
 
 
 class PersonHeard(WireModel):
-    """The agent was given these of a person's words, by their numbers."""
+    """The agent got these words of a person, by their numbers."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[Number, ...] = Field(min_length=1, max_length=100)
 
 
 class PersonAsked(WireModel):
-    """A call of the agent waits for a person's yes. `why`: the rule, as a person knows it."""
+    """A call of the agent waits for a person's yes. `why`: the rule in words for a person."""
 
     kind: Literal["person_asked"] = "person_asked"
     asked: CallAsked
@@ -100,7 +101,7 @@ EventBody = Annotated[
 
 
 class Event(WireModel):
-    """(identity, seq) is the event's identity; applied in order, once."""
+    """One event of an attempt. Its identity is (identity, seq); events are applied in order, once."""
 
     identity: AttemptId
     seq: Number
@@ -110,11 +111,11 @@ class Event(WireModel):
 
 
 MOST_EVENTS = 100
-"""In one message."""
+"""The most events in one message."""
 
 
 class Events(Message):
-    """A node's events at one moment, of any of its attempts; those of one attempt in order."""
+    """A node's events at one moment, of all its attempts; those of one attempt are in order."""
 
     fleet: FleetId
     node: NodeTag
@@ -122,6 +123,6 @@ class Events(Message):
 
 
 def events_of(fleet: str, node: str, texts: Sequence[str]) -> bytes:
-    """Canonical bytes of `Events` whose events have these canonical texts."""
+    """The canonical bytes of `Events` with these canonical texts of events."""
     rest = canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
     return b'{"events":[%s],%s' % (",".join(texts).encode(), rest[1:])

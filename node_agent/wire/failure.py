@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The end of an attempt or a run. Never changed again, but for `lost` (docs/explanation/states.md)."""
+    """The end of an attempt or a run. It never changes again, except for `lost`
+    (docs/explanation/states.md)."""
 
     DONE = "done"
     ERROR = "error"
@@ -70,8 +71,8 @@ class FailureKind(StrEnum):
 class FailureRule:
     """The meaning of one failure kind.
 
-    `agent`: counts against the agent's record. `node`: counts for the node's breaker. `elsewhere`: it may go
-    well on another node, never on this one.
+    `agent`: it counts against the agent's record. `node`: it counts for the node's breaker. `elsewhere`:
+    another node may succeed, but never this one.
     """
 
     outcome: Outcome
@@ -124,7 +125,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "n"),
     FailureKind.SANDBOX: _rule(Outcome.INFRA, "n"),
 }
-"""The failure table: the only place that says what a failure ends as, and whom it counts against."""
+"""The failure table: the only place that gives the outcome of a failure, and whom it counts against."""
 
 
 _BY_STATUS = {
@@ -139,12 +140,13 @@ _BY_STATUS = {
 
 
 def by_status(status: int) -> FailureKind:
-    """The meaning of the HTTP status of a model server that ended the run."""
+    """The failure kind for the HTTP status of a model server that ended the run."""
     return _BY_STATUS.get(status, FailureKind.MODEL_FAILED)
 
 
 class OrderRefusal(StrEnum):
-    """The reason why a node does not start an order. A refusal frees its slot and is no attempt."""
+    """The reason why a node does not start an order. A refusal frees its slot and does not count as an
+    attempt."""
 
     BAD_ENVELOPE = "bad_envelope"
     WRONG_FLEET = "wrong_fleet"
@@ -175,9 +177,10 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
         OrderRefusal.DISK_FULL,
     }
 )
-"""Refusals after which the same attempt may simply be bound again; the others need a look at why."""
+"""Refusals after which the same attempt may simply be bound again; a person should look at the others."""
 
 ELSEWHERE: frozenset[OrderRefusal] = frozenset({OrderRefusal.CEILING, OrderRefusal.RUNTIME_MISSING})
-"""Refusals by this node that another one may accept: the attempt is bound again, there."""
+"""Refusals by this node that another node may not give: the attempt is bound again, there."""
 NODE_STATES: frozenset[OrderRefusal] = frozenset({OrderRefusal.DISK_FULL, OrderRefusal.DRAINING})
-"""The node is in no state to take any order: a wait, which is counted as nobody's failure."""
+"""Refusals because the node can take no order now: the run waits, and the refusal counts as nobody's
+failure."""

@@ -16,17 +16,17 @@ _STREAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
 
 
 def snap_ref(run: str) -> str:
-    """The commit that holds the user's tree as it was at dispatch."""
+    """The ref of the commit with the user's files at the dispatch."""
     return f"refs/pancode/snap/{checked_run(run)}"
 
 
 def base_ref(run: str) -> str:
-    """The commit on which the user stood at dispatch."""
+    """The ref of the user's own commit at the dispatch."""
     return f"refs/pancode/base/{checked_run(run)}"
 
 
 def store_ref(commit: str) -> str:
-    """In a node's mirror: a commit that runs began at, which later fetches need not bring again."""
+    """A ref in a node's mirror for a commit at which runs began; later fetches need not bring it again."""
     return f"refs/pancode/stores/{checked_object(commit)}"
 
 
@@ -67,7 +67,7 @@ def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 INHERITED = ("PATH", "LANG", "TMPDIR")
-"""All that a git process gets of our environment: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
+"""The variables that a git process gets from our environment: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
 
 # A value given by the environment beats the repository's own for every single-valued key.
 SAFE_CONFIG: dict[str, str] = {
@@ -188,20 +188,20 @@ def _person(text: str) -> str:
 
 
 def neutral_drivers(names: bytes) -> dict[str, str]:
-    """Every program that the repository names for a filter, diff or merge -> none (`required` -> false)."""
+    """The configuration that replaces every filter, diff and merge program of the repository by none."""
     keys = [key.decode("utf-8", "surrogateescape") for key in split_nul(names)]
     return {key: "false" if key.endswith(".required") else "" for key in keys}
 
 
 def filter_names(names: bytes) -> frozenset[str]:
-    """The filters that name a program, from the same list of keys."""
+    """The names of the filters that have a program, from the same list of keys."""
     keys = (key.decode("utf-8", "surrogateescape") for key in split_nul(names))
     parts = (key.split(".") for key in keys)
     return frozenset(".".join(p[1:-1]) for p in parts if p[0] == "filter" and p[-1] in _PROGRAMS)
 
 
 def repository_config(object_format: str, *, bare: bool = True) -> str:
-    """The whole text of the `config` file of a repository of ours; written again before each use."""
+    """The whole text of the `config` file of one of our repositories; written again before each use."""
     version = "1" if object_format == "sha256" else "0"
     lines = [
         "[core]",

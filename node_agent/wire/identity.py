@@ -1,4 +1,4 @@
-"""The identity of an attempt, the marks of its way, and what proves a person's words to it."""
+"""The identity of an attempt, the marks of its progress, and the proof of a person's words for it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from node_agent.wire.model import Millis, Number, RunId, WireModel
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
-"""The variable that every process of an attempt has; its value is the attempt's identity."""
+"""Every process of an attempt has this variable; its value is the attempt's identity."""
 WORDS_KEY = "words.key"
-"""The file of the run's home with the attempt's secret. Our worker takes it away before anything else runs.
+"""The file in the run's home with the attempt's secret. Our worker removes it before anything else runs.
 
-Not a variable: a sandbox's first process shows its environment to all that run in there.
+It is no variable, because a sandbox's first process shows its environment to all processes inside.
 """
 SEAL = 64 + 1
-"""Bytes before the words: hexadecimal digits and the end of the line."""
+"""The length of the seal before the words: hexadecimal digits and a line end."""
 
 
 def words_in(attempt: str) -> str:
-    """The folder below a run's home that has what people say to this attempt: a file for each, by number."""
+    """The folder below a run's home for people's words to this attempt: one file for each message, by
+    number."""
     return f"words-{attempt}"
 
 
 def sealed(secret: str, number: int, text: str) -> str:
-    """What a file of words holds: good under this number only, for who has the attempt's secret."""
+    """The content of a file of words, sealed with the attempt's secret; it is valid for this number only."""
     return f"{_seal(secret, number, text.encode())}\n{text}"
 
 
 def unsealed(secret: str, number: int, data: bytes) -> str | None:
-    """The words; None where somebody else wrote them, or for another number, and where there is no secret."""
+    """The words; None if somebody else wrote them, or they have another number, or there is no secret."""
     seal, text = data[: SEAL - 1], data[SEAL:]
     good = hmac.compare_digest(seal, _seal(secret, number, text).encode())
     return text.decode("utf-8", "replace") if secret and good else None
@@ -46,7 +47,8 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 
 
 class AttemptId(WireModel):
-    """(run, attempt, fence). The fence only grows within a run, by one or to where a later epoch's begin."""
+    """(run, attempt, fence). The fence only grows within a run: by one, or to the first number of a later
+    epoch."""
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)
@@ -57,7 +59,7 @@ class AttemptId(WireModel):
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        """From its spelling `RUN.ATTEMPT.FENCE`; ValueError for anything else."""
+        """The identity in the text `RUN.ATTEMPT.FENCE`; ValueError for anything else."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise ValueError(f"not an attempt's identity: {text!r}")
@@ -70,7 +72,8 @@ class AttemptId(WireModel):
 
 
 class CallDesk(WireModel):
-    """The place of questions of one attempt. `key`: the node's public key, with which answers are signed."""
+    """The folder for the questions of one attempt. `key`: the node's public key; the node signs the
+    answers."""
 
     home: str
     identity: AttemptId
@@ -79,12 +82,12 @@ class CallDesk(WireModel):
 
 
 def calls_in(attempt: str) -> str:
-    """The folder below a run's home that has the questions of this attempt, and the answers."""
+    """The folder below a run's home with the questions of this attempt, and the answers."""
     return f"calls-{attempt}"
 
 
 class Mark(StrEnum):
-    """Each is written, fsynced, before what follows it begins."""
+    """The marks of an attempt. Each is written and synced before the next step begins."""
 
     ACCEPTED = "accepted"
     PREPARED = "prepared"
@@ -114,4 +117,4 @@ FINAL: frozenset[Mark] = frozenset({Mark.ACKNOWLEDGED, Mark.REJECTED, Mark.REFUS
 HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
-"""Marks at which the attempt still occupies a slot: until all steps ended. Publishing holds none."""
+"""Marks at which the attempt still occupies a slot: until all steps have ended. Publishing needs none."""

@@ -6,7 +6,7 @@ from node_agent.wire.identity import AttemptId
 
 WIRE_VERSION = 1
 ENTRY = "node_agent.agent.worker.entry"
-"""The one function that an RQ job names; nobody imports it by that name, it is a label for tools."""
+"""The one function that an RQ job names. Nobody imports it by that name; it is a label for tools."""
 
 
 def node_queue(tag: str) -> str:
@@ -20,12 +20,12 @@ def pool_queue(requirement: str) -> str:
 
 
 def job_id(tag: str, identity: AttemptId) -> str:
-    """RQ job id of an order; only letters, digits, `-` and `_` are legal in it."""
+    """The RQ job id of an order; an id may have only letters, digits, `-` and `_`."""
     return f"{tag}_{identity.run}_{identity.attempt}_{identity.fence}"
 
 
 def job_owner(job: str) -> tuple[str, AttemptId] | None:
-    """(node's tag, identity) that `job_id` was made of; None for any other id."""
+    """The node's tag and the identity from which `job_id` made the id; None for any other id."""
     tag, _, rest = job.partition("_")
     try:
         return tag, AttemptId.parse(rest.replace("_", "."))
@@ -34,22 +34,22 @@ def job_owner(job: str) -> tuple[str, AttemptId] | None:
 
 
 def ticket_id(run: str, attempt: int) -> str:
-    """RQ job id of a ticket."""
+    """The RQ job id of a ticket."""
     return f"ticket_{run}_{attempt}"
 
 
 def job_prefix(tag: str) -> str:
-    """The ACL patterns that a node is held to."""
+    """The ACL patterns for a node."""
     return f"{tag}_"
 
 
 def up_stream(tag: str) -> str:
-    """Events, receipts and inventories of a node, oldest first."""
+    """The stream with a node's events, receipts and inventories, oldest first."""
     return f"pancode:up:{tag}"
 
 
 def down_stream(tag: str) -> str:
-    """Control messages to a node, oldest first."""
+    """The stream with the control messages for a node, oldest first."""
     return f"pancode:down:{tag}"
 
 
@@ -64,16 +64,15 @@ def beat_key(tag: str) -> str:
 
 
 def hint_channel(tag: str) -> str:
-    """Pub/sub: "look now"; never more than a hint."""
+    """The pub/sub channel with the hint "look now"; it is never more than a hint."""
     return f"pancode:hint:{tag}"
 
 
 UP_HINT = "pancode:hint:up"
-"""Pub/sub: a node has written something."""
+"""The pub/sub channel with the hint that a node has written something."""
 
 
 PROTOCOL = "pancode-"
-"""With the name of an end behind it: what TLS agrees on, so that one port leads to both."""
+"""The prefix of the protocol names that TLS negotiates, so that one port leads to both ends."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
-"""Options of a socket, where the system has them: a peer that is gone is noticed within 40 s, as behind a
-tunnel."""
+"""Socket options, if the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""

@@ -1,5 +1,5 @@
-"""The log of the coordinator and of the node agent: JSON lines, or plain ones in a terminal; a line for each
-stage of an order."""
+"""The log of the coordinator and of the node agent: JSON lines, or plain lines in a terminal; one line for
+each stage of an order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EVERY = "*"
 
 
 class OrderStage(StrEnum):
-    """The progress of an order, as both logs say it."""
+    """The stages of an order in both logs."""
 
     ACCEPTED = "accepted"
     STARTED = "started"
@@ -41,7 +41,7 @@ STAGES: dict[str, OrderStage] = {
     Mark.REFUSED: OrderStage.REFUSED,
     Mark.REJECTED: OrderStage.REJECTED,
 }
-"""The stages that a mark of the node's journal begins. Delivered: the coordinator has its results."""
+"""The stages that begin with a mark of the node's journal. Delivered: the coordinator has the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class OrderLine:
         return cls(stage, identity.run, identity.attempt, identity.fence, node, ms, detail)
 
     def write(self) -> None:
-        """Into the log of this process."""
+        """Write the line into the log of this process."""
         detail = f": {self.detail}" if self.detail else ""
         words = ("%s.%d.%d %s on %s after %d ms%s", self.run, self.attempt, self.fence, self.stage, self.node)
         _ORDERS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
@@ -88,7 +88,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """For a terminal."""
+    """Each entry is one plain line for a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -98,7 +98,8 @@ class PlainFormatter(logging.Formatter):
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
-    """Level by logger (`*`: all others) from `info` or `warning,pancode.orders=info`; and wrong words."""
+    """The level by logger (`*`: all others) from `info` or `warning,pancode.orders=info`; and the wrong
+    words."""
     found, wrong = {_EVERY: logging.INFO}, []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, level = word.rpartition("=")

@@ -1,7 +1,7 @@
-"""The base of every message: frozen, strict, canonical bytes; and its bounded types.
+"""The base of every message: frozen, strict, with canonical bytes; and its bounded types.
 
-A bounded value is cut to fit where a message is written, and refused where it is read: a writer that has too
-much to say is still heard, and a reader never has to ask whether a value is sane.
+The writer of a message cuts a value that is out of bounds, and the reader refuses it. So a writer with too
+much to say is still heard, and a reader never has to check whether a value is sane.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 Schema = core_schema.CoreSchema
 YEAR_3000_MS = 32_503_680_000_000
 MOST_TOKENS = 10**12
-"""Of one attempt: a thousand times of what a model has ever read and written in a day."""
+"""The limit for one attempt: a thousand times the tokens of a model's busiest day."""
 MOST_LASTED_MS = 10 * 366 * 86_400_000
 """Ten years."""
 MOST_REAL = 1e12
@@ -28,12 +28,13 @@ MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
 
 
 def _written(read: Schema, fit: Callable[[Any], Any]) -> Schema:
-    """JSON is read as it is; a value from our own code is made to fit first."""
+    """The value as it may be written: JSON stays as it is, and a value from our own code is made to fit
+    first."""
     return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
 
 
 def plain_text(text: str) -> str:
-    """Half a surrogate pair, which is not UTF-8, becomes `?`; so does NUL, which not every database holds."""
+    """Replaces half a surrogate pair, which is not UTF-8, and NUL, which some databases refuse, by `?`."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "?")
@@ -41,7 +42,7 @@ def plain_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """At most so many characters, no NUL. A text that is too long is cut."""
+    """A text of at most this many characters, without NUL. A longer text is cut."""
 
     most: int
     least: int = 0
@@ -61,7 +62,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """A tuple of at most so many; `chars`: of all its texts together. What is too much is left out."""
+    """A tuple of at most this many items; `chars`: the limit for all its texts together. The excess is left
+    out."""
 
     most: int
     chars: int | None = None
@@ -89,7 +91,7 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class WholeNumber:
-    """A whole number of this range. A larger one counts as the largest."""
+    """A whole number in this range. A larger number counts as the largest."""
 
     most: int
     least: int = 0
@@ -103,7 +105,7 @@ class WholeNumber:
 
 @dataclass(frozen=True, slots=True)
 class _Money:
-    """US dollars: in JSON a decimal string and nothing else, so that every reader reads the same sum."""
+    """US dollars: in JSON only a decimal string, so that every reader reads the same sum."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
         text = core_schema.str_schema(strict=True, pattern=_USD, max_length=_USD_DIGITS + 1 + _USD_PLACES)
@@ -129,15 +131,15 @@ Usd = Annotated[Decimal, _Money()]
 """Money in US dollars, a decimal string on the wire; `books` adds it exactly."""
 Tokens = Annotated[int, WholeNumber(MOST_TOKENS)]
 WallMillis = Annotated[int, WholeNumber(YEAR_3000_MS)]
-"""Unix time. Every one of them is a date."""
+"""Unix time; every value is a valid date."""
 Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
 """A duration, in milliseconds."""
 Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
 Name = Annotated[str, Text(200)]
-"""Of a thing: a machine, a program, a model, a version."""
+"""The name of a thing: a machine, a program, a model, a version."""
 Line = Annotated[str, Text(1_000)]
 Words = Annotated[str, Text(4_000)]
-"""For people: as much as a run's story keeps."""
+"""Words for people, up to the length that a run's story keeps."""
 
 
 class WireModel(BaseModel):
@@ -151,10 +153,10 @@ class WireModel(BaseModel):
 
 
 def canonical_json(value: Any) -> bytes:
-    """Canonical bytes of plain JSON data; refuses NaN and infinities (ValueError).
+    """The canonical bytes of plain JSON data; ValueError for NaN and infinities.
 
-    Half a surrogate pair (a model's torn emoji) is signed as `?`: as such it is not UTF-8, and no one would
-    ever believe the message that quotes it.
+    Half a surrogate pair (a torn emoji of a model) is signed as `?`: it is not UTF-8, and nobody could ever
+    verify the message that quotes it.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
@@ -173,17 +175,17 @@ Share = Annotated[
 RunId = Annotated[str, Field(pattern=r"^r-[a-z0-9]{4,24}$")]
 FleetId = Annotated[str, Field(pattern=r"^f-[a-z0-9]{4,24}$")]
 NodeTag = Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]
-"""10 hex digits of the digest of the node's public key: what names a node on the wire and in Redis."""
+"""10 hex digits of the digest of the node's public key: the node's name on the wire and in Redis."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hexadecimal."""
 CommitId = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 MOST = 2**53 - 1
-"""No number on the wire is larger: every reader of JSON, and every column, holds it."""
+"""The largest number on the wire: every reader of JSON, and every database column, can hold it."""
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]
-"""A number that is counted from 1: an epoch, a fence, a message."""
+"""A number that counts from 1: an epoch, a fence, a message."""
 Status = Annotated[int, Field(ge=-MOST, le=MOST)]
-"""The exit status of a process, as its system says it."""
+"""The exit status of a process, as its system reports it."""

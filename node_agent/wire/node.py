@@ -1,4 +1,5 @@
-"""What a node says of itself: facts, heartbeat, the inventory of its journal, its hello to the depot."""
+"""The words of a node about itself: facts, heartbeat, the inventory of its journal, its hello to the
+depot."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from node_agent.wire.signing import Message
 
 
 class Flag(StrEnum):
-    """The abilities of a runtime; the node does the rest, or nobody."""
+    """The abilities of a runtime. The node does the rest, or nobody does."""
 
     STREAM = "stream"
     USAGE = "usage"
@@ -55,7 +56,7 @@ HOME_LAYOUT = 4
 
 
 class RuntimeFact(WireModel):
-    """A runtime as found on the node. `can`: its flags, where it was found. `looking`: not known yet.
+    """A runtime that was found on the node. `can`: its flags. `looking`: not known yet.
 
     `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
     meters, or anything else.
@@ -70,7 +71,7 @@ class RuntimeFact(WireModel):
 
 
 class ProblemCode(StrEnum):
-    """The subject of a problem, where code acts on it."""
+    """The subject of a problem that code acts on."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
@@ -80,11 +81,11 @@ class ProblemCode(StrEnum):
 
 
 FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_BEAT})
-"""Something that the coordinator did not sign was sent to the node in its name."""
+"""Somebody sent the node a message in the coordinator's name that the coordinator did not sign."""
 
 
 class NodeProblem(WireModel):
-    """Something that is wrong and the command that mends it."""
+    """A problem of the node, and the command that repairs it."""
 
     what: Line
     fix: Line = ""
@@ -105,7 +106,7 @@ class Allowed(WireModel):
     closed: Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
-        """The limit that a run goes beyond, in words; empty when it does not, as far as is known of it."""
+        """The owner's limit that a run exceeds, in words; empty when it exceeds none, as far as is known."""
         if self.closed:
             return self.closed
         if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
@@ -118,7 +119,7 @@ class Allowed(WireModel):
 
 
 class NodeFacts(WireModel):
-    """The machine. Sizes in bytes."""
+    """The facts about the machine. Sizes are in bytes."""
 
     hostname: Name
     os: Name
@@ -132,10 +133,10 @@ class NodeFacts(WireModel):
     runtimes: Annotated[tuple[RuntimeFact, ...], Few(64)]
     endpoints: Annotated[tuple[EndpointFact, ...], Few(32)] = ()
     asks: Annotated[tuple[AskFact, ...], Few(MOST_ASKS)] = ()
-    """Tests of models that were asked for."""
+    """The requested tests of models."""
     problems: Annotated[tuple[NodeProblem, ...], Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
-    """The reason why the node can take no work at all now, such as a full disk; it then asks for no slot."""
+    """The reason why the node can take no work now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
     wall_ms: WallMillis
 
@@ -144,26 +145,27 @@ MOST_SLOTS = 256
 
 
 class Ask(WireModel):
-    """The node's room for work. Valid for 15 s of the coordinator's clock."""
+    """The node's room for work. It is valid for 15 s of the coordinator's clock."""
 
     seq: Number
     slots: Annotated[int, WholeNumber(MOST_SLOTS)]
     open: Annotated[tuple[AttemptId, ...], Few(1_000)]
-    """Fences that hold a slot on the node."""
+    """The fences that hold a slot on the node."""
 
 
 class Heartbeat(Message):
-    """Every 5 s. `echo` is the newest coordinator beat the node has seen: its age is the node's liveness."""
+    """Sent every 5 s. `echo` is the newest coordinator beat that the node has seen; its age is the node's
+    liveness."""
 
     fleet: FleetId
     node: NodeTag
     session: Name
-    """Made at each start of the node agent."""
+    """The session, new at each start of the node agent."""
     boot_id: Name
     seq: Number
     boot_ms: Millis
     nonce: Name
-    """Answered by the coordinator's beat; new at each start and each link-up."""
+    """The coordinator's beat answers it; it is new at each start and each link-up."""
     echo: FleetTime | None = None
     epoch_seen: Count
     """The highest epoch that this node has ever believed."""
@@ -172,7 +174,7 @@ class Heartbeat(Message):
     draining: bool = False
     version: Name
     obeys: Annotated[tuple[Digest, ...], Few(4)]
-    """Ids of the coordinator's keys that it believes."""
+    """The ids of the coordinator's keys that the node believes."""
     facts: NodeFacts
 
 
@@ -189,10 +191,10 @@ class JournalEntry(WireModel):
 
 
 class Inventory(Message):
-    """The whole journal of attempts that are not final, and the final ones of this epoch.
+    """All attempts in the journal that are not final, and the final ones of this epoch.
 
-    It answers for every fence whose order had to begin before `at`: if such a fence is not in the list,
-    the node has not accepted it, and will not accept it later.
+    It answers for every fence whose order had to begin before `at`: if such a fence is not in the list, the
+    node has not accepted it, and will not accept it later.
     """
 
     fleet: FleetId
@@ -208,7 +210,7 @@ Verb = Literal["fetch", "push", "log"]
 
 
 class Hello(Message):
-    """Signed by the node over the server's nonce: valid for one stream, one fence, one verb."""
+    """The node signs it with the server's nonce: it is valid for one stream, one fence, one verb."""
 
     fleet: FleetId
     node: NodeTag

@@ -1,4 +1,4 @@
-"""The order: the signed statement that a node acts on; and the folders of a checkout that it may name."""
+"""The order: the signed statement on which a node acts; and the folders of a checkout that it may name."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from node_agent.wire.signing import Message
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
 MAX_PLACE = 4000
-"""Of a place, which is a path of the user's own: any characters that a path may have."""
+"""The longest place: a path of the user's own, with any characters that a path may have."""
 
 
 def checked_folder(text: str) -> str:
-    """The name of a folder below the checkout's top; ValueError that says what is wrong with it."""
+    """The name of a folder below the checkout's top; ValueError says what is wrong with it."""
     if not text.isprintable() or not 0 < len(text) <= MAX_LENGTH:
         raise ValueError(f"a folder's name has 1 to {MAX_LENGTH} printable characters")
     parts = text.split("/")
@@ -50,7 +50,7 @@ def checked_folder(text: str) -> str:
 
 
 def checked_place(text: str) -> str:
-    """A run's folder below the checkout's top, empty for the top itself; ValueError as above."""
+    """A run's folder below the checkout's top, or empty for the top itself; ValueError as above."""
     if len(text) > MAX_PLACE or "\0" in text:
         raise ValueError(f"a place has at most {MAX_PLACE} characters, and no NUL")
     parts = text.split("/")
@@ -62,14 +62,14 @@ def checked_place(text: str) -> str:
 
 
 def checked_report(text: str) -> str:
-    """The name of a file below the checkout's top, which a gate writes; ValueError as above."""
+    """The name of a file below the checkout's top that a gate writes; ValueError as above."""
     if not 0 < len(text) <= MAX_LENGTH or not text.isprintable():
         raise ValueError(f"the name of a report has 1 to {MAX_LENGTH} printable characters")
     return checked_place(text)
 
 
 def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
-    """All of them; ValueError also for too many, and for one that is named twice."""
+    """All these names; ValueError also for too many, and for a name that occurs twice."""
     if len(files) > MAX_REPORTS:
         raise ValueError(f"a run has {MAX_REPORTS} reports at most")
     if len(set(files)) < len(files):
@@ -87,14 +87,15 @@ def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
-"""Folders that do not lie in one another."""
+"""Folders of which none lies in another one."""
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
-"""Files that the gates write about themselves."""
+"""The files of results that the gates write."""
 
 
 MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
-"""Characters of a person's answer to a program of the user's own: a variable of its environment holds it."""
+"""The most characters of a person's answer to a user's own program: a variable of its environment holds
+it."""
 Argv = tuple[str, ...]
 
 
@@ -110,14 +111,14 @@ class Reasoning(StrEnum):
 
 
 class AgentSpec(WireModel):
-    """The agent definition as compiled for this run."""
+    """The definition of the agent for this run."""
 
     name: str
     prompt: str
     tools: tuple[str, ...]
     read_only: bool
     sampling: Sampling | None = None
-    """For a runtime that lets it be set; no other is given one."""
+    """Only for a runtime that can set it; no other runtime gets it."""
 
 
 class Workspace(WireModel):
@@ -126,9 +127,9 @@ class Workspace(WireModel):
     kind: Literal["git", "none"]
     repo: RepoId | None = None
     base: CommitId | None = None
-    """The commit the user stood on; None for an unborn branch."""
+    """The user's own commit; None for an unborn branch."""
     snapshot: CommitId | None = None
-    """The commit that holds the working tree as it was at dispatch."""
+    """The commit with the working tree at the dispatch."""
     object_format: Literal["sha1", "sha256"] = "sha1"
     folder: Place = ""
     """The agent's folder below the checkout's top; set-up and gates begin at the top itself."""
@@ -150,17 +151,18 @@ class Limits(WireModel):
     tokens: int | None = Field(default=None, gt=0)
     usd: Usd | None = None
     requests: int | None = Field(default=None, gt=0)
-    """Model calls; the node's model gateway holds it."""
+    """The most model calls; the node's model gateway enforces it."""
     wrap_up: bool = False
-    """One last, short call is let through when a limit of tokens, dollars or calls is reached."""
+    """The gateway lets one last, short call through when a limit of tokens, dollars or calls is reached."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    """All its processes together. Of this and the next the node allows no more than its owner says."""
+    """For all processes together. The node allows no more of this, and of the next two, than its owner
+    says."""
     processes: int | None = Field(default=None, gt=0)
-    """Threads too."""
+    """The limit counts threads, too."""
     disk_bytes: int | None = Field(default=None, gt=0)
-    """Of its checkout and its home. The node allows no more than its owner says."""
+    """For checkout and home together. The node allows no more than its owner says."""
     turns: int | None = Field(default=None, gt=0)
-    """Answers of the model, as the runtime tells them; where it does not, as the gateway counts them."""
+    """The most answers of the model, by the runtime's count, or else by the gateway's."""
 
 
 _SESSION = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
@@ -168,7 +170,8 @@ SessionName = Annotated[str, Field(pattern=_SESSION)]
 
 
 def is_session(name: str) -> bool:
-    """Whether it can be the name of a session. One that begins with `-` would be an option of the program."""
+    """Whether the text can be the name of a session. A name with `-` at its beginning would be an option of
+    the program."""
     return re.fullmatch(_SESSION[1:-1], name) is not None
 
 
@@ -191,48 +194,49 @@ class BoardEntry(WireModel):
 
 
 class Order(Message):
-    """One binding of one attempt to one node."""
+    """The binding of one attempt to one node."""
 
     fleet: FleetId
     epoch: Number
     identity: AttemptId
     node: NodeTag
     issued_wall_ms: WallMillis
-    """Coordinator's wall clock; dates of commits made for this order."""
+    """The coordinator's wall clock, for the dates of commits made for this order."""
     start_by: FleetTime
     agent: AgentSpec
     task: str
     argv: Argv | None = None
-    """Runtime `shell` only: run exactly this instead of the task as a script."""
+    """Only for the runtime `shell`: run exactly this instead of the task as a script."""
     runtime: str
     model: str | None = None
     endpoint: str | None = Field(default=None, max_length=200)
-    """A model server by the name that this node gives it; where it is and its key the node knows alone."""
+    """The name that this node gives to a model server; only the node knows its address and its key."""
     untested: bool = False
-    """Whoever dispatched it wanted no test of the model: the receipt says so."""
+    """The dispatch asked for no test of the model; the receipt says so."""
     reasoning: Reasoning | None = None
-    """None: as hard as the runtime has it by itself."""
+    """None: the runtime's own default."""
     mode: Mode
     safety: Safety
     policy: Policy
     workspace: Workspace
     setup: tuple[Argv, ...] = ()
     cache: Folders = ()
-    """Folders that `setup` makes and the node may keep for later attempts, below the checkout's top."""
+    """Folders below the checkout's top that `setup` makes and the node may keep for later attempts."""
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
-    """A command to run after the gates; the last line of its output is a number, the higher the better."""
+    """A command to run after the gates; the last line of its output is a number, and a higher number is
+    better."""
     reports: ReportFiles = ()
-    """Files that the gates write, JUnit or SARIF: what they say goes into the receipt."""
+    """JUnit or SARIF files that the gates write; their results go into the receipt."""
     limits: Limits
     env: tuple[str, ...] = ()
-    """Names of variables of the node that the agent may see."""
+    """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
     depth: Count = 0
     resume: Resumed | None = None
-    """The session to go on with; None: a new one."""
+    """The session to continue; None: a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
-    """The board of its workflow, as files of its workspace; None: it shares none."""
+    """The board of the workflow, as files in the workspace; None: there is none."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
-    """A person's answer to the question with which the run before this one ended; own programs only."""
+    """A person's answer to the question with which the run before this one ended; for own programs only."""
     trace: str = Field(max_length=64)

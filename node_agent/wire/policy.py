@@ -1,4 +1,4 @@
-"""Modes, safety levels and action classes: what a run may do, as one table and one typed policy."""
+"""Modes, safety levels and action classes: the rights of a run, as one table and one typed policy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from node_agent.wire.model import WireModel
 
 MOST_RULES = 200
-"""Path rules, and command rules, of one policy."""
+"""The most path rules, and the most command rules, of one policy."""
 BUILT_IN = "built-in"
-"""The origin of rules that no file says."""
+"""The origin of rules that no file has."""
 MOST_PATTERN = 300
 MOST_REASON = 300
 
@@ -54,14 +54,14 @@ class ActionClass(StrEnum):
 
 
 class Enforcement(StrEnum):
-    """The holder of a rule of the policy."""
+    """The part that enforces a rule of the policy."""
 
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
     ASKED = "asked before"
     """The agent's program asks the policy before each command, by a hook or by itself."""
     CHECKED = "checked after"
-    """Nothing holds it while the agent works; what it did and left is held against it."""
+    """Nothing enforces it while the agent works; the node checks the result against it."""
     TOLD_ONLY = "told only"
     IMPOSSIBLE = "impossible"
 
@@ -72,7 +72,7 @@ class Isolation(StrEnum):
     NONE = "none"
     SANDBOX = "sandbox"
     LANDLOCK = "landlock"
-    """The lesser wall: it keeps a run off other files, and counts for no level's rule."""
+    """The weaker protection: it keeps a run off other files, and satisfies no level's rule."""
     OWN_UID = "own uid"
 
 
@@ -85,7 +85,7 @@ ALLOWED: dict[Safety, frozenset[ActionClass]] = {
     Safety.AUTO_EDIT: _AUTO_EDIT,
     Safety.FULL_AUTO: _FULL_AUTO,
 }
-"""Safety level to the actions that it allows; what is in none is never allowed."""
+"""The actions that each safety level allows; an action in no level is never allowed."""
 
 MODE_DISPATCHES: frozenset[Mode] = frozenset({Mode.ADMIN, Mode.BUILD, Mode.REVIEW})
 MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
@@ -93,9 +93,9 @@ MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
-    """Check whether a run is a person's own command about the node itself, which a wall would hide.
+    """Check whether a run is a person's own command about the node itself; a sandbox would hide the node.
 
-    `writes`: what it may, by mode, level and agent. `depth`: of a person's own it is 0.
+    `writes`: whether mode, level and agent let it write. `depth`: 0 for a person's own run.
     """
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
@@ -114,7 +114,7 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """The access to the paths that a pattern covers; `policy/globs.py` has the matching."""
+    """The access to the paths that a pattern covers; `policy/globs.py` does the matching."""
 
     pattern: Pattern
     access: PathAccess
@@ -124,9 +124,9 @@ class PathRule(WireModel):
 
 
 class CommandRule(WireModel):
-    """A shell command that fits this regular expression (RE2) is not to be run.
+    """A run may not run a shell command that fits this regular expression (RE2).
 
-    `ask`: a person is asked while the run waits; where its program cannot wait, the rule denies.
+    `ask`: a person is asked while the run waits; if the program cannot wait, the rule denies.
     """
 
     pattern: Pattern
@@ -136,23 +136,24 @@ class CommandRule(WireModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `ask` where nobody is asked: a node agent of before knows no such field."""
+        """The JSON form, without `ask` when nobody is asked: an older node agent does not know that field."""
         told: dict[str, Any] = write(self)
         return told if self.ask else {name: value for name, value in told.items() if name != "ask"}
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
-    """The rule as a person knows it: its pattern, where it is written, why it is there."""
+    """The rule for a person: its pattern, its place in a file, its reason."""
     kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
 
 
 class NetworkAccess(StrEnum):
-    """The network that the phases of a run may reach; the sandbox holds it.
+    """The network that the phases of a run may reach; the sandbox enforces it.
 
-    `none`: nothing. `gateway`: an agent program its model, through the node's gateway; set-up, gates and a
-    person's own program nothing. `machine`: the last three what the machine reaches.
+    `none`: nothing. `gateway`: an agent program reaches its model, through the node's gateway; set-up, gates
+    and a person's own program reach nothing. `machine`: these three reach everything that the machine
+    reaches.
     """
 
     NONE = "none"
@@ -164,14 +165,14 @@ _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
 def narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
-    """The strictest of what was said; where nobody says anything, the machine's."""
+    """The strictest of these networks; if there is none, the machine's."""
     return min(
         (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
     )
 
 
 class Rules(WireModel):
-    """Rules that people wrote. They only ever take away, so more of them are never less strict."""
+    """The rules that people wrote. A rule can only forbid, so more rules are never less strict."""
 
     network: NetworkAccess | None = None
 
@@ -180,15 +181,15 @@ class Rules(WireModel):
 
 
 class Policy(WireModel):
-    """The rights of this run: mode, level, agent and rules folded into one."""
+    """The rights of this run: mode, level, agent and rules in one value."""
 
     allowed: tuple[ActionClass, ...]
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
     commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
     told_only: bool = False
-    """The user accepted that rules which cannot be enforced are only told to the agent."""
+    """The user accepted that the agent is only told rules that nothing can enforce."""
     walled: bool = False
-    """It runs behind the node's sandbox or not at all."""
+    """Whether the run needs the node's sandbox."""
     network: NetworkAccess = NetworkAccess.MACHINE
 
 
@@ -196,7 +197,7 @@ NO_RULES = Rules()
 
 
 def with_rules(policy: Policy, rules: Rules) -> Policy:
-    """The policy under more rules, such as those of the node's owner; no bound holds for their number."""
+    """The policy with more rules, such as those of the node's owner; their number has no limit."""
     more = {"paths": (*policy.paths, *rules.paths), "commands": (*policy.commands, *rules.commands)}
     return policy.model_copy(update={**more, "network": narrowest(policy.network, rules.network)})
 
@@ -210,7 +211,8 @@ def compile_policy(
     rules: Rules = NO_RULES,
     walled: bool = False,
 ) -> Policy:
-    """The allowed action classes, sorted, and the rules; where nothing may be written, what reads is left."""
+    """The allowed action classes, sorted, and the rules; if nothing may be written, only classes that read
+    are left."""
     writes = mode in MODE_WRITES and not read_only
     return Policy(
         allowed=tuple(sorted(ALLOWED[safety] if writes else _ALWAYS)),
@@ -224,9 +226,9 @@ def compile_policy(
 
 CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MOST_COMMAND = 2_000
-"""A person reads all of a command before the yes: a longer one is not asked about."""
+"""The longest command about which a person is asked: a person reads all of it before the yes."""
 MOST_NO = 2_000
-"""Characters of a person's words with a no."""
+"""The most characters of a person's words with a no."""
 MOST_FILE = 64 << 10
 ASKED, ANSWERED = ".json", ".answer"
 Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
@@ -235,7 +237,7 @@ Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
 class CallAsked(WireModel):
     """The question: a command, and the pattern of the rule that asks. Every program of the run may write one.
 
-    It is material: an answer names the command and the pattern that the person has seen.
+    So it is material: an answer names the command and the pattern that the person has seen.
     """
 
     call: CallId

@@ -39,12 +39,13 @@ STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "urn:pancode:run-receipt:1"
 
 MOST_STEPS = 64
-"""Gates of an order, and commands of its set-up: as many as one phase on a node may have."""
+"""The most gates of an order, and the most commands of its set-up: as many as one phase on a node may
+have."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 """The words of the order."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
-"""Of files."""
+"""The names of files."""
 CostSource = Literal["reported", "metered", "priced", "local", "unknown"]
 
 
@@ -58,13 +59,13 @@ class Usage(WireModel):
     cost_source: CostSource = "unknown"
     turns: Count = 0
     agent_ms: Lasted = 0
-    """Time the agent's process ran, not counting sleep of the machine."""
+    """The time for which the agent's process ran, without sleep of the machine."""
 
 
 class ModelCalls(WireModel):
     """The calls through the node's model gateway.
 
-    `unread`: answers that did not tell their tokens to the end, so that the count is too low. `wrap_up`: the
+    `unread`: answers that did not report their tokens to the end, so the count is too low. `wrap_up`: the
     last call, let through after a limit; it is one of `requests`.
     """
 
@@ -74,17 +75,18 @@ class ModelCalls(WireModel):
     unread: Count = 0
     wrap_up: Count = Field(default=0, le=1)
     subscription: bool = False
-    """By the vendor's own login, not metered: `requests` are connections, and bytes all that is known."""
+    """The vendor's own login was used, not metered: `requests` counts connections, and only bytes are
+    known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
     waited_ms: Lasted = 0
-    """For a free slot of the order's endpoint, all calls together."""
+    """The wait for a free slot of the order's endpoint, for all calls together."""
     retry_ms: Lasted = 0
-    """So long the server has asked to wait when it refused the last calls; 0: it has not said."""
+    """The pause that the server asked for when it refused the last calls; 0: it did not say."""
 
 
 Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
-"""A decimal number, written out."""
+"""A decimal number as text."""
 
 
 class GateResult(WireModel):
@@ -97,18 +99,18 @@ class GateResult(WireModel):
     signal: Count | None = None
     duration_ms: Lasted
     changed: Names = ()
-    """Files that the gate itself changed; reported, never committed."""
+    """Files that the gate itself changed; they are reported, never committed."""
 
 
 MOST_RESULTS = 50
-"""Of one report."""
+"""The most results of one report."""
 ReportForm = Literal["junit", "sarif", "unknown"]
 ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "skipped"]
 """SARIF has error, warning, note and none; JUnit has error, failed, passed and skipped."""
 
 
 class ReportResult(WireModel):
-    """One result that is worth a look: a failed test, or a finding. An empty text is unknown."""
+    """One result that deserves a look: a failed test, or a finding. An empty text is unknown."""
 
     level: ReportLevel
     rule: Name = ""
@@ -119,15 +121,15 @@ class ReportResult(WireModel):
 
 
 class GateReport(WireModel):
-    """A file that the gates write about themselves. `unread`: why it cannot be read; empty: it was read."""
+    """A file of results that the gates write. `unread`: why it cannot be read; empty: it was read."""
 
     file: Name
     form: ReportForm
     tool: Name = ""
     counts: Annotated[dict[Name, Count], Field(max_length=7)]
-    """Of all results in the file."""
+    """The counts of all results in the file."""
     results: Annotated[tuple[ReportResult, ...], Few(MOST_RESULTS)] = ()
-    """The worst ones first. Tests that passed or were skipped are only counted."""
+    """The worst results first. Passed and skipped tests are only counted."""
     unread: Line = ""
 
 
@@ -150,14 +152,14 @@ class Blob(WireModel):
 
 
 class Enforced(WireModel):
-    """The holder of one rule of the policy."""
+    """The part that enforces one rule of the policy."""
 
     rule: Line
     how: Enforcement
 
 
 class Exposed(WireModel):
-    """A file of the result that holds the value of a secret, which is named and never told."""
+    """A file of the result with the value of a secret; the name of the secret is here, never its value."""
 
     secret: Words
     file: Words
@@ -184,7 +186,7 @@ class Claims(WireModel):
     runtime_version: Name | None = None
     model: Name | None = None
     served: Served | None = None
-    """None: no model server of the fleet's own, but a vendor's, or none at all."""
+    """None: no model server of the fleet's own was used."""
     agent: Name
     prompt_digest: Digest
     mode: Mode
@@ -197,17 +199,18 @@ class Claims(WireModel):
     exit_code: Status | None = None
     signal: Count | None = None
     usage: Usage
-    """The gateway's count where there was one, else what the runtime says."""
+    """The gateway's count if there was a gateway, else the runtime's."""
     claimed: Usage | None = None
-    """The runtime's own figures, where the gateway counted."""
+    """The runtime's own figures, if the gateway counted."""
     calls: ModelCalls | None = None
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """What the order's score command has given; None: it has none, or gave none (a finding says why)."""
+    """The result of the order's score command; None: there is no command or no result (a finding says
+    why)."""
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
-    """What the files say that the gates were to write; () where no gate ran."""
+    """The content of the files that the gates were to write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None
@@ -220,20 +223,20 @@ class Claims(WireModel):
     answer: Words = ""
     """The agent's final text, clipped to 4,000 characters."""
     question: PersonQuestion | None = None
-    """Only of an attempt that ended as `blocked`."""
+    """Only for an attempt that ended as `blocked`."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that it has written on the board of its workflow."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
-    """Number of this attempt's last event: the events before it are complete when it was applied."""
+    """The number of this attempt's last event; when it was applied, the events before it are complete."""
     previous: Digest | None = None
-    """Digest of this node's previous receipt."""
+    """The digest of this node's previous receipt."""
 
 
 class Subject(WireModel):
-    """The subjects of the statement: the result commit, the logs."""
+    """One subject of the statement: the result commit, or a log."""
 
     name: Name
     digest: Annotated[dict[Name, Name], Field(max_length=4)]
@@ -252,7 +255,7 @@ class Receipt(Signed):
 
     @model_validator(mode="after")
     def _about_what_it_claims(self) -> Receipt:
-        """Other readers of in-toto look at the subjects, which nobody has compared with the depot."""
+        """Checks the subjects against the claims: other readers of in-toto look at the subjects alone."""
         if self.subject != _subjects(self.predicate):
             raise ValueError("the subjects are not the commit and the blobs of the claims")
         return self
@@ -263,7 +266,7 @@ class Receipt(Signed):
 
 
 def receipt_of(claims: Claims) -> Receipt:
-    """The statement whose subjects are the commit and the blobs that the claims name."""
+    """The statement whose subjects are the commit and the blobs in the claims."""
     return Receipt(subject=_subjects(claims), predicate=claims)
 
 

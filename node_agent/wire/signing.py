@@ -68,12 +68,12 @@ class Envelope(WireModel):
             raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
 
     def digest(self) -> str:
-        """SHA-256 of type and payload: the same statement has the same digest, whoever signed it."""
+        """The SHA-256 of type and payload: one statement has one digest, whoever signed it."""
         return hashlib.sha256(pae(self.payloadType, self.body())).hexdigest()
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """DSSE v1 pre-authentication encoding."""
+    """The pre-authentication encoding of DSSE v1."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -90,7 +90,7 @@ class PublicKey:
 
     @cached_property
     def keyid(self) -> str:
-        """SHA-256 of the raw key, hexadecimal."""
+        """The SHA-256 of the raw key, hexadecimal."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @cached_property
@@ -104,12 +104,12 @@ class PublicKey:
         return self._key.public_bytes(Encoding.PEM, kind).decode()
 
     def text(self) -> str:
-        """One line for files and for enrolment."""
+        """The key as one line for files and for enrolment."""
         return "ed25519 " + base64.b64encode(self.raw).decode()
 
     @classmethod
     def parse(cls, text: str) -> PublicKey:
-        """From `text()`; ValueError when it is something else."""
+        """The key from `text()`; ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519":
             raise ValueError("not an ed25519 public key line")
@@ -138,7 +138,7 @@ class SigningKey:
         self._keyid = self.public.keyid
 
     def text(self) -> str:
-        """One line for a file of mode 0600."""
+        """The key as one line for a file of mode 0600."""
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
 
     def pem(self) -> str:
@@ -148,7 +148,7 @@ class SigningKey:
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """From `text()`; ValueError when it is something else."""
+        """The key from `text()`; ValueError for any other text."""
         kind, _, data = text.strip().partition(" ")
         if kind != "ed25519-seed":
             raise ValueError("not an ed25519 private key line")
@@ -173,7 +173,8 @@ class SigningKey:
         )
 
     def secret(self, subject: str) -> str:
-        """A secret for this subject alone, the same each time; it tells nothing of the key or of others."""
+        """A secret for this subject alone, the same each time; it reveals nothing about the key or other
+        secrets."""
         return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
@@ -182,7 +183,7 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the field that carries the version, and our version."""
+    """A value that is signed as a whole. `VERSION`: the field with the version, and our version."""
 
     VERSION: ClassVar[tuple[str, object]]
 
@@ -205,7 +206,7 @@ M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
-    """Bytes from anywhere to an envelope; WireRefusal(MALFORMED) otherwise."""
+    """The envelope in bytes from anywhere; WireRefusal(MALFORMED) when there is none."""
     if len(data) > MAX_ENVELOPE_BYTES:
         raise WireRefusal(RefusalCode.MALFORMED, f"larger than {MAX_ENVELOPE_BYTES} bytes")
     try:
@@ -217,7 +218,8 @@ def parse_envelope(data: bytes | str) -> Envelope:
 
 
 def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
-    """The key of `keys` (by key id) that signed it; WireRefusal UNSIGNED, UNKNOWN_KEY or TAMPERED."""
+    """The key of `keys` (by key id) that signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
+    TAMPERED."""
     return _verified(envelope, keys)[0]
 
 
@@ -239,7 +241,7 @@ def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[Public
 
 
 def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
-    """Verify first, then parse; a typed WireRefusal for whatever does not fit."""
+    """Verifies first, then parses; a typed WireRefusal for everything that does not fit."""
     if envelope.payloadType != kind.payload_type():
         raise WireRefusal(
             RefusalCode.WRONG_TYPE, f"{envelope.payloadType} where {kind.payload_type()} is due"
@@ -248,7 +250,8 @@ def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) ->
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
-    """Unverified bytes to a message; what does not fit is judged by its version first, then by its fields."""
+    """The message in unverified bytes. For bytes that do not fit, the error names a wrong version first, then
+    a wrong field."""
     try:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
@@ -260,7 +263,7 @@ def parse_message(kind: type[M], body: bytes) -> M:
 
 
 def _refuse_twice(data: bytes | str) -> None:
-    """WireRefusal for valid JSON that has a key twice: other readers may read the other value."""
+    """WireRefusal for valid JSON with a key that occurs twice: other readers may read the other value."""
     try:
         json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as exc:
@@ -273,7 +276,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 
 def _judged(kind: type[M], body: bytes) -> M:
-    """As `parse_message`, for what is no message of this version, or none at all."""
+    """The error of `parse_message` for bytes that are no message of this version, or none at all."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:

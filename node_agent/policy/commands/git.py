@@ -17,7 +17,7 @@ _STARTS_PROGRAMS = """
     alias. command editor pager fsmonitor external askpass proxy helper textconv clean smudge process driver
     cmd program path hookspath include
 """.split()
-"""Ends of keys (beginnings, with a dot) whose value git runs, or reads more of such keys from."""
+"""Endings of keys (or beginnings, with a dot) whose value git runs, or from which it reads more such keys."""
 _PLAIN = frozenset(
     """
     add am annotate apply archive bisect blame branch bundle cat-file check-attr check-ignore checkout cherry
@@ -41,12 +41,12 @@ _REWRITING: dict[str, tuple[str, tuple[str, ...]]] = {
     "tag": ("df", ("--delete", "--force")),
     "gc": ("", ("--prune",)),
 }
-"""Verb to the letters and words with which it takes commits, or their only names, away."""
+"""Verbs, with the letters and words with which they remove commits, or the only names of commits."""
 _LATER_SCRIPT = {("bisect", "run"), ("submodule", "foreach")}
 
 
 def git_action(words: Sequence[ShellWord]) -> ActionClass:
-    """`words`: what follows `git`."""
+    """The class of a git command. `words`: the words after `git`."""
     rest = list(words)
     while rest and (rest[0].text or "").startswith("-"):
         option = rest.pop(0).text or ""
@@ -90,7 +90,7 @@ def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
 
 
 def _push(args: Sequence[str], known: bool) -> ActionClass:
-    """An unknown argument could be `--force`."""
+    """The class of a push. An unknown argument could be `--force`."""
     gone = ("--force", "--mirror", "--delete", "--prune")
     for word in args:
         if word.startswith(gone) or word[:1] == "+" or (word[:1] == ":" and len(word) > 1):
@@ -101,7 +101,7 @@ def _push(args: Sequence[str], known: bool) -> ActionClass:
 
 
 def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
-    """Check whether commits, or the only names by which they are found, go."""
+    """Check whether commits are lost, or the only names by which they are found."""
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in args and "--force" in args:
         return True
@@ -109,7 +109,7 @@ def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
 
 
 def _throws_away(verb: str, args: Sequence[str]) -> bool:
-    """Check whether what is not committed goes."""
+    """Check whether uncommitted work is lost."""
     if verb == "checkout":
         return "--" in args or "--force" in args or _letter(args, "f") or "." in args
     if verb == "switch":

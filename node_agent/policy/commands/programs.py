@@ -22,9 +22,9 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A path that a command names; `glob`: the shell puts what fits it in its place.
+    """A path in a command; `glob`: the shell replaces it by the paths that fit.
 
-    `sure`: it is a path, and that is what becomes of it. Else it is a word that could be one.
+    `sure`: it is a path, and the use is known. Otherwise it is a word that could be a path.
     """
 
     path: str
@@ -53,7 +53,7 @@ _INTERPRETERS = {
     **dict.fromkeys(("R", "Rscript"), ("-e",)),
     "deno": ("eval",),
 }
-"""Programs that run what they are told, and the options by which they are told it in another language."""
+"""Programs that run code in their arguments, and the options for code in another language."""
 _AWKS = frozenset("awk gawk mawk nawk".split())
 _STARTERS = {
     "tar": ("--checkpoint-action", "--to-command", "--use-compress-program", "-I", "--rsh-command"),
@@ -63,7 +63,7 @@ _STARTERS = {
     "zip": ("-TT", "--unzip-command"),
     "man": ("-P", "--pager", "-H"),
 }
-"""Options that name a program to be started."""
+"""Options that name a program to start."""
 _ELSEWHERE = frozenset("ssh autossh mosh rsh telnet nc ncat netcat socat".split())
 _WRITERS = frozenset("tee touch mkdir mkfifo mknod truncate chmod chown chgrp".split())
 _TO_LAST = frozenset("cp ln install rsync scp".split())
@@ -78,7 +78,7 @@ _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 
 def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
-    """The class of a call of a program that starts no other one by its words."""
+    """The class of a call whose arguments start no other program."""
     args = [word.text for word in words if word.text is not None]
     if program in _SYSTEM or program.startswith("mkfs"):
         return A.SYSTEM
@@ -94,7 +94,8 @@ def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionC
 
 
 def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
-    """Check whether what is done stands in another language, comes from elsewhere, or happens elsewhere."""
+    """Check whether the call's real work is in another language, comes from elsewhere, or happens
+    elsewhere."""
     if program in _ELSEWHERE:
         return True
     starters = _STARTERS.get(program, ())
@@ -110,7 +111,7 @@ def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fe
 
 
 def _tells(word: str, options: Sequence[str]) -> bool:
-    """`-c`, `-cCODE`, and `-Bc` among other letters."""
+    """Check for an option with code: `-c`, `-cCODE`, and `-Bc` among other letters."""
     if word in options or any(word.startswith(f"{one}=") for one in options if one.startswith("--")):
         return True
     letters = {one[1] for one in options if len(one) == 2}
@@ -122,7 +123,7 @@ def _is_operand(word: ShellWord) -> bool:
 
 
 def _has(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
-    """One of these letters in a bundle, or the beginning of one of these long options."""
+    """Check for one of these letters in a bundle, or for the beginning of one of these long options."""
     for word in args:
         if word == "--":
             return False
@@ -134,14 +135,15 @@ def _has(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
 
 
 def _is_loose(args: Sequence[str]) -> bool:
-    """Opened to everybody, or a whole tree at once, or run as somebody else."""
+    """Check whether access is opened to everybody or a whole tree at once, or a command runs as somebody
+    else."""
     modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
     return _has(args, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
 
 
 def touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
-    """The words that may be paths, and what becomes of those. Every word that is none is read, at most."""
+    """The words that may be paths, and their use. A word that is no path is only read, at most."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]
     files = [word for word in options if word.text and not word.text.startswith("-")]
@@ -169,7 +171,7 @@ def _use(program: str, words: Sequence[ShellWord], number: int, count: int) -> U
 
 
 def _inside(program: str, word: str) -> Iterator[Touched]:
-    """`--file=PATH`, `of=PATH`, `@PATH`, `HEAD:PATH`."""
+    """The path inside a word: `--file=PATH`, `of=PATH`, `@PATH`, `HEAD:PATH`."""
     key, equals, value = word.partition("=")
     if equals and value:
         yield Touched(value, Use.WRITE if program == "dd" and key == "of" else Use.READ, sure=program == "dd")

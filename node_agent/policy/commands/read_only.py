@@ -1,7 +1,7 @@
 """Decides whether a command only reads: a known program without options that change anything. Pure.
 
-It decides what a run may do that changes nothing. So whatever is in doubt, such as an option that is made
-while the script runs, is no look.
+The answer decides whether a run that may change nothing may run the command. So every doubtful command, such
+as one with an option that is made while the script runs, counts as one that writes.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ _PLAIN = frozenset(
     uname nproc
     """.split()
 )
-"""Whatever their words are, they only look."""
+"""Programs that only read, whatever their arguments are."""
 _FOLDERS = ("/bin/", "/usr/bin/", "/usr/local/bin/")
-"""A program of these is what its name says; one of the repository's own may be anything."""
+"""A program in one of these folders is the one that its name says; one in the repository may be anything."""
 _SHELLS = frozenset("bash sh dash zsh".split())
 _SCRIPT = re.compile(r"-[a-hj-z]*c")
-"""Not interactive, so that no file is read before."""
+"""Options of a shell that is not interactive, so that it reads no file first."""
 
 
 @dataclass(frozen=True, slots=True)
 class _But:
-    """Options with which a program writes a file or starts another one. `most`: of its operands are read."""
+    """The options with which a program writes a file or starts another one. `most`: it reads this many
+    operands."""
 
     letters: str = ""
     longs: tuple[str, ...] = ()
@@ -61,12 +62,12 @@ _GIT_LOOKS = frozenset(
     "status log diff show blame grep ls-files ls-tree rev-parse rev-list cat-file describe shortlog".split()
 )
 _EXACT = frozenset({"--text"})
-"""Beginnings of the above that are options of their own, and harmless."""
+"""Harmless options that begin like one of the above."""
 _QUIET = frozenset("LANG LANGUAGE TZ COLUMNS LINES NO_COLOR CLICOLOR TERM GIT_OPTIONAL_LOCKS".split())
 
 
 def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
-    """A call of the program with these words behind it. What other calls it makes is judged by itself."""
+    """Whether this call only reads. Other calls that the program starts are judged separately."""
     folder, _, program = name.rpartition("/")
     if folder and f"{folder}/" not in _FOLDERS:
         return False
@@ -82,7 +83,7 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
 
 
 def is_quiet(variable: str) -> bool:
-    """Check whether it changes nothing but how things are shown."""
+    """Check whether it changes only how things are shown."""
     return variable in _QUIET or variable.startswith("LC_")
 
 
@@ -102,13 +103,13 @@ def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
 
 
 def _may_be_option(word: ShellWord) -> bool:
-    """Made while it runs, or by what names the files have."""
+    """Whether the word may be an option: it is made while the script runs, or file names may give it."""
     text = word.text
     return text is None or (word.glob and text[:1] in ("*", "?", "[")) or ("{" in text and "," in text)
 
 
 def _is_of(but: _But, word: str) -> bool:
-    """One of its options: as a letter in a bundle, or as long as it takes for no other to be meant."""
+    """Whether the word is one of these options: as a letter in a bundle, or as an unambiguous beginning."""
     if word.startswith(but.words or ("\0",)):
         return True
     if word.startswith("--"):

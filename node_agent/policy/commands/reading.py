@@ -1,8 +1,9 @@
-"""Reads a whole shell script: its gravest action, its commands as plain lines, the paths it names.
+"""Reads a whole shell script: its gravest action, its commands as plain lines, the paths that it names.
 
-What it cannot see through is `unknown`, which no level allows: a program, or a script, that is made while
-it runs; code of another language; a shell that is fed; an alias. A program that is named is what its name
-says. What a program itself does (a build, a test, a script in a file) is not looked into: a wall holds that.
+A part that it cannot see through is `unknown`, which no level allows: a program, or a script, that is made
+while the script runs; code in another language; a shell that gets input; an alias. A named program counts as
+the program of that name. It does not look into the work of a program (a build, a test, a script in a file):
+the sandbox holds that.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ GRAVITY = (
     A.FILE_DELETE,
     A.SHELL,
 )
-"""The gravest first."""
+"""The action classes, the gravest first."""
 MOST_NESTED = 8
 _COMMAND_VARIABLES = ("_COMMAND", "EDITOR", "PAGER", "ASKPASS", "GIT_SSH", "EXTERNAL_DIFF")
 _HIDING_VARIABLES = ("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "GIT_CONFIG", "GIT_EXEC_PATH")
 _RESERVED = frozenset(
     "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
 )
-"""Of a shell's own; where one stands as a program, shell and parser do not read the same."""
+"""Words of a shell's own; if one stands as a program, shell and parser do not read the same."""
 _REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
-"""Arithmetic, and what is made of a variable: a text in it may be run. And a loop that may set PATH."""
+"""Arithmetic, and texts made from a variable, whose content may be run; also a loop that may set PATH."""
 _HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
 _OF_SYSTEM = (
     "/etc",
@@ -58,7 +59,7 @@ _OF_SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class CommandAction:
-    """One call: its class, and its words as one line, `?` for what is made while it runs.
+    """One call: its class, and its words as one line, with `?` for a word that is made while the script runs.
 
     `looks`: it changes nothing.
     """
@@ -75,11 +76,11 @@ class ScriptReading:
     acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
-    """Nothing in it changes what its calls mean, or writes where nobody can see."""
+    """Whether nothing in it changes the meaning of its calls, or writes where nobody can see."""
 
     @property
     def gravest(self) -> CommandAction:
-        """The act that decides; of a script that does nothing, an empty one."""
+        """The gravest action; an empty one for a script that does nothing."""
         return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=CommandAction(A.SHELL, ""))
 
     @property
@@ -88,13 +89,13 @@ class ScriptReading:
 
     @property
     def only_looks(self) -> bool:
-        """Check whether nothing in it changes anything: we know each of its calls, and can see it."""
+        """Check whether the script changes nothing: every call is known to be harmless."""
         looking = self.plain and all(act.looks for act in self.acts)
         return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
 
 
 def read_command(text: str) -> ScriptReading:
-    """Never raises, whatever the text is."""
+    """The reading of any text; it never raises."""
     reading = ScriptReading()
     _script(reading, text, 0)
     return reading
@@ -120,7 +121,7 @@ def _call(reading: ScriptReading, call: ShellCommand, depth: int) -> None:
 
 
 def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
-    """Some variables are commands, or name files that are run."""
+    """The class of setting a variable: some variables are commands, or name files that are run."""
     if name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
         reading.acts.append(CommandAction(A.UNKNOWN, f"{name}={value.text or '?'}"))
     elif name.endswith(_COMMAND_VARIABLES):
@@ -150,7 +151,7 @@ def _placed(reading: ScriptReading, path: str, line: str) -> None:
 
 
 def grave_place(path: str) -> ActionClass | None:
-    """Some places are graver than whatever changes them: git's own files, and the system's."""
+    """The class of a change in a grave place, such as git's own files and the system's; None elsewhere."""
     folded = posixpath.normpath(path)
     if ".git" in folded.split("/"):
         return A.GIT_DESTRUCTIVE
@@ -210,5 +211,5 @@ def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
 
 
 def _line(words: Sequence[ShellWord]) -> str:
-    """The command as a person reads it, and as rules are compared with it."""
+    """The command as one line, for a person and for the comparison with rules."""
     return " ".join("?" if word.text is None else word.text for word in words)[:2_000]

@@ -1,6 +1,6 @@
 """Parses a shell script into its commands: words, redirections, input. The parser is tree-sitter.
 
-The grammar is loaded with the first script, or by another process that takes all scripts apart for this one.
+The grammar is loaded with the first script, or only in another process that parses all scripts for this one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 MOST_BYTES, MOST_CALLS, MOST_DEPTH = 50_000, 500, 60
 MOST_HEREDOCS = 10
-"""The grammar's scanner was seen to end the whole process (a fault in C) with hundreds of them."""
+"""The most here-documents: with hundreds of them the grammar's scanner ended the whole process (a fault in
+C)."""
 STEEP = b"|()[<>&"
 MOST_OF_ONE = 1_000
-"""Of each of `STEEP`: with the number of them the parser's time grows with its square, or faster.
+"""The most of each construct in `STEEP`, because the parser's time grows with its square, or faster.
 
-A script beyond any of these is not taken apart: it counts as one that nobody can read.
+A script with more is not parsed: it counts as a script that nobody can read.
 """
 _READS = ("<", "<<", "<<-", "<<<", "<&")
 _HERE = ("heredoc_redirect", "herestring_redirect")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 _ANSI = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
 _BEYOND = re.compile(r"[^\x00-\xff]")
-"""Letters that the grammar's scanner looks up beyond the end of C's own table: it was seen to crash by them.
+"""Letters that the grammar's scanner looks up beyond the end of C's own table, which can crash it.
 
-In a command they count as `_`; a rule for a path that has such letters is held on the result.
+In a command they count as `_`; a rule for a path with such letters is checked on the result.
 """
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
@@ -62,7 +63,8 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One command. `sets`: variables in front of it; `fed`: its input comes from a pipe or a redirection."""
+    """One command. `sets`: the variables in front of it; `fed`: its input comes from a pipe or a
+    redirection."""
 
     words: tuple[ShellWord, ...]
     sets: tuple[tuple[str, ShellWord], ...] = ()
@@ -72,7 +74,8 @@ class ShellCommand:
 
 @dataclass(frozen=True, slots=True)
 class ParsedScript:
-    """All calls of a script, in loops, functions and substitutions too. `whole`: all was understood."""
+    """All calls of a script, in loops, functions and substitutions too. `whole`: the parser understood all of
+    it."""
 
     calls: tuple[ShellCommand, ...]
     whole: bool
@@ -82,7 +85,7 @@ UNREADABLE = ParsedScript((), False)
 
 
 def parse(text: str) -> ParsedScript:
-    """Never raises: what is no script is one that is not whole."""
+    """The parsed script; it never raises, and a text that is no script is not `whole`."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
     if len(raw) > MOST_BYTES or b"\0" in raw or too_many:
@@ -91,9 +94,9 @@ def parse(text: str) -> ParsedScript:
 
 
 def take_elsewhere(reader: Callable[[bytes], ParsedScript] | None) -> None:
-    """From now on `reader` takes scripts apart; None: this process itself does.
+    """From now on `reader` parses scripts; None: this process itself does.
 
-    For all of a process: who reads a command does not know where the parser lives, and must not choose.
+    It is set for the whole process, because a reader of commands must not choose where the parser lives.
     """
     global _elsewhere
     _elsewhere = reader
@@ -103,7 +106,7 @@ _elsewhere: Callable[[bytes], ParsedScript] | None = None
 
 
 def take_apart(raw: bytes) -> ParsedScript:
-    """Here, by code in C; of bytes that `parse` let through."""
+    """Parse here, in C code, the bytes that `parse` let through."""
     root = _parser().parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
@@ -111,7 +114,7 @@ def take_apart(raw: bytes) -> ParsedScript:
 
 
 def _parser() -> Parser:
-    """One for each script: several threads read scripts, and none may meet another in a parser."""
+    """A parser for each script: several threads read scripts, and two must not share a parser."""
     from tree_sitter import Parser
 
     return Parser(_language())
@@ -245,7 +248,7 @@ def _word(node: Node) -> ShellWord:
 
 
 def _globs(text: str) -> str:
-    """Those that no backslash takes the meaning from."""
+    """The glob characters whose meaning no backslash removes."""
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
 
 
@@ -266,7 +269,8 @@ def _piece(node: Node) -> ShellWord:
 
 
 def _joined(node: Node) -> ShellWord:
-    """`{a,b}` becomes several words, so it is none that is known; `{}` is itself."""
+    """The word of joined parts. Braces as in `{a,b}` make several words, so that word is unknown; `{}` is
+    itself."""
     if _text(node) == "{}":
         return ShellWord("{}")
     parts = list(_parts(node))

@@ -14,9 +14,9 @@ Words = Sequence[ShellWord]
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The calls that a call runs besides itself: by their words, and scripts by their text.
+    """The calls that a call runs besides itself: some by their words, and scripts by their text.
 
-    `own`: the class of the call itself. A script that is made while it runs makes `own` unknown.
+    `own`: the class of the call itself. A script that is made at run time makes `own` unknown.
     """
 
     calls: tuple[tuple[ShellWord, ...], ...] = ()
@@ -55,12 +55,13 @@ _PREFIXES: dict[str, tuple[str, int]] = {
     "noglob": ("", 0),
     "nocorrect": ("", 0),
 }
-"""Program to (its options that take the next word, how many words of its own come before the command)."""
+"""For each program: its options that take the next word, and the number of its own words before the
+command."""
 _ASKS_ONLY = ("-v", "-V")
 
 
 def inside(program: str, words: Words, fed: bool) -> Inside | None:
-    """The command inside of the call; None where the program starts no command of its arguments."""
+    """The command inside of the call; None when the program starts no command of its arguments."""
     name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
     if name in _SHELLS:
         return _shell(words, fed)
@@ -73,7 +74,7 @@ def inside(program: str, words: Words, fed: bool) -> Inside | None:
 
 
 def _shell(words: Words, fed: bool) -> Inside:
-    """`sh -c SCRIPT`, `sh FILE`, or a shell that runs what it is fed."""
+    """The command of `sh -c SCRIPT` or `sh FILE`, or of a shell that reads its input."""
     for number, word in enumerate(words):
         if word.text is None:
             return _UNKNOWN
@@ -114,7 +115,7 @@ def _prefix(program: str, words: Words) -> Inside:
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
-    """The index at which the command begins; None where only running it would tell."""
+    """The index at which the command begins; None when only running it would tell."""
     at = 0
     while at < len(words):
         text = words[at].text
@@ -130,7 +131,7 @@ def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | 
 
 
 def _split(words: Words) -> Inside:
-    """`env -S 'CMD ARG'`."""
+    """The command in `env -S 'CMD ARG'`."""
     args = [word.text or "" for word in words]
     for number, text in enumerate(args):
         if text in ("-S", "--split-string"):
@@ -141,7 +142,7 @@ def _split(words: Words) -> Inside:
 
 
 def _find(words: Words) -> Inside:
-    """`-exec CMD ... ;`, once or more; `-delete` is its own deed."""
+    """The commands of `-exec CMD ... ;`, which may occur several times; `-delete` is find's own action."""
     calls, at = [], 0
     args = [word.text for word in words]
     while at < len(words):
@@ -156,7 +157,7 @@ def _find(words: Words) -> Inside:
 
 
 def _fd(words: Words) -> Inside:
-    """`fd PATTERN -x CMD ...`."""
+    """The command in `fd PATTERN -x CMD ...`."""
     for number, word in enumerate(words):
         if word.text in ("-x", "-X", "--exec", "--exec-batch"):
             return Inside(calls=(tuple(words[number + 1 :]),) if words[number + 1 :] else ())
@@ -178,7 +179,7 @@ def _trap(words: Words) -> Inside:
 
 
 def _alias(words: Words) -> Inside:
-    """A new name for something: what later calls mean by it cannot be seen there."""
+    """An alias is a new name; the later calls of that name cannot be judged."""
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
 
@@ -187,7 +188,7 @@ def _source(words: Words) -> Inside:
 
 
 def _unreadable(words: Words) -> Inside:
-    """`watch`, `parallel`, `entr`, `script -c`: their forms are too many to be read."""
+    """`watch`, `parallel`, `entr` and `script -c` have too many forms to be read."""
     return _UNKNOWN
 
 
