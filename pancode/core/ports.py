@@ -35,12 +35,12 @@ class Grouping:
     least: tuple[str, int] | None = None
     below: tuple[str, int] | None = None
     largest: tuple[str, int] | None = None
-    """Where each row is a group: so many of them, those with the most of this amount."""
+    """If each row is a group: only this many of them, those with the most of this amount."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """One group: the values of `by`, how many rows, and the exact sums in their order."""
+    """One group: the values of `by`, the number of rows, and the exact sums in their order."""
 
     key: tuple[Any, ...]
     count: int
@@ -48,7 +48,7 @@ class Grouped:
 
 
 class Transaction(Protocol):
-    """One atomic look and change: all that is read is of one moment, nothing is seen before the end."""
+    """One atomic read and change: all reads are of one moment, and nobody sees a change before the end."""
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
         """The row with this key, or None."""
@@ -63,46 +63,49 @@ class Transaction(Protocol):
         limit: int | None = None,
         after: Key | None = None,
     ) -> list[R]:
-        """Rows whose fields equal `where` (key or index fields only), by key or by `order`.
+        """The rows whose fields equal `where` (key or index fields only), by key or by `order`.
 
-        `after`: only rows that come after this place, which is the value of `order` and the key; not for an
-        `order` that may be null.
+        `after`: only rows after this place, which is the value of `order` and the key; not for an `order`
+        that may be null.
         """
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
-        """The first keys, in order, whose first field (a text) starts with `prefix`; by the index of keys."""
+        """The first keys, in order, whose first field (a text) starts with `prefix`; found by the index of
+        keys."""
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        """The groups in no order, counted and summed by the database; rows may be many. Null sums as 0."""
+        """The groups in no order, counted and summed by the database; there may be many rows. Null sums as
+        0."""
 
     def insert(self, record: Record) -> None:
-        """A new row; ConflictError when the key is taken: at once, or at the latest as the block is left,
-        and then nothing of the block is written."""
+        """Add a new row. ConflictError when the key is taken: at once, or at the latest at the end of the
+        block, and then nothing of the block is written."""
 
     def put(self, record: Record) -> None:
-        """A new row or the new value of the row with that key."""
+        """Write a new row, or the new value of the row with that key."""
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
-        """Removes the row; nothing happens when there is none."""
+        """Remove the row; nothing happens when there is none."""
 
 
 class Ledger(Protocol):
     """The record of everything; survives a kill at any moment."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Commits on leaving, rolls back on an exception. Durable (fsync) when the block has been left."""
+        """A block that commits on leaving and rolls back on an exception. After the block it is durable
+        (fsync)."""
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the ledger. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpMessage:
-    """Something that a node wrote: not believed before its signature was checked."""
+    """A message that a node wrote: nobody believes it before its signature is checked."""
 
     tag: str
     entry: str
-    """Id in the stream, for `drop_up`."""
+    """The id in the stream, for `drop_up`."""
     data: bytes
 
 
@@ -129,7 +132,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class JobToClose:
-    """A job that is to leave its node's queue."""
+    """A job to take out of its node's queue."""
 
     tag: str
     identity: AttemptId
@@ -144,39 +147,42 @@ class NamedJobs:
     """One page of the jobs that a node's queue and its registry of started jobs name."""
 
     waiting: tuple[str, ...]
-    """Job ids, in order: the queue is written by us."""
+    """The job ids, in order; we write this queue."""
     started: tuple[bytes, ...]
-    """Entries of the registry. The node writes it, so nothing of it is believed."""
+    """The entries of the registry. The node writes it, so nothing of it is believed."""
     total: int
-    """Entries in the whole registry."""
+    """The number of entries in the whole registry."""
     cursor: int
     """The start of the next page; 0: the first entry."""
 
 
 class Bus(Protocol):
-    """Redis as the coordinator sees it. Not trusted, may forget everything at any moment.
+    """Redis as the coordinator sees it. It is not trusted, and may forget everything at any moment.
 
     Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
     """
 
     def push_orders(self, orders: Sequence[Offer]) -> None:
-        """Put each into its node's queue, in this order, unless its job is already queued or claimed there.
+        """Put each offer into its node's queue, in this order, unless its job is already queued or claimed
+        there.
 
         After an UnavailableError some of them may be there.
         """
 
     def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
-        """Each RQ job is finished (ok) or failed with the reason, out of the queue. Unknown: no effect.
+        """Mark each RQ job as finished (ok) or failed with the reason, and remove it from the queue. An
+        unknown job has no effect.
 
-        By tag: what a node has written there that no node agent writes, in words; its jobs are closed all the
-        same. After an UnavailableError some of them may be.
+        The answer, by tag, describes in words what a node has written there that no node agent writes; its
+        jobs are closed all the same. After an UnavailableError some of them may be closed.
         """
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        """A bounded page, however much the node has written. Begin with 0, go on with the page's cursor."""
+        """One bounded page, however much the node has written. Begin with 0, and go on with the page's
+        cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
-        """Take these entries out of the node's registry of started jobs."""
+        """Remove these entries from the node's registry of started jobs."""
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
         """Make the pool queues show exactly these, in this order."""
@@ -188,7 +194,7 @@ class Bus(Protocol):
         """
 
     def drop_controls(self, tag: str) -> None:
-        """Take everything out of the node's control stream."""
+        """Remove everything from the node's control stream."""
 
     def set_beats(self, envelopes: Mapping[str, str]) -> None:
         """Replace the coordinator's beat for each of these nodes, by tag, in one round trip.
@@ -197,16 +203,17 @@ class Bus(Protocol):
         """
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
-        """The newest heartbeat envelope of each of these nodes that has one, as found."""
+        """The newest heartbeat envelope of each of these nodes that has one, unchecked."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
-        """Oldest messages of these nodes not dropped yet; waits at most `wait_ms` when there are none.
+        """The oldest messages of these nodes that were not dropped yet; it waits at most `wait_ms` when there
+        are none.
 
-        Of each node in its order, and no more than its share of a round (`domain.nodes.quota.is_full`).
+        Each node's messages are in its order, and no more than its share of a round (`core.quota.is_full`).
         """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
-        """These are dealt with. Never before their effect is durable."""
+        """Remove messages that were dealt with; never before their effect is durable."""
 
     def admit_node(self, tag: str, password: str) -> None:
         """Create or renew the node's own Redis user, held to its own keys."""
@@ -215,18 +222,19 @@ class Bus(Protocol):
         """Remove the node's user (its connections are cut) and its keys."""
 
     def used(self) -> int:
-        """Bytes that the whole server holds now; one cheap question."""
+        """The bytes that the whole server holds now; one cheap question."""
 
     def weigh(self) -> dict[str, RedisUsage]:
-        """The sizes of each node's keys, by tag: reads every key, so not often. Works on a full server."""
+        """The sizes of each node's keys, by tag. It reads every key, so do not call it often. It works on a
+        full server."""
 
     def queues(self) -> list[QueueView]:
-        """All our RQ queues as they are in Redis."""
+        """All our RQ queues in their present state."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """One RQ queue as it is in Redis: job ids in order, and those started."""
+    """One RQ queue in its present state: the job ids in order, and the started ones."""
 
     name: str
     waiting: tuple[str, ...]
@@ -246,7 +254,7 @@ class SnapshotTaken:
 
 
 Progress = Callable[[int, int], None]
-"""Called with how many files of a snapshot are in, and of how many."""
+"""Called with the number of files that a snapshot has so far, and with the number of all its files."""
 
 
 def unwatched(done: int, of: int) -> None:
@@ -269,7 +277,7 @@ class SnapshotRequest:
 
 @dataclass(frozen=True, slots=True)
 class EarlierResult:
-    """What a step has left: its commit, and the steps whose results it began from."""
+    """The result of a step: its commit, and the steps from whose results it began."""
 
     commit: str
     began_from: tuple[str, ...] = ()
@@ -277,10 +285,10 @@ class EarlierResult:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """The start of a step: the results of the steps that it needs, with files that it is handed.
+    """The start of a step: the results of the steps that it needs, with files for it.
 
-    `origin`: the snapshot at which the first of them began. `folder`: where handed files are; those of the
-    steps before leave it. `without`: files that are not there when it begins; `origin` keeps its own.
+    `origin`: the snapshot at which the first step began. `folder`: the place of the files; those of earlier
+    steps leave it. `without`: files that are missing when it begins; `origin` keeps its own.
     """
 
     repo: str
@@ -288,19 +296,19 @@ class Composition:
     base: str | None
     origin: str
     results: Mapping[str, str]
-    """By step: the commit of its result."""
+    """The commit of each step's result."""
     files: Mapping[str, bytes]
     folder: str
     without: tuple[str, ...] = ()
     history: Mapping[str, EarlierResult] = field(default_factory=dict)
-    """By step, in an order in which each comes after those that it began from, as far as it is known.
+    """The results by step, each after those from which it began, as far as this is known.
 
-    Two results are merged on what both began from.
+    Two results are merged on their common beginning.
     """
     origins: Mapping[str, str] = field(default_factory=dict)
-    """By step: the snapshot from which its change is counted, where that may be another than `origin`."""
+    """By step: the snapshot from which its change is counted, if it may differ from `origin`."""
     marked: bool = False
-    """Results that conflict are merged with the markers of the conflict: the run settles it."""
+    """Conflicting results are merged with the markers of the conflict, because the run settles it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +320,7 @@ class Composed:
 
 
 class MergeConflictError(WorkspaceError):
-    """Results of several steps do not go together."""
+    """The results of several steps conflict."""
 
 
 class DepotPort(Protocol):
@@ -321,29 +329,30 @@ class DepotPort(Protocol):
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot; WorkspaceError names paths and fix. The user's repository stays byte for byte.
 
-        So does one whose folder is not below the top. The progress is told between, if at all.
+        So does a repository whose folder is not below the top. Progress is reported meanwhile.
         """
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
-        """Make a commit of the depot the snapshot of a run. WorkspaceError where it is gone. Idempotent."""
+        """Make a commit of the depot the snapshot of a run. WorkspaceError when it is gone. Idempotent."""
 
     def compose(self, wanted: Composition) -> Composed:
         """Make the commit at which a step begins. MergeConflictError, WorkspaceError. Idempotent."""
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+        """A file of a result; None when there is none, or it is larger than `most` bytes."""
 
     def file_names(self, repo: str, commit: str) -> list[str]:
-        """Every file of a result."""
+        """The names of all files of a result."""
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""
+        """The whole text of a long answer; None: it did not arrive. `printed`: for a script, its output is
+        the answer."""
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
-        """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
+        """Whether the fence's ref exists, is this commit, is complete and stands on the run's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log is on disk, complete to its digest."""
@@ -353,20 +362,22 @@ class DepotPort(Protocol):
 
 
 class Epochs(Protocol):
-    """The newest epoch that was begun, kept where no backup of the ledger puts an older one back."""
+    """The newest epoch that was begun, kept where no backup of the ledger brings an older one back."""
 
     def last(self) -> int | None:
-        """None when it is not known: nothing was kept yet, it was lost, or it is the copy of another disk."""
+        """The newest epoch; None when it is unknown: nothing was kept yet, it was lost, or it is the copy of
+        another disk."""
 
     def keep(self, epoch: int) -> None:
-        """Durable when it returns. UnavailableError on a full disk: the epoch is not begun then."""
+        """Keep the epoch; durable on return. UnavailableError on a full disk: the epoch is not begun then."""
 
 
 class ReceiptArchive(Protocol):
     """The folder of countersigned receipts as files, besides the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Durable when it returns, all of them; the same bytes again are no error, and may be kept twice."""
+        """Store all these receipts; durable on return. The same bytes again are no error, and may be kept
+        twice."""
 
     def has_room(self) -> bool:
-        """Whether its disk has more left than has to stay free."""
+        """Whether its disk has more space left than must stay free."""
