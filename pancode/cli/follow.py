@@ -132,7 +132,11 @@ def _progress(shape: dict[str, Any]) -> str:
     return f"  {shape['run']}  {_stage(shape)}{spent}"
 
 
-_LOGS = {"setup_failed": "--stream setup ", "gate_failed": "--stream gates.log "}
+_LOGS = {
+    "setup_failed": "--stream setup ",
+    "gate_failed": "--stream gates.log ",
+    "gate_not_runnable": "--stream gates.log ",
+}
 """Where the output of a failure is that is not the agent's."""
 
 

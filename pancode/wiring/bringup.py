@@ -177,7 +177,7 @@ class BringUp:
                 return await self._forgotten(node, began, "never_reached")
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
-            problem = {**problem_of(error), "fix": before_it_is_cleaned(error)}
+            problem = {**problem_of(error, node.name), "fix": before_it_is_cleaned(error)}
             return NodeResult(node.name, False, (problem,), (), loop.time() - began)
         if removed.left:
             left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
@@ -295,7 +295,7 @@ class BringUp:
         link.poke()  # what it waited for may be mended by now
         state = await link.settled(LINK_S)
         if not state.up:
-            fix = state.error.fix.replace("NODE", name) if state.error is not None else ""
+            fix = state.error.fix_at(name) if state.error is not None else ""
             raise UnavailableError(f"the link to {name} does not come up", why=state.why, fix=fix)
         before = state.generation
         try:
@@ -349,11 +349,12 @@ def before_it_is_cleaned(error: Exception) -> str:
     return "nothing: it is cleaned when it is back"
 
 
-def problem_of(error: Exception, node: str = "HOST") -> dict[str, str]:
+def problem_of(error: Exception, node: str) -> dict[str, str]:
     """As `fleet up` shows it; `node`: its name, for the fix. What nobody foresaw is logged whole."""
     if not isinstance(error, PancodeError):
         log.error("a node's own failure", exc_info=error)
         what = f"{type(error).__name__}: {error}"
         return {"what": what, "fix": "an error of PanCode itself: see run/coordinator.log", "weight": "stop"}
     what = f"{error}: {error.why}" if error.why else str(error)
-    return {"what": what, "fix": error.fix.replace("ssh HOST ", f"ssh {node} "), "weight": "stop"}
+    fix = error.fix_at(node) if isinstance(error, ConnectError) else error.fix
+    return {"what": what, "fix": fix, "weight": "stop"}

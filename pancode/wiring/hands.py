@@ -65,7 +65,7 @@ class SshHands:
                     node = await asyncio.to_thread(self._row, name)
                     return await self._work(act)(node, asked.progress, asked.agent_path)
             except Exception as error:
-                return NodeResult(name, False, (problem_of(error),))
+                return NodeResult(name, False, (problem_of(error, name),))
 
         async def together() -> list[NodeResult]:
             return list(await asyncio.gather(*(one(name) for name in names)))

@@ -228,6 +228,6 @@ def news_of(name: str, state: LinkState) -> LinkNews:
         broken=state.kind in (LinkKind.DOWN, LinkKind.STOPPED),
         trying=trying,
         why=state.why if state.stuck or not trying else "",
-        fix=state.error.fix.replace("NODE", name) if state.error is not None else "",
+        fix=state.error.fix_at(name) if state.error is not None else "",
         changed_key=state.why if changed else "",
     )

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from pancode.cli.catalog.matrix import is_local_only
 from pancode.cli.fleet.fleet import endpoint_words, runtime_words
 from pancode.cli.output.render import advice, safe, short_time, size, tone
 
@@ -98,6 +99,10 @@ def _offers(node: dict[str, Any]) -> Iterator[Row]:
     missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
     if missing:
         yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
+    told = {one.get("says") for one in node["problems"]}
+    for one in there:
+        if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
+            yield "Not ready", safe(f"{one['name']}: {one['says']}")
     for one in node["endpoints"]:
         yield "Endpoint", safe(endpoint_words(one))
 

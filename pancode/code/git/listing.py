@@ -171,12 +171,15 @@ def _warnings(
     cases = (
         (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
         (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
-        (sorted(entries.links), "a submodule: its files do not travel"),
+        (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
         (dirty, "a submodule at another commit than recorded: the recorded one travels"),
         (nested, "a repository of its own inside this one: does not travel"),
         (lfs, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
     return [f"{named(names)}: {text}" for names, text in cases if names]
+
+
+_CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.yaml'
 
 
 def _closed(err: str) -> list[str]:

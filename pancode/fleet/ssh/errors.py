@@ -72,6 +72,10 @@ class ConnectError(SshError):
     def permanent(self) -> bool:
         return self.fault in PERMANENT
 
+    def fix_at(self, node: str) -> str:
+        """The fix, with the name of the node in its commands."""
+        return self.fix.replace("NODE", node).replace("ssh HOST ", f"ssh {node} ")
+
 
 _AGAIN = "try by hand whether it stays up (ssh HOST true), then the same command again"
 

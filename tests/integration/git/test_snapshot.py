@@ -219,7 +219,7 @@ def test_submodule_and_nested_repositories(repo: Repo, depot: Depot, tmp_path: P
     files, warnings = _identical(repo, depot)
     assert files["sub"] == ("160000", b"")
     assert not any(name.startswith(("sub/", "nested", "unborn")) for name in files)
-    assert any("sub" in text and "submodule" in text for text in warnings)
+    assert any("sub" in text and "submodule" in text and "git clone URL PATH" in text for text in warnings)
     assert any("nested/" in text for text in warnings)
 
 

@@ -127,4 +127,17 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     assert world.http.post("/v1/nodes", added).status_code < 300
     page = nodepage.page({**world.http.get("/v1/nodes/gpubox").json(), "target": {}})
     assert "Machine:      not heard yet" in page and "pancode fleet up gpubox" in page
-    assert "not heard" not in nodepage.page({**world.http.get("/v1/nodes/n1").json(), "target": {}})
+    heard = {**world.http.get("/v1/nodes/n1").json(), "target": {}}
+    assert "not heard" not in nodepage.page(heard)
+    native = {
+        "name": "native",
+        "version": "1",
+        "state": "not_logged_in",
+        "says": "n1 says: set KEY",
+        "served": False,
+    }
+    assert "native: n1 says: set KEY" in nodepage.page({**heard, "runtimes": [native]}), (
+        "no problem of it tells"
+    )
+    told = [{"what": "native not logged in", "fix": "", "says": native["says"]}]
+    assert nodepage.page({**heard, "runtimes": [native], "problems": told}).count("set KEY") == 1

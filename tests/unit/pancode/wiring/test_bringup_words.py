@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pancode.cli.fleet.fleet import _status
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.fleet.ssh.link import LinkKind, LinkState
 from pancode.wiring.bringup import before_it_is_cleaned, problem_of
+from pancode.wiring.links import news_of
 
 
 def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> None:
@@ -15,6 +17,8 @@ def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> N
 
 def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> None:
     assert "(ssh gpubox true)" in problem_of(LinkLost("cut"), "gpubox")["fix"]
+    cut = news_of("gpubox", LinkState(LinkKind.DOWN, error=LinkLost("cut")))
+    assert "(ssh gpubox true)" in cut.fix, "also where the link broke later"
     row = dict.fromkeys(("version", "clock_skew_s", "isolation", "disk_free"))
     node: dict[str, object] = {
         **row,
