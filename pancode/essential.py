@@ -1,4 +1,5 @@
-"""The threads without which a coordinator does not work: the process ends when one dies, or memory is out.
+"""The threads without which a coordinator does not work: the process ends when one dies, when memory is out,
+or when no thread can be started any more.
 
 Whoever started it as a service, or the next command, starts it anew; its state is in the ledger and in Redis.
 """
@@ -25,7 +26,7 @@ class EssentialThread(threading.Thread):
 def end_with_them() -> None:
     """From now on in this process, which serves as a coordinator."""
     _ends.set()
-    told = threading.excepthook
+    told, start = threading.excepthook, threading.Thread.start
 
     def ended(args: threading.ExceptHookArgs) -> None:
         fatal = isinstance(args.thread, EssentialThread) or issubclass(args.exc_type, MemoryError)
@@ -35,7 +36,16 @@ def end_with_them() -> None:
             if fatal:
                 _end(args.thread.name if args.thread else "", args.exc_type)
 
+    def started(self: threading.Thread) -> None:
+        try:
+            start(self)
+        except RuntimeError as error:
+            if self.ident is None:  # it did not run before: the system gives no thread
+                _end(threading.current_thread().name, type(error))
+            raise
+
     threading.excepthook = ended
+    threading.Thread.start = started  # type: ignore[method-assign]
 
 
 def watch(loop: Any) -> None:

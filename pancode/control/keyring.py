@@ -81,13 +81,18 @@ def believed_by(core: Core, node: Node) -> list[PublicKey]:
     return list(dict.fromkeys((core.key.public, *former)))
 
 
+def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
+    """Each enrolled node obeys this key until it says that a bring-up has brought it another one."""
+    for node in tx.find(Node):
+        if node.public_key is not None and node.obeys is None:
+            tx.put(replace(node, obeys=old.keyid))
+
+
 def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     """The fresh key signs from now on; to a node that does not know it the former one does."""
     old = core.key
     with unit_of_work(core) as work:
-        for node in work.tx.find(Node):
-            if node.public_key is not None and node.obeys is None:
-                work.tx.put(replace(node, obeys=old.public.keyid))
+        keep_obeyed(work.tx, old.public)
         work.tx.put(Setting(CURRENT, fresh.public.text(), core.wall_ms(), by))
         begin(work.tx, COORDINATOR, core.fleet, fresh.public, core.wall_ms())
         detail = {"by": by, "old": old.public.tag, "new": fresh.public.tag}

@@ -99,7 +99,12 @@ def _possible(core: Core, beat: Heartbeat) -> bool:
 
 
 def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
-    """Records messages to the node that somebody else wrote, as the node says: each kind once."""
+    """Records messages to the node that somebody else wrote, as the node says: each kind once.
+
+    A node that obeys a lost key believes nothing of ours until it is brought up: that is no forgery.
+    """
+    if node.obeys not in (None, core.key.public.keyid, *core.former):
+        return
     for problem in beat.facts.problems:
         if problem.code in FORGED:
             raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)

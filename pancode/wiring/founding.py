@@ -87,6 +87,7 @@ def own_key(
         if not home.is_key_lost():
             raise _stranger(home, database, old)
         keyring.end(tx, _fleet_of(tx), old.text(), wall_ms)
+        keyring.keep_obeyed(tx, old)
         tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
         home.keep_key(found)
         return OwnKey(found, instead_of=old.tag)

@@ -1,4 +1,4 @@
-"""A coordinator without memory, or whose essential thread died, ends; the next one takes up its home."""
+"""A coordinator without memory or threads, or whose essential thread died, ends; the next one takes up its home."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ from pancode.offline import answering
 async def breaks(self, listening): raise MemoryError
 answering._Server._accept = breaks
 """,
+    "a thread": """
+import threading
+from pancode.offline.server.coordinator_thread import Rounds
+def breaks(self):
+    threading.stack_size(2**46)  # the system has no room for it
+    threading.Thread(target=print).start()
+Rounds._round = breaks
+""",
 }
+DEATHS = {"a thread": "rounds died of RuntimeError"}
 
 
 def ends_well(home: Path) -> bool:
@@ -43,10 +52,10 @@ def ends_well(home: Path) -> bool:
     return after.end() == 0
 
 
-@pytest.mark.parametrize("thread", sorted(BREAKS))
-def test_the_death_of_an_essential_thread_is_the_end(home: Path, thread: str) -> None:
+@pytest.mark.parametrize("what", sorted(BREAKS))
+def test_the_death_of_an_essential_thread_is_the_end(home: Path, what: str) -> None:
     coordinator = subprocess.Popen(
-        [sys.executable, "-c", BROKEN.format(breaks=BREAKS[thread]), str(home)],
+        [sys.executable, "-c", BROKEN.format(breaks=BREAKS[what]), str(home)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
@@ -58,7 +67,7 @@ def test_the_death_of_an_essential_thread_is_the_end(home: Path, thread: str) ->
     finally:
         coordinator.kill()
     assert coordinator.returncode == STATUS
-    assert f"its thread {thread} died of MemoryError" in told.decode()
+    assert f"its thread {DEATHS.get(what, f'{what} died of MemoryError')}" in told.decode()
     assert ends_well(home)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import Acknowledge, Drain
+from node_agent.wire.node import NodeProblem, ProblemCode
 from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.control import keyring
 from pancode.core.records import Audit, Fence, Node, Run, RunState, StoredReceipt
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
-from tests.unit.pancode.control.world import Desk, Puppet
+from tests.unit.pancode.control.world import Desk, Puppet, facts
 
 FRESH = SigningKey(b"f" * 32)
 
@@ -122,6 +123,33 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
     assert signers == {FRESH.public.keyid}
     drains = [c.body for c in node.controls() if isinstance(c.body, Drain)]
     assert drains[-1].on, "what it had not read yet is said anew"
+
+
+def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> None:
+    """It calls our own words forged, those of the lost key and until it is brought up those of the new one."""
+    coordinator, node = fleet.coordinator, fleet.node
+    fleet.run("r-0001")
+    coordinator.plane.nodes.drain("n1", "a look", "ana")
+    coordinator.turn()
+    with coordinator.ledger.transaction() as tx:
+        keyring.keep_obeyed(tx, coordinator.key.public)
+    coordinator.key = FRESH
+    coordinator.restart()
+    forged = NodeProblem(what="a beat was not believed: unknown_key", code=ProblemCode.FORGED_BEAT)
+    node.heartbeat(facts=facts(problems=(forged,)))
+    coordinator.turn()
+    assert not [row for row in coordinator.rows(Audit) if row.what == "what was sent to the node refused"]
+    fleet.bring_up(FRESH.public)
+    coordinator.turn(20_000)
+    sent = node.uplink.news("0").controls
+    assert {parse_envelope(one.data).signatures[0].keyid for one in sent} == {FRESH.public.keyid}
+    drains = [c.body for c in node.controls() if isinstance(c.body, Drain)]
+    assert drains[-1].on, "what it had not read yet is said anew"
+    node.heartbeat(facts=facts(problems=(forged,)))
+    coordinator.turn()
+    assert [row for row in coordinator.rows(Audit) if row.what == "what was sent to the node refused"], (
+        "now it is one"
+    )
 
 
 def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fleet) -> None:

@@ -71,6 +71,8 @@ def test_one_explicit_word_begins_anew_and_keeps_the_old_key_for_old_receipts(
     assert _path(home).read_text() == OTHER.text() and not home.is_key_lost()
     with ledger.transaction() as tx:
         (old,) = tx.find(KnownKey)
+        (node,) = tx.find(Node)
+    assert node.obeys == MINE.public.keyid, "until it is brought up"
     assert (old.keyid, old.until_ms) == (MINE.public.keyid, 2)
     with pytest.raises(KeyLostError):
         own_key(ledger, home, None, MINE, 3)
