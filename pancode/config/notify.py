@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -11,12 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pancode.config.secrets import SecretShownError
 from pancode.config.values import Texts
 from pancode.errors import UsageError
-from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
+from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.work.schedule.times import zone_of
 
 SECRET = "secret:"
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S+))?")
-Kind = Literal["waits", "ended_badly", "ended_well", "budget", "node_lost"]
 
 
 def _secret(text: str) -> str:
@@ -55,7 +54,7 @@ class NotifyRule(_Part):
     """What goes to which channels; what is left out counts for all."""
 
     to: Texts
-    kinds: Annotated[tuple[Kind, ...], Field(strict=False)] = ("waits", "ended_badly", "budget", "node_lost")
+    kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
     agents: Texts = ()
     nodes: Texts = ()
     repositories: Texts = ()
@@ -72,7 +71,7 @@ class Notify(_Part):
     channels: dict[str, NotifyChannel] = {}
     rules: Annotated[tuple[NotifyRule, ...], Field(strict=False)] = ()
     quiet: Annotated[str, AfterValidator(_quiet)] | None = None
-    urgent: Annotated[tuple[Kind, ...], Field(strict=False)] = ()
+    urgent: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = ()
     console: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     answers: bool = True
 

@@ -233,9 +233,10 @@ def _differs(row: Record, before: Record | None, known: bool) -> bool:
 RUN_DONE, RUN_FAILED, RUN_WAITS = "run.done", "run.failed", "run.asks"
 WORKFLOW_DONE, WORKFLOW_FAILED = "workflow.done", "workflow.failed"
 NODE_LOST, BUDGET, SCHEDULE_FAILED = "node.lost", "budget.alert", "schedule.failed"
+TRUST_BROKEN = "trust.broken"
 OCCASIONS = (
     *(RUN_DONE, RUN_FAILED, RUN_WAITS, WORKFLOW_DONE, WORKFLOW_FAILED),
-    *(NODE_LOST, BUDGET, SCHEDULE_FAILED),
+    *(NODE_LOST, BUDGET, SCHEDULE_FAILED, TRUST_BROKEN),
 )
 _AWAY = ("unreachable", "lost")
 _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
@@ -260,6 +261,8 @@ def occasion_of(event: FeedEvent) -> str | None:
             return BUDGET
         case EventKind.SCHEDULE_FIRED:
             return SCHEDULE_FAILED if data.get("state") in ("refused", "failed") else None
+        case EventKind.AUDIT:
+            return TRUST_BROKEN if (data.get("domain"), data.get("level")) == ("trust", "error") else None
     return None
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pancode.work.schedule.times import zone_of
 
-USUAL = ("waits", "ended_badly", "budget", "node_lost")
+NoticeKind = Literal["waits", "ended_badly", "ended_well", "budget", "node_lost", "trust_broken"]
+USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", "trust_broken")
 
 
 @dataclass(frozen=True, slots=True)

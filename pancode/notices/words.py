@@ -25,6 +25,7 @@ KIND_OF: Mapping[str, str] = {
     changes.WORKFLOW_DONE: "ended_well",
     changes.BUDGET: "budget",
     changes.NODE_LOST: "node_lost",
+    changes.TRUST_BROKEN: "trust_broken",
 }
 
 
@@ -86,6 +87,14 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
         case changes.BUDGET:
             what = f"{data.get('percent')} % of the budget {data.get('scope')} is used"
             return what, f"{data.get('used')} of {data.get('ceiling')}", "pancode budget", "money"
+        case changes.TRUST_BROKEN:
+            where = f" ({event.node})" if event.node else ""
+            return (
+                f"{data.get('what')}{where}",
+                "it is on record in the audit",
+                "pancode audit trust",
+                "audit",
+            )
         case changes.SCHEDULE_FAILED:
             name = str(data.get("schedule"))
             what = f"schedule {name}: {data.get('state')}"

@@ -8,6 +8,7 @@ from pancode.control import fleet_settings, keyring
 from pancode.control.core import Core
 from pancode.control.faces import Json, ListPage, ListPlace, Streams
 from pancode.control.shapes import AuditRow, AuditVerdictShape, FeedShape, ReceiptRow, VerdictShape, WhyShape
+from pancode.control.work import unit_of_work
 from pancode.core.records import FeedEvent
 from pancode.reports import story
 from pancode.runs import chain, receipts
@@ -74,8 +75,14 @@ class RecordVerbs:
         return story.audit(self._core, wanted, limit, after)
 
     def verify_audit(self) -> AuditVerdictShape:
-        """Check the chain of the audit's entries."""
-        return story.audit_verdict(self._core)
+        """Check the chain of the audit's entries. A break goes on record, so that others hear of it."""
+        found = story.audit_verdict(self._core)
+        if found["entry"] is not None:
+            with unit_of_work(self._core) as work:
+                if work.first(f"audit:{found['entry']}"):
+                    detail = {"entry": found["entry"], "why": found["why"]}
+                    work.audit("trust", "error", "the chain of the audit is broken", None, **detail)
+        return found
 
     def event(self, one: FeedEvent) -> FeedShape:
         """An event of the feed as JSON."""

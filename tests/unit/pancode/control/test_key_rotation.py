@@ -126,7 +126,7 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
 
 
 def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> None:
-    """It calls our own words forged, those of the lost key and until it is brought up those of the new one."""
+    """Else it calls our own words forged: the lost key's, and those of the new one until it is brought up."""
     coordinator, node = fleet.coordinator, fleet.node
     fleet.run("r-0001")
     coordinator.plane.nodes.drain("n1", "a look", "ana")

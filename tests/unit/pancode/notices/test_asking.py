@@ -20,7 +20,7 @@ from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.test_inbox import blocked, held
 
 DESK = "https://desk.example.org/"
-RULES = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",)),), console=DESK, answers=True)
+RULES = NotifyRules({"phone": "ntfy"}, (NoticeRoute(("phone",), ("waits",)),), console=DESK, answers=True)
 
 
 class Phone:

@@ -37,6 +37,8 @@ def an_event(kind: EventKind = EventKind.RUN_ENDED, /, **data: Any) -> FeedEvent
         (EventKind.NODE_STATE, {"state": "lost", "was": "unreachable"}, None),
         (EventKind.SCHEDULE_FIRED, {"state": "refused"}, "schedule.failed"),
         (EventKind.SCHEDULE_FIRED, {"state": "begun"}, None),
+        (EventKind.AUDIT, {"domain": "trust", "level": "error", "what": "receipt rejected"}, "trust.broken"),
+        (EventKind.AUDIT, {"domain": "trust", "level": "warning"}, None),
         (EventKind.RUN_STAGE, {}, None),
         (EventKind.RUN_ENDED, {"outcome": "done", "judges": "r-0"}, None),
         (EventKind.RUN_ENDED, {"outcome": "verify_failed", "judges": "r-0"}, None),

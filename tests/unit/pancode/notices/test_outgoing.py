@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.core.records import Audit, Delivery
+from pancode.core.values import replace
 from pancode.errors import NotFoundError, UnavailableError
 from pancode.notices import pacing
 from pancode.notices.routing import NoticeRoute, NotifyRules, QuietHours
@@ -230,6 +232,23 @@ def test_a_webhook_is_signed_logged_and_delivered_again_under_its_id(world: Worl
     assert world.times.world.coordinator.kept == {} and world.http.get("/v1/webhooks").json() == {
         "webhooks": []
     }
+
+
+def test_a_broken_chain_of_the_audit_is_told_once(world: World) -> None:
+    """And with it all that the audit has of the kind: forged messages, a machine in quarantine."""
+    world.http.post("/v1/webhooks", {"name": "ci", "url": "https://ci.example.org/hook"})
+    world.fail()
+    world.outgoing.round(here=True)
+    world.post.notices.clear()
+    world.post.posts.clear()
+    with world.desk.ledger.transaction() as tx:
+        tx.put(replace(tx.find(Audit, order="number")[0], what="nothing happened"))
+    for _ in range(2):
+        assert world.http.get("/v1/audit/verify").json()["verdict"] == "FAIL"
+    world.outgoing.round(here=True)
+    assert world.post.notices == ["the chain of the audit is broken"]
+    ((_, _, body),) = world.post.posts
+    assert json.loads(body)["type"] == "trust.broken"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.receipt import Usage
 from pancode.core.records import Firing, Run
 from pancode.work.schedule.pushes import PushWatch
 from pancode.work.schedule.scheduler import Scheduler
@@ -56,7 +58,9 @@ class Times:
         self.desk.turn()
         order = self.world.claim()
         self.node.start(order)
-        self.node.deliver(order, **ended)
+        self.node.deliver(
+            order, **{"usage": Usage(cost_usd=Decimal(0), cost_source="local"), **ended}
+        )  # a script costs nothing
         self.desk.turn()
         self.node.breathe()
 
