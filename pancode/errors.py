@@ -159,3 +159,16 @@ class ConflictError(PancodeError):
 
     code = "conflict"
     retryable = True
+
+
+_FIX = " (fix: "
+
+
+def with_fix(words: str, fix: str) -> str:
+    """A warning or a reason as one text for a person."""
+    return f"{words}{_FIX}{fix})" if fix else words
+
+
+def without_fix(text: str) -> str:
+    """The words of `with_fix` alone."""
+    return text.partition(_FIX)[0]

@@ -26,7 +26,7 @@ from pancode.api.land_routes import LAND_VERBS
 from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
-from pancode.control.faces import MOST_ROWS, RUN_FILTERS
+from pancode.control.faces import MOST_ROWS, RUN_FILTERS, Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
 
@@ -112,8 +112,16 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
     """Whether the run that is gone on from was to land, and has not; or what a retry lets go on lands."""
     run = _meant(context, call)
-    within = run.workflow is not None and not getattr(call.body, "alone", True)
-    return (run.land and run.landed is None) or (within and context.plane.workflows.lands(str(run.workflow)))
+    if run.land and run.landed is None:
+        return True
+    flow = None if getattr(call.body, "alone", True) else run.workflow
+    return flow is not None and context.plane.workflows.lands(flow, around_workflow(context, flow))
+
+
+def around_workflow(context: ApiContext, text: str) -> Surroundings:
+    """The workflow's own settings and preset."""
+    caller = context.plane.workflows.caller(text)
+    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:

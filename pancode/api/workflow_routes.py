@@ -11,7 +11,8 @@ from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, W
 from pancode.api.request.bodies import ReasonBody
 from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.faces import MOST_WORKFLOWS, Surroundings
+from pancode.api.run_routes import around_workflow
+from pancode.control.faces import MOST_WORKFLOWS
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
@@ -39,7 +40,9 @@ def _stop(context: ApiContext, call: ApiCall) -> Any:
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
-    return context.plane.workflows.resume(_around(context, text), text, body.by, body.yes, body.resolve)
+    return context.plane.workflows.resume(
+        around_workflow(context, text), text, body.by, body.yes, body.resolve
+    )
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
@@ -56,17 +59,16 @@ def _verify(context: ApiContext, call: ApiCall) -> Any:
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
-    return context.plane.workflows.retry(_around(context, text), text, body.by, body.yes)
+    return context.plane.workflows.retry(around_workflow(context, text), text, body.by, body.yes)
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
     return context.plane.workflows.lands(call.path["workflow"])
 
 
-def _around(context: ApiContext, text: str) -> Surroundings:
-    """The workflow's own settings and preset."""
-    caller = context.plane.workflows.caller(text)
-    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
+def _lands_on(context: ApiContext, call: ApiCall) -> bool:
+    text = call.path["workflow"]
+    return context.plane.workflows.lands(text, around_workflow(context, text))
 
 
 WORKFLOW_VERBS: tuple[Verb, ...] = (
@@ -101,7 +103,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         ResumeBody,
         pokes=True,
         right=DISPATCHES,
-        lands=_lands,
+        lands=_lands_on,
         answers=WorkflowShape,
     ),
     Verb(

@@ -34,7 +34,7 @@ from pancode.dispatch.enqueue import admit
 from pancode.dispatch.requested import as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.track_records import RecordsPicker, recent
-from pancode.errors import ConfigError, NotFoundError
+from pancode.errors import ConfigError, NotFoundError, with_fix
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
 
@@ -132,7 +132,7 @@ def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple
     """The warnings for the person who dispatched it."""
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
-    warned = [f"{v.words} (fix: {v.fix})" if v.fix else v.words for v in seen]
+    warned = [with_fix(v.words, v.fix) for v in seen]
     return (*judged.outranked, *warned, *judged.notes, *(snapshot.warnings if snapshot is not None else ()))
 
 

@@ -95,12 +95,7 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
-def choose(runs: Iterable[Run], standing: Standing, whole: bool = True) -> list[Placed | Unplaced]:
-    """A decision for each run, in the order in which they are served."""
-    return list(decisions(in_order(runs), standing, whole))
-
-
-def decisions(runs: Iterable[Run], standing: Standing, whole: bool) -> Iterator[Placed | Unplaced]:
+def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> Iterator[Placed | Unplaced]:
     """Decides about runs that come in order, one by one; it asks for the next run after it has decided about
     the last.
 

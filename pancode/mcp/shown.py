@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, without_fix
 from pancode.plain import unhidden
 
 Json = dict[str, Any]
@@ -48,4 +48,11 @@ def _shown(value: Any) -> Any:
 
 
 def _field(name: str, value: Any) -> Any:
-    return ASK if name == "fix" and value else _shown(value)
+    match name, value:
+        case "fix", _ if value:
+            return ASK
+        case "reason", str():
+            return _shown(without_fix(value))
+        case "warnings", list():
+            return [_shown(without_fix(one) if isinstance(one, str) else one) for one in value]
+    return _shown(value)

@@ -43,8 +43,10 @@ class DepotRepositories:
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
         repo = request.repo_id
-        session = self._sessions.setdefault(repo, LandingSession(self._depot, repo))
-        return land_on_branch(Path(project), self._depot, _here(request), target, gates, off, session)
+        if repo not in self._sessions:  # one of a repository lands after the other
+            self._sessions[repo] = LandingSession(self._depot, repo)
+        here, session = _here(request), self._sessions[repo]
+        return land_on_branch(Path(project), self._depot, here, target, gates, off, session)
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
         return conflict_state(Path(project), self._depot, _here(request), branch)

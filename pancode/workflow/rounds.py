@@ -9,6 +9,8 @@ from pancode.core.values import replace
 from pancode.workflow.plan import ancestors
 
 NOT_APPROVED = "not approved"
+CONFLICT = "conflict"
+"""The output of a step that could not begin: the files over which its parents' results are in conflict."""
 
 
 def begun_again(
@@ -51,7 +53,9 @@ def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
     """It begins again in its round, whose verdict of before stands; `anew`: in the first round."""
     if anew:
         return replace(fresh(step, 1), outputs={})
-    return replace(fresh(step, step.round), outputs=step.outputs if step.until and step.round > 1 else {})
+    is_judged = step.until and step.round > 1
+    kept = {name: one for name, one in step.outputs.items() if is_judged and name != CONFLICT}
+    return replace(fresh(step, step.round), outputs=kept)
 
 
 def loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:

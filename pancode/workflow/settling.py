@@ -8,6 +8,7 @@ from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.core.records import WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.errors import UsageError
+from pancode.workflow.rounds import CONFLICT
 
 MOST_FILES = 50
 _OF_A_WORKER = ("argv", "runtime", "agent", "model", "node")
@@ -56,7 +57,7 @@ def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep,
 
 def _conflicts(step: WorkflowStep) -> list[str]:
     """The files for which it could not begin."""
-    files = step.outputs.get("conflict") if step.state is WorkflowStepState.FAILED else None
+    files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []
 
 

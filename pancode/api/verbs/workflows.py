@@ -65,9 +65,9 @@ class WorkflowVerbs:
         begun = asked.retry(self._core, around, text, by, yes)
         return workflows.show(self._core, begun.workflow.id, begun.warnings)
 
-    def lands(self, text: str) -> bool:
-        """Whether a step of it lands its change."""
-        return asked.lands(self._core, text)
+    def lands(self, text: str, around: Surroundings | None = None) -> bool:
+        """Whether a step of it lands its change; `around`: by its owner's settings, too."""
+        return asked.lands(self._core, text, around)
 
     def receipt(self, text: str) -> Json:
         """The signed summary of an ended workflow, with the verdict on it. NotFoundError before its end."""

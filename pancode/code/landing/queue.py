@@ -93,6 +93,8 @@ class LandingQueue(FeedThread):
                     return
                 if not self._done(repo, mine[0]):
                     self._stopping.wait(self._again_s)
+        except MemoryError:
+            raise
         except Exception:
             log.exception("the landings of %s could not be looked up, or be given up", repo)
             self._stopping.wait(self._again_s)
@@ -108,6 +110,8 @@ class LandingQueue(FeedThread):
         except UnavailableError as error:
             log.warning("the landing of %s waits: %s: %s", action.run, error, error.why)
             return False
+        except MemoryError:
+            raise
         except Exception as error:
             log.exception("the landing of %s failed", action.run)
             asked.give_up(self._core, action, error)

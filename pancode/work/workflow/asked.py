@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.work import Work, unit_of_work
+from pancode.core.land_rule import LandRule
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
+from pancode.core.visitors import token_behind
 from pancode.errors import UsageError
 from pancode.life.signals import GivenUp
 from pancode.work.workflow import rows
@@ -122,12 +124,18 @@ def caller_of(core: Core, text: str) -> dict[str, object]:
         return dict(rows.find(tx, text).caller)
 
 
-def lands(core: Core, text: str) -> bool:
-    """Whether its change, or that of one of its steps, is landed by itself. NotFoundError."""
+def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
+    """Whether its change, or that of one of its steps, is landed by itself. NotFoundError.
+
+    `around`: where it goes on under its owner's name: what their settings land counts, too.
+    """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         own = bool(workflow.caller.get("land"))
-        return own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
+        asked = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
+    if asked or around is None or token_behind(workflow.created_by) is not None:
+        return asked
+    return around.defaults(None).land is LandRule.WHEN_VERIFIED
 
 
 def _must_have_failed(workflow: Workflow) -> None:

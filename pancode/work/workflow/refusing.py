@@ -9,9 +9,10 @@ from pancode.core.records import WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.dispatch.admission import UNTIL_MS
 from pancode.dispatch.admission.safety import BREAKER_OPEN
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, with_fix
 from pancode.work.workflow import rows
 from pancode.workflow.advance import LONGEST_HOLD_MS
+from pancode.workflow.rounds import CONFLICT
 
 SHORTEST_HOLD_MS = 1_000
 """So long a step that a breaker holds up waits at least before it is judged again."""
@@ -32,7 +33,10 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + SHORTEST_HOLD_MS)
     begins_ms = min(until, now_ms + LONGEST_HOLD_MS)
     return replace(
-        step, state=WorkflowStepState.WAITING, reason=f"waits: {_words(error)}", begins_ms=begins_ms
+        step,
+        state=WorkflowStepState.WAITING,
+        reason=f"waits: {with_fix(error.words, error.fix)}",
+        begins_ms=begins_ms,
     )
 
 
@@ -40,12 +44,10 @@ def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowSt
     """It did not pass admission, or has no workspace: definite, with all that the error says."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
         error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
-    over = replace(step, state=WorkflowStepState.REFUSED, reason=_words(error), finished_ms=now_ms)
+    over = replace(
+        step, state=WorkflowStepState.REFUSED, reason=with_fix(error.words, error.fix), finished_ms=now_ms
+    )
     if not isinstance(error, MergeConflictError):
         return over
     files = error.details.get("files", "").splitlines()
-    return replace(over, state=WorkflowStepState.FAILED, outputs={**step.outputs, "conflict": files})
-
-
-def _words(error: PancodeError) -> str:
-    return f"{error.words} (fix: {error.fix})" if error.fix else error.words
+    return replace(over, state=WorkflowStepState.FAILED, outputs={**step.outputs, CONFLICT: files})

@@ -18,7 +18,7 @@ from pancode.agents.passports import (
     untested,
 )
 from pancode.errors import ExitCode, NotFoundError
-from pancode.life.placement import Placed, Standing, Unplaced, choose, misfit
+from pancode.life.placement import Placed, Standing, Unplaced, decisions, misfit
 from pancode.nodes.node import NodeView
 from tests.unit.pancode.core.fleets import endpoint, node
 from tests.unit.pancode.life.test_placement import run
@@ -169,7 +169,7 @@ def test_a_queued_run_does_not_go_where_its_model_failed() -> None:
 def test_a_queued_run_waits_for_the_node_that_passed_and_goes_on_where_a_passport_was_lost() -> None:
     def placed(*views: NodeView) -> str | None:
         standing = Standing(views, {"a": 1, "b": 0, "c": 2})
-        (one,) = choose([run("r-1", **on_local())], standing)
+        (one,) = decisions([run("r-1", **on_local())], standing)
         assert isinstance(one, Placed | Unplaced)
         return one.node.node.name if isinstance(one, Placed) else None
 

@@ -92,6 +92,21 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: DoorWor
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
 
 
+def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: DoorWorld) -> None:
+    """Its steps begin under the owner's name; a retry of all of it is the token's own, and lands nothing."""
+    weak, strong = world.token("dispatch"), world.token("dispatch", "operate")
+    flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
+    made = world.http.post("/v1/workflows", flow).json()["workflow"]
+    (step,) = world.context.rows(WorkflowStep, workflow=made)
+    resume, again = f"/v1/workflows/{made}/resume", f"/v1/runs/{step.run}/retry"
+    assert "wrong_scope" not in world.ask("POST", resume, weak).text
+    (world.coordinator.home / "pancode.yaml").write_text("dispatch: {land: when-verified}\n")
+    for path in (resume, again):
+        assert code_of(world.ask("POST", path, weak), 403) == "wrong_scope", path
+        assert "wrong_scope" not in world.ask("POST", path, strong).text, path
+    assert "wrong_scope" not in world.ask("POST", f"/v1/workflows/{made}/retry", weak).text
+
+
 def _add(world: DoorWorld, token: str, name: str = "nightly", **more: Any) -> dict[str, Any]:
     said = {"name": name, "cron": "0 * * * *", "dispatch": world.shell(), **more}
     answer = world.ask("POST", "/v1/schedules", token, said)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pancode.control.waiting_runs import WaitingRuns, in_turn
 from pancode.core.records import Run, RunState, WaitReason
-from pancode.life.placement import Placed, Standing, choose, decisions, in_order
+from pancode.life.placement import Placed, Standing, decisions, in_order
 from tests.unit.pancode.core.fleets import node, resolved
 
 NOBODY: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ def test_it_places_the_same_runs_on_the_same_nodes(asked: list[dict[str, Any]], 
             placed.append((decision.run.id, decision.node.node.name, decision.why))
         else:
             in_vain.add(queue.all[decision.run.id].wish)
-    whole = [d for d in choose(runs, at) if isinstance(d, Placed)]
+    whole = [d for d in decisions(in_order(runs), at) if isinstance(d, Placed)]
     assert placed == [(d.run.id, d.node.node.name, d.why) for d in whole]
 
 

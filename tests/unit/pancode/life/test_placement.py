@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from node_agent.wire.node import Allowed
 from node_agent.wire.policy import Isolation, Safety
 from pancode.core.records import Run, WaitReason
-from pancode.life.placement import Placed, Standing, Unplaced, choose, in_order, is_unheld, pool_of
+from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, is_unheld, pool_of
 from pancode.nodes.node import NodeState, NodeView
 from tests.unit.pancode.core.fleets import node, resolved
 
@@ -27,7 +27,7 @@ def standing(*nodes: NodeView, free: int = 1, **options: Any) -> Standing:
 
 
 def said(run: Run, at: Standing) -> str:
-    decision = choose([run], at)[0]
+    decision = next(decisions([run], at))
     assert isinstance(decision, Unplaced)
     return decision.why
 
@@ -45,7 +45,7 @@ def test_priority_then_age_then_id() -> None:
 
 def test_the_node_with_most_free_slots_then_by_name() -> None:
     at = Standing((node("b"), node("c"), node("a")), {"a": 1, "b": 2, "c": 2})
-    placed = choose([run(f"r-{n}") for n in range(6)], at)
+    placed = list(decisions([run(f"r-{n}") for n in range(6)], at))
     assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == [
         "b",
         "c",
@@ -58,7 +58,7 @@ def test_the_node_with_most_free_slots_then_by_name() -> None:
 
 def test_who_pinned_a_run_is_told() -> None:
     def why(**options: Any) -> str:
-        (placed,) = choose([run("r-1", node="b", **options)], standing(node("a"), node("b")))
+        (placed,) = decisions([run("r-1", node="b", **options)], standing(node("a"), node("b")))
         assert isinstance(placed, Placed)
         return placed.why
 
@@ -106,7 +106,7 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
 def test_every_wait_has_its_reason(
     options: dict[str, Any], view: NodeView, free: int, why: str, kind: WaitReason
 ) -> None:
-    decision = choose([run("r-1", **options)], standing(view, free=free))[0]
+    decision = next(decisions([run("r-1", **options)], standing(view, free=free)))
     assert isinstance(decision, Unplaced) and (decision.why, decision.kind) == (why, kind)
 
 
@@ -114,7 +114,9 @@ def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
     """All wait in one order, and only those that ask for the same share a reason."""
     strict = node("a", allows=Allowed(safety=Safety.AUTO_EDIT))
     bold = [run(f"r-{n}", safety=Safety.FULL_AUTO, told_only=True) for n in range(2)]
-    decided = choose([*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3))
+    decided = list(
+        decisions([*bold, run("r-9", safety=Safety.AUTO_EDIT, told_only=True)], standing(strict, free=3))
+    )
     assert [type(d) for d in decided] == [Unplaced, Unplaced, Placed]
 
 
@@ -122,7 +124,7 @@ def test_what_a_node_without_a_sandbox_cannot_hold_keeps_nobody_else() -> None:
     bare = node("a", {"claude": "ok"})
     asked = [replace(run(f"r-{n}"), runtime="claude", safety=Safety.FULL_AUTO) for n in range(2)]
     told = replace(asked[1], told_only=True, id="r-told")
-    held, free = choose([asked[0], told], standing(bare, free=2))
+    held, free = decisions([asked[0], told], standing(bare, free=2))
     assert isinstance(held, Unplaced) and "no sandbox" in held.why
     assert isinstance(free, Placed)
 
@@ -135,7 +137,7 @@ def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
         "runs only in one (isolation: container)"
     )
     both = standing(bare, node("inside", isolation=Isolation.SANDBOX))
-    placed = choose([walled, free], both)
+    placed = list(decisions([walled, free], both))
     assert [p.node.node.name if isinstance(p, Placed) else None for p in placed] == ["inside", "bare"]
     fenced = standing(node("fenced", isolation=Isolation.LANDLOCK))
     assert "has no sandbox" in said(walled, fenced), "the lesser wall is none"
@@ -169,14 +171,12 @@ def test_slots_are_never_exceeded_and_no_free_slot_is_left_for_one_who_fits(
 ) -> None:
     runs = [run(f"r-{n}", priority=p, created_ms=c, node=pin) for n, (p, c, pin) in enumerate(asked)]
     at = Standing(tuple(node(name) for name in free), free)
-    decisions = choose(runs, at)
-    assert [d.run.id for d in decisions] == [r.id for r in in_order(runs)]
-    quick = choose(runs, at, whole=False)
-    assert quick == decisions[: len(quick)] and not any(
-        isinstance(d, Placed) for d in decisions[len(quick) :]
-    )
+    said = list(decisions(in_order(runs), at))
+    assert [d.run.id for d in said] == [r.id for r in in_order(runs)]
+    quick = list(decisions(in_order(runs), at, whole=False))
+    assert quick == said[: len(quick)] and not any(isinstance(d, Placed) for d in said[len(quick) :])
     left = dict(free)
-    for decision in decisions:
+    for decision in said:
         pin = decision.run.node
         if isinstance(decision, Placed):
             name = decision.node.node.name
@@ -193,12 +193,12 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     wild = run("r-1", safety=Safety.FULL_AUTO, workspace={"kind": "git"})
     walled, bare = node("a", isolation=Isolation.SANDBOX), node("b")
     lesser = node("c", isolation=Isolation.LANDLOCK)
-    placed = choose([wild], standing(bare, lesser, walled))[0]
+    placed = next(decisions([wild], standing(bare, lesser, walled)))
     assert isinstance(placed, Placed) and placed.node.node.name == "a"
     assert "c has no sandbox" in said(wild, standing(lesser))
     assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
     told = replace(wild, told_only=True)
-    assert isinstance(choose([told], standing(bare))[0], Placed)
+    assert isinstance(next(decisions([told], standing(bare))), Placed)
 
 
 def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
@@ -206,12 +206,12 @@ def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
     bare, walled = node("a"), node("b", isolation=Isolation.SANDBOX)
     mine = run("r-1", safety=Safety.AUTO_EDIT, workspace={"kind": "git"})
     child = replace(mine, id="r-2", parent="r-0", depth=1)
-    assert isinstance(choose([mine], standing(bare))[0], Placed)
+    assert isinstance(next(decisions([mine], standing(bare))), Placed)
     assert "nothing else there holds shell to auto-edit" in said(child, standing(bare))
-    assert isinstance(choose([child], standing(walled))[0], Placed)
-    assert isinstance(choose([replace(child, told_only=True)], standing(bare))[0], Placed)
+    assert isinstance(next(decisions([child], standing(walled))), Placed)
+    assert isinstance(next(decisions([replace(child, told_only=True)], standing(bare))), Placed)
     claimed = replace(mine, id="r-3", depth=1)
-    decided = choose([child, claimed], standing(bare))
+    decided = list(decisions([child, claimed], standing(bare)))
     assert [type(d) for d in decided] == [Unplaced, Placed], "the reason of the one is not that of the other"
 
 

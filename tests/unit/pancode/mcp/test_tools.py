@@ -182,6 +182,11 @@ def test_fixes_and_commands_of_people_inside_of_a_result_are_left_out() -> None:
     item["words"] = "its change is not landed (needs --with-commands)"
     answer, _, _ = called(Answers(get=[{"items": [item]}]), "inbox")
     assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's yes"}]
+    warned: Any = {"run": "r-1", "reason": "waits: held (fix: pancode approve r-1)", "task": "say (fix: it)"}
+    warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
+    answer, _, _ = called(Answers(post=warned), "dispatch", task="x")
+    assert (answer["reason"], answer["warnings"]) == ("waits: held", ["budget: nearly used"])
+    assert answer["task"] == "say (fix: it)", "these are no words of ours"
     judged = {"gates": [{"gate": "budget", "fix": "pancode budget set 20"}, {"gate": "drain", "fix": ""}]}
     answer, _, _ = called(Answers(post=judged), "dispatch", task="x", dry_run=True)
     assert [gate["fix"] for gate in answer["gates"]] == ["ask the user", ""]

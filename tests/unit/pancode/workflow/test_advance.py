@@ -18,6 +18,7 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.workflow.advance import Advance, WorkflowView, advance
+from pancode.workflow.rounds import CONFLICT, once_more
 from tests.unit.pancode.control.world import a_run
 
 
@@ -51,3 +52,10 @@ def test_a_step_that_was_starting_keeps_no_run_that_never_was() -> None:
     made = looked(starting, runs={}, stop_asked="enough", state=WorkflowState.STOPPING)
     assert states(made) == {"a": "stopped"}
     assert (made.steps[0].run, made.steps[0].runs) == (None, ("r-1",))
+
+
+def test_a_step_that_begins_once_more_forgets_a_conflict_and_keeps_its_verdict() -> None:
+    said = {"verdict": {"ok": False}, CONFLICT: ["a.py"]}
+    judged = step(1, "a", round=2, most=3, until={"field": "ok", "equals": True}, outputs=said)
+    assert once_more(judged).outputs == {"verdict": {"ok": False}}
+    assert once_more(replace(judged, until={})).outputs == {}

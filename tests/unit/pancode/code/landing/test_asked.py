@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.code.landing import asked
+from pancode.code.landing.queue import LandingQueue
 from pancode.control import run as query
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, Audit, EndedRun, Run
@@ -232,6 +234,24 @@ def test_one_that_broke_is_said_to_have_failed() -> None:
     told = _landing(world)
     assert (told["status"], told["why"]) == ("failed", "ZeroDivisionError: by zero")
     assert "pancode land r-0001" in told["fix"] and not world.kept()
+
+
+def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coordinator ends then; the next one lands it."""
+    world, dead, known = World(), list[type[BaseException]](), threading.Event()
+    world.end()
+
+    def died(args: threading.ExceptHookArgs) -> None:
+        dead.append(args.exc_type)
+        known.set()
+
+    monkeypatch.setattr(threading, "excepthook", died)
+    queue = LandingQueue(world.coordinator.plane.core, Lander(MemoryError()), lambda run: None, again_s=0)
+    queue.start()
+    queue.wake()
+    known.wait(10)
+    queue.stop()
+    assert dead == [MemoryError] and world.kept()
 
 
 def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
