@@ -1,4 +1,4 @@
-"""A coordinator without memory or threads, or whose essential thread died, ends; the next one takes up its home."""
+"""A coordinator without memory or threads, or whose essential thread died, ends; the next one goes on."""
 
 from __future__ import annotations
 
