@@ -16,6 +16,7 @@ from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"
 _SHELL = "it is run, or sets variables, in your shell"
+_PYTHON = "Python obeys it whenever it starts"
 _EDITOR = "an editor runs what it names"
 _HOOK = "git runs it as a hook"
 _AGENT = "an agent program obeys it, or runs what it names"
@@ -63,6 +64,7 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         ),
         *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
     ),
+    _PYTHON: ("pyvenv.cfg", "sitecustomize.py", "usercustomize.py", ".python-version"),
     _EDITOR: (
         *(".vscode/", ".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json"),
         *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el"),
@@ -83,6 +85,8 @@ _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items()
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
 }
+_BAZEL = (".bazelrc", "tools/bazel", "BUILD", "BUILD.bazel", "*.bzl", "MODULE.bazel", "WORKSPACE*")
+_COMPOSE = ("compose*.y*ml", "docker-compose*.y*ml", "Dockerfile*", "Containerfile*")
 WHEN_USED = {
     "make": ("Makefile", "makefile", "GNUmakefile", "*.mk"),
     "npm": ("package.json", ".npmrc"),
@@ -102,6 +106,15 @@ WHEN_USED = {
     "gradlew": ("*.gradle", "*.gradle.kts"),
     "mvn": ("pom.xml",),
     "rake": ("Rakefile",),
+    "bazel": _BAZEL,
+    "bazelisk": _BAZEL,
+    "docker": _COMPOSE,
+    "docker-compose": _COMPOSE,
+    "podman": _COMPOSE,
+    "podman-compose": _COMPOSE,
+    "foreman": ("Procfile*",),
+    "honcho": ("Procfile*",),
+    "overmind": ("Procfile*",),
 }
 """For a program that set-up or a gate names, the files by which it decides what it runs."""
 RUNS_OTHERS = re.compile(

@@ -42,6 +42,7 @@ COMMANDS = (("python3", "-m", "venv", ".venv"), ("sh", "tools/test.sh"), ("sh", 
         *(".mise/config.toml", ".config/mise.toml", "mise.local.toml", ".tool-versions", ".woodpecker.yml"),
         *(".drone.yml", "bitbucket-pipelines.yml", ".travis.yml", ".buildkite/pipeline.yml", "appveyor.yml"),
         *(".gitlab/ci.yml", ".exrc", ".nvim.lua", ".dir-locals.el", ".agents/skills/x", ".copilot/mcp.json"),
+        *("env/pyvenv.cfg", "sitecustomize.py", "src/usercustomize.py", ".python-version"),
         *(".ENVRC", ".Vscode/tasks.json", ".mcp.JSON", "agents.md", ".PANCODE/workflows/x.yaml", ".github"),
     ],
 )
@@ -68,9 +69,14 @@ def test_a_script_that_a_shell_line_names_does(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["src/a.py", "tests/test_a.py", "Makefile", "package.json", "docs/agents.md.txt", "pancode/x.yaml"],
+    [
+        *("src/a.py", "tests/test_a.py", "Makefile", "package.json", "docs/agents.md.txt", "pancode/x.yaml"),
+        *("Procfile", "docker-compose.yml", ".bazelrc"),
+        *(".gitattributes", ".gitmodules"),
+    ],
 )
 def test_it_does_not(path: str) -> None:
+    """A person starts the program that reads it; a driver that git runs stands in no file that is landed."""
     assert why_it_decides(path, COMMANDS) == ""
 
 
@@ -81,6 +87,9 @@ def test_it_does_not(path: str) -> None:
         (("npm", "test"), "package.json"),
         ((".venv/bin/python", "-m", "pytest"), "tests/conftest.py"),
         ((".venv/bin/pip", "install", "-e", "."), "setup.py"),
+        (("docker", "compose", "up", "--wait"), "docker-compose.yml"),
+        (("foreman", "check"), "Procfile"),
+        (("bazel", "test", "//..."), ".bazelrc"),
     ],
 )
 def test_what_a_named_program_reads_does(gate: tuple[str, ...], path: str) -> None:
