@@ -18,7 +18,7 @@ def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
 ) -> None:
-    """The script that makes your shell complete `pancode`: evaluate it, or keep it where the shell looks.
+    """Print the script that completes `pancode` in your shell; evaluate it, or keep it where the shell looks.
 
     bash: ~/.local/share/bash-completion/completions/pancode; zsh: _pancode in a folder of $fpath;
     fish: ~/.config/fish/completions/pancode.fish.

@@ -53,7 +53,10 @@ def create(
         ),
     ],
     expires: Annotated[
-        Any, option("How long it is good: 12h, 30d, or never.", "--expires", "DURATION", parser=lasting)
+        Any,
+        option(
+            "The token expires after this time: 12h, 30d, or never.", "--expires", "DURATION", parser=lasting
+        ),
     ] = "30d",
     item: Annotated[
         str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")

@@ -12,17 +12,19 @@ from pancode.counted import counted
 from pancode.errors import UsageError
 
 app = Commands()
-Markdown = Annotated[bool, option("As Markdown, to paste elsewhere.", "--markdown")]
+Markdown = Annotated[bool, option("Write Markdown, to paste elsewhere.", "--markdown")]
 
 
 @app.verb("brief", "pancode brief", "pancode brief --since 2h --markdown")
 def brief(
     *,
-    since: Annotated[str | None, option("Since then, and not since your last look.", "TIME")] = None,
+    since: Annotated[
+        str | None, option("Show events since then, and not since your last look.", "TIME")
+    ] = None,
     markdown: Markdown = False,
     face: Json,
 ) -> None:
-    """Since you last looked: what ran, what waits for you, what landed, what it cost; each with its command.
+    """Show what ran, waits for you, landed and cost since you last looked, with commands.
 
     PanCode remembers for each user when they last looked. A brief with --since does not count as a look.
     """
@@ -41,7 +43,7 @@ def report(
     markdown: Markdown = False,
     face: Json,
 ) -> None:
-    """A week, or another time: what ran, landed, waits, and what agents, repositories and days have cost."""
+    """Show what ran, landed and waits in a week, and what agents, repositories and days cost."""
     _not_both(markdown, face.as_json)
     answer = face.client().get("/v1/report", by=who(), since=since)
     face.show(answer, lambda: _report(answer, markdown))

@@ -24,11 +24,11 @@ Scope = Annotated[
 
 @app.group("budget", "pancode budget", "pancode budget set 20", default="show")
 def budget() -> None:
-    """No run starts unless what is spent, what is held and its own estimate fit under every ceiling."""
+    """A run starts only if spent money, held money and its own estimate fit under every ceiling."""
 
 
 @budget.verb("show", "pancode budget show")
-def show(*, everything: Annotated[bool, option("Past days too.", "--all")] = False, face: Json) -> None:
+def show(*, everything: Annotated[bool, option("Show past days, too.", "--all")] = False, face: Json) -> None:
     """Today, week and month where they have a ceiling, and each node, agent and repository."""
     answer = face.client().get("/v1/budget", all=everything)
     face.show(answer, lambda: _books(answer))

@@ -29,20 +29,20 @@ def _properties(incomplete: str) -> list[str]:
 def cost(
     *,
     by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",
-    since: Annotated[
-        str | None, option("Only what was spent since then: 90m, 7d, 2026-11-22.", "TIME")
+    since: Annotated[str | None, option("Count only runs since then: 90m, 7d, 2026-11-22.", "TIME")] = None,
+    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
+    node: Annotated[
+        str | None, option("Show only runs that ended on this machine.", complete=completions.nodes)
     ] = None,
-    agent: Annotated[str | None, option("Only of this agent.", "A", complete=completions.agents)] = None,
-    node: Annotated[str | None, option("Only of runs that ended there.", complete=completions.nodes)] = None,
-    repository: Annotated[str | None, option("Only of the repository around this folder.", "DIR")] = None,
-    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
     as_csv: Annotated[bool, option("The rows as CSV, for a spreadsheet.", "--csv")] = False,
     face: Json,
 ) -> None:
-    """The dearest first: failed and stopped runs, too. The sums are those of the books.
+    """Show what runs have cost, failed and stopped ones too, the dearest first.
 
-    A run whose cost nobody could tell is counted as unknown. What its node claims beyond the limit of its
-    order is disputed. Neither is in the sum until you settle it.
+    The sums are those of the books. A run whose cost nobody could tell is counted as unknown. An amount that
+    its node claims beyond the limit of its order is disputed. Neither is in the sum until you settle it.
     """
     if as_csv and face.as_json:
         raise UsageError("the answer is JSON or CSV, not both", fix="leave out --json or --csv")

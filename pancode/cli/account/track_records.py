@@ -17,13 +17,13 @@ app = Commands()
 def records(
     *,
     rankings: Annotated[
-        bool, option("By agent, model and runtime alone, over all kinds of tasks.", "--rankings")
+        bool, option("Group by agent, model and runtime alone, over all kinds of tasks.", "--rankings")
     ] = False,
-    agent: Annotated[str | None, option("Only of this agent.", "A", complete=completions.agents)] = None,
-    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
     face: Json,
 ) -> None:
-    """The best first, out of accepted receipts of the newest 5,000 runs.
+    """Show who does which work well, the best first, from accepted receipts of the newest 5,000 runs.
 
     A landed change that a later commit of its repository takes back is no good run.
     Runs that people stopped, questions, and faults of a machine, of a model server or of ours do not count.

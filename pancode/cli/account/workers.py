@@ -15,7 +15,10 @@ app = Commands()
 
 @app.verb("workers", "pancode workers", "pancode workers --json")
 def workers(face: Json) -> None:
-    """Those that work now come first. The record is that of the last 2,000 runs; a receipt proves each."""
+    """Show each agent on each runtime and node; those at work come first.
+
+    The record is that of the last 2,000 runs; a receipt proves each.
+    """
     answer = face.client().get("/v1/workers")
     face.show(answer, lambda: _lines(answer["workers"]))
 

@@ -45,7 +45,7 @@ def agents() -> None:
 
 @agents.verb("ls", "pancode agents", "pancode agents --tag python")
 def list_agents(
-    *, tag: Annotated[str | None, option("Only those with this tag.", "T")] = None, face: Json
+    *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
     """All of them."""
     found = _ask(face)["agents"]
@@ -77,15 +77,15 @@ def list_agents(
 def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
-    prompt: Annotated[bool, option("The whole prompt of a run, with its tokens.", "--prompt")] = False,
+    prompt: Annotated[bool, option("Show the whole prompt of a run, with its tokens.", "--prompt")] = False,
     mode: Annotated[
-        str | None, option("With --prompt: of a run in this mode.", "M", complete=completions.modes)
+        str | None, option("The mode of the run for --prompt.", "M", complete=completions.modes)
     ] = None,
     safety: Annotated[
-        str | None, option("With --prompt: of a run at this level.", "S", complete=completions.levels)
+        str | None, option("The safety level of the run for --prompt.", "S", complete=completions.levels)
     ] = None,
     runtime: Annotated[
-        str | None, option("With --prompt: for this program.", "R", complete=completions.runtimes)
+        str | None, option("The program of the run for --prompt.", "R", complete=completions.runtimes)
     ] = None,
     face: Json,
 ) -> None:

@@ -117,7 +117,7 @@ def show_mode(name: str, face: Json) -> None:
 
 @app.group("safety", "pancode safety", default="ls", later=_SET_LATER)
 def safety() -> None:
-    """How much a run may do by itself, and the rules of your pansafety.yaml."""
+    """Show how much a run may do by itself, and the rules of your pansafety.yaml."""
 
 
 @safety.verb("ls", "pancode safety")
@@ -186,9 +186,11 @@ def check_deed(
     path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
     use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
     level: Annotated[
-        str | None, option("The level to judge by (default: that of your settings).", "--safety", "S")
+        str | None, option("Judge by this level (default: the level in your settings).", "--safety", "S")
     ] = None,
-    read_only: Annotated[bool, option("As for an agent that may change nothing.", "--read-only")] = False,
+    read_only: Annotated[
+        bool, option("Judge as for an agent that may change nothing.", "--read-only")
+    ] = False,
     face: Json,
 ) -> int:
     """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.

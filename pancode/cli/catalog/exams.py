@@ -29,8 +29,10 @@ MODEL_UNTESTED = "model_untested"
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
-    node: Annotated[str | None, option("Only on this machine (default: wherever it is).", "N")] = None,
-    again: Annotated[bool, option("Also where it was tested already.", "--again")] = False,
+    node: Annotated[
+        str | None, option("Test only on this machine (default: on each machine that has the model).", "N")
+    ] = None,
+    again: Annotated[bool, option("Test again a model that was tested already.", "--again")] = False,
     face: Json,
 ) -> int:
     """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.

@@ -29,7 +29,7 @@ def endpoints(
     node: options.Node = None,
     face: Json,
 ) -> None:
-    """The model servers that your machines reach: what they are, how they are, what they speak."""
+    """Show the model servers that your machines reach: their kinds, health and APIs."""
     answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
@@ -42,17 +42,19 @@ def endpoints(
     table={"test": ("catalog.exams", "what a model can do for an agent, found out by asking it")},
 )
 def models() -> None:
-    """The models of your own servers: which there are, and what each can do for an agent."""
+    """The models of your own servers, and what each can do for an agent."""
 
 
 @models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
 def list_models(
     *,
     node: options.Node = None,
-    tier: Annotated[str | None, option("Only this tier: frontier, mid or small.", "T")] = None,
+    tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
     runtime: Annotated[
         str | None,
-        option("Instead: vendors' models for this runtime, with prices.", "R", complete=completions.runtimes),
+        option(
+            "Show vendors' models for this runtime instead, with prices.", "R", complete=completions.runtimes
+        ),
     ] = None,
     face: Json,
 ) -> None:

@@ -59,7 +59,7 @@ def run(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Give TASK to the fleet, wait, and leave what a CI job keeps.
+    """Give TASK to the fleet, wait, and leave artifacts for a CI job.
 
     The exit status is that of `pancode dispatch`. With --headless nothing is left behind, also after
     Ctrl-C and SIGTERM: no run, no coordinator, no node agent. A fleet that runs is used, and stays up.

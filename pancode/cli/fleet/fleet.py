@@ -86,7 +86,9 @@ def _troubles(results: list[dict[str, Any]]) -> str:
 @fleet.verb("status", "pancode fleet status --watch")
 def status(
     *,
-    watch: Annotated[bool, option("Again when something has happened, until Ctrl-C.", "--watch")] = False,
+    watch: Annotated[
+        bool, option("Show it again when something has happened, until Ctrl-C.", "--watch")
+    ] = False,
     face: Json,
 ) -> None:
     """Coordinator and nodes as they are heard."""
@@ -272,7 +274,7 @@ def wait_gone(client: Client) -> None:
 
 @fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
 def drain(
-    nodes: Nodes, reason: Annotated[str, option("Shown to those whose runs wait.")], face: Json
+    nodes: Nodes, reason: Annotated[str, option("The reason, shown to people whose runs wait.")], face: Json
 ) -> None:
     """Start nothing new on NODES (none: on the whole fleet); what runs goes on."""
     if not reason.strip():

@@ -56,7 +56,7 @@ _SHORTEST_ID = 10
 def rotate(
     *,
     lost: Annotated[
-        bool, option("The fleet's key is gone for good: begin with another one.", "--lost")
+        bool, option("Begin with another key, because the fleet's key is lost for good.", "--lost")
     ] = False,
     face: Json,
 ) -> None:

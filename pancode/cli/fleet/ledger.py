@@ -16,14 +16,14 @@ app = Commands()
 
 @app.group("ledger", "pancode ledger move --from file")
 def ledger() -> None:
-    """Where the record of the fleet is kept; pancode doctor looks at it."""
+    """The database with the record of the fleet; pancode doctor checks it."""
 
 
 @ledger.verb("move", "pancode ledger move --from file", "pancode ledger move --from postgresql:///pancode")
 def move(
     source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
     *,
-    password_file: Annotated[str | None, option("With the password for PLACE.", "FILE")] = None,
+    password_file: Annotated[str | None, option("The file with the password for PLACE.", "FILE")] = None,
     face: Json,
 ) -> None:
     """Move it from PLACE to where the settings now say: all of it or nothing, compared row by row.

@@ -43,16 +43,16 @@ def add(
     ctx: typer.Context,
     name: str,
     labels: Annotated[
-        list[Label], many("For --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
+        list[Label], many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
     ],
     *,
-    host: Annotated[str | None, option("Address, where NAME is no alias of ~/.ssh/config.")] = None,
-    user: Annotated[str | None, option("Login there.")] = None,
-    port: Annotated[int | None, option("Port there.", min=1, max=65535)] = None,
+    host: Annotated[str | None, option("The address, if NAME is no alias of ~/.ssh/config.")] = None,
+    user: Annotated[str | None, option("The login on the machine.")] = None,
+    port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[int | None, option("Runs at once (default: nodes.slots, 4).", min=1, max=256)] = None,
-    local: Annotated[bool, option("This machine; needs no SSH server.", "--local")] = False,
-    local_home: Annotated[str | None, option("With --local: another HOME for it.", "PATH")] = None,
+    local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
+    local_home: Annotated[str | None, option("Another HOME for the machine of --local.", "PATH")] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     fleet_key: Annotated[
         bool | None,
@@ -150,7 +150,7 @@ def show(name: Node, face: Json) -> None:
 def set_(
     name: Node,
     labels: Annotated[
-        list[Label], many("Set or replace; may be repeated.", "--label", "KEY=VALUE", parser=label)
+        list[Label], many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=label)
     ],
     unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
     *,

@@ -23,11 +23,11 @@ TARGET = ("host", "user", "port")
 @app.verb("import", "pancode node import --ansible inventory.yml")
 def import_(
     sources: Annotated[
-        list[str], option("As ansible-playbook -i takes it; may be repeated.", "--ansible", "FILE")
+        list[str], option("An inventory, as for ansible-playbook -i; may be repeated.", "--ansible", "FILE")
     ],
     *,
     group: Annotated[
-        str | None, option("Only the hosts of this group (default: pancode_nodes, where there is one).")
+        str | None, option("Import only the hosts of this group (default: pancode_nodes, if it exists).")
     ] = None,
     face: Json,
 ) -> None:

@@ -19,7 +19,7 @@ app = Commands()
 def steps(
     name: str,
     *,
-    check: Annotated[bool, option("Nothing is to be changed, here or there.", "--check")] = False,
+    check: Annotated[bool, option("Change nothing, here or on the machines.", "--check")] = False,
     remove: Annotated[
         bool, option("The steps that take everything of this fleet off the machine.", "--remove")
     ] = False,

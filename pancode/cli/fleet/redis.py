@@ -12,7 +12,7 @@ app = Commands()
 
 @app.group("redis", "pancode redis users --password-file ~/redis/password")
 def redis() -> None:
-    """What your own Redis or Valkey needs; pancode doctor looks whether it will do."""
+    """Settings for your own Redis or Valkey; pancode doctor checks it."""
 
 
 @redis.verb(
@@ -21,11 +21,11 @@ def redis() -> None:
     "pancode redis users --password-file ~/redis/password --known users.acl",
 )
 def users(
-    password_file: Annotated[str, option("With its password; - is standard input.", "FILE")],
+    password_file: Annotated[str, option("The file with its password; - is standard input.", "FILE")],
     *,
     user: Annotated[str, option("The coordinator's user.")] = "pancode",
     known: Annotated[
-        str | None, option("The file as it is now: its other users stay; - is standard input.", "FILE")
+        str | None, option("Keep the other users of this file; - is standard input.", "FILE")
     ] = None,
     face: Json,
 ) -> None:

@@ -104,7 +104,7 @@ def config() -> None:
 
 @config.verb("show", "pancode config show --origin")
 def show(
-    *, origin: Annotated[bool, option("Where each value was set.", "--origin")] = False, face: Json
+    *, origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False, face: Json
 ) -> None:
     """Every setting as it is in this folder."""
     from pancode.offline.settings import settings_here
@@ -128,8 +128,8 @@ def _unheeded_here() -> list[str]:
 
 
 @app.verb("doctor", "pancode doctor")
-def doctor(*, mend: Annotated[bool, option("Not there yet.", "--fix")] = False, face: Json) -> int:
-    """What is wrong on this machine, each with its fix; nodes: pancode fleet doctor."""
+def doctor(*, mend: Annotated[bool, option("Not available yet.", "--fix")] = False, face: Json) -> int:
+    """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor."""
     from pancode.offline.doctor.doctor import examine
 
     if mend:

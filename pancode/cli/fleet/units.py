@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 app = Commands()
 
-System = Annotated[bool, option("Of the whole system, not of your own user manager.", "--system")]
-User = Annotated[str | None, option("With --system: whose coordinator; else who called sudo.", "NAME")]
+System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
+User = Annotated[
+    str | None,
+    option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
+]
 
 
 @app.group("service", "pancode service print", "pancode service install")
@@ -29,11 +32,15 @@ def show(
     *,
     system: System = False,
     user: User = None,
-    launchd: Annotated[bool, option("For macOS, where it was never tried.", "--launchd")] = False,
+    launchd: Annotated[
+        bool, option("Print a service for macOS, where it was never tried.", "--launchd")
+    ] = False,
     node_home: Annotated[
-        str | None, option("The unit of the node agent of that folder instead.", "FOLDER")
+        str | None, option("Print the unit of the node agent of that folder instead.", "FOLDER")
     ] = None,
-    python: Annotated[str, option("With --node-home: its Python.", "PROGRAM")] = "/usr/bin/python3",
+    python: Annotated[
+        str, option("The Python of the node agent of --node-home.", "PROGRAM")
+    ] = "/usr/bin/python3",
     face: Json,
 ) -> None:
     """The very unit that install would write, and changes nothing."""

@@ -33,7 +33,7 @@ KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 @app.verb("review", "pancode review", "pancode review --json")
 def review(face: Json) -> int:
-    """Results of this repository one after the other: change, gates, answer, receipt, cost; then your key.
+    """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 
     Keys: l lands it, r sends it back with a remark (a new run goes on from it), x drops it, d shows its
     change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.

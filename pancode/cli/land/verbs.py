@@ -40,18 +40,18 @@ def land(
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    anyway: Annotated[bool, option("Also the change of a run that did not end as done.", "--anyway")] = False,
+    anyway: Annotated[bool, option("Land a run even if it did not end as done.", "--anyway")] = False,
     with_commands: Annotated[
-        bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
+        bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
     with_secret: Annotated[
-        bool, option("Also a file into which the run wrote one of its secrets.", "--with-secret")
+        bool, option("Say yes to a file into which the run wrote one of its secrets.", "--with-secret")
     ] = False,
     branch: Annotated[
-        str | None, option("As commits on this branch, new or not; your files stay.", "NAME")
+        str | None, option("Make commits on this branch, which may be new; your files stay.", "NAME")
     ] = None,
     how: Annotated[
-        How | None, option("Which commits on the branch (default: the setting land.how).", "--how")
+        How | None, option("How to make the commits on the branch (default: the setting land.how).", "--how")
     ] = None,
     message: Annotated[
         str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
@@ -60,20 +60,23 @@ def land(
         tuple[str, str] | None,
         option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
     ] = None,
-    pull_request: Annotated[bool, option("Also a pull request; needs a token.", "--pull-request")] = False,
+    pull_request: Annotated[
+        bool, option("Open a pull request, too; needs a token.", "--pull-request")
+    ] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[
-        bool, option("Every run of this repository whose gates passed and that is not landed.", "--all-green")
+        bool,
+        option("Land every run of this repository whose gates passed and that is not landed.", "--all-green"),
     ] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
     resolve: Annotated[
         bool,
         option("Let an agent settle the conflict in a new run, and land that when it passes.", "--resolve"),
     ] = False,
-    detach: Annotated[bool, option("Into the queue; do not wait for the end.", "--detach/--wait")] = False,
+    detach: Annotated[bool, option("Do not wait for the end.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """Merge a run's change into your tree; on a conflict, or Ctrl-C, your files stay as they are.
+    """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
 
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """

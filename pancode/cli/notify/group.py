@@ -24,7 +24,7 @@ Channel = Annotated[str, Argument(metavar="CHANNEL")]
 
 @app.group("notify", "pancode notify ls", "pancode notify test phone", default="ls")
 def notify() -> None:
-    """Notices to people: ntfy, mail, Slack and all else that Apprise knows; channels are in pancode.yaml."""
+    """Notices to people by ntfy, mail, Slack and other services of Apprise; channels are in pancode.yaml."""
 
 
 @notify.verb("ls", "pancode notify ls")

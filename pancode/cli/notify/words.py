@@ -13,7 +13,7 @@ from pancode.client import Client
 from pancode.errors import ExitCode
 
 PATIENCE, EVERY_S = 80, 0.5
-Newest = Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=300)]
+Newest = Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)]
 
 
 def awaited(face: Face, client: Client, made: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ from pancode.cli.parsing.params import Label, duration, label, many, money, opti
 
 Task = Annotated[str | None, Argument()]
 Require = Annotated[
-    list[Label], many("Only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
+    list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
 ]
 Verify = Annotated[list[str], many("Gate: must exit 0 afterwards; may be repeated.", "CMD")]
 Reports = Annotated[
@@ -37,7 +37,7 @@ Mode = Annotated[
 Safety = Annotated[
     str | None,
     option(
-        "auto-edit (default) or full-auto; suggest only looks: no run is started under it.",
+        "auto-edit (default) or full-auto; suggest starts no run.",
         "S",
         complete=completions.levels,
     ),
@@ -52,7 +52,9 @@ Reasoning = Annotated[
 Preset = Annotated[
     str | None,
     option(
-        "Settings of this preset; none: without any (see pancode presets).", "P", complete=completions.presets
+        "Use the settings of this preset; none: use no preset (see pancode presets).",
+        "P",
+        complete=completions.presets,
     ),
 ]
 Runtime = Annotated[
@@ -63,7 +65,7 @@ Workspace = Annotated[
     str | None, option("A snapshot of this repository (default), or an empty folder.", "git|none")
 ]
 Budget = Annotated[
-    str | None, option("At most this much for the run, all attempts together.", "USD", parser=money)
+    str | None, option("The most that the run may cost with all its attempts.", "USD", parser=money)
 ]
 Timeout = Annotated[int | None, option("At most this long, as in 15m.", "D", parser=duration)]
 IdleTimeout = Annotated[
@@ -79,11 +81,11 @@ MaxDisk = Annotated[int | None, option("At most this much in its checkout and ho
 WrapUp = Annotated[
     bool | None,
     option(
-        "At a limit of tokens, dollars or calls, let one last, short answer through; of turns: native only.",
+        "Let one last, short answer through at a limit of tokens, dollars or calls (turns: native only).",
         "--wrap-up/--no-wrap-up",
     ),
 ]
-NoVerify = Annotated[bool, option("Without the project's gates.", "--no-verify")]
+NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
 Priority = Annotated[int, option("Higher is served first.", "P", min=-1000, max=1000)]
 Attempts = Annotated[
     int | None,
@@ -97,7 +99,7 @@ Attempts = Annotated[
 VerifyRetries = Annotated[
     int | None,
     option(
-        "Tries again after a gate failed, with its output (default: 1 for agents that write, else 0).",
+        "Tries after a failed gate, with its output (default: 1 for agents that write, else 0).",
         "N",
         min=0,
         max=9,
@@ -106,7 +108,7 @@ VerifyRetries = Annotated[
 VerifyOn = Annotated[
     str | None,
     option(
-        "Another machine runs the gates on the result and signs what it sees: other, a name, or none.",
+        "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
         "N",
         complete=completions.nodes,
     ),
@@ -114,7 +116,7 @@ VerifyOn = Annotated[
 Network = Annotated[
     str | None,
     option(
-        "What the run reaches at most: nothing, its model alone, what the machine reaches (default).",
+        "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",
         "none|gateway|machine",
     ),
 ]
@@ -130,18 +132,18 @@ ToldOnly = Annotated[
 SecretFiles = Annotated[
     bool,
     option(
-        "Also untracked files such as .env and *.pem, which are left out because of their names.",
+        "Send untracked files such as .env and *.pem, too, which are left out because of their names.",
         "--with-secret-files",
     ),
 ]
 Untested = Annotated[bool, option("Use a local model without its test.", "--untested")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
-Yes = Annotated[bool, option("Yes to an agent that asks a person before each dispatch.", "--yes")]
+Yes = Annotated[bool, option("Say yes for an agent that asks a person before each dispatch.", "--yes")]
 Ask = Annotated[
     bool,
     option(
-        "A person approves it before it starts; what a budget or rule refuses waits as an exception.",
+        "Let a person approve it before it starts, also as an exception from a budget or rule.",
         "--ask",
     ),
 ]

@@ -109,7 +109,7 @@ Json = Annotated[
         parser=boolean,
         default_factory=int,
         show_default=False,
-        help="The answer as JSON; errors too, on standard error.",
+        help="Print the answer as JSON, and errors as JSON on standard error.",
     ),
 ]
 """The form of a command's answer: words, or JSON on request."""
@@ -120,11 +120,11 @@ Nodes = Annotated[
 ]
 Link = Annotated[
     Literal["ssh", "direct"] | None,
-    option("How it comes to Redis and the depot: a tunnel, or TLS to the address direct.listen."),
+    option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
 ]
 Cursor = Annotated[
     str | None,
-    option("Show the page that follows: `next` of the last JSON, with the same filters.", "CURSOR"),
+    option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR"),
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
 PAGE = 1_000

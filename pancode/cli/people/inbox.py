@@ -80,7 +80,7 @@ def answer(
     detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """Answer a run that ended with a question: it is continued, from its result and in its conversation."""
+    """Answer a run that ended with a question; the run continues from its result, in its conversation."""
     return follow_new(face, path_of("runs", run, "answer"), {"by": who(), "text": text}, detach)
 
 
@@ -94,18 +94,18 @@ def approve(
     run: Run,
     *,
     whole: Annotated[
-        bool, option("Also to everything of the same kind for the rest of the run.", "--run/--once")
+        bool, option("Say yes also to everything of the same kind for the rest of the run.", "--run/--once")
     ] = False,
     with_commands: Annotated[
-        bool, option("Also files that decide what runs next, such as .github/.", "--with-commands")
+        bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
     with_secret: Annotated[
-        bool, option("Also a file into which the run wrote one of its secrets.", "--with-secret")
+        bool, option("Say yes to a file into which the run wrote one of its secrets.", "--with-secret")
     ] = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
-    """Approve what a run waits for: it starts, or goes on, or its change is landed after its gates.
+    """Say yes to a run that waits: it starts, or goes on, or its change lands after its gates.
 
     `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
     work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
@@ -137,7 +137,7 @@ def deny(
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
-    """Say no to what a run waits for: nothing is started, landed or continued, and it leaves the inbox.
+    """Say no to a run that waits: nothing starts, lands or continues, and the item leaves the inbox.
 
     If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
     words and goes on without the command.
@@ -155,11 +155,13 @@ def tell(
     *,
     resume: Annotated[
         bool,
-        option("Wait for the run's end; continue the run if its agent was not given the words.", "--resume"),
+        option(
+            "Wait for the run's end, and continue the run if its agent did not get the words.", "--resume"
+        ),
     ] = False,
     face: Json,
 ) -> int:
-    """Words for a run's agent: with its task while it waits, at its next turn while it works.
+    """Send words to a run's agent: with its task while it waits, or at its next turn while it works.
 
     Only native, claude-sdk and openai-agents take words while they work. For other programs, and if the agent
     has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.

@@ -15,7 +15,9 @@ from pancode.errors import ExitCode, WorkspaceError
 from pancode.mcp.skills import changes, skill_text
 
 app = Commands()
-Project = Annotated[bool, option("In this repository, for all who work on it.", "--project/--user")]
+Project = Annotated[
+    bool, option("Write into this repository, for everybody who works on it.", "--project/--user")
+]
 DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
 Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
 

@@ -27,10 +27,12 @@ PACE_S = (AGAIN_S, 10.0)
 def events(
     *,
     follow: Annotated[bool, option("Follow new events until Ctrl-C.", "-f", "--follow")] = False,
-    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=0, max=5_000)] = 20,
-    run: Annotated[str | None, option("Only those of this run.", "R", complete=completions.runs)] = None,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=0, max=5_000)] = 20,
+    run: Annotated[
+        str | None, option("Show only events of this run.", "R", complete=completions.runs)
+    ] = None,
     node: Annotated[
-        str | None, option("Only those of this machine.", "N", complete=completions.nodes)
+        str | None, option("Show only events of this machine.", "N", complete=completions.nodes)
     ] = None,
     kind: Annotated[str | None, option("Only these kinds: run.ended, run, node, audit ...", "K,...")] = None,
     face: Json,

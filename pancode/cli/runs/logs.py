@@ -26,13 +26,13 @@ def logs(
     run: Run,
     *,
     follow: Annotated[
-        bool, option("Go on until the run has ended; Ctrl-C detaches.", "-f", "--follow")
+        bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
     ] = False,
     raw: Annotated[
-        bool, option("The program's own output, byte by byte, where that is events.", "--raw")
+        bool, option("Show the program's own output byte by byte, even if it is events.", "--raw")
     ] = False,
     stream: Annotated[
-        str | None, option("Only this one, raw (default: out, and err on standard error).", "NAME")
+        str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
     ] = None,
     attempt: Annotated[str, option("Attempt and fence, as runs show names them.", "A.F")] = "",
     offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,

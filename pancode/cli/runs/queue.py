@@ -28,7 +28,7 @@ app = Commands()
     later={"move": "pancode queue rm and dispatch again with another --priority or --node"},
 )
 def queue() -> None:
-    """Pools of work that no machine has yet, and the orders that each machine was given."""
+    """Pools of work that no machine has yet, and the orders of each machine."""
 
 
 @queue.verb("ls", "pancode queue ls --json")
@@ -69,7 +69,7 @@ def _age(seconds: float | None) -> str:
 def pause(
     *,
     name: Annotated[str | None, Argument()] = None,
-    reason: Annotated[str, option("Shown to those whose runs wait.")] = "",
+    reason: Annotated[str, option("The reason, shown to people whose runs wait.")] = "",
     face: Json,
 ) -> None:
     """Bind nothing more from a queue (without NAME: from any); what runs goes on."""
@@ -85,7 +85,9 @@ def resume(*, name: Annotated[str | None, Argument()] = None, face: Json) -> Non
 
 
 @queue.verb("rm", "pancode queue rm r-7f3k")
-def rm(run: Run, *, reason: Annotated[str, option("Goes into the run's story.")] = "", face: Json) -> None:
+def rm(
+    run: Run, *, reason: Annotated[str, option("The reason, for the run's story.")] = "", face: Json
+) -> None:
     """Take a waiting run out; one that runs must be stopped."""
     answer = face.client().post(path_of("queues", "runs", run, "remove"), {"by": who(), "reason": reason})
     face.show(

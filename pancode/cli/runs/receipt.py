@@ -25,13 +25,13 @@ _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 
 @app.group("receipt", "pancode receipt verify last", default="ls")
 def receipt() -> None:
-    """Signed by the node that ran it, countersigned by the coordinator that accepted it."""
+    """Receipts: signed by the node that did the work, countersigned by the coordinator that accepted it."""
 
 
 @receipt.verb("ls", "pancode receipt ls")
 def ls(
     *,
-    number: Annotated[int, option("Of at most so many runs.", "-n", "--number", min=1, max=10_000)] = 20,
+    number: Annotated[int, option("Show at most this many runs.", "-n", "--number", min=1, max=10_000)] = 20,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
@@ -87,10 +87,11 @@ def verify(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     chain: Annotated[
-        str | None, option("All receipts of a node: is one missing?", "NODE", complete=completions.nodes)
+        str | None,
+        option("Check whether a receipt of this node is missing.", "NODE", complete=completions.nodes),
     ] = None,
     keys: Annotated[
-        Path | None, option("Exported public keys: no coordinator.", exists=True, dir_okay=False)
+        Path | None, option("Use these exported public keys and no coordinator.", exists=True, dir_okay=False)
     ] = None,
     face: Json,
 ) -> int:
@@ -148,7 +149,7 @@ def judged(answer: dict[str, Any]) -> str:
 def export(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
-    dsse: Annotated[bool, option("The bare DSSE envelope, for tools of others.", "--dsse")] = False,
+    dsse: Annotated[bool, option("Print the bare DSSE envelope, for other tools.", "--dsse")] = False,
     face: Json,
 ) -> None:
     """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""

@@ -20,7 +20,7 @@ app = Commands()
 
 @app.verb("why", "pancode why last")
 def why(run: Run, face: Json) -> None:
-    """Each gate, placement, wait, retry and settlement of this run, in words."""
+    """Show each gate, placement, wait, retry and settlement of this run, in words."""
     answer = face.client().get(path_of("runs", run, "why"))
     face.show(answer, lambda: _story(answer))
 
@@ -37,16 +37,16 @@ def _story(answer: dict[str, Any]) -> str:
 def audit(
     *,
     about: Annotated[str | None, Argument()] = None,
-    domain: Annotated[str | None, option("Only of this domain.", "DOMAIN")] = None,
+    domain: Annotated[str | None, option("Show only this domain.", "DOMAIN")] = None,
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
-    by: Annotated[str | None, option("Only what this user did.", "USER")] = None,
-    number: Annotated[int, option("At most so many rows.", "-n", "--number", min=1, max=10_000)] = 50,
+    by: Annotated[str | None, option("Show only entries of this user.", "USER")] = None,
+    number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> int:
-    """What happened and who did it, newest first. Filters together narrow it down.
+    """Show what happened and who did it, newest first. Filters together narrow it down.
 
     ABOUT: a domain (budget, config, dispatch, fleet, land, people, receipt, schedule, trust), a level
     (info, warning, error) or run:RUN, which is all of that run. `dispatch` is the life of runs: queued,

@@ -58,18 +58,20 @@ def ls(
     *,
     number: Annotated[int, Argument(min=1, max=10_000)] = 20,
     node: Annotated[
-        str | None, option("Only those of this machine.", "N", complete=completions.nodes)
+        str | None, option("Show only runs of this machine.", "N", complete=completions.nodes)
     ] = None,
     agent: Annotated[
-        str | None, option("Only those of this agent.", "A", complete=completions.agents)
+        str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
     ] = None,
     outcome: Annotated[
-        str | None, option("Only those that ended so, as done or error; or are running.", "O")
+        str | None, option("Show only runs with this end, such as done or error, or running ones.", "O")
     ] = None,
-    since: Annotated[str | None, option("Only those asked for since: 90m, 2h, 3d, 2026-11-22.", "T")] = None,
-    text: Annotated[str | None, option("Only those whose task has this text.", "T")] = None,
+    since: Annotated[
+        str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
+    ] = None,
+    text: Annotated[str | None, option("Show only runs whose task has this text.", "T")] = None,
     limit: Annotated[
-        int | None, option("At most so many, as NUMBER.", "-n", "--limit", "N", min=1, max=10_000)
+        int | None, option("Show at most this many, as NUMBER.", "-n", "--limit", "N", min=1, max=10_000)
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
@@ -189,7 +191,7 @@ def _word(value: Any) -> str:
 def stop(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
-    reason: Annotated[str, option("Goes into the run's story.")] = "",
+    reason: Annotated[str, option("The reason, for the run's story.")] = "",
     face: Json,
 ) -> None:
     """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
@@ -206,10 +208,13 @@ def verify(
     run: Run,
     *,
     on: Annotated[
-        str, option("This machine (default: any other than the run's own).", "N", complete=completions.nodes)
+        str,
+        option(
+            "Verify on this machine (default: any other than the run's own).", "N", complete=completions.nodes
+        ),
     ] = "other",
     again: Annotated[
-        bool, option("Though it is disputed: ask a machine that has not judged it.", "--again")
+        bool, option("Verify a disputed result again, on a machine that has not judged it.", "--again")
     ] = False,
     detach: Annotated[bool, option("Do not wait for the verdict.", "--detach/--wait")] = False,
     face: Json,
@@ -232,7 +237,7 @@ def retry(
     run: Run,
     *,
     resume: Annotated[bool, option("Go on with the agent's conversation, on the same node.")] = False,
-    alone: Annotated[bool, option("Outside of the workflow that the run was a step of.", "--alone")] = False,
+    alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
     detach: Annotated[bool, option("Do not wait for the result.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
@@ -265,7 +270,7 @@ def continue_(
 def diff(
     run: Run,
     *,
-    stat: Annotated[bool, option("Only the files, with counted lines.", "--stat")] = False,
+    stat: Annotated[bool, option("Show only the files, with counted lines.", "--stat")] = False,
     face: Json,
 ) -> None:
     """What a run changed, as a patch that git apply takes."""

@@ -33,7 +33,7 @@ _HTTPS = "https://"
 
 @app.group("schedule", "pancode schedule ls", "pancode schedule show nightly", default="ls")
 def schedule() -> None:
-    """Work that begins by itself, each with the next times at which it does."""
+    """Work that begins by itself, each with its next times."""
 
 
 @schedule.verb(
@@ -133,7 +133,9 @@ def show(name: Name, face: Json) -> None:
 
 
 @schedule.verb("pause", "pancode schedule pause nightly --reason 'the freeze'")
-def pause(name: Name, *, reason: Annotated[str, option("Shown with the schedule.")] = "", face: Json) -> None:
+def pause(
+    name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
+) -> None:
     """Fire no more until it is resumed; what runs goes on."""
     _show(face, face.client().post(path_of("schedules", name, "pause"), {"by": who(), "reason": reason}))
 

@@ -10,24 +10,28 @@ from pancode.cli.parsing.params import Label, label, many, option
 Cron = Annotated[
     str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
 ]
-At = Annotated[str | None, option("Once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
+At = Annotated[str | None, option("Begin once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 On = Annotated[
     str | None,
     option(
-        "On an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
+        "Begin on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
         "EVENT",
     ),
 ]
 OnPush = Annotated[
     tuple[str, str] | None,
     option(
-        "When this branch gets a new head; REPO is a folder or an https address.", "--on-push", "REPO BRANCH"
+        "Begin when this branch gets a new head; REPO is a folder or an https address.",
+        "--on-push",
+        "REPO BRANCH",
     ),
 ]
 Where = Annotated[
     list[Label],
     many(
-        "Only such events: agent, node, repo, outcome, workflow; may be repeated.", "KEY=VALUE", parser=label
+        "Begin only on such events: agent, node, repo, outcome, workflow; may be repeated.",
+        "KEY=VALUE",
+        parser=label,
     ),
 ]
 Chain = Annotated[
@@ -39,8 +43,8 @@ Batch = Annotated[
 ]
 Missed = Annotated[
     Literal["once", "none", "all"],
-    option("Times that passed while no coordinator ran: begin once for all, not at all, or for each."),
+    option("If times passed while no coordinator ran: begin once for all, not at all, or for each."),
 ]
-Overlap = Annotated[bool, option("May begin while its last one still runs.", "--overlap")]
+Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]

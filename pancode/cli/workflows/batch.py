@@ -43,7 +43,7 @@ def batch(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Give many tasks to the fleet at once; each result is shown when it is there.
+    """Give many tasks to the fleet at once, and show each result when it arrives.
 
     FILE is YAML, JSON, JSONL, or text with a task on each line; - is standard input. What a task in the
     file says counts more than these options, and these count more than the file's `defaults`. All tasks

@@ -41,7 +41,7 @@ def chain(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Do the steps of a workflow, each with what the steps before it have left.
+    """Run the steps of a workflow, each on the results of the steps before it.
 
     NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
     and among the shipped ones (pancode workflow files). INPUT is what $ORIGINAL stands for. What a step in

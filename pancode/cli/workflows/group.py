@@ -34,10 +34,14 @@ def workflow() -> None:
 def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
-    kind: Annotated[Literal["batch", "chain", "graph", "race"] | None, option("Only these.", "K")] = None,
+    kind: Annotated[
+        Literal["batch", "chain", "graph", "race"] | None, option("Show only this kind.", "K")
+    ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
-    files: Annotated[bool, option("The files that have a name, as `workflow files`.", "--files")] = False,
+    files: Annotated[
+        bool, option("List the named workflow files, as `workflow files` does.", "--files")
+    ] = False,
     face: Json,
 ) -> None:
     """The newest workflows, newest first."""
@@ -93,12 +97,8 @@ def _from(found: dict[str, Any]) -> str:
 def show(
     w: Workflow,
     *,
-    follow: Annotated[
-        bool, option("Wait for its end, as the command that began it does.", "-f", "--follow")
-    ] = False,
-    file: Annotated[
-        bool, option("The text of the workflow file of that name, to be copied.", "--file")
-    ] = False,
+    follow: Annotated[bool, option("Wait for its end, as the first command does.", "-f", "--follow")] = False,
+    file: Annotated[bool, option("Print the workflow file of that name, to copy it.", "--file")] = False,
     face: Json,
 ) -> int:
     """One workflow with its steps; or, with --file, the text of a workflow file."""
@@ -192,7 +192,9 @@ def _checked(answer: dict[str, Any]) -> str:
 
 
 @workflow.verb("stop", "pancode workflow stop last --reason 'wrong input'")
-def stop(w: Workflow, *, reason: Annotated[str, option("Goes into its record.")] = "", face: Json) -> None:
+def stop(
+    w: Workflow, *, reason: Annotated[str, option("The reason, for its record.")] = "", face: Json
+) -> None:
     """Stop the runs of a workflow; nothing more begins."""
     answer = face.client().post(path_of("workflows", w, "stop"), {"by": who(), "reason": reason})
     face.show(answer, lambda: headline(answer))

@@ -20,19 +20,19 @@ Concurrency = Annotated[int | None, option("At most this many of its runs at onc
 Stagger = Annotated[
     int | None,
     option(
-        "So long between two starts of agent programs on one machine (default: 150ms).", "D", parser=duration
+        "Wait this long between two starts of agent programs on one machine (default: 150ms).",
+        "D",
+        parser=duration,
     ),
 ]
 FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
-Partial = Annotated[
-    bool, option("Leave out tasks that are refused, in the place of refusing all.", "--partial")
-]
+Partial = Annotated[bool, option("Leave out refused tasks instead of refusing all.", "--partial")]
 Total = Annotated[
     str | None, option("At most this much for all of its runs together.", "--total", "USD", parser=money)
 ]
 Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
 LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
-Yes = Annotated[bool, option("Yes to agents that ask a person before each dispatch.", "--yes")]
+Yes = Annotated[bool, option("Say yes for agents that ask a person before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
 RaceAgents = Annotated[str | None, option("One run for each agent.", "A,B", complete=completions.agents)]
@@ -41,7 +41,7 @@ RaceRuntimes = Annotated[
     str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
 ]
 RaceNodes = Annotated[str | None, option("One run on each machine.", "A,B", complete=completions.nodes)]
-BestOf = Annotated[int | None, option("The same so many times.", "N", min=2, max=50)]
+BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 WonBy = Annotated[
     str | None,
     option("first that is done (default), smallest change, or highest score.", "first|smallest|score"),
