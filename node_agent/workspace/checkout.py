@@ -92,9 +92,11 @@ class Checkouts:
         index = places.git / "index"
         try:
             index.write_bytes(before.data())
+            attributes = before.attributes()
+            del before  # of a large repository it is megabytes
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
             now = Index(index.read_bytes(), workspace.object_format)
-            if now.attributes() == before.attributes():
+            if now.attributes() == attributes:
                 return True  # else files that are the same to git are perhaps written in another way
         except WorkspaceFailure:
             pass

@@ -31,6 +31,8 @@ PATIENCE_S = 300.0
 """For one git over an agent's tree, should there be a way of holding it up that we do not know."""
 MAX_LISTED = 200
 """So many ignored files are named."""
+_SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
+"""In the list of all files, which for a large repository is not taken to pieces."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
@@ -73,7 +75,7 @@ def build(
     left = _leftovers(places, index)
     odd = _stage(places, index, left)
     refused = _omitted_by_git(places.tree, index, left)
-    blocked = _without_set_up(index, before) if before is not None else None
+    blocked = _without_set_up(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
     if tree != _tree_of(out, commit) or not history.based:
@@ -114,7 +116,7 @@ def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
         return names
     of_set_up = [name for name in names if name in before.changes]
     index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # else they count as changed
-    same = as_set_up(before, _entries(index)) | before.nested
+    same = (as_set_up(before, _entries(index)) if before.changes else frozenset()) | before.nested
     return tuple(name for name in names if name not in same)
 
 
@@ -175,8 +177,8 @@ def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
 
 def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     tree = places.tree
-    entries = split_nul(index.must("ls-files", "-z", "-s").out)
-    links = {entry.split(b"\t", 1)[1] for entry in entries if entry.startswith(b"160000")}
+    entries = index.must("ls-files", "-z", "-s").out
+    links = {found[1] for found in _SUBMODULES.finditer(entries)}
     names = tuple(name for name in touched(index) if not is_left_out(places, name))
     nested = tuple(name for name in names if name.endswith(b"/"))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]

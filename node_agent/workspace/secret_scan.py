@@ -26,16 +26,19 @@ def exposed(
         return []
     raw = out.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", *commits).out
     changes = [one for one in parse_raw_diff(raw) if one.new_mode.startswith("100")]
-    texts = _texts(out, folder, [oid for one in changes for oid in (one.new, one.old) if oid.strip("0")])
-    found: list[tuple[str, str]] = []
-    for one in changes:
-        new = found_in(texts.get(one.new, b""), hidden)
-        names = [name for name in new if name not in found_in(texts.get(one.old, b""), hidden)] if new else []
-        found += [(name, shown(one.path)) for name in names]
+    new = _known(out, folder, [one.new for one in changes], hidden)
+    having = [one for one in changes if new[one.new]]
+    old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
+    found = [
+        (name, shown(one.path)) for one in having for name in new[one.new] if name not in old.get(one.old, ())
+    ]
     return found[:MOST_FOUND]
 
 
-def _texts(out: NodeGit, folder: Path, oids: list[str]) -> dict[str, bytes]:
+def _known(
+    out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """The names of the secrets in each of these files, one of which is in memory at a time."""
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
@@ -45,7 +48,7 @@ def _texts(out: NodeGit, folder: Path, oids: list[str]) -> dict[str, bytes]:
     place = folder / "exposed.batch"
     try:
         out.must("cat-file", "--batch", stdin=asked, stdout=place)
-        return dict(_batch(place))
+        return {oid: found_in(text, hidden) for oid, text in _batch(place)}
     finally:
         place.unlink(missing_ok=True)
 

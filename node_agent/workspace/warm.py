@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.git import parents
 from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import AttemptFolders, erase, give
-from node_agent.workspace.index import Index, IndexEntry, ObjectFormat
+from node_agent.workspace.index import Index, ObjectFormat
 
 MOST = 4
 """Checkouts that wait on a node."""
@@ -139,11 +139,11 @@ class WarmCheckouts:
         Nothing of the attempt has run yet.
         """
         index = Index((places.git / "index").read_bytes(), object_format)
-        files = {path: entry for path, entry in index.entries.items() if not entry.is_submodule}
-        for path, entry in files.items():
-            file = os.path.join(os.fsencode(places.tree), path)
-            os.utime(file, follow_symlinks=False)
-            index.note(entry, os.lstat(file))
+        for path, entry in index:
+            if not index.is_submodule(entry):
+                file = os.path.join(os.fsencode(places.tree), path)
+                os.utime(file, follow_symlinks=False)
+                index.note(entry, os.lstat(file))
         (places.git / "index").write_bytes(index.data())
         self.remember(places, repo, object_format)
 
@@ -214,18 +214,18 @@ def _clock_moved(path: Path) -> bool:
     return False
 
 
-def _untouched(tree: Path, index: Index) -> set[bytes]:
-    found, top = set(), os.fsencode(tree)
-    for path, entry in index.entries.items():
+def _untouched(tree: Path, index: Index) -> dict[bytes, int]:
+    found, top = {}, os.fsencode(tree)
+    for path, entry in index:
         with suppress(FileNotFoundError, NotADirectoryError):
-            if not entry.is_submodule and index.is_same(entry, os.lstat(os.path.join(top, path))):
-                found.add(path)
+            if not index.is_submodule(entry) and index.is_same(entry, os.lstat(os.path.join(top, path))):
+                found[path] = entry
     return found
 
 
-def _note_all(tree: Path, index: Index, paths: set[bytes]) -> None:
-    for path in paths:
-        index.note(index.entries[path], os.lstat(os.path.join(os.fsencode(tree), path)))
+def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
+    for path, entry in entries.items():
+        index.note(entry, os.lstat(os.path.join(os.fsencode(tree), path)))
 
 
 def _wash(tree: Path, index: Index, kept: Kept) -> None:
@@ -233,7 +233,7 @@ def _wash(tree: Path, index: Index, kept: Kept) -> None:
 
     What stays is our own again. OSError or WorkspaceFailure when the tree cannot be made as good as new.
     """
-    folders, missing = _folders(index), set(index.entries)
+    folders, missing, there = _folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
     for one in walk(tree, opening=True):
         path = os.fsencode("/".join((*one.way, one.name)))
@@ -241,27 +241,28 @@ def _wash(tree: Path, index: Index, kept: Kept) -> None:
             _must_be_plain(f"/proc/self/fd/{one.at}/{one.name}", kept.folder_mode, kept.owner)
         elif one.is_folder:
             os.rmdir(one.name, dir_fd=one.at)
-        elif not _is_untouched(one, index.entries.get(path), index):
+        elif not _is_untouched(one, missing.get(path), index):
             os.unlink(one.name, dir_fd=one.at)
             continue
-        missing.discard(path)
-    for path in missing:
-        index.note(index.entries[path], None)
+        if path in missing:
+            there[path] = missing.pop(path)
+    for entry in missing.values():
+        index.note(entry, None)
     if kept.owner != os.geteuid():
         give(tree, os.geteuid())
-        _note_all(tree, index, index.entries.keys() - missing)
+        _note_all(tree, index, there)
 
 
-def _is_untouched(one: WalkedName, entry: IndexEntry | None, index: Index) -> bool:
-    if entry is None or entry.is_submodule:
+def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
+    if entry is None or index.is_submodule(entry):
         return False
     return index.is_same(entry, os.stat(one.name, dir_fd=one.at, follow_symlinks=False))
 
 
 def _folders(index: Index) -> set[bytes]:
     """Those of the checkout; of a submodule only its own, which is empty."""
-    found = {folder for path in index.entries for folder in parents(path)}
-    return found | {path for path, entry in index.entries.items() if entry.is_submodule}
+    found = {folder for path, _ in index for folder in parents(path)}
+    return found | {path for path, entry in index if index.is_submodule(entry)}
 
 
 def _seen(tree: Path, index: Index) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,16 @@ def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.Monkey
     repo.write("b", "x" * 11)
     with pytest.raises(WorkspaceFailure, match="not looked through"):
         _found(repo, tmp_path)
+
+
+def test_one_file_at_a_time_is_in_memory(repo: Repo, tmp_path: Path) -> None:
+    for number in range(20):
+        repo.write(f"large{number}", f"{number}{'x' * 100_000}\n")
+    repo.write("large3", f"{KEY}\n")
+    tracemalloc.start()
+    try:
+        assert _found(repo, tmp_path) == [("API_KEY", "large3")]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_500_000

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from node_agent.workspace.warm import IDLE_MS, MOST
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
-from tests.integration.git.warm_world import again, dispatched, must_be_as_new, project, waiting
+from tests.integration.git.warm_world import STAMP, again, dispatched, must_be_as_new, project, waiting
 from tests.unit.node_agent.stage import order_of
 
 
@@ -215,3 +216,26 @@ def test_what_a_sandboxs_user_owned_is_ours_again_and_used_again(
     tree = must_be_as_new(spaces, "r-aaaa", wanted, depot)
     assert (tree / "other" / "f5").stat().st_ino == inode
     assert {(path.lstat().st_uid, path.lstat().st_gid) for path in tree.rglob("*")} == {(0, os.getegid())}
+
+
+def test_a_large_repository_takes_little_memory_for_each_file(tmp_path: Path, depot: Depot) -> None:
+    """A fetch, a warm checkout, two results: what lives as an object for each file stays with the process."""
+    repo, files = Repo(tmp_path / "large"), 1_000
+    for number in range(files):
+        repo.write(f"part{number % 20}/file_number_{number}.txt", f"{number}\n")
+    repo.commit()
+    wanted = dispatched(repo, depot, "r-aaaa")
+    spaces = Workspaces(tmp_path / "node", PathTransport(depot, str(wanted.repo)))
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            tree = spaces.prepare(attempt(), wanted)
+            baseline = spaces.baseline(attempt(), wanted)
+            (tree / "new").write_text("x\n")
+            commit = spaces.commit(attempt(), wanted, STAMP, baseline).commit
+            assert spaces.changed_since(attempt(), str(commit), baseline) == ()
+            spaces.remove(attempt(), wanted)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / files < 600, f"{peak / files:.0f} bytes for each file"
