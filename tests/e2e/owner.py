@@ -16,7 +16,8 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
-from tests.crowd import crowded
+from tests import forked
+from tests.crowd import crowded, rest
 from tests.lab import Lab
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -69,15 +70,7 @@ class Owner:
         return [sys.executable, "-m", "pancode", *words]
 
     def run(self, *words: str, cwd: Path | None = None, timeout_s: float = 90, stdin: str = "") -> Said:
-        done = subprocess.run(
-            self.argv(*words),
-            cwd=cwd or self.home,
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s * crowded(),
-        )
+        done = forked.run(words, self.env, cwd or self.home, timeout_s * crowded(), stdin)
         return Said(done.returncode, done.stdout, done.stderr)
 
     def ask(self, *words: str, cwd: Path | None = None, timeout_s: float = 90) -> Any:
@@ -212,11 +205,12 @@ def until(
 
     On a machine that has more to do than it can, the wait is as much longer.
     """
-    began = time.monotonic()
+    began = look = time.monotonic()
     while not holds():
         if time.monotonic() - began > timeout_s * crowded():
             raise AssertionError(f"not after {time.monotonic() - began:.0f} s: {what}: {told()}")
-        time.sleep(0.05)
+        rest(time.monotonic() - look)
+        look = time.monotonic()
 
 
 def script(*acts: str) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.crowd import crowded
+from tests import forked
+from tests.crowd import crowded, rest
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 20.0
@@ -52,16 +53,8 @@ class Shell:
         return {**os.environ, "PANCODE_HOME": str(self.home), "PYTHONPATH": str(ROOT), "USER": "ana"}
 
     def __call__(self, *args: str, timeout_s: float = PATIENCE_S) -> Said:
-        done = subprocess.run(
-            [sys.executable, "-m", "pancode", *args],
-            env=self.environ(),
-            cwd=self.cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s * crowded(),
-            check=False,
-        )
-        return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+        done = forked.run(args, self.environ(), self.cwd, timeout_s * crowded())
+        return Said(done.returncode, done.stdout, done.stderr)
 
     def begin(self, *args: str, deaf: bool = False) -> subprocess.Popen[bytes]:
         """Beside the test, ended with it. `deaf`: as a script starts what it puts into the background."""
@@ -86,10 +79,12 @@ class Shell:
 
 def until(true: Callable[[], bool], what: str) -> None:
     """Wait for it; fails with its name."""
-    deadline = time.monotonic() + PATIENCE_S * crowded()
+    look = time.monotonic()
+    deadline = look + PATIENCE_S * crowded()
     while not true():
         assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.05)
+        rest(time.monotonic() - look)
+        look = time.monotonic()
 
 
 def take_away(place: Path) -> None:
