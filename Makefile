@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests that share nothing but the CPU run side by side; those with real servers do so by the parts of tests/together.py.
 LIGHT := -n 2 tests/unit tests/contract tests/simulation
 BY_PART := -n 2 --dist loadfile --no-loadscope-reorder
-# All of them at once: the hosts mostly wait, and what waits for nobody takes what they leave of the processor. The
+# All of them at once: the hosts mostly wait, and all others take what they leave of the processor (`idle`). The
 # demo, which needs no host, is where less is to be done, and comes first there: one file of minutes.
 DEMO := tests/e2e/test_demo.py
 HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
@@ -53,11 +53,11 @@ images: setup ## the images of deploy/Containerfile by Debian's buildah (as root
 test: setup system ## check, then all suites but the wide ones that no change since the last `make test-all` wakes
 	@$(MAKE) -j 2 -O check
 	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests --unsteady 2 --suites $$wide \
-	  "--wide $$wide $(HOSTS)" "--wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
+	  "--wide $$wide $(HOSTS)" "idle --wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
 
 test-all: setup system ## everything, before an issue is called resolved; then .ci/passed-all names the commit
 	@$(MAKE) -j 2 -O check
-	@.ci/tests --suites all "$(HOSTS)" "$(HEAVY)" "idle $(LIGHT)"
+	@PANCODE_SIM_COUNT=2080 .ci/tests --suites all "$(HOSTS)" "idle $(HEAVY)" "idle $(LIGHT)"
 	@$(BIN)/python -m tests.lanes passed
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
