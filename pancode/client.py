@@ -44,7 +44,7 @@ START_S = 60.0
 LOOK_S, NOTED = 0.05, 30
 """Between two looks, and after how many of them a person is told what is waited for."""
 END_S = 60.0
-"""For a coordinator that is told to end while it starts."""
+"""The time for a coordinator to end that is stopped during its start."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
 """A landing runs the gates again, each of which may take an hour."""
@@ -120,13 +120,14 @@ class Client:
             return self._json("GET", _with(path, query), None)
 
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S) -> Any:
-        """As `get`, for a request that changes something. Never sent twice."""
+        """As `get`, for a request that changes something. It is never sent twice."""
         return self._json("POST", path, body or {}, wait_s)
 
     def post_work(self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S) -> Any:
-        """As `post`, for what may take as long as it likes: waits while the coordinator answers others.
+        """As `post`, for a request without a time limit: it waits while the coordinator answers others.
 
-        `told` gets each time what snapshots are under way. SilentError once it has said nothing for `wait_s`.
+        Each time `told` gets the snapshots under way. SilentError after `wait_s` without a word from the
+        coordinator.
         """
         return self._json("POST", path, body, wait_s, told)
 

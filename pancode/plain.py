@@ -63,7 +63,7 @@ def width(text: str) -> int:
 
 
 def clip(text: str, columns: int) -> str:
-    """At most so many columns, with `...` where something was cut."""
+    """At most this many columns, with `...` where something was cut."""
     if width(text) <= columns:
         return text
     kept = ""
@@ -102,7 +102,7 @@ def size(number: int | None) -> str:
 
 
 def tokens(number: int | None) -> str:
-    """Of a context: 32k, 4k, 900; empty where it is not known."""
+    """The tokens of a context: 32k, 4k, 900; empty when it is not known."""
     if number is None:
         return ""
     return f"{number // 1024}k" if number >= 1024 else str(number)

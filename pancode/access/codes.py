@@ -21,7 +21,7 @@ from pancode.core.visitors import (
 )
 
 CODE_BYTES, MOST_USED = 16, 100
-"""So many codes that were used are known again."""
+"""How many used codes are remembered, to recognise a second use."""
 
 
 def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: str) -> str:

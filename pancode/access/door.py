@@ -38,7 +38,7 @@ class DoorPlace:
         return "http" if self.cert is None else "https"
 
     def url(self, port: int) -> str:
-        """By which a person of this machine opens it."""
+        """The address with which a person on this machine opens it."""
         return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
@@ -143,7 +143,7 @@ def _check_type(content_type: str) -> None:
 
 
 def _name_of(host: str) -> str:
-    """Without its port."""
+    """The host name without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower().removesuffix(".")

@@ -11,7 +11,7 @@ from pancode.errors import RefusedError, UsageError
 MOST_CHARS = 200
 KEPT_MS = 24 * 3_600_000
 MOST_KEPT = 10_000
-"""So many requests are kept at most; the oldest goes first."""
+"""The most requests that are kept; the oldest is forgotten first."""
 ANOTHER = "send each new request with a new Idempotency-Key"
 
 
@@ -75,7 +75,8 @@ def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
 
 
 def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
-    """Of the oldest rows: those that are too old, and those beyond the limit once another one comes."""
+    """The oldest rows to forget: those that are too old, and those beyond the limit when another one
+    comes."""
     rows = list(oldest)
     too_many = max(0, count + 1 - MOST_KEPT)
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]

@@ -10,7 +10,7 @@ from pancode.core.records import ApiToken, KeyedRequest
 from pancode.core.values import replace
 
 PRUNED = 50
-"""So many of the oldest requests are looked at when one comes."""
+"""How many of the oldest requests are checked when a new one comes."""
 
 
 def known(work: Work) -> list[ApiToken]:

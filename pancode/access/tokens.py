@@ -27,7 +27,7 @@ from pancode.work.people.answering import items
 from pancode.work.schedule.rows import pause_of_token
 
 MOST_FAILURES, WITHIN_MS = 20, 60_000
-"""So many unknown tokens and codes are looked up in a minute; more are refused unread."""
+"""How many unknown tokens and codes are looked up in a minute; more are refused unread."""
 
 
 def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:

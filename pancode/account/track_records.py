@@ -43,9 +43,9 @@ class WorkKey:
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """Of `runs` runs `good` went well; `landed` changes stand, `reverted` ones were taken back.
+    """`good` of the `runs` went well; `landed` changes stand, `reverted` ones were taken back.
 
-    `unknown` costs are not in `usd`. `paid`: so many runs have cost money, all of it known.
+    `unknown` costs are not in `usd`. `paid`: the number of runs that cost money, all of it known.
     """
 
     runs: int = 0
@@ -74,7 +74,7 @@ class TrackRecord:
         )
 
     def __neg__(self) -> TrackRecord:
-        """To take it out of a sum again."""
+        """The negative record, to subtract it from a sum."""
         return TrackRecord(**{one.name: -getattr(self, one.name) for one in fields(self)})
 
     @property
@@ -122,7 +122,7 @@ def key_of(row: EndedRun) -> WorkKey:
 
 
 def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
-    """By key."""
+    """The sums of the records by key."""
     sums: dict[WorkKey, TrackRecord] = {}
     for key, record in records:
         sums[key] = sums.get(key, TrackRecord()) + record
@@ -146,7 +146,7 @@ def choose(
 
 Sums = Mapping[WorkKey, TrackRecord]
 ENOUGH = 3
-"""So many runs are evidence enough, so that wider evidence need not be looked at."""
+"""The number of runs that is enough evidence, so that wider evidence is not used."""
 
 
 WorkerKind = tuple[str, str, str]
@@ -168,14 +168,16 @@ def grouped(records: Sums, by: str, **equal: str | None) -> dict[str | None, Tra
 
 
 def of_agents(records: Sums, kind: str, repository: str | None) -> dict[str, TrackRecord]:
-    """By agent, for this kind of task: in this repository where there is evidence, else in all of them."""
+    """The records by agent for this kind of task: in this repository if there is evidence, else in all of
+    them."""
     here = grouped(records, "agent", kind=kind, repository=repository)
     everywhere = grouped(records, "agent", kind=kind)
     return {str(name): here[name] if _enough(here.get(name)) else all_ for name, all_ in everywhere.items()}
 
 
 def of_models(records: Sums, agent: str, kind: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
-    """By asked name: with this agent where there is evidence, else with all. `names`: asked to bare name."""
+    """The records by requested name: with this agent if there is evidence, else with all. `names`: requested
+    to bare name."""
     own, everyone = grouped(records, "model", kind=kind, agent=agent), grouped(records, "model", kind=kind)
     found = {}
     for asked, bare in names.items():
@@ -210,7 +212,7 @@ def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str
 def poor_of(
     run: Run, names: list[str], records: Mapping[WorkerKind, Mapping[str, TrackRecord]]
 ) -> dict[str, str]:
-    """As `poor_nodes`, for the work of this run; of a share of the runs that is not asked."""
+    """`poor_nodes` for the work of this run; none for the share of runs that explores."""
     known = records.get(worker_kind(run)) if run.judges is None else None
     return {} if not known or explores(run) else poor_nodes(known, names)
 

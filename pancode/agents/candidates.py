@@ -47,7 +47,7 @@ class NodeRequirements:
     safety: Safety
     repo: str | None = None
     wanted: EndpointNeed | None = None
-    """Of an endpoint, where its model is on one."""
+    """The demands on an endpoint, if the model is on one."""
     walled: bool = False
     """Only where there is a sandbox."""
 
@@ -100,7 +100,7 @@ def is_looking(facts: NodeFacts, runtime: str) -> bool:
 
 
 def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
-    """At an endpoint nobody has to log in."""
+    """What the node lacks for the runtime; None: nothing. At an endpoint nobody has to log in."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix

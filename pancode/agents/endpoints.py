@@ -24,7 +24,7 @@ from pancode.errors import NotFoundError
 from pancode.nodes.node import NodeView, with_words
 
 CHARS_OF_TOKEN = 4
-"""Of English and of code, about: an estimate, never a count."""
+"""The usual characters of a token, in English and in code: an estimate, never a count."""
 OWN_TOKENS = {
     "claude": 13_500,
     "claude-sdk": 1_200,
@@ -48,7 +48,7 @@ _FROM_DISK = {
     Dialect.VLLM: "vllm serve FOLDER --served-model-name {model}",
     Dialect.SGLANG: "python -m sglang.launch_server --model-path FOLDER --served-model-name {model}",
 }
-"""Of a name under which these servers can fetch nothing: its owner knows where the weights are."""
+"""The command for a name under which the server can fetch nothing: its owner knows where the weights are."""
 _HUB = "hf.co/"
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _NAMES = {
@@ -78,7 +78,7 @@ class Lack:
 
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
-    """Of every node that was heard, with those that its owner lists and that it cannot use."""
+    """The endpoints of every node that was heard, with the listed ones that it cannot use."""
     there = {one.name for view in nodes for one in _facts(view)}
     return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
 
@@ -179,7 +179,7 @@ def rank(facts: NodeFacts, wanted: EndpointNeed) -> int:
 
 
 RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, which may take minutes")
-"""In words, by rank."""
+"""The ranks in words."""
 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:

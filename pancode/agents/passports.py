@@ -15,7 +15,7 @@ from pancode.errors import NotFoundError, RefusedError
 from pancode.nodes.node import NodeView, with_words
 
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
-"""Of agents that change nothing: whether the model edits well is nothing to them."""
+"""The checks for agents that change nothing: they do not need a model that edits well."""
 NOT_TESTED = "was not tested yet"
 COSTS = "its test costs money, which no budget counts"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
@@ -40,7 +40,7 @@ class Trusted:
 
 
 def judged(passport: PassportFact | None, read_only: bool) -> Trusted:
-    """For an agent of that kind. What could not be found out is told, and holds nobody up."""
+    """The verdict for an agent of that kind. An unknown check is reported, and stops nobody."""
     if passport is None:
         return Trusted(Trust.UNTESTED, NOT_TESTED)
     needed = [one for one in passport.checks if not read_only or one.check in READERS_NEED]
@@ -61,7 +61,7 @@ class ModelPlace:
 
     @property
     def text(self) -> str:
-        """As `--model` takes it."""
+        """The model in the form of `--model`."""
         return f"{self.node}/{self.endpoint}/{self.model}"
 
 
@@ -78,7 +78,8 @@ class Needs:
 
 
 def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
-    """Of the model on that node; None where it is not told of: whether it is there is for others to say."""
+    """The trust in the model on that node; None when the node does not report it: others decide whether it is
+    there."""
     found = fact_of(needs.at(view.node.name), (view,))
     return None if found is None else judged(found[1].passport, needs.read_only)
 
@@ -204,7 +205,7 @@ def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> 
 
 
 def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None) -> NotFoundError:
-    """With the servers that do not say which models they have."""
+    """The error, and in its fix the servers that do not list their models."""
     silent = [
         f"{view.node.name}/{one.name}"
         for view in views
@@ -233,7 +234,8 @@ def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
 
 
 def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
-    """Also without the ending that its server does not need: `:latest` of Ollama, `.gguf` of llama.cpp."""
+    """The names of a model, also without an ending that its server does not need: `:latest` of Ollama,
+    `.gguf` of llama.cpp."""
     found = fact_of(place, views)
     short = place.model.removesuffix(":latest").removesuffix(".gguf")
     same = found is not None and found[0].model(short) == found[1]

@@ -26,7 +26,7 @@ class Preset:
     """The places of its models, by dotted key: `file:line`."""
 
     def settings(self) -> dict[str, str]:
-        """By dotted key, as they would be written."""
+        """The settings by dotted key, as a file would have them."""
         values = {
             "models.orchestrator": self.model,
             "models.worker": self.worker_model,
@@ -60,7 +60,7 @@ def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ..
 
 
 def raises(preset: Preset | None, without: Safety) -> str:
-    """In words, that runs may do more under it than the settings below it allow; empty when they may not."""
+    """The warning that runs may do more with it than the settings below allow; empty when they may not."""
     if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
         return ""
     return f"preset {preset.name} raises safety from {without} to {preset.safety}"

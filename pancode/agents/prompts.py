@@ -215,7 +215,7 @@ def _tools(agent: Agent, rule: str, runtime: str) -> str:
 
 
 def _called(tools: Sequence[str], runtime: str) -> str:
-    """By the names that its program gives them; empty where those are ours."""
+    """The tools by the names that the program gives them; empty when those are ours."""
     if runtime == "codex":
         return SHELL_ONLY
     names = CALLED.get(runtime, {})
@@ -253,9 +253,9 @@ def estimated(chars: int) -> int:
 
 
 def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
-    """By category. `context`: characters of what the repository says to agents.
+    """The tokens by category. `context`: the characters of the repository's words to agents.
 
-    What the runtime itself adds, such as the descriptions of its tools, nobody here can know.
+    Nobody here can know what the runtime itself adds, such as the descriptions of its tools.
     """
     tools = sum(len(piece.text) for piece in prompt.pieces if piece.category is Category.TOOLS)
     sizes = {"system": len(prompt.text) - tools, "tools": tools, "task": len(task), "context": context}

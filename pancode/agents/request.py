@@ -63,7 +63,7 @@ class Parent:
     unheld: bool = False
     """Nothing holds it to its rule, as its owner allowed: a program of one's own, or told only."""
     usd_left: Decimal | None = None
-    """Of its own limit, after what its children have taken; None: it has none."""
+    """The rest of its own limit, less the shares of its children; None: it has no limit."""
     walled: bool = False
     """It runs behind a sandbox or not at all."""
     rules: Rules = NO_RULES
@@ -75,7 +75,7 @@ class AdmissionView:
     """Everything besides the resolution that a gate may look at."""
 
     scopes: tuple[ScopeView, ...]
-    """In the order in which they are held: the day first."""
+    """The scopes in the order of their holds: the day first."""
     max_depth: int = 2
     draining: str | None = None
     """The reason why the whole fleet takes no work; None when it does."""
@@ -90,7 +90,7 @@ class AdmissionView:
 PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
 """One of these models for an agent's task, and the numbers that decided."""
 Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
-"""By agent, runtime, model and task: what such a run needs, as far as it is known."""
+"""The expected usage by agent, runtime, model and task, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class DispatchRequest:
     resume: Mapping[str, str] = field(default_factory=dict)
     """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None
-    """At which commit its workspace begins; None: at a snapshot of the working tree."""
+    """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
     """The run that it goes on from."""
     resolves: Mapping[str, object] = field(default_factory=dict)
@@ -208,7 +208,7 @@ class Defaults:
     model: str | None = None
     """The workers'."""
     scout_model: str | None = None
-    """Of agents that only look, and fast; None: the workers'."""
+    """The model of agents that only look, and fast; None: the workers' model."""
     reasoning: Reasoning | None = None
     """None: as hard as the runtime has it by itself."""
     mode: Mode = Mode.BUILD
@@ -233,13 +233,13 @@ class Defaults:
     land: LandRule = LandRule.ASK
     """Which results are landed without a person's `pancode land`."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
-    """By mode, the widest that its runs have."""
+    """The widest network of its runs, by mode."""
     raised: str = ""
-    """In words, that a preset has raised `safety` above what the settings say without it."""
+    """The words for a preset that raised `safety` above the settings without it."""
     outranked: Mapping[str, str] = field(default_factory=dict)
-    """By key, in words: which variables of this one command a preset outranks."""
+    """The variables of this one command that a preset outranks, in words, by key."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Of the models, by key: where each is written."""
+    """The place where each model's setting is written, by key."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """The owner's corrections of models' tiers, by pattern."""
     allowed_files: tuple[str, ...] = ()
@@ -273,10 +273,10 @@ class VendorList(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Of those that could do a run's work."""
+        """The names of the models that could do a run's work."""
 
     def knows(self, model: str) -> bool:
-        """Also by another of its names, as with a date at its end."""
+        """Whether the list has the model, also by another of its names, as with a date at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +293,10 @@ class Catalogue:
     """Decides by their records between agents that fit a task as well; read when it is asked."""
     pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """By provider; read when it is asked for."""
+    """The lists by provider; each is read when it is asked for."""
     rules: Rules = NO_RULES
 
     @property
     def node_names(self) -> list[str]:
-        """Of the machines that belong to the fleet."""
+        """The names of the machines that belong to the fleet."""
         return [view.node.name for view in self.nodes if view.node.removed is None]

@@ -18,7 +18,7 @@ from pancode.nodes.node import with_words
 
 FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
 MID_CONTEXT = 16_384
-"""With less than this a model cannot hold a coding task, whatever its size."""
+"""The least context for a coding task: with less, a model is small, whatever its size."""
 
 
 class ModelTier(StrEnum):

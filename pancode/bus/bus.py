@@ -99,7 +99,8 @@ class RedisBus:
     # -- orders and tickets ---------------------------------------------------------------------------------
 
     def push_orders(self, orders: Sequence[Offer]) -> None:
-        """In two steps, of which a crash may leave the first: an order that is nowhere is offered again."""
+        """Two steps; a crash may leave only the first one, so an order that is in no queue is offered
+        again."""
         if not orders:
             return
         with self._pushing:

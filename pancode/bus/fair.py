@@ -9,9 +9,10 @@ from pancode.core.quota import is_full
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
-    """At most `limit`, each stream in its own order, one of each in turn: no node crowds out the others.
+    """At most `limit` messages, each stream in its own order, one of each in turn, so that no node crowds out
+    others.
 
-    Of no node more than its share of a round.
+    A node gets no more than its share of a round.
     """
     batch: list[UpMessage] = []
     streams = [_share(stream) for stream in streams]

@@ -23,7 +23,7 @@ class NotImportedError(ValueError):
 
 
 def make_harmless() -> None:
-    """For good, and for whatever of RQ is imported later. May be called again."""
+    """Let every part of RQ read JSON alone, also parts that are imported later. May be called again."""
     DefaultSerializer.loads = staticmethod(JSONSerializer.loads)
     DefaultSerializer.dumps = staticmethod(JSONSerializer.dumps)
     rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
@@ -37,7 +37,7 @@ def make_harmless() -> None:
 
 
 def _replace(name: str, ours: Any) -> None:
-    """In each of RQ's modules that has its own copy of the name."""
+    """Replace the name in each of RQ's modules that has its own copy of it."""
     for module in [m for n, m in sys.modules.items() if n == "rq" or n.startswith("rq.")]:
         if hasattr(module, name):
             setattr(module, name, ours)

@@ -21,7 +21,8 @@ _RIGHTS = "on resetkeys ~rq:* resetchannels -@all +@read +@connection -@dangerou
 WORD_CAP = 100
 """Characters that are shown of what a node has written about itself."""
 OPTIONS = frozenset({"url", "config", "path", "serializer", "interval"})
-"""Of RQ's `info`: where Redis is and what reads it is ours to say, and polling has no end."""
+"""The options of RQ's `info` that are allowed: we decide where Redis is and what reads it, and polling has no
+end."""
 REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed"))
 
 

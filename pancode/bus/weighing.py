@@ -64,7 +64,8 @@ def sweep(client: Any, tag: str) -> None:
 
 
 def weighed(client: Any) -> dict[str, RedisUsage]:
-    """By tag, whoever it is. A key may be counted twice while the server makes room for more of them."""
+    """The sizes by tag, for every tag there. A key may be counted twice while the server makes room for more
+    of them."""
     step = client.register_script(WEIGH)
     found: dict[str, RedisUsage] = {}
     cursor = b"0"

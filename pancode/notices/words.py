@@ -15,7 +15,7 @@ ASKS = "asks"
 _ANSWERABLE = ("question", "permission")
 """The kinds that a link of a notice may answer: for other decisions a page of a few lines is too short."""
 MANY = 8
-"""So many lines a digest has."""
+"""The most lines of a digest."""
 KIND_OF: Mapping[str, str] = {
     changes.RUN_WAITS: "waits",
     changes.RUN_FAILED: "ended_badly",

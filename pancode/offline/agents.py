@@ -42,7 +42,7 @@ class AgentsFile:
         return self.home / FILE
 
     def check(self, document: Document | None) -> Checked:
-        """Of these definitions over the shipped ones."""
+        """Check these definitions over the shipped ones."""
         project = FileSurroundings(self.home, self.environ).project_of(str(self.cwd))
         places = ConfigPlaces(self.home, Path(project) if project is not None else None)
         return check_agents(self.home, load(places, self.environ).settings, self.environ, document)
@@ -142,7 +142,7 @@ class _File:
         return document.lines[".".join(path)]
 
     def _write(self, text: str) -> None:
-        """Through a link to the file that it leads to; its mode stays."""
+        """Write through a link to its target file; the file's mode stays."""
         real = Path(os.path.realpath(self._agents_file.file))
         mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
         if _stamp(self._agents_file.file) != self._stamp:
@@ -207,7 +207,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _words(problem: PancodeError) -> str:
-    """Without its place, which an edit may move."""
+    """The words of the problem without its place, which an edit may move."""
     return str(problem).partition(": ")[2]
 
 

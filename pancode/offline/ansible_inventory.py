@@ -39,7 +39,7 @@ def read(sources: Sequence[str], group: str | None, environ: Mapping[str, str]) 
 
 
 def known_fingerprint(host: str, port: int, environ: Mapping[str, str]) -> str | None:
-    """Of the host key that your own known_hosts has, which Ansible trusts as well."""
+    """The fingerprint of the host key in your own known_hosts, which Ansible trusts as well."""
     home = Path(environ.get("HOME") or Path.home())
     files = (home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts"))
     key = known_key(Target(host, host, port, ""), files)
@@ -81,7 +81,7 @@ def _plain(value: dict[str, Any]) -> Any:
 
 
 def _program(environ: Mapping[str, str]) -> str:
-    """By its whole path: a program that is started finds its own environment's libraries so."""
+    """The whole path of the program: so a program that is started finds its own environment's libraries."""
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, PROGRAM)
         if os.access(path, os.X_OK):

@@ -177,11 +177,11 @@ class Answering:
         return self._thread is not None and self._thread.is_alive() and not self._server.should_exit
 
     def end(self) -> None:
-        """As `stop`, without waiting; from any thread."""
+        """As `stop`, without waiting; any thread may call it."""
         self._server.should_exit = True
 
     def stop(self) -> None:
-        """Nobody new; who is being answered gets a moment. Idempotent."""
+        """Take no new connections, and give present ones a moment. Idempotent."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(10)

@@ -15,7 +15,7 @@ from pancode.offline.guest_places import GuestPlace
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Bytes: of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
 HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
-"""For a head, for a body, and for a stranger to take the answer."""
+"""The time for a head, for a body, and for a stranger to take the answer."""
 _PIECE = 16 * 1024
 _PIPELINED = 16
 
@@ -119,13 +119,13 @@ class GuestProtocol(HttpToolsProtocol):
             self._limit(None)
 
     def _limit(self, seconds: float | None) -> None:
-        """From now on; the one before it counts no more."""
+        """Set the new time limit, which replaces the one before it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
     def _refuse(self, status: int) -> None:
-        """In words where no answer is under way; then the end."""
+        """Refuse the connection, in words if no answer is under way, and end it."""
         if self.transport.is_closing():
             return
         under_way: Any = self.cycle  # None before the first request

@@ -44,7 +44,7 @@ def write_files(home: Path) -> dict[str, Any]:
 
 
 def _write(path: Path) -> bool:
-    """Whole or not at all, and never over what is there."""
+    """Write the whole file or nothing, and never over an existing file."""
     text = _HEAD[path.name] + _commented(shipped_text(_SOURCE[path.name]))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
@@ -88,7 +88,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
 
 
 def _content(path: Path) -> str:
-    """Of the few that are read; the others only have to be there."""
+    """The content of one of the few files that are read; the others only have to exist."""
     if path.name not in READ:
         return ""
     try:

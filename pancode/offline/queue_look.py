@@ -16,7 +16,7 @@ from pancode.errors import UsageError
 from pancode.wiring.faces import redis_in
 
 COMMANDS = ("info", "--help", "--version")
-"""Of RQ's: the others write, or run what a job names."""
+"""The commands of RQ that only look: the others write, or run the function that a job names."""
 
 
 def info(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:

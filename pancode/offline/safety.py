@@ -67,7 +67,8 @@ def _judged(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
 
 
 def _asked(pattern: str, why: str) -> dict[str, Any]:
-    """Of a file that decides what runs next: it may be changed, and is landed after a person's yes."""
+    """The row for a file that decides what runs next: a run may change it, and it lands after a person's
+    yes."""
     row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
     return {"kind": "landing", "leaves": "all, landed after a yes", **row}
 

@@ -30,7 +30,7 @@ class Whose:
 
     @classmethod
     def of(cls, name: str | None) -> Whose:
-        """Without a name who has called sudo, or who asks. UsageError."""
+        """The user of the unit; without a name the user who called sudo, or the caller. UsageError."""
         try:
             wanted = name or os.environ.get("SUDO_USER")
             found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())

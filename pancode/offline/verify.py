@@ -73,7 +73,7 @@ def _ms(text: str | None) -> int | None:
 
 
 def _of(role: str, parsed: Sequence[tuple[str, TrustedKey]]) -> dict[str, TrustedKey]:
-    """By key id; one key may have several names."""
+    """The keys by key id; one key may have several names."""
     found: dict[str, TrustedKey] = {}
     for whose, known in parsed:
         if whose == role:
@@ -82,7 +82,7 @@ def _of(role: str, parsed: Sequence[tuple[str, TrustedKey]]) -> dict[str, Truste
 
 
 def _judge(path: Path, keys: TrustedKeys) -> tuple[str, Verified]:
-    """From a whole export, or from the bare envelope as the coordinator's archive keeps it."""
+    """The verdict on a whole export, or on the bare envelope from the coordinator's archive."""
     text = path.read_text(errors="replace")
     try:
         data: Any = json.loads(text)

@@ -56,7 +56,7 @@ def read_address(text: str) -> RemoteAddress:
 
 
 def _as_typed(netloc: str, lowered: str) -> str:
-    """With its capitals: a name in ~/.ssh/config may have some."""
+    """The host with its capitals: a name in ~/.ssh/config may have some."""
     at = netloc.lower().rfind(lowered)
     return netloc[at : at + len(lowered)]
 
@@ -70,12 +70,14 @@ def _home(text: str, path: str) -> str:
 
 
 def _why(text: str, problem: ValueError) -> str:
-    """In its own words, unless these may be a piece of a password: one with `#` is read as a port."""
+    """The parser's reason, unless it may have a piece of a password: a password with `#` is read as a
+    port."""
     return "its host or port cannot be read" if _masked(text) != text else str(problem)
 
 
 def _masked(text: str) -> str:
-    """Without a password: all from the first colon behind `//` to the last `@`, whatever else is wrong."""
+    """The address without a password: everything from the first colon after `//` to the last `@` is
+    masked."""
     login, at, rest = text.rpartition("@")
     scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
     user, colon, _ = named.partition(":")

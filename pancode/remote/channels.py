@@ -26,7 +26,7 @@ class FrameKind(IntEnum):
     REFUSED = 3
     DATA = 4
     GRANT = 5
-    """So many bytes of DATA were taken, and as many more may come."""
+    """How many bytes of DATA make a grant for as many more."""
     END = 6
 
 
@@ -62,9 +62,9 @@ class TunnelChannels:
                 frame = frame[os.write(self._sink, frame) :]
 
     def close(self, wait_s: float) -> bool:
-        """From now on nothing is sent; False where somebody still writes after so many seconds.
+        """From now on nothing is sent; False if somebody still writes after this many seconds.
 
-        Only after True may the sink be closed: another file may get its number at once. Idempotent.
+        Close the sink only after True, because another file may get its number at once. Idempotent.
         """
         self._closed = True
         if not self._writing.acquire(timeout=wait_s):

@@ -89,5 +89,5 @@ def cut_link() -> str:
 
 
 def forget_remote() -> None:
-    """From now on this process, and what it starts, acts on this machine."""
+    """From now on this process, and its children, act on this machine."""
     os.environ.pop(VARIABLE, None)

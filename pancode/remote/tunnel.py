@@ -36,7 +36,7 @@ _MISSING, _SSH_FAILED = (126, 127), 255
 
 
 class Tunnel:
-    """From `begin` on until it is cut or closed; `open` is for any thread."""
+    """Works from `begin` until it is cut or closed; any thread may call `open`."""
 
     def __init__(self, address: RemoteAddress, folder: str | None) -> None:
         self.address = address

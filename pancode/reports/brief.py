@@ -21,14 +21,14 @@ from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow.continued import is_the_result
 
 LOOKED = "looked:"
-"""Before a person's name: the setting with the moment of their last look."""
+"""The prefix before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
 _NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
 _LOOKED_AT = 3 * _SHOWN
-"""So many of the newest ends are looked at for those that are shown: some are of runs that judge another."""
+"""How many of the newest ends are read for those that are shown: some runs only judge another one."""
 _WAITING = 100
-"""So many runs that need a person are told one by one."""
+"""How many runs that need a person are listed one by one."""
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
@@ -137,7 +137,8 @@ def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[
 
 
 def _is_for_a_person(tx: Transaction, run: Run) -> bool:
-    """Of a workflow only its result is to be landed, and of a race the winner's."""
+    """Whether a person should decide on the run: of a workflow only on its result, of a race on the
+    winner."""
     return is_left(run) and (is_at_fault(run) or is_the_result(tx, run))
 
 

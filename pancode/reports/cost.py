@@ -42,7 +42,7 @@ def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str]
 def cost_tables(
     core: Core, asked: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
 ) -> list[CostTable]:
-    """As `cost`, by several properties: ended runs and what is unsettled are read once for all."""
+    """As `cost`, by several properties, with one read of ended runs and unsettled costs for all."""
     for by in asked:
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
@@ -105,7 +105,7 @@ def _fits(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
 def _of_runs(
     tx: Transaction, fields: Sequence[str], since_ms: int, only: Mapping[str, str]
 ) -> dict[str, list[CostLine]]:
-    """By each of these properties, out of one look at the narrow rows."""
+    """The cost by each of these properties, with one read of the narrow rows."""
     if not fields:
         return {}
     least = ("first_ms", max(1, since_ms))
@@ -147,7 +147,7 @@ def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
 
 
 def _of_books(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
-    """By a property of which a run may have several values: each has a scope of the books."""
+    """The cost by a property of which a run may have several values: each has a scope of the books."""
     prefix = costs.SCOPE_OF[by]
     grouping = Grouping(
         by=("scope",),
@@ -180,7 +180,7 @@ def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
 
 
 def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
-    """By run. Only the entries of such runs are read, on days that have one."""
+    """The unsettled costs by run. Only such runs' entries are read, on days that have one."""
     balances = Grouping(by=("scope", "unknown_runs", "disputed_usd"), prefix=("scope", _DAY))
     days = tuple(one.key[0] for one in tx.tally(Balance, balances) if any(one.key[1:]))
     if not days:

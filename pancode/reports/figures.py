@@ -153,7 +153,7 @@ def _runs(tx: Transaction) -> Iterator[Sample]:
 
 
 def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """Of today's scope, and of all time for machines and agents, whose sums are never begun anew."""
+    """Money of today's scope, and of all time for machines and agents, whose sums never begin anew."""
     today = books.day_scope(core.wall_ms(), core.tz)
     day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
     if ceiling is not None:

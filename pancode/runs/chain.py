@@ -18,7 +18,7 @@ _NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEP
 
 
 def chain(core: Core, node: str) -> VerdictShape:
-    """Of each key that the node has had. NotFoundError for a name that no key ever had."""
+    """The chains of each key that the node has had. NotFoundError for a name that no key ever had."""
     with core.ports.ledger.transaction() as tx:
         keys = tx.find(KnownKey, {"role": "node"})
         named = [PublicKey.parse(row.public) for row in keys if row.name == node]

@@ -16,7 +16,7 @@ from pancode.errors import UnavailableError
 
 log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
-"""Until what could not be done, or not be written down, is tried again."""
+"""The pause before a failed or unrecorded action is tried again."""
 AHEAD_MS = 3_600_000
 """Nothing is put off for longer: an action beyond this is due, as the wall clock was set back."""
 

@@ -54,8 +54,9 @@ def _took(entry: JournalEntry, fence: Fence) -> bool:
 
 
 def _knows(entry: JournalEntry, fence: Fence) -> bool:
-    """Not a refusal that we shall never hear, as it comes under a number that is used up: of a journal that
-    began anew on an empty disk and refused the order when it was delivered once more, or after a lie."""
+    """Whether the journal answers for the fence. A refusal under a used number is never heard: it comes from
+    a journal that began anew on an empty disk and refused the order when it was delivered again, or from a
+    lie."""
     if entry.order != fence.digest or entry.mark in _ANSWERED:
         return False
     return entry.mark is not Mark.REFUSED or entry.last_event > fence.cursor

@@ -29,7 +29,7 @@ class LogPlace:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> LogPlace:
-        """From a request's words; UsageError for an offset that is none."""
+        """The place in a log that a request names; UsageError for a bad offset."""
         text = query.get("offset", "0")
         if not text.isascii() or not text.isdigit() or len(text) > 15:
             raise UsageError(f"offset must be a number of bytes, not {text!r}", code="bad_value")

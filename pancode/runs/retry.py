@@ -62,7 +62,7 @@ def _must_be_no_settling(old: Run) -> None:
 
 
 def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:
-    """With the session of the old run, on the node that has it. UsageError where there is none."""
+    """The request with the session of the old run, on the node that has it. UsageError when there is none."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:

@@ -38,7 +38,7 @@ class Filter:
 
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
-        """From the words of a request. NotFoundError, UsageError."""
+        """The filters in the words of a request. NotFoundError, UsageError."""
         outcome = query.get("outcome")
         if outcome is not None and outcome not in _WORDS:
             raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")

@@ -59,7 +59,7 @@ class Proofs:
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
-        """For those whose fence waits for a receipt; of others nothing has to be known."""
+        """The facts for runs whose fence waits for a receipt; other runs need none."""
         due: list[tuple[Letter, str]] = []
         with core.ports.ledger.transaction() as tx:
             for letter in letters:

@@ -43,7 +43,8 @@ def _due(core: Core) -> str | None:
 
 
 def _tags(core: Core) -> set[str]:
-    """Of all node keys, also former ones: a node with a new key leaves the jobs of its old key behind."""
+    """The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
+    behind."""
     with core.ports.ledger.transaction() as tx:
         known = keyring.node_tags(tx)
     nodes = core.enrolled()

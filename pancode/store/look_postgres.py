@@ -30,7 +30,8 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Beside a coordinator that may run. The errors of opening a ledger, also that it may make no tables."""
+    """Look at the database, also beside a running coordinator. It raises the errors of opening a ledger, also
+    that it may make no tables."""
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:

@@ -55,7 +55,7 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
 
 
 def place_of(where: Where) -> str:
-    """For people, without a password."""
+    """The place for people, without a password."""
     return where.place if isinstance(where, Database) else str(where)
 
 

@@ -19,7 +19,7 @@ from pancode.errors import ConfigError, UnavailableError
 ORIGIN = "PANCODE_DATABASE_URL"
 OLDEST = 13
 LOCK = (0x50616E43, 0x6F6465)
-"""Of the advisory lock that makes a session the one that writes; two numbers, as the server wants them."""
+"""The two numbers of the advisory lock that makes a session the only writer."""
 CONNECT_S = 5
 _NAME_CHARS = 63
 _ALIVE = {

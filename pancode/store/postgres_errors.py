@@ -157,7 +157,8 @@ def meaning(database: Database, error: BaseException | None) -> PancodeError:
 
 
 def _judge(state: str, message: str, kind: str) -> _Verdict:
-    """By SQLSTATE where there is one: words may be in the server's own language."""
+    """The meaning of the error by its SQLSTATE, if it has one: its words may be in the server's own
+    language."""
     for verdict in _VERDICTS:
         if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
             return verdict

@@ -15,7 +15,7 @@ _PORT = 5432
 
 
 def why_not_believed(database: Database) -> str:
-    """In OpenSSL's words, as `certificate has expired`; empty when that does not come out."""
+    """OpenSSL's reason, as `certificate has expired`; empty when there is none."""
     host, port = _place(database)
     root = _parameter(database, "sslrootcert") or str(Path("~/.postgresql/root.crt").expanduser())
     try:

@@ -50,9 +50,9 @@ class RecordShape:
     """Fields with an index of their own, parts of a longer key included."""
     columns: tuple[Column, ...]
     names: tuple[str, ...]
-    """Of all fields, in their order."""
+    """The names of all fields, in order."""
     values: Callable[[Record], tuple[Any, ...]]
-    """Of all fields, in their order."""
+    """The values of all fields, in order."""
     encoded: tuple[tuple[int, Convert], ...]
     """Fields that are not as they are in a row, by their place, and how they become so."""
     decoded: tuple[tuple[int, Convert], ...]

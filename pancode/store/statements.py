@@ -16,7 +16,7 @@ from pancode.store.tables import TABLES
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LAST = "\U0010ffff"
 Order = tuple[str | None, bool]
-"""By which field, and whether the last comes first."""
+"""The field of the order, and whether the last row comes first."""
 Asked = tuple[Any, Mapping[str, Any]]
 """A statement and its values by name."""
 

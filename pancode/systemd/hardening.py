@@ -16,7 +16,7 @@ COORDINATOR = {
     "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
     "SystemCallErrorNumber": "EPERM",
 }
-"""Of every coordinator; a user's manager can do these without any right of its own."""
+"""The settings of every coordinator; a user's manager can apply them without any right of its own."""
 
 SYSTEM_COORDINATOR = {
     "CapabilityBoundingSet": "",
@@ -31,7 +31,7 @@ SYSTEM_COORDINATOR = {
     "ProtectKernelTunables": "yes",
     "KeyringMode": "private",
 }
-"""Of one that the system's manager starts, beside the others."""
+"""More settings for a coordinator that the system's manager starts."""
 
 SYSTEM_NODE = {
     "CapabilityBoundingSet": (
@@ -40,7 +40,7 @@ SYSTEM_NODE = {
     ),
     "KeyringMode": "private",
 }
-"""Of a node agent that the system's manager starts; a user's manager can take nothing from one."""
+"""The settings of a node agent that the system's manager starts; a user's manager can restrict none."""
 
 NOT_COORDINATOR = {
     "ProtectHome": "projects, SSH keys and the fleet's own home are there, and landing writes to projects",

@@ -15,10 +15,10 @@ def label(home: Path) -> str:
 
 
 def property_list(home: Path, argv: Sequence[str], environ: Mapping[str, str]) -> bytes:
-    """For `~/Library/LaunchAgents/LABEL.plist`.
+    """The text of `~/Library/LaunchAgents/LABEL.plist`.
 
-    launchd knows no readiness, no watchdog and no exit status that ends its trying: a coordinator whose
-    settings do not fit is tried again every 15 s, and says so in its log.
+    launchd has no readiness, no watchdog and no exit status that stops restarts: a coordinator with bad
+    settings starts again every 15 s, and says so in its log.
     """
     log = str(home / "run/coordinator.log")
     return plistlib.dumps(

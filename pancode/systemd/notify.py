@@ -13,7 +13,7 @@ from node_agent.wire.clock import Clock
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _OFTEN = 4
-"""So many times within the manager's patience it is told."""
+"""How many notifications are sent within the manager's patience."""
 
 
 class Watched:
@@ -53,7 +53,8 @@ class Watched:
 
 
 def watched(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
-    """By what the manager says in `environ`; it is taken out there, for no child of ours speaks for us."""
+    """The watchdog that the manager asks for in `environ`. Its variables are removed: no child may speak for
+    us."""
     address, usec, pid = (environ.pop(name, "") for name in NAMES)
     ours = pid in ("", str(os.getpid()))
     every_ms = int(usec) // 1000 // _OFTEN if address and ours and usec.isdecimal() else None

@@ -1,4 +1,4 @@
-"""From a key to an act: look at the thing, ask the person, send the request, say how it ended."""
+"""Carries out a key: looks at the thing, asks the person, sends the request, and shows how it ended."""
 
 from __future__ import annotations
 

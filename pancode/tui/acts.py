@@ -22,7 +22,7 @@ _APPROVES = {
     "budget": "starts it, beyond its budget",
     "policy": "starts it, beyond a rule",
 }
-"""By kind of item, the effect of a yes."""
+"""The effect of a yes, by kind of item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("deny", "item"): ActKind(None, _deny),
     ("answer", "item"): ActKind(None, _answer, "Your answer to"),
 }
-"""By act and by the kind of thing."""
+"""The acts by name and by the kind of thing."""
 
 
 def choices(shape: Json) -> str:

@@ -212,7 +212,7 @@ class Console(NotingApp):
         keys[press]()
 
     def go(self, place: PagePlace) -> None:
-        """Into a place, from which Esc comes back."""
+        """Go into a place; Esc comes back from it."""
         row = self._canvas.row
         self.visits[-1].key = row.key if row is not None else ""
         if self.visits[-1].place != place:

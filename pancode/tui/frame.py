@@ -21,7 +21,7 @@ def path(places: Sequence[PagePlace], word: str) -> str:
 
 
 def title(where: str, as_of: PageMoment | None, silent_s: float, columns: int) -> Line:
-    """Where one is on the left; on the right of when it is."""
+    """The place on the left, and the time of the data on the right."""
     right, style = ("asking ...", "dim")
     if as_of is not None:
         right = f"as of {as_of.now.strftime('%H:%M:%S')}"

@@ -26,7 +26,7 @@ class Story(Protocol):
 
 
 Stories = Callable[[str, Callable[[str], None]], Story | None]
-"""For a runtime and a taker of text; None where its output is plain text."""
+"""Makes the story for a runtime and a taker of text; None when its output is plain text."""
 
 
 class LogReader:
@@ -52,7 +52,7 @@ class LogReader:
         return lines
 
     def read(self) -> None:
-        """Until the log has ended or nobody looks any more; an absent coordinator is waited for."""
+        """Read until the log has ended or nobody looks any more; it waits for an absent coordinator."""
         begun = False
         while not self._over.is_set():
             try:

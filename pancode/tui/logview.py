@@ -19,7 +19,7 @@ class LogView:
 
     @property
     def state(self) -> str:
-        """For the title."""
+        """The state for the title."""
         return self._reader.state if self._canvas.sheet.follows else "stands still; G follows"
 
     def close(self) -> None:

@@ -45,5 +45,5 @@ class PageMoment:
 
 
 def span(seconds: float) -> str:
-    """As `took`, in whole seconds: a page is drawn each second."""
+    """As `took`, in whole seconds, because a page is drawn each second."""
     return took(int(seconds))

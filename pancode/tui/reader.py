@@ -87,7 +87,7 @@ class Reader:
         self.again()
 
     def beside(self, work: Callable[[], None]) -> None:
-        """In a thread of its own; what fails there is told to the screen."""
+        """Run it in a thread of its own; the screen shows its failures."""
 
         def run() -> None:
             try:
@@ -98,7 +98,7 @@ class Reader:
         threading.Thread(target=run, daemon=True).start()
 
     def want(self, turn: int, asks: Asks) -> None:
-        """From now on these answers, the first time at once."""
+        """From now on fetch these answers, the first time at once."""
         with self._lock:
             self._turn, self._asks, self._fixed = turn, dict(asks), {}
         self.again()

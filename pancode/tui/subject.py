@@ -27,7 +27,7 @@ class KeySubject:
         return next((self.name(kind) for kind in order if kind in self.kinds), "")
 
     def kind_for(self, kinds: frozenset[str]) -> str:
-        """As which of these kinds it is taken; empty: as none."""
+        """The kind as which it is taken; empty: none of these kinds."""
         found = sorted(self.kinds & kinds, key=lambda kind: kind == "run")
         return found[0] if found else ""
 

@@ -30,7 +30,7 @@ SUMMARY: Asks = {
     "budget": ApiAsk("/v1/budget"),
     "inbox": ApiAsk("/v1/inbox"),
 }
-"""For the head of every page."""
+"""The answer for the head of every page."""
 _RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
 _MODELS, _WORKERS = ApiAsk("/v1/models"), ApiAsk("/v1/workers")
 

@@ -31,7 +31,7 @@ def _parts(one: Line, columns: int) -> list[Line]:
 
 
 def _end(text: str, begin: int, room: int) -> int:
-    """Where this part ends: behind the last blank for which there is room, else in the middle of a word."""
+    """The end of this part: after the last blank that fits, else in the middle of a word."""
     used, blank = 0, 0
     for at in range(begin, len(text)):
         used += width(text[at])

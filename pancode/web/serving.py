@@ -22,7 +22,7 @@ TYPES = {
     ".mjs": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Of each kind of file that is served; no other is."""
+"""The type of each kind of file that is served; no other kind is served."""
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
 

@@ -42,7 +42,7 @@ from pancode.wiring.nodes import reach_to
 
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
-"""Of a node's facts: a connection was made, and something of ours may be there."""
+"""The key in a node's facts: a connection was made, and some of our files may be there."""
 STATES: dict[StepState, ProgressState] = {
     StepState.RUNNING: "started",
     StepState.CHANGED: "done",
@@ -147,7 +147,7 @@ class BringUp:
         return NodeResult(node.name, True, (), ("stopped",) if ended else (), loop.time() - began)
 
     def note_reached(self, node: Node) -> None:
-        """From now on something of ours may be there."""
+        """Record that some of our files may be on the machine from now on."""
         if not node.facts.get(REACHED):
             self.parts.plane.nodes.change(
                 node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
@@ -208,7 +208,8 @@ class BringUp:
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
     async def cleaned(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """As `remove`, when another tool has done that and proven it: its link ends, it is forgotten."""
+        """As `remove`, when another tool has removed everything and proven it: the link ends, and the node is
+        forgotten."""
         await self.links.leave(node.name)
         await asyncio.to_thread(self._forget, node)
         return NodeResult(node.name, True, (), ("removed",))
@@ -311,7 +312,7 @@ class BringUp:
         self.parts.plane.nodes.change(name, partial(changed, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
-        """Until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
+        """Wait until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
         core = self.parts.plane.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
@@ -350,7 +351,8 @@ def before_it_is_cleaned(error: Exception) -> str:
 
 
 def problem_of(error: Exception, node: str) -> dict[str, str]:
-    """As `fleet up` shows it; `node`: its name, for the fix. What nobody foresaw is logged whole."""
+    """The problem as `fleet up` shows it; `node`: its name, for the fix. An unexpected error is logged
+    whole."""
     if not isinstance(error, PancodeError):
         log.error("a node's own failure", exc_info=error)
         what = f"{type(error).__name__}: {error}"

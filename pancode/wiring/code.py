@@ -34,7 +34,7 @@ class DepotCode:
         self._reverts = RevertLook(core, depot)
 
     def close(self) -> None:
-        """After the queue has stopped."""
+        """Close it after the queue has stopped."""
         self._repositories.close()
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def _paces(factor: float) -> tuple[SshTiming, Backoff]:
 
 
 def _socket_path(root: Path, name: str) -> Path:
-    """In the home, or in a short folder of our own where the home's path is too long for a socket."""
+    """The socket's path: in the home, or in a short folder of our own if the home's path is too long."""
     path = root / name
     if len(os.fsencode(path)) < PATH_LIMIT:
         return path

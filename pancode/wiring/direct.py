@@ -46,7 +46,7 @@ class Direct:
         return self.entrance
 
     def judge(self, key: PublicKey) -> Guest | str:
-        """By the key that the fleet believes; in quarantine nobody comes in, and removed ones are gone."""
+        """The guest with this key, or the reason why it is refused: unknown, removed or in quarantine."""
         text = key.text()
         node = next((n for n in self._nodes(key.tag) if n.public_key == text), None)
         if node is None or node.tag is None or node.removed is not None:

@@ -19,7 +19,8 @@ from pancode.host.files import write_durable
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
-"""For git: where the home lies in a repository (dotfiles), a snapshot of it must not carry our keys away."""
+"""The ignore file for git: if the home is in a repository (dotfiles), a snapshot must not carry our keys
+away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,13 @@ class Home:
         (self.root / KEY_LOST).unlink(missing_ok=True)
 
     def keep_both(self, old: SigningKey, fresh: SigningKey) -> None:
-        """Before a rotation: whatever the ledger says after a crash, its key is here."""
+        """Keep both keys before a rotation: after a crash the ledger names one of them, and that key is
+        here."""
         write_durable(self.root / FORMER / f"{old.public.keyid}.key", old.text().encode())
         write_durable(self.root / NEXT_KEY, fresh.text().encode())
 
     def forget_former(self, keyid: str) -> None:
-        """Nobody needs it any more."""
+        """Forget the former key, which nobody needs any more."""
         (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
 
     def is_key_lost(self) -> bool:

@@ -24,7 +24,7 @@ class OutgoingParts:
         self.sending = Outgoing(core, self.sender)
 
     def shown(self) -> list[dict[str, str]]:
-        """For `fleet status`: what does not arrive."""
+        """The failed deliveries for `fleet status`."""
         fix = "pancode notify ls; pancode webhook ls"
         return [
             {"what": words, "why": "its last message did not arrive", "fix": fix}

@@ -17,7 +17,8 @@ ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
 
 def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Of the environment what the coordinator is to be started with: settings, and where git and ssh are."""
+    """The part of the environment with which the coordinator starts: settings, and the places of git and
+    ssh."""
     kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
     return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
 

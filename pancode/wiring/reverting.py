@@ -31,9 +31,9 @@ class RevertLook:
         self._alone = threading.Lock()
 
     def look(self, only: str = "") -> dict[str, str]:
-        """By run: the commit that took its change back. A repository that cannot be read is left out.
+        """By run, the commit that reverted its change. A repository that cannot be read is left out.
 
-        `only`: in that one.
+        `only`: look only in that repository.
         """
         with self._alone:
             found: dict[str, str] = {}
@@ -53,7 +53,7 @@ class RevertLook:
         return found
 
     def _landed(self) -> dict[str, list[Run]]:
-        """Newest first, by repository."""
+        """The landed runs by repository, newest first."""
         since = self._core.wall_ms() - LOOKED_BACK_MS
         by: dict[str, list[Run]] = {}
         with self._core.ports.ledger.transaction() as tx:

@@ -218,7 +218,7 @@ def _begun(
 
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
-    """Before this time it waits; a time beyond any pause is none: the wall clock was set back."""
+    """The time before which it waits. A time beyond any pause counts as none: the wall clock was set back."""
     longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
     return until if until - now_ms <= longest else 0
 

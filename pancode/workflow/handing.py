@@ -11,7 +11,7 @@ from pancode.errors import RefusedError
 from pancode.workflow.template import INPUT, ORIGINAL, TemplatePlace, fill, places
 
 FOLDER = ".pancode/inputs"
-"""Where a step finds what it is handed. It is no part of any change."""
+"""The folder with the files for a step. It is in no change."""
 LONG = 4_000
 """Characters of an answer that a task has in itself; a longer one is a file."""
 MOST_INLINE = 500_000

@@ -18,9 +18,9 @@ def sides(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, st
 def history(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """By each step before this one that has left a result: the steps whose results it began from.
+    """For each earlier step with a result: the steps from whose results it began.
 
-    Each comes after those that it began from.
+    Each comes after those from which it began.
     """
     every = tuple(steps.values())
     before = [one for one in ancestors(name, every) if one in commits]

@@ -16,7 +16,7 @@ MOST_FILES = 200
 
 
 def result_commit(run: Run) -> str | None:
-    """Where the next step begins: its commit, or its own beginning where it changed nothing."""
+    """The commit at which the next step begins: its result, or its own beginning if it changed nothing."""
     found = run.result.get("commit") or run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pancode.errors import RefusedError
 
 NEEDS_YES = "needs_yes"
-"""As of an agent that asks before each dispatch: a terminal asks, any other face refuses."""
+"""The code of an agent that asks before each dispatch: a terminal asks, any other face refuses."""
 SETTING = "workflow_file:"
-"""Before the digest of a content to which a person has said yes."""
+"""The prefix before the digest of a content to which a person has said yes."""
 
 
 @dataclass(frozen=True, slots=True)

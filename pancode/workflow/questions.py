@@ -11,7 +11,7 @@ from pancode.errors import RefusedError
 from pancode.life.continuing import NEXT, is_blocked, nexts, rows
 
 ANSWERED = "answered"
-"""In the result of a run: the answer that has come to nothing, so that its question is asked again."""
+"""The key in a run's result for an answer that came to nothing, so that its question is asked again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
 _OVER = frozenset(WorkflowStepState) - {

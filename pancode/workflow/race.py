@@ -39,7 +39,7 @@ def score(step: WorkflowStep) -> Decimal | None:
 
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:
-    """Whose result no number could be given, and why."""
+    """The racers without a number, and why."""
     none = [one for one in steps if one.state is WorkflowStepState.DONE and score(one) is None]
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 

@@ -62,7 +62,8 @@ def _conflicts(step: WorkflowStep) -> list[str]:
 
 
 def _merging(step: WorkflowStep, files: list[str], every: Mapping[str, WorkflowStep]) -> WorkflowStep:
-    """By the agent of the step; a command settles nothing, so there it is whoever is chosen for such work."""
+    """The settling step, with the step's own agent; for a command, which settles nothing, an agent is
+    chosen."""
     names = [f"- {name}" for name in files[:MOST_FILES]]
     names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
     task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))

@@ -13,7 +13,7 @@ HELD = "its turn in the workflow has not come"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
-    """In the order in which they were asked for."""
+    """The steps in the order of the request."""
     return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lambda step: step.number))
 
 

@@ -18,7 +18,8 @@ _MOST_CHARS, _MOST_NUMBER = 600, 2**53
 
 
 class Cursors:
-    """Of one list with one set of filters: `key` is the type of the rows' key beside the number of order."""
+    """The cursors of one list with one set of filters. `key`: the type of the rows' key beside the order
+    number."""
 
     def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
         filters = {word: value for word, value in query.items() if word not in PAGED}
@@ -28,7 +29,7 @@ class Cursors:
         self._text = query.get("cursor")
 
     def after(self) -> ListPlace | None:
-        """Where the page that is asked for begins; None: at the newest row. UsageError for a bad cursor."""
+        """The place where the page begins; None: at the newest row. UsageError for a bad cursor."""
         if self._text is None:
             return None
         cursor = _read(self._text)
@@ -39,7 +40,7 @@ class Cursors:
         return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
-        """For the answer; None: the list has ended."""
+        """The cursor of the next page for the answer; None: the list has ended."""
         if last is None:
             return None
         cursor = json.dumps([self._of, *last], separators=(",", ":")).encode()
@@ -58,7 +59,8 @@ def _read(text: str) -> Any:
 
 
 def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
-    """By their exact types: no bool for a number, and nothing that no row has."""
+    """Whether the values have exactly the types of a place: no bool for a number, and nothing that no row
+    has."""
     return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 

@@ -36,7 +36,7 @@ class Beside:
     def of(
         cls, password_file: str | None, ca_file: str | None, cert_file: str | None, key_file: str | None
     ) -> Beside:
-        """By the names of the settings; `~` is ours."""
+        """The files with the names of the settings; `~` is our own home."""
         named = ca_file, cert_file, key_file, password_file
         ca, cert, key, password = (Path(text).expanduser() if text else None for text in named)
         return cls(TlsFiles(ca, cert, key), password)
@@ -203,7 +203,8 @@ class _FromFile(CredentialProvider):
 
 
 class _TlsConnection(redis.SSLConnection):
-    """With our own context: a file of authorities is believed alone, and read anew each time."""
+    """A TLS connection with our own context: it trusts only the given authorities, whose file it reads each
+    time."""
 
     def __init__(self, ours: TlsFiles, **more: Any) -> None:
         super().__init__(**more)

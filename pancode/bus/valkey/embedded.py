@@ -111,7 +111,7 @@ class EmbeddedValkey:
         return RunningServer(access, record.pid, adopted=True)
 
     def _answers(self, access: RedisAccess) -> bool:
-        """With our password, out of this folder."""
+        """Whether our own Valkey answers: it knows our password, and runs in this folder."""
         with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
             try:
                 folder = client.config_get("dir").get("dir")

@@ -79,8 +79,8 @@ def _open_as(access: RedisAccess) -> str:
 
 @contextmanager
 def _plainer(access: RedisAccess) -> Iterator[None]:
-    """In TLS 1.3 a server refuses our certificate after the handshake, and its word for it may be lost:
-    in 1.2 it has to say it at once."""
+    """Raise the plainer error of a second try in TLS 1.2. In TLS 1.3 a server refuses our certificate after
+    the handshake, and its reason may be lost; in 1.2 it must say it at once."""
     try:
         yield
     except raised.ConnectionError:

@@ -143,7 +143,7 @@ _TLS = (
         "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
     ),
 )
-"""By what OpenSSL says; the first that is in it."""
+"""The meaning of OpenSSL's words; the first one that fits counts."""
 _TLS_OTHER = (
     "TLS with Redis was broken off.",
     "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,

@@ -48,7 +48,7 @@ class TlsFiles:
             raise _unusable(both, "are no certificate with its own, unencrypted key", exc, fix) from exc
 
     def words(self) -> str:
-        """As `redis-cli` takes them."""
+        """The options in the form of `redis-cli`."""
         named = (("--cacert", self.ca), ("--cert", self.cert), ("--key", self.key or self.cert))
         return "".join(f" {name} {path}" for name, path in named if path is not None)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 RIGHTS = "~* &* +@all"
-"""Of a coordinator: whoever may make users for nodes could give itself the rest as well."""
+"""The rights of a coordinator: a user who may make users for nodes could give itself all other rights as
+well."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
 """Words that a server adds or leaves out when it writes the file itself."""

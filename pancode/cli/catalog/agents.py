@@ -47,7 +47,7 @@ def agents() -> None:
 def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
-    """All of them."""
+    """List all agents."""
     found = _ask(face)["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
     rows = [

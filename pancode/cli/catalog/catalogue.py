@@ -104,7 +104,7 @@ def modes() -> None:
 
 @modes.verb("ls", "pancode modes")
 def list_modes(face: Json) -> None:
-    """All of them; the default is marked."""
+    """List all modes; the default is marked."""
     answer = _ask(face, "modes")
     face.show(answer, lambda: _modes(answer["modes"]))
 
@@ -122,7 +122,7 @@ def safety() -> None:
 
 @safety.verb("ls", "pancode safety")
 def list_levels(face: Json) -> None:
-    """All of them; the default is marked."""
+    """List all safety levels; the default is marked."""
     answer = _ask(face, "safety")
     face.show(answer, lambda: _levels(answer["safety"]))
 

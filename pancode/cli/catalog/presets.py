@@ -26,7 +26,7 @@ def presets() -> None:
 
 @presets.verb("ls", "pancode presets")
 def list_presets(face: Json) -> None:
-    """All of them; the applied one is marked."""
+    """List all presets; the applied one is marked."""
     answer = face.client().get("/v1/presets")
     face.show(answer, lambda: table(_HEAD, [_row(p) for p in answer["presets"]]))
 

@@ -62,7 +62,7 @@ def show(
 
 @service.verb("install", "pancode service install", "sudo pancode service install --system")
 def install(*, system: System = False, user: User = None, face: Json) -> None:
-    """From the next boot on it starts the coordinator. A second time changes nothing."""
+    """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
     from pancode.offline import units
 
     face.acts_here("pancode service")

@@ -28,7 +28,7 @@ def listed(found: list[dict[str, Any]]) -> str:
 
 
 def shown(one: dict[str, Any]) -> str:
-    """All of it, its next times and its last firings."""
+    """The schedule with its next times and its last firings."""
     lines = [f"{one['schedule']}  {_state(one)}  {safe(one['words'])}", f"begins  {safe(one['task'])}"]
     overlap = "may overlap" if one["overlap"] else "never two at once"
     lines += [f"missed times  {one['missed']}; {overlap}"]
@@ -76,7 +76,7 @@ def _cause(firing: dict[str, Any]) -> str:
 
 
 def _at(one: dict[str, Any]) -> list[str]:
-    """Where it is called, or why it cannot be."""
+    """The address at which it is called, or the reason why it cannot be."""
     return [f"POST {safe(one['url'])}"] if one.get("url") else [safe(text) for text in one["warnings"]]
 
 

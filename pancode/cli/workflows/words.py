@@ -102,7 +102,7 @@ def about(step: dict[str, Any]) -> str:
 
 
 def waits(shape: dict[str, Any]) -> dict[str, list[str]]:
-    """By reason: the steps that could begin now and wait."""
+    """The steps that could begin now and wait, by reason."""
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
         if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):

@@ -33,7 +33,8 @@ class _Edit:
 
 @translated("the beginning of a step")
 def compose(depot: Depot, wanted: Composition) -> Composed:
-    """In the depot only. MergeConflictError names the files; the results stay as they are."""
+    """Compose the commit, in the depot only. MergeConflictError names the files; the results stay as they
+    are."""
     git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
     bare = _Edit((wanted.folder,))
@@ -57,7 +58,7 @@ class _Lineage:
         self._made: dict[str, str] = {}
 
     def tree(self, commit: str) -> str:
-        """Of a result, without what its step was handed."""
+        """The tree of a result, without the files that its step was handed."""
         return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
 
     def commit(self, step: str) -> str:
@@ -92,7 +93,7 @@ class _Lineage:
 
 
 def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
-    """All of them, each two on what both began from; the origin's tree where there are none."""
+    """The merge of all results, each two on their common beginning; the origin's tree when there are none."""
     if not wanted.results:
         return lineage.tree(wanted.origin)
     (first, commit), *others = wanted.results.items()
@@ -166,7 +167,7 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
 
 @translated("the state of a conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
-    """In the depot only. `branch` empty: of the files, with edits that are not committed."""
+    """The state of a conflict, in the depot only. `branch` empty: of the files, with uncommitted edits."""
     seen = open_project(project, request.environ, request.repo_id)
     tip = seen.head
     if branch:

@@ -35,7 +35,7 @@ class Conversation:
     file: BufferedRWPair
 
     def serve(self) -> None:
-        """Until the node closes the stream; BadRequest, TornStream and OSError end it."""
+        """Serve until the node closes the stream; BadRequest, TornStream and OSError end it."""
         while (ask := read_line(self.file)) is not None:
             try:
                 self._say(self._handler(ask)(ask))

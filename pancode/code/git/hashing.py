@@ -13,7 +13,7 @@ from pancode.core.ports import Progress, unwatched
 BATCH = 10_000
 """Files of one git process: in a pack that it is writing, git looks for each new object one by one."""
 MANY = 1_000
-"""From so many on a pack is worth its own two files and their syncs."""
+"""From this number of files on, a pack is worth its own two files and their syncs."""
 # What is over the threshold goes straight into one pack. As a loose object each file costs a creation, a sync
 # and a rename, ten times as long. What git has to convert (line ends) stays loose whatever we say here.
 _PACKED = ("-c", "core.bigFileThreshold=0")

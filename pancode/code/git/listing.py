@@ -19,7 +19,7 @@ MB = 1 << 20
 NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"
 SENT = "untracked, sent as you allowed, though such names usually hold secrets"
 SHOWN = 10
-"""So many paths are named in a warning; the rest is counted."""
+"""How many paths a warning names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)

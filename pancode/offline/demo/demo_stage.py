@@ -133,7 +133,7 @@ class Stage:
         return next((self.root / node / ".pancode-node").glob("f-*"))
 
     def agent_pid(self, node: str) -> int:
-        """Of the node agent that runs there."""
+        """The process id of the node agent that runs there."""
         return int((self.node_home(node) / "run/agent.pid").read_text().split()[0])
 
     def processes(self, place: Path | None = None) -> dict[int, str]:
@@ -200,7 +200,7 @@ class Stage:
 
 
 def new_stage(environ: Mapping[str, str], clock: Clock, ids: Ids | None = None) -> Stage:
-    """For a folder that is not there yet; its path is short, since sockets lie in it."""
+    """A stage in a folder that does not exist yet; its path is short, because sockets lie in it."""
     place = tempfile.gettempdir()
     short = place if len(place) < _LONGEST else "/tmp"
     return Stage(Path(short) / f"{PREFIX}{(ids or SystemIds()).short(6)}", environ, clock)

@@ -96,7 +96,7 @@ def _refusal(place: ListenAddress) -> str:
 
 
 def _at_rest(of: Opening, place: ListenAddress) -> Check:
-    """By opening it for a moment, as the coordinator will."""
+    """Checks the opening while nothing runs: it opens it for a moment, as the coordinator will."""
     try:
         listening_at(place).close()
     except OSError as exc:

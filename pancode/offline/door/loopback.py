@@ -15,7 +15,7 @@ from pancode.offline.answering import Answering
 
 HOST, KEPT_PORT = "127.0.0.1", "web/port"
 LOOK_TICKS = 600
-"""Of a tenth of a second each, between two looks whether a browser still has a session."""
+"""The pause between two checks for browser sessions, in tenths of a second."""
 
 
 class LoopbackDoor:
@@ -32,13 +32,13 @@ class LoopbackDoor:
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Where sessions of before go on; a setting of its own comes first."""
+        """Open the door if older sessions go on; a setting of its own comes first."""
         if self._context.coordinator.door is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()
 
     def url(self) -> str:
-        """Where it is open; OSError where it cannot be opened."""
+        """The address; OSError when it cannot be opened."""
         with self._lock:
             if self._answering is None or not self._answering.is_open:
                 self.stop()

@@ -8,7 +8,7 @@ from pancode.offline.door.place import OpenPlace
 
 
 def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
-    """To be started and stopped; a coordinator without a door does not load it."""
+    """The places to start and stop; a coordinator without a door does not load them."""
     door = context.coordinator.door
     if door is None:
         return (Shown(context),)

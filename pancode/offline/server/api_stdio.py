@@ -50,7 +50,7 @@ class Relay:
         self._channels.run()
 
     def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
-        """In a thread of its own: a coordinator that has to be started takes its time."""
+        """Starts a thread for the connection: a coordinator that has to be started takes its time."""
         if kind is FrameKind.OPEN:
             threading.Thread(target=self._open, args=(number, payload), daemon=True).start()
 
@@ -68,7 +68,7 @@ class Relay:
 
 
 def _send(sink: int, message: Mapping[str, Any]) -> None:
-    """In a line of its own: the output of the login's start-up files may have no line end."""
+    """Send a line of its own: the output of the login's start-up files may have no line end."""
     os.write(sink, b"\n" + line_of(message))
 
 

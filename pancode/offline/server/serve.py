@@ -69,14 +69,15 @@ class Serving:
             lock.leave()
 
     def stop(self, *_: object) -> None:
-        """From any thread or signal handler; a second signal ends the process the hard way."""
+        """Stop, from any thread or signal handler; a second signal ends the process at once."""
         self._stop.set()
         if threading.current_thread() is threading.main_thread():
             for number in _handled_signals(signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
-        """As `stop`, and nothing starts it again by itself: a person said so, or (by "") its home is gone."""
+        """As `stop`, and nothing starts it again by itself: a person wants so, or (`by` is "") its home is
+        gone."""
         self._for_good = True
         if by:
             down.mark(self._root, by)  # before anybody who waits can see that we are gone
@@ -129,7 +130,7 @@ class Serving:
 
 
 def _api(context: ApiContext, beat: Callable[[], None]) -> Answering:
-    """On a socket that was never open to others."""
+    """The API on a socket that was never open to others."""
     config = uvicorn.Config(
         build_app(context),
         http=PeerProtocol,

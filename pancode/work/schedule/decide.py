@@ -14,9 +14,9 @@ from pancode.work.schedule.triggers import AtTime, OnPush, OnWebhook, trigger_of
 LATE_MS = 120_000
 """What is fired within so long after its time was not missed."""
 MOST_MISSED = 100
-"""So many missed times at most are made up for, the newest ones."""
+"""The most missed times that are made up for: the newest ones."""
 MOST_DEPTH = 3
-"""So many firings on events may follow from each other; then nothing more follows."""
+"""How deep firings on events may follow from each other; then no further one follows."""
 NEWER = "a newer commit was pushed before this one began"
 NEWER_CALL = "a newer webhook came before this one began"
 
@@ -52,7 +52,8 @@ def decide(view: ScheduleView) -> Decided:
 
 
 def _seen(view: ScheduleView) -> int:
-    """Where the clock was set back, its times come again; a key keeps each from firing twice."""
+    """The moment up to which times are seen. After a clock was set back its times come again, and a key keeps
+    each from firing twice."""
     return view.now_ms
 
 

@@ -23,7 +23,7 @@ from pancode.work.workflow.begin import plan_dry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
-"""So many schedules one fleet has."""
+"""The most schedules of a fleet."""
 
 
 def planned(

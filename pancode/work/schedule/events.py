@@ -14,9 +14,9 @@ from pancode.work.schedule.happenings import facts_of, fits
 from pancode.work.schedule.triggers import OnEvent
 
 BEHIND = 500
-"""After so many events without one that fits, the place in the feed is written down all the same."""
+"""After this many events without a fitting one, the place in the feed is recorded all the same."""
 _BEFORE = 20
-"""So many runs are looked at for the firing behind an event."""
+"""How many runs are followed back to find the firing behind an event."""
 
 
 def called_by(

@@ -9,7 +9,7 @@ from pancode.core.records import FeedEvent, Run, Workflow
 
 
 def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
-    """By `agent`, `node`, `repo`, `outcome` and `workflow`, as far as they are known."""
+    """The facts of an event: `agent`, `node`, `repo`, `outcome` and `workflow`, as far as they are known."""
     run = None if event.run is None else tx.get(Run, event.run)
     workflow = event.data.get("workflow") or (None if run is None else run.workflow)
     row = tx.get(Workflow, str(workflow)) if workflow else None

@@ -19,7 +19,7 @@ from pancode.work.workflow import rows as workflow_rows
 from pancode.workflow.advance import OPEN
 
 KEPT = 500
-"""So many firings of each schedule are kept, the newest ones."""
+"""How many firings of each schedule are kept: the newest ones."""
 _UNDER_WAY = (FiringState.WAITING, FiringState.STARTING)
 TOLD = (FiringState.REFUSED, FiringState.FAILED)
 """What a person should hear of."""

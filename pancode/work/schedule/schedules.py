@@ -18,7 +18,7 @@ _TASK = 200
 
 
 def schedules(core: Core) -> list[ScheduleShape]:
-    """All of them by name, each with its last firing."""
+    """All schedules by name, each with its last firing."""
     with core.ports.ledger.transaction() as tx:
         return [_shape(core, tx, one, 1) for one in tx.find(Schedule)]
 

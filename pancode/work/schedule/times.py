@@ -91,7 +91,7 @@ class CronTimes:
         return found[::-1]
 
     def words(self) -> str:
-        """In English, as `At 02:30 on Monday through Friday`."""
+        """The pattern in English, as `At 02:30 on Monday through Friday`."""
         start = datetime(2026, 1, 1, tzinfo=UTC)
         return str(CronSim(self.fields, start).explain())
 

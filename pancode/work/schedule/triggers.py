@@ -12,9 +12,9 @@ from pancode.life.changes import OCCASIONS
 from pancode.work.schedule.times import CronTimes, shown
 
 WEBHOOK = "webhook"
-"""In the place of an event: a signed request from elsewhere."""
+"""The word for a signed request from elsewhere, instead of an event."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
-"""By which the events of a schedule are chosen."""
+"""The facts by which a schedule chooses its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def trigger_of(data: Mapping[str, object]) -> Trigger:
 
 
 def words_of(trigger: Trigger) -> str:
-    """For people."""
+    """The trigger in words for people."""
     match trigger:
         case CronTimes():
             return f"{trigger.words()}, {trigger.zone}"

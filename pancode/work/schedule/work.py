@@ -13,9 +13,9 @@ from pancode.core.values import replace
 from pancode.workflow.plan import StepPlan, WorkflowPlan, plain, request_from
 
 BY = "schedule:"
-"""Before a schedule's name: who has begun its runs."""
+"""The prefix before a schedule's name, as the author of its runs."""
 RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
-"""In a task: the run of the event, and the commit of the push, that it fires on."""
+"""The words in a task that stand for the run of the event, and for the commit of the push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class PlannedWork:
         return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
 
     def words(self) -> str:
-        """For a table: the task, or the workflow."""
+        """The work in a table: the task, or the workflow."""
         if self.plan is not None:
             return f"{self.plan.kind} {self.plan.name}" + (f": {self.plan.input}" if self.plan.input else "")
         assert self.request is not None
         return self.request.task if self.request.argv is None else " ".join(self.request.argv)
 
     def about(self, places: Mapping[str, str]) -> PlannedWork:
-        """With these places filled: `$RUN` and `$COMMIT`, which hold no blanks and no quotes."""
+        """The work with `$RUN` and `$COMMIT` filled in; these values have no blanks and no quotes."""
         if self.plan is not None:
             return replace(self, plan=replace(self.plan, input=_filled(self.plan.input, places)))
         assert self.request is not None

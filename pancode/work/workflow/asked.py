@@ -73,13 +73,14 @@ def resume(
 
 
 def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
-    """By name; with those that settle conflicts, where that is asked for."""
+    """The steps by name, with the settling steps if they are asked for."""
     steps = rows.steps_of(tx, workflow.id)
     return {step.name: step for step in (settled(workflow.id, steps) if resolve else steps)}
 
 
 def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
-    """All of it anew, as another workflow; its lost runs are given up. UsageError while it has not ended."""
+    """Begin all of it anew, as another workflow; its lost runs are given up. UsageError while it has not
+    ended."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         steps = rows.steps_of(tx, workflow.id)

@@ -41,9 +41,9 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def refused_holds(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
 ) -> dict[str, PancodeError]:
-    """By step, the ceiling that its estimate would exceed, with those of the steps before it held.
+    """By step, the ceiling that its estimate would exceed, when the steps before it are held.
 
-    The very admission of the steps that begin at once, in a transaction that is not kept.
+    It admits the steps that begin at once, in a transaction that is rolled back.
     """
     refused: dict[str, PancodeError] = {}
     with suppress(_NotKept), unit_of_work(core) as work:

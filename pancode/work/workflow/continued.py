@@ -25,7 +25,7 @@ def change_begins(core: Core, run: Run) -> str | None:
 
 
 def is_the_result(tx: Transaction, run: Run) -> bool:
-    """Of its workflow; true for one that belongs to none."""
+    """Whether the run is the result of its workflow; true for a run without a workflow."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     if workflow is None:
         return True

@@ -15,7 +15,7 @@ from pancode.workflow.advance import LONGEST_HOLD_MS
 from pancode.workflow.rounds import CONFLICT
 
 SHORTEST_HOLD_MS = 1_000
-"""So long a step that a breaker holds up waits at least before it is judged again."""
+"""The least wait of a step that a breaker holds up, before it is judged again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:

@@ -62,7 +62,7 @@ class StepResults:
         return ""
 
     def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
-        """Of this run: a file that was there when it began says nothing about its work."""
+        """The verdict of this run: a file that was there when it began says nothing about its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
@@ -101,7 +101,8 @@ class StepResults:
         raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
 
     def _answer(self, run: Run) -> str:
-        """As its receipt has it; in full where that was cut: the output of a script, or a file of its own."""
+        """The answer in its receipt; if it was cut there, the whole one: the output of a script, or a
+        separate file."""
         answer = str(run.result.get("answer") or "")
         if len(answer) < CLIPPED:
             return answer

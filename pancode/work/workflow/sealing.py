@@ -11,7 +11,7 @@ from pancode.workflow.receipt import PAYLOAD_TYPE, payload, statement
 
 
 def sealed(work: Work, made: Advance) -> Advance:
-    """With the signed summary of an ended workflow; the same where it goes on."""
+    """The workflow with the signed summary, if it has ended; else unchanged."""
     if not made.ended:
         return made
     core, workflow = work.core, made.workflow

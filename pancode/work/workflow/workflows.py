@@ -162,7 +162,7 @@ def _words(value: object) -> list[object]:
 
 
 def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """From the books: the sum of its runs, also of those that failed or were stopped."""
+    """The cost in the books: the sum of its runs, also of those that failed or were stopped."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)
     return {

@@ -169,7 +169,8 @@ def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
 
 
 def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
-    """In the git dir, unless that lies on another file system than the tree: renames must not cross it."""
+    """The journal, in the git dir unless that is on another file system than the tree, because
+    renames must not cross it."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
     return LandingJournal(folder, seen.top, checkpoint)

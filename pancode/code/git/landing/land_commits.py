@@ -13,9 +13,9 @@ from pancode.code.landing.commits import RUN, with_trailers
 from pancode.life.land_values import Conflict, How, LandReport, LandRequest, LandStatus, Merged, OnBranch
 
 MOST = 200
-"""So many commits of a run are replayed."""
+"""The most commits of a run that are replayed."""
 MOST_COMPARED = 500
-"""So many commits since the dispatch, of those that touch its files, are compared."""
+"""The most commits since the dispatch that are compared, of those that touch its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
 def commits_of(
     git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
 ) -> MadeCommits | LandReport:
-    """In the depot only; a report where the run's commits conflict one by one."""
+    """The commits to land, in the depot only; a report when the run's commits conflict one by one."""
     if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
         parents = tuple(filter(None, (tip,)))
         return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)

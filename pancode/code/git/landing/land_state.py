@@ -88,7 +88,7 @@ def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
 
 
 def _git_dirs(seen: GitProject) -> Iterator[Path]:
-    """Of this checkout, of the main one, and of every other worktree."""
+    """The git dirs of this checkout, of the main one, and of every other worktree."""
     common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
 

@@ -95,7 +95,8 @@ class LandingSession:
         return tuple(one.pid for one in list(self._open.values()))
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
-        """As it was read a moment ago, where no settings have changed since. Its HEAD may have moved."""
+        """The project as it was read a moment ago, if no settings have changed since. Its HEAD may have
+        moved."""
         around = os.environ if environ is None else environ
         mine = tuple(around.get(name, "") for name in _OWN)
         if self._project is None or self._project[0] != _stamp(self._project[1], folder, mine):
@@ -108,7 +109,7 @@ class LandingSession:
         self._project = None
 
     def commits(self, *oids: str) -> list[CommitFacts]:
-        """As a CommitStore."""
+        """The facts of these commits, as a CommitStore gives them."""
         return [self._commit(oid) for oid in oids]
 
     def _commit(self, oid: str) -> CommitFacts:
