@@ -56,11 +56,9 @@ from node_agent.wire.node import Hello, NodeProblem, Verb
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.signing import SigningKey
-from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import Address, DepotAccess
-from node_agent.workspace.homes import HomeCalls
-from node_agent.workspace.recipe import machine as machine_name
-from node_agent.workspace.sessions import KeptSessions
+from node_agent.workspace.depot import Address, DepotAccess, DepotClient
+from node_agent.workspace.homes import HomeCalls, KeptSessions
+from node_agent.workspace.set_up import machine_facts as machine_name
 from node_agent.workspace.workspaces import Workspaces
 
 DISTRIBUTION = "pancode"

@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from node_agent.link.client import Access, connect, words
 from node_agent.machine.home import End, LinkEnds, NodeHome, SettingsError, current_link, ends_of
 from node_agent.wire.clock import Clock
-from node_agent.workspace.depot_stream import Address, DepotAccess, hang_up
-from node_agent.workspace.errors import DepotUnavailable
+from node_agent.workspace.depot import Address, DepotAccess, hang_up
+from node_agent.workspace.git import DepotUnavailable
 
 PATIENCE_S = 8.0
 

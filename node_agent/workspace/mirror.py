@@ -1,18 +1,92 @@
-"""Keeps a node's copy of each repository: fetched once, borrowed by attempts, deleted when broken."""
+"""Keeps a node's copy of each repository, and gives an attempt the git objects of its own snapshot alone.
+
+The objects that the base commit reaches are packed once and shared by all attempts that begin there; a later
+base adds only the new ones to the packs of an earlier one.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from node_agent.wire.git import repository_config, snap_ref
+from node_agent.wire.git import repository_config, snap_ref, store_ref
 from node_agent.wire.identity import AttemptId
-from node_agent.workspace import stores
-from node_agent.workspace.errors import WorkspaceFailure
 from node_agent.workspace.folders import WorkspaceFolders, erase, locked
-from node_agent.workspace.gitrun import NodeGit
+from node_agent.workspace.git import NodeGit, WorkspaceFailure
+
+STORES = "stores"
+"""In a mirror's folder; each is named by its commit."""
+MOST_STORES, MOST_PACKS = 4, 24
+_NEW = "new-"
+_PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
+"""Without a search for deltas: those that the mirror has are taken as they are."""
+
+
+def lend_store(mirror: Path, git_dir: Path, snapshot: str) -> Path | None:
+    """Fill an attempt's new repository; the shared folder that it borrows from. Only under the mirror's lock.
+
+    None: the snapshot has no commit below it, and all of it is in the repository itself.
+    """
+    git = NodeGit(mirror)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(mirror / "shallow", git_dir / "shallow")
+    parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
+    store = _store(git, parents[0]) if parents else None
+    pack = git_dir / "objects" / "pack" / "pack"
+    # As the attempt's folder is made anew after a power loss, no sync is needed.
+    revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
+    git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
+    if store is not None:
+        (git_dir / "objects" / "info").mkdir(exist_ok=True)
+        (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
+    return store
+
+
+def _store(git: NodeGit, base: str) -> Path:
+    every = git.git_dir / STORES
+    target = every / base
+    if target.is_dir():
+        os.utime(target)
+        return target
+    every.mkdir(mode=0o700, exist_ok=True)
+    for left in every.glob(f"{_NEW}*"):  # of one that was killed: nobody else has our lock
+        erase(left)
+    fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=every))
+    packs = fresh / "pack"
+    packs.mkdir()
+    before = _earlier(git, every, base)
+    for file in (before / "pack").iterdir() if before else ():
+        os.link(file, packs / file.name)
+    revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
+    git.must(*_PACK, str(packs / "pack"), stdin=revs.encode())
+    os.rename(fresh, target)
+    git.must("update-ref", store_ref(base), base)  # so that a later fetch does not bring all of it again
+    return target
+
+
+def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
+    """The newest store of a commit below `base`: all that it holds is reached from there, too."""
+    for one in _newest(every)[:MOST_STORES]:
+        few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
+        if few and git.ask("merge-base", "--is-ancestor", one.name, base).ok:
+            return one
+    return None
+
+
+def trim_stores(mirror: Path, keep: int = MOST_STORES) -> None:
+    """Let go of all but the newest. Only while no attempt borrows from them."""
+    for one in _newest(mirror / STORES)[keep:]:
+        NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
+        erase(one)
+
+
+def _newest(every: Path) -> list[Path]:
+    found = [one for one in every.iterdir() if not one.name.startswith(_NEW)] if every.is_dir() else []
+    return sorted(found, key=lambda one: one.stat().st_mtime_ns, reverse=True)
 
 
 class Transport(Protocol):
@@ -83,12 +157,12 @@ class Mirrors:
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
         """Fill an attempt's new repository with what its snapshot reaches; the folder that it borrows."""
         with self._locked(repo_id):
-            return stores.lend(self._home.mirror(repo_id), git_dir, snapshot)
+            return lend_store(self._home.mirror(repo_id), git_dir, snapshot)
 
     def drop_stores(self, repo_id: str) -> None:
         """They are made anew. Only while no attempt borrows from them."""
         with self._locked(repo_id):
-            stores.trim(self._home.mirror(repo_id), keep=0)
+            trim_stores(self._home.mirror(repo_id), keep=0)
 
     def sound(self, repo_id: str) -> bool:
         """Check whether every object of the mirror can be read; takes long, so only asked after a failure."""
@@ -119,7 +193,7 @@ class Mirrors:
         if path.is_dir():
             with self._locked(repo_id):
                 NodeGit(path).must("gc", "-q", "--prune=2.weeks.ago")
-                stores.trim(path)
+                trim_stores(path)
 
     def _locked(self, repo_id: str) -> AbstractContextManager[None]:
         path = self._home.mirror(repo_id)

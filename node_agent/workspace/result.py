@@ -1,25 +1,374 @@
-"""Builds the result commit from the files as they lie; reads nothing that the agent has configured."""
+"""Builds the result commit from the files as they lie, and compares it with the snapshot.
+
+It reads nothing that the agent has configured, and leaves out the files that come from set-up.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import posixpath
 import re
 import stat
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from node_agent.attempt.claims import such_as
 from node_agent.attempt.ports import AttemptResult, CommitStamp
-from node_agent.wire.git import join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
-from node_agent.workspace.baseline import Baseline, Entry, as_set_up, changes_of, restored
-from node_agent.workspace.changes import all_changes
-from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.folders import AttemptFolders, make_readable
-from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import is_left_out
-from node_agent.workspace.history import History, head_of
-from node_agent.workspace.pipes import without_pipes
+from node_agent.files.walk import WalkedName, walk
+from node_agent.policy.breaches import FileChange, Touch
+from node_agent.vault.redact import found_in, secret_values
+from node_agent.wire.git import Change, join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
+from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, make_readable, real_folder
+from node_agent.workspace.git import NodeGit, WorkspaceFailure
+
+NO_WORKSPACE = "none"
+"""The name of a baseline where there is nothing to compare."""
+_ABSENT_ = "000000"
+
+Entry = tuple[str, str]
+"""Mode and object id of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The checkout after set-up: by path, its content in the snapshot and now (None: absent).
+
+    `head` is the commit that the agent's repository stood on; `nested` are repositories inside the tree.
+    """
+
+    head: str | None = None
+    changes: Mapping[bytes, tuple[Entry | None, Entry | None]] = field(default_factory=dict)
+    nested: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutSetUp:
+    """The parts of the result that come from the snapshot, and paths that the agent's files block."""
+
+    entries: Mapping[bytes, Entry | None]
+    blocked: tuple[bytes, ...]
+
+
+def changes_of(raw: list[Change]) -> dict[bytes, tuple[Entry | None, Entry | None]]:
+    """A raw diff from the snapshot to what set-up left."""
+    return {one.path: (_entry(one.old_mode, one.old), _entry(one.new_mode, one.new)) for one in raw}
+
+
+def _entry(mode: str, oid: str) -> Entry | None:
+    return None if mode == _ABSENT_ else (mode, oid)
+
+
+def as_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> frozenset[bytes]:
+    """The paths that set-up changed and nobody after it. `files`: every file that there is now."""
+    return frozenset(path for path, (_, left) in baseline.changes.items() if files.get(path) == left)
+
+
+def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutSetUp:
+    """The patch that removes set-up's changes from the result, as far as the agent's own allow it."""
+    untouched = as_set_up(baseline, files)
+    staying = files.keys() - untouched
+    folders = {folder for path in staying for folder in parents(path)}
+    entries: dict[bytes, Entry | None] = {}
+    blocked = []
+    for path in sorted(untouched):
+        was = baseline.changes[path][0]
+        if was is not None and (path in folders or not staying.isdisjoint(parents(path))):
+            blocked.append(path)
+        else:
+            entries[path] = was
+    return WithoutSetUp(entries, tuple(blocked))
+
+
+def keep_baseline(baseline: Baseline, path: Path) -> str:
+    """Write it down; its name is the digest of what was written."""
+    data = json.dumps(
+        {
+            "head": baseline.head,
+            "changes": [[os.fsdecode(name), *pair] for name, pair in sorted(baseline.changes.items())],
+            "nested": sorted(map(os.fsdecode, baseline.nested)),
+        },
+        separators=(",", ":"),
+    ).encode("ascii")
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_baseline(path: Path, name: str) -> Baseline:
+    """The baseline of that name. WorkspaceFailure when other bytes lie there: an agent may share our uid."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != name:
+        raise WorkspaceFailure("files of set-up differ from their record")
+    raw: dict[str, Any] = json.loads(data)
+    return Baseline(
+        head=raw["head"],
+        changes={
+            os.fsencode(path): (_entry_pair(was), _entry_pair(left)) for path, was, left in raw["changes"]
+        },
+        nested=frozenset(map(os.fsencode, raw["nested"])),
+    )
+
+
+def _entry_pair(raw: list[str] | None) -> Entry | None:
+    return None if raw is None else (raw[0], raw[1])
+
+
+_READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
+_OF_A_REPOSITORY = ("HEAD", "commondir")
+"""The names by which git recognises a repository inside the tree."""
+_POINTER, _MOST = b"gitdir:", 4096
+
+
+def without_pipes(tree: Path) -> tuple[str, ...]:
+    """Words on what was taken out. Closed folders are opened: git, too, will look into them later."""
+    removed: list[str] = []
+    for one in walk(tree, opening=True):
+        if one.name in _READ and _waits(one.name, one.at):
+            removed += _removed(one, one.name)
+        elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
+            removed += _repository(one)
+    return tuple(removed)
+
+
+def has_pipe(repository: Path) -> bool:
+    """Check whether git may wait for something in this repository. Its own folder holds only files."""
+    return any(not one.is_folder and _waits(one.name, one.at) for one in walk(repository))
+
+
+def _repository(one: WalkedName) -> list[str]:
+    """Of a folder that is a repository itself only what is in the way; what leads to one elsewhere goes."""
+    there = ".git" if one.is_folder else _leads_to(one)
+    waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
+    if one.is_folder:
+        return [text for name in waiting for text in _removed(one, f".git/{name}")]
+    return _removed(one, ".git") if waiting else []
+
+
+def _leads_to(one: WalkedName) -> str:
+    """The repository to which a link or file of that name points; the path itself when it points nowhere."""
+    try:
+        handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
+    except OSError:  # a link: looked through as git does
+        return one.name
+    with os.fdopen(handle, "rb") as file:
+        content = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    return os.fsdecode(content[len(_POINTER) :].strip()) if content.startswith(_POINTER) else one.name
+
+
+def _waits(path: str, at: int) -> bool:
+    """Check whether opening it may block, or never end: a pipe, a device, a link to one."""
+    try:
+        mode = os.stat(path, dir_fd=at).st_mode
+    except (OSError, ValueError):  # nothing that can be opened
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _removed(one: WalkedName, path: str) -> list[str]:
+    with suppress(OSError):  # then git's own time runs out
+        os.unlink(path, dir_fd=one.at)
+    name = "/".join((*one.way, path))[:200]
+    return [f"{name}: a pipe or device where git reads a file, removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`tip` is the commit to build on: the snapshot when the agent made none.
+
+    `based` says whether the snapshot is among its ancestors.
+    """
+
+    tip: str
+    based: bool
+    warning: str | None = None
+
+
+def adopt(places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None) -> History:
+    """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it.
+
+    `began_at`: where set-up left the repository; there, too, the agent has made no commit.
+    """
+    head, warning = head_of(places.git)
+    if head is None or head in (snapshot, began_at):
+        return History(snapshot, True, warning)
+    try:
+        _copy(places, out, head, snapshot)
+    except WorkspaceFailure as failure:
+        return History(snapshot, True, f"the agent's commits are lost, its files are not: {failure}"[:500])
+    based = out.ask("merge-base", "--is-ancestor", snapshot, head).ok
+    return History(head, based, None if based else "the agent rewrote history: kept as a second parent")
+
+
+def head_of(git_dir: Path) -> tuple[str | None, str | None]:
+    if not real_folder(git_dir):
+        return None, "the agent deleted its repository: the result is built from its files"
+    head = None if has_pipe(git_dir) else NodeGit(git_dir).commit_at("HEAD")
+    if head is not None:
+        return head, None
+    return None, "the agent's repository cannot be read: the result is built from its files"
+
+
+def _copy(places: AttemptFolders, out: NodeGit, head: str, snapshot: str) -> None:
+    """Copies objects as a pack through a file, never by path: no link of the agent's is followed later."""
+    pack = places.out / "agent.pack"
+    try:
+        revs = f"{head}\n^{snapshot}\n".encode()
+        options = ("-c", "core.bigFileThreshold=1m", "pack-objects", "--revs", "--stdout", "-q")
+        NodeGit(places.git).must(*options, stdin=revs, stdout=pack)
+        out.must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
+        out.must("rev-list", "--objects", "--quiet", head, f"^{snapshot}")
+    finally:
+        erase(pack)
+
+
+_ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
+_RAW_DIFF = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
+MOST_TARGET = 4096
+"""Bytes of a link's target; the kernel takes no longer one."""
+
+
+def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
+    """Between both ends; and, marked so, what a commit of the agent's did that the end no longer shows.
+
+    `tip`: the newest commit of the agent's own, or the snapshot when it made none.
+    """
+    snapshot, commit = ends
+    last = _file_changes(git, tree, _between(git, snapshot, commit))
+    if tip == snapshot:
+        return tuple(last)
+    known = {(change.path, change.how) for change in last}
+    on_the_way = (
+        replace(one, passing=True) for one in _file_changes(git, tree, _on_the_way(git, snapshot, tip))
+    )
+    return (*last, *(one for one in dict.fromkeys(on_the_way) if (one.path, one.how) not in known))
+
+
+def _between(git: NodeGit, old: str, new: str) -> list[Change]:
+    return list(parse_raw_diff(git.must(*_RAW_DIFF, old, new).out))
+
+
+def _on_the_way(git: NodeGit, snapshot: str, tip: str) -> list[Change]:
+    """Each commit against each of its parents; one without parents against the snapshot."""
+    new = (tip, f"^{snapshot}")
+    commits = git.must("rev-list", *new).out
+    found = list(parse_raw_diff(git.must(*_RAW_DIFF, "-m", "--stdin", stdin=commits).out))
+    for root in git.text("rev-list", "--max-parents=0", *new).split():
+        found += _between(git, snapshot, root)
+    return found
+
+
+def _file_changes(git: NodeGit, tree: Path, changes: Iterable[Change]) -> list[FileChange]:
+    every = list(changes)
+    targets = _targets(git, {one.new for one in every if one.new_mode == _LINK})
+    return [
+        FileChange(path := shown(one.path), _how(one), _place(tree, path, targets.get(one.new, b"")))
+        if one.new_mode == _LINK
+        else FileChange(shown(one.path), _how(one))
+        for one in every
+    ]
+
+
+def _how(one: Change) -> Touch:
+    if one.old_mode == _ABSENT:
+        return Touch.ADDED
+    if one.new_mode == _ABSENT:
+        return Touch.DELETED
+    if _file_kind(one.old_mode) != _file_kind(one.new_mode):
+        return Touch.REPLACED
+    return Touch.MODE if one.old == one.new else Touch.CHANGED
+
+
+def _file_kind(mode: str) -> str:
+    return mode if mode in (_LINK, _MODULE) else "file"
+
+
+def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
+    """The targets of links, by object; without those of an impossible length: an agent made them."""
+    asked = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
+    if not asked:
+        return {}
+    sizes = (line.split() for line in git.must("cat-file", "--batch-check", stdin=asked).out.splitlines())
+    small = b"".join(words[0] + b"\n" for words in sizes if 0 < int(words[2]) <= MOST_TARGET)
+    raw, found, at = git.must("cat-file", "--batch", stdin=small).out if small else b"", dict[str, bytes](), 0
+    while at < len(raw):
+        head, _, _ = raw[at : at + 200].partition(b"\n")
+        oid, _, size = head.decode("ascii").split()
+        start = at + len(head) + 1
+        found[oid] = raw[start : start + int(size)]
+        at = start + int(size) + 1
+    return found
+
+
+def _place(tree: Path, path: str, target: bytes) -> str:
+    """The target of the link, `..` folded by name alone: from the top of the tree, or absolute."""
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), shown(target)))
+    if not place.startswith("/"):
+        return place
+    inside = os.path.relpath(place, tree)
+    return place if inside.startswith("..") else inside
+
+
+MOST_BYTES = 256 << 20
+"""Of all files together that are looked through."""
+MOST_FOUND = 20
+
+
+def exposed(
+    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """(name of the secret, file), of values that the snapshot's own file does not have already.
+
+    `commits`: the snapshot, the result. WorkspaceFailure for more than can be looked through.
+    """
+    if not secret_values(hidden):
+        return []
+    raw = out.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", *commits).out
+    changes = [one for one in parse_raw_diff(raw) if one.new_mode.startswith("100")]
+    new = _known(out, folder, [one.new for one in changes], hidden)
+    having = [one for one in changes if new[one.new]]
+    old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
+    found = [
+        (name, shown(one.path)) for one in having for name in new[one.new] if name not in old.get(one.old, ())
+    ]
+    return found[:MOST_FOUND]
+
+
+def _known(
+    out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """The names of the secrets in each of these files, one of which is in memory at a time."""
+    asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
+    sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
+    if sum(int(size) for size in sizes) > MOST_BYTES:
+        raise WorkspaceFailure(
+            f"more than {MOST_BYTES >> 20} MiB of changed files: not looked through for secrets"
+        )
+    place = folder / "exposed.batch"
+    try:
+        out.must("cat-file", "--batch", stdin=asked, stdout=place)
+        return {oid: found_in(text, hidden) for oid, text in _batch(place)}
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _batch(place: Path) -> Iterator[tuple[str, bytes]]:
+    with place.open("rb") as file:
+        while head := file.readline().split():
+            yield head[0].decode(), file.read(int(head[2]))
+            file.read(1)
+
 
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
 """Names that git may refuse: only for these it is asked."""
@@ -122,7 +471,7 @@ def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
 
 def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     """Put back what only set-up has changed; words on what could not be."""
-    back = restored(before, _entries(index))
+    back = without_set_up(before, _entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
     lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(gone))

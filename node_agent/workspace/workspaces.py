@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,44 +14,65 @@ from node_agent.wire.git import salvage_ref, shown
 from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.order import Order, Workspace
 from node_agent.workspace import homes
-from node_agent.workspace.baseline import NO_WORKSPACE, Baseline, kept, read_baseline
 from node_agent.workspace.cache import Cache
-from node_agent.workspace.checkout import Checkouts
-from node_agent.workspace.errors import WorkspaceFailure, translated
+from node_agent.workspace.checkout import Checkouts, WarmCheckouts
 from node_agent.workspace.folders import (
     AttemptFolders,
     WorkspaceFolders,
+    clear_reports,
     erase,
     give,
+    is_left_out,
+    lay_board,
     must_be_folder,
     must_hold,
     open_to_readers,
-    write_below,
-)
-from node_agent.workspace.gitrun import NodeGit
-from node_agent.workspace.guide import (
-    clear_reports,
-    is_left_out,
-    lay_board,
     read_guide,
     read_reports,
     take_board,
     take_question,
+    write_below,
 )
-from node_agent.workspace.history import adopt
+from node_agent.workspace.git import NodeGit, WorkspaceFailure, translated
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
-from node_agent.workspace.programs import absent
 from node_agent.workspace.result import (
+    NO_WORKSPACE,
+    Baseline,
     ResultCommit,
+    adopt,
     build,
     changed_after,
+    exposed,
     fresh_index,
+    keep_baseline,
     must_be_commit,
+    read_baseline,
     survey,
 )
-from node_agent.workspace.secret_scan import exposed
 from node_agent.workspace.set_up import SetUps
-from node_agent.workspace.warm import WarmCheckouts
+
+
+def absent(order: Order, tree: Path, path: str) -> tuple[str, ...]:
+    """Programs of gates and of the score command that are nowhere, in words.
+
+    `path`: PATH of the run; `tree`: its checkout after set-up.
+
+    A program in the checkout may be what the agent is to write: it is looked for only in the folders that
+    set-up makes.
+    """
+    asked = (*(gate.argv for gate in order.gates), *((order.score,) if order.score else ()))
+    programs = dict.fromkeys(argv[0] for argv in asked)
+    return tuple(one for one in programs if not _may_be_there(one, order.cache, tree, path))
+
+
+def _may_be_there(program: str, made: tuple[str, ...], tree: Path, path: str) -> bool:
+    if "/" not in program:
+        return shutil.which(program, path=path) is not None
+    if os.path.isabs(program):
+        return os.path.exists(program)
+    name = posixpath.normpath(program)
+    return os.path.exists(tree / name) or not any(name.startswith(f"{folder}/") for folder in made)
+
 
 _NOTHING = ResultCommit("none")
 
@@ -207,7 +230,7 @@ class Workspaces:
         places, snapshot = self._home.places(identity), _snapshot(workspace)
         must_be_folder(places.tree)
         must_be_commit(self._fresh_out(places, workspace), snapshot)
-        return kept(survey(places, snapshot), places.baseline)
+        return keep_baseline(survey(places, snapshot), places.baseline)
 
     def _baseline_of(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
         return None if baseline is None else read_baseline(self._home.places(identity).baseline, baseline)

@@ -23,7 +23,7 @@ from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Safety
 from node_agent.workspace.folders import write_below
-from node_agent.workspace.sessions import files_below
+from node_agent.workspace.homes import files_below
 from tests.clis.conftest import MakeBench, path_of
 from tests.clis.hands import HANDS
 from tests.clis.install import VERSIONS

@@ -18,8 +18,8 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import Heartbeat, Hello, Inventory, JournalEntry, Verb
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message
-from node_agent.workspace.depot_stream import DepotAccess, hang_up
-from node_agent.workspace.errors import DepotRefused
+from node_agent.workspace.depot import DepotAccess, hang_up
+from node_agent.workspace.git import DepotRefused
 from tests.crowd import crowded
 from tests.e2e.ground import Ground, held, money, raised
 from tests.e2e.intruder import Intruder, order_in

@@ -16,8 +16,7 @@ from node_agent.link.bus import RedisUplink
 from node_agent.machine.home import ends_of
 from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
-from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAccess
+from node_agent.workspace.depot import DepotAccess, DepotClient
 from node_agent.workspace.workspaces import Workspaces
 from pancode.bus.valkey.access import connect
 from pancode.bus.valkey.tls import TlsFiles

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
-from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAccess
+from node_agent.workspace.depot import DepotAccess, DepotClient
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
 from pancode.code.git.grants import Grant, Refusal, grant_for

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.attempt.ports import CommitStamp
-from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.git import WorkspaceFailure
 from node_agent.workspace.result import ResultCommit
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot

@@ -12,7 +12,7 @@ import pytest
 
 from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
-from node_agent.workspace.depot_stream import ask, read_line, send
+from node_agent.workspace.depot import ask, read_line, send
 from pancode.code.git.depot_server import FULL, DepotParts, DepotServer
 from pancode.code.git.streams import MOST_LOGS, LogStreams
 from tests.integration.git.depot_world import CountingIds, World, until

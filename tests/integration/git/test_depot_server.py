@@ -15,8 +15,7 @@ from node_agent.attempt.ports import CommitStamp, LinkDown, StepFailed
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import git_env
 from node_agent.wire.node import Verb
-from node_agent.workspace.depot_client import DepotClient
-from node_agent.workspace.depot_stream import DepotAccess, ask, read_line
+from node_agent.workspace.depot import DepotAccess, DepotClient, ask, read_line
 from node_agent.workspace.mirror import make_bare
 from node_agent.workspace.workspaces import Workspaces
 from tests.integration.git.depot_world import World, git_children, until

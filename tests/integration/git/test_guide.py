@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.workspace.guide import MAX_BYTES, read_guide
+from node_agent.workspace.folders import MOST_GUIDE, read_guide
 
 
 def test_none_and_plain(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_what_is_no_plain_file_is_named_and_not_read(tmp_path: Path, what: str) 
     assert found is not None and found.text == "" and len(found.findings) == 1
 
 
-@pytest.mark.parametrize(("size", "clipped"), [(MAX_BYTES, False), (MAX_BYTES + 1, True)])
+@pytest.mark.parametrize(("size", "clipped"), [(MOST_GUIDE, False), (MOST_GUIDE + 1, True)])
 def test_a_large_one_is_clipped_and_said(tmp_path: Path, size: int, clipped: bool) -> None:
     (tmp_path / "AGENTS.md").write_bytes(b"x" * size)
     found = read_guide(tmp_path)
-    assert found is not None and len(found.text) == MAX_BYTES and bool(found.findings) is clipped
+    assert found is not None and len(found.text) == MOST_GUIDE and bool(found.findings) is clipped

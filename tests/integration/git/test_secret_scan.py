@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.workspace import secret_scan
-from node_agent.workspace.errors import WorkspaceFailure
-from node_agent.workspace.gitrun import NodeGit
+from node_agent.workspace import result
+from node_agent.workspace.git import NodeGit, WorkspaceFailure
 from tests.integration.git.repos import Repo
 
 KEY, OLD = "sk-live-0123456789abcdef", "hunter2-hunter2"
@@ -29,7 +28,7 @@ def repo(tmp_path: Path) -> Repo:
 def _found(repo: Repo, tmp_path: Path) -> list[tuple[str, str]]:
     before = repo.head
     out = NodeGit(repo.path / ".git")
-    return secret_scan.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
+    return result.exposed(out, tmp_path, (before, repo.commit()), HIDDEN)
 
 
 def test_each_file_with_the_name_and_never_the_value(repo: Repo, tmp_path: Path) -> None:
@@ -48,7 +47,7 @@ def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> N
 
 
 def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_scan, "MOST_BYTES", 10)
+    monkeypatch.setattr(result, "MOST_BYTES", 10)
     repo.write("b", "x" * 11)
     with pytest.raises(WorkspaceFailure, match="not looked through"):
         _found(repo, tmp_path)

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
-from node_agent.workspace.warm import IDLE_MS, MOST
+from node_agent.workspace.checkout import IDLE_MS, MOST_KEPT
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
@@ -67,7 +67,7 @@ def test_what_was_written_into_one_that_waits_is_not_in_the_next(
 def test_two_at_once_have_one_each_and_no_more_than_a_few_wait(
     spaces: Workspaces, repo: Repo, wanted: Workspace, depot: Depot
 ) -> None:
-    runs = [f"r-bbb{number}" for number in range(MOST + 2)]
+    runs = [f"r-bbb{number}" for number in range(MOST_KEPT + 2)]
     orders = {run: dispatched(repo, depot, run) for run in runs}
     for _ in range(2):
         threads = [threading.Thread(target=spaces.prepare, args=(attempt(run), orders[run])) for run in runs]
@@ -80,7 +80,7 @@ def test_two_at_once_have_one_each_and_no_more_than_a_few_wait(
         assert len({(tree / "f1").stat().st_ino for tree in trees}) == len(runs)
         for run in runs:
             spaces.remove(attempt(run), orders[run])
-        assert len(waiting(spaces)) == MOST
+        assert len(waiting(spaces)) == MOST_KEPT
 
 
 def test_the_next_node_agent_believes_none_of_them(

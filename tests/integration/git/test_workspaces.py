@@ -11,7 +11,7 @@ import pytest
 from node_agent.attempt import ports
 from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
-from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.git import WorkspaceFailure
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
 from pancode.code.git.snapshot import Snapshot

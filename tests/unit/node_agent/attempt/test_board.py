@@ -8,8 +8,7 @@ import pytest
 
 from node_agent.attempt.board import FOLDER, MOST_BYTES, MOST_TOGETHER, MOST_WRITTEN, path_of, written
 from node_agent.wire.order import BoardEntry
-from node_agent.workspace.folders import AttemptFolders
-from node_agent.workspace.guide import is_left_out, lay_board, take_board
+from node_agent.workspace.folders import AttemptFolders, is_left_out, lay_board, take_board
 
 PORT = BoardEntry(namespace="plan", key="port", value="8080")
 

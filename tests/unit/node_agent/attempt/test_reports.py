@@ -13,7 +13,7 @@ from node_agent.attempt.reports import MOST_BYTES, MOST_CHARS, gate_reports
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Gate
 from node_agent.wire.receipt import MOST_RESULTS, GateReport
-from node_agent.workspace.guide import clear_reports, read_reports
+from node_agent.workspace.folders import clear_reports, read_reports
 from tests.fakes.node import Script
 from tests.unit.node_agent.attempt.test_job import NAME, run
 

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.files.walk import WalkedName, walk
 from node_agent.workspace import folders
-from node_agent.workspace.contents import contents_of
+from node_agent.workspace.cache import contents_of
 from node_agent.workspace.folders import erase, give, make_readable, open_to_readers
 
 DEEP = 3000

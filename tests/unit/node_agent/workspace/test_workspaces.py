@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.order import Gate
-from node_agent.workspace.programs import absent
+from node_agent.workspace.workspaces import absent
 from tests.unit.node_agent.stage import order_of
 
 

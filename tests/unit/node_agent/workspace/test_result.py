@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.wire.git import parents
-from node_agent.workspace.baseline import Baseline, Entry, Restored, kept, read_baseline, restored
-from node_agent.workspace.errors import WorkspaceFailure
+from node_agent.workspace.git import WorkspaceFailure
+from node_agent.workspace.result import (
+    Baseline,
+    Entry,
+    WithoutSetUp,
+    keep_baseline,
+    read_baseline,
+    without_set_up,
+)
 
 Tree = dict[bytes, Entry]
 ONE, TWO, THREE = (("100644", digit * 40) for digit in "123")
@@ -31,14 +38,14 @@ def between(snapshot: Tree, left: Tree) -> Baseline:
     return Baseline(None, {path: (snapshot.get(path), left.get(path)) for path in changed})
 
 
-def result(files: Tree, back: Restored) -> Tree:
+def result(files: Tree, back: WithoutSetUp) -> Tree:
     both: dict[bytes, Entry | None] = {**files, **back.entries}
     return {path: entry for path, entry in both.items() if entry is not None}
 
 
 @given(TREES, TREES, TREES)
 def test_the_result_is_a_tree_with_every_change_of_the_agent(snapshot: Tree, left: Tree, files: Tree) -> None:
-    made = result(files, restored(between(snapshot, left), files))
+    made = result(files, without_set_up(between(snapshot, left), files))
     assert is_tree(made)
     for path in left.keys() | files.keys():
         if left.get(path) != files.get(path):
@@ -47,32 +54,32 @@ def test_the_result_is_a_tree_with_every_change_of_the_agent(snapshot: Tree, lef
 
 @given(TREES, TREES)
 def test_an_agent_that_changed_nothing_leaves_the_snapshot(snapshot: Tree, left: Tree) -> None:
-    back = restored(between(snapshot, left), left)
+    back = without_set_up(between(snapshot, left), left)
     assert result(left, back) == snapshot and back.blocked == ()
 
 
 @given(TREES, TREES)
 def test_without_changes_of_set_up_the_files_are_the_result(snapshot: Tree, files: Tree) -> None:
-    assert result(files, restored(between(snapshot, snapshot), files)) == files
+    assert result(files, without_set_up(between(snapshot, snapshot), files)) == files
 
 
 def test_a_file_that_cannot_go_back_is_named() -> None:
     """Set-up made a folder of the file `a`; the agent works in the folder."""
     snapshot, left = {b"a": ONE}, {b"a/env": TWO}
-    back = restored(between(snapshot, left), left | {b"a/mine": THREE})
+    back = without_set_up(between(snapshot, left), left | {b"a/mine": THREE})
     assert back.blocked == (b"a",) and back.entries == {b"a/env": None}
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     taken = Baseline("c" * 40, {b"caf\xe9\n": (ONE, None), b"new": (None, TWO)}, frozenset({b"vendor/"}))
-    name = kept(taken, tmp_path / "b.json")
+    name = keep_baseline(taken, tmp_path / "b.json")
     assert read_baseline(tmp_path / "b.json", name) == taken
-    assert kept(taken, tmp_path / "b.json") == name
+    assert keep_baseline(taken, tmp_path / "b.json") == name
 
 
 def test_a_record_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
-    name = kept(Baseline(), tmp_path / "b.json")
-    other = kept(Baseline("c" * 40), tmp_path / "b.json")
+    name = keep_baseline(Baseline(), tmp_path / "b.json")
+    other = keep_baseline(Baseline("c" * 40), tmp_path / "b.json")
     assert other != name
     with pytest.raises(WorkspaceFailure, match="differ from their record"):
         read_baseline(tmp_path / "b.json", name)

@@ -1,17 +1,69 @@
-"""Runs git on a node: hardened environment, argument lists, the whole process group ended at a timeout."""
+"""Runs git on a node, in a hardened environment and with timeouts; and the errors of this room."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from node_agent.attempt.ports import LinkDown, StepFailed
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import GitCall, GitDone, git_env
-from node_agent.workspace.errors import GitTimeout, WorkspaceFailure, from_words
+
+_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+class WorkspaceFailure(StepFailed):
+    """Files or git on this node failed. `kind` is WORKSPACE or DISK_FULL."""
+
+    def __init__(self, message: str, kind: FailureKind = FailureKind.WORKSPACE) -> None:
+        super().__init__(kind, message)
+
+
+class GitTimeout(WorkspaceFailure):
+    """A git did not end in time; its whole process group was ended."""
+
+
+class DepotUnavailable(LinkDown):
+    """The depot cannot be reached now, or the stream broke: try again later."""
+
+
+class DepotRefused(StepFailed):
+    """The depot answered no; the same request will be refused again."""
+
+    def __init__(self, message: str, kind: FailureKind = FailureKind.DEPOT) -> None:
+        super().__init__(kind, message)
+
+
+def is_full(err: str) -> bool:
+    """Check whether git speaks of a disk without room."""
+    return any(words in err for words in _FULL)
+
+
+def from_words(what: str, err: str) -> WorkspaceFailure:
+    """A failure from what git said on standard error."""
+    return WorkspaceFailure(
+        f"{what}: {err}", FailureKind.DISK_FULL if is_full(err) else FailureKind.WORKSPACE
+    )
+
+
+def from_os(what: str, exc: OSError) -> WorkspaceFailure:
+    """A failure from what the operating system said."""
+    return from_words(what, exc.strerror or str(exc))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns an error of the operating system into a WorkspaceFailure."""
+    try:
+        yield
+    except OSError as exc:
+        raise from_os(what, exc) from exc
+
 
 ERR_KEPT = 2000
 

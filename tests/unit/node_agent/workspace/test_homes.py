@@ -1,4 +1,4 @@
-"""What a program remembers is kept within bounds, and given to a later run at the very same place."""
+"""The home of a run: when a login lies in it, and which session of a program a later run is given."""
 
 from __future__ import annotations
 
@@ -14,10 +14,46 @@ from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Resumed
 from node_agent.wire.receipt import Usage
-from node_agent.workspace import sessions
-from node_agent.workspace.folders import WorkspaceFolders, erase
-from node_agent.workspace.sessions import KeptSessions
+from node_agent.workspace import homes
+from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase
+from node_agent.workspace.homes import KeptSessions
 from tests.unit.node_agent.runtimes.test_orders import ORDER
+
+FILES = {"codex/auth.json": b"login"}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> AttemptFolders:
+    places = AttemptFolders(tmp_path / "attempt")
+    (places.home / "codex").mkdir(parents=True)
+    return places
+
+
+def test_it_comes_after_set_up_and_goes_with_what_lies_around_it(places: AttemptFolders) -> None:
+    login = places.home / "codex" / "auth.json"
+    homes.lend(places, FILES, later=False)
+    assert login.read_bytes() == b"login"
+    homes.lend(places, FILES, later=True)
+    assert not login.exists(), "this try has a set-up, other than the one before"
+    homes.renew(places)
+    assert login.read_bytes() == b"login" and login.stat().st_mode & 0o077 == 0
+    (places.home / "codex" / "copy").write_bytes(b"login")
+    for _ in range(2):
+        homes.take_back(places)
+    homes.renew(places)
+    assert not (places.home / "codex").exists() and not (places.folder / homes.LENT).exists()
+
+
+def test_a_link_in_its_place_is_taken_away_and_not_followed(places: AttemptFolders, tmp_path: Path) -> None:
+    homes.lend(places, FILES, later=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "auth.json").write_text("mine")
+    (places.home / "codex").rename(places.home / "aside")
+    (places.home / "codex").symlink_to(tmp_path / "mine")
+    homes.take_back(places)
+    assert (tmp_path / "mine" / "auth.json").read_text() == "mine"
+    assert not (places.home / "codex").is_symlink()
+
 
 USED = Usage(input_tokens=3, cost_usd=Decimal("0.5"), cost_source="reported")
 NAMES = ("c/projects", "db")
@@ -117,14 +153,14 @@ def test_no_link_is_followed_and_nothing_large_is_kept(
     assert node.kept.keep(order, "s", USED) == "" and not (tmp_path / "sessions").exists()
     (home / "db").unlink()
     (home / "db").write_bytes(b"x" * 100)
-    monkeypatch.setattr(sessions, "MOST_BYTES", 99)
+    monkeypatch.setattr(homes, "MOST_BYTES", 99)
     assert "is not kept" in node.kept.keep(order, "s", USED)
 
 
 def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "MOST", 2)
+    monkeypatch.setattr(homes, "MOST_SESSIONS", 2)
     for number in range(1, 5):
         node.worked(f"r-000{number}")
         os.utime(tmp_path / f"sessions/r-000{number}", (number, number))
