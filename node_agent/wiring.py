@@ -16,7 +16,7 @@ from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
-from node_agent.attempt.uplink import Uplink
+from node_agent.attempt.ports import Uplink
 from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish

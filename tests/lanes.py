@@ -124,8 +124,12 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("node_agent/runner/scopes.py node_agent/cli/foreground.py node_agent/attempt/watch.py", "systemd"),
     ("node_agent/shim/* node_agent/runner/*", "acts systemd"),
     ("node_agent/link/direct.py node_agent/cli/reach.py", "direct"),
-    ("node_agent/link/* node_agent/attempt/uplink.py", "redis direct real-cut"),
-    ("node_agent/attempt/procedure/* node_agent/attempt/job.py tests/simulation/*", "schedules kills"),
+    ("node_agent/link/*", "redis direct real-cut"),
+    (
+        "node_agent/attempt/job.py node_agent/attempt/starting.py node_agent/attempt/working.py "
+        "node_agent/attempt/finishing.py node_agent/attempt/context.py tests/simulation/*",
+        "schedules kills",
+    ),
     ("node_agent/journal/* node_agent/files/*", "kills"),
     ("node_agent/*", ""),
     ("pancode/store/* pancode/offline/moving.py", "postgresql kills"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import JournalPort
+from node_agent.attempt.ports import JournalPort, Sent
 from node_agent.attempt.records import (
     JournalError,
     JournalRecord,
@@ -19,7 +19,6 @@ from node_agent.attempt.records import (
     StopKind,
     StopNote,
 )
-from node_agent.attempt.uplink import Sent
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
     Acknowledge,

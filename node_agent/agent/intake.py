@@ -17,10 +17,8 @@ from node_agent.attempt.accept import (
     judge,
     open_order,
 )
-from node_agent.attempt.markdata import AcceptedData
-from node_agent.attempt.ports import DiskFull
-from node_agent.attempt.records import Note, at_json
-from node_agent.attempt.uplink import Claimed
+from node_agent.attempt.ports import Claimed, DiskFull
+from node_agent.attempt.records import AcceptedData, Note, at_json
 from node_agent.wire import keys as names
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Finding, Marked, Refused

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from node_agent.agent.fleettime import FleetClock
 from node_agent.attempt.claims import Self
-from node_agent.attempt.ports import JournalPort, Spoken
+from node_agent.attempt.ports import JournalPort, Spoken, Uplink
 from node_agent.attempt.records import JournalRecord
-from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock
 from node_agent.wire.event import MOST_EVENTS, Event, EventBody, Events, events_of

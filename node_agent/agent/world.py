@@ -11,15 +11,18 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.job import Finished, Job, Progressed, Turn
 from node_agent.attempt.ports import (
+    CallsPort,
     DepotLink,
     JournalPort,
     MachineFacts,
+    NoCalls,
+    NoSessions,
     RunnerPort,
     Runtimes,
+    Sessions,
+    Uplink,
     WorkspacesPort,
 )
-from node_agent.attempt.sessions import CallsPort, NoCalls, NoSessions, Sessions
-from node_agent.attempt.uplink import Uplink
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import Examine

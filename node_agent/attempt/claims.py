@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from node_agent.attempt.markdata import ExitedData, PreparedData
-from node_agent.attempt.records import Data, JournalRecord
+from node_agent.attempt.records import Data, ExitedData, JournalRecord, PreparedData
 from node_agent.attempt.verdict import fault_from_json, verdict
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import Outcome

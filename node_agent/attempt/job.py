@@ -6,17 +6,14 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from node_agent.attempt.calls import signed_answer
+from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn, Wait
+from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
-from node_agent.attempt.procedure.closing import commit
-from node_agent.attempt.procedure.context import Case, Context, Finished, Progressed, Turn, Wait
-from node_agent.attempt.procedure.delivering import clean_up, publish, push, seal
-from node_agent.attempt.procedure.gating import gate
-from node_agent.attempt.procedure.setting_up import attend
-from node_agent.attempt.procedure.starting import prepare, spawn
-from node_agent.attempt.procedure.working import follow
 from node_agent.attempt.records import JournalRecord
+from node_agent.attempt.starting import attend, prepare, spawn
 from node_agent.attempt.verdict import Fault
+from node_agent.attempt.watch import signed_answer
+from node_agent.attempt.working import follow
 from node_agent.wire.control import PersonAnswers, PersonSays
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, Mark, sealed, words_in

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from node_agent.attempt.ceiling import Ceiling
-from node_agent.attempt.failing import DiskFull as DiskFull
-from node_agent.attempt.failing import LinkDown as LinkDown
-from node_agent.attempt.failing import StepFailed as StepFailed
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
@@ -23,8 +20,24 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
-from node_agent.wire.policy import NO_RULES, Isolation, Rules
+from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
 from node_agent.wire.receipt import Blob, Enforced, Served, Usage
+
+
+class LinkDown(Exception):
+    """Redis or the depot cannot be reached now; try again later, nothing is lost."""
+
+
+class DiskFull(Exception):
+    """There is no room for what must be durable; try again later."""
+
+
+class StepFailed(Exception):
+    """A step cannot be done, now or later; `kind` says what the attempt ends with."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,3 +411,130 @@ class MachineFacts(Protocol):
 
     def ceiling(self) -> Ceiling:
         """The limits of the node's owner, as the file says now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An order as it came out of the queue: not believed before its signature was checked."""
+
+    job: str
+    """RQ job id."""
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A control message as found in the down stream."""
+
+    entry: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The coordinator's newest beat, its control messages, and an order if one was asked for and there."""
+
+    beat: bytes | None
+    controls: list[Sent]
+    claimed: Claimed | None = None
+
+
+class Uplink(Protocol):
+    """Redis as a node sees it, through its own tunnel. Never blocks longer than its socket timeout (10 s).
+
+    Every method raises `ports.LinkDown` while Redis cannot be used; every write is idempotent.
+    """
+
+    def claim(self) -> Claimed | None:
+        """Take the next order out of this node's queue and mark its job started, in one step."""
+
+    def settle_job(self, job: str, ok: bool, reason: str) -> None:
+        """The job is `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
+
+    def send(self, *envelopes: str) -> None:
+        """Append events, receipts or inventories to the up stream, in this order, and hint once.
+
+        After a LinkDown some of them may have arrived, never a later one without those before it.
+        """
+
+    def set_heartbeat(self, envelope: str) -> None:
+        """Replace this node's heartbeat; also RQ's own worker registration, so that its tools show us."""
+
+    def news(self, after: str, claim: bool = False) -> News:
+        """The news for this node, in one round trip.
+
+        Control messages: those behind that stream entry (`0` for all that are there), oldest first.
+        `claim`: also an order, as `claim` does it, and after all else.
+        """
+
+    def hinted(self, wait_ms: int) -> bool:
+        """Waits for a hint or the time, whichever is first; True for a hint. Never raises LinkDown."""
+
+
+class NotYet(Exception):
+    """Something lies where the attempt must work; try again later, nothing is lost."""
+
+
+class Sessions(Protocol):
+    """The kept sessions of programs. Every call may be repeated after a crash in it."""
+
+    def keep(self, order: Order, session: str | None, used: Usage) -> str:
+        """Keep what the attempt's program remembers, with what this run alone has used; why not, in words.
+
+        Only while no process of the attempt lives. Raises nothing.
+        """
+
+    def go_on(self, order: Order) -> None:
+        """Give the attempt the place of the run that it goes on with. Before anything of it lies there.
+
+        NotYet while that is taken; StepFailed(CANNOT_START) where the session is not kept.
+        """
+
+    def put_back(self, order: Order) -> None:
+        """The session's files in the attempt's home. Before the agent was started. StepFailed."""
+
+    def trim(self, now_ms: int) -> None:
+        """Let go of what was not asked for in a long time. `now_ms`: wall clock. Idempotent."""
+
+
+class NoSessions:
+    """Keeps no sessions."""
+
+    def keep(self, order: Order, session: str | None, used: Usage) -> str:
+        return ""
+
+    def go_on(self, order: Order) -> None:
+        if order.resume is not None:
+            raise StepFailed(FailureKind.CANNOT_START, f"no session of {order.resume.run} is kept here")
+
+    def put_back(self, order: Order) -> None:
+        """There is none."""
+
+    def trim(self, now_ms: int) -> None:
+        """There is none."""
+
+
+class CallsPort(Protocol):
+    """The questions that lie in a run's home, and the answers beside them."""
+
+    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
+        """Questions without an answer, as any program of the run may have written them. Raises nothing."""
+
+    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
+        """Lay the answer; the same once more has no effect. StepFailed, DiskFull."""
+
+    def patience(self, phase: Path, waits: bool) -> None:
+        """Whether the phase's idle limit waits for a person. Idempotent. Raises nothing."""
+
+
+class NoCalls:
+    """Of a node without homes: nobody asks."""
+
+    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
+        return ()
+
+    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
+        return
+
+    def patience(self, phase: Path, waits: bool) -> None:
+        return

@@ -14,8 +14,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from node_agent.attempt.ports import LinkDown
-from node_agent.attempt.uplink import Claimed, News, Sent
+from node_agent.attempt.ports import Claimed, LinkDown, News, Sent
 from node_agent.link.client import Access, Hints, Place, connect, words
 from node_agent.link.worker import NodeWorker
 from node_agent.wire import keys
@@ -47,7 +46,7 @@ class _Line:
 
 
 class RedisUplink:
-    """Implements `node_agent.attempt.uplink.Uplink`. Safe for several threads, but `hinted` is for one."""
+    """Implements `node_agent.attempt.ports.Uplink`. Safe for several threads, but `hinted` is for one."""
 
     def __init__(
         self,

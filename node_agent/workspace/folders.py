@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.attempt.board import FOLDER as BOARD
-from node_agent.attempt.board import MOST_BYTES as MOST_VALUE
+from node_agent.attempt.left_for_others import BOARD as BOARD
+from node_agent.attempt.left_for_others import MOST_QUESTION
+from node_agent.attempt.left_for_others import MOST_VALUE as MOST_VALUE
+from node_agent.attempt.left_for_others import QUESTION as QUESTION
 from node_agent.attempt.ports import Guide, StepFailed
-from node_agent.attempt.questions import FILE as QUESTION
-from node_agent.attempt.questions import MOST_BYTES
-from node_agent.attempt.reports import MOST_BYTES as MOST_REPORT
+from node_agent.attempt.reports import MOST_REPORT as MOST_REPORT
 from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import checked_repo
@@ -292,7 +292,7 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
     if not places.question.is_file():
         return None
     with open(places.question, "rb") as file:
-        return file.read(MOST_BYTES + 1)
+        return file.read(MOST_QUESTION + 1)
 
 
 def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:

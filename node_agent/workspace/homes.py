@@ -16,8 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.sessions import NotYet
+from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.files.walk import walk
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.failure import FailureKind

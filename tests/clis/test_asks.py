@@ -16,7 +16,7 @@ from threading import Thread
 
 import pytest
 
-from node_agent.attempt.calls import signed_answer
+from node_agent.attempt.watch import signed_answer
 from node_agent.runtimes.hooks import RULES, desk_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.control import PersonAnswers

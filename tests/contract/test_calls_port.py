@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.sessions import CallsPort
+from node_agent.attempt.ports import CallsPort
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.identity import AttemptId, calls_in
 from node_agent.wire.policy import CallAsked

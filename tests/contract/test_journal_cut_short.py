@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from node_agent.attempt.context import digest_of
 from node_agent.attempt.ports import DiskFull
-from node_agent.attempt.procedure.context import digest_of
 from node_agent.attempt.records import Note
 from node_agent.journal.journal import Journal
 from node_agent.wire.event import Marked

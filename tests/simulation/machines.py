@@ -12,8 +12,7 @@ from node_agent.agent.world import World
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
-from node_agent.attempt.ports import AttemptResult, CommitStamp, LinkDown
-from node_agent.attempt.uplink import Claimed, News, Sent
+from node_agent.attempt.ports import AttemptResult, Claimed, CommitStamp, LinkDown, News, Sent
 from node_agent.journal.journal import Journal
 from node_agent.shim.spool import Running
 from node_agent.tempo import Tempo

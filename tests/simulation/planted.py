@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from node_agent.agent import control, intake
-from node_agent.attempt import accept, job
+from node_agent.attempt import accept, finishing, job, starting
+from node_agent.attempt.context import Case
 from node_agent.attempt.plans import setup_plan
-from node_agent.attempt.procedure import delivering, setting_up, starting
-from node_agent.attempt.procedure.context import Case
 from node_agent.attempt.records import JournalState
 from node_agent.wire import signing
 from node_agent.wire.failure import REBINDABLE
@@ -85,7 +84,7 @@ def _as_if_nothing_happened(case: Any, record: Any, rebooted: bool) -> Any:
     return _set_up(case, record, False)
 
 
-_set_up = setting_up._set_up
+_set_up = starting._set_up_ended
 
 
 def _ask_only_the_ledger(patch: pytest.MonkeyPatch) -> None:
@@ -129,7 +128,7 @@ def _lost_by_state(patch: pytest.MonkeyPatch) -> None:
 
 
 def _upload_only(case: Any) -> None:
-    delivering.upload(case)
+    finishing.upload(case)
 
 
 def _retry_at_wall_time(work: Any, run: Any) -> bool:
@@ -146,7 +145,7 @@ def _anybodys_order(opened: Any, view: Any) -> Any:
 
 
 def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
-    put_back = starting._set_up
+    put_back = starting._put_back_or_plan
 
     def forgetful(case: Any, work: Any) -> Any:
         ready, _ = put_back(case, work)
@@ -155,7 +154,7 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
         case.context.runner.prepare(case.setup, setup_plan(case.order, work, case.folder))
         return replace(ready, restored=False), None
 
-    patch.setattr(starting, "_set_up", forgetful)
+    patch.setattr(starting, "_put_back_or_plan", forgetful)
 
 
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
@@ -223,7 +222,7 @@ BUGS = (
     Bug(
         "a node cleans up before it is answered",
         "cuts",
-        lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, delivering.clean_up),
+        lambda patch: patch.setitem(job.PROCEDURE, Mark.RECEIPTED, finishing.clean_up),
     ),
     Bug("only the ledger knows of epochs", "restored", _ask_only_the_ledger),
     Bug(
@@ -235,7 +234,7 @@ BUGS = (
     ),
     Bug("a node takes orders that are for others", "enemy", _to(intake, "judge", _anybodys_order), 60),
     Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
-    Bug("a lost commit is not sent again", "depot", _to(delivering, "_send_again", _upload_only)),
+    Bug("a lost commit is not sent again", "depot", _to(finishing, "_send_again", _upload_only)),
     Bug("what was lost is never settled", "slow", _to(books, "settle_unknown", lambda *_: [])),
     Bug(
         "a pause lasts until the wall clock comes back",
@@ -279,6 +278,6 @@ BUGS = (
     Bug(
         "copies are kept of what a power cut has torn",
         "clocks",
-        _to(setting_up, "_set_up", _as_if_nothing_happened),
+        _to(starting, "_set_up_ended", _as_if_nothing_happened),
     ),
 )

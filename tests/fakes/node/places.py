@@ -7,13 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.attempt.ports import (
-    AttemptResult,
-    CommitStamp,
-    Guide,
-    LinkDown,
-    StepFailed,
-)
+from node_agent.attempt.ports import AttemptResult, CommitStamp, Guide, LinkDown, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.policy.breaches import FileChange, Touch
 from node_agent.vault.redact import SHORTEST

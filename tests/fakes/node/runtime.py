@@ -11,13 +11,7 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import (
-    Launch,
-    ProcessEnd,
-    ReportedEnd,
-    ReportedUsage,
-    StepFailed,
-)
+from node_agent.attempt.ports import Launch, ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.failure import FailureKind

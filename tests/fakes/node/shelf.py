@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.attempt.ports import (
-    DiskFull,
-)
+from node_agent.attempt.ports import DiskFull
 
 
 class MemoryShelf:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node_agent.attempt.ports import LinkDown
-from node_agent.attempt.uplink import Claimed, News, Sent
+from node_agent.attempt.ports import Claimed, LinkDown, News, Sent
 
 
 @dataclass(slots=True)

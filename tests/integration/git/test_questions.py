@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.board import FOLDER as BOARD
+from node_agent.attempt.left_for_others import BOARD as BOARD
+from node_agent.attempt.left_for_others import MOST_QUESTION, QUESTION
 from node_agent.attempt.ports import CommitStamp
-from node_agent.attempt.questions import FILE, MOST_BYTES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
@@ -35,7 +35,7 @@ def prepared(world: World, tmp_path: Path, workspace: Workspace) -> tuple[Worksp
     return spaces, spaces.prepare(ONE, workspace)
 
 
-def leave(tree: Path, name: str = FILE, data: bytes = ASKS) -> Path:
+def leave(tree: Path, name: str = QUESTION, data: bytes = ASKS) -> Path:
     path = tree / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -68,26 +68,26 @@ def test_no_link_is_followed(world: World, tmp_path: Path, how: str) -> None:
     secret = leave(tmp_path / "away", "question.json", b"secret")
     if how == "link":
         (tree / ".pancode").mkdir()
-        (tree / FILE).symlink_to(secret)
+        (tree / QUESTION).symlink_to(secret)
     elif how == "folder":
-        (tree / FILE).mkdir(parents=True)
+        (tree / QUESTION).mkdir(parents=True)
     else:
         (tree / ".pancode").symlink_to(secret.parent)
     assert spaces.question(ONE, git) is None and secret.exists()
 
 
 def test_a_file_of_the_repository_is_no_question(world: World, tmp_path: Path) -> None:
-    world.repo.write(FILE, "{}\n")
+    world.repo.write(QUESTION, "{}\n")
     git = workspace_of(snap(world.repo, world.depot))
     spaces, tree = prepared(world, tmp_path, git)
-    assert spaces.question(ONE, git) is None and (tree / FILE).exists()
+    assert spaces.question(ONE, git) is None and (tree / QUESTION).exists()
 
 
 def test_a_long_one_is_read_as_far_as_it_takes_to_refuse_it(world: World, tmp_path: Path) -> None:
     none = Workspace(kind="none")
     spaces, tree = prepared(world, tmp_path, none)
-    leave(tree, data=b" " * (MOST_BYTES * 3))
-    assert len(spaces.question(ONE, none) or b"") == MOST_BYTES + 1
+    leave(tree, data=b" " * (MOST_QUESTION * 3))
+    assert len(spaces.question(ONE, none) or b"") == MOST_QUESTION + 1
 
 
 def test_a_board_that_an_agent_closed_is_taken(world: World, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node_agent.attempt.ports import LinkDown
-from node_agent.attempt.uplink import Claimed, News, Sent, Uplink
+from node_agent.attempt.ports import Claimed, LinkDown, News, Sent, Uplink
 from node_agent.wire.identity import AttemptId
 from pancode.core.ports import Bus, Offer
 from pancode.errors import UnavailableError

@@ -13,7 +13,7 @@ from node_agent.agent.publish import EventSigner
 from node_agent.agent.world import Exams, NoExams, World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import NoGateways
-from node_agent.attempt.uplink import Claimed, Sent
+from node_agent.attempt.ports import Claimed, Sent
 from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS
 from node_agent.tempo import Tempo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.attempt.uplink import Claimed, Sent
+from node_agent.attempt.ports import Claimed, Sent
 from node_agent.wire.control import (
     Acknowledge,
     Drain,

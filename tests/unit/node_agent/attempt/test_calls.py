@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.calls import MOST_CALLS, SECRET, sort_calls
+from node_agent.attempt.watch import MOST_CALLS, SECRET, sort_calls
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from node_agent.attempt.procedure.delivering import MAYBE_SHORT
+from node_agent.attempt.finishing import MAYBE_SHORT
 from node_agent.files.durable import from_json
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Interrupting, Marked, Refused, Revoked

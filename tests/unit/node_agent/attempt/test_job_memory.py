@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from node_agent.attempt.procedure.context import Case
+from node_agent.attempt.context import Case
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import AttemptId
 from tests.unit.node_agent.stage import LONG, Stage, identity, order_of

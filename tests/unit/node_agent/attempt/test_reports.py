@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt import sarif as sarif_reader
-from node_agent.attempt.reports import MOST_BYTES, MOST_CHARS, gate_reports
+from node_agent.attempt import reports as sarif_reader
+from node_agent.attempt.reports import MOST_CHARS, MOST_REPORT, gate_reports
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Gate
 from node_agent.wire.receipt import MOST_RESULTS, GateReport
@@ -98,7 +98,7 @@ _BOMB = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><testsuites>&b;</tes
         (None, "no gate has written it"),
         (b"", "neither JUnit"),
         (b"\x00\x01", "neither JUnit"),
-        (b" " * (MOST_BYTES + 1), "larger than 2 MB"),
+        (b" " * (MOST_REPORT + 1), "larger than 2 MB"),
         (b"{", "not JSON"),
         (b'{"a": \xff}', "not JSON"),
         (b'{"runs": ' + b"[" * 200_000, "nested too deeply|not JSON"),

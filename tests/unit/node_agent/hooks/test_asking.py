@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from node_agent.attempt.calls import signed_answer
+from node_agent.attempt.watch import signed_answer
 from node_agent.hooks.asking import NOBODY, TOO_LONG, Asker
 from node_agent.hooks.program import SPEAKING, WAIT_S, answer
 from node_agent.native.judge import Denied, Judge

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.attempt.ports import StepFailed
-from node_agent.attempt.sessions import NotYet
+from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Resumed

@@ -12,10 +12,19 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
-from node_agent.attempt.ports import CommitStamp, DepotLink, JournalPort, RunnerPort, Runtimes, WorkspacesPort
+from node_agent.attempt.ports import (
+    CallsPort,
+    CommitStamp,
+    DepotLink,
+    JournalPort,
+    NoCalls,
+    RunnerPort,
+    Runtimes,
+    Sessions,
+    Uplink,
+    WorkspacesPort,
+)
 from node_agent.attempt.records import Data, JournalRecord, Note
-from node_agent.attempt.sessions import CallsPort, NoCalls, Sessions
-from node_agent.attempt.uplink import Uplink
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
 from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.scoring import NoScoreError, score_of
+from node_agent.attempt.finishing import NoScoreError, score_of
 from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Gate

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import assert_never
 
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
+from node_agent.attempt.context import Case, Turn, Wait
 from node_agent.attempt.gateways import ModelCount
-from node_agent.attempt.markdata import ExitedData
+from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
-from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd
-from node_agent.attempt.procedure.context import Case, Turn, Wait
-from node_agent.attempt.procedure.taking import taken
-from node_agent.attempt.procedure.watching import tell_asked, watch_of
-from node_agent.attempt.records import Note, StopKind, StopNote
+from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
+from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
     Fault,
@@ -28,7 +26,8 @@ from node_agent.attempt.verdict import (
     vanished_fault,
     work_fault,
 )
-from node_agent.attempt.watch import OutputWatch
+from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, signed_answer, sort_calls
+from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -39,9 +38,61 @@ from node_agent.shim.spool import (
     StepRecord,
     Vanished,
 )
-from node_agent.wire.event import Finding, Interrupting, PersonHeard, Progress
+from node_agent.wire.control import PersonAnswers
+from node_agent.wire.event import Finding, Interrupting, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
+from node_agent.wire.policy import CallAsked
+
+
+def watch_of(case: Case) -> OutputWatch:
+    """The reader of this attempt's output; made anew after a restart."""
+    if case.watch is None:
+        bounds = Bounds(_place(case), case.context.ceiling().rules)
+        reader = case.context.runtimes.reader(case.order, bounds)
+        case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
+        rules = (*case.order.policy.commands, *bounds.rules.commands)
+        case.watch.rules = tuple(rule for rule in rules if rule.ask)
+    return case.watch
+
+
+def _place(case: Case) -> Where:
+    """The agent's folder in its plan; without a plan, paths are judged as they are written."""
+    plan = case.context.runner.planned(case.work)
+    return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
+
+
+def tell_asked(case: Case, watch: OutputWatch) -> None:
+    """After a restart all open ones are told again: the coordinator takes each once."""
+    calls = case.context.calls
+    if not watch.rules:
+        return
+    found = sort_calls(calls.open(case.identity), frozenset(watch.known_calls), watch.rules)
+    if found.tell:
+        _tell(case, watch, found.tell)
+    for one in found.deny:
+        _deny(case, one, TOO_MANY)
+    if found.waits is not watch.waits:
+        calls.patience(case.work, found.waits)
+        watch.waits = found.waits
+
+
+def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> None:
+    clean = case.cleaner()
+    for event in asked:
+        if clean(event.asked.command) != event.asked.command:
+            _deny(case, event.asked, SECRET)
+            continue
+        with contextlib.suppress(DiskFull):  # it is told with the next look
+            case.context.journal.write(case.identity, Note(say=(event,)))
+            watch.known_calls += (event.asked.call,)
+
+
+def _deny(case: Case, asked: CallAsked, words: str) -> None:
+    said = PersonAnswers(identity=case.identity, asked=asked, allow=False, words=words)
+    with contextlib.suppress(StepFailed, DiskFull):
+        case.context.calls.answer(case.identity, asked.call, signed_answer(said, case.context.key))
+
 
 ANSWER_CHARS = 4_000
 """Of an answer, in a receipt."""

@@ -1,0 +1,390 @@
+"""From `exited` to the end: commits the result, runs gates, pushes, sends the receipt, cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, assert_never
+
+from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, clipped, such_as
+from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
+from node_agent.attempt.plans import KEPT, SCORE, STREAMS, gates_plan
+from node_agent.attempt.ports import AttemptResult, StepFailed
+from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Note, PushedData
+from node_agent.attempt.reports import gate_reports
+from node_agent.attempt.starting import runner_fault
+from node_agent.attempt.verdict import (
+    Fault,
+    change_fault,
+    gate_fault,
+    rules_fault,
+    stop_fault,
+    vanished_fault,
+)
+from node_agent.attempt.working import CUT_OFF, end_process
+from node_agent.policy.breaches import breaches
+from node_agent.shim.spool import (
+    Ended,
+    ExitRecord,
+    NotStarted,
+    RunnerError,
+    Running,
+    StepEndedBy,
+    StepRecord,
+    Vanished,
+)
+from node_agent.wire import keys
+from node_agent.wire.event import Finding
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import Mark
+from node_agent.wire.order import Gate
+from node_agent.wire.policy import ActionClass
+from node_agent.wire.receipt import GateResult, receipt_of
+
+
+def judged_by_rules(
+    case: Case, result: AttemptResult, fault: Fault | None
+) -> tuple[Fault | None, tuple[str, ...]]:
+    """The result against the policy and the node owner's rules, and what broke them in words."""
+    policy, owner = case.order.policy, case.context.ceiling()
+    broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
+    if owner.closed and result.changes:
+        broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
+    read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
+    changed = change_fault(read_only, result.kind, result.files_changed, fault)
+    return rules_fault(broken, fault) if changed is fault else changed, broken
+
+
+AS_FOUND = "the saved files may be empty or partly old"
+
+
+def commit(case: Case) -> Turn:
+    """exited → committed: whatever the end was, what the agent left is kept."""
+    fault = case.fault
+    if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
+        return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
+    if case.order.setup and case.entry.baseline is None and not case.entry.damaged:
+        kind: ChangeKind = "empty" if case.order.workspace.kind == "git" else "none"
+        return case.mark(
+            Mark.COMMITTED, fault, CommittedData(kind=kind)
+        )  # the agent never ran: nothing is its own
+    if case.was_prepared_before and isinstance(case.context.runner.look(case.work), NotStarted):
+        return case.mark(
+            Mark.COMMITTED, fault, CommittedData(kind="none")
+        )  # its files are whatever the cut left
+    if case.was_cut_off:
+        return _cut_off_commit(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+    try:
+        result = case.context.workspaces.commit(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
+    except StepFailed as failed:
+        return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
+    clean, exposed = case.cleaner(), _exposed(case, result)
+    names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
+    judged, broken = judged_by_rules(case, result, fault)
+    if judged is not None:
+        judged = replace(judged, reason=clean(judged.reason))
+    findings, _ = clipped(map(clean, (*broken, *result.warnings)))
+    findings += exposed.findings
+    left_out = len(result.files_changed) - len(names)
+    if left_out:
+        findings.append(f"{left_out} more files changed than are named here")
+    data = CommittedData(
+        kind=result.kind, commit=result.commit, files=names, findings=findings, exposed=exposed.pairs
+    )
+    return case.mark(Mark.COMMITTED, judged, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed:
+    """The secrets in the files of the result by name, and as a sentence; never a value."""
+
+    pairs: list[list[str]] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+def _exposed(case: Case, result: AttemptResult) -> _Exposed:
+    hidden, clean = case.context.runtimes.hidden(case.order), case.cleaner()
+    if result.commit is None or not hidden:
+        return _Exposed()
+    try:
+        found = case.context.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
+    except StepFailed as failed:
+        return _Exposed(findings=[f"{failed}"[:1000]])
+    pairs = [[name, clean(file)] for name, file in found]
+    return _Exposed(
+        pairs, [f"the value of {name}, a secret, is in {file} of the result" for name, file in pairs]
+    )
+
+
+def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
+    """Puts its files aside, unless they filled the disk: then they go with the checkout."""
+    full = failed.kind is FailureKind.DISK_FULL
+    kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
+    findings = [f"no result commit could be made: {failed}"[:1000], *kept]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
+
+
+def _cut_off_commit(case: Case, fault: Fault) -> Turn:
+    """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
+    findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
+    words = [Finding(level="error", text=text) for text in findings]
+    return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
+
+
+def salvaged(case: Case) -> tuple[str, ...]:
+    """Keep what can be kept; where, or why not, in words for a person."""
+    try:
+        return case.context.workspaces.salvage(
+            case.identity, case.order.workspace, case.stamp, case.entry.baseline
+        )
+    except (StepFailed, OSError) as failed:
+        return (f"its files could not be saved: {failed}"[:1000],)
+
+
+MOST_DIGITS = 18
+"""Before the point, and after it."""
+LAST_OF_SCORE = 4_096
+"""Bytes of the output that are looked at."""
+
+
+class NoScoreError(Exception):
+    """Why there is no number."""
+
+
+def score_of(record: ExitRecord, gates: int, output: bytes) -> str:
+    """The number, written out. `gates`: so many steps come before the command. NoScoreError."""
+    step = next((one for one in record.steps if one.index == gates), None)
+    if step is None:
+        raise NoScoreError("the command was not run")
+    if not step.ok:
+        ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
+        raise NoScoreError(f"the command did not end well: {ended}")
+    lines = output[-LAST_OF_SCORE:].decode("utf-8", "replace").strip().splitlines()
+    if not lines:
+        raise NoScoreError("the command has printed nothing")
+    return written_out(_number(lines[-1].strip()), lines[-1])
+
+
+def _number(line: str) -> Any:
+    try:
+        return json.loads(line, parse_float=Decimal, parse_int=Decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+
+
+def written_out(number: Any, line: str) -> str:
+    """NoScoreError for what is no number, or too large or too exact to be written out."""
+    if not isinstance(number, Decimal):
+        raise NoScoreError(f"the last line of the output is no JSON number: {line.strip()[:100]!r}")
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int) or exponent < -MOST_DIGITS or len(digits) + exponent > MOST_DIGITS:
+        raise NoScoreError(f"a score has {MOST_DIGITS} digits at most before and after the point")
+    return f"{number:f}"
+
+
+def changed_by_gates(case: Case) -> list[str]:
+    committed = case.entry.committed
+    commit = committed.get("commit") or case.order.workspace.snapshot
+    if commit is None or committed["kind"] == "none":
+        return []
+    try:
+        changed = case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
+    except StepFailed as failed:
+        return [f"the changes of the gates could not be read: {failed}"[:1000]]
+    names, more = clipped(name for name in changed if name not in case.order.reports)
+    listed = such_as(list(map(case.cleaner(), names)), more)
+    return [f"gates changed uncommitted files: {listed}"] if names else []
+
+
+def reported(case: Case) -> list[dict[str, Any]]:
+    """The reports of the gates. They change no verdict: the exit statuses decide."""
+    files, top, found, trouble = case.order.reports, "", dict[str, bytes](), ""
+    try:
+        top, found = case.context.workspaces.read_reports(case.identity, files)
+    except StepFailed as failed:
+        trouble = f"the files could not be read: {failed}"
+    reports = gate_reports(files, found, top, case.cleaner(), trouble)
+    return [one.model_dump(mode="json") for one in reports]
+
+
+def gate(case: Case) -> Turn:
+    """committed → gated. Each phase of the gates is started once."""
+    fault, stop = case.fault, case.entry.stop
+    if not case.is_gated(fault):
+        return case.mark(Mark.GATED, fault)
+    seen = case.context.runner.look(case.gates)
+    match seen:
+        case NotStarted():
+            return _start_gates(case) if stop is None else case.mark(Mark.GATED, stop_fault(stop))
+        case Running():
+            if stop is not None:
+                end_process(case, case.gates, stop.reason)
+            return Wait("gates are running", case.context.tempo.look_ms, case.gates)
+        case Ended(record):
+            return _gated(case, record)
+        case Vanished():
+            case.context.runner.sweep(str(case.identity))
+            return case.mark(Mark.GATED, vanished_fault(seen, stop))
+        case _:
+            assert_never(seen)
+
+
+def _start_gates(case: Case) -> Turn:
+    work = case.context.runner.planned(case.work)
+    if work is None:
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+    if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
+        return case.mark(Mark.GATED, Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+    left = case.time_left()
+    if left == 0:
+        return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
+    plan = case.context.runner.planned(case.gates)
+    try:
+        plan = plan or case.enclosed(
+            gates_plan(case.order, work, case.folder, case.context.tempo, left), work
+        )
+        case.context.workspaces.take_back(case.identity)
+        case.context.workspaces.clear_reports(case.identity, case.order.reports)
+        case.context.runner.start(case.gates, plan)
+    except StepFailed as failed:
+        return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
+    except RunnerError as failed:
+        case.context.runner.stop(case.gates, "the start failed")
+        return case.mark(Mark.GATED, runner_fault(failed))
+    return Wait("gates are running", case.context.tempo.look_ms, case.gates)
+
+
+def _gated(case: Case, record: ExitRecord) -> Turn:
+    results = gate_results(case.order.gates, record)
+    findings = changed_by_gates(case)
+    data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
+    if case.order.score is not None:
+        data |= _scored(case, record, findings)
+    if case.order.reports:
+        data["reports"] = reported(case)
+    words = [Finding(level="warning", text=text) for text in findings]
+    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
+
+
+def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:
+    """One result per gate; those that never ran are not named."""
+    return [_gate_result(gates[step.index], step) for step in record.steps if step.index < len(gates)]
+
+
+def _scored(case: Case, record: ExitRecord, findings: list[str]) -> GatedData:
+    """A result without a number is none that failed: it can win no race by it."""
+    output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_SCORE, LAST_OF_SCORE)
+    try:
+        return GatedData(score=score_of(record, len(case.order.gates), output))
+    except NoScoreError as why:
+        return GatedData(findings=[*findings, case.cleaner()(f"no score: {why}")])
+
+
+def _gate_result(gate: Gate, step: StepRecord) -> GateResult:
+    return GateResult(
+        name=gate.name,
+        argv=gate.argv,
+        passed=step.ok,
+        exit_code=step.exit_code,
+        signal=step.signal if step.ended_by is StepEndedBy.NONE or step.signal else None,
+        duration_ms=max(0, step.ended_mono_ms - step.began_mono_ms),
+    )
+
+
+MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"
+
+
+def push(case: Case) -> Turn:
+    """gated → pushed. LinkDown leaves it there; a depot that says no costs the result, not the receipt."""
+    fault, commit = case.fault, case.entry.committed.get("commit")
+    findings: list[str] = []
+    delivered = False
+    if commit is not None:
+        case.context.journal.settle(case.identity)  # it stays this commit
+        try:
+            case.context.workspaces.push(case.identity, case.order.workspace, commit)
+            delivered = True
+        except StepFailed as failed:
+            fault = fault or Fault(failed.kind, f"the result was not taken: {failed}")
+            findings = [f"the depot did not take {commit}: {failed}"[:1000]]
+            findings += salvaged(case)
+    blobs, lost = upload(case)
+    findings += lost
+    if blobs and case.was_cut_off:
+        findings.append(MAYBE_SHORT)
+    data = PushedData(blobs=blobs, delivered=delivered, findings=findings)
+    return case.mark(Mark.PUSHED, fault, data, *(Finding(level="error", text=text) for text in findings))
+
+
+def upload(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every output that there is, and words for those that the depot refused."""
+    blobs, lost = [], []
+    for name in STREAMS:
+        path = case.folder / name
+        if not case.context.runner.tail(path, 0, 1):
+            continue
+        case.context.journal.settle(case.identity)
+        try:
+            blobs.append(case.context.depot.upload(case.identity, name, path).model_dump(mode="json"))
+        except StepFailed as failed:
+            lost.append(f"the depot did not take {name}: {failed}"[:1000])
+    return blobs, lost
+
+
+def seal(case: Case) -> Turn:
+    """pushed → receipted: signed and on disk before anybody sees it."""
+    context = case.context
+    now = ClaimTime(context.clock.wall_ms(), context.now(), context.journal.last_receipt())
+    claims = claims_of(context.node, case.order, case.entry, case.prompt_digest(), now)
+    envelope = receipt_of(claims).signed(context.key)
+    context.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
+    return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
+
+
+def publish(case: Case) -> Turn:
+    """receipted → the coordinator's answer, which `control` marks. Sent again, ever more rarely."""
+    context, now = case.context, case.context.clock.mono_ms()
+    if case.resend:
+        _send_again(case)
+        case.resend, case.sent_ms, case.backoff_ms = False, None, context.tempo.publish_first_ms
+    if case.sent_ms is None or now - case.sent_ms >= case.backoff_ms:
+        receipt = context.journal.receipt(case.identity)
+        if receipt is None:
+            return Wait("the sealed receipt cannot be read", context.tempo.publish_most_ms)
+        context.deliver(receipt)
+        if case.sent_ms is not None:
+            case.backoff_ms = min(case.backoff_ms * 2, context.tempo.publish_most_ms)
+        case.sent_ms = now
+    return Wait("the receipt is not acknowledged yet", max(1, case.sent_ms + case.backoff_ms - now))
+
+
+def _send_again(case: Case) -> None:
+    """Everything that the receipt names, the commit too: the coordinator did not find it whole."""
+    commit = case.entry.committed.get("commit")
+    if commit is not None and case.entry.pushed.get("delivered"):
+        with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
+            case.context.workspaces.push(case.identity, case.order.workspace, commit)
+    upload(case)
+
+
+def clean_up(case: Case) -> Turn:
+    """A final mark → nothing left to do. Only now may anything of the attempt be taken away."""
+    entry, context = case.entry, case.context
+    context.journal.settle(case.identity)
+    why = entry.newest.get("why", "")
+    if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
+        ok = entry.mark is not Mark.REFUSED
+        context.uplink.settle_job(keys.job_id(context.node.tag, case.identity), ok, why)
+    context.gateways.close(case.folder)
+    for phase in case.phases:
+        context.runner.forget(phase)
+    if entry.mark is not Mark.REJECTED:
+        context.workspaces.remove(case.identity, case.order.workspace)
+        context.journal.drop(case.identity, KEPT)
+    context.journal.write(case.identity, Note(cleaned=True, lazy=True))
+    return Finished()

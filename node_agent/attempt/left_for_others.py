@@ -1,0 +1,126 @@
+"""Takes what an agent has left for others out of its result: its question to a person, and its board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from node_agent.attempt.context import Case
+from node_agent.attempt.ports import StepFailed
+from node_agent.attempt.records import ExitedData
+from node_agent.attempt.verdict import Fault
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.order import BoardEntry
+from node_agent.wire.receipt import PersonQuestion
+
+BOARD = ".pancode/board"
+"""Below the checkout's top: `NAMESPACE/KEY`, a text for each."""
+MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
+"""Of one value; values of one attempt; bytes of all of them."""
+
+
+def board_path(entry: BoardEntry) -> str:
+    """Its file, below the checkout's top."""
+    return f"{BOARD}/{entry.namespace}/{entry.key}"
+
+
+def written_values(
+    found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The values that are new or others, by `NAMESPACE/KEY`, and in words which files are none.
+
+    `clean`: takes secrets out of a text.
+    """
+    before = {f"{one.namespace}/{one.key}": one.value for one in laid}
+    accepted: list[dict[str, Any]] = []
+    findings, size = list[str](), 0
+    for name, data in sorted(found.items()):
+        entry, why = _board_entry(name, data, clean)
+        if entry is not None and entry.value == before.get(name):
+            continue
+        size += len(data)
+        if entry is not None and (len(accepted) == MOST_WRITTEN or size > MOST_TOGETHER):
+            entry, why = None, f"an attempt writes {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together"
+        if entry is None:
+            findings.append(f"not on the board: {clean(name)[:140]}: {why}")
+        else:
+            accepted.append(entry.model_dump(mode="json"))
+    return accepted, findings[:20]
+
+
+def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[BoardEntry | None, str]:
+    if len(data) > MOST_VALUE:
+        return None, f"a value has {MOST_VALUE >> 10} KB at most"
+    namespace, _, key = name.partition("/")
+    try:
+        return BoardEntry(namespace=namespace, key=key, value=clean(data.decode())), ""
+    except UnicodeDecodeError:
+        return None, "it is no text"
+    except ValidationError:
+        return None, "it is not NAMESPACE/KEY, each of letters, digits, dots, dashes"
+
+
+QUESTION = ".pancode/question.json"
+"""Below the folder in which the agent begins, or the checkout's top."""
+MOST_QUESTION = 64 << 10
+_MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_PERSON)
+"""The failures that a question explains. A limit, a stop or a broken rule stands, whatever the agent asks."""
+
+
+def asked(fault: Fault | None, left: bytes, clean: Callable[[str], str]) -> tuple[Fault | None, ExitedData]:
+    """The end with the question, and what the record keeps of it. `clean`: takes secrets out of a text."""
+    if (fault.kind if fault is not None else None) not in _MAY_ASK:
+        return fault, {}
+    try:
+        question = read_question(left)
+    except ValueError as wrong:
+        words = f"it asks a person, and {QUESTION} is not of the form that is known: {wrong}"
+        return Fault(FailureKind.NEEDS_PERSON, clean(words)[:1_000]), {}
+    cleaned = PersonQuestion(
+        question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
+    )
+    return Fault(FailureKind.NEEDS_PERSON, f"it asks: {cleaned.question[:500]}"), {
+        "question": cleaned.model_dump(mode="json")
+    }
+
+
+def read_question(left: bytes) -> PersonQuestion:
+    """ValueError in words where it is not `{"question": TEXT, "choices": [TEXT, ...]}`, within its bounds."""
+    if len(left) > MOST_QUESTION:
+        raise ValueError(f"it is larger than {MOST_QUESTION >> 10} KB")
+    try:
+        return PersonQuestion.model_validate_json(left)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(": ".join(filter(None, (place, first["msg"])))) from exc
+
+
+def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
+    """The agent's question and its board, which are in no result, however it has ended."""
+    fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
+    board = _board(case) if case.order.board is not None else ExitedData()
+    findings = [*question.get("findings", ()), *board.get("findings", ())]
+    both: ExitedData = {**question, **board}
+    return fault, {**both, "findings": findings} if findings else both
+
+
+def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
+    """The agent's question to a person; a question file that cannot be read is a finding."""
+    try:
+        left = case.context.workspaces.question(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return fault, {"findings": [f"what it asks a person cannot be read: {failed}"[:1000]]}
+    return (fault, {}) if left is None else asked(fault, left, case.cleaner())
+
+
+def _board(case: Case) -> ExitedData:
+    """The values that the agent has written for the other workers of its workflow."""
+    try:
+        found = case.context.workspaces.take_board(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
+    entries, findings = written_values(found, case.order.board or (), case.cleaner())
+    return {"board": entries, "findings": findings}
