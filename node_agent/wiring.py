@@ -21,7 +21,7 @@ from node_agent.endpoints.places import machine_places
 from node_agent.endpoints.table import EndpointTable
 from node_agent.gateway.opening import GatewayProcesses, Near, problems_of, read_wish
 from node_agent.gateway.slots import folder_of, is_taken
-from node_agent.journal.orderlog import LoggedJournal
+from node_agent.journal.journal import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import StepFailed
+from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.policy.judging import NO_BOUNDS, Bounds
-from node_agent.runner.repository_code import brought_in
-from node_agent.runner.streams import StreamReader, reader_of
+from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences, Where
+from node_agent.runner.violations import Violations
 from node_agent.runtimes.base import (
+    Brought,
+    Capabilities,
+    Denial,
+    EndedBy,
+    ExitInfo,
     LaunchRequest,
+    Parser,
     Place,
+    Ran,
     Resume,
     Runtime,
+    ToolCall,
+    WordsTaken,
+    clip,
     may_write,
 )
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.orders import DeskOf, asks_people, enforced, request_of, with_guide
+from node_agent.runtimes.orders import (
+    DeskOf,
+    asks_people,
+    enforced,
+    findings,
+    request_of,
+    with_guide,
+    words_of,
+)
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
-from node_agent.vault.redact import is_secret_name
+from node_agent.vault.redact import is_secret_name, redacted
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import Order
@@ -46,6 +64,99 @@ from node_agent.wire.policy import (
     with_rules,
 )
 from node_agent.wire.receipt import Enforced, Served, Usage
+
+MOST_READ = 1 << 20
+_ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
+
+
+def brought_in(tree: Path, folder: str, kinds: tuple[Brought, ...]) -> str | None:
+    """The first of it by its path in the checkout; None where there is none.
+
+    Looked for where the program looks: in the folder in which it begins, and in all above it to the top.
+    """
+    places = [tree]
+    for name in filter(None, folder.split("/")):
+        places.append(places[-1] / name)
+    for place in places:
+        for kind in kinds:
+            for path in sorted(place.glob(kind.pattern)):
+                if not kind.naming or _names(path, kind.naming):
+                    return str(path.relative_to(tree))
+    return None
+
+
+def _names(path: Path, word: str) -> bool:
+    """Check whether it may hold that word. A file that cannot be read whole may hold anything."""
+    if not path.is_file():  # a pipe or a device would let us wait for ever
+        return True
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_READ + 1)
+    except OSError:
+        return True
+    return len(data) > MOST_READ or word.encode() in data or _ESCAPED.search(data) is not None
+
+
+NAME_CHARS = 200
+"""The greatest length of a program's name of a session or model."""
+
+
+class StreamReader:
+    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
+
+    def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
+        self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
+        self._tools: dict[str, int] = {}
+        self._heard: list[int] = []
+
+    def feed(self, chunk: bytes) -> None:
+        for activity in self._parser.feed(chunk):
+            if isinstance(activity, ToolCall):
+                self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
+                if not self._tells_ran:
+                    self._held.take(activity, ran=False)
+            elif isinstance(activity, Denial):
+                self._held.deny(words_of(activity))
+            elif isinstance(activity, WordsTaken):
+                self._heard = [*self._heard, activity.number][-100:]
+            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
+                self._held.take(activity.call, ran=True)
+
+    def spent(self) -> ReportedUsage:
+        ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
+        broken = Offences(words, None if ending is None else self._clean(ending))
+        return ReportedUsage(self._parser.usage, dict(self._tools), broken, tuple(self._heard))
+
+    def finish(self, end: ProcessEnd) -> ReportedEnd:
+        how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
+        told = self._parser.finish(how)
+        tools = {action.value: count for action, count in told.tool_calls.items()}
+        broken = self._held.violation
+        return ReportedEnd(
+            failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
+            reason=self._clean(told.reason if broken is None else broken),
+            answer=self._clean(told.answer),
+            session=_name(None if told.session is None else self._clean(told.session)),
+            model=_name(None if told.model is None else self._clean(told.model)),
+            spent=ReportedUsage(told.usage, tools or self._tools, heard=tuple(self._heard)),
+            findings=tuple(dict.fromkeys(map(self._clean, (*self._held.all_words(), *findings(told))))),
+        )
+
+    def _clean(self, text: str) -> str:
+        return redacted(text, self._hidden)
+
+
+def _name(text: str | None) -> str | None:
+    """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
+    return None if text is None else clip(text, NAME_CHARS)
+
+
+def reader_of(
+    parser: Parser, policy: Policy, where: Where, able: Capabilities, hidden: Mapping[str, str]
+) -> StreamReader:
+    """The reader of one attempt. `hidden`: as for the reader itself."""
+    return StreamReader(parser, Violations(policy, where, able.asks_people), able.tells_ran, hidden)
+
 
 OWN_WALL = frozenset({"codex"})
 """Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+from node_agent.policy.commands.reading import read_command
+from node_agent.policy.commands.tree import MOST_BYTES
 from node_agent.runtimes.base import (
     NOTHING,
     REASON_CHARS,
@@ -14,6 +17,7 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     RuntimeVerdict,
+    ToolCall,
     clip,
     how_it_ended,
     whole,
@@ -22,6 +26,29 @@ from node_agent.runtimes.lines import JsonLines
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
+
+DETAIL_CHARS = 200
+
+
+@lru_cache(maxsize=256)
+def shell_action(command: str) -> ActionClass:
+    """The gravest class among the commands of one script."""
+    return read_command(command).action
+
+
+def shell_call(tool: str, command: str) -> ToolCall:
+    """Longer than can be read is kept as one character more, so that it is not read by half."""
+    if len(command) <= MOST_BYTES:
+        return _call(tool, command)
+    whole = command[: MOST_BYTES + 1]
+    return ToolCall(tool, shell_action(whole), clip(command, DETAIL_CHARS), command=whole)
+
+
+@lru_cache(maxsize=64)
+def _call(tool: str, command: str) -> ToolCall:
+    """A program tells of the same call twice or more: begun, under way, over."""
+    return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)
+
 
 MAX_DENIALS = 100
 COMPLAINT_CHARS = 200

@@ -5,25 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    Capabilities,
-    LaunchRequest,
-    Place,
-    ProcessSpec,
-    base_env,
-)
-from node_agent.runtimes.providers import (
-    CONTEXT,
-    HOSTED,
-    KEY,
-    LOGINS,
-    NAME,
-    URL,
-    RuntimeProvider,
-    split_model,
-)
+from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
+from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
 from node_agent.runtimes.workerspec import FILE, PROMPT, TOOLS, WorkerSpec
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import (
     Activity,
     Denial,
@@ -23,7 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
 )
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage

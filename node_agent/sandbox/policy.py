@@ -1,4 +1,4 @@
-"""Decides what a phase of an attempt may see and write, as the argument list of bubblewrap. Pure.
+"""Decides what a phase of an attempt may see and write, as the words of bubblewrap or Landlock. Pure.
 
 An allow-list: what is not named here is not there. Paths are the same inside as outside, as sessions, events
 and git's own files name them.
@@ -6,9 +6,13 @@ and git's own files name them.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from node_agent.sandbox import landlock
 
 INSIDE_UID = 1000
 """Of the agent as it sees itself, whoever it is outside: some programs refuse to work as root."""
@@ -24,6 +28,11 @@ ETC = (
 )
 NET_ETC = ("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf")
 _NAMES = ("passwd", "group", "hosts")
+NO_PORT = 0
+_ACCOUNTS = ("/etc/passwd", "/etc/group")
+_DEVICES = tuple(f"/dev/{name}" for name in "null zero full random urandom tty ptmx pts shm".split())
+FILTER = "syscalls.bpf"
+"""The file of the filter of system calls."""
 BLANK = "blank"
 """An empty file of ours that nobody may open: it lies over what a rule hides."""
 
@@ -199,6 +208,25 @@ def _mounts(view: View) -> list[Mount]:
     own = {view.home: "--bind", view.tree: "--bind" if view.writable else "--ro-bind"}
     every = {**shown, **hidden, **own}
     return [(flag, path) for path, flag in sorted(every.items(), key=lambda item: item[0].count("/"))]
+
+
+def fence(view: View, port: int = 0) -> tuple[str, ...]:
+    """The words before a command. `port`: of the model gateway, which listens outside here."""
+    read = [*_fence_system(view.system), *view.shown]
+    # Rules of Landlock only add: what holds something hidden is not shown at all.
+    read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
+    write = [view.home, *_DEVICES]
+    (write if view.writable else read).append(view.tree)
+    words = [word for path in dict.fromkeys(read) for word in ("--read", path)]
+    words += [word for path in write for word in ("--write", path)]
+    if view.network is not Network.FULL:
+        words += ["--tcp", str(port if view.network is Network.MODEL else NO_PORT)]
+    words += ["--calls", f"{view.etc}/{FILTER}"]
+    return (os.path.realpath(sys.executable), "-I", "-S", landlock.__file__, *words, "--")
+
+
+def _fence_system(system: System) -> tuple[str, ...]:
+    return (*system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *system.etc, "/proc")
 
 
 def is_within(path: str, above: str) -> bool:

@@ -1,19 +1,162 @@
-"""The parts of a machine that a phase in the sandbox sees: programs, files of ours, the gateway's gate."""
+"""The parts of a machine that a phase in the sandbox sees: folders of programs, our files, the gateway."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
+import shutil
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from node_agent.attempt.plans import DEPTH
-from node_agent.machine.programs import LIBRARIES, PACKAGE
+from node_agent.machine.programs import LIBRARIES, PACKAGE, environment_of
 from node_agent.runtimes.hooks import GUARDED, RULES
 from node_agent.sandbox import relay
-from node_agent.sandbox.policy import Network, View
+from node_agent.sandbox.policy import Network, System, View, is_within
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.workspace.folders import open_to_readers
+
+_TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    *("/etc/java*", "/etc/maven", "/etc/python3*", "/etc/perl", "/etc/php", "/etc/fonts"),
+    *("/etc/groff", "/etc/X11", "/etc/locale.alias"),
+)
+"""Targets of links from programs below /usr, such as the security settings that Java needs to start."""
+_MODULES = "node_modules"
+_HEAD_BYTES = 256
+_SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
+"""Shims that version managers such as pyenv put on PATH, and the folders that these lead to."""
+MOST_LINKS = 500
+"""Of one folder of PATH: so many are looked at."""
+
+
+def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
+    """The folders of programs here: all under /usr, or in folders of the root as they once were.
+
+    `etc`: patterns; of what fits them, what everybody on the machine may read.
+    """
+    folders, links = ["/usr"], {}
+    for path in top:
+        if os.path.islink(path):
+            links[path] = os.readlink(path)
+        elif os.path.isdir(path):
+            folders.append(path)
+    needed = [path for pattern in etc for path in sorted(glob.glob(pattern)) if _is_public(path)]
+    return System(tuple(folders), links, tuple(needed))
+
+
+def _is_public(path: str) -> bool:
+    """A link is judged by what it leads to, which is what would be shown."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    enter = stat.S_IXOTH if stat.S_ISDIR(mode) else 0
+    return bool(mode & stat.S_IROTH) and mode & enter == enter
+
+
+class Programs:
+    """The shown parts of `path` (PATH) and of single programs. `home`: of the node agent's user."""
+
+    def __init__(self, path: str, home: str, system: System) -> None:
+        folders = [_clean_path(folder) for folder in path.split(":") if os.path.isabs(folder)]
+        self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
+
+    def shown(self, *programs: str) -> tuple[str, ...]:
+        """Folders and files, read as they are now. What is not there is not named."""
+        found = dict.fromkeys(self._of_path())
+        for program in programs:
+            where = self._which(program)
+            found.update(dict.fromkeys(self._of_program(where) if where else ()))
+        there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
+        # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
+        return tuple(
+            one for one in there if not any(is_within(one, other) for other in there if other != one)
+        )
+
+    def _of_path(self) -> Iterator[str]:
+        for folder in self._path.split(":"):
+            real = os.path.realpath(folder)
+            if self._holds_home(real) or self._in_system(real) or not os.path.isdir(real):
+                continue
+            yield folder
+            yield from self._of_links(folder)
+            above, name = os.path.split(real)
+            if name == _SHIMS and not self._holds_home(above):
+                yield from (f"{above}/{beside}" for beside in _SHIMMED)
+
+    def _of_links(self, folder: str) -> Iterator[str]:
+        links: list[str] = []
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(folder) as entries,
+        ):  # such as one that is not ours to list
+            links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
+        for link in links:
+            yield from self._installed(os.path.realpath(link))
+            environment = environment_of(link)  # whose Python is a link itself, to one elsewhere
+            if environment is not None and not self._too_much(os.path.realpath(environment)):
+                yield environment
+
+    def _which(self, program: str) -> str | None:
+        """Cleaned; None for what is not there, and for a path that depends on where somebody stands."""
+        if "/" in program and not os.path.isabs(program):
+            return None
+        where = shutil.which(program, path=self._path) if self._path or "/" in program else None
+        return None if where is None else _clean_path(where)
+
+    def _of_program(self, where: str) -> Iterator[str]:
+        real = os.path.realpath(where)
+        yield from () if self._in_system(real) else (where,)
+        yield from self._installed(real)
+        interpreter = self._interpreter(real)
+        if interpreter:
+            yield from (interpreter, *self._installed(os.path.realpath(interpreter)))
+
+    def _installed(self, real: str) -> Iterator[str]:
+        """The folder of a package, or of everything beside a `bin`; else the file alone."""
+        parts = Path(real).parts
+        if _MODULES in parts:
+            yield str(Path(*parts[: parts.index(_MODULES) + 1]))
+        elif len(parts) > 4 and parts[-2] == "bin" and not self._too_much(str(Path(*parts[:-2]))):
+            yield str(Path(*parts[:-2]))
+        else:
+            yield real
+
+    def _interpreter(self, program: str) -> str | None:
+        """The interpreter in a script's first line."""
+        try:
+            if not stat.S_ISREG(os.stat(program).st_mode):
+                return None
+            with open(program, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError:
+            return None
+        words = os.fsdecode(head.split(b"\n", 1)[0][2:]).split() if head.startswith(b"#!") else []
+        if not words:
+            return None
+        by_name = os.path.basename(words[0]) == "env" and len(words) > 1
+        return self._which(words[1] if by_name else words[0])
+
+    def _too_much(self, real: str) -> bool:
+        """A home, what holds one, or a folder right below it, such as ~/.cargo with its tokens."""
+        return self._holds_home(real) or os.path.dirname(real) == self._home
+
+    def _holds_home(self, real: str) -> bool:
+        return is_within(self._home, real)
+
+    def _in_system(self, path: str) -> bool:
+        return any(is_within(path, top) for top in (*self._system.folders, *self._system.links))
+
+
+def _clean_path(path: str) -> str:
+    """Of an absolute one, which may begin with two slashes."""
+    return "/" + os.path.normpath(path).lstrip("/")
+
 
 GATE = "gate"
 """In an attempt's folder: the folder of the model gateway's socket."""

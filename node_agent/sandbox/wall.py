@@ -6,34 +6,84 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
-from node_agent.sandbox import covered
-from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of
-from node_agent.sandbox.detect import WallTools, detect
-from node_agent.sandbox.fence import fence, holds
-from node_agent.sandbox.owners import FOLDER, UserIdPool
-from node_agent.sandbox.policy import FILTER_FD, Covers, Network, Tools, View, prefix
-from node_agent.sandbox.programs import Programs, this_system
+from node_agent.files.durable import create_exclusive
+from node_agent.sandbox.covers import MOST_COVERED, MOST_SEEN, Ground, covers_of, read_covered, write_covered
+from node_agent.sandbox.detect import MACHINES, UID, UIDS, WallTools, detect, fence_holds
+from node_agent.sandbox.policy import FILTER, FILTER_FD, Covers, Network, Tools, View, fence, prefix
 from node_agent.sandbox.shown import (
     GATE,
     RELAY,
+    Programs,
     guarded,
     is_clean,
     named_programs,
     open_own,
     own_folders,
     relay_words,
+    this_system,
 )
-from node_agent.sandbox.syscalls import FILTER, MACHINES
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.policy import PathRule
+
+OWNERS = "owners"
+
+
+def living() -> set[int]:
+    """The user ids that have a process on this machine."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                found.add(os.stat(f"/proc/{name}").st_uid)
+            except OSError:  # it has ended
+                continue
+    return found
+
+
+class UserIdPool:
+    """Thread-safe, and kept over a restart: a file for each id, with the attempt that has it.
+
+    Two attempts with one id could end each other's processes and would share one limit of them.
+    """
+
+    def __init__(self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = living) -> None:
+        self._folder, self._count, self._living = folder, count, living
+        self._lock = threading.Lock()
+
+    def owner_of(self, attempt: str) -> int:
+        """The same one whenever it is asked for. OSError when none is free or none can be kept."""
+        with self._lock:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            assigned = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
+            for uid, place in assigned.items():
+                if place.read_bytes() == attempt.encode():
+                    os.utime(place)
+                    return uid
+            return self._assign(attempt, assigned)
+
+    def _assign(self, attempt: str, assigned: dict[int, Path]) -> int:
+        busy = self._living()  # other fleets' attempts on this machine, too
+        first = zlib.crc32(attempt.encode()) % self._count
+        every = [UID + (first + step) % self._count for step in range(self._count)]
+        free = [uid for uid in every if uid not in busy]
+        # When all have been given once, the one goes first that nobody has asked for the longest.
+        free.sort(key=lambda uid: assigned[uid].stat().st_mtime_ns if uid in assigned else 0)
+        if not free:
+            raise OSError("no user id is free for this attempt: all have processes")
+        if free[0] in assigned:
+            assigned[free[0]].unlink()
+        create_exclusive(self._folder / str(free[0]), attempt.encode())
+        return free[0]
+
 
 AGAIN_MS = 600_000
 SOON_MS = 30_000
@@ -76,7 +126,7 @@ class Sandbox:
         self._home, self._path, self._clock = home, path, clock
         self._system, self._user_home = this_system(), user_home
         self._programs = Programs(path, user_home, self._system)
-        self._owners = UserIdPool(home / FOLDER)
+        self._owners = UserIdPool(home / OWNERS)
         self._lock = threading.Lock()
         self._found: WallTools | None = None
         self._tried_ms = 0
@@ -93,7 +143,7 @@ class Sandbox:
                 shown = self._shown(wish, sys.executable)
                 is_root = os.geteuid() == 0
                 found = detect(self._path, self._etc, self._system, is_root, shown)
-                fenced = found.tools is None and not is_root and holds(self._etc, self._system)
+                fenced = found.tools is None and not is_root and fence_holds(self._etc, self._system)
                 self._found = replace(found, landlock=fenced)
                 self._tried_ms, self._seen = now, seen
             return self._found
@@ -141,12 +191,12 @@ class Sandbox:
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
         folder = Path(plan.steps[0].stdout).parent
-        before = covered.read(folder)
+        before = read_covered(folder)
         covers = covers_of(allowed.paths, ground, view.writable, before)
         # What an agent adds is looked for in the result; of what was there before it nothing may be left.
         if covers.lost or (covers.left and all(step.kind is not StepKind.GATE for step in plan.steps)):
             raise StepFailed(FailureKind.SANDBOX, TOO_MANY)
-        covered.write(folder, view.tree, covers, () if view.writable else before)
+        write_covered(folder, view.tree, covers, () if view.writable else before)
         return covers
 
     def _view(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> View:

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from node_agent.runtimes.providers import PROVIDERS
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.runtimes.vendors import OURS, way_of
+from node_agent.runtimes.vendors import OURS, PROVIDERS, way_of
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from pancode.agents.models import CLOUD
 from pancode.agents.runtimes import RUNTIMES as BELIEVED

@@ -16,7 +16,7 @@ import redis
 from node_agent.attempt.records import JournalRecord, folded, opened
 from node_agent.files.durable import from_json
 from node_agent.journal.storage import JournalFiles
-from node_agent.runner.phase_state import spawned_in
+from node_agent.runner.runner import spawned_in
 from pancode.bus.valkey.access import COORDINATOR
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until

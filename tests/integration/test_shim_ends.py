@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.runner.phase_state import look
-from node_agent.runner.runner import Runner
+from node_agent.runner.runner import Runner, look
 from node_agent.shim import process
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import Ended, ExecError, NotStarted, PhaseEnd, RunnerError, StepEndedBy, StepKind

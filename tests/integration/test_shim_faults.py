@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.runner.phase_state import spawned_in
+from node_agent.runner.runner import spawned_in
 from node_agent.shim import process, shim
 from node_agent.shim.shim import SPAWNED
 from node_agent.shim.spool import Ended, NotStarted, PhaseEnd, RunnerError, Running, Spawned, Vanished

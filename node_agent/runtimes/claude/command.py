@@ -6,8 +6,7 @@ import json
 
 from node_agent.runtimes import hooks
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
-from node_agent.runtimes.probing import Program
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import dict_of, list_of, text_of
+from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
 
 _ACTIONS = {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, quiet_env
-from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, base_env
-from node_agent.runtimes.probing import Program
-from node_agent.runtimes.providers import PROVIDERS
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.vendors import PROVIDERS
 from node_agent.runtimes.workers import SDK_HOST, made, spec_of
 
 PROGRAM = Program("claude-sdk", "claude-agent-sdk", r"(\d+\.\d+\.\d+\S*)\Z", "0.2.", LOGIN, environment=True)

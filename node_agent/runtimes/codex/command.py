@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
-from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
-from node_agent.runtimes.openai_login import VARIABLE as LOGIN
-from node_agent.runtimes.openai_login import for_run
-from node_agent.runtimes.probing import Program
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.logins import FILE as LOGIN_FILE
+from node_agent.runtimes.logins import VARIABLE as LOGIN
+from node_agent.runtimes.logins import for_run
 from node_agent.runtimes.starting import keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety

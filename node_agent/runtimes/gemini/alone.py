@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes.hiding import guard
+from node_agent.runtimes.starting import guard
 
 # Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
 # hooks or commands, are merged into these. Trust that is off would be trust in everything.

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.gemini.alone import alone
 from node_agent.runtimes.gemini.thinking import overrides
-from node_agent.runtimes.hiding import guarded
-from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"

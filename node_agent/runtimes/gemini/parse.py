@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     MOST_ANSWER_CHARS,
     Activity,
@@ -28,7 +27,7 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage

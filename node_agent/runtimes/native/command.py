@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec
-from node_agent.runtimes.probing import Said, any_given
-from node_agent.runtimes.providers import LOGINS
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec, Said, any_given
 from node_agent.runtimes.starting import held_but_full_auto
+from node_agent.runtimes.vendors import LOGINS
 from node_agent.runtimes.workers import LOGIN, started
 from node_agent.runtimes.workerspec import VERSION
 from node_agent.wire.node import RuntimeFact

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec
-from node_agent.runtimes.probing import Program
-from node_agent.runtimes.providers import LOGINS
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program
 from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.vendors import LOGINS
 from node_agent.runtimes.workers import LOGIN, SDK_HOST, started
 
 PROGRAM = Program("openai-agents", "openai-agents", r"(\d+\.\d+\.\d+\S*)\Z", "0.24.", LOGIN, environment=True)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
-from node_agent.runtimes.openai_login import FILE as LOGIN_FILE
-from node_agent.runtimes.openai_login import OPENCODE as LOGIN
-from node_agent.runtimes.openai_login import for_opencode
-from node_agent.runtimes.probing import Program
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.logins import FILE as LOGIN_FILE
+from node_agent.runtimes.logins import OPENCODE as LOGIN
+from node_agent.runtimes.logins import for_opencode
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS
 from node_agent.runtimes.base import (
     Activity,
     Denial,
@@ -27,7 +26,7 @@ from node_agent.runtimes.base import (
 from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import call_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 

@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env, may_write
-from node_agent.runtimes.hiding import guard, guarded
-from node_agent.runtimes.probing import Program
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.base import (
+    BASE_FILES,
+    LaunchRequest,
+    Place,
+    ProcessSpec,
+    Program,
+    base_env,
+    may_write,
+)
+from node_agent.runtimes.starting import NEVER, guard, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.runtimes.actions import DETAIL_CHARS, shell_call
 from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import text_of
+from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
 
 _ACTIONS = {

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from node_agent.runtimes.providers import PROVIDERS, RuntimeProvider
+from node_agent.runtimes.vendors import PROVIDERS, RuntimeProvider
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import Limits

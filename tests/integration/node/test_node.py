@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from node_agent.runner.phase_state import spawned_in
+from node_agent.runner.runner import spawned_in
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome

@@ -14,10 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node_agent.sandbox.detect import UID, write_etc
-from node_agent.sandbox.policy import FILTER_FD, Network, Tools, View, prefix
-from node_agent.sandbox.programs import Programs, this_system
-from node_agent.sandbox.syscalls import FILTER, MACHINES
+from node_agent.sandbox.detect import MACHINES, UID, write_etc
+from node_agent.sandbox.policy import FILTER, FILTER_FD, Network, Tools, View, prefix
+from node_agent.sandbox.shown import Programs, this_system
 from tests.crowd import crowded
 
 PROBE = Path(__file__).with_name("probe.py")

@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import landlock, wall
-from node_agent.sandbox.detect import WallTools, write_etc
-from node_agent.sandbox.fence import fence, holds
-from node_agent.sandbox.policy import Network, View
-from node_agent.sandbox.programs import this_system
-from node_agent.sandbox.syscalls import MACHINES
+from node_agent.sandbox.detect import MACHINES, WallTools, fence_holds, write_etc
+from node_agent.sandbox.policy import Network, View, fence
+from node_agent.sandbox.shown import this_system
 from node_agent.sandbox.wall import Sandbox
 from node_agent.shim.spool import StepRecord
 from node_agent.wire.clock import SystemClock
@@ -123,11 +121,11 @@ def test_it_has_the_filter_of_system_calls_too(place: Path) -> None:
 
 def test_the_trial_says_whether_it_holds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(os.listdir(place / "etc"))
-    assert holds(place / "etc", SYSTEM) and sorted(os.listdir(place / "etc")) == before
+    assert fence_holds(place / "etc", SYSTEM) and sorted(os.listdir(place / "etc")) == before
     monkeypatch.setattr(landlock, "abi", lambda: 2)
-    assert not holds(place / "etc", SYSTEM)
+    assert not fence_holds(place / "etc", SYSTEM)
     monkeypatch.undo()
-    assert not holds(place / "key", SYSTEM), "there is no room for a trial"
+    assert not fence_holds(place / "key", SYSTEM), "there is no room for a trial"
 
 
 class Fenced(Phases):

@@ -15,8 +15,8 @@ import pytest
 
 from node_agent.attempt.plans import DEPTH
 from node_agent.sandbox import detect, wall
+from node_agent.sandbox.detect import MACHINES
 from node_agent.sandbox.policy import Network
-from node_agent.sandbox.syscalls import MACHINES
 from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.spool import Grace, PhaseLimits, PhasePlan, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.clock import SystemClock

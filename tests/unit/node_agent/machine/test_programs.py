@@ -16,7 +16,7 @@ from node_agent.machine.programs import (
 )
 from node_agent.runtimes.openai_agents.command import PROGRAM
 from node_agent.sandbox.policy import System
-from node_agent.sandbox.programs import Programs
+from node_agent.sandbox.shown import Programs
 
 
 @pytest.fixture

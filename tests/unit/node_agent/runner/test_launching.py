@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,15 @@ import pytest
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
 from node_agent.attempt.ports import ProcessEnd, StepFailed
-from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes, network_of
-from node_agent.runner.streams import NAME_CHARS
+from node_agent.runner.launching import (
+    MOST_READ,
+    NAME_CHARS,
+    LaunchSurroundings,
+    NodeRuntimes,
+    brought_in,
+    network_of,
+)
+from node_agent.runtimes.opencode.runtime import BROUGHT
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network
@@ -394,3 +402,53 @@ def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
     with pytest.raises(StepFailed, match="held by the sandbox alone") as failed:
         RUNTIMES.launch(order.model_copy(update={"policy": closed}), WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
+
+
+def found(tree: Path, folder: str, **files: str) -> str | None:
+    for name, text in files.items():
+        path = tree / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return brought_in(tree, folder, BROUGHT)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".opencode/plugin/a.js", ""),
+        (".opencode/plugins/a.ts", ""),
+        ("opencode.json", '{"plugins": ["./x.js"]}'),
+        (".opencode/opencode.jsonc", '{"\\u0070lugins": ["./x.js"]}'),
+        ("opencode.jsonc", " " * (MOST_READ + 1)),
+        ("sub/.opencode/plugin/a.js", ""),
+    ],
+)
+def test_it_is_found_at_every_level_down_to_where_the_run_begins(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    assert found(tmp_path, "sub/deep") is None
+    assert found(tmp_path, "sub/deep", **{name: text}) == name
+
+
+def test_a_plugin_folder_that_is_a_link_is_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.js").touch()
+    (tmp_path / ".opencode").mkdir()
+    (tmp_path / ".opencode" / "plugin").symlink_to("../there")
+    assert found(tmp_path, "") == ".opencode/plugin/a.js"
+
+
+def test_settings_that_are_no_plain_file_may_hold_anything_and_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "opencode.json")
+    assert found(tmp_path, "") == "opencode.json"
+
+
+def test_what_starts_nothing_is_none_of_it(tmp_path: Path) -> None:
+    """Settings without a plugin, an agent's text, a folder in which the run does not begin."""
+    files = {
+        "opencode.json": '{"model": "m"}',
+        ".opencode/agent/a.md": "plugin",
+        "other/.opencode/plugin/a.js": "",
+    }
+    assert found(tmp_path, "", **files) is None

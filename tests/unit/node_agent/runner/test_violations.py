@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node_agent.policy.judging import Where
 from node_agent.runner.violations import SHOWN, Violations
-from node_agent.runtimes.actions import shell_call
 from node_agent.runtimes.base import ToolCall
+from node_agent.runtimes.outcome import shell_call
 from node_agent.wire.policy import (
     ActionClass,
     CommandRule,

@@ -16,22 +16,9 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
-SHARED = {
-    "hooks",
-    "anthropic",
-    "workers",
-    "workerspec",
-    "workerstream",
-    "base",
-    "lines",
-    "actions",
-    "outcome",
-    "probing",
-    "starting",
-    "hiding",
-    "openai_login",
-    "providers",
-}
+SHARED = set(
+    "hooks anthropic workers workerspec workerstream base lines logins outcome starting vendors".split()
+)
 
 
 def test_the_runtimes_of_today() -> None:

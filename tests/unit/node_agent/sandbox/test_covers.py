@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import covers as room
-from node_agent.sandbox.covered import read, write
-from node_agent.sandbox.covers import Ground, covers_of
+from node_agent.sandbox.covers import Ground, covers_of, read_covered, write_covered
 from node_agent.sandbox.policy import Covers
 from node_agent.wire.policy import PathAccess, PathRule
 
@@ -122,11 +121,11 @@ def test_what_was_covered_once_is_again_whatever_was_put_beside_it(
 ) -> None:
     rules, ground = (rule("*.yaml"), rule("~/keys")), Ground(str(tree), (str(tmp_path),), str(tmp_path))
     (tmp_path / "keys").mkdir()
-    write(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
+    write_covered(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
     monkeypatch.setattr(room, "MOST_COVERED", 3)
     for number in range(9):
         (tree / "src" / f"{number}.yaml").write_text("x")
-    made = covers_of(rules, ground, writable=True, before=read(tmp_path))
+    made = covers_of(rules, ground, writable=True, before=read_covered(tmp_path))
     assert made.left and made.folders == (str(tmp_path / "keys"),)
     assert set(made.files) == {str(tree / "conf" / name) for name in ("prod.yaml", "dev.yaml")}
 
@@ -135,14 +134,14 @@ def test_what_was_moved_with_its_folder_is_covered_where_it_lies(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rules, ground = (rule("conf/prod.yaml"), rule("src/a.py", READ), rule("vault/k")), Ground(str(tree))
-    write(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
+    write_covered(tmp_path, str(tree), covers_of(rules, ground, writable=True), ())
     (tree / "conf").rename(tree / "src" / "c2")
     (tree / "vault").rename(tree / "v2")
     (tree / "vault").symlink_to("v2")
-    again = covers_of(rules, ground, writable=True, before=read(tmp_path))
+    again = covers_of(rules, ground, writable=True, before=read_covered(tmp_path))
     assert again == Covers((f"{tree}/v2/k",), (f"{tree}/src/c2/prod.yaml",), (f"{tree}/src/a.py",))
     monkeypatch.setattr(room, "MOST_SEEN", 2)
-    assert covers_of(rules, ground, writable=True, before=read(tmp_path)).lost
+    assert covers_of(rules, ground, writable=True, before=read_covered(tmp_path)).lost
     (tree / "src" / "c2" / "prod.yaml").unlink()
     monkeypatch.setattr(room, "MOST_SEEN", 1_000)
-    assert covers_of(rules, ground, writable=True, before=read(tmp_path)).files == ()
+    assert covers_of(rules, ground, writable=True, before=read_covered(tmp_path)).files == ()

@@ -10,8 +10,7 @@ import pytest
 
 from node_agent.runtimes.base import Place, ProcessSpec
 from node_agent.runtimes.codex.command import launch
-from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.openai_login import for_opencode, for_run, secrets_in
+from node_agent.runtimes.logins import for_opencode, for_run, inner_secrets, secrets_in
 from node_agent.wire.policy import Isolation
 from tests.unit.node_agent.runtimes.asked import ask
 

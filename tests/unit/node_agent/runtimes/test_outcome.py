@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.policy.commands.tree import MOST_BYTES
-from node_agent.runtimes.actions import DETAIL_CHARS, shell_action, shell_call
+from node_agent.runtimes.outcome import DETAIL_CHARS, shell_action, shell_call
 from node_agent.wire.policy import ActionClass as A
 
 

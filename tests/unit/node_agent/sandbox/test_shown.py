@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox.policy import System
-from node_agent.sandbox.programs import Programs, this_system
+from node_agent.sandbox.shown import Programs, this_system
 
 SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
 
