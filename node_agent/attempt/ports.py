@@ -15,6 +15,7 @@ from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
+from node_agent.runtimes.base import ExitInfo
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -318,16 +319,6 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessEnd:
-    """The end of the agent's process (by: none, stop, wall, idle or output), and the end of its stderr."""
-
-    exit_code: int | None
-    signal: int | None
-    ended_by: str
-    complaints: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class ReportedUsage:
     """The runtime's usage so far, calls by action class; and forbidden calls that it let through."""
 
@@ -364,7 +355,7 @@ class OutputReader(Protocol):
     def spent(self) -> ReportedUsage:
         """So far."""
 
-    def finish(self, end: ProcessEnd) -> ReportedEnd:
+    def finish(self, end: ExitInfo) -> ReportedEnd:
         """After the last byte."""
 
 

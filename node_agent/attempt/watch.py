@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
-from node_agent.attempt.ports import OutputReader, ProcessEnd, ReportedEnd, ReportedUsage, RunnerPort
+from node_agent.attempt.ports import OutputReader, ReportedEnd, ReportedUsage, RunnerPort
+from node_agent.runtimes.base import ExitInfo
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import CallAsked, CommandRule, rule_words
@@ -100,7 +101,7 @@ class OutputWatch:
         self._last_reported, self.told_ms = seen, now_ms
         return True
 
-    def finish(self, runner: RunnerPort, end: ProcessEnd) -> ReportedEnd:
+    def finish(self, runner: RunnerPort, end: ExitInfo) -> ReportedEnd:
         """The rest of the output, and what it says of the end."""
         while not self.pull(runner):
             pass

@@ -12,7 +12,7 @@ from node_agent.attempt.context import Case, Turn, Wait
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
-from node_agent.attempt.ports import DiskFull, ProcessEnd, ReportedEnd, StepFailed
+from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -28,6 +28,7 @@ from node_agent.attempt.verdict import (
 )
 from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, signed_answer, sort_calls
 from node_agent.policy.judging import NOWHERE, Bounds, Where
+from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -97,7 +98,6 @@ def _deny(case: Case, asked: CallAsked, words: str) -> None:
 ANSWER_CHARS = 4_000
 """Of an answer, in a receipt."""
 CUT_OFF = "the node was restarted before its output was safe on the disk"
-_UNKNOWN_END = ProcessEnd(None, None, "none")
 
 
 def follow(case: Case) -> Turn:
@@ -262,7 +262,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
-    reported = watch_of(case).finish(case.context.runner, _UNKNOWN_END) if ran else None
+    reported = watch_of(case).finish(case.context.runner, ExitInfo()) if ran else None
     fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
@@ -306,8 +306,8 @@ def _path_of(case: Case) -> str:
     return "not known" if plan is None else plan.env.get("PATH", "")
 
 
-def _end_of(agent: StepRecord) -> ProcessEnd:
-    return ProcessEnd(agent.exit_code, agent.signal, agent.ended_by.value)
+def _end_of(agent: StepRecord) -> ExitInfo:
+    return ExitInfo(agent.exit_code, agent.signal, EndedBy(agent.ended_by.value))
 
 
 def _with_reported(
@@ -352,7 +352,7 @@ def clipped_answer(answer: str) -> str:
 def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
-    reported = watch_of(case).finish(case.context.runner, _UNKNOWN_END)
+    reported = watch_of(case).finish(case.context.runner, ExitInfo())
     _, data = taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]

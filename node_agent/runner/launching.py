@@ -10,7 +10,7 @@ from pathlib import Path
 
 from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
+from node_agent.attempt.ports import ReportedEnd, ReportedUsage, StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
@@ -18,7 +18,6 @@ from node_agent.runtimes.base import (
     Brought,
     Capabilities,
     Denial,
-    EndedBy,
     ExitInfo,
     LaunchRequest,
     Parser,
@@ -127,9 +126,8 @@ class StreamReader:
         broken = Offences(words, None if ending is None else self._clean(ending))
         return ReportedUsage(self._parser.usage, dict(self._tools), broken, tuple(self._heard))
 
-    def finish(self, end: ProcessEnd) -> ReportedEnd:
-        how = ExitInfo(end.exit_code, end.signal, EndedBy(end.ended_by), complaints=end.complaints)
-        told = self._parser.finish(how)
+    def finish(self, end: ExitInfo) -> ReportedEnd:
+        told = self._parser.finish(end)
         tools = {action.value: count for action, count in told.tool_calls.items()}
         broken = self._held.violation
         return ReportedEnd(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.ports import ProcessEnd, ReportedEnd
+from node_agent.attempt.ports import ReportedEnd
 from node_agent.policy.judging import Bounds, Where
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
+from node_agent.runtimes.base import ExitInfo
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import CommandRule, PathAccess, PathRule, Policy, Rules, Safety, compile_policy
@@ -23,7 +24,7 @@ def told(runtime: str, case: str, rules: Rules, policy: Policy = AUTO_EDIT) -> R
     order = order_of(runtime=runtime, policy=policy, model="vendor/model")
     reader = NodeRuntimes(around).reader(order, Bounds(Where("$WORK", "$HOME"), rules))
     reader.feed(output(runtime, case))
-    return reader.finish(ProcessEnd(0, None, "none"))
+    return reader.finish(ExitInfo(0))
 
 
 @pytest.mark.parametrize("runtime", RECORDED)
@@ -50,7 +51,7 @@ def test_a_denied_call_is_told_while_its_program_works_and_only_once() -> None:
     words = reader.spent().broken.words
     assert any(word.startswith("denied: Bash (shell) echo x > forbidden-shell.txt: ") for word in words)
     assert reader.spent().broken.ending is None
-    assert reader.finish(ProcessEnd(0, None, "none")).findings == words
+    assert reader.finish(ExitInfo(0)).findings == words
 
 
 @pytest.mark.parametrize("runtime", RECORDED)

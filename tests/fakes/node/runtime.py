@@ -11,8 +11,9 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import Launch, ProcessEnd, ReportedEnd, ReportedUsage, StepFailed
+from node_agent.attempt.ports import Launch, ReportedEnd, ReportedUsage, StepFailed
 from node_agent.policy.judging import NO_BOUNDS, Bounds
+from node_agent.runtimes.base import ExitInfo
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
@@ -57,12 +58,12 @@ class LineReader:
     def spent(self) -> ReportedUsage:
         return ReportedUsage(self._usage, self._tools)
 
-    def finish(self, end: ProcessEnd) -> ReportedEnd:
-        if end.exit_code != 0:
+    def finish(self, end: ExitInfo) -> ReportedEnd:
+        if end.status != 0:
             fault: FailureKind | None = FailureKind.AGENT_FAILED
         else:
             fault = None if self._answer else FailureKind.NO_ANSWER
-        reason = "" if fault is None else f"exit {end.exit_code}, answer {self._answer!r}"
+        reason = "" if fault is None else f"exit {end.status}, answer {self._answer!r}"
         return ReportedEnd(fault, reason, self._answer, session=self._session, spent=self.spent())
 
 

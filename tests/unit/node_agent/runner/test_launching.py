@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import work_plan
-from node_agent.attempt.ports import ProcessEnd, StepFailed
+from node_agent.attempt.ports import StepFailed
 from node_agent.runner.launching import (
     MOST_READ,
     NAME_CHARS,
@@ -22,6 +22,7 @@ from node_agent.runner.launching import (
     brought_in,
     network_of,
 )
+from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.runtimes.opencode.runtime import BROUGHT
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import WallTools
@@ -141,14 +142,14 @@ def test_a_reader_counts_and_concludes() -> None:
     reader.feed(
         json.dumps({"type": "result", "status": "success", "text": "ok", "turns": 1}).encode() + b"\n"
     )
-    told = reader.finish(ProcessEnd(0, None, "none"))
+    told = reader.finish(ExitInfo(0))
     assert (told.failure, told.answer, told.session) == (None, "ok", "s1")
     assert told.spent.tool_calls == {"file_write": 1}
 
 
 def test_silence_is_not_success() -> None:
-    assert RUNTIMES.reader(order_of()).finish(ProcessEnd(0, None, "none")).failure is not None
-    stopped = RUNTIMES.reader(order_of()).finish(ProcessEnd(None, 9, "stop"))
+    assert RUNTIMES.reader(order_of()).finish(ExitInfo(0)).failure is not None
+    stopped = RUNTIMES.reader(order_of()).finish(ExitInfo(None, 9, EndedBy.STOP))
     assert stopped.failure is FailureKind.STOPPED
 
 
@@ -156,7 +157,7 @@ def test_names_that_a_program_gives_are_cut_to_what_a_receipt_carries() -> None:
     reader = RUNTIMES.reader(order_of())
     start = {"type": "start", "session": "s" * 3_000_000, "model": "m\ud800" * 1_000_000}
     reader.feed(json.dumps(start).encode() + b"\n")
-    told = reader.finish(ProcessEnd(0, None, "none"))
+    told = reader.finish(ExitInfo(0))
     assert len(told.session or "") == len(told.model or "") == NAME_CHARS
     assert "\ud800" not in (told.model or "")
 
@@ -243,7 +244,7 @@ def test_texts_of_an_agent_carry_no_value_that_must_stay() -> None:
     said = " ".join(values.values())
     for event in ({"type": "start", "session": values["OWNED"]}, {"type": "end", "text": said}):
         reader.feed(json.dumps(event).encode() + b"\n")
-    told = reader.finish(ProcessEnd(0, None, "none"))
+    told = reader.finish(ExitInfo(0))
     for text in (told.answer, told.reason, told.session or ""):
         assert "value-of" not in text
     assert NodeRuntimes(around).hidden(order).keys() == {"OWNED", "NPM_TOKEN"}
