@@ -70,15 +70,12 @@ class Program:
         found = re.match(self.version, text.strip())
         if not found:
             return RuntimeFact(name=self.name, state="unknown_version", fix=self.install)
-        if self._is_old(found[1]):
+        if bool(self.lowest) and _numbers(found[1]) < _numbers(self.lowest):
             words = f"{found[1]} lacks flags that {self.lowest} has: {self.install}"
             return RuntimeFact(name=self.name, version=found[1], state="too_old", fix=words)
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
-
-    def _is_old(self, version: str) -> bool:
-        return bool(self.lowest) and _numbers(version) < _numbers(self.lowest)
 
     def _warning(self, version: str) -> str:
         if version.startswith(self.known):

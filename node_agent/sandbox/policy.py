@@ -212,7 +212,7 @@ def _mounts(view: View) -> list[Mount]:
 
 def fence(view: View, port: int = 0) -> tuple[str, ...]:
     """The words before a command. `port`: of the model gateway, which listens outside here."""
-    read = [*_fence_system(view.system), *view.shown]
+    read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
     # Rules of Landlock only add: what holds something hidden is not shown at all.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
     write = [view.home, *_DEVICES]
@@ -223,10 +223,6 @@ def fence(view: View, port: int = 0) -> tuple[str, ...]:
         words += ["--tcp", str(port if view.network is Network.MODEL else NO_PORT)]
     words += ["--calls", f"{view.etc}/{FILTER}"]
     return (os.path.realpath(sys.executable), "-I", "-S", landlock.__file__, *words, "--")
-
-
-def _fence_system(system: System) -> tuple[str, ...]:
-    return (*system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *system.etc, "/proc")
 
 
 def is_within(path: str, above: str) -> bool:
