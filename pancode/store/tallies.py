@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from sqlalchemy import Numeric, Table, Text, cast, func, literal, or_, select
@@ -15,20 +15,28 @@ from pancode.store.shape import Column, Kind, RecordShape
 SQLITE_SUM = "pancode_sum"
 _LAST = "\U0010ffff"
 _HALF = 31
+AT_ONCE = 10_000
 
 
 class ExactSum:
     """SQLite's function of that name: amounts are texts there, and its own sum rounds or overflows."""
 
     def __init__(self) -> None:
-        self._total: Decimal = Decimal(0)
+        self._total, self._waiting = Decimal(0), list[str | int | None]()
 
     def step(self, value: str | int | None) -> None:
-        if value is not None:
-            self._total = EXACT.add(self._total, Decimal(value))
+        self._waiting.append(value)  # added up together: one by one takes twice the time
+        if len(self._waiting) == AT_ONCE:
+            self._add_up()
 
     def finalize(self) -> str:
+        self._add_up()
         return format(self._total, "f")
+
+    def _add_up(self) -> None:
+        with localcontext(EXACT):
+            self._total = sum(map(Decimal, filter(None, self._waiting)), self._total)
+        self._waiting.clear()
 
 
 def question(table: Table, shape: RecordShape, grouping: Grouping, dialect: str) -> Any:
